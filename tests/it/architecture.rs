@@ -1,4 +1,5 @@
-//! The test of docs/ARCHITECTURE.md: the files that it names are in the code. And of the ledger: its modules say where their tests are.
+//! The test of docs/ARCHITECTURE.md: the files that it names are in the code. And of the ledger: its imports show what is below what, and its
+//! modules say where their tests are.
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,13 @@ fn each_walk_names_a_few_files_that_exist() {
 }
 
 #[test]
-fn the_modules_of_the_ledger_say_where_their_tests_are() {
+fn the_ledger_imports_from_the_module_that_defines_a_name_and_its_modules_say_where_their_tests_are() {
     for (file, text) in modules_of_the_ledger() {
+        let through_root = |line: &&str| {
+            let path = line.trim_start().strip_prefix("use crate::");
+            path.is_some_and(|path| !path.starts_with(|c: char| c.is_ascii_lowercase()))
+        };
+        assert_eq!(text.lines().find(through_root), None, "{}", file.display());
         if is_test(&file) {
             continue;
         }

@@ -9,7 +9,8 @@
 
 use std::time::Duration;
 
-use crate::{BitRate, ByteCount, Timestamp, UsageRules};
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_rules::UsageRules;
 
 /// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
 pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);

@@ -8,10 +8,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::{
-    Allowance, AllowanceTerms, BitRate, ClientKey, ClientShare, Label, Minute, Timestamp, UsageRules, User,
-    sorted,
-};
+use crate::allowance::{Allowance, AllowanceTerms};
+use crate::client::ClientKey;
+use crate::sorted;
+use crate::spender::{Label, User};
+use crate::units::slot::Minute;
+use crate::units::{BitRate, Timestamp};
+use crate::usage_rules::UsageRules;
+use crate::verdict::ClientShare;
 
 /// Most open connections of one client, and of one user.
 pub const CONNECTIONS_PER_CLIENT_MAX: u32 = 256;

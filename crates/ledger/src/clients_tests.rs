@@ -1,5 +1,7 @@
 use super::*;
-use crate::{Allowances, ByteCount, testing};
+use crate::allowance::Allowances;
+use crate::testing;
+use crate::units::ByteCount;
 
 const HUGE: ByteCount = ByteCount::new(u64::MAX);
 

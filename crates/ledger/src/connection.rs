@@ -9,10 +9,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Allowances, Basis, BilledDirections, BitRate, ByteCount, ChangeKind, CountOwner, GrantId, Label,
-    RELAY_RATE_MAX, Spender, Timestamp, Traffic, UsageChange, UsageRules,
-};
+use crate::allowance::{Allowances, RELAY_RATE_MAX};
+use crate::minute_usage::Basis;
+use crate::owner::CountOwner;
+use crate::spender::{Label, Spender};
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
+use crate::usage_rules::{BilledDirections, UsageRules};
 
 /// Who has opened a connection, in the order of [`Name`]s with the same id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

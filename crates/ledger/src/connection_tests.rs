@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Allowance, AllowanceTerms, IceSource, Label, RELAY_RATE_MAX, testing};
+use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
+use crate::source::IceSource;
+use crate::spender::Label;
+use crate::testing;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)

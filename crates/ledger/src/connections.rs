@@ -8,12 +8,19 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use crate::connection::{Changes, Connection, Name, Owner, Report};
+use crate::dirty::Dirty;
 use crate::effects::Effect;
-use crate::{
-    ByteCount, Caller, Changes, Closed, Connection, ConnectionCharge, Dirty, GrantId, GrantRow, Grants,
-    IceSource, Label, Limited, Name, OpenError, Opened, Outcome, Owner, Report, ReportError, Spender,
-    Timestamp, UsageRules, User,
-};
+use crate::grants::Grants;
+use crate::grants::row::GrantRow;
+use crate::grants::spent::ConnectionCharge;
+use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
+use crate::source::IceSource;
+use crate::spender::{Label, Spender, User};
+use crate::spenders::limited::Limited;
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_rules::UsageRules;
 
 /// One part in this many of the table is kept for connections that app servers open.
 const SERVERS_SHARE: usize = 10;

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteCount, Day, Dirty, Period, Rows, Timestamp};
+use crate::dirty::{Dirty, Rows};
+use crate::units::period::Period;
+use crate::units::slot::Day;
+use crate::units::{ByteCount, Timestamp};
 
 /// Days are kept for twelve periods before the current one, whatever the billing day.
 const DAYS_KEPT: i64 = 13 * 31;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteCount, Day, Period, Timestamp};
+use crate::units::period::Period;
+use crate::units::slot::Day;
+use crate::units::{ByteCount, Timestamp};
 
 /// A count that grows by more than this many times what was promised is absurd.
 const ABSURD_FACTOR: u128 = 10;

@@ -1,7 +1,11 @@
 //! What grants and connections change in the ledger, in the order in which it happened. Tests: `tests/simulation`.
 //! They cannot reach the ledger themselves: each method of the books ends with `settle`, which applies it.
 
-use crate::{CountOwner, Excesses, IceSource, Promise, PromisedTime, UsageChange};
+use crate::owner::CountOwner;
+use crate::promise::{Promise, PromisedTime};
+use crate::source::IceSource;
+use crate::trial::Excesses;
+use crate::usage_change::UsageChange;
 
 /// The minutes of a promise, and whose count releases them.
 pub(crate) type OwnedTime = (CountOwner, PromisedTime);

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{GrantId, Timestamp, Traffic};
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::Timestamp;
 
 /// A provider is asked for nothing older. It was missed while the broker did not run.
 pub const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);

@@ -33,13 +33,24 @@ use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
 
+use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
+use crate::client::ClientKey;
+use crate::clients::{Clients, Holder};
+use crate::dirty::{Dirty, Rows};
 use crate::effects::{Effect, Effects};
+use crate::owner::{CountOwner, IdDigest};
+use crate::promise::PromisedTime;
+use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::{Shards, Walk};
-use crate::{
-    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ClientKey, Clients, CountOwner, Dirty,
-    Grant, GrantId, Holder, IceSource, IdDigest, Label, LeftSums, LimitedSums, Minute, OpenError, Period,
-    PromisedTime, RELAY_RATE_MAX, Rows, Spender, Timestamp, UsageRules,
-};
+use crate::source::IceSource;
+use crate::spender::{Label, Spender};
+use crate::spenders::left::LeftSums;
+use crate::spenders::limited::LimitedSums;
+use crate::token::{Grant, GrantId};
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, Timestamp};
+use crate::usage_rules::UsageRules;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]

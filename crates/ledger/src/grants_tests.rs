@@ -1,10 +1,16 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{
-    Bounds, ByteCount, CountOwner, GrantEnd, IceSource, IdDigest, PromisedTime, Spender, SpenderTerms, Spent,
-    User, testing,
-};
+use crate::grants::row::GrantEnd;
+use crate::grants::spent::Spent;
+use crate::grants::terms::Bounds;
+use crate::owner::{CountOwner, IdDigest};
+use crate::promise::PromisedTime;
+use crate::source::IceSource;
+use crate::spender::{Spender, User};
+use crate::spenders::terms::SpenderTerms;
+use crate::testing;
+use crate::units::ByteCount;
 
 /// 2 Mbps for a minute.
 const MINUTE_BYTES: u64 = 15_000_000;

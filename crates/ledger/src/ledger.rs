@@ -8,12 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::effects::{Effect, OwnedTime};
+use crate::grants::recent::RECENT_MAX;
+use crate::grants::spent::later_part;
+use crate::minute_usage::SourceRows;
 use crate::minutes::Minutes;
-use crate::{
-    BillingDay, BitRate, BudgetMode, ByteCount, CountOwner, Excess, Figures, GrantMinutes, IceSource,
-    IdDigest, Minute, Period, PeriodBytes, PromisedTime, RECENT_MAX, Rates, Refusal, Request,
-    STRICT_LIFE_MIN, Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange, decide, later_part,
-};
+use crate::owner::{CountOwner, IdDigest};
+use crate::promise::{GrantMinutes, PromisedTime};
+use crate::rates::Rates;
+use crate::source::IceSource;
+use crate::spenders::sums::PeriodBytes;
+use crate::timeline::terms::SourceTerms;
+use crate::timeline::{Slice, Timeline};
+use crate::trial::Excess;
+use crate::units::period::{BillingDay, Period};
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::UsageChange;
+use crate::verdict::{BudgetMode, Figures, Refusal, Request, STRICT_LIFE_MIN, decide};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,15 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{
-    Basis, BitRate, ChangeKind, Day, Disbelief, MeasuredUsage, Minute, ProofRule, Reading, ReadingOutcome,
-    Refusal, SeenRate, testing,
-};
+use crate::minute_usage::Basis;
+use crate::reading::{Reading, ReadingOutcome};
+use crate::testing;
+use crate::timeline::measured::{Disbelief, MeasuredUsage, SeenRate};
+use crate::timeline::terms::ProofRule;
+use crate::units::BitRate;
+use crate::units::slot::{Day, Minute};
+use crate::usage_change::ChangeKind;
+use crate::verdict::Refusal;
 
 const MINUTE: u64 = 60_000;
 const A_MINUTE: Duration = Duration::from_secs(60);

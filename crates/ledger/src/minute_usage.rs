@@ -5,11 +5,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::day::DayCount;
+use crate::dirty::Rows;
+use crate::doubt::CountDoubt;
+use crate::owner::IdDigest;
+use crate::promise::{GrantMinutes, LiveDelta};
 use crate::proof::CountProof;
-use crate::{
-    ByteCount, CountDoubt, CredentialEnd, Day, DayCount, GrantMinutes, IdDigest, LateCounts, LiveDelta,
-    Minute, Period, RaisedRate, Rows, TailTrials, Timestamp, TrialState,
-};
+use crate::reading::LateCounts;
+use crate::tail::{CredentialEnd, TailTrials};
+use crate::trial::{RaisedRate, TrialState};
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 /// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{
-    Books, Bounds, BudgetMode, ByteCount, Connections, CountOwner, CountsOfGrants, GrantTerms, Grants,
-    IceSource, Label, Ledger, Moment, SourceTerms, Stored, Terms, UsageRules,
-};
+use crate::books::Books;
+use crate::changes::Stored;
+use crate::connections::Connections;
+use crate::grants::Grants;
+use crate::grants::terms::{Bounds, GrantTerms};
+use crate::ledger::{Ledger, Terms};
+use crate::owner::CountOwner;
+use crate::source::IceSource;
+use crate::source::facts::CountsOfGrants;
+use crate::spender::Label;
+use crate::timeline::terms::SourceTerms;
+use crate::units::ByteCount;
+use crate::units::clock::Moment;
+use crate::usage_rules::UsageRules;
+use crate::verdict::BudgetMode;
 
 /// The configuration of the books. Fixed for the life of the process.
 #[derive(Clone, Debug)]

@@ -1,10 +1,17 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{
-    ByteCount, Caller, Day, Disbelief, Grant, GrantId, Head, MINT_SLACK, Minute, PeriodCounts, Reading,
-    ReadingOutcome, SteadyTime, Timestamp, testing,
-};
+use crate::changes::Head;
+use crate::ledger::PeriodCounts;
+use crate::reading::{Reading, ReadingOutcome};
+use crate::reports::Caller;
+use crate::source::MINT_SLACK;
+use crate::testing;
+use crate::timeline::measured::Disbelief;
+use crate::token::{Grant, GrantId};
+use crate::units::clock::SteadyTime;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 /// 2025-01-15T12:00Z
 const NOON: i64 = 1_736_942_400_000;

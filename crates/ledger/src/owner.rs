@@ -8,7 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Charged, IceSource};
+use crate::source::IceSource;
+use crate::source::facts::Charged;
 
 /// A short digest of a text: the id of a TURN key, an account with its app, or the host of a relay. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

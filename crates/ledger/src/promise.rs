@@ -7,7 +7,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientKey, CountOwner, Label, Minute, User};
+use crate::client::ClientKey;
+use crate::owner::CountOwner;
+use crate::spender::{Label, User};
+use crate::units::slot::Minute;
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]

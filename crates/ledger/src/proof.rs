@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Minute, Timestamp};
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
 
 /// A probe is made for counts without bytes. After this time, what it relayed should long be counted.
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);

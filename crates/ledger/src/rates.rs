@@ -1,6 +1,10 @@
 //! The rates that turn time into bytes. Tests: `src/timeline/tests/mod.rs`.
 
-use crate::{BitRate, ClaimedUsage, GrantMinutes, GrantsAre, IceSource, MinuteRow};
+use crate::minute_usage::{ClaimedUsage, MinuteRow};
+use crate::promise::GrantMinutes;
+use crate::source::IceSource;
+use crate::source::facts::GrantsAre;
+use crate::units::BitRate;
 
 /// The rate of one clock of a session of the SFU, whose rates are in kbit/s.
 pub(crate) const SFU_UNIT: BitRate = BitRate::new(1_000);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteCount, Day, DayCount, Timestamp};
+use crate::day::DayCount;
+use crate::units::slot::Day;
+use crate::units::{ByteCount, Timestamp};
 
 /// A provider's count of the billed bytes of one day, from its start to `as_of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

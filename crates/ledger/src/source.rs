@@ -8,7 +8,7 @@ use std::time::Duration;
 use facts::{Charged, DecidedBy, GrantsAre, OnRevocation};
 use strum::EnumCount;
 
-use crate::REFERENCE_DIFFERENCE_TOLERATED;
+use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
 
 /// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(4);

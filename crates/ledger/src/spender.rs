@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::units::Timestamp;
 
 /// The longest user, in characters.
 pub const USER_MAX: usize = 128;

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClockMark, Moment, Timestamp};
+use crate::units::Timestamp;
+use crate::units::clock::{ClockMark, Moment};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

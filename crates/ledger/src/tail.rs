@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Minute, Timestamp};
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
 
 /// So many proofs make a tail.
 const PROOFS_MIN: usize = 3;

@@ -3,11 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{
-    BilledDirections, BillingDay, BitRate, Books, Bounds, BudgetMode, ByteCount, Commit, Grant, GrantId,
-    Hold, IceSource, Ledger, MINT_SLACK, NotAdmitted, PeriodCounts, ProofRule, Rates, Requester, Setup,
-    SourceTerms, SpenderKind, SpenderSums, SpenderWalk, Stored, Terms, Timestamp, UsageRules, Written,
-};
+use crate::books::Books;
+use crate::books::commit::{Commit, Hold, NotAdmitted, Written};
+use crate::changes::Stored;
+use crate::grants::row::Requester;
+use crate::grants::summing::SpenderWalk;
+use crate::grants::terms::Bounds;
+use crate::ledger::{Ledger, PeriodCounts, Terms};
+use crate::open::Setup;
+use crate::rates::Rates;
+use crate::source::{IceSource, MINT_SLACK};
+use crate::spenders::key::SpenderKind;
+use crate::spenders::listing::SpenderSums;
+use crate::timeline::terms::{ProofRule, SourceTerms};
+use crate::token::{Grant, GrantId};
+use crate::units::period::BillingDay;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_rules::{BilledDirections, UsageRules};
+use crate::verdict::BudgetMode;
 
 /// A report each 30 s. A connection is charged this rate while it reports no bytes.
 pub(crate) fn rules(rate: u64) -> UsageRules {

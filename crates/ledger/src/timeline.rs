@@ -12,11 +12,16 @@ use std::ops::Range;
 
 use terms::{CUT_FOR, ProofRule, SourceTerms};
 
+use crate::minute_usage::{Basis, MinuteRow, SourceRows, SourceState};
 use crate::minutes::Minutes;
-use crate::{
-    Basis, BillingDay, BitRate, ByteCount, ChangeKind, EndedBy, Excess, Minute, MinuteRow, Period,
-    PromisedTime, RaisedRate, Rates, SourceRows, SourceState, Timestamp, Trial, TrialState, UsageChange,
-};
+use crate::promise::PromisedTime;
+use crate::rates::Rates;
+use crate::source::facts::EndedBy;
+use crate::trial::{Excess, RaisedRate, Trial, TrialState};
+use crate::units::period::{BillingDay, Period};
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 use sha2::{Digest, Sha256};
 
-use crate::{IceSource, Timestamp};
+use crate::source::IceSource;
+use crate::units::Timestamp;
 
 /// No credential lives longer.
 pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);

@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use crate::{LIFE_MAX, Timestamp};
+use crate::token::LIFE_MAX;
+use crate::units::Timestamp;
 
 /// Earlier keys that are kept at most.
 const EARLIER_MAX: usize = 4;

@@ -1,7 +1,8 @@
 //! Bytes between a relay and its clients in both directions, as a pair, so no sum mixes the two. Tests: below.
 //! TURN framing and STUN messages are included. Bytes between the relay and peers are not. Arithmetic saturates, as in [`ByteCount`].
 
-use crate::{BilledDirections, BitRate, ByteCount};
+use crate::units::{BitRate, ByteCount};
+use crate::usage_rules::BilledDirections;
 
 /// Bytes between a relay and its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

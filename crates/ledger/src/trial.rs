@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BitRate, ByteCount, GrantMinutes, Minute, RELAY_RATE_MAX, Timestamp};
+use crate::allowance::RELAY_RATE_MAX;
+use crate::promise::GrantMinutes;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A rate that is assumed because it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

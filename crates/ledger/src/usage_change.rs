@@ -1,7 +1,9 @@
 //! The changes that reported connections make to the ledger. Tests: `src/connection_tests.rs`.
 //! A change names the owner of the count that replaces it. To apply one, the ledger needs only the time.
 
-use crate::{Basis, ByteCount, CountOwner, Timestamp};
+use crate::minute_usage::Basis;
+use crate::owner::CountOwner;
+use crate::units::{ByteCount, Timestamp};
 
 /// One change of what a source is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

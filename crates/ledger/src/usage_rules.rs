@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::BitRate;
+use crate::units::BitRate;
 
 /// Which of a client's two counts the provider bills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::{ByteCount, IceSource, Minute, Period, Timestamp};
+use crate::source::IceSource;
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// How the limit is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

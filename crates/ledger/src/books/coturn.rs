@@ -3,10 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{
-    Books, Carried, CoturnUsage, CountOwner, Grant, GrantEnd, GrantId, GrantRow, LIFE_MAX, Listing,
-    MINT_SLACK, Minute, RelayLoad, Session, SessionId, SessionKey, SessionRow, Spender, Timestamp, User,
-};
+use super::Books;
+use crate::coturn::listing::{Listing, Session, SessionId};
+use crate::coturn::sessions::SessionKey;
+use crate::coturn::sessions::row::SessionRow;
+use crate::coturn::usage::{CoturnUsage, RelayLoad};
+use crate::grants::row::{GrantEnd, GrantRow};
+use crate::owner::CountOwner;
+use crate::reading::Carried;
+use crate::source::MINT_SLACK;
+use crate::spender::{Spender, User};
+use crate::token::{Grant, GrantId, LIFE_MAX};
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);

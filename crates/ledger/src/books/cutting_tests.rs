@@ -1,7 +1,7 @@
 //! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
 
 use super::*;
-use crate::{IceSource, MINT_SLACK};
+use crate::source::{IceSource, MINT_SLACK};
 
 const TAIL: Duration = Duration::from_secs(7_200);
 

@@ -8,8 +8,10 @@
 //! At the end all is listed again, and nothing is promised any more.
 
 use super::*;
+use crate::books::commit::NotAdmitted;
+use crate::owner::IdDigest;
 use crate::testing::Dice;
-use crate::{Grant, IdDigest, NotAdmitted};
+use crate::token::Grant;
 
 const RELAYS: usize = 3;
 const TAILS: [u64; RELAYS] = [30, 30, 90];

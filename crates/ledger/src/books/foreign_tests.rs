@@ -1,7 +1,8 @@
 //! Sessions of programs that know the secret and make their own user names.
 
 use super::*;
-use crate::{GrantFilter, GrantPage, ListedGrant, SpenderKey};
+use crate::grants::listing::{GrantFilter, GrantPage, ListedGrant};
+use crate::spenders::key::SpenderKey;
 
 const GB: u64 = 1_000_000_000;
 

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{
-    Books, ByteCount, LIFE_MAX, LackCause, MINT_SLACK, Minute, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
-};
+use super::Books;
+use crate::lacking::LackCause;
+use crate::source::MINT_SLACK;
+use crate::token::LIFE_MAX;
+use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 impl Books {
     /// The ledger lacks grants that were handed out until now. While the books' time is uncertain, now may be later than they know, so this

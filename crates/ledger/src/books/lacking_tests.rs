@@ -3,10 +3,20 @@
 use std::num::NonZeroU128;
 
 use super::*;
-use crate::{
-    BudgetMode, Caller, Day, Grant, GrantId, GrantRow, Head, IceSource, Moment, ProofRule, Reading,
-    ReadingOutcome, Setup, Snapshot, SourceTerms, Standing, SteadyTime, Stored, testing,
-};
+use crate::books::snapshot::Snapshot;
+use crate::changes::{Head, Stored};
+use crate::grants::row::GrantRow;
+use crate::open::Setup;
+use crate::reading::{Reading, ReadingOutcome};
+use crate::reports::Caller;
+use crate::source::IceSource;
+use crate::standing::Standing;
+use crate::testing;
+use crate::timeline::terms::{ProofRule, SourceTerms};
+use crate::token::{Grant, GrantId};
+use crate::units::clock::{Moment, SteadyTime};
+use crate::units::slot::Day;
+use crate::verdict::BudgetMode;
 
 const HOUR: u64 = 3_600;
 

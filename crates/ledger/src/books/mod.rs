@@ -14,12 +14,29 @@ mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, CountOwner, Day, Figures, Grant,
-    GrantId, GrantRow, Grants, Head, IceSource, LIFE_MAX, Lacking, Ledger, Limited, MINT_SLACK, Minute,
-    Moment, OpenError, Opened, Outcome, Overrides, PromisedTime, Report, ReportError, Spender, Standing,
-    Stored, TAIL_MAX, Timestamp, UNWRITTEN_MAX, User,
-};
+use crate::changes::{Batch, Head, Stored};
+use crate::client::ClientKey;
+use crate::connection::Report;
+use crate::connections::Connections;
+use crate::coturn::usage::CoturnUsage;
+use crate::grants::Grants;
+use crate::grants::history::TAIL_MAX;
+use crate::grants::row::GrantRow;
+use crate::lacking::Lacking;
+use crate::ledger::Ledger;
+use crate::overrides::Overrides;
+use crate::owner::CountOwner;
+use crate::promise::PromisedTime;
+use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
+use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
+use crate::spender::{Spender, User};
+use crate::spenders::limited::Limited;
+use crate::standing::Standing;
+use crate::token::{Grant, GrantId, LIFE_MAX};
+use crate::units::clock::Moment;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
+use crate::verdict::Figures;
 
 /// See the module's invariant.
 #[derive(Debug)]

@@ -1,6 +1,13 @@
 //! The operator's overrides. Tests: `src/books/tests/strangers/stopped.rs`.
 
-use crate::{ASK_PAUSE, Books, ByteCount, Closed, FIRST, GrantId, GrantRow, Grants, IceSource, Timestamp};
+use super::Books;
+use crate::grants::Grants;
+use crate::grants::ending::{ASK_PAUSE, FIRST};
+use crate::grants::row::GrantRow;
+use crate::reports::Closed;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
 
 impl Books {
     /// Overrides the limit; `None` removes the override.

@@ -3,10 +3,16 @@
 
 use std::time::Duration;
 
-use crate::{
-    Basis, Books, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, LateCounts, Minute,
-    ProofRule, Reading, ReadingOutcome, TailTrial, UsageChange,
-};
+use super::Books;
+use crate::minute_usage::Basis;
+use crate::owner::CountOwner;
+use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
+use crate::source::IceSource;
+use crate::tail::{CredentialEnd, TailTrial};
+use crate::timeline::terms::ProofRule;
+use crate::units::ByteCount;
+use crate::units::slot::Minute;
+use crate::usage_change::{ChangeKind, UsageChange};
 
 impl Books {
     /// Takes a reading of an owner.

@@ -5,9 +5,14 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{
-    Books, GrantId, GrantRow, IceSource, NotAdmitted, PromisedTime, SFU_UNIT, SfuSession, counted_after,
-};
+use super::Books;
+use super::commit::NotAdmitted;
+use crate::grants::row::GrantRow;
+use crate::grants::sfu::{SfuSession, counted_after};
+use crate::promise::PromisedTime;
+use crate::rates::SFU_UNIT;
+use crate::source::IceSource;
+use crate::token::GrantId;
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much

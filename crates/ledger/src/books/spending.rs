@@ -3,11 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::{
-    ASK_PAUSE, Books, BudgetMode, ByteCount, ClientKey, Closed, EndedPlace, Excess, Excesses, GrantCounts,
-    GrantId, GrantRow, Grants, IceSource, Label, LimitKind, LimitShare, LimitUsage, Limited, NotAdmitted,
-    OverLimit, PeriodBytes, Requester, SpenderKey, Suspect, Timestamp, Traffic, User,
-};
+use super::Books;
+use super::commit::NotAdmitted;
+use crate::client::ClientKey;
+use crate::grant_counts::GrantCounts;
+use crate::grants::Grants;
+use crate::grants::chains::Suspect;
+use crate::grants::ending::{ASK_PAUSE, OverLimit};
+use crate::grants::row::{GrantRow, Requester};
+use crate::grants::tails::EndedPlace;
+use crate::reports::Closed;
+use crate::source::IceSource;
+use crate::spender::{Label, User};
+use crate::spenders::key::SpenderKey;
+use crate::spenders::limited::Limited;
+use crate::spenders::sums::PeriodBytes;
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::trial::{Excess, Excesses};
+use crate::units::{ByteCount, Timestamp};
+use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;

@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::{
-    BitRate, Books, ByteCount, CountOwner, CountsOfGrants, CredentialEnd, IceSource, LackCause, MINT_SLACK,
-    Minute, RELAY_RATE_MAX, TailEvidence, Timestamp,
-};
-
+use super::Books;
 use super::snapshot::is_small_beside;
+use crate::allowance::RELAY_RATE_MAX;
+use crate::lacking::LackCause;
+use crate::owner::CountOwner;
+use crate::source::facts::CountsOfGrants;
+use crate::source::{IceSource, MINT_SLACK};
+use crate::tail::{CredentialEnd, TailEvidence};
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// Chains that have relayed faster than all others are left out if they did no more than this part of the limit: of four sources, a hundredth.
 const SPARED_PART: u64 = 400;

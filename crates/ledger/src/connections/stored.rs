@@ -4,9 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use super::ServerRows;
+use super::{Connections, ServerRows};
+use crate::connection::{Connection, Name};
 use crate::effects::Effect;
-use crate::{ChangeKind, Connection, Connections, Grants, Name, Timestamp};
+use crate::grants::Grants;
+use crate::units::Timestamp;
+use crate::usage_change::ChangeKind;
 
 impl Connections {
     /// Restores the stored connections into the empty table, and restarts the ledger's clock for those that were charged by time.

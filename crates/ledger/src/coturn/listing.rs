@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{GrantId, Timestamp, Traffic};
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::Timestamp;
 
 /// Most sessions that are read. With more, the listing is not complete.
 pub const SESSIONS_MAX: usize = 65_536;

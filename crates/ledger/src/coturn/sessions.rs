@@ -26,7 +26,12 @@ use std::time::Duration;
 
 use row::{SessionRow, UNWATCHED_MAX};
 
-use crate::{BitRate, CountOwner, Dirty, GrantId, Listing, Session, SessionId, Timestamp, Traffic};
+use super::listing::{Listing, Session, SessionId};
+use crate::dirty::Dirty;
+use crate::owner::CountOwner;
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::{BitRate, Timestamp};
 
 /// A session among those of all relays: each of them numbers its own from 1.
 pub type SessionKey = (CountOwner, SessionId);

@@ -1,7 +1,9 @@
 use super::row::PACKET_BYTES;
 use super::*;
+use crate::coturn::listing::Reach;
+use crate::coturn::sessions::row::HIDDEN_PACKETS_MAX;
 use crate::testing::Dice;
-use crate::{ByteCount, HIDDEN_PACKETS_MAX, Reach};
+use crate::units::ByteCount;
 
 const DEFAULT_RATE: BitRate = BitRate::new(2_000_000);
 

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{
-    ByteCount, Carried, GrantId, Listing, SessionDelta, SessionId, SessionRow, Sessions, Timestamp,
-    UsageRules,
-};
+use super::listing::{Listing, SessionId};
+use super::sessions::{SessionDelta, Sessions};
+use crate::coturn::sessions::row::SessionRow;
+use crate::reading::Carried;
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_rules::UsageRules;
 
 /// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
 /// seconds at most.

@@ -7,11 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::time::Duration;
 
+use super::Grants;
+use super::row::{GrantRow, GrantState};
+use crate::allowance::RELAY_RATE_MAX;
 use crate::effects::Effect;
-use crate::{
-    BitRate, ByteCount, CountsOfGrants, Excess, Excesses, GrantId, GrantRow, GrantState, Grants, GrantsAre,
-    IceSource, Minute, PromisedTime, RELAY_RATE_MAX, Timestamp,
-};
+use crate::promise::PromisedTime;
+use crate::source::IceSource;
+use crate::source::facts::{CountsOfGrants, GrantsAre};
+use crate::token::GrantId;
+use crate::trial::{Excess, Excesses};
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
 const MEMBERS_MAX: usize = 500;

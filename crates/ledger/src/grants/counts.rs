@@ -9,10 +9,20 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    BilledDirections, ByteCount, Charged, CountOwner, EndedPlace, Excess, GrantCounts, GrantId, GrantRow,
-    Grants, IceSource, Minute, Spent, Timestamp, doubt,
-};
+use super::Grants;
+use super::row::GrantRow;
+use super::spent::Spent;
+use super::tails::EndedPlace;
+use crate::doubt;
+use crate::grant_counts::GrantCounts;
+use crate::owner::CountOwner;
+use crate::source::IceSource;
+use crate::source::facts::Charged;
+use crate::token::GrantId;
+use crate::trial::Excess;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_rules::BilledDirections;
 
 impl Grants {
     /// Until when a group has counted its grants in this period for good.

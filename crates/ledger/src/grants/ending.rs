@@ -7,14 +7,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
+use super::row::{GrantEnd, GrantRow, Revoked};
+use super::spent::later_part;
+use crate::allowance::RELAY_RATE_MAX;
 use crate::effects::Effect;
+use crate::minute_usage::Basis;
+use crate::reports::Closed;
 use crate::shards::Walk;
-use crate::{
-    Basis, ByteCount, ChangeKind, Closed, GrantEnd, GrantId, GrantRow, Grants, Minute, RELAY_RATE_MAX,
-    Revoked, SpenderKey, Timestamp, UsageChange, later_part,
-};
+use crate::spenders::key::SpenderKey;
+use crate::token::GrantId;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 /// A chain of renewals that has relayed more than one may.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,12 +12,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
+use super::row::{GrantRow, GrantState};
+use super::spent::Spent;
+use super::tails::EndedPlace;
+use crate::clients::Holder;
+use crate::grant_counts::COUNTED_WITHIN;
+use crate::owner::CountOwner;
+use crate::promise::PromisedTime;
 use crate::shards::Walk;
-use crate::{
-    ByteCount, COUNTED_WITHIN, CountOwner, Day, EndedPlace, GrantId, GrantRow, GrantState, Grants, Holder,
-    IceSource, Limited, Minute, Period, PromisedTime, Spender, SpenderKey, Spent, Timestamp, User,
-};
+use crate::source::IceSource;
+use crate::spender::{Spender, User};
+use crate::spenders::key::SpenderKey;
+use crate::spenders::limited::Limited;
+use crate::token::GrantId;
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.

@@ -7,7 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
 use super::ending::{NEXT, Unanswered, has_no_answer};
-use crate::{ByteCount, EndedPlace, GrantId, GrantRow, IceSource, Minute, Period, Timestamp};
+use super::row::GrantRow;
+use super::tails::EndedPlace;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Debug, Default)]

@@ -3,8 +3,14 @@
 
 use std::cmp::Reverse;
 
+use super::Grants;
+use super::row::{GrantRow, Revoked};
+use super::spent::Spent;
 use crate::shards::Walk;
-use crate::{ByteCount, GrantId, GrantRow, Grants, Minute, Revoked, SpenderKey, Spent, Timestamp};
+use crate::spenders::key::SpenderKey;
+use crate::token::GrantId;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// So many rows are looked at in one step.
 pub(super) const LOOKED_AT_ONCE: usize = 2_000;

@@ -8,10 +8,16 @@
 
 use std::time::Duration;
 
-use crate::{
-    Clients, CountOwner, GrantId, GrantRow, GrantState, Grants, Holder, IceSource, Limited, Minute, Promise,
-    PromisedTime, Timestamp,
-};
+use super::Grants;
+use super::row::{GrantRow, GrantState};
+use crate::clients::{Clients, Holder};
+use crate::owner::CountOwner;
+use crate::promise::{Promise, PromisedTime};
+use crate::source::IceSource;
+use crate::spenders::limited::Limited;
+use crate::token::GrantId;
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
 
 impl GrantRow {
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.

@@ -5,10 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Grants;
+use super::spent::{ConnectionCharge, Spent, later_part};
 use crate::shards::{Shards, Walk};
-use crate::{
-    ByteCount, ConnectionCharge, GrantId, Grants, Minute, Spender, Spent, Timestamp, User, later_part, sorted,
-};
+use crate::sorted;
+use crate::spender::{Spender, User};
+use crate::token::GrantId;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// The longest time for which the bytes of the last minutes are known.
 pub const RECENT_MAX: Duration = Duration::from_secs(15 * 60);

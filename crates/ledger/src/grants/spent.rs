@@ -5,11 +5,22 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Grants;
+use super::row::GrantRow;
 use super::terms::key_of;
-use crate::{
-    ByteCount, CountOwner, Day, Excess, GrantId, GrantRow, Grants, IceSource, KeptAddresses, LeftSums,
-    Limited, LimitedPromises, Minute, Spender, SpenderKind, Sums, Timestamp, Uncounted, User, at_most,
-};
+use crate::day::at_most;
+use crate::owner::CountOwner;
+use crate::source::IceSource;
+use crate::spender::{Spender, User};
+use crate::spenders::key::SpenderKind;
+use crate::spenders::left::LeftSums;
+use crate::spenders::limited::{Limited, LimitedPromises, Uncounted};
+use crate::spenders::sums::Sums;
+use crate::spenders::terms::KeptAddresses;
+use crate::token::GrantId;
+use crate::trial::Excess;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

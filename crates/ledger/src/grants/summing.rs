@@ -4,13 +4,18 @@
 
 use std::collections::HashMap;
 
+use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
+use super::spent::Spent;
 use super::terms::key_of;
 use crate::shards::Walk;
-use crate::{
-    ByteCount, Day, GrantId, Grants, LeftKey, PeriodBytes, SpenderKey, SpenderKind, SpenderSums, Spent, Sums,
-    Timestamp,
-};
+use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::left::LeftKey;
+use crate::spenders::listing::SpenderSums;
+use crate::spenders::sums::{PeriodBytes, Sums};
+use crate::token::GrantId;
+use crate::units::slot::Day;
+use crate::units::{ByteCount, Timestamp};
 
 /// What each spender of a kind has spent, found in parts: [`Self::look`] is called until it returns true, and others can change the table in
 /// between. What changes meanwhile counts as it was or as it is.

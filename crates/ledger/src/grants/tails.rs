@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use crate::{ByteCount, GrantId, GrantRow, Grants, IceSource, Minute, Timestamp};
+use super::Grants;
+use super::row::GrantRow;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// A grant is asked for if its last bytes are at most this long before its expiry.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(600);

@@ -3,10 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::{
-    ByteCount, ClientKey, ClientTerms, CountOwner, GrantRow, IceSource, KeptAddresses, Keys, Label, Limited,
-    Minute, Spender, SpenderKey, SpenderKind, SpenderTerms, Spent, Sums, Timestamp,
-};
+use super::row::GrantRow;
+use super::spent::Spent;
+use crate::client::ClientKey;
+use crate::clients::ClientTerms;
+use crate::owner::CountOwner;
+use crate::source::IceSource;
+use crate::spender::{Label, Spender};
+use crate::spenders::key::{Keys, SpenderKey, SpenderKind};
+use crate::spenders::limited::Limited;
+use crate::spenders::sums::Sums;
+use crate::spenders::terms::{KeptAddresses, SpenderTerms};
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// The default of `rows_at_once`. A step is short, so that no caller waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;

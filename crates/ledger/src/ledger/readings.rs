@@ -7,10 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{
-    BudgetMode, ByteCount, Carried, CountOwner, CredentialEnd, Day, DayCount, Excesses, Figures, GrantCounts,
-    IceSource, IdDigest, Ledger, MeasuredUsage, Minute, Reading, ReadingOutcome, Timeline, Timestamp,
-};
+use super::Ledger;
+use crate::day::DayCount;
+use crate::grant_counts::GrantCounts;
+use crate::owner::{CountOwner, IdDigest};
+use crate::reading::{Carried, Reading, ReadingOutcome};
+use crate::source::IceSource;
+use crate::tail::CredentialEnd;
+use crate::timeline::Timeline;
+use crate::timeline::measured::MeasuredUsage;
+use crate::trial::Excesses;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
+use crate::verdict::{BudgetMode, Figures};
 
 /// A count by grant that is not final speaks for an owner whose own count ends at most so long before it.
 const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);

@@ -4,10 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::{
-    ByteCount, CountOwner, CredentialEnd, IceSource, Ledger, ProvenTail, SourceTerms, TailEvidence,
-    TailTrial, TailTrials, Timeline, Timestamp,
-};
+use super::Ledger;
+use crate::owner::CountOwner;
+use crate::source::IceSource;
+use crate::tail::{CredentialEnd, ProvenTail, TailEvidence, TailTrial, TailTrials};
+use crate::timeline::Timeline;
+use crate::timeline::terms::SourceTerms;
+use crate::units::{ByteCount, Timestamp};
 
 impl Ledger {
     /// How long a credential of each metered [group](CountOwner::group) counts as alive after its expiry, as of now.

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::{CountedPart, MinuteRow, Minutes};
-use crate::{
-    BitRate, ByteCount, Carried, Day, DayCount, GrantMinutes, Minute, Period, Reading, Timestamp, at_most,
-};
+use crate::day::{DayCount, at_most};
+use crate::promise::GrantMinutes;
+use crate::reading::{Carried, Reading};
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// What one minute adds to the figures.
 #[derive(Clone, Copy, Default)]

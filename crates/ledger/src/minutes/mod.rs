@@ -13,10 +13,14 @@ use std::ops::Range;
 
 use counted::MinuteFigures;
 
-use crate::{
-    BitRate, ByteCount, Day, DayCounts, Dirty, GrantMinutes, LiveDelta, Minute, MinuteRow, Period, Rates,
-    Timestamp, at_most,
-};
+use crate::day::{DayCounts, at_most};
+use crate::dirty::Dirty;
+use crate::minute_usage::MinuteRow;
+use crate::promise::{GrantMinutes, LiveDelta};
+use crate::rates::Rates;
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// Sums over the period's minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

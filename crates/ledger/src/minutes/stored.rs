@@ -7,7 +7,13 @@ use std::collections::BTreeMap;
 
 use super::counted::MinuteFigures;
 use super::{CountedPart, DayMinutes, Minutes, Sums};
-use crate::{Day, DayCounts, Dirty, Minute, MinuteRow, Period, Rates, SourceRows, Timestamp};
+use crate::day::DayCounts;
+use crate::dirty::Dirty;
+use crate::minute_usage::{MinuteRow, SourceRows};
+use crate::rates::Rates;
+use crate::units::Timestamp;
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
 
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and

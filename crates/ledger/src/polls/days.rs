@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Day, Period, Timestamp};
+use crate::units::Timestamp;
+use crate::units::period::Period;
+use crate::units::slot::Day;
 
 /// The latest count of each day, and its end.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use crate::{ByteCount, LateCounts, Minute, Timestamp};
+use crate::reading::LateCounts;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// The length of a window, and the time between its two counts.
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::lateness::{Span, settled_minute};
-use crate::{COUNTED_WITHIN, Timestamp};
+use crate::grant_counts::COUNTED_WITHIN;
+use crate::units::Timestamp;
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);

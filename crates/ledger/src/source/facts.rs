@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::IceSource;
+use super::IceSource;
 
 /// The facts of one source.
 #[derive(Clone, Copy, Debug)]

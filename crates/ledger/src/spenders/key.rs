@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Call, ClientKey, Label, ORIGIN_MAX, User};
+use crate::client::ClientKey;
+use crate::spender::{Call, Label, ORIGIN_MAX, User};
 
 /// What a sum is grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,10 @@ use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crate::{Day, Dirty, Keys, Rows, SpenderKey, SpenderKind, Sums};
+use super::key::{Keys, SpenderKey, SpenderKind};
+use super::sums::Sums;
+use crate::dirty::{Dirty, Rows};
+use crate::units::slot::Day;
 
 /// The part of a full map that makes room at once, so that it is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;

@@ -7,11 +7,13 @@
 use std::ops::Range;
 
 use super::promised::PromisedMinutes;
+use super::sums::Sums;
+use crate::promise::{GrantMinutes, LiveDelta, PromisedTime};
 use crate::shards::Shards;
-use crate::{
-    ByteCount, GrantMinutes, IceSource, Label, LiveDelta, Minute, PromisedTime, Spender, Sums, Timestamp,
-    User,
-};
+use crate::source::IceSource;
+use crate::spender::{Label, Spender, User};
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];

@@ -2,7 +2,9 @@
 
 use std::cmp::Reverse;
 
-use crate::{ByteCount, SpenderKey, Sums};
+use super::key::SpenderKey;
+use super::sums::Sums;
+use crate::units::ByteCount;
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,10 @@
 
 use std::ops::Range;
 
-use crate::{GrantMinutes, IceSource, LiveDelta, Minute, sorted};
+use crate::promise::{GrantMinutes, LiveDelta};
+use crate::sorted;
+use crate::source::IceSource;
+use crate::units::slot::Minute;
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]

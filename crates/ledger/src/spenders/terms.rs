@@ -1,6 +1,6 @@
 //! How many sums there are, and what they keep. Tests: `src/books/spending/tests/listing.rs`.
 
-use crate::ByteCount;
+use crate::units::ByteCount;
 
 /// Most users with a limit.
 pub const USERS_MAX: usize = 100_000;

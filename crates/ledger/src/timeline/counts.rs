@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
-use crate::{
-    ByteCount, Carried, Contradiction, DayCount, Excesses, Point, ProofRule, Reading, ReadingOutcome,
-    SourceState, Timeline, Timestamp, is_absurd,
-};
+use super::Timeline;
+use super::terms::ProofRule;
+use crate::day::DayCount;
+use crate::doubt::{Contradiction, is_absurd};
+use crate::minute_usage::SourceState;
+use crate::reading::{Carried, Reading, ReadingOutcome};
+use crate::trial::{Excesses, Point};
+use crate::units::{ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use super::Timeline;
 use super::counts::STALE_AFTER;
-use super::terms::CUT_FOR;
-use crate::{
-    BitRate, ByteCount, Contradiction, CountOwner, Excess, IceSource, LateCounts, ProofRule, ProvenTail,
-    Timeline, Timestamp,
-};
+use super::terms::{CUT_FOR, ProofRule};
+use crate::doubt::Contradiction;
+use crate::owner::CountOwner;
+use crate::reading::LateCounts;
+use crate::source::IceSource;
+use crate::tail::ProvenTail;
+use crate::trial::Excess;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A source of whose grants a rate is assumed that counts have shown, instead of the one in the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{ByteCount, CountOwner, IdDigest, SourceRows};
+use crate::minute_usage::SourceRows;
+use crate::owner::{CountOwner, IdDigest};
+use crate::units::ByteCount;
 
 /// Sessions count as cut for this long after the listing that showed it.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(30);

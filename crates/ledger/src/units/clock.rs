@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use super::Timestamp;
 
 /// The provider's clock may differ from the books' time by this much before the bound may not hold.
 pub const REFERENCE_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(120);

@@ -4,7 +4,7 @@
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime};
 
-use crate::Timestamp;
+use super::Timestamp;
 
 /// The day of the month on which a billing period begins, 1 to 31. In a shorter month it begins on the last day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::num::NonZeroU128;
 
 use super::*;
-use crate::{NotAdmitted, SteadyTime};
+use crate::books::commit::NotAdmitted;
+use crate::units::clock::SteadyTime;
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;

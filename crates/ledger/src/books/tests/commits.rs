@@ -1,7 +1,8 @@
 //! Commits: what is undone, what a crash leaves, and what a grant whose renewal is committed may do.
 
 use super::*;
-use crate::{NotAdmitted, NotRecorded, SpenderKind, Written};
+use crate::books::commit::{NotAdmitted, NotRecorded, Written};
+use crate::spenders::key::SpenderKind;
 
 fn broker(mode: BudgetMode) -> Broker {
     let mut setup = setup(mode);

@@ -1,7 +1,10 @@
 //! A count releases only what is promised to its owner: a TURN key of one account.
 
 use super::*;
-use crate::{CountOwner, Disbelief, IdDigest, PromisedTime, ProofRule, SourceTerms};
+use crate::owner::{CountOwner, IdDigest};
+use crate::promise::PromisedTime;
+use crate::timeline::measured::Disbelief;
+use crate::timeline::terms::{ProofRule, SourceTerms};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;

@@ -2,7 +2,7 @@
 //! exactly what it holds.
 
 use super::*;
-use crate::Written;
+use crate::books::commit::Written;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 const HOUR: u64 = 3_600_000;

@@ -1,7 +1,7 @@
 //! Tests of who spends, as the rows of grants and connections say.
 
 use super::*;
-use crate::Label;
+use crate::spender::Label;
 
 fn named(user: Option<&str>, label: Option<&str>) -> Spender {
     Spender { user: user.and_then(User::new), label: label.and_then(Label::new), ..Spender::default() }

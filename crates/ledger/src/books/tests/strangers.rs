@@ -6,8 +6,9 @@ mod shares;
 mod stopped;
 
 use super::*;
+use crate::books::commit::NotAdmitted;
+use crate::clients::{CONNECTIONS_PER_CLIENT_MAX, ClientTerms};
 use crate::testing::Dice;
-use crate::{CONNECTIONS_PER_CLIENT_MAX, ClientTerms, NotAdmitted};
 
 /// In milliseconds.
 const HEARTBEAT: u64 = 30_000;

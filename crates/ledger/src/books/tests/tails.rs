@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{CredentialEnd, GrantCounts, IdDigest, MINT_SLACK, TailTrial, Traffic, TrialStep};
+use crate::grant_counts::GrantCounts;
+use crate::owner::IdDigest;
+use crate::source::MINT_SLACK;
+use crate::tail::{CredentialEnd, TailTrial, TrialStep};
+use crate::traffic::Traffic;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 const DAY: u64 = 86_400_000;

@@ -3,7 +3,13 @@
 mod reporter;
 
 use super::*;
-use crate::{BitRate, Bounds, ByteCount, Grant, GrantTerms, Ledger, Minute, Period, testing};
+use crate::grants::terms::{Bounds, GrantTerms};
+use crate::ledger::Ledger;
+use crate::testing;
+use crate::token::Grant;
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)

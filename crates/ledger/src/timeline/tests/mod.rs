@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::*;
+use crate::minute_usage::MinuteRow;
+use crate::promise::LiveDelta;
+use crate::reading::{Reading, ReadingOutcome};
+use crate::source::IceSource;
 use crate::testing::Dice;
-use crate::{BitRate, Day, IceSource, LiveDelta, MinuteRow, Reading, ReadingOutcome};
+use crate::units::BitRate;
+use crate::units::slot::Day;
 
 const MINUTE: i64 = 60_000;
 /// One grant at the assumed rate, 3 Mbps.

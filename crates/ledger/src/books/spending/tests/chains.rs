@@ -1,7 +1,10 @@
 //! What counts show of a chain of renewals above its promise.
 
 use super::*;
-use crate::{BitRate, Excess, Minute, Suspect};
+use crate::grants::chains::Suspect;
+use crate::trial::Excess;
+use crate::units::BitRate;
+use crate::units::slot::Minute;
 
 /// Books with a limit of 1,000 GB and thirty idle grants, ten minutes later.
 fn among_idle_ones() -> (Broker, Grant) {

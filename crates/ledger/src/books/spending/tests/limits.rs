@@ -1,7 +1,8 @@
 //! The limit of each user, and blocked users.
 
 use super::*;
-use crate::{Listing, Written};
+use crate::books::commit::Written;
+use crate::coturn::listing::Listing;
 
 /// What the user has used, if the limit of the user is the reason for a refusal.
 fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {

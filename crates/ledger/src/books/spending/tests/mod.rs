@@ -15,12 +15,25 @@ mod tails;
 use std::time::Duration;
 
 use super::*;
+use crate::books::commit::{Hold, NotAdmitted};
+use crate::changes::Stored;
+use crate::client::ClientKey;
+use crate::connection::Report;
+use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
+use crate::grants::row::Requester;
+use crate::open::Setup;
+use crate::reports::Caller;
+use crate::spender::{Call, Label, Spender};
+use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::listing::SpenderSums;
+use crate::spenders::sums::PeriodBytes;
+use crate::spenders::terms::{KeptAddresses, SpenderTerms};
+use crate::testing;
 use crate::testing::Broker;
-use crate::{
-    BillingDay, BudgetMode, Call, Caller, ClientKey, Grant, GrantFilter, GrantPage, GrantPlace, Hold,
-    KeptAddresses, Label, ListedGrant, NotAdmitted, PeriodBytes, Report, Requester, Setup, Spender,
-    SpenderKey, SpenderKind, SpenderSums, SpenderTerms, Stored, Timestamp, testing,
-};
+use crate::token::Grant;
+use crate::units::Timestamp;
+use crate::units::period::BillingDay;
+use crate::verdict::BudgetMode;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2 Mbps for a minute.

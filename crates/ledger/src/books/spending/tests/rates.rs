@@ -1,7 +1,9 @@
 //! A rate that counts show above the promises is assumed, once it has made more than a hundredth of the limit.
 
 use super::*;
-use crate::{BitRate, Day, Reading};
+use crate::reading::Reading;
+use crate::units::BitRate;
+use crate::units::slot::Day;
 
 /// Minutes of a call.
 const CALL: u64 = 30;

@@ -1,7 +1,8 @@
 //! Who spends now: the bytes of the last minutes, as reported and as counted.
 
 use super::*;
-use crate::{SpenderWalk, UNGRANTED_MAX};
+use crate::grants::recent::UNGRANTED_MAX;
+use crate::grants::summing::SpenderWalk;
 
 impl Broker {
     /// Key, measured and claimed bytes of each spender in the last seconds, most bytes first.

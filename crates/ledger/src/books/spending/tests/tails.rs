@@ -1,7 +1,7 @@
 //! Which grants are asked for after their tail.
 
 use super::*;
-use crate::Tails;
+use crate::grants::tails::Tails;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

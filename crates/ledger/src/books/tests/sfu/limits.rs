@@ -1,7 +1,8 @@
 //! Who may pull nothing, or nothing more.
 
 use super::*;
-use crate::{NotAdmitted, SpenderKey};
+use crate::books::commit::NotAdmitted;
+use crate::spenders::key::SpenderKey;
 
 #[test]
 fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
