@@ -314,7 +314,7 @@ async fn a_replica_that_does_not_reach_the_database_says_why() {
         message.as_str().unwrap_or_default().to_owned()
     };
     let standby = TestReplica::start_cut_off(&database, &[]).await;
-    let said = "cut off by the test. Run turn-broker doctor";
+    let said = "Run turn-broker doctor with the settings of this replica: cut off by the test.";
     eventually("the standby says it", async || message(&standby).await.starts_with(said)).await;
     let leader = TestReplica::start(&database, &[]).await;
     leader.until_it_leads().await;
