@@ -238,11 +238,6 @@ impl Ledger {
         of_each.fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// The rate that all grants of an owner of this source together have shown above what is assumed; zero if they have not.
-    pub(crate) fn rate_of_all(&self, source: IceSource) -> BitRate {
-        self.all_of(source).map(Timeline::rate_of_all).max().unwrap_or_default()
-    }
-
     /// Assumes a rate of the grants of a source that counts have shown. `faster`: what chains still exceed it by.
     pub(crate) fn raise_rate(&mut self, source: IceSource, rate: BitRate, faster: Excess) {
         let of_source = self.sources.iter_mut().filter(|timeline| timeline.terms.owner.source == source);

@@ -156,11 +156,6 @@ impl Timeline {
         self.trial.assumed()
     }
 
-    /// The rate that its grants together have shown above what is assumed; zero if they have not.
-    pub(crate) fn rate_of_all(&self) -> BitRate {
-        self.trial.rate_of_all()
-    }
-
     /// Assumes a rate that counts have shown, from now on and over each restart. `faster`: what chains still exceed it by.
     pub(crate) fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
         let instead_of = self.state.raised.map_or(self.trial.assumed(), |raised| raised.instead_of);

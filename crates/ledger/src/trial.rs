@@ -139,11 +139,6 @@ impl Trial {
         of_all.max(of_chains).max(after_tails)
     }
 
-    /// The rate that all live grants together have shown; zero if they have not exceeded what is assumed.
-    pub(crate) fn rate_of_all(&self) -> BitRate {
-        self.state.excess.of_all.rate
-    }
-
     /// What is stored.
     pub(crate) fn state(&self) -> TrialState {
         self.state

@@ -8,11 +8,10 @@ use super::snapshot::is_small_beside;
 use crate::allowance::RELAY_RATE_MAX;
 use crate::lacking::LackCause;
 use crate::owner::CountOwner;
-use crate::source::facts::CountsOfGrants;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::tail::{CredentialEnd, TailEvidence};
 use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{ByteCount, Timestamp};
 
 /// Chains that have relayed faster than all others are left out if they did no more than this part of the limit: of four sources, a hundredth.
 const SPARED_PART: u64 = 400;
@@ -30,8 +29,9 @@ impl Books {
         }
     }
 
-    /// Once counts and app servers show above the promises more than a hundredth of the limit, the rate that they show is assumed: of grants that
-    /// are alive or new, and for good. A stranger who uses a key shows nothing of its grants, so where grants are counted, they alone do.
+    /// Once counts and app servers show above the promises more than a hundredth of the limit, the rate that chains of renewals have shown is
+    /// assumed: of grants that are alive or new, and for good. What all grants of a source relayed together shows no rate: a stranger may
+    /// have its key, or the ledger may lack grants.
     pub(super) fn raise_rates(&mut self) {
         let (excess, unknown) = (self.ledger.excess(), self.grants.unknown_bytes());
         if std::mem::replace(&mut self.judged_excess, (excess, unknown)) == (excess, unknown) {
@@ -44,10 +44,7 @@ impl Books {
         let spared = ByteCount::new(limit.get() / SPARED_PART);
         let (sources, mut is_raised): (Vec<_>, _) = (self.ledger.sources().collect(), false);
         for source in sources {
-            let of_chains = self.grants.rate_shown(source, spared);
-            let is_exact = source.facts().counts_of_grants == CountsOfGrants::Exact;
-            let of_all = if is_exact { BitRate::default() } else { self.ledger.rate_of_all(source) };
-            let rate = of_chains.max(of_all).min(RELAY_RATE_MAX);
+            let rate = self.grants.rate_shown(source, spared).min(RELAY_RATE_MAX);
             if rate > self.ledger.rate_at(source) {
                 self.grants.raised.insert(source, rate.per_minute());
                 self.ledger.raise_rate(source, rate, self.grants.excess_of_chains(source));
