@@ -292,8 +292,8 @@ impl<D: Disk> Broker<D> {
     /// What the books assume because counts have shown it, the world assumes, too, from now on. It is no more than somebody relays, and the
     /// bound holds with it.
     fn follow_rate(&mut self, world: &mut World) {
-        let raised = self.books.snapshot().measured.raised.map_or(0, |raised| raised.rate.get());
-        let rate = raised / 8_000;
+        let (rate, set) = (self.books.ledger().rate_at(SOURCE), self.books.ledger().assumed_rate());
+        let rate = if rate > set { rate.get() / 8_000 } else { 0 };
         if rate > self.settings.seen_rate {
             self.excuse(Excuse::Exceeded);
             let fastest = world.rates.values().max().copied().unwrap_or_default();
