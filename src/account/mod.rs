@@ -5,19 +5,18 @@ mod alerts;
 mod connections;
 mod lead;
 mod members;
+mod reservation;
 mod spenders;
 mod stored_value;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    AllRevoked, Books, Closed, Forgotten, Grant, GrantId, GrantRow, Hold, IceSource, IdDigest, LimitKind,
-    MINT_SLACK, Moment, NotAdmitted, NotRecorded, OverLimit, Requester, Setup, Snapshot, Spender, SpenderKey,
-    SteadyTime, Timestamp, User, Written,
+    AllRevoked, Books, Closed, Forgotten, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted,
+    NotRecorded, OverLimit, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, User, Written,
 };
 
 use crate::alert::SpentGrant;
@@ -28,6 +27,7 @@ use crate::store::storage::CopyLedger;
 use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 
+pub use reservation::{RenewalRight, Reservation};
 use spenders::KeptLists;
 pub use spenders::{SpenderList, SpentIn};
 use stored_value::StoredValue;
@@ -106,7 +106,7 @@ impl Account {
         let (hold, moment) =
             self.change(|books| (books.reserve(source, life, slack, &requester), books.moment()));
         let hold = hold.inspect_err(|why| self.count_refusal(why))?;
-        Ok(Reservation { account: Arc::clone(self), moment, life: hold.life(), requester, hold: Some(hold) })
+        Ok(Reservation::new(self, hold, moment, requester))
     }
 
     fn count_refusal(&self, why: &NotAdmitted) {
@@ -342,130 +342,6 @@ impl ChangeSource for Mutex<Guarded> {
     fn take(&self) -> Changes {
         let mut guarded = self.lock();
         Changes { books: guarded.books.take_batch(), alerts: guarded.alerts.take_change() }
-    }
-}
-
-/// Budget reserved for one credential while the provider creates it. Released when dropped.
-#[derive(Debug)]
-pub struct Reservation {
-    account: Arc<Account>,
-    moment: Moment,
-    life: Duration,
-    requester: Requester,
-    hold: Option<Hold>,
-}
-
-/// A grant's right to renew, taken for one mint. Given back when dropped unused.
-#[derive(Debug)]
-pub struct RenewalRight {
-    account: Arc<Account>,
-    grant: Grant,
-    spender: Option<Arc<Spender>>,
-    is_used: AtomicBool,
-}
-
-impl RenewalRight {
-    fn new(account: &Arc<Account>, grant: &Grant, spender: Option<Arc<Spender>>) -> Self {
-        Self { account: Arc::clone(account), grant: *grant, spender, is_used: AtomicBool::new(false) }
-    }
-
-    /// The grant that is renewed.
-    pub fn grant(&self) -> GrantId {
-        self.grant.id
-    }
-
-    /// Who spends what the renewed grant relays.
-    pub fn spender(&self) -> Option<&Spender> {
-        self.spender.as_deref()
-    }
-}
-
-impl Drop for RenewalRight {
-    fn drop(&mut self) {
-        if !self.is_used.load(Ordering::Relaxed) {
-            self.account.change(|books| books.give_renewal_back(self.grant.id));
-        }
-    }
-}
-
-impl Reservation {
-    /// When the reservation was made, in the books' time. The grant's times count from here, so that the books and the grant
-    /// agree on its end.
-    pub fn at(&self) -> Timestamp {
-        self.moment.now
-    }
-
-    /// When the reservation was made: by the wall clock or by the books' time, whichever is earlier. The credential's lifetime
-    /// starts here, so a wrong clock cannot lengthen it.
-    pub fn earliest(&self) -> Timestamp {
-        self.moment.wall.min(self.moment.now)
-    }
-
-    /// The lifetime that the credential may have.
-    pub fn life(&self) -> Duration {
-        self.life
-    }
-
-    /// The same reservation, for a credential of this source that works for so long. One that works longer than was reserved needs room for
-    /// that; without room it must not be handed out.
-    pub fn lasting(mut self, source: IceSource, works_for: Duration) -> Result<Self, NotAdmitted> {
-        if works_for <= self.life {
-            return Ok(self);
-        }
-        if let Some(hold) = self.hold.take() {
-            self.account.change(|books| books.release(&hold));
-        }
-        let (moment, requester) = (self.moment, self.requester.clone());
-        let mut longer = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
-        longer.moment = moment;
-        Ok(longer)
-    }
-
-    /// The same reservation, for a credential that this TURN key has minted.
-    #[must_use]
-    pub fn minted_with(mut self, turn_key: Option<IdDigest>) -> Self {
-        self.requester.turn_key = turn_key;
-        self
-    }
-
-    /// Records the grant of a new credential. This is the point of no return: after `Ok`, the credential may be handed out.
-    /// If the future is dropped half-way, the record stays, and its liability shrinks as time passes.
-    pub async fn commit(
-        mut self,
-        grant: &Grant,
-        username: Option<&str>,
-        renewal: Option<&RenewalRight>,
-    ) -> Result<(), NotAdmitted> {
-        let Some(hold) = self.hold.take() else { return Err(NotAdmitted::NotRecorded) };
-        let requester = std::mem::take(&mut self.requester);
-        let (commit, pending) = self.account.change(|books| {
-            let Some(store) = self.account.store.as_ref().filter(|_| grant.source.is_metered()) else {
-                return Ok((books.commit(hold, grant, username, requester)?, None));
-            };
-            let Some(room) = store.room() else {
-                books.release(&hold);
-                return Err(NotAdmitted::NotRecorded);
-            };
-            let commit = books.commit(hold, grant, username, requester)?;
-            Ok((commit, Some(room.commit(self.account.changes(), false))))
-        })?;
-        let written = match pending {
-            None => Written::Yes,
-            Some(pending) => pending.wait().await,
-        };
-        self.account.change(|books| books.note_written(&commit, written))?;
-        if let Some(right) = renewal {
-            right.is_used.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            self.account.change(|books| books.release(&hold));
-        }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod promises;
 pub(crate) mod recent;
 pub(crate) mod row;
 pub(crate) mod sfu;
+mod spending;
 pub(crate) mod spent;
 pub(crate) mod summing;
 pub(crate) mod tails;

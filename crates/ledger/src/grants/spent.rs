@@ -1,25 +1,11 @@
 //! The bytes of one grant in a period: what its source counted, and what its connections claimed for the time after the count.
 //! Tests: below.
-//! Every change of a row's bytes changes the sum of its user, if users have a limit, and of its server key by the same difference.
 //! A claim is spread evenly over the time that it covers, so a count takes its part of it. What was measured never decreases in a period.
 
 use serde::{Deserialize, Serialize};
 
-use super::Grants;
-use super::row::GrantRow;
-use super::terms::key_of;
 use crate::day::at_most;
-use crate::owner::CountOwner;
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
-use crate::spenders::key::SpenderKind;
-use crate::spenders::left::LeftSums;
-use crate::spenders::limited::{Limited, LimitedPromises, Uncounted};
-use crate::spenders::sums::Sums;
-use crate::spenders::terms::KeptAddresses;
-use crate::token::GrantId;
 use crate::trial::Excess;
-use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
@@ -132,115 +118,6 @@ pub(crate) fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after
 fn part(bytes: ByteCount, of: u64, all: u64) -> ByteCount {
     let part = u128::from(bytes.get()).saturating_mul(of.into()).checked_div(all.into()).unwrap_or(0);
     ByteCount::saturating(part)
-}
-
-impl Grants {
-    /// Bytes that somebody may use in a period.
-    pub(crate) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
-        self.terms.limit_of(of)
-    }
-
-    /// Who of a spender has a limit.
-    pub(crate) fn with_limit<'a>(
-        &'a self,
-        spender: Option<&'a Spender>,
-    ) -> impl Iterator<Item = Limited> + 'a {
-        Limited::of(spender).filter(|of| self.terms.limit_of(of).is_some())
-    }
-
-    /// Whether whole addresses are kept.
-    pub(crate) fn keeps_whole_addresses(&self) -> bool {
-        self.terms.bounds.spenders.addresses == KeptAddresses::Full
-    }
-
-    /// The sums of what left the table in this period.
-    pub fn left(&self) -> &LeftSums {
-        &self.left
-    }
-
-    /// Notes what a connection of a grant was charged.
-    pub(crate) fn charge(&mut self, id: GrantId, charge: &ConnectionCharge) {
-        let Some(owner) = self.any(id).map(GrantRow::owner) else { return };
-        let (counted_until, start) = (self.seen_until(owner.group()), self.period.start);
-        self.recent.claim(id, charge, counted_until);
-        self.change_spent(id, |spent| spent.charge(charge, start, counted_until));
-    }
-
-    /// Until when a group has counted its grants, perhaps not for good.
-    pub(super) fn seen_until(&self, group: CountOwner) -> Timestamp {
-        self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
-    }
-
-    /// What somebody has used and may still use.
-    pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
-        let uncounted = self.uncounted(now);
-        self.limited.of(of, now, self.period.end, &uncounted)
-    }
-
-    /// Whether somebody with a limit has a sum, or can get one.
-    pub(crate) fn has_room_for(&mut self, of: &Limited, now: Timestamp) -> bool {
-        let uncounted = self.uncounted(now);
-        self.limit_of(of).is_none() || self.limited.has_room_for(of, now, self.period.end, &uncounted)
-    }
-
-    /// The same of a user whom another program names. Such names fill no more than half of the table, so that callers find room.
-    pub(crate) fn has_room_for_foreign(&self, user: &User) -> bool {
-        let user = Limited::User(user.clone());
-        self.limit_of(&user).is_none() || self.limited.has_half_for(&user)
-    }
-
-    /// Whether a user has used as much as each of them may.
-    pub(crate) fn is_over_limit_of(&self, user: &User) -> bool {
-        let user = Limited::User(user.clone());
-        self.limit_of(&user).is_some_and(|limit| self.limited.used(&user) >= limit)
-    }
-
-    /// The first minute of each source that still counts as promised: in strict mode, the first that it has not counted for good.
-    fn uncounted(&self, now: Timestamp) -> Uncounted {
-        let until = |source| {
-            let groups = self.terms.counted.iter().filter(|group| group.source == source);
-            let first = groups.map(|group| self.counted_until(*group)).min();
-            if self.terms.is_strict { first.unwrap_or_else(|| self.counted_until(source)) } else { now }
-        };
-        IceSource::ALL.map(|source| (source, Minute::of(until(source))))
-    }
-
-    /// A connection without a grant was charged.
-    pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
-        self.recent.claim_ungranted(spender, charge);
-        let [more, less] = charge.since(self.period.start);
-        let share = Sums::of_charge(less, more, charge.at);
-        let keys = SpenderKind::ALL.map(|kind| key_of(spender, kind));
-        self.left.add(Day::of(self.period.start), keys, &share);
-        self.change_limited(Some(spender), &Sums::default(), &share);
-    }
-
-    /// Changes what a grant has spent in this period. Nothing is noted if it stays as it was.
-    pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) {
-        let Some(before) = self.rows.get(&id).map(|row| self.spent_of(row)) else { return };
-        let (mut after, period) = (before, self.period);
-        change(&mut after);
-        if after != before {
-            self.edit(id, |row| row.set_spent(after, period));
-        }
-    }
-
-    /// Changes what a user with a limit and a server key have spent.
-    pub(super) fn change_limited(&mut self, spender: Option<&Spender>, before: &Sums, after: &Sums) {
-        if before == after {
-            return;
-        }
-        for of in Limited::of(spender) {
-            if self.terms.sums(&of) {
-                self.limited.change(of, before, after);
-            }
-        }
-    }
-
-    /// The share of a grant in the sums of this period.
-    pub(super) fn share_of(&self, row: &GrantRow) -> Sums {
-        self.terms.share(row, &self.spent_of(row))
-    }
 }
 
 #[cfg(test)]
