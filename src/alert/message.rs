@@ -6,11 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::rules::texts::minute;
 use super::size::{size, size_up};
 use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, SpentGrant, TopSpender};
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, SpenderKey, SpenderKind};
+use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
 
 /// The most characters of a spender's name in a message: a UUID has as many.
 const NAME_CHARS_MAX: usize = 36;
@@ -148,6 +147,11 @@ fn quoted(spender: &TopSpender, by: SpenderKind) -> String {
     let mark = if spender.is_blocked { " (blocked)" } else { "" };
     let name = spender.key.as_ref().map(|key| format!("\"{}\"{mark}", shown(key)));
     name.unwrap_or_else(|| format!("without a known {}", by.name()))
+}
+
+/// `2025-02-01T00:00Z`: the dashboard shows it as the reader's time.
+pub(super) fn minute(at: Timestamp) -> String {
+    at.to_utc().format("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 /// `17 s`, `12 min`, `3 h 20 min`, `9 d`.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{AlertInput, SourceStates};
-use crate::alert::message::commands_ending;
+use crate::alert::message::{commands_ending, minute};
 use crate::alert::size::size_of;
 use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, Severity, SpenderNow, Spending, SpentGrant,
@@ -221,11 +221,6 @@ impl AlertKind {
 fn usage(input: &AlertInput) -> String {
     let BudgetFigures { used, limit, reset, .. } = input.budget;
     format!("{}, and the period ends at {}", size_of(used, limit), minute(reset))
-}
-
-/// `2025-02-01T00:00Z`: the dashboard shows it as the reader's time.
-pub(in crate::alert) fn minute(at: Timestamp) -> String {
-    at.to_utc().format("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 #[cfg(test)]
