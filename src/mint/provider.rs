@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::new_id;
@@ -104,12 +104,16 @@ impl Provider {
 
     /// A credential from the pool of this lifetime, and the rest of it. `None` for a lifetime that no pool has.
     pub fn take_pooled(&self, life: Duration) -> Option<(PooledCredential, Duration)> {
-        let (mut pools, now) = (self.pools.lock(), self.now());
-        let taken = pools.iter_mut().find(|pool| pool.life() == life)?.take(now);
+        let taken = self.pool_of(life)?.take(self.now());
         if taken.is_some() {
             self.taken.notify_one();
         }
         taken
+    }
+
+    /// The pool of this lifetime.
+    fn pool_of(&self, life: Duration) -> Option<MappedMutexGuard<'_, Pool>> {
+        MutexGuard::try_map(self.pools.lock(), |pools| pools.iter_mut().find(|pool| pool.life() == life)).ok()
     }
 
     /// Waits until a pool may lack a credential, or for this time.
@@ -135,7 +139,7 @@ impl Provider {
             key.report(&minted, self.clock.instant());
             match minted {
                 Ok(listed) => {
-                    if let Some(pool) = self.pools.lock().iter_mut().find(|pool| pool.life() == life) {
+                    if let Some(mut pool) = self.pool_of(life) {
                         pool.minted();
                         self.taken.notify_one();
                     }
@@ -343,8 +347,7 @@ impl PoolCall<'_> {
 
 impl Drop for PoolCall<'_> {
     fn drop(&mut self) {
-        let mut pools = self.provider.pools.lock();
-        if let Some(pool) = pools.iter_mut().find(|pool| pool.life() == self.life) {
+        if let Some(mut pool) = self.provider.pool_of(self.life) {
             pool.finished(self.minted.take());
         }
     }
