@@ -404,17 +404,6 @@ impl Ledger {
     }
 }
 
-/// A credential that fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// The lifetime that it gets: as requested, or shorter if strict mode has less room.
-    pub life: Duration,
-    /// The latest time at which it expires.
-    pub expires_by: Timestamp,
-    /// What it may relay. The credential does not exist yet.
-    pub promise: PromisedTime,
-}
-
 impl Ledger {
     /// A request for a credential of an owner, made within `slack`. `renewed`: what is promised for the grant that it renews.
     pub fn request(
@@ -448,27 +437,23 @@ impl Ledger {
         Minute::of(self.now.minus(source.clocks_differ_by()).max(self.period.start))
     }
 
-    /// Finds room for a credential and for its tail, or refuses. Unmetered sources are always admitted.
-    pub fn admit(&self, request: &Request) -> Result<Admission, Refusal> {
-        let life = if request.source.is_metered() {
-            let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
-            decide(self.terms.mode, self.figures(), request)
-                .map_err(|refusal| Refusal { awaits_reading, ..refusal })?
-        } else {
-            request.life
-        };
-        let Request { from, reserved_from, chain_before, per_minute, .. } = *request;
-        let expires_by = self.now.plus(life).plus(request.slack);
-        let until = Minute::from_end(expires_by.plus(request.tail));
-        let promise = PromisedTime { from, reserved_from, chain_before, until, per_minute };
-        Ok(Admission { life, expires_by, promise })
+    /// Finds room for a credential and for its tail, or refuses. The request comes back with the life that the credential gets: as
+    /// requested, or shorter if strict mode has less room. Unmetered sources are always admitted.
+    pub fn admit(&self, request: Request) -> Result<Request, Refusal> {
+        if !request.source.is_metered() {
+            return Ok(request);
+        }
+        let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
+        let life = decide(self.terms.mode, self.figures(), &request)
+            .map_err(|refusal| Refusal { awaits_reading, ..refusal })?;
+        Ok(Request { life, ..request })
     }
 
     /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let fits = |source: &Timeline| {
             // Strict mode makes it as long as the tail requires.
-            self.admit(&self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).is_ok()
+            self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).is_ok()
         };
         let issues = |source: &&Timeline| source.terms.owner.source.issues_credentials();
         let mut metered = self.metered().filter(issues).peekable();

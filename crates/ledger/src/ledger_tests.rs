@@ -50,7 +50,7 @@ fn bytes(source: IceSource, bytes: u64) -> UsageChange {
 
 /// Reserves room for a credential.
 fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
-    let held = ledger.admit(&ledger.request(source, life, Duration::ZERO, None))?.promise;
+    let held = ledger.admit(ledger.request(source, life, Duration::ZERO, None))?.promise(ledger.now);
     ledger.replace_promise(None, Some((source.into(), held)));
     Ok(held)
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::units::period::Period;
 use crate::units::slot::Minute;
@@ -302,6 +303,18 @@ impl FreeBytes {
 }
 
 impl Request {
+    /// The latest time at which a credential expires that is reserved `now`.
+    pub fn expires_by(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.life).plus(self.slack)
+    }
+
+    /// What a credential may relay that is reserved `now`.
+    pub fn promise(&self, now: Timestamp) -> PromisedTime {
+        let Self { from, reserved_from, chain_before, per_minute, .. } = *self;
+        let until = Minute::from_end(self.expires_by(now).plus(self.tail));
+        PromisedTime { from, reserved_from, chain_before, until, per_minute }
+    }
+
     /// Time that the grant counts as alive beyond its lifetime.
     fn overhead(&self) -> Duration {
         self.slack.saturating_add(self.tail)

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::Books;
 use crate::clients::Holder;
 use crate::grants::row::{GrantRow, Requester};
-use crate::ledger::Admission;
 use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
 use crate::rates::SFU_UNIT;
@@ -121,7 +120,7 @@ impl Books {
         // Which of several TURN keys mints is known only then, so the longest of their tails is reserved, and all minutes of a renewal.
         let is_known = requester.turn_key.is_some() || self.ledger.has_one_owner(source);
         let asked = if is_known { owner } else { owner.group() };
-        let admission = self.admission(asked, life, slack, requester, None)?;
+        let request = self.admission(asked, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
@@ -130,14 +129,14 @@ impl Books {
         let (user, server) =
             spender.map(|spender| (spender.user.clone(), spender.server.clone())).unwrap_or_default();
         let client = metered.and_then(|requester| requester.client);
-        let Admission { life, expires_by, promise: time } = admission;
-        let promise = Promise { owner, time, user, server, client };
+        let (now, life) = (self.now(), request.life);
+        let promise = Promise { owner, time: request.promise(now), user, server, client };
         self.grants.replace_promise(None, Some(&promise));
         self.settle();
-        Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
+        Ok(Hold { promise, life, expires_by: request.expires_by(now), clock_ahead: self.clock_ahead() })
     }
 
-    /// Room for what somebody may relay, or the reason why there is none. `session`: what a session of the SFU may take in a minute, and the
+    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: what a session of the SFU may take in a minute, and the
     /// first minute that is not promised already; `None` for a credential. The first credential of a client or user always fits into its
     /// share, and so does what takes no more.
     pub(super) fn admission(
@@ -147,7 +146,7 @@ impl Books {
         slack: Duration,
         requester: &Requester,
         session: Option<(u64, Minute)>,
-    ) -> Result<Admission, NotAdmitted> {
+    ) -> Result<Request, NotAdmitted> {
         self.settle();
         let Requester { client, renews, .. } = *requester;
         let owner = owner.into();
@@ -193,7 +192,7 @@ impl Books {
         let (per_minute, reserved_from) =
             session.unwrap_or((request.per_minute.max(of_chain), request.reserved_from));
         self.ledger
-            .admit(&Request { per_minute, reserved_from, clients, limits, ..request })
+            .admit(Request { per_minute, reserved_from, clients, limits, ..request })
             .map_err(NotAdmitted::Refused)
     }
 

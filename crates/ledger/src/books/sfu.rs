@@ -108,7 +108,7 @@ impl Books {
         let none = Duration::ZERO;
         let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some((per_minute, from)));
         let time = match &admitted {
-            Ok(admission) => Some(PromisedTime::new(from, admission.promise.until, per_minute)),
+            Ok(request) => Some(PromisedTime::new(from, request.promise(self.now()).until, per_minute)),
             Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),
         };
         if let Some(time) = time {
