@@ -35,8 +35,8 @@ impl AllowedHosts {
         Self::List(names.iter().filter_map(|name| split(name)).map(host).collect())
     }
 
-    /// The request with the name of an allowed host. The address at which this machine reaches the service may not be allowed.
-    pub fn named_in(&self, request: RequestBuilder) -> RequestBuilder {
+    /// Sets `Host` to the first allowed name, because the address in the URL is possibly not one of them.
+    pub fn with_allowed_host(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::List(hosts) if !hosts.is_empty() => request.header(HOST, &hosts[0].name),
             _ => request,

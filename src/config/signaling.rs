@@ -104,7 +104,7 @@ impl SignalingConfig {
         }
     }
 
-    /// The module that would serve `path` if it were on.
+    /// The module that is off and has `path` at or below its usual paths.
     pub fn off_at(&self, path: &str) -> Option<&'static str> {
         let off = MODULES.iter().find(|(_, module)| self.path(*module).is_none() && module.serves(path));
         off.map(|(name, _)| *name)

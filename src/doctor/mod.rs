@@ -81,6 +81,7 @@ struct Examination<'a, 'o> {
 }
 
 impl<'a> Examination<'a, '_> {
+    /// Reports a verdict that took no call of its own, so it has no time.
     fn found(&mut self, check: Check, subject: &str, verdict: Verdict) {
         self.progress.found(check, subject, verdict, Duration::ZERO);
     }

@@ -47,7 +47,7 @@ pub(super) fn problems(errors: &ConfigErrors) -> Vec<Verdict> {
 /// The status of the service at the configured address. `Null` if none answers.
 pub(super) async fn service_status(config: &Config, client: &HttpClient) -> Value {
     let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
-    let request = config.access.hosts.named_in(client.request(Method::GET, url));
+    let request = config.access.hosts.with_allowed_host(client.request(Method::GET, url));
     let answer = async { body(BODY_MAX, client.send(request).await?).await };
     let status = answer.await.ok().and_then(|body| serde_json::from_slice(&body).ok());
     status.unwrap_or_default()

@@ -228,7 +228,8 @@ impl Forwarder {
         }
     }
 
-    /// The number of the lead that no request has reached for so long.
+    /// The epoch of the leader that is followed, if this replica has not reached it for at least `span`. `None` if it has, or if there is no
+    /// other leader.
     pub fn unreached(&self, span: Duration) -> Option<i64> {
         let Target::Leader(leader) = self.target.borrow().clone() else { return None };
         let since = (*self.unreached_since.lock())?;

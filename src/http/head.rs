@@ -45,6 +45,7 @@ fn judge_size(request: &Request) -> Result<(), ApiError> {
     Err(error)
 }
 
+/// Every rule but that of the size: one `Host`, a body that can be read, no lost `Upgrade`, and a host that is served.
 fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = single_host(headers, request.version())?;
@@ -59,9 +60,10 @@ fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), Api
     if *hosts == AllowedHosts::Any || ANY_HOST.contains(&route) {
         return Ok(());
     }
-    let in_target = request.uri().authority();
+    // A request for a whole URL names a host there too.
+    let target_host = request.uri().authority();
     let is_served = host.is_some_and(|host| hosts.allows(host))
-        && in_target.is_none_or(|authority| hosts.allows(authority.as_str()));
+        && target_host.is_none_or(|authority| hosts.allows(authority.as_str()));
     if is_served { Ok(()) } else { Err(ApiError::misdirected()) }
 }
 

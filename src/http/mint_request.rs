@@ -230,20 +230,21 @@ fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
     is_unread.then(|| peer.ip().to_canonical())
 }
 
-/// Where the credential should relay. `region` is the name of a TURN key, of a region of own relays, or the host of one.
+/// Where the credential should relay. `region`: the name of a TURN key, or the region or host of an own relay; another name is refused.
+/// `failed`: the host or URL of a relay that the page could not use.
 fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>) -> Result<Place, ApiError> {
     let turn_key = region.as_deref().and_then(KeyName::new);
     let turn_key = turn_key.filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name));
     let is_relay =
         |name: &str| app.mint.fleet().is_some_and(|fleet| fleet.0.iter().any(|of| of.is_named(name)));
-    let is_known = region.is_none() || turn_key.is_some();
-    let region = region.filter(|name| is_relay(name));
-    if !is_known && region.is_none() {
+    let is_known = region.as_deref().is_none_or(|name| turn_key.is_some() || is_relay(name));
+    if !is_known {
         return Err(ApiError::invalid("Set `region` to the name of a TURN key or a relay of this service."));
     }
     let host = |text: Box<str>| {
         IceUrl::parse(&text).map_or_else(|_| text.to_lowercase(), |url| url.host().to_lowercase())
     };
+    let region = region.filter(|name| is_relay(name));
     Ok(Place { turn_key, region, failed: failed.map(|text| host(text).into()) })
 }
 

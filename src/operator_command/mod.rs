@@ -181,7 +181,7 @@ async fn send(
     url: &Url,
 ) -> Result<Response, OperatorError> {
     if *url == local(config) {
-        request = config.access.hosts.named_in(request);
+        request = config.access.hosts.with_allowed_host(request);
     }
     let sent = async { client.execute(request.build()?).await };
     let response = sent.await.map_err(|error| OperatorError::Unreachable { url: url.to_string(), error })?;

@@ -262,30 +262,32 @@ impl Connection {
         charging.changes
     }
 
-    /// By how much this report raises the reporter's own count, at most to what a relay carries for one client, and since when. `None` if it
-    /// does not, or if the time is free. What a page says plays no part. `most`: what the app server may still vouch for.
+    /// Takes what the app server itself says. Returns by how many bytes its count has grown, and since when; `None` if the report has no
+    /// count of what is billed, if the count has not grown, or if the connection was direct. It is believed up to what a relay carries for one
+    /// client, and up to `left` bytes more than before, the rest of the app server's limit. What a page says plays no part.
     pub(crate) fn vouched_growth(
         &mut self,
         report: Report,
-        most: Option<ByteCount>,
+        left: Option<ByteCount>,
         now: Timestamp,
         billed: BilledDirections,
     ) -> Option<(ByteCount, Timestamp)> {
         let before = self.vouched;
         let free = is_free(before.relayed, report);
         self.vouched.relayed = report.relayed.or(before.relayed);
+        // Only whether it has a count.
         self.claim_in(report, billed)?;
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
         let carried =
             ByteCount::saturating(RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into()));
-        let most = most.map_or(carried, |most| carried.min(ByteCount::new(before.bytes).plus(most)));
-        let said = traffic.billed(billed).min(most).get();
-        (self.vouched.bytes, self.vouched.until) = (said.max(before.bytes), now);
-        let growth = ByteCount::new(said.saturating_sub(before.bytes));
+        let believed_max = left.map_or(carried, |left| carried.min(ByteCount::new(before.bytes).plus(left)));
+        let believed = traffic.billed(billed).min(believed_max).get();
+        (self.vouched.bytes, self.vouched.until) = (believed.max(before.bytes), now);
+        let growth = ByteCount::new(believed.saturating_sub(before.bytes));
         (growth > ByteCount::ZERO && !free).then_some((growth, before.until))
     }
 
-    /// Closes the connection at `now`. The time since its last count is charged by time.
+    /// Closes the connection at `now`. Unless it is direct, what no report has covered is charged by time, because no later report will.
     pub fn close(&mut self, now: Timestamp, rules: &UsageRules, allowances: &mut Allowances<'_>) -> Changes {
         let mut charging = Charging::new(now, rules, allowances);
         let charged_until = self.stop_clock(&mut charging);

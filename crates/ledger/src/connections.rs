@@ -388,7 +388,8 @@ impl Connections {
         self.dirty.note(name.clone());
     }
 
-    /// Removes a row that is not in the queue any more. `before`: what the connection was charged as of its last report.
+    /// Removes a row that is not in the queue any more, and notes for its spender what was charged since `before`, the charge as of its last
+    /// report. `given_up`: the row is removed because nothing was reported for too long.
     fn remove(
         &mut self,
         grants: &mut Grants,
@@ -401,15 +402,16 @@ impl Connections {
         self.dirty.note_removed(name.clone());
         self.count_of_server(name, ServerRows::of_one(&connection), ServerRows::default());
         if name.grant().is_none() {
+            // A later report of the app server under this id is about this connection, not about another one of the same id.
             for (other, row) in self.rows.range_mut(named(name.id())) {
                 row.outlived_servers = true;
                 self.dirty.note(other.clone());
             }
         }
         self.of_clients = self.of_clients.saturating_sub(usize::from(connection.name.grant().is_some()));
-        let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
+        let silent_from = connection.last_seen.plus(self.rules.heartbeat).min(now);
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
-        allowances.close(if given_up { lived_until } else { now });
+        allowances.close(if given_up { silent_from } else { now });
         let charged = connection.charged(now, &self.rules);
         let after = connection.charged_without(grants.period.start, now, &self.rules);
         note_charge(

@@ -62,6 +62,7 @@ impl<K: Ord> Dirty<K> {
         if self.rows.get(&key) == Some(&RowChange::Added) {
             self.rows.remove(&key);
         } else {
+            // It may be stored. The next batch finds its key here and no row in the table, so it deletes the stored row.
             self.rows.insert(key, RowChange::Changed);
         }
     }

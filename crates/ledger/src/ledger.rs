@@ -152,7 +152,7 @@ impl Ledger {
         let found = self.sources.iter().position(|timeline| timeline.terms.owner == owner);
         let index = found.unwrap_or_else(|| {
             let (nothing, rates) = (SourceRows::default(), self.terms.rates.of(owner.source));
-            let terms = SourceTerms::of_a_removed(owner);
+            let terms = SourceTerms::of_unconfigured(owner);
             self.sources.push(Timeline::open(terms, self.terms.billing_day, rates, self.now, &nothing));
             self.sources.len().saturating_sub(1)
         });

@@ -65,7 +65,7 @@ fn count(minutes: u64, granted: u64, other: u64) -> Reading {
 fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
     let mut terms = ledger(100_000_000).terms;
     terms.mode = BudgetMode::Strict;
-    let sources = [IceSource::Cloudflare, IceSource::Sfu].map(SourceTerms::of_a_removed);
+    let sources = [IceSource::Cloudflare, IceSource::Sfu].map(SourceTerms::of_unconfigured);
     let ledger = Ledger::open(terms, &sources, at(0), PeriodCounts::default(), &BTreeMap::new());
     assert!(ledger.is_promised_in_full(Duration::ZERO), "a credential of Cloudflare has a tail of two hours");
 }
@@ -92,7 +92,7 @@ fn a_probe_is_not_what_passes_a_strict_limit_but_may_release_what_has_passed_it(
 fn calls_that_are_ended_at_the_limit_take_usage_no_further() {
     const MB: u64 = 1_000_000;
     let terms = Terms { limit: ByteCount::new(100 * MB), ..ledger(0).terms };
-    let lanes = [IceSource::Relay, IceSource::Cloudflare].map(SourceTerms::of_a_removed);
+    let lanes = [IceSource::Relay, IceSource::Cloudflare].map(SourceTerms::of_unconfigured);
     let lanes = lanes.map(|lane| SourceTerms { tail: Duration::ZERO, ..lane });
     let mut ledger = Ledger::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new());
     let worst = |ledger: &Ledger| {

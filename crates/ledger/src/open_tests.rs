@@ -21,7 +21,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn setup(sources: &[IceSource]) -> Setup {
-    let terms = |source: &IceSource| SourceTerms { is_read: true, ..SourceTerms::of_a_removed(*source) };
+    let terms = |source: &IceSource| SourceTerms { is_read: true, ..SourceTerms::of_unconfigured(*source) };
     Setup { sources: sources.iter().map(terms).collect(), ..testing::setup(BudgetMode::Estimate) }
 }
 

@@ -31,7 +31,7 @@ pub struct Promise {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredTime", into = "StoredTime")]
 pub struct PromisedTime {
-    /// The first minute in which what its holder relays may be counted.
+    /// The first minute in which a count may have bytes of its grant.
     pub from: Minute,
     /// The first minute that the grants before it in its chain of renewals do not cover. Of a chain, one grant relays at a time.
     /// A user could relay with all of them, so for the limit of a user this does not count.
@@ -49,17 +49,23 @@ pub struct PromisedTime {
 type StoredTime = (Minute, i64, u16, i64, u64);
 
 impl From<StoredTime> for PromisedTime {
-    fn from((from, reserved_from, chain_before, until, per_minute): StoredTime) -> Self {
-        let after = |minutes: i64| Minute::new(from.number().saturating_add(minutes));
-        let (reserved_from, until) = (after(reserved_from), after(until));
+    fn from((from, until_reserved, chain_before, until_end, per_minute): StoredTime) -> Self {
+        let minute_after = |minutes: i64| Minute::new(from.number().saturating_add(minutes));
+        let (reserved_from, until) = (minute_after(until_reserved), minute_after(until_end));
         Self { from, reserved_from, chain_before, until, per_minute }
     }
 }
 
 impl From<PromisedTime> for StoredTime {
     fn from(time: PromisedTime) -> Self {
-        let after = |minute: Minute| minute.number().saturating_sub(time.from.number());
-        (time.from, after(time.reserved_from), time.chain_before, after(time.until), time.per_minute)
+        let minutes_to = |minute: Minute| minute.number().saturating_sub(time.from.number());
+        (
+            time.from,
+            minutes_to(time.reserved_from),
+            time.chain_before,
+            minutes_to(time.until),
+            time.per_minute,
+        )
     }
 }
 
@@ -69,8 +75,8 @@ impl PromisedTime {
         Self { from, reserved_from: from, chain_before: 0, until, per_minute }
     }
 
-    /// The minutes in which what its holder relays may be counted.
-    pub fn relays(&self) -> Range<Minute> {
+    /// The minutes in which a count may have bytes of its grant. None, if its end was lowered to before its begin.
+    pub fn counted_minutes(&self) -> Range<Minute> {
         self.from.min(self.until)..self.until
     }
 
@@ -80,7 +86,7 @@ impl PromisedTime {
         let times = i64::from(self.chain_before);
         let before =
             LiveDelta { live: live.saturating_mul(times), per_minute: per_minute.saturating_mul(times) };
-        [(self.relays(), self.level()), (self.reserved(), before)]
+        [(self.counted_minutes(), self.level()), (self.reserved(), before)]
     }
 
     /// The minutes that it adds to its chain of renewals. They count against the budget and the share of a client.
@@ -194,7 +200,7 @@ mod tests {
     #[test]
     fn a_renewal_adds_only_what_its_chain_does_not_cover() {
         let renewal = time(30, 40);
-        assert_eq!(renewal.relays(), Minute::new(10)..Minute::new(40));
+        assert_eq!(renewal.counted_minutes(), Minute::new(10)..Minute::new(40));
         assert_eq!(renewal.reserved(), Minute::new(30)..Minute::new(40));
         assert_eq!(renewal.reserved_bytes(), 50);
         let short = time(30, 20);

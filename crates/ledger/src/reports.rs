@@ -33,8 +33,8 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether it may report and close what this grant opens, and end the grant's credential: the one rule for every door. `minted_by`: the
-    /// server key that minted the grant.
+    /// Whether this caller may report and close connections of the grant `id`, and end its credential. Every route asks this function.
+    /// `minted_by`: the server key that minted the grant; `None` if none did.
     pub fn acts_for(self, id: GrantId, minted_by: Option<&Label>) -> bool {
         match self {
             Self::Grant(grant) | Self::Member(grant) => grant.id == id,

@@ -68,14 +68,14 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
 pub(crate) fn setup_of(source: IceSource, mode: BudgetMode, limit: ByteCount) -> Setup {
     let mut setup = setup(mode);
     setup.terms.limit = limit;
-    setup.sources = vec![SourceTerms { is_read: true, ..SourceTerms::of_a_removed(source) }];
+    setup.sources = vec![SourceTerms { is_read: true, ..SourceTerms::of_unconfigured(source) }];
     Setup { default_source: source, ..setup }
 }
 
 /// An empty ledger of Cloudflare and coturn, in 1970.
 pub(crate) fn ledger() -> Ledger {
     let Setup { terms, mut sources, .. } = setup(BudgetMode::Estimate);
-    sources.push(SourceTerms::of_a_removed(IceSource::Coturn));
+    sources.push(SourceTerms::of_unconfigured(IceSource::Coturn));
     Ledger::open(terms, &sources, Timestamp::default(), PeriodCounts::default(), &BTreeMap::new())
 }
 

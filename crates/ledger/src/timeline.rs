@@ -273,9 +273,10 @@ impl Timeline {
         slice
     }
 
-    /// Skips a span in which nothing happens, for example after a sleep of months or when the clock was set.
+    /// Skips to `to`, a time after this period, while nothing is charged by time and no grant is alive: after a sleep of months, or when the
+    /// clock was set.
     fn leap(&mut self, to: Timestamp) {
-        // The bytes of the current minute stay in its period.
+        // `begin` takes the current minute into the new period. It must be a new one, because the bytes of this one belong to the old period.
         self.minutes.step();
         self.begin(self.billing_day.period_at(to), to);
         self.now = to;

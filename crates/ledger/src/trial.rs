@@ -193,11 +193,11 @@ impl Trial {
             self.state.since = Some(point);
         }
         if let Some(first) = self.hours.front() {
-            self.state.observed = rate(first, &point, GrantMinutes::default());
+            self.state.observed = average_rate(first, &point, GrantMinutes::default());
         }
         let last = self.hours.back();
         if last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= HOUR_MILLIS) {
-            let of_hour = last.and_then(|last| rate(last, &point, GrantMinutes::default()));
+            let of_hour = last.and_then(|last| average_rate(last, &point, GrantMinutes::default()));
             self.state.highest = self.state.highest.max(of_hour);
             if self.hours.len() > 1 {
                 self.hours.pop_front();
@@ -211,7 +211,7 @@ impl Trial {
         let promised = self.promised(to.minutes.minus(from.settled).plus(edges(to)));
         let flowed = u128::from(to.granted.minus(from.granted).get());
         let excess = flowed.saturating_sub(promised.saturating_add(self.counted.share_up(self.sampling)));
-        let rate = rate(from, to, edges(to)).unwrap_or_default();
+        let rate = average_rate(from, to, edges(to)).unwrap_or_default();
         (excess > 0).then(|| Excess { bytes: ByteCount::saturating(excess), rate, ..Excess::default() })
     }
 
@@ -226,12 +226,13 @@ fn edges(to: &Point) -> GrantMinutes {
     to.live.times(2)
 }
 
-/// The average rate of one grant, rounded up to a whole bit per second; `None` if no grant was alive.
-fn rate(from: &Point, to: &Point, more: GrantMinutes) -> Option<BitRate> {
-    let seconds = to.minutes.minus(from.minutes).plus(more).count.saturating_mul(60);
+/// The average rate of one live grant between two readings, rounded up to a whole bit per second; `None` if no grant was alive.
+/// `tolerance`: grant-minutes that are added.
+fn average_rate(from: &Point, to: &Point, tolerance: GrantMinutes) -> Option<BitRate> {
+    let grant_seconds = to.minutes.minus(from.minutes).plus(tolerance).count.saturating_mul(60);
     let bits = u128::from(to.granted.minus(from.granted).get()).saturating_mul(8);
-    let rate = (seconds > 0).then(|| bits.div_ceil(seconds))?;
-    Some(BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX)))
+    let bits_per_second = (grant_seconds > 0).then(|| bits.div_ceil(grant_seconds))?;
+    Some(BitRate::new(u64::try_from(bits_per_second).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

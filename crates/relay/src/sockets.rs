@@ -290,7 +290,7 @@ impl Conn for PeerSocket {
     }
 }
 
-/// The library calls these methods for clients only.
+/// The error of the methods of [`Conn`] that the library calls only when it acts as a TURN client, never as a server.
 fn unused() -> Error {
     Error::Other("not used by a server".to_owned())
 }

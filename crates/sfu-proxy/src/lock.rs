@@ -134,8 +134,8 @@ impl LockKey {
         })
     }
 
-    /// The sessions whose locks are among the cookies of a request. A browser can hold several of one session, for paths that contain each
-    /// other. `cookies`: the values of `Cookie`.
+    /// The sessions whose valid locks are among the cookies of a request. A session comes twice if the browser has its lock for a path and for
+    /// one below it, of earlier settings. `cookies`: the values of `Cookie`. `wall`: the time since 1970.
     pub(crate) fn unlocked<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,

@@ -44,8 +44,8 @@ pub struct Signaling {
 }
 
 impl Signaling {
-    /// Without sockets. It does no I/O except to create the directory of reports. `secret`: the key of the ledger, for keys that must
-    /// outlive a restart.
+    /// No client is connected yet. The only I/O creates the directory of reports. `secret`: the ledger's key. The keys that sign Orange's
+    /// cookies and P2PCF's deletions are derived from it, so they outlive a restart.
     pub fn new(config: &Protocols, secret: &[u8; 64], service: Service) -> Result<Self, NoDirectory> {
         let service = Arc::new(service);
         let started = clock::deadline(Duration::ZERO);

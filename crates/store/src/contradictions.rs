@@ -17,10 +17,11 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
         && period.end <= *now
     {
         found.push(format!(
-            "the counts are of a period that ended {} before the last write, {now}",
+            "the period of the counts ended at {}, before the last write at {now}",
             period.end
         ));
     }
+    // Whether anything was ever written is not known here.
     found.extend(missing(stored, false).map(str::to_owned));
     let grants = stored.grants.len();
     found.extend(
@@ -33,7 +34,7 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
     found
 }
 
-/// What is missing that no write removes. Without it a ledger would begin anew. `was_written`: whether anything is known to have been written.
+/// Which row is missing that every stored ledger has, and no write removes. Without it a ledger would begin anew. `was_written`: whether anything is known to have been written.
 pub fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
     let has_rows = !(stored.sources.is_empty()
         && stored.grants.is_empty()

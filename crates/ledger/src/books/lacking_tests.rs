@@ -208,7 +208,7 @@ fn a_new_ledger_that_is_restored_has_lost_grants() {
 #[test]
 fn one_source_that_nobody_counts_again_extends_the_lack_to_the_reset_after_the_longest_credential() {
     let mut setup = setup();
-    setup.sources.push(SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Coturn) });
+    setup.sources.push(SourceTerms { is_read: true, ..SourceTerms::of_unconfigured(IceSource::Coturn) });
     let reset = setup.terms.billing_day.period_at(at(0)).end;
     let next_reset = setup.terms.billing_day.period_at(reset).end;
     let last = reset.minus(longest());

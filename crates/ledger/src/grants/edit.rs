@@ -54,17 +54,17 @@ impl Derived {
         }
     }
 
-    /// All that is promised.
+    /// The promises of the row: the present one, and those of a session at earlier rates.
     pub(super) fn promises(&self) -> Vec<Promise> {
         let spender = self.spender.as_ref();
-        let promise = |time: &PromisedTime| Promise {
+        let promise_for = |time: &PromisedTime| Promise {
             owner: self.owner,
             time: *time,
             user: spender.and_then(|spender| spender.user.clone()),
             server: spender.and_then(|spender| spender.server.clone()),
             client: self.client,
         };
-        self.promised.iter().chain(&self.behind).map(promise).collect()
+        self.promised.iter().chain(&self.behind).map(promise_for).collect()
     }
 
     /// The promises that differ, each beside one that takes its place.

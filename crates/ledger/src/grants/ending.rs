@@ -47,7 +47,7 @@ impl Grants {
         is_over && grants.iter().any(|id| self.valid(*id).is_some())
     }
 
-    /// Whether a credential has a limit.
+    /// Whether `GRANT_LIMIT_GB` is set, the limit of each chain of renewals.
     pub(super) fn has_grant_limit(&self) -> bool {
         self.terms.bounds.spenders.grant_limit.is_some()
     }
@@ -131,7 +131,7 @@ impl Grants {
         self.indexes.unanswered.len()
     }
 
-    /// What an operator sees of a grant's client.
+    /// What is kept of the address of a grant's client: all of it, its prefix, or nothing, as `CLIENT_ADDRESSES` says.
     pub(crate) fn address_of(&self, row: &GrantRow) -> Option<SpenderKey> {
         self.terms.address(row)
     }

@@ -95,15 +95,16 @@ impl Grants {
     }
 
     /// Lowers the promise of a grant whose session is not in a complete listing: to its expiry and this tail, or to the minute of the
-    /// listing if that is later. What a renewal relies on goes over to it. If it is not known yet, the promise stays.
+    /// listing if that is later. The renewal of the grant then reserves the minutes that the grant loses. While the renewal was taken and has no
+    /// row yet, the promise stays.
     pub(crate) fn lower_tail(&mut self, id: GrantId, tail: Duration, listed: Timestamp) {
         let Some(row) = self.rows.get(&id).filter(|row| !row.has_ended() && !row.is_released()) else {
             return;
         };
         let until = Minute::from_end(row.latest_expiry().plus(tail)).max(Minute::of(listed));
-        let is_relied_on =
-            row.extra().renewed && row.extra().renewed_by.is_none_or(|by| self.any(by).is_none());
-        if is_relied_on || row.promised.is_none_or(|before| before.until <= until) {
+        let has_row = |by| self.any(by).is_some();
+        let awaits_renewal = row.extra().renewed && !row.extra().renewed_by.is_some_and(has_row);
+        if awaits_renewal || row.promised.is_none_or(|before| before.until <= until) {
             return;
         }
         self.edit(id, |row| row.promised = row.promised.map(|time| PromisedTime { until, ..time }));
@@ -126,7 +127,8 @@ impl Grants {
         }
     }
 
-    /// Extends the promise of a grant until then, because its session may have gone on. One that was released stays so.
+    /// Extends the promise of a grant to `until`, because its session may have gone on; a grant that has ended is live again. An earlier
+    /// `until` changes nothing. A released promise stays released.
     pub(crate) fn extend_promise(&mut self, id: GrantId, until: Minute) {
         let promised = self.rows.get(&id).filter(|row| !row.is_released()).and_then(|row| row.promised);
         if let Some(before) = promised.filter(|time| time.until < until) {

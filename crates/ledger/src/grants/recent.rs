@@ -42,7 +42,7 @@ pub(super) struct RecentBytes {
 }
 
 impl RecentMinutes {
-    /// Changes the minutes in which these bytes were relayed, evenly from one instant to another.
+    /// Spreads bytes evenly over the minutes from one instant to another: `change` takes a minute and its part of them.
     fn spread(
         &mut self,
         bytes: ByteCount,
@@ -59,12 +59,15 @@ impl RecentMinutes {
         self.forget_before(first_minute(to));
     }
 
+    /// A connection was charged more than before, or less: one of the two differences is zero. It is spread evenly over the time since
+    /// `charge.from`; what is before `counted_until` is left out, because the count has it.
     fn claim(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let ConnectionCharge { before, after, at, .. } = *charge;
         let from = charge.from.max(counted_until).min(at);
-        let later = |bytes| later_part(bytes, charge.from, at, counted_until);
-        self.spread(later(after.minus(before)), from, at, |of, part| of.claimed = of.claimed.plus(part));
-        self.spread(later(before.minus(after)), from, at, |of, part| of.claimed = of.claimed.minus(part));
+        let uncounted = |bytes| later_part(bytes, charge.from, at, counted_until);
+        let (more, less) = (uncounted(after.minus(before)), uncounted(before.minus(after)));
+        self.spread(more, from, at, |of, part| of.claimed = of.claimed.plus(part));
+        self.spread(less, from, at, |of, part| of.claimed = of.claimed.minus(part));
     }
 
     fn count(&mut self, bytes: ByteCount, from: Timestamp, until: Timestamp) {

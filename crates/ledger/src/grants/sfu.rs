@@ -82,7 +82,7 @@ impl Grants {
     pub(crate) fn start_sfu_clocks(&mut self) {
         let open = self.rows.iter().map(|(_, row)| row).filter(|row| !row.has_ended());
         let charged = open.filter_map(|row| Some(u64::from(row.pulls()?.charged_kbps)));
-        self.effects.note(Effect::Usage(clocks(0, charged.fold(0, u64::saturating_add))));
+        self.effects.note(Effect::Usage(rate_change(0, charged.fold(0, u64::saturating_add))));
     }
 
     /// The start of this minute, if what some session takes in it is not promised for as long as it may be counted.
@@ -128,7 +128,7 @@ impl Grants {
             Some(std::mem::replace(&mut pulls.charged_kbps, charged))
         });
         let Some(before) = charged_before.flatten() else { return };
-        self.effects.note(Effect::Usage(clocks(before.into(), charged.into())));
+        self.effects.note(Effect::Usage(rate_change(before.into(), charged.into())));
         if session.is_none() {
             self.release_session(id, counted_after(now), counted_from);
         }
@@ -252,8 +252,8 @@ pub(crate) fn counted_after(now: Timestamp) -> Minute {
     Minute::of(now.plus(IceSource::Sfu.clocks_differ_by())).next()
 }
 
-/// The change of the clocks for what flows.
-fn clocks(before: u64, after: u64) -> UsageChange {
+/// Sessions of the SFU are charged at `after` kbit/s instead of `before`. Each kbit/s is one clock of [`ChangeKind::Clocks`].
+fn rate_change(before: u64, after: u64) -> UsageChange {
     let kind = ChangeKind::Clocks { before, after };
     UsageChange { owner: IceSource::Sfu.into(), basis: Basis::Granted, kind }
 }

@@ -319,7 +319,8 @@ impl Minutes {
         }
     }
 
-    /// Ends the current minute: adds its worst case to the sum of past minutes.
+    /// Ends the current minute and begins the next one. The worst case of the ended one joins the sum of past minutes. The live grants go on,
+    /// but for those that begin or end with the next minute. If it lies in another period, [`Self::begin`] follows.
     pub(crate) fn step(&mut self) {
         let current = self.current();
         let ended = self.current_cell();

@@ -341,7 +341,7 @@ mod tests {
      {
         const HOUR: Duration = Duration::from_secs(3_600);
         for source in IceSource::ALL {
-            let sources = vec![SourceTerms::of_a_removed(source)];
+            let sources = vec![SourceTerms::of_unconfigured(source)];
             let mut setup = Setup { sources, default_source: source, ..setup(BudgetMode::Estimate) };
             setup.terms.limit = ByteCount::new(1);
             let mut books = setup.open(None, Timestamp::default());

@@ -212,7 +212,8 @@ impl LeftSums {
         sums.take_while(move |((day, of, _), _)| (*day, *of) == (first_day, kind))
     }
 
-    /// How many sums there are, and how many made room since the start of the process.
+    /// How many sums this period has, and how many were added to the one without a key since the start of the process, because there were
+    /// too many.
     pub fn counts(&self) -> (usize, u64) {
         (self.rows.len(), self.folded)
     }

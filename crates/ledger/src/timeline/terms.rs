@@ -56,8 +56,8 @@ impl ProofRule {
 }
 
 impl SourceTerms {
-    /// The terms of an owner that is not configured.
-    pub(crate) fn of_a_removed(owner: impl Into<CountOwner>) -> Self {
+    /// The terms of an owner without settings, whose count nobody reads.
+    pub(crate) fn of_unconfigured(owner: impl Into<CountOwner>) -> Self {
         let owner = owner.into();
         Self {
             owner,
@@ -67,12 +67,13 @@ impl SourceTerms {
             limit: None,
             sampling: 0,
             is_read: false,
+            // No count is taken, so none needs a proof.
             proof: ProofRule::Unneeded,
             counted_in: None,
         }
     }
 
-    /// The terms of an owner that is stored, and not configured any more. A TURN key of an account that is still read is counted.
+    /// The terms of an owner that has stored rows and has left the settings. A TURN key of an account that is still read is counted.
     pub(crate) fn of_a_stored(owner: CountOwner, rows: &SourceRows, configured: &[Self]) -> Self {
         let counted_in = rows.state.as_ref().and_then(|state| state.counted_in);
         let is_of_account = |terms: &&Self| {
@@ -81,7 +82,7 @@ impl SourceTerms {
         let account = configured.iter().find(is_of_account).filter(|_| owner.turn_key.is_some());
         match account {
             Some(terms) => Self { owner, proof: ProofRule::Retired, takes_proofs: false, ..*terms },
-            None => Self::of_a_removed(owner),
+            None => Self::of_unconfigured(owner),
         }
     }
 }

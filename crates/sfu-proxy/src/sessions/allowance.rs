@@ -110,7 +110,7 @@ impl Sessions {
         Ok(new)
     }
 
-    /// Others may reply on this channel, or may not: the session that opened it takes one track more, or one less.
+    /// Sets whether others may reply on a data channel. While they may, the session that opened it takes one track more.
     pub(crate) fn set_replies(&mut self, channel: &Pull, may_reply: bool) {
         let Some(name) = &channel.name else { return };
         self.amend(&channel.session, |session| session.set_replies(name, may_reply));

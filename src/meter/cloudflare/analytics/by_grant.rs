@@ -86,7 +86,7 @@ impl CloudflareAnalytics {
         Ok(minutes)
     }
 
-    /// Those of these identifiers under which bytes of one of our TURN keys were counted in a span.
+    /// Which of these identifiers had bytes in a span under the TURN key with this digest, which is one of ours.
     pub async fn identifiers_with_bytes(
         &self,
         turn_key: Option<IdDigest>,

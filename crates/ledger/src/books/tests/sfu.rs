@@ -31,7 +31,7 @@ fn setup_of(mode: BudgetMode, user_limit: Option<u64>) -> Setup {
     if mode == BudgetMode::Estimate {
         setup.terms.limit = ByteCount::new(100_000_000_000);
     }
-    setup.sources.push(SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Sfu) });
+    setup.sources.push(SourceTerms { is_read: true, ..SourceTerms::of_unconfigured(IceSource::Sfu) });
     let user_limit = user_limit.map(ByteCount::new);
     setup.bounds.spenders = SpenderTerms { user_limit, ..SpenderTerms::default() };
     setup.bounds.client.reserved_percent = 100;

@@ -29,7 +29,7 @@ fn rates(promises_cap_claims: bool) -> Rates {
 const SAMPLING: u32 = 5;
 
 fn terms(sampling: u32) -> SourceTerms {
-    SourceTerms { sampling, ..SourceTerms::of_a_removed(IceSource::Coturn) }
+    SourceTerms { sampling, ..SourceTerms::of_unconfigured(IceSource::Coturn) }
 }
 
 fn timeline(now: i64) -> Timeline {

@@ -75,7 +75,7 @@ fn of_the_minute_in_which_a_count_ends_the_rest_is_promised_and_no_claim_is_adde
 #[test]
 fn a_providers_count_releases_what_was_promised_until_its_end() {
     const MIDNIGHT: i64 = START + 1_440 * MINUTE;
-    let terms = SourceTerms::of_a_removed(IceSource::Cloudflare);
+    let terms = SourceTerms::of_unconfigured(IceSource::Cloudflare);
     let [begin, end] = [MIDNIGHT - 10 * MINUTE, MIDNIGHT + 10 * MINUTE];
     let mut timeline =
         Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
@@ -95,7 +95,7 @@ fn a_providers_count_releases_what_was_promised_until_its_end() {
 
 #[test]
 fn what_the_clock_of_a_provider_counts_earlier_or_later_keeps_its_margin() {
-    let terms = SourceTerms { sampling: SAMPLING, ..SourceTerms::of_a_removed(IceSource::Cloudflare) };
+    let terms = SourceTerms { sampling: SAMPLING, ..SourceTerms::of_unconfigured(IceSource::Cloudflare) };
     let minute = ONE.per_minute.unsigned_abs();
     // The grant relays for an hour. A clock that is two minutes ahead counts 28 minutes of it in its first half, one that is behind 32.
     for in_half in [28, 30, 32] {
@@ -295,7 +295,7 @@ fn days_before_the_first_poll_do_not_test_the_assumed_rate() {
 /// and has the bytes until `late` minutes ago. At a late one, the day before is counted to its end once more. Returns what the counts show
 /// above the assumed rate.
 fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> u64 {
-    let terms = SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Cloudflare) };
+    let terms = SourceTerms { is_read: true, ..SourceTerms::of_unconfigured(IceSource::Cloudflare) };
     let mut timeline =
         Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
     let ten = LiveDelta { live: 10, per_minute: 10 * ONE.per_minute };

@@ -85,7 +85,7 @@ fn a_grant_that_is_not_counted_yet_holds_back_no_other() {
     let mut broker =
         Broker::new(BudgetMode::Estimate, SpenderTerms { ended_max: 0, ..SpenderTerms::default() });
     // Nobody reads its counts.
-    let unread = SourceTerms { tail: Duration::ZERO, ..SourceTerms::of_a_removed(IceSource::Coturn) };
+    let unread = SourceTerms { tail: Duration::ZERO, ..SourceTerms::of_unconfigured(IceSource::Coturn) };
     broker.setup.sources.push(unread);
     broker.restart();
     broker.mint(requester("ann"), 60).unwrap();
