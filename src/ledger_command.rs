@@ -150,7 +150,7 @@ fn summary(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp)
         None => "nothing in this period".into(),
     };
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
-    let room = if snapshot.promised_in_full { ": no room for another credential" } else { "" };
+    let room = if snapshot.is_promised_in_full() { ": no room for another credential" } else { "" };
     let lines = [
         ("Ledger", copy.path.display().to_string()),
         ("Format", FORMAT.to_string()),

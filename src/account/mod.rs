@@ -109,6 +109,11 @@ impl Account {
         Ok(Reservation::new(self, hold, moment, requester))
     }
 
+    /// Why no metered credential is issued, whoever asks for it and whichever source works.
+    pub fn refusal(&self) -> Option<NotAdmitted> {
+        self.read(Books::refusal).inspect(|why| self.count_refusal(why))
+    }
+
     fn count_refusal(&self, why: &NotAdmitted) {
         if let NotAdmitted::Refused(refusal) = why {
             self.metrics.budget_refusals.inc();

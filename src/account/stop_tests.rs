@@ -3,9 +3,8 @@
 use crate::account::testing::account;
 use crate::alert::{MeteredSources, MintFacts, MintStop, StopCode, minting};
 use std::sync::Arc;
-use std::time::Duration;
 use turn_base::clock::SystemClock;
-use turn_ledger::{ByteCount, Snapshot};
+use turn_ledger::{ByteCount, NotAdmitted, Refusal, Snapshot};
 
 fn idle() -> Snapshot {
     account(Arc::new(SystemClock)).snapshot()
@@ -14,7 +13,20 @@ fn idle() -> Snapshot {
 fn spent() -> Snapshot {
     let mut snapshot = idle();
     snapshot.figures.limit = ByteCount::ZERO;
+    refused(snapshot)
+}
+
+/// The budget has no room.
+fn refused(mut snapshot: Snapshot) -> Snapshot {
+    let figures = snapshot.figures;
+    let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, limited: None };
+    snapshot.refusal = Some(NotAdmitted::Refused(refusal));
     snapshot
+}
+
+/// Nothing metered is minted for another reason.
+fn stopped_by(refusal: NotAdmitted) -> Snapshot {
+    Snapshot { refusal: Some(refusal), ..idle() }
 }
 
 fn stated(snapshot: &Snapshot, facts: &MintFacts) -> MintStop {
@@ -40,19 +52,14 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
         (spent(), MintFacts { leads: false, ..unwritable.clone() }, StopCode::NoLeader, "LEASE_SECONDS"),
         (spent(), unwritable, StopCode::LedgerUnavailable, "cannot be written"),
         (
-            Snapshot { clock_ahead: Duration::from_secs(4 * 86_400), ..spent() },
+            stopped_by(NotAdmitted::ClockInDoubt),
             down.clone(),
             StopCode::ClockDisagrees,
             "Correct the machine's clock",
         ),
         (spent(), down.clone(), StopCode::BudgetExhausted, "Raise the limit"),
-        (
-            Snapshot { promised_in_full: true, grant_rows_max: 0, ..idle() },
-            down.clone(),
-            StopCode::BudgetExhausted,
-            "cannot reserve another credential",
-        ),
-        (Snapshot { grant_rows_max: 0, ..idle() }, down.clone(), StopCode::GrantsFull, "Raise GRANTS_MAX"),
+        (refused(idle()), down.clone(), StopCode::BudgetExhausted, "cannot reserve another credential"),
+        (stopped_by(NotAdmitted::TooManyGrants), down.clone(), StopCode::GrantsFull, "Raise GRANTS_MAX"),
         (idle(), down, StopCode::ProviderUnavailable, "Cloudflare: answered 401."),
     ];
     for (snapshot, facts, code, says) in cases {
@@ -66,17 +73,14 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
 fn only_the_end_of_a_spent_budget_is_known() {
     let snapshot = spent();
     assert_eq!(stated(&snapshot, &MintFacts::default()).until, Some(snapshot.figures.period.end));
-    assert_eq!(stated(&Snapshot { promised_in_full: true, ..idle() }, &MintFacts::default()).until, None);
+    assert_eq!(stated(&refused(idle()), &MintFacts::default()).until, None);
 }
 
 #[test]
 fn refused_mints_have_the_same_text_as_the_statement() {
-    let ahead = Snapshot { clock_ahead: Duration::from_secs(4 * 86_400), ..idle() };
-    assert_eq!(stated(&ahead, &MintFacts::default()), MintStop::clock_ahead());
-    assert_eq!(
-        stated(&Snapshot { grant_rows_max: 0, ..idle() }, &MintFacts::default()),
-        MintStop::grants_full()
-    );
+    let stated_of = |refusal| stated(&stopped_by(refusal), &MintFacts::default());
+    assert_eq!(stated_of(NotAdmitted::ClockInDoubt), MintStop::clock_ahead());
+    assert_eq!(stated_of(NotAdmitted::TooManyGrants), MintStop::grants_full());
     assert_eq!(
         stated(&idle(), &MintFacts { is_writable: false, ..MintFacts::default() }),
         MintStop::unwritable(String::new())

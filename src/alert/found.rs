@@ -14,7 +14,7 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
     if snapshot.frozen {
         found.push(Fault::MintingOff.found("The operator has stopped it."));
     }
-    if snapshot.promised_in_full {
+    if snapshot.is_promised_in_full() {
         found.push(Fault::PromisedInFull.found(""));
     }
     if snapshot.grants_are_many() {

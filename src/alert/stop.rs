@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 use super::{Fault, FoundFault};
-use turn_ledger::{Snapshot, Timestamp};
+use turn_ledger::{NotAdmitted, Snapshot, Timestamp};
 
 /// Why no metered credential is issued, for programs. Where a mint is refused, it has the same code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
@@ -99,17 +99,12 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     if !facts.is_writable {
         return Err(MintStop::unwritable(facts.ledger_failure.clone()));
     }
-    if snapshot.waits_for_clock() {
-        return Err(MintStop::clock_ahead());
-    }
-    if snapshot.figures.is_spent() {
-        return Err(MintStop::spent(snapshot));
-    }
-    if snapshot.promised_in_full {
-        return Err(MintStop::of(StopCode::BudgetExhausted, &Fault::PromisedInFull.found("")));
-    }
-    if snapshot.grants_are_full() {
-        return Err(MintStop::grants_full());
+    match snapshot.refusal {
+        None => {}
+        Some(NotAdmitted::ClockInDoubt) => return Err(MintStop::clock_ahead()),
+        Some(NotAdmitted::TooManyGrants) => return Err(MintStop::grants_full()),
+        Some(_) if snapshot.figures.is_spent() => return Err(MintStop::spent(snapshot)),
+        Some(_) => return Err(MintStop::of(StopCode::BudgetExhausted, &Fault::PromisedInFull.found(""))),
     }
     if facts.sources == MeteredSources::UsedUp {
         return Err(MintStop::used_up(snapshot));

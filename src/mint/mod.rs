@@ -434,7 +434,8 @@ impl Mint {
         }
         let (relay, is_elsewhere) = match credentials {
             CredentialSource::Coturn(fleet) => match self.relay_for(fleet, request)? {
-                None => return Ok(None),
+                // The budget comes before the source, as in `crate::alert::minting`.
+                None => return self.account.refusal().map_or(Ok(None), Err),
                 Some((relay, is_elsewhere)) => (Some(relay), is_elsewhere),
             },
             _ => (None, false),

@@ -333,6 +333,34 @@ async fn where_all_relays_are_used_up_and_nothing_follows_the_answer_says_so() {
     );
 }
 
+/// Where no relay works, what the budget says comes first, as in the status.
+#[tokio::test]
+async fn a_spent_budget_is_said_also_where_no_relay_works() {
+    for (mode, action) in [("estimate", "refuse"), ("strict", "refuse"), ("strict", "fallback")] {
+        let fleet = Fleet::start(&[("BUDGET_MODE", mode), ("LIMIT_ACTION", action)]).await;
+        let broker = &fleet.broker;
+        let committed = broker.overview().await["status"]["reservedGB"].clone();
+        for host in ["a.test", "b.test"] {
+            probed(broker, host, &[Err("no answer in time"), Err("no answer in time")]);
+        }
+        let code = async || broker.status().await["minting"]["code"].clone();
+        let answer = broker.mint().await.json();
+        assert_eq!(
+            (&answer["reason"], code().await),
+            (&json!("PROVIDER_UNAVAILABLE"), json!("PROVIDER_UNAVAILABLE"))
+        );
+        broker.set_limit(0).await;
+        let answer = broker.mint().await;
+        assert_eq!(code().await, "BUDGET_EXHAUSTED", "{mode}");
+        if action == "refuse" {
+            assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into()), "{mode}");
+        } else {
+            assert_eq!(answer.json()["reason"], "BUDGET_EXHAUSTED");
+        }
+        assert_eq!(broker.status().await["reservedGB"], committed, "nothing stays reserved");
+    }
+}
+
 #[tokio::test]
 async fn a_drained_relay_gets_no_credentials_also_after_a_restart_and_its_calls_go_on() {
     let state = StateDir::new();

@@ -449,15 +449,15 @@ impl Ledger {
         Ok(Request { life, ..request })
     }
 
-    /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.
-    pub fn is_promised_in_full(&self, slack: Duration) -> bool {
-        let fits = |source: &Timeline| {
+    /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest.
+    pub fn refusal(&self, slack: Duration) -> Option<Refusal> {
+        let mut refusal = None;
+        for source in self.metered().filter(|source| source.terms.owner.source.issues_credentials()) {
             // Strict mode makes it as long as the tail requires.
-            self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).is_ok()
-        };
-        let issues = |source: &&Timeline| source.terms.owner.source.issues_credentials();
-        let mut metered = self.metered().filter(issues).peekable();
-        !self.figures().is_spent() && metered.peek().is_some() && !metered.any(fits)
+            refusal =
+                Some(self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).err()?);
+        }
+        refusal
     }
 
     /// The most bytes that grants of a source may relay in these minutes.

@@ -67,7 +67,7 @@ fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
     terms.mode = BudgetMode::Strict;
     let sources = [IceSource::Cloudflare, IceSource::Sfu].map(SourceTerms::of_unconfigured);
     let ledger = Ledger::open(terms, &sources, at(0), PeriodCounts::default(), &BTreeMap::new());
-    assert!(ledger.is_promised_in_full(Duration::ZERO), "a credential of Cloudflare has a tail of two hours");
+    assert!(ledger.refusal(Duration::ZERO).is_some(), "a credential of Cloudflare has a tail of two hours");
 }
 
 #[test]

@@ -94,16 +94,20 @@ pub struct Refusal {
 const NEXT_READING: Duration = Duration::from_secs(60);
 
 impl Refusal {
-    /// The time until a credential may fit again: until a promise of the caller's address ends, until the next reading if that
-    /// can help, otherwise until the reset.
-    pub fn retry_in(&self) -> Duration {
-        if let Some(frees_at) = self.client_frees_at {
-            return frees_at.since(self.figures.now).max(Duration::from_secs(1));
-        }
-        let reset = self.figures.period.end.since(self.figures.now);
+    /// When a credential may fit again, if that is known: when a promise of the caller's address ends, otherwise at the reset. `None` if a
+    /// reading may release something before.
+    pub fn until(&self) -> Option<Timestamp> {
         let is_spent = self.limited.map_or(self.figures.is_spent(), |of| of.is_spent());
         let may_ease = self.awaits_reading && !is_spent;
-        if may_ease { reset.min(NEXT_READING) } else { reset }
+        self.client_frees_at.or((!may_ease).then_some(self.figures.period.end))
+    }
+
+    /// The time until then, or until the next reading.
+    pub fn retry_in(&self) -> Duration {
+        let Figures { now, period, .. } = self.figures;
+        let least = if self.client_frees_at.is_some() { Duration::from_secs(1) } else { Duration::ZERO };
+        let until = self.until().map(|until| until.since(now).max(least));
+        until.unwrap_or(period.end.since(now).min(NEXT_READING))
     }
 }
 

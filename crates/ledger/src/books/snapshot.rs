@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Books;
-use super::commit::CLOCK_AHEAD_MAX;
+use super::commit::{CLOCK_AHEAD_MAX, NotAdmitted};
 use crate::lacking::LackCause;
 use crate::ledger::PeriodCounts;
 use crate::source::{IceSource, MINT_SLACK};
@@ -45,8 +45,8 @@ pub struct Snapshot {
     pub configured_limit: ByteCount,
     /// Whether an override stops all minting.
     pub frozen: bool,
-    /// Whether strict mode has no room for another credential although the budget is not spent.
-    pub promised_in_full: bool,
+    /// Why no metered credential is issued, whoever asks for it and whichever source works.
+    pub refusal: Option<NotAdmitted>,
     /// Grants alive now, tail included.
     pub live_grants: u64,
     /// Live grants that have a row.
@@ -99,19 +99,15 @@ impl Snapshot {
         is_small_beside(self.unknown_bytes, self.measured.excess.bytes, self.figures.limit)
     }
 
-    /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time.
-    pub fn waits_for_clock(&self) -> bool {
-        self.clock_ahead > CLOCK_AHEAD_MAX
-    }
-
-    /// Whether that lasts, so somebody must look at it.
+    /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time, and that lasts, so somebody must
+    /// look at it.
     pub fn is_stopped_by_clock(&self) -> bool {
-        self.waits_for_clock() && self.clock_ahead_for >= CLOCK_WAIT_MAX
+        self.refusal == Some(NotAdmitted::ClockInDoubt) && self.clock_ahead_for >= CLOCK_WAIT_MAX
     }
 
-    /// Whether no metered credential is minted, because there is no room for its grant.
-    pub fn grants_are_full(&self) -> bool {
-        self.grant_rows >= self.grant_rows_max
+    /// Whether strict mode has no room for another credential although the budget is not spent.
+    pub fn is_promised_in_full(&self) -> bool {
+        matches!(self.refusal, Some(NotAdmitted::Refused(_))) && !self.figures.is_spent()
     }
 
     /// Whether grants have four fifths of their room.
@@ -173,7 +169,7 @@ impl Books {
             counts: self.ledger.counts(),
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,
-            promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK.saturating_add(self.clock_ahead())),
+            refusal: self.refusal(),
             live_grants: self.ledger.live_grants(),
             grant_rows: self.grants.count(),
             grant_rows_max: self.grants.most(),
@@ -192,6 +188,16 @@ impl Books {
             clock_differs_by: self.moment.differs_by,
             jumped_until: self.standing.jumped_until,
         }
+    }
+
+    /// Why no metered credential is issued, whoever asks for it and whichever source works.
+    pub fn refusal(&self) -> Option<NotAdmitted> {
+        let ahead = self.clock_ahead();
+        if ahead > CLOCK_AHEAD_MAX {
+            return Some(NotAdmitted::ClockInDoubt);
+        }
+        let refusal = self.ledger.refusal(MINT_SLACK.saturating_add(ahead)).map(NotAdmitted::Refused);
+        refusal.or_else(|| self.grants.is_full().then_some(NotAdmitted::TooManyGrants))
     }
 
     fn unseen_source(&self) -> Option<IceSource> {

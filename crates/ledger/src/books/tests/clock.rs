@@ -95,7 +95,10 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     for (seconds, is_stopped) in [(0, false), (29, false), (1, true)] {
         machine.pass(seconds);
         let snapshot = machine.broker.books.snapshot();
-        assert_eq!((snapshot.waits_for_clock(), snapshot.is_stopped_by_clock()), (true, is_stopped));
+        assert_eq!(
+            (snapshot.refusal, snapshot.is_stopped_by_clock()),
+            (Some(NotAdmitted::ClockInDoubt), is_stopped)
+        );
     }
     machine.pass(270);
     assert!(machine.mint().is_ok(), "it is accepted");
