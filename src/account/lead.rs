@@ -18,6 +18,9 @@ impl Account {
 
     /// Why the ledger cannot be written, in a sentence; empty if that is not known.
     pub fn ledger_failure(&self) -> String {
+        if !self.holds_lease() {
+            return "This replica is not sure that it still leads: it has not written to the database for most of LEASE_SECONDS.".into();
+        }
         let failure = self.store.as_ref().and_then(Store::failure);
         failure.map(|failure| format!("The last write failed: {failure}.")).unwrap_or_default()
     }

@@ -13,13 +13,13 @@ fn idle() -> Snapshot {
 fn spent() -> Snapshot {
     let mut snapshot = idle();
     snapshot.figures.limit = ByteCount::ZERO;
-    refused(snapshot)
+    refused(snapshot, true)
 }
 
-/// The budget has no room.
-fn refused(mut snapshot: Snapshot) -> Snapshot {
+/// The budget has no room. `awaits_reading`: whether a count may make some.
+fn refused(mut snapshot: Snapshot, awaits_reading: bool) -> Snapshot {
     let figures = snapshot.figures;
-    let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, limited: None };
+    let refusal = Refusal { figures, awaits_reading, client_frees_at: None, limited: None };
     snapshot.refusal = Some(NotAdmitted::Refused(refusal));
     snapshot
 }
@@ -49,7 +49,6 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
         ),
         (spent(), disabled, StopCode::Disabled, "TURN_ENABLED is false."),
         (spent(), of(MeteredSources::Absent), StopCode::NotConfigured, "Set CLOUDFLARE_TURN_KEY_ID"),
-        (spent(), MintFacts { leads: false, ..unwritable.clone() }, StopCode::NoLeader, "LEASE_SECONDS"),
         (spent(), unwritable, StopCode::LedgerUnavailable, "cannot be written"),
         (
             stopped_by(NotAdmitted::ClockInDoubt),
@@ -58,7 +57,12 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
             "Correct the machine's clock",
         ),
         (spent(), down.clone(), StopCode::BudgetExhausted, "Raise the limit"),
-        (refused(idle()), down.clone(), StopCode::BudgetExhausted, "cannot reserve another credential"),
+        (
+            refused(idle(), false),
+            down.clone(),
+            StopCode::BudgetExhausted,
+            "cannot reserve another credential",
+        ),
         (stopped_by(NotAdmitted::TooManyGrants), down.clone(), StopCode::GrantsFull, "Raise GRANTS_MAX"),
         (idle(), down, StopCode::ProviderUnavailable, "Cloudflare: answered 401."),
     ];
@@ -70,10 +74,12 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
 }
 
 #[test]
-fn only_the_end_of_a_spent_budget_is_known() {
-    let snapshot = spent();
-    assert_eq!(stated(&snapshot, &MintFacts::default()).until, Some(snapshot.figures.period.end));
-    assert_eq!(stated(&refused(idle()), &MintFacts::default()).until, None);
+fn the_end_of_a_refusal_is_known_unless_a_count_may_release_something() {
+    let until = |snapshot| stated(&snapshot, &MintFacts::default()).until;
+    let reset = Some(idle().figures.period.end);
+    assert_eq!(until(spent()), reset);
+    assert_eq!(until(refused(idle(), false)), reset);
+    assert_eq!(until(refused(idle(), true)), None);
 }
 
 #[test]

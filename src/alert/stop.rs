@@ -21,8 +21,6 @@ pub enum StopCode {
     Disabled,
     /// No metered source has its settings.
     NotConfigured,
-    /// This replica is not sure that it still leads.
-    NoLeader,
     /// The ledger cannot be written.
     LedgerUnavailable,
     /// The clock is too far ahead.
@@ -64,8 +62,6 @@ pub enum MeteredSources {
 pub struct MintFacts {
     /// `TURN_ENABLED`.
     pub is_enabled: bool,
-    /// Whether this process may act as the leader.
-    pub leads: bool,
     /// Whether a grant can be recorded.
     pub is_writable: bool,
     /// Why not, in a sentence; empty if that is not known.
@@ -78,7 +74,7 @@ impl Default for MintFacts {
     /// Nothing stops a mint.
     fn default() -> Self {
         let ledger_failure = String::new();
-        Self { is_enabled: true, leads: true, is_writable: true, ledger_failure, sources: MeteredSources::Up }
+        Self { is_enabled: true, is_writable: true, ledger_failure, sources: MeteredSources::Up }
     }
 }
 
@@ -93,9 +89,6 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     if facts.sources == MeteredSources::Absent {
         return Err(MintStop::not_configured());
     }
-    if !facts.leads {
-        return Err(MintStop::no_leader());
-    }
     if !facts.is_writable {
         return Err(MintStop::unwritable(facts.ledger_failure.clone()));
     }
@@ -104,7 +97,7 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
         Some(NotAdmitted::ClockInDoubt) => return Err(MintStop::clock_ahead()),
         Some(NotAdmitted::TooManyGrants) => return Err(MintStop::grants_full()),
         Some(_) if snapshot.figures.is_spent() => return Err(MintStop::spent(snapshot)),
-        Some(_) => return Err(MintStop::of(StopCode::BudgetExhausted, &Fault::PromisedInFull.found(""))),
+        Some(why) => return Err(MintStop::promised_in_full(why)),
     }
     if facts.sources == MeteredSources::UsedUp {
         return Err(MintStop::used_up(snapshot));
@@ -123,11 +116,6 @@ impl MintStop {
     fn not_configured() -> Self {
         let message = "No metered source is configured. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN, or another of ICE_SOURCES.";
         Self { code: StopCode::NotConfigured, message: message.to_owned(), until: None }
-    }
-
-    fn no_leader() -> Self {
-        let message = "This replica is not sure that it still leads. Look at its connection to the database; another replica takes over within LEASE_SECONDS.";
-        Self { code: StopCode::NoLeader, message: message.to_owned(), until: None }
     }
 
     /// The ledger cannot be written.
@@ -150,6 +138,11 @@ impl MintStop {
             snapshot,
             "The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.",
         )
+    }
+
+    fn promised_in_full(why: NotAdmitted) -> Self {
+        let until = if let NotAdmitted::Refused(refusal) = why { refusal.until() } else { None };
+        Self { until, ..Self::of(StopCode::BudgetExhausted, &Fault::PromisedInFull.found("")) }
     }
 
     fn used_up(snapshot: &Snapshot) -> Self {

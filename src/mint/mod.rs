@@ -297,9 +297,8 @@ impl Mint {
 
     /// What else than the books decides whether a metered credential is issued.
     pub fn facts(&self) -> MintFacts {
-        let (leads, is_writable) = (self.account.holds_lease(), self.account.is_writable());
-        let (ledger_failure, sources) = (self.account.ledger_failure(), self.metered_sources());
-        MintFacts { is_enabled: self.enabled, leads, is_writable, ledger_failure, sources }
+        let (is_writable, ledger_failure) = (self.account.is_writable(), self.account.ledger_failure());
+        MintFacts { is_enabled: self.enabled, is_writable, ledger_failure, sources: self.metered_sources() }
     }
 
     /// What is known of why a provider does not mint, in sentences; empty if nothing.

@@ -50,16 +50,16 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     }
     if let Err(MintStop { code, until, .. }) = &input.minting {
         let why = match (code, until) {
-            (StopCode::BudgetExhausted, Some(end)) => {
+            (StopCode::BudgetExhausted, Some(end)) if !input.has(Fault::PromisedInFull) => {
                 let (end, calls) = (minute(*end), calls_at_limit(input));
                 &format!("until {end}, or until the limit is raised{calls}")
             }
-            (StopCode::BudgetExhausted, None) => {
-                "for now, because live credentials reserve the rest of the budget"
+            (StopCode::BudgetExhausted, until) => {
+                let until = until.map_or("for now".into(), |end| format!("until {}", minute(end)));
+                &format!("{until}, because live credentials reserve the rest of the budget")
             }
             (StopCode::Frozen | StopCode::Disabled, _) => "until minting is allowed again",
             (StopCode::NotConfigured, _) => "until a metered source has its settings",
-            (StopCode::NoLeader, _) => "until a replica leads",
             (StopCode::LedgerUnavailable, _) => "until the ledger can be written",
             (StopCode::ClockDisagrees, _) => "until the clock is settled",
             (StopCode::GrantsFull, _) => "until some of the live ones have ended",

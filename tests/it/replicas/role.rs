@@ -130,7 +130,14 @@ async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_the
         assert_eq!(replica.get("/ready").await.error(), (503, "LEDGER_UNAVAILABLE".into()));
     }
     assert_eq!(leader.get("/leader").await.error(), (503, "NO_LEADER".into()));
-    assert_eq!(leader.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    let refused = leader.mint().await;
+    assert_eq!(refused.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    let minting = leader.status().await["minting"].clone();
+    assert_eq!(
+        (&minting["code"], &minting["message"]),
+        (&json!("LEDGER_UNAVAILABLE"), &refused.json()["message"])
+    );
+    assert!(refused.text.contains("not sure that it still leads"), "{}", refused.text);
     assert_eq!(leader.get("/api/bandwidth-status").await.status, 200, "what is not stored is answered");
     let limit = leader.set_limit(7).await;
     assert_eq!(limit.error(), (503, "NO_LEADER".into()));
