@@ -93,6 +93,11 @@ impl RelayState {
     pub fn serves(self) -> bool {
         self <= Self::LastResort
     }
+
+    /// Whether relays have used what they may relay in this period, and the others are drained.
+    pub fn are_used_up(states: &[Self]) -> bool {
+        states.contains(&Self::UsedUp) && states.iter().all(|state| *state >= Self::Draining)
+    }
 }
 
 impl ExpectedLoad {

@@ -166,7 +166,7 @@ impl Mint {
                     return Ok(IceResponse::Minted(Box::new(minted)));
                 }
                 // As its operator wants it: no source has failed.
-                Ok(None) if self.is_used_up(credentials) => is_used_up = true,
+                Ok(None) if RelayState::are_used_up(&self.relay_states(credentials)) => is_used_up = true,
                 Ok(None) | Err(NotAdmitted::Uncut) => {
                     reason = reason.or(Some(DegradedReason::ProviderUnavailable));
                 }
@@ -268,30 +268,24 @@ impl Mint {
         if metered.peek().is_none() {
             return MeteredSources::Absent;
         }
-        let mints = |it: &CredentialSource| match it {
-            CredentialSource::Coturn(fleet) => self.states(fleet).iter().any(|state| state.serves()),
-            _ => it.provider().is_none_or(|provider| provider.is_up()),
-        };
-        let (mut all, mut any) = (true, false);
+        let mut is_used_up = true;
         for it in metered {
-            any |= mints(it);
-            all &= self.is_used_up(it);
+            let states = self.relay_states(it);
+            let mints = match it.provider() {
+                Some(provider) => provider.is_up(),
+                None => states.is_empty() || states.iter().any(|state| state.serves()),
+            };
+            if mints {
+                return MeteredSources::Up;
+            }
+            is_used_up &= RelayState::are_used_up(&states);
         }
-        match (any, all) {
-            (true, _) => MeteredSources::Up,
-            (false, true) => MeteredSources::UsedUp,
-            (false, false) => MeteredSources::Down(self.provider_cause()),
-        }
+        if is_used_up { MeteredSources::UsedUp } else { MeteredSources::Down(self.provider_cause()) }
     }
 
-    /// Whether relays of a source have used what they may relay in this period, and the others are drained.
-    fn is_used_up(&self, credentials: &CredentialSource) -> bool {
-        let CredentialSource::Coturn(fleet) = credentials else { return false };
-        let states = self.states(fleet);
-        states.contains(&RelayState::UsedUp) && states.iter().all(|state| *state >= RelayState::Draining)
-    }
-
-    fn states(&self, fleet: &Fleet) -> Vec<RelayState> {
+    /// The states of the relays of a source. Empty if it has none of the operator's own.
+    fn relay_states(&self, credentials: &CredentialSource) -> Vec<RelayState> {
+        let CredentialSource::Coturn(fleet) = credentials else { return vec![] };
         self.account.read(|books| fleet.0.iter().map(|relay| relay.state(books)).collect())
     }
 
