@@ -146,7 +146,7 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
 /// `2 Mbps per grant until 7200 s after expiry`. If a higher rate is assumed because counts have shown it, the text has that and names the source.
 /// While the sessions of one of our relays are not cut, the long tail. Of a tail that is measured, the date.
-pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
+pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions: bool) -> String {
     let MeasuredUsage { raised, unprobed, proven_tail, .. } = *measured;
     let uncut = measured.uncut || config.unlisted().next().is_some();
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
@@ -164,16 +164,21 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
         format!(" (tail {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive())
     });
     let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
+    let others = if foreign_sessions {
+        ", and that sessions of other programs relay nothing more than the last listing shows"
+    } else {
+        ""
+    };
     let assumed = config.budget.liability_rate;
     match raised {
         Some(SeenRate { rate, source }) => {
             let is_only = terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
-                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{believed}"
+                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{believed}{others}"
             )
         }
-        None => format!("{assumed} per grant until {until} after expiry{measured}{believed}"),
+        None => format!("{assumed} per grant until {until} after expiry{measured}{believed}{others}"),
     }
 }
 
@@ -224,8 +229,11 @@ mod tests {
         ]);
         let config = Config::from_env(&environment).expect("a valid configuration");
         let measured = |uncut| MeasuredUsage { uncut, ..MeasuredUsage::default() };
-        assert_eq!(bound_assumes(&config, &measured(false)), "2 Mbps per grant until 30 s after expiry");
-        assert_eq!(bound_assumes(&config, &measured(true)), "2 Mbps per grant until 7200 s after expiry");
+        let stated = |uncut, others| bound_assumes(&config, &measured(uncut), others);
+        assert_eq!(stated(false, false), "2 Mbps per grant until 30 s after expiry");
+        assert_eq!(stated(true, false), "2 Mbps per grant until 7200 s after expiry");
+        let others = "2 Mbps per grant until 30 s after expiry, and that sessions of other programs relay nothing more than the last listing shows";
+        assert_eq!(stated(false, true), others);
     }
 
     #[test]
@@ -241,7 +249,7 @@ mod tests {
         let measured =
             MeasuredUsage { proven_tail: Some((IceSource::Cloudflare, proven)), ..MeasuredUsage::default() };
         let expected = "2 Mbps per grant until 900 s after expiry (tail 900 s, measured 2026-11-27)";
-        assert_eq!(bound_assumes(&config, &measured), expected);
+        assert_eq!(bound_assumes(&config, &measured, false), expected);
     }
 
     #[test]
@@ -259,10 +267,10 @@ mod tests {
         let rate = BitRate::new(13_600_000);
         // The sessions of a coturn that is not cut contradict no rate. A short time may average more without a contradiction.
         let uncut = MeasuredUsage { observed: Some(rate), uncut: true, ..MeasuredUsage::default() };
-        assert_eq!(bound_assumes(&both, &uncut), "2 Mbps per grant until 7200 s after expiry");
+        assert_eq!(bound_assumes(&both, &uncut, false), "2 Mbps per grant until 7200 s after expiry");
         let at_coturn = |config| {
             let raised = Some(SeenRate { rate, source: IceSource::Coturn });
-            bound_assumes(config, &MeasuredUsage { raised, ..uncut })
+            bound_assumes(config, &MeasuredUsage { raised, ..uncut }, false)
         };
         let expected =
             "13.6 Mbps per grant (observed at coturn; 2 Mbps were assumed) until 7200 s after expiry";

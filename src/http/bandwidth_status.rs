@@ -178,7 +178,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         sampling_margin_gb: figures.margin.gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         likely_overshoot_gb: snapshot.likely_overshoot.map(ByteCount::gb_up),
-        bound_assumes: bound_assumes(&app.config, measured),
+        bound_assumes: bound_assumes(&app.config, measured, snapshot.foreign_sessions),
         bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),
         grants: GrantsBody { issued, live: snapshot.live_grants, relaying, reported },

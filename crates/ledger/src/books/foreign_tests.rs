@@ -67,6 +67,7 @@ fn the_user_is_the_name_after_the_colon_or_the_whole_name() {
         }
         let snapshot = broker.books.snapshot();
         assert_eq!((broker.used(), snapshot.unknown_bytes), (10 * GB, ByteCount::ZERO));
+        assert!(snapshot.foreign_sessions);
         assert!(snapshot.bound_holds(), "what nothing was promised for exceeds no promise");
         broker.restart();
     }
@@ -81,6 +82,8 @@ fn sessions_of_a_blocked_user_end() {
     assert_eq!(broker.list_foreign(4, &sessions), [1]);
     broker.books.unblock_user(&user("ann"));
     assert_eq!(broker.list_foreign(6, &sessions), []);
+    assert_eq!(broker.list_foreign(8, &[]), []);
+    assert!(!broker.books.snapshot().foreign_sessions, "they have ended");
 }
 
 #[test]

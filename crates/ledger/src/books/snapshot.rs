@@ -65,6 +65,8 @@ pub struct Snapshot {
     pub mode: BudgetMode,
     /// A source whose credentials of this period or the last one may relay beyond every promise, and nobody sees it.
     pub unseen: Option<IceSource>,
+    /// Whether other programs that know the secret of a coturn have sessions. Nothing is promised for them.
+    pub foreign_sessions: bool,
     /// Until when grants may relay that the ledger does not have.
     pub lacks_until: Timestamp,
     /// Why it does not have them.
@@ -179,6 +181,7 @@ impl Books {
             assumed_rate: self.ledger.assumed_rate(),
             mode: self.ledger.mode(),
             unseen: self.unseen_source(),
+            foreign_sessions: self.coturn.values().any(|usage| usage.sessions.has_foreign()),
             lacks_until: self.lacking.until,
             lack_cause: self.lacking.cause,
             clock_behind: figures.now.since(self.moment.wall),

@@ -135,6 +135,11 @@ impl Sessions {
         self.rows.values().map(|row| row.grant).filter(|grant| !grant.is_foreign()).collect()
     }
 
+    /// Whether some are of other programs, which know the secret.
+    pub(crate) fn has_foreign(&self) -> bool {
+        self.rows.values().any(|row| row.grant.is_foreign())
+    }
+
     /// Takes one listed session.
     fn update(&mut self, session: &Session, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
         let stored = self.rows.get(&session.id).cloned();
