@@ -3,7 +3,6 @@
 use super::Account;
 use crate::store::storage::Lost;
 use crate::store::writer::Store;
-use turn_ledger::Snapshot;
 
 impl Account {
     /// Whether a grant can be recorded now.
@@ -28,11 +27,6 @@ impl Account {
     /// Whether this process may still act as the leader. Without `DATABASE_URL` it always may.
     pub fn holds_lease(&self) -> bool {
         self.lead.as_ref().is_none_or(|lead| lead.lease.holds(self.clock.since_boot()))
-    }
-
-    /// Whether the published bound can be relied on. Not without the lease: what another replica has answered since is not in these books.
-    pub fn bound_holds(&self, snapshot: &Snapshot) -> bool {
-        snapshot.bound_holds() && self.holds_lease()
     }
 
     /// Resolves once the books are void, because another replica leads or the database has lost writes.

@@ -294,7 +294,12 @@ impl Account {
 
     /// All figures at this instant.
     pub fn snapshot(&self) -> Snapshot {
-        self.read(Books::snapshot)
+        self.read(|books| self.snapshot_of(books))
+    }
+
+    /// All figures of the books, with what the service knows.
+    pub fn snapshot_of(&self, books: &Books) -> Snapshot {
+        Snapshot { leads: self.holds_lease(), ..books.snapshot() }
     }
 
     /// Changes the books in parts, until `call` returns a result. Others get the lock in between. Each part is on disk before the next one:
@@ -353,6 +358,8 @@ impl ChangeSource for Mutex<Guarded> {
 #[cfg(test)]
 pub(crate) mod testing;
 
+#[cfg(test)]
+mod found_tests;
 #[cfg(test)]
 mod stop_tests;
 #[cfg(test)]

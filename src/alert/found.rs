@@ -1,16 +1,22 @@
-//! Which faults the books show.
+//! Which faults the books show. Tests: `src/account/found_tests.rs`.
 
 use std::time::Duration;
 
 use super::{Fault, FoundFault};
 use turn_ledger::{
-    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Disbelief, Excess, IceSource,
-    LackCause, REFERENCE_DIFFERENCE_TOLERATED, SeenRate, Snapshot,
+    BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Disbelief, Excess,
+    IceSource, LackCause, SeenRate, Snapshot,
 };
 
 /// All of them, in a fixed order.
 pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
-    let mut found = in_counts(snapshot);
+    let mut found: Vec<FoundFault> = vec![];
+    for hint in snapshot.broken().map(|reason| hint_of(reason, snapshot)) {
+        if found.iter().all(|before| before.fault != hint.fault) {
+            found.push(hint);
+        }
+    }
+    found.extend(in_counts(snapshot));
     if snapshot.frozen {
         found.push(Fault::MintingOff.found("The operator has stopped it."));
     }
@@ -22,32 +28,72 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
         found.push(Fault::GrantsFull.found(format!("They are {grant_rows} of {grant_rows_max}.")));
     }
     found.extend(in_time(snapshot));
-    if snapshot.lacks_grants() {
-        let fault = match snapshot.lack_cause {
-            LackCause::New => Fault::LedgerNew,
-            LackCause::Restored => Fault::LedgerIncomplete,
-        };
-        let until = snapshot.lacks_until;
-        found.push(fault.found(format!("This is so until {until}, when the longest of them has ended.")));
-    }
     found.extend(above_limit(snapshot));
-    if let Some(source) = snapshot.unseen {
-        found.push(Fault::SessionsUnseen.found(format!("It is {source}.")));
-    }
     found
 }
 
+/// The hint of a reason why the bound may not hold. Of reasons with one hint, the first one's is shown.
+fn hint_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
+    let measured = &snapshot.measured;
+    match reason {
+        BoundBreak::Excess if measured.excess.rate.get() > 0 || measured.excess.tail > Duration::ZERO => {
+            Fault::AssumptionBroken.found(broken_assumption(snapshot))
+        }
+        BoundBreak::Excess if snapshot.lacks_grants() => lacking(snapshot),
+        BoundBreak::Excess => Fault::KeyUsed.found(format!("While no credential was live, {} GB more were counted in this period than credentials could relay.", measured.excess.bytes.gb_up())),
+        BoundBreak::Uncut => Fault::CoturnUnreachable.found(""),
+        BoundBreak::UnknownBytes => unknown_bytes(snapshot),
+        BoundBreak::Disbelief => {
+            let about = measured.disbelief.map(|disbelief| about_count(disbelief, measured.disbelieved));
+            Fault::CountsMissing.found(about.unwrap_or_default())
+        }
+        BoundBreak::VouchedAbove => Fault::CountsMissing.found(format!("App servers reported {} GB more on one day than was counted: the larger figure counts. Check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key, and that the reports are right.", measured.vouched_above.gb_up())),
+        BoundBreak::LateCounts => {
+            let lag = measured.late_counts.map_or(0, |late| late.lag.as_secs());
+            Fault::CountsLate.found(format!("The broker now waits {lag} s."))
+        }
+        BoundBreak::ClockDiffers => {
+            let seconds = snapshot.clock_differs_by.as_secs();
+            Fault::ClockDisagrees.found(format!("Cloudflare's clock differs from the ledger's time by {seconds} s."))
+        }
+        BoundBreak::ClockInDoubt => Fault::ClockDisagrees.found(if snapshot.clock_doubt == Some(ClockDoubt::Start) {
+            "The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise."
+        } else {
+            "The machine's clock has jumped ahead, and it is not known whether it is right."
+        }),
+        BoundBreak::ClockJumped => Fault::ClockDisagrees.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended."),
+        BoundBreak::EarlierPeriod => clock_behind(),
+        BoundBreak::Lacking => lacking(snapshot),
+        BoundBreak::Unseen => {
+            let source = snapshot.unseen.map(|source| format!("It is {source}."));
+            Fault::SessionsUnseen.found(source.unwrap_or_default())
+        }
+        BoundBreak::NotLeading => Fault::NotLeading.found(""),
+    }
+}
+
+fn lacking(snapshot: &Snapshot) -> FoundFault {
+    let fault = match snapshot.lack_cause {
+        LackCause::New => Fault::LedgerNew,
+        LackCause::Restored => Fault::LedgerIncomplete,
+    };
+    let until = snapshot.lacks_until;
+    fault.found(format!("This is so until {until}, when the longest of them has ended."))
+}
+
+fn unknown_bytes(snapshot: &Snapshot) -> FoundFault {
+    Fault::CountsUnknown.found(format!("They are {} GB.", snapshot.unknown_bytes.gb_nearest()))
+}
+
+fn clock_behind() -> FoundFault {
+    Fault::ClockWrong.found("It is behind: it was set back, or was ahead before.")
+}
+
+/// What else there is to say about counts.
 fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     let (measured, mut found) = (&snapshot.measured, vec![]);
     if measured.is_stale() {
         found.push(Fault::AnalyticsStale.found(""));
-    }
-    let is_explained = measured.excess.rate.get() > 0 || measured.excess.tail > Duration::ZERO;
-    if !snapshot.rate_holds() && is_explained {
-        found.push(Fault::AssumptionBroken.found(broken_assumption(snapshot)));
-    } else if !snapshot.rate_holds() && !snapshot.lacks_grants() {
-        let bytes = measured.excess.bytes.gb_up();
-        found.push(Fault::KeyUsed.found(format!("While no credential was live, {bytes} GB more were counted in this period than credentials could relay.")));
     }
     if let Some(SeenRate { rate, source }) = measured.raised {
         let assumed = snapshot.assumed_rate;
@@ -55,23 +101,8 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
             Fault::AssumptionRaised.found(format!("It is {rate} at {source}; {assumed} were assumed.")),
         );
     }
-    if measured.uncut {
-        found.push(Fault::CoturnUnreachable.found(""));
-    }
-    if snapshot.has_unknown_bytes() {
-        let bytes = snapshot.unknown_bytes.gb_nearest();
-        found.push(Fault::CountsUnknown.found(format!("They are {bytes} GB.")));
-    }
-    if let Some(disbelief) = measured.disbelief {
-        found.push(Fault::CountsMissing.found(about_count(disbelief, measured.disbelieved)));
-    }
-    if measured.disbelief.is_none() && !snapshot.counts_reach_vouched() {
-        let bytes = measured.vouched_above.gb_up();
-        found.push(Fault::CountsMissing.found(format!("App servers reported {bytes} GB more on one day than was counted: the larger figure counts. Check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key, and that the reports are right.")));
-    }
-    if let Some(late) = measured.late_counts.filter(|late| late.grows) {
-        let lag = late.lag.as_secs();
-        found.push(Fault::CountsLate.found(format!("The broker now waits {lag} s.")));
+    if snapshot.has_unknown_bytes() && snapshot.grants_are_known() {
+        found.push(unknown_bytes(snapshot));
     }
     found
 }
@@ -122,30 +153,17 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, 
     }
 }
 
-fn in_time(snapshot: &Snapshot) -> Vec<FoundFault> {
-    let mut found = vec![];
+/// What else there is to say about time.
+fn in_time(snapshot: &Snapshot) -> Option<FoundFault> {
     if snapshot.is_stopped_by_clock() {
-        found.push(Fault::ClockAhead.found(""));
+        Some(Fault::ClockAhead.found(""))
     } else if snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED {
-        found.push(Fault::ClockWrong.found("It has jumped ahead: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile."));
-    } else if snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED {
-        found.push(Fault::ClockWrong.found("It is behind: it was set back, or was ahead before."));
+        Some(Fault::ClockWrong.found("It has jumped ahead: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile."))
+    } else {
+        let is_said = snapshot.broken().any(|reason| reason == BoundBreak::EarlierPeriod);
+        let is_behind = snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED && !is_said;
+        is_behind.then(clock_behind)
     }
-    if snapshot.clock_differs_by > REFERENCE_DIFFERENCE_TOLERATED {
-        let seconds = snapshot.clock_differs_by.as_secs();
-        found.push(
-            Fault::ClockDisagrees
-                .found(format!("Cloudflare's clock differs from the ledger's time by {seconds} s.")),
-        );
-    } else if let Some(doubt) = snapshot.clock_doubt {
-        found.push(Fault::ClockDisagrees.found(match doubt {
-            ClockDoubt::Start => "The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise.",
-            ClockDoubt::Jump => "The machine's clock has jumped ahead, and it is not known whether it is right.",
-        }));
-    } else if snapshot.jumped_until > snapshot.figures.now {
-        found.push(Fault::ClockDisagrees.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended."));
-    }
-    found
 }
 
 /// Estimate mode promises no bound, so there it is a fault only if calls as they were would pass the limit.

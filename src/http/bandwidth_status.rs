@@ -179,7 +179,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         likely_overshoot_gb: snapshot.likely_overshoot.map(ByteCount::gb_up),
         bound_assumes: bound_assumes(&app.config, measured, snapshot.foreign_sessions),
-        bound_holds: app.account.bound_holds(snapshot),
+        bound_holds: snapshot.bound_holds(),
         observed_mbps_per_grant: measured.observed.map(mbps),
         grants: GrantsBody { issued, live: snapshot.live_grants, relaying, reported },
         rate_gb_per_hour: ByteCount::saturating(rate.over_millis(HOUR_MILLIS)).gb_nearest(),

@@ -118,9 +118,6 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
         found.push(Fault::RelayDown.found(format!("{}.", down.join("; "))));
     }
     found.extend(app.ending.progress().fault());
-    if !app.account.holds_lease() {
-        found.push(Fault::NotLeading.found(""));
-    }
     if let Some(fault) = app.lead.as_ref().and_then(|lead| lead.fault()) {
         found.push(Fault::ReplicasDiffer.found(fault));
     }

@@ -54,7 +54,7 @@ fn add_budget(app: &App, now: &mut ScrapedFigures) {
         measured_bytes "Bytes of this period that providers themselves counted" measured.bytes.get();
         measured_as_of_timestamp_seconds "Until when they counted, seconds since 1970; 0 without a count" measured.as_of.map_or(0, seconds);
         measured_stale "1 while an enabled count could not be read for 10 minutes" u64::from(measured.is_stale());
-        bound_holds "0 while `overshoot_bound_bytes` cannot be relied on" u64::from(app.account.bound_holds(&snapshot));
+        bound_holds "0 while `overshoot_bound_bytes` cannot be relied on" u64::from(snapshot.bound_holds());
         analytics_lag_seconds
             "Age of the newest minute that Cloudflare is asked for; if it is above `ANALYTICS_LAG_SECONDS`, raise that to it"
             lag.unwrap_or_default().as_secs();

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::Books;
 use super::commit::{CLOCK_AHEAD_MAX, NotAdmitted};
 use crate::lacking::LackCause;
@@ -27,6 +29,37 @@ const EXCESS_PERCENT: u32 = 1;
 
 /// Minting may wait so long for the clock before that is a fault. A reference clock that can be asked answers before.
 const CLOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Why the bound may not hold. The only list of the reasons: each has a condition here, and a hint in the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
+pub enum BoundBreak {
+    /// Counts have shown more than the assumed rates and tails allow.
+    Excess,
+    /// Sessions of a coturn are not cut, although its command line is set.
+    Uncut,
+    /// Counts have shown bytes under identifiers that the ledger does not know. No promise covers them.
+    UnknownBytes,
+    /// A count is not believed.
+    Disbelief,
+    /// App servers vouched for more than its count of a day, and the margin and a hundredth of the limit.
+    VouchedAbove,
+    /// Counts become final later than the lag.
+    LateCounts,
+    /// The provider's clock differs from the books' time.
+    ClockDiffers,
+    /// The books' time may not be the true one.
+    ClockInDoubt,
+    /// Grants that were alive at a jump of the time relay for longer than is promised.
+    ClockJumped,
+    /// A clock that was ahead ended the period too early, so no period counts what its grants still relay.
+    EarlierPeriod,
+    /// Grants may relay that the ledger does not have.
+    Lacking,
+    /// Sessions of a source may outlive every promise, and nobody sees them.
+    Unseen,
+    /// Another replica may have answered since.
+    NotLeading,
+}
 
 /// All figures at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +116,8 @@ pub struct Snapshot {
     pub clock_differs_by: Duration,
     /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
     pub jumped_until: Timestamp,
+    /// Whether this process may act as the leader. The books do not know it: the service sets it.
+    pub leads: bool,
 }
 
 impl Snapshot {
@@ -128,31 +163,33 @@ impl Snapshot {
         is_small_beside(self.measured.excess.bytes, self.unknown_bytes, self.figures.limit)
     }
 
-    /// Whether what app servers vouched for is not above the counts of its day, but for the margin and a hundredth of the limit.
-    pub fn counts_reach_vouched(&self) -> bool {
-        is_small(self.measured.vouched_above, self.figures.limit)
+    /// Whether the assumptions of the published bound hold, as far as is known.
+    pub fn bound_holds(&self) -> bool {
+        self.broken().next().is_none()
     }
 
-    /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
-    /// period. They do not while a count is not believed or settles late. If a clock that was ahead ended the period too early, no period
-    /// counts what its grants still relay.
-    pub fn bound_holds(&self) -> bool {
+    /// Why they may not.
+    pub fn broken(&self) -> impl Iterator<Item = BoundBreak> {
+        BoundBreak::VARIANTS.iter().copied().filter(|reason| self.has(*reason))
+    }
+
+    fn has(&self, reason: BoundBreak) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
-        let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
-        let is_time_known = self.clock_doubt.is_none()
-            && self.clock_differs_by <= REFERENCE_DIFFERENCE_TOLERATED
-            && self.jumped_until <= self.figures.now
-            && is_in_period;
-        let MeasuredUsage { late_counts, disbelief, .. } = self.measured;
-        let is_counted = disbelief.is_none() && late_counts.is_none_or(|late| !late.grows);
-        self.rate_holds()
-            && self.grants_are_known()
-            && self.counts_reach_vouched()
-            && !self.measured.uncut
-            && self.unseen.is_none()
-            && is_counted
-            && is_time_known
-            && !self.lacks_grants()
+        match reason {
+            BoundBreak::Excess => !self.rate_holds(),
+            BoundBreak::Uncut => self.measured.uncut,
+            BoundBreak::UnknownBytes => !self.grants_are_known(),
+            BoundBreak::Disbelief => self.measured.disbelief.is_some(),
+            BoundBreak::VouchedAbove => !is_small(self.measured.vouched_above, self.figures.limit),
+            BoundBreak::LateCounts => self.measured.late_counts.is_some_and(|late| late.grows),
+            BoundBreak::ClockDiffers => self.clock_differs_by > REFERENCE_DIFFERENCE_TOLERATED,
+            BoundBreak::ClockInDoubt => self.clock_doubt.is_some(),
+            BoundBreak::ClockJumped => self.jumped_until > self.figures.now,
+            BoundBreak::EarlierPeriod => self.clock_behind > into_period.max(CLOCK_DIFFERENCE_TOLERATED),
+            BoundBreak::Lacking => self.lacks_grants(),
+            BoundBreak::Unseen => self.unseen.is_some(),
+            BoundBreak::NotLeading => !self.leads,
+        }
     }
 }
 
@@ -190,6 +227,7 @@ impl Books {
             clock_doubt: self.moment.doubt(),
             clock_differs_by: self.moment.differs_by,
             jumped_until: self.standing.jumped_until,
+            leads: true,
         }
     }
 
