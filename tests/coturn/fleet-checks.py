@@ -20,6 +20,8 @@ HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 SECRET, PASSWORD, OPERATOR = "fleet-secret-0123456789", "fleet-cli-0123456789", "fleet-operator-0123456789"
 # A relay is left out when so many seconds have passed since it died.
 OUT_WITHIN = 20
+# This relay, which a region names, has a limit of its own: what the other checks relay there, a user's limit and some of the next check.
+LIMITED, LIMITED_REGION, LIMITED_GB, USER_GB = "127.0.0.3", "r2", 0.08, 0.03
 failed = []
 
 
@@ -44,6 +46,7 @@ def broker():
         "HOST": "127.0.0.1", "PORT": "3001", "ICE_SOURCES": "coturn,stun", "COTURN_SECRET": SECRET, "COTURN_CLI_PASSWORD": PASSWORD,
         "COTURN_URLS": ",".join(f"r{nth}=turn:{host}:3478" for nth, host in enumerate(HOSTS)), "COTURN_CLI": ",".join(f"{host}={host}:5766" for host in HOSTS),
         "OPERATOR_TOKEN": OPERATOR, "RATE_LIMIT_REQUESTS": "10000", "BUDGET_MODE": "strict", "RESERVED_PERCENT_PER_CLIENT": "100",
+        "COTURN_LIMITS": f"{LIMITED}={LIMITED_GB}", "USER_LIMIT_GB": str(USER_GB),
         "TURN_TTL_SECONDS": "300", "STATE_DIR": str(DIRECTORY / "state"), "LOG_FORMAT": "json",
     }
     (DIRECTORY / "state").mkdir(mode=0o700)
@@ -51,12 +54,17 @@ def broker():
     return subprocess.Popen([os.environ["TURN_BROKER_BIN"]], env=settings, stdout=log, stderr=subprocess.STDOUT, cwd=DIRECTORY)
 
 
-def get(path, token=None, method="GET"):
+def get(path, token=None, method="GET", body=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(BROKER + path, headers=headers, method=method)
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(BROKER + path, headers=headers, method=method, data=data)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.load(response)
+    except urllib.error.HTTPError as refused:
+        return json.load(refused)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return {}
 
@@ -87,9 +95,14 @@ def within(seconds, holds):
     return False
 
 
-def client(username, password, host, count=4000):
-    """Two clients that send to each other through a relay."""
-    command = ["turnutils_uclient", "-c", "-y", "-m", "1", "-n", str(count), "-l", "1000", "-z", "2", "-u", username, "-w", password, host]
+# Traffic that does not end by itself.
+FAST, SLOW = {"count": 1_000_000, "pause": 1, "pairs": 2}, {"count": 10_000, "pause": 40}
+
+
+def client(username, password, host, count=4000, pause=2, pairs=1):
+    """Clients that send to each other through a relay: so many packets, with so many milliseconds between two."""
+    numbers = ["-m", str(pairs), "-n", str(count), "-l", "1000", "-z", str(pause)]
+    command = ["turnutils_uclient", "-c", "-y", *numbers, "-u", username, "-w", password, host]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
@@ -104,11 +117,11 @@ def relay_some(answer):
     return received_by(client(server["username"], server["credential"], host_of(answer)))
 
 
-def by_itself(user, host, count=4000):
+def by_itself(user, host, **traffic):
     """The same with the credential of a program that knows the secret."""
     username = f"{int(time.time()) + 3600}:{user}"
     password = base64.b64encode(hmac.new(SECRET.encode(), username.encode(), hashlib.sha1).digest()).decode()
-    return client(username, password, host, count)
+    return client(username, password, host, **traffic)
 
 
 def spent(user):
@@ -123,13 +136,47 @@ def check_program(host, other):
     status = get("/api/bandwidth-status")
     codes = [hint["code"] for hint in status["hints"]]
     check("it is neither unknown nor above a promise", status["boundHolds"] and "UNKNOWN_BYTES" not in codes, status)
-    running = by_itself("talk-2", other, 60_000)
+    running = by_itself("talk-2", other, count=60_000)
     check("its session is listed", within(10, lambda: get("/api/grants?user=talk-2&live=true", OPERATOR).get("grants")), relays())
     check("it is counted while it goes on", within(20, lambda: spent("talk-2") > 1_000_000), spent("talk-2"))
     get("/api/users/talk-2/block", OPERATOR, "POST")
     check("the block of its user ends its session within 6 s", within(6, lambda: relays()[other]["sessions"] == 0), relays())
-    running.kill()
-    running.communicate()
+    end(running)
+
+
+def end(*processes):
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def sessions(host):
+    return relays()[host]["sessions"]
+
+
+def check_limits(other):
+    """Limits end the sessions of a program that knows the secret: that of a user, that of a relay, that of all."""
+    greedy = by_itself("talk-3", LIMITED, **FAST)
+    check("a user reaches the limit of each user", within(60, lambda: spent("talk-3") >= USER_GB * 1e9), relays())
+    check("its sessions end within 6 s", within(6, lambda: sessions(LIMITED) == 0), relays())
+    end(greedy)
+
+    server = next(server for server in get(f"/api/turn-credentials?region={LIMITED_REGION}")["iceServers"] if "credential" in server)
+    ours = client(server["username"], server["credential"], LIMITED, **FAST)
+    theirs = [by_itself("talk-4", LIMITED, **SLOW), by_itself("talk-5", other, **SLOW)]
+    check("each has a session", within(10, lambda: sessions(LIMITED) >= 3 and sessions(other) >= 1), relays())
+    check("a relay reaches its limit", within(60, lambda: relays()[LIMITED]["state"] == "used up"), relays())
+    check("its sessions end within 6 s, ours and theirs", within(6, lambda: sessions(LIMITED) == 0), relays())
+    check("those of another relay go on", sessions(other) >= 1, relays())
+    shares, answer = named(30), mint()
+    check("the next relays follow, which is no fault", LIMITED not in shares and None not in shares and answer["degraded"] is False, (shares, answer))
+
+    get("/api/budget/limit", OPERATOR, "POST", {"limitGB": 0.001})
+    check("at the limit the sessions of all relays end within 6 s", within(6, lambda: sessions(other) == 0), relays())
+    check("nothing is minted", mint().get("code") == "BUDGET_EXHAUSTED", mint())
+    get("/api/budget/limit", OPERATOR, "POST", {"limitGB": None})
+    check("with the limit raised relays are named again", None not in named(5), mint())
+    end(ours, *theirs)
 
 
 def check_drain(host):
@@ -166,7 +213,7 @@ def main():
         check_drain(others[1])
 
         # Not the one that carried the call: it gets no credential while the others carry less.
-        dead = next(host for host in HOSTS if host != host_of(answer))
+        dead = next(host for host in HOSTS if host not in (host_of(answer), LIMITED))
         for round_number in range(2):
             processes[dead].kill()
             processes[dead].wait()
@@ -177,6 +224,8 @@ def main():
                 dead in hint["message"] for hint in get("/api/bandwidth-status")["hints"] if hint["code"] == "RELAY_DOWN"), relays())
             processes[dead] = coturn(dead)
             check("it is back after two good probes", within(40, lambda: dead in named(20)), relays())
+
+        check_limits(dead)
 
         for host in HOSTS:
             processes[host].kill()

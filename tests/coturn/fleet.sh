@@ -1,7 +1,8 @@
 #!/bin/sh
 # Three real coturns at 127.0.0.1 to 127.0.0.3 and a broker, in a network namespace with only `lo`: a credential names a relay that works,
 # each relay is counted, one that dies is left out within 20 s, one can be drained, and the sessions of a program that
-# knows the secret have a user who can be blocked. Takes two minutes after the build. Prints each check with its result.
+# knows the secret have a user who can be blocked and who has a limit; the limit of a relay and that of all end theirs and ours. Takes three
+# minutes after the build. Prints each check with its result.
 #   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
