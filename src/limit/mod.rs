@@ -1,8 +1,9 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
-//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. A user has its own allowance,
-//! and then its address has one for each of its users, [`USERS_MAX`] at most: many people can be behind one address of a carrier. Every response has `RateLimit-*` headers. Body and headers
-//! of a 429 contain the same wait, rounded up. The library uses its own clock, and its maps grow with their keys. So the tables
-//! give it the keys: one for each client that has a row. Our clock only decides when a row is removed.
+//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. A user has its own allowance.
+//! At one address [`USERS_FACTOR`] users may use theirs up. Many people can be behind one address of a carrier, so half of the
+//! allowance of each user is beside that, for [`USERS_MAX`] users at most. Every response has `RateLimit-*` headers. Body and
+//! headers of a 429 contain the same wait, rounded up. The library uses its own clock, and its maps grow with their keys. So the
+//! tables give it the keys: one for each client that has a row. Our clock only decides when a row is removed.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -20,7 +21,7 @@ use tower_governor::key_extractor::KeyExtractor;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
-use turn_ledger::{User, wait_seconds};
+use turn_ledger::{USERS_FACTOR, User, wait_seconds};
 use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 
 pub mod proxies;
@@ -30,7 +31,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// How many allowances the users of one address have together. Each user has one, so what an address may do grows with its users.
+/// How many users of one address have half of their allowance beside the [`USERS_FACTOR`] allowances of all together.
 const USERS_MAX: u32 = 1_000;
 
 /// What is asked for. Each kind has its own allowance.
@@ -55,12 +56,19 @@ pub struct RateLimit {
     metrics: Arc<Metrics>,
 }
 
-/// The limits of one kind. A user has the allowance of a client, and then those of its address are wider.
+/// The limits of one kind. A user has the allowance of a client.
 struct Limits {
+    anonymous: AddressLimits,
+    /// Of users who have used more than half of their allowance.
+    heavy_users: AddressLimits,
+    /// Of all other users.
+    light_users: AddressLimits,
+}
+
+/// The limits of a client and of the /48 around it.
+struct AddressLimits {
     client: Limit,
     group: Limit,
-    client_of_users: Limit,
-    group_of_users: Limit,
 }
 
 /// One limit, with the library's state: a burst of `requests`, which refill in `window`, one at a time.
@@ -172,12 +180,14 @@ impl RateLimit {
             row.until = now.saturating_add(self.window);
             limit.take(*row.key.get_or_insert_with(|| last.next()))
         };
-        let of_user = user.map(|user| take(&limits.client, users.visit(user.as_str(), now))).transpose();
+        let of_user =
+            user.map(|user| take(&limits.anonymous.client, users.visit(user.as_str(), now))).transpose();
         let taken = of_user.and_then(|of_user| {
-            let of_address = clients.try_each(Prefix::of(address, self.ipv6_prefix), now, |visit| {
-                take(limits.around(user.is_some(), visit.factor), visit)
+            let of_address = limits.of_address(of_user);
+            let left = clients.try_each(Prefix::of(address, self.ipv6_prefix), now, |visit| {
+                take(if visit.factor == 1 { &of_address.client } else { &of_address.group }, visit)
             })?;
-            Ok(of_user.unwrap_or(of_address))
+            Ok(of_user.unwrap_or(left))
         });
         drop(tables);
         if is_shared {
@@ -203,9 +213,11 @@ impl RateLimit {
         tables.users.sweep(now);
         drop(tables);
         for limits in [&self.mints, &self.renewals] {
-            for limit in [&limits.client, &limits.group, &limits.client_of_users, &limits.group_of_users] {
-                limit.governor.limiter().retain_recent();
-                limit.governor.limiter().shrink_to_fit();
+            for of_address in [&limits.anonymous, &limits.heavy_users, &limits.light_users] {
+                for limit in [&of_address.client, &of_address.group] {
+                    limit.governor.limiter().retain_recent();
+                    limit.governor.limiter().shrink_to_fit();
+                }
             }
         }
     }
@@ -225,24 +237,27 @@ impl Key {
 
 impl Limits {
     fn new(requests: NonZeroU32, window: Duration) -> Result<Self, QuotaError> {
-        let limit = |factor: u32| {
-            Limit::new(requests.saturating_mul(NonZeroU32::MIN.saturating_add(factor - 1)), window)
+        let limits = |requests: u32| {
+            let limit = |factor: u32| {
+                let requests = NonZeroU32::new(requests.saturating_mul(factor)).ok_or(QuotaError)?;
+                Limit::new(requests, window)
+            };
+            Ok(AddressLimits { client: limit(1)?, group: limit(GROUP_FACTOR)? })
         };
+        let requests = requests.get();
         Ok(Self {
-            client: limit(1)?,
-            group: limit(GROUP_FACTOR)?,
-            client_of_users: limit(USERS_MAX)?,
-            group_of_users: limit(USERS_MAX * GROUP_FACTOR)?,
+            anonymous: limits(requests)?,
+            heavy_users: limits(requests.saturating_mul(USERS_FACTOR))?,
+            light_users: limits(requests.div_ceil(2).saturating_mul(USERS_MAX))?,
         })
     }
 
-    /// The limit of an address.
-    fn around(&self, is_user: bool, factor: u32) -> &Limit {
-        match (is_user, factor) {
-            (false, 1) => &self.client,
-            (false, _) => &self.group,
-            (true, 1) => &self.client_of_users,
-            (true, _) => &self.group_of_users,
+    /// The limits of an address. `of_user`: what a user there has left.
+    fn of_address(&self, of_user: Option<RateLeft>) -> &AddressLimits {
+        match of_user {
+            None => &self.anonymous,
+            Some(left) if left.remaining < left.limit / 2 => &self.heavy_users,
+            Some(_) => &self.light_users,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::support::{TestBroker, with_cloudflare_and};
 use super::claims;
 
 #[tokio::test]
-async fn the_rate_counts_for_each_user_and_a_thousand_times_as_much_for_their_address() {
+async fn the_rate_counts_for_each_user_and_a_thousand_light_users_of_an_address_are_served() {
     let settings = [USERS, ("RATE_LIMIT_REQUESTS", "1"), ("RATE_LIMIT_WINDOW_SECONDS", "86400")];
     let broker = TestBroker::start(&settings).await;
     let first = broker.mint_with(&user_token("user-0")).await;
@@ -24,6 +24,24 @@ async fn the_rate_counts_for_each_user_and_a_thousand_times_as_much_for_their_ad
         assert_eq!(elsewhere.status, status, "a user is one everywhere");
     }
     assert_eq!(broker.mint().await.status, 200, "callers without a user have an allowance of their own");
+}
+
+/// Half of four mints is beside what all users of the address have together.
+#[tokio::test]
+async fn ten_users_of_an_address_may_use_their_allowance_up_and_the_others_half_of_theirs() {
+    let settings = [USERS, ("RATE_LIMIT_REQUESTS", "4"), ("RATE_LIMIT_WINDOW_SECONDS", "86400")];
+    let broker = TestBroker::start(&settings).await;
+    let tokens: Vec<_> = (0..21).map(|user| user_token(&format!("user-{user}"))).collect();
+    for token in &tokens[..20] {
+        for _ in 0..4 {
+            assert_eq!(broker.mint_with(token).await.status, 200, "20 users take 40 beyond their halves");
+        }
+    }
+    for _ in 0..2 {
+        assert_eq!(broker.mint_with(&tokens[20]).await.status, 200, "half of its own");
+    }
+    let over = broker.mint_with(&tokens[20]).await;
+    assert_eq!((over.error().0, over.header("ratelimit-limit")), (429, Some("40")), "ten times four");
 }
 
 #[tokio::test]
