@@ -6,7 +6,8 @@ use crate::holder::{Holder, Share};
 /// The most that may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// By one client or one user. An IPv6 /48 has four times as much, the users of one client ten times.
+    /// By one client or one user. An IPv6 /48 has four times as much, the users of one client ten times, but no more than it leaves
+    /// free. So four /48s leave room for clients elsewhere.
     pub client_max: usize,
     /// By all together.
     pub all_max: usize,
@@ -14,7 +15,12 @@ pub struct Bounds {
 
 impl Bounds {
     /// Everything is counted, and nothing is refused.
-    pub const NONE: Self = Self { client_max: usize::MAX, all_max: usize::MAX };
+    pub const NONE: Self = Self::per_client(usize::MAX);
+
+    /// All together may hold any number.
+    pub const fn per_client(client_max: usize) -> Self {
+        Self { client_max, all_max: usize::MAX }
+    }
 }
 
 /// What is held. A share has a row while it holds something.
@@ -37,14 +43,16 @@ impl Counts {
 
     /// Whether a holder may have so much more.
     pub fn fits(&self, holder: &Holder, more: usize, bounds: Bounds) -> bool {
-        self.all.saturating_add(more) <= bounds.all_max
-            && self.full(holder, more, bounds.client_max).is_none()
+        self.all.saturating_add(more) <= bounds.all_max && self.full(holder, more, bounds).is_none()
     }
 
     /// The first share of a holder that has no room for so much more; `None` if all have.
-    pub fn full(&self, holder: &Holder, more: usize, client_max: usize) -> Option<Share> {
-        self.by_share
-            .full(holder, |held, factor| held.saturating_add(more) > client_max.saturating_mul(factor))
+    pub fn full(&self, holder: &Holder, more: usize, bounds: Bounds) -> Option<Share> {
+        let free = bounds.all_max.saturating_sub(self.all);
+        self.by_share.full(holder, |held, factor| {
+            let after = held.saturating_add(more);
+            after > bounds.client_max.saturating_mul(factor) || (factor > 1 && after > free)
+        })
     }
 
     /// The share that has most for its size.
@@ -109,7 +117,7 @@ mod tests {
         let of_48 = (1..=5).map(|site| fill(&mut counts, &at(&format!("2001:db8:1:{site}::1"))));
         assert_eq!(of_48.collect::<Vec<_>>(), [100, 100, 100, 100, 0]);
         assert_eq!(
-            counts.full(&at("2001:db8:1:6::1"), 1, 100),
+            counts.full(&at("2001:db8:1:6::1"), 1, BOUNDS),
             at("2001:db8:1:6::1").client().wider().map(Share::Client)
         );
         for (address, held) in [("192.0.2.1", 100), ("192.0.2.2", 100)] {
@@ -126,7 +134,7 @@ mod tests {
         assert_eq!(fill(&mut counts, &user("192.0.2.1", "ann")), 100);
         assert_eq!(fill(&mut counts, &user("192.0.2.9", "ann")), 0);
         let others = (0..10).map(|n| fill(&mut counts, &user("192.0.2.1", &n.to_string())));
-        assert_eq!(others.sum::<usize>(), 900, "the users of one address have ten times as much");
+        assert_eq!(others.sum::<usize>(), 700, "ten times as much is more than the half of all");
         assert_eq!(fill(&mut counts, &at("192.0.2.1")), 100);
     }
 
@@ -137,7 +145,7 @@ mod tests {
             fill(&mut counts, &at(&format!("2001:db8:{}:{n}::1", n / 16)));
         }
         let others = (1..=5).map(|n| fill(&mut counts, &at(&format!("192.0.2.{n}"))));
-        assert_eq!(others.collect::<Vec<_>>(), [100, 100, 100, 100, 0]);
+        assert_eq!(others.collect::<Vec<_>>(), [100, 100, 0, 0, 0]);
         assert_eq!(counts.all(), BOUNDS.all_max);
     }
 

@@ -35,6 +35,6 @@ pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};
 pub use turn_ledger::GROUP_FACTOR;
 
-/// A table that outsiders fill has room for as many things as so many clients may have: the sixteen of four IPv6 /48s, each with
-/// [`GROUP_FACTOR`] shares, and four more. So four /48s leave room for clients elsewhere.
-pub const SHARES: usize = 20;
+/// A table that outsiders fill has room for as many things as so many clients may have. An IPv6 /48 may have [`GROUP_FACTOR`] times
+/// as much as a client.
+pub const SHARES: usize = 16;

@@ -1,19 +1,20 @@
 //! What the sessions of one address or user may be and have. The bounds of an IPv6 /48 are four times those of an address, and those of the
 //! users of an address ten times.
 
-use turn_limits::{Counts, Holder, PerHolder, Rate, SHARES};
+use turn_limits::{Bounds, Counts, Holder, PerHolder, Rate, SHARES};
 
 use super::fault::SfuFault;
 use super::session::SessionLoad;
 
 /// Sessions of one address or user. A page has one, so this is a large office.
 pub(crate) const PER_ADDRESS_MAX: usize = 64;
-/// Tracks and data channels of all sessions.
-pub(crate) const TRACKS_MAX: usize = SHARES * TRACKS_PER_ADDRESS_MAX;
+/// Tracks and data channels.
+pub(crate) const TRACKS: Bounds =
+    Bounds { client_max: TRACKS_PER_ADDRESS_MAX, all_max: SHARES * TRACKS_PER_ADDRESS_MAX };
+/// Calls of clients that are on their way to the SFU. While it does not answer, no others wait for it.
+const CALLS: Bounds = Bounds { client_max: CALLS_PER_ADDRESS_MAX, all_max: SHARES * CALLS_PER_ADDRESS_MAX };
 /// Tracks and data channels of the sessions of one address or user.
 pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = 8_192;
-/// Calls of clients that are on their way to the SFU. While it does not answer, no others wait for it.
-pub(crate) const CALLS_MAX: usize = SHARES * CALLS_PER_ADDRESS_MAX;
 /// Those of one address. A page waits for each of its calls.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// New sessions of one address or user. A page that cannot connect asks again after 0.25 to 10 s.
@@ -46,10 +47,10 @@ impl Default for Addresses {
 impl Addresses {
     /// Checks that a holder may make one more call.
     pub(super) fn check_calls(&self, holder: &Holder) -> Result<(), SfuFault> {
-        if self.calls.full(holder, 1, CALLS_PER_ADDRESS_MAX).is_some() {
+        if self.calls.full(holder, 1, CALLS).is_some() {
             return Err(SfuFault::TOO_FAST);
         }
-        if self.calls.all() >= CALLS_MAX { Err(SfuFault::FULL) } else { Ok(()) }
+        if self.calls.all() >= CALLS.all_max { Err(SfuFault::FULL) } else { Ok(()) }
     }
 
     /// A session has `after` in place of `before`.

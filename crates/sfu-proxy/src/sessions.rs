@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use turn_ledger::{GrantId, User};
-use turn_limits::Holder;
+use turn_limits::{Bounds, Holder};
 
 use super::addresses::{Addresses, PER_ADDRESS_MAX};
 use super::answer::SfuAnswer;
@@ -215,7 +215,7 @@ impl Sessions {
 
     /// Makes room for one more session of a holder. Of the sessions without tracks, the oldest gives way.
     fn make_room(&mut self, holder: &Holder) -> Result<(), SfuFault> {
-        while let Some(full) = self.addresses.sessions.full(holder, 1, PER_ADDRESS_MAX) {
+        while let Some(full) = self.addresses.sessions.full(holder, 1, Bounds::per_client(PER_ADDRESS_MAX)) {
             let in_share = |id: &SessionId| self.rows.get(id).is_some_and(|row| row.holder().is_in(&full));
             let oldest = self.ends.iter().find(|id| self.may_give_way(id) && in_share(id)).cloned();
             let Some(id) = oldest else { return Err(SfuFault::TOO_MANY_SESSIONS.retry_in(RETRY)) };

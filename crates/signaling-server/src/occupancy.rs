@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use turn_base::error::ApiError;
 use turn_ledger::User;
-use turn_limits::{Counts, Holder};
+use turn_limits::{Bounds, Counts, Holder};
 
 /// The most open signaling sockets.
 pub(crate) const SIGNALING_SOCKETS_MAX: usize = 4_096;
@@ -49,7 +49,8 @@ impl Occupancy {
         if open.all() >= SIGNALING_SOCKETS_MAX {
             return Err(ApiError::overloaded());
         }
-        if open.full(holder, 1, self.per_client_max).is_some() {
+        let bounds = Bounds { client_max: self.per_client_max, all_max: SIGNALING_SOCKETS_MAX };
+        if open.full(holder, 1, bounds).is_some() {
             return Err(ApiError::too_many(
                 "Too many open connections",
                 "Close sockets that have ended, or raise SIGNALING_SOCKETS_PER_CLIENT if many people without sign-in share this address.",

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use turn_limits::Bounds;
+
 use super::{PER_SESSION_MAX, Sessions};
-use crate::addresses::{TRACKS_MAX, TRACKS_PER_ADDRESS_MAX};
+use crate::addresses::TRACKS;
 use crate::fault::SfuFault;
 use crate::request::{Pull, Push, RequestedTracks};
 use crate::session_id::SessionId;
@@ -26,11 +28,11 @@ impl Sessions {
         let more = wanted.count();
         let tracks = &self.addresses.tracks;
         if session.load().tracks.saturating_add(more) > PER_SESSION_MAX
-            || tracks.full(&session.holder(), more, TRACKS_PER_ADDRESS_MAX).is_some()
+            || tracks.full(&session.holder(), more, TRACKS).is_some()
         {
             return Err(SfuFault::TOO_MANY_TRACKS);
         }
-        if tracks.all().saturating_add(more) > TRACKS_MAX {
+        if tracks.all().saturating_add(more) > TRACKS.all_max {
             return Err(SfuFault::FULL);
         }
         Ok(wanted)
@@ -121,8 +123,8 @@ impl Sessions {
         let rates = pulled.iter().map(|pull| pull.kind.kbps(self.terms.video.assumed));
         let demand = rates.fold(0_u32, u32::saturating_add);
         let size = |kbps: u32| usize::try_from(kbps).unwrap_or(usize::MAX);
-        let (more, client_max) = (size(demand), size(self.terms.client_kbps));
-        match self.addresses.kbps.full(&self.rows.get(id).ok_or(SfuFault::GONE)?.holder(), more, client_max) {
+        let (more, bounds) = (size(demand), Bounds::per_client(size(self.terms.client_kbps)));
+        match self.addresses.kbps.full(&self.rows.get(id).ok_or(SfuFault::GONE)?.holder(), more, bounds) {
             Some(_) => Err(SfuFault::TOO_MUCH),
             None => Ok(demand),
         }

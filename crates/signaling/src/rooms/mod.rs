@@ -146,7 +146,7 @@ impl Rooms {
     /// are forgotten. If all ids are taken, those of everybody who has left are. `false` if all are of users in rooms.
     fn free_ids_for(&mut self, holder: &Holder) -> bool {
         while !self.out.ids.fits(holder, 1, IDS) {
-            let full = self.out.ids.full(holder, 1, IDS.client_max);
+            let full = self.out.ids.full(holder, 1, IDS);
             // Without a walk, because every refused socket would cost one.
             if self.out.absent.of(full.as_ref()) == 0 {
                 return false;

@@ -85,7 +85,7 @@ fn a_topic_has_256_subscribers() {
 }
 
 #[test]
-fn there_are_12_500_topics() {
+fn there_are_10_000_topics() {
     let mut world = World::default();
     for socket in 0..125 {
         world.open(socket);
