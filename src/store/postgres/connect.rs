@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use tokio::net::{UdpSocket, lookup_host};
@@ -201,11 +202,22 @@ impl Database {
 
     /// Opens a session with this name.
     pub async fn connect(&self, name: &str) -> Result<Connection, DatabaseError> {
+        if self.newest.lock().is_none() {
+            self.see_each_host().await;
+        }
         let mut options = self.options.clone();
         options.application_name(name);
         if self.is_first_old.load(Ordering::Relaxed) {
             options.load_balance_hosts(LoadBalanceHosts::Random);
         }
+        let connection = self.open(options).await?;
+        let session = format!("{SESSION} SET search_path = {};", self.schema);
+        connection.run(&session).await?;
+        self.refuse_old(&connection).await?;
+        Ok(connection)
+    }
+
+    async fn open(&self, options: tokio_postgres::Config) -> Result<Connection, DatabaseError> {
         let (client, mut socket) = within(options.connect(MakeRustlsConnect::new(self.tls.clone()))).await?;
         let is_unconfirmed = Arc::new(AtomicBool::default());
         let (unconfirmed, warnings) = (Arc::clone(&is_unconfirmed), Arc::clone(&self.warnings));
@@ -220,18 +232,30 @@ impl Database {
                 }
             }
         });
-        let connection = Connection { client, is_unconfirmed, driver };
-        let session = format!("{SESSION} SET search_path = {};", self.schema);
-        connection.run(&session).await?;
-        self.refuse_old(&connection).await?;
-        Ok(connection)
+        Ok(Connection { client, is_unconfirmed, driver })
+    }
+
+    /// Asks each host of the settings that lets write for its history: a process that has just started has seen none. So one that starts again
+    /// knows an old primary while the other one can be reached.
+    async fn see_each_host(&self) {
+        let hosts = self.options.get_hosts().len();
+        if hosts < 2 {
+            return;
+        }
+        let history = async |at| self.open(only_host(&self.options, at)).await.ok()?.history().await;
+        let seen = join_all((0..hosts).map(history)).await;
+        let mut newest = self.newest.lock();
+        for history in seen.into_iter().flatten() {
+            if newest.is_none_or(|newest| newest.is_before(Some(history))) {
+                *newest = Some(history);
+            }
+        }
     }
 
     /// Refuses a primary that another one has replaced, as far as this process has seen that one.
     async fn refuse_old(&self, connection: &Connection) -> Result<(), DatabaseError> {
         // A server that does not say it is believed.
-        let Ok(row) = connection.one(HISTORY).await else { return Ok(()) };
-        let seen = History { system: row.get(0), timeline: row.get(1) };
+        let Some(seen) = connection.history().await else { return Ok(()) };
         let mut newest = self.newest.lock();
         let is_old = seen.is_before(*newest);
         if is_old {
@@ -241,6 +265,28 @@ impl Database {
         *newest = Some(seen);
         Ok(())
     }
+}
+
+/// The same options with one of the hosts alone.
+fn only_host(options: &tokio_postgres::Config, at: usize) -> tokio_postgres::Config {
+    let mut only = tokio_postgres::Config::new();
+    match options.get_hosts().get(at) {
+        Some(Host::Tcp(host)) => only.host(host),
+        Some(Host::Unix(path)) => only.host_path(path),
+        None => &mut only,
+    };
+    // One port is that of all hosts.
+    options.get_ports().get(at).or(options.get_ports().first()).map(|port| only.port(*port));
+    options.get_hostaddrs().get(at).map(|address| only.hostaddr(*address));
+    options.get_user().map(|user| only.user(user));
+    options.get_password().map(|password| only.password(password));
+    options.get_dbname().map(|name| only.dbname(name));
+    options.get_options().map(|session| only.options(session));
+    options.get_connect_timeout().map(|time| only.connect_timeout(*time));
+    only.ssl_mode(options.get_ssl_mode()).ssl_negotiation(options.get_ssl_negotiation());
+    only.channel_binding(options.get_channel_binding());
+    only.target_session_attrs(options.get_target_session_attrs()).application_name(SESSION_NAME);
+    only
 }
 
 /// A session of the database. It ends when this is dropped, whatever the server does.
@@ -273,6 +319,12 @@ impl Connection {
     /// The only row, if there is one.
     pub(super) async fn row(&self, sql: &str, values: Values<'_>) -> Result<Option<Row>, DatabaseError> {
         within(self.client.query_typed_opt(sql, values)).await
+    }
+
+    /// The history that the server writes; `None` if it does not say.
+    async fn history(&self) -> Option<History> {
+        let row = self.one(HISTORY).await.ok()?;
+        Some(History { system: row.get(0), timeline: row.get(1) })
     }
 
     /// The only row.

@@ -2,6 +2,8 @@
 
 use turn_broker::config::DatabaseConfig;
 use turn_broker::lead::campaign::Electorate;
+use turn_broker::store::postgres::standby::Standby;
+use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::Lost;
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
@@ -91,21 +93,22 @@ async fn an_old_primary_that_returns_is_left_for_the_one_that_has_replaced_it() 
     drop(storage);
     // It is the first one of the URL.
     servers.primary.restart(0).await;
-    let mut storage = None;
+    drop(stored(lead_beside_old(&mut one).await, [batch()]).await);
+    assert_eq!((stored_batches(&servers.standby).await, stored_batches(&servers.primary).await), (3, 1));
+    let mut started_again = replica(&servers.config(), 2);
+    let _storage = stored(lead_beside_old(&mut started_again).await, [batch()]).await;
+    assert_eq!((stored_batches(&servers.standby).await, stored_batches(&servers.primary).await), (4, 1));
+}
+
+/// Leads, after some attempts that reach the old primary.
+async fn lead_beside_old(replica: &mut Standby) -> PostgresStorage {
     for _ in 0..50 {
-        if let Ok(seen) = one.observe().await {
-            storage = match one.stand(&seen).await {
-                Ok(storage) => storage,
-                Err(error) => {
-                    assert!(error.to_string().starts_with("Stop the old primary"), "{error}");
-                    None
-                }
-            };
-        }
-        if storage.is_some() {
-            break;
+        let Ok(seen) = replica.observe().await else { continue };
+        match replica.stand(&seen).await {
+            Ok(Some(storage)) => return loaded(storage).await.0,
+            Ok(None) => {}
+            Err(error) => assert!(error.to_string().starts_with("Stop the old primary"), "{error}"),
         }
     }
-    let _storage = stored(loaded(storage.unwrap()).await.0, [batch()]).await;
-    assert_eq!((stored_batches(&servers.standby).await, stored_batches(&servers.primary).await), (3, 1));
+    panic!("the new primary was never reached");
 }
