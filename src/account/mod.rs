@@ -3,6 +3,7 @@
 
 mod alerts;
 mod connections;
+mod history;
 mod lead;
 mod members;
 mod reservation;
@@ -27,6 +28,8 @@ use crate::store::storage::CopyLedger;
 use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 
+use history::History;
+pub use history::SpenderSeries;
 pub use reservation::{RenewalRight, Reservation};
 use spenders::KeptLists;
 pub use spenders::{SpenderList, SpentIn};
@@ -44,6 +47,7 @@ pub struct Account {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     lists: KeptLists,
+    history: Mutex<History>,
 }
 
 /// What the lock guards. A panic leaves it consistent: each step changes one cell or row together with its sums.
@@ -81,7 +85,8 @@ impl Account {
             alerts: StoredValue::new(alerts),
             over_limit: vec![],
         };
-        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics, lists: Mutex::default() }
+        let (lists, history) = (Mutex::default(), Mutex::default());
+        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics, lists, history }
     }
 
     /// Advances the books to now and reads them under the lock.
@@ -204,6 +209,7 @@ impl Account {
                 }
                 let names = forgotten.names.iter().map(ToString::to_string).collect();
                 alerts.change(|rules| rules.unname(&names));
+                self.history.lock().unname(&forgotten.names);
                 (forgotten, books.snapshot())
             });
         self.forget_lists();

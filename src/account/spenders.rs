@@ -35,6 +35,13 @@ pub enum SpentIn {
     ThisPeriod,
     /// The last minutes: at most [`turn_ledger::RECENT_MAX`].
     Last(Duration),
+    /// Whole minutes of the same time.
+    Between {
+        /// The first one.
+        from: Timestamp,
+        /// Their end.
+        until: Timestamp,
+    },
     /// The earlier period that began at this instant, by a kind whose sums are kept.
     Earlier(Timestamp),
 }
@@ -91,17 +98,18 @@ impl Account {
         self.lists.lock().clear();
     }
 
-    async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
-        let since = match time {
-            SpentIn::Last(span) => Some(self.read(Books::now).minus(span)),
-            _ => None,
+    pub(super) async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
+        let (since, until) = match time {
+            SpentIn::Last(span) => (Some(self.read(Books::now).minus(span)), None),
+            SpentIn::Between { from, until } => (Some(from), Some(until)),
+            _ => (None, None),
         };
         let mut walk = match time {
             SpentIn::Earlier(start) => SpenderWalk::of_past(kind, start),
             _ => SpenderWalk::new(kind, since),
         };
         let look = |books: &Books| {
-            let (now, grants) = (books.now(), books.grants());
+            let (now, grants) = (until.unwrap_or(books.now()), books.grants());
             walk.look(grants, now).then(|| match (time, since) {
                 (SpentIn::Earlier(start), _) => {
                     let (bytes, unknown) = (books.ledger().past_bytes(start), ByteCount::ZERO);

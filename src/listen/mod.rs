@@ -173,10 +173,11 @@ async fn drain(
 }
 
 /// What runs beside the requests until `end`. A panic ends only its own task. All but the relay start again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         spawn_until(app, end, REPORT_INTERVAL, maintenance),
+        spawn(app, end, |app| async move { app.account.record_spenders().await }),
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
         spawn(app, end, |app| async move {
