@@ -43,6 +43,7 @@ export async function theDashboardOfAMonth(browser) {
   const page = await aMonth(browser, 'calm', { ...DESKTOP, height: 1690 }, 'light');
   await picture(page, 'dashboard', { fullPage: false });
   await axeFindsNothing(page, 'dashboard, calm');
+  await theChartIsReadWithKeysAndAsATable(page);
   await theTableSortsAndOpens(page);
   await theTablesFitOnEveryScreen(page);
   assert.equal(await isShown(page, 'ending'), false);
@@ -57,6 +58,25 @@ export async function theDashboardOfAMonth(browser) {
   await picture(phone, 'dashboard-trouble-dark-phone');
   nothingWentWrong(phone);
   await phone.close();
+}
+
+/** The cursor and the table have the same values of the same step. */
+async function theChartIsReadWithKeysAndAsATable(page) {
+  await page.focus('#rate-plot');
+  await page.keyboard.press('End');
+  await page.keyboard.press('PageUp');
+  await page.keyboard.press('ArrowLeft');
+  const values = await page.$eval('#rate-plot', ({ ariaValueText }) => ariaValueText);
+  assert.match(values, /^UTC 20 Nov 13:14, average rate [\d.]+ Mbps, live credentials \d+, mallory@example.com [\d.]+ Mbps, user-1042/);
+  await page.click('#rate-rows ::-p-xpath(ancestor::details/summary)');
+  await page.type('#rate-search input', 'mallory@example.com');
+  await page.$$eval('#rate-rows .pager button', ([, next]) => next.click());
+  const cells = await page.$$eval('#rate-rows tbody tr', (all) => all.map((row) => [...row.cells].map(({ textContent }) => textContent)));
+  const [, mbps, live, spenders] = cells.find(([at]) => at === '2026-11-20 13:14');
+  const numbers = (text) => text.match(/[\d.]+(?= Mbps)|(?<=credentials )\d+/g);
+  assert.deepEqual([mbps, live, ...spenders.match(/ [\d.]+/g).map((one) => one.trim())], numbers(values));
+  await axeFindsNothing(page, 'the chart as a table');
+  await page.click('#rate-rows ::-p-xpath(ancestor::details/summary)');
 }
 
 /** The row stays open, and the focus stays on its button. */

@@ -8,8 +8,9 @@ import { showConnections } from './connections.js';
 import { size } from './format.js';
 import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
-import { curves, marks, period, rates, unknown } from './series.js';
+import { bySpender, curves, marks, period, rates, tableRows, unknown } from './series.js';
 import * as spenders from './spenders.js';
+import { Table } from './table.js';
 import { showAvailable, showOverview, showPast, showUnavailable } from './view.js';
 
 const PAUSE_SECONDS = 5;
@@ -24,7 +25,8 @@ const tokenField = $('token', HTMLInputElement);
 /**
  * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
  * @typedef {import('./series.js').Period} Period
- * @typedef {{period: Period, day: Period, hour: Period, past: import('./api.d.ts').Schemas['PastPeriod'][], marks: import('./series.js').Mark[]}} Series
+ * @typedef {import('./api.d.ts').Schemas['SpenderSeriesBody'][]} Spenders
+ * @typedef {{period: Period, day: Period, hour: Period, spenders: Record<string, Spenders>, past: import('./api.d.ts').Schemas['PastPeriod'][], marks: import('./series.js').Mark[]}} Series
  */
 
 /** @type {Overview | null} */
@@ -43,7 +45,7 @@ let shown = () => {};
 let seriesIn = 0;
 
 actions.wire(() => overview, refreshAll);
-spenders.wire(failed);
+spenders.wire(failed, refreshAll);
 
 async function read() {
   const [latest, calls, connections] = await Promise.all([ask('api/overview'), ask('api/calls-live'), ask('api/connections')]);
@@ -52,8 +54,8 @@ async function read() {
   showCalls(calls, latest);
   showConnections(connections, latest.at);
   if (seriesIn <= 0) {
-    await readSeries(latest);
     seriesIn = SERIES_EACH;
+    await readSeries(latest);
   }
   seriesIn -= 1;
   answeredAt = new Date(latest.at);
@@ -64,20 +66,37 @@ async function read() {
 /** @param {Overview} latest */
 async function readSeries(latest) {
   const ago = (/** @type {number} */ seconds) => new Date(Date.parse(latest.at) - seconds * 1000).toISOString();
+  const by = spenders.kind();
   const [whole, day, hour, alerts] = await Promise.all([
-    ask('api/usage'),
-    ask(`api/usage?from=${ago(DAY_SECONDS)}&step=${DAY_STEP}`),
-    ask(`api/usage?from=${ago(HOUR_SECONDS)}&step=${HOUR_STEP}`),
+    ask(`api/usage?by=${by}`),
+    ask(`api/usage?by=${by}&from=${ago(DAY_SECONDS)}&step=${DAY_STEP}`),
+    ask(`api/usage?by=${by}&from=${ago(HOUR_SECONDS)}&step=${HOUR_STEP}`),
     ask('api/alerts'),
   ]);
   const all = period(whole, latest);
-  series = { period: all, day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods, marks: marks(alerts.alerts, all) };
+  const of = Object.fromEntries(Object.entries({ hour, day, week: whole, period: whole }).map(([name, usage]) => [name, usage.spenders ?? []]));
+  series = { period: all, day: period(day, latest), hour: period(hour, latest), spenders: of, past: whole.pastPeriods, marks: marks(alerts.alerts, whole.marks, all) };
   spenders.showPeriods(whole.pastPeriods);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series);
   await spenders.refresh(latest);
 }
+
+/** The chart's values, also for those who do not see it. @type {Table<ReturnType<typeof tableRows>[number]>} */
+const rateTable = new Table($('rate-rows'), {
+  label: 'Average rate and live credentials',
+  key: ({ at }) => String(at),
+  words: ({ spenders: named, marks: happened }) => `${named} ${happened}`,
+  search: $('rate-search'),
+  columns: [
+    { name: 'From', isNumber: true, by: ({ at }) => at, text: ({ at }) => new Date(at * 1000).toISOString().slice(0, 16).replace('T', ' ') },
+    { name: 'Mbps', isNumber: true, by: ({ mbps }) => Number(mbps) || 0, text: ({ mbps }) => mbps },
+    { name: 'Credentials', isNumber: true, by: ({ live }) => Number(live) || 0, text: ({ live }) => String(live) },
+    { name: 'Mbps of the largest spenders', text: ({ spenders: named }) => named },
+    { name: 'Marks', text: ({ marks: happened }) => happened },
+  ],
+});
 
 /** The charts are as wide as the board, which is hidden at first. */
 const charts = () => (plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) });
@@ -95,7 +114,7 @@ function showUsage({ period: whole, past }, latest) {
 }
 
 /** @param {Series} series */
-function showRates({ period: whole, day, hour, marks: happened }) {
+function showRates({ period: whole, day, hour, spenders: named, marks: happened }) {
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
   /** @type {Record<string, typeof week>} */
   const ranges = { hour, day, week, period: whole };
@@ -103,8 +122,9 @@ function showRates({ period: whole, day, hour, marks: happened }) {
   const seen = happened.filter(({ at }) => at >= shown.x[0]);
   /** @param {(number | null)[]} values */
   const most = (values) => values.reduce((/** @type {number} */ a, b) => Math.max(a, b ?? 0), 0);
-  const named = seen.map(({ at, text }) => `; ${new Date(at * 1000).toISOString().slice(0, 16)} ${text}`).join('');
-  charts().rate.update(shown, seen, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}${named}`);
+  const largest = bySpender(named[range], ranges[range]);
+  charts().rate.update(shown, largest, seen, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
+  rateTable.show(tableRows(shown, ranges[range].step, largest, seen));
 }
 
 async function run() {

@@ -1,8 +1,12 @@
 // The two charts, drawn by uPlot. Colors come from the style sheet, so light and dark mode need no second set.
 /* global uPlot */
+import { visible } from './page.js';
+import { stacked } from './series.js';
 
 const HEIGHT = 240;
 const GB = 1e9;
+/** The longest name in a legend. */
+const NAME_MAX = 28;
 export const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 /** @param {string} name */
 export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -55,6 +59,7 @@ export class Plot {
     const legend = { markers: { dash } };
     this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], legend, ...options }, aligned(empty), element);
     this.element = element;
+    element.addEventListener('keydown', (event) => this.#move(event));
     new ResizeObserver(() => this.plot.setSize(size())).observe(element);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#recolor());
   }
@@ -77,7 +82,22 @@ export class Plot {
   /** @param {(number | null)[][]} data The x values come first. @param {string} label The same in words, for screen readers. */
   show(data, label) {
     this.element.setAttribute('aria-label', label);
+    this.element.setAttribute('aria-valuemax', String(Math.max(0, data[0].length - 1)));
     this.plot.setData(aligned(data));
+  }
+
+  /** Moves the cursor from point to point, whose values the legend and screen readers have. @param {KeyboardEvent} event */
+  #move(event) {
+    const { plot, element } = this;
+    const last = plot.data[0].length - 1;
+    const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -12, PageDown: 12, Home: -Infinity, End: Infinity }[event.key];
+    if (!step || last < 0) return;
+    event.preventDefault();
+    const index = Math.min(last, Math.max(0, (plot.cursor.idx ?? last) + step));
+    plot.setCursor({ left: plot.valToPos(plot.data[0][index], 'x'), top: plot.over.clientHeight / 2 });
+    const values = [...element.querySelectorAll('.u-legend tr:not(.u-off)')].map(({ children: [name, value] }) => `${name.textContent} ${value.textContent}`);
+    element.setAttribute('aria-valuenow', String(index));
+    element.setAttribute('aria-valuetext', values.join(', '));
   }
 }
 
@@ -160,8 +180,13 @@ function drawMark(plot, { at, text }, down) {
   ctx.restore();
 }
 
-/** Average rate and live credentials, with marks where something happened. */
+/** The series before those of the spenders. */
+const FIXED = 3;
+
+/** Average rate, that of the largest spenders, and live credentials, with marks where something happened. */
 export class RatePlot extends Plot {
+  /** @type {import('./series.js').SpenderRates[]} */
+  spenders = [];
   /** @type {import('./series.js').Mark[]} */
   marks = [];
 
@@ -188,9 +213,22 @@ export class RatePlot extends Plot {
     });
   }
 
-  /** @param {ReturnType<import('./series.js').rates>} rates @param {import('./series.js').Mark[]} marks @param {string} label */
-  update({ x, mbps, live }, marks, label) {
-    this.marks = marks;
-    this.show([x, mbps, live], label);
+  /** @param {ReturnType<import('./series.js').rates>} rates @param {import('./series.js').SpenderRates[]} spenders @param {import('./series.js').Mark[]} marks @param {string} label */
+  update({ x, mbps, live }, spenders, marks, label) {
+    const { plot } = this;
+    const isSame = spenders.map(({ key }) => key).join('\n') === this.spenders.map(({ key }) => key).join('\n');
+    Object.assign(this, { marks, spenders });
+    if (!isSame) {
+      while (plot.series.length > FIXED) plot.delSeries(FIXED);
+      spenders.forEach(({ key }, nth) => plot.addSeries(this.#area(visible(key), nth), FIXED + nth));
+    }
+    this.show([x, mbps, live, ...stacked(spenders)], label);
+  }
+
+  /** The legend has the rate of the spender alone. @param {string} name @param {number} nth */
+  #area(name, nth) {
+    const mbps = withUnit('Mbps', 2);
+    const label = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name;
+    return line(label, `--area-${nth}`, (plot, _, __, index) => mbps(plot, index == null ? null : this.spenders[nth].mbps[index]), { width: 0, fill: color(`--area-${nth}`), paths: stepped() });
   }
 }

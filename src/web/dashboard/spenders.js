@@ -223,8 +223,11 @@ function choose(at) {
   table.clear();
 }
 
-/** Connects the tabs. @param {(error: unknown) => void} whenFailed */
-export function wire(whenFailed) {
+/** What the spenders of the open tab are. */
+export const kind = () => by;
+
+/** Connects the tabs. @param {(error: unknown) => void} whenFailed @param {() => void} whenChosen Called when another tab is opened. */
+export function wire(whenFailed, whenChosen) {
   failed = whenFailed;
   $('spenders-tabs').replaceChildren(...tabs);
   $('spenders-period').replaceChildren(months, csv);
@@ -240,6 +243,7 @@ export function wire(whenFailed) {
     tab.addEventListener('click', () => {
       choose(at);
       read(false).catch(failed);
+      whenChosen();
     });
     tab.addEventListener('keydown', ({ key }) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
