@@ -36,6 +36,7 @@ impl Account {
             if self.ledger_fails() {
                 input.faults.push(Fault::LedgerFailing.found(self.ledger_failure()));
             }
+            input.faults.extend(self.lost_leader());
             alerts.change(|rules| rules.mints.observe(input.now, snapshot.counts));
             input.faults.extend(alerts.get().mints.fault(snapshot.counts));
             (input, cost)

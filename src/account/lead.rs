@@ -1,10 +1,25 @@
 //! Whether this process may still write the books, and how it learns that they are void.
 
+use std::time::Duration;
+
 use super::Account;
+use crate::alert::{Fault, FoundFault};
 use crate::store::storage::Lost;
 use crate::store::writer::Store;
 
+/// For so long after a takeover from a leader that was lost, the lead is not yet known to stay.
+const SETTLED_AFTER: Duration = Duration::from_secs(600);
+
 impl Account {
+    /// That the leader before was lost, for some minutes.
+    pub fn lost_leader(&self) -> Option<FoundFault> {
+        let lead = self.lead.as_ref()?;
+        let (lost, since) = lead.replaced.as_ref()?;
+        let is_recent = self.clock.since_boot().saturating_sub(*since) < SETTLED_AFTER;
+        let detail = format!("{lost} was the leader, {} is it now.", lead.url);
+        is_recent.then(|| Fault::LeaderLost.found(detail))
+    }
+
     /// Whether a grant can be recorded now.
     pub fn is_writable(&self) -> bool {
         !self.ledger_fails() && self.holds_lease()

@@ -108,6 +108,9 @@ faults! {
     NotLeading: Critical, "NOT_LEADING";
         "This replica has not written to the database for most of LEASE_SECONDS, so it may have lost the lead: it issues no metered credential, and its figures can be old.",
         "Run turn-broker doctor.";
+    LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card";
+        "The leader was lost, and another replica leads.",
+        "Find in the log of the lost replica why it ended, and start it again.";
     ReplicasDiffer: Warning, "REPLICAS_DIFFER";
         "The replicas do not fit together.",
         "Change their settings.";

@@ -118,6 +118,7 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
         found.push(Fault::RelayDown.found(format!("{}.", down.join("; "))));
     }
     found.extend(app.ending.progress().fault());
+    found.extend(app.account.lost_leader());
     if let Some(fault) = app.lead.as_ref().and_then(|lead| lead.fault()) {
         found.push(Fault::ReplicasDiffer.found(fault));
     }

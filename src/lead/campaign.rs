@@ -171,7 +171,11 @@ impl<E: Electorate> Campaign<E> {
         let epoch = seen.epoch + 1;
         let lease = Lease::new(self.candidate.lease, began);
         let followed = self.election.followed();
-        let lead = Arc::new(Lead::new(epoch, self.electorate.url(), lease, followed));
+        let url = self.electorate.url();
+        // A row that names this replica was written by an earlier process of it.
+        let lost = seen.leader.clone().filter(|leader| seen.is_held && *leader != url);
+        let replaced = lost.map(|leader| (leader, began));
+        let lead = Arc::new(Lead { replaced, ..Lead::new(epoch, url, lease, followed) });
         let (clock, metrics, renewed) =
             (Arc::clone(&self.clock), Arc::clone(&self.metrics), Arc::clone(&lead));
         let note = Box::new(move |began, took: Duration| {

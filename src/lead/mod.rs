@@ -25,6 +25,8 @@ pub struct Lead {
     pub lease: Lease,
     /// The latest time of the books that this process saw another one store, and its own time since boot then.
     pub followed: Option<(Timestamp, Duration)>,
+    /// The leader before, if it was lost before it could release the ledger, and this process' time since boot then.
+    pub replaced: Option<(String, Duration)>,
     /// Whether this process gives the lead up, because no other replica reaches it.
     pub given_up: CancellationToken,
     replicas: RwLock<Vec<Replica>>,
@@ -35,7 +37,7 @@ impl Lead {
     /// A lead that has just begun.
     pub fn new(epoch: i64, url: String, lease: Lease, followed: Option<(Timestamp, Duration)>) -> Self {
         let (given_up, replicas, fault) = Default::default();
-        Self { epoch, url, lease, followed, given_up, replicas, fault }
+        Self { epoch, url, lease, followed, replaced: None, given_up, replicas, fault }
     }
 
     /// Whether no other replica reaches this one. A replica that has given its own lead up for that lately has no say: two that do not reach

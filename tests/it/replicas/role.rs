@@ -61,6 +61,12 @@ async fn after_a_kill_the_standby_leads_with_all_that_was_answered() {
     let beat = standby.heartbeat(&grant, "c", json!({"bytesReceived": 5})).await;
     assert_eq!(beat.status, 200, "a grant of the former leader");
     assert_eq!(database.row().epoch, 2);
+    let is_hinted = async || hint_codes(&standby.status().await).contains(&"LEADER_LOST");
+    assert!(is_hinted().await);
+    let latest = async || standby.operator("/api/alerts").await.json()["alerts"][0]["event"].clone();
+    eventually("the operator learns it", async || latest().await == "leader.lost").await;
+    standby.clock.advance(Duration::from_secs(600));
+    assert!(!is_hinted().await, "it has led for ten minutes");
 }
 
 #[tokio::test]
@@ -74,7 +80,9 @@ async fn a_shutdown_hands_the_lead_over_without_a_lease_and_refuses_nothing() {
     assert_eq!((ended, opened.status.as_u16(), minted.status.as_u16()), (Ended::Drained, 201, 200));
     standby.until_it_leads().await;
     assert_eq!(database.row().epoch, 2);
-    assert_eq!(standby.status().await["grants"]["issued"], 2);
+    let status = standby.status().await;
+    assert_eq!(status["grants"]["issued"], 2);
+    assert!(!hint_codes(&status).contains(&"LEADER_LOST"), "it has ended as it should");
 }
 
 #[tokio::test]
