@@ -54,7 +54,7 @@ pub async fn block_address(
     app.account.change(|books| books.block_address(client, until))?;
     app.account.mark("address blocked");
     let address = client.to_string();
-    tracing::warn!(address, "the operator has blocked an address");
+    tracing::info!(address, "the operator has blocked an address");
     app.account.recorded().await?;
     let end = until.map(|until| format!(" until {until}")).unwrap_or_default();
     let said = format!(
@@ -76,7 +76,7 @@ pub async fn unblock_address(app: AppState, Path(address): Path<String>) -> Json
     let client = checked(&address)?;
     let was_blocked = app.account.record_change(|books| books.unblock_address(client)).await?;
     let address = client.to_string();
-    tracing::warn!(address, was_blocked, "the operator has unblocked an address");
+    tracing::info!(address, was_blocked, "the operator has unblocked an address");
     let said = format!("{address} is not blocked. What was revoked stays revoked.");
     Ok(Json(AddressBlockBody { address, blocked: false, until: None, message: said }))
 }
