@@ -275,7 +275,7 @@ impl Connections {
         relayed: Option<bool>,
         now: Timestamp,
     ) -> bool {
-        let Some(left) = limit_left(grants, caller, now) else { return true };
+        let Some(left) = limit_left(grants, caller, name.grant(), now) else { return true };
         let is_charged = self.rows.get(name).is_some_and(|connection| !connection.is_direct());
         let others = self.of_server(caller).charged;
         if left == ByteCount::ZERO || is_charged || relayed == Some(false) || others == 0 {
@@ -301,7 +301,7 @@ impl Connections {
         report: Report,
         now: Timestamp,
     ) -> bool {
-        let limit_left = limit_left(grants, caller, now);
+        let limit_left = limit_left(grants, caller, name.grant(), now);
         let Some(connection) = self.rows.get_mut(name) else { return false };
         let due = connection.due_at(&self.rules);
         let before = noted(grants, connection, &self.rules);
@@ -428,11 +428,20 @@ fn named(id: &str) -> RangeInclusive<Name> {
     Name::new(id, Owner::Reporter)..=Name::new(id, Owner::Grant(GrantId::new([u8::MAX; 16])))
 }
 
-/// The bytes that the limit of a server key leaves. `None` for a caller without a limit.
-fn limit_left(grants: &mut Grants, caller: Caller<'_>, now: Timestamp) -> Option<ByteCount> {
+/// The bytes that the limit of a server key leaves for a connection of this grant, or of none. `None` for a caller without a limit.
+fn limit_left(
+    grants: &mut Grants,
+    caller: Caller<'_>,
+    grant: Option<GrantId>,
+    now: Timestamp,
+) -> Option<ByteCount> {
     let Caller::Server(key) = caller else { return None };
     let of = Limited::Server(key.clone());
-    Some(grants.limit_of(&of)?.minus(grants.promises_of(&of, now).used))
+    let (limit, promises) = (grants.limit_of(&of)?, grants.promises_of(&of, now));
+    // A grant's connection uses what is promised for the grant. Without a grant, that stays promised.
+    let is_beside = grant.is_none() && grants.is_strict();
+    let taken = if is_beside { promises.committed(|_, minutes| minutes.bytes) } else { promises.used };
+    Some(limit.minus(taken))
 }
 
 /// Applies the changes of a connection, in order.

@@ -454,8 +454,7 @@ impl Ledger {
         let mut refusal = None;
         for source in self.metered().filter(|source| source.terms.owner.source.issues_credentials()) {
             // Strict mode makes it as long as the tail requires.
-            refusal =
-                Some(self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).err()?);
+            refusal = Some(self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).err()?);
         }
         refusal
     }

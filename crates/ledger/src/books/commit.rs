@@ -13,6 +13,7 @@ use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
 use crate::rates::SFU_UNIT;
 use crate::source::IceSource;
+use crate::spenders::limited::Named;
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
@@ -179,7 +180,7 @@ impl Books {
         });
         let spender = requester.spender.as_deref().filter(|_| source.is_metered());
         let limited: Vec<_> = self.grants.with_limit(spender).collect();
-        if limited.iter().any(|of| !self.grants.has_room_for(of, now)) {
+        if limited.iter().any(|of| !self.grants.has_room_for(of, Named::WithMint, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }
         let mut limits = [None; 2];

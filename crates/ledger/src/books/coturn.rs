@@ -13,6 +13,7 @@ use crate::owner::CountOwner;
 use crate::reading::Carried;
 use crate::source::MINT_SLACK;
 use crate::spender::{Spender, User};
+use crate::spenders::limited::{Limited, Named};
 use crate::token::{Grant, GrantId, LIFE_MAX};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
@@ -113,7 +114,9 @@ impl Books {
             }
             let name = session.user.split_once(':').map_or("", |(_, name)| name);
             let user = User::new(if name.is_empty() { &session.user } else { name });
-            let user = user.filter(|user| self.grants.has_room_for_foreign(user));
+            let user = user.filter(|user| {
+                self.grants.has_room_for(&Limited::User(user.clone()), Named::WithoutMint, now)
+            });
             let life = now.plus(FOREIGN_LIFE_MIN)..=now.plus(LIFE_MAX);
             let expires_at = session.expires_at.unwrap_or_default().clamp(*life.start(), *life.end());
             let grant = Grant { id: session.grant, source: relay.source, issued_at: now, expires_at };

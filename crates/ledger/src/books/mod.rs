@@ -30,7 +30,7 @@ use crate::promise::PromisedTime;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
-use crate::spenders::limited::Limited;
+use crate::spenders::limited::{Limited, Named};
 use crate::standing::Standing;
 use crate::token::{Grant, GrantId, LIFE_MAX};
 use crate::units::clock::Moment;
@@ -267,13 +267,15 @@ impl Books {
 
     /// Notes who spends what a connection of an app server relays, as that says. A client cannot say this, and a client's
     /// connection of the same name stays as it is: anybody can open one. A user for whom the sums have no row is not noted: there
-    /// would be no limit.
+    /// would be no limit. An app server may name anybody, so these names fill no more than half of the rows.
     pub fn report_spender(&mut self, caller: Caller<'_>, id: &str, mut by_reporter: Spender) {
         if !caller.is_vouched() || by_reporter == Spender::default() {
             return;
         }
         let now = self.now();
-        by_reporter.user.take_if(|user| !self.grants.has_room_for(&Limited::User(user.clone()), now));
+        by_reporter
+            .user
+            .take_if(|user| !self.grants.has_room_for(&Limited::User(user.clone()), Named::WithoutMint, now));
         self.connections.report_spender(caller, id, by_reporter);
     }
 

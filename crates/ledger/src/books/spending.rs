@@ -149,18 +149,12 @@ impl Books {
     /// What somebody has used and reserved under its limit; `None` without one.
     pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
         let limit = self.grants.limit_of(of)?;
-        let promises = self.grants.promises_of(of, self.now());
-        let [mut committed, mut ahead] =
-            [promises.settled, promises.used].map(|bytes| u128::from(bytes.get()));
-        let mut next = 0_u128;
-        for of in promises.promised.iter().filter(|_| self.ledger.mode() == BudgetMode::Strict) {
-            let bytes_of = |minutes| self.ledger.promised(of.source, minutes);
-            committed = committed.saturating_add(bytes_of(of.uncounted));
-            ahead = ahead.saturating_add(bytes_of(of.ahead));
-            next = next.saturating_add(bytes_of(of.next));
-        }
-        // What was reported above the promises of the time until now is beside what is still promised.
-        let committed = ByteCount::saturating(committed.max(ahead));
+        let mut promises = self.grants.promises_of(of, self.now());
+        promises.promised.retain(|_| self.ledger.mode() == BudgetMode::Strict);
+        let bytes_of = |source, minutes| self.ledger.promised(source, minutes);
+        let committed = promises.committed(bytes_of);
+        let next = promises.promised.iter().map(|of| bytes_of(of.source, of.next));
+        let next = next.fold(0, u128::saturating_add);
         let kind = match of {
             Limited::User(_) => LimitKind::User,
             Limited::Server(_) => LimitKind::Server,

@@ -10,7 +10,7 @@ use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::left::LeftSums;
-use crate::spenders::limited::{Limited, LimitedPromises, Uncounted};
+use crate::spenders::limited::{Limited, LimitedPromises, Named, Uncounted};
 use crate::spenders::sums::Sums;
 use crate::spenders::terms::KeptAddresses;
 use crate::token::GrantId;
@@ -54,6 +54,11 @@ impl Grants {
         self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
 
+    /// Whether the budget is strict, so promises reserve it.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.terms.is_strict
+    }
+
     /// What somebody has used and may still use.
     pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
         let uncounted = self.uncounted(now);
@@ -61,15 +66,9 @@ impl Grants {
     }
 
     /// Whether somebody with a limit has a sum, or can get one.
-    pub(crate) fn has_room_for(&mut self, of: &Limited, now: Timestamp) -> bool {
+    pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named, now: Timestamp) -> bool {
         let uncounted = self.uncounted(now);
-        self.limit_of(of).is_none() || self.limited.has_room_for(of, now, self.period.end, &uncounted)
-    }
-
-    /// The same of a user whom another program names. Such names fill no more than half of the table, so that callers find room.
-    pub(crate) fn has_room_for_foreign(&self, user: &User) -> bool {
-        let user = Limited::User(user.clone());
-        self.limit_of(&user).is_none() || self.limited.has_half_for(&user)
+        self.limit_of(of).is_none() || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
     }
 
     /// Whether a user has used as much as each of them may.

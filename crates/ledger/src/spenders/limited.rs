@@ -47,6 +47,27 @@ pub struct LimitedPromises {
     pub promised: Vec<SourcePromises>,
 }
 
+/// How somebody comes to be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// By a request for a credential.
+    WithMint,
+    /// By a program that reports a connection, or that makes credentials of its own.
+    WithoutMint,
+}
+
+impl LimitedPromises {
+    /// Worst case for this whole period. `bytes_of`: what grants of a source may relay in these minutes.
+    pub(crate) fn committed(&self, bytes_of: impl Fn(IceSource, GrantMinutes) -> u128) -> ByteCount {
+        let sum = |bytes: ByteCount, minutes: fn(&SourcePromises) -> GrantMinutes| {
+            let promised = self.promised.iter().map(|of| bytes_of(of.source, minutes(of)));
+            promised.fold(bytes.get().into(), u128::saturating_add)
+        };
+        // What was reported above the promises of the time until now is beside what is still promised.
+        ByteCount::saturating(sum(self.settled, |of| of.uncounted).max(sum(self.used, |of| of.ahead)))
+    }
+}
+
 /// Grant-minutes of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePromises {
@@ -123,26 +144,24 @@ impl LimitedSums {
         self.sums.get_mut(of).map(|sum| sum.promises(now, end, uncounted)).unwrap_or_default()
     }
 
-    /// Whether somebody has a sum, or can get one of the first half.
-    pub(crate) fn has_half_for(&self, of: &Limited) -> bool {
-        self.sums.contains_key(of) || self.sums.len() < self.most / 2
-    }
-
     /// What somebody has used in this period.
     pub(crate) fn used(&self, of: &Limited) -> ByteCount {
         self.sums.get(of).map_or(ByteCount::ZERO, |sum| sum.total.bytes())
     }
 
-    /// Whether one of them has a sum, or can get one.
+    /// Whether one of them has a sum, or can get one. A program that names users without a mint fills no more than half of the table, so that
+    /// callers find room.
     pub(crate) fn has_room_for(
         &mut self,
         of: &Limited,
+        named: Named,
         now: Timestamp,
         end: Timestamp,
         uncounted: &Uncounted,
     ) -> bool {
         let is_server = matches!(of, Limited::Server(_));
-        if is_server || self.sums.contains_key(of) || self.sums.len() < self.most {
+        let most = if named == Named::WithMint { self.most } else { self.most / 2 };
+        if is_server || self.sums.contains_key(of) || self.sums.len() < most {
             return true;
         }
         // Promises that were counted in the meantime hold no place. Looking at all of them is done once a minute.
@@ -153,7 +172,7 @@ impl LimitedSums {
             }
             self.sums.retain(|of| !of.is_idle());
         }
-        self.sums.len() < self.most
+        self.sums.len() < most
     }
 
     /// Changes the number of grants that may relay in the minutes of a promise: by 1 or -1. A user could relay with each grant of a chain of

@@ -64,10 +64,11 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
     }
 }
 
-/// The promise of a user without a row would be in no limit, and would be taken from the row that the user gets later.
+/// The promise of a user without a row would be in no limit, and would be taken from the row that the user gets later. The other half of
+/// the rows is for users of mints.
 #[test]
-fn a_reporter_names_no_user_for_whom_there_is_no_row() {
-    let mut broker = Broker::new(BudgetMode::Strict, one_row());
+fn a_reporter_names_no_user_for_whom_there_is_no_row_in_the_first_half() {
+    let mut broker = Broker::new(BudgetMode::Strict, SpenderTerms { users_max: 2, ..one_row() });
     let carl = broker.hold(&requester("carl")).unwrap();
     broker.books.open(Caller::Reporter, "call", None).unwrap();
     let bob = || Spender { user: Some(user("bob")), ..Spender::default() };

@@ -70,6 +70,22 @@ fn in_strict_mode_a_key_reserves_what_its_grants_may_relay_and_a_chain_counts_on
     assert!(broker.mint(of_key("other"), SHORT).is_ok());
 }
 
+/// What its grants may relay stays promised, so the rest of its limit is all that it may vouch for beside them.
+#[test]
+fn in_strict_mode_a_key_vouches_without_a_grant_only_for_what_its_grants_leave() {
+    let app = Label::new("app").unwrap();
+    let report = Report { bytes_received: Some(u64::MAX), ..Report::default() };
+    for (mode, left) in [(BudgetMode::Strict, LIMIT - PROMISED * MINUTE_BYTES), (BudgetMode::Estimate, LIMIT)]
+    {
+        let mut broker = broker(mode, SpenderTerms::default());
+        broker.mint(of_key("app"), SHORT).unwrap();
+        broker.books.open(Caller::Server(&app), "call", None).unwrap();
+        broker.books.advance(at(30));
+        broker.books.heartbeat(Caller::Server(&app), "call", report).unwrap();
+        assert_eq!(used(&mut broker, "app"), left, "{mode:?}");
+    }
+}
+
 #[test]
 fn only_the_credential_of_a_key_is_found_by_its_user_name_and_only_while_it_lives() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
