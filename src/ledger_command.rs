@@ -29,7 +29,7 @@ use turn_ledger::{
 const FINDINGS_MAX: usize = 100;
 
 /// What `rotate-key` says.
-const KEY_ROTATED: &str = "A new key signs grant tokens from the next start on. Earlier tokens are good until their grants have ended, 48 h at most.";
+const KEY_ROTATED: &str = "A new key signs grant tokens from the next start on. Tokens of the last four keys are good until their grants have ended, 48 h at most.";
 
 /// A ledger command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]

@@ -40,6 +40,11 @@ impl ServerKeys {
         self.0.iter()
     }
 
+    /// Whether a key has this name.
+    pub fn has(&self, name: &Label) -> bool {
+        self.0.iter().any(|key| key.name == *name)
+    }
+
     /// The key with this text. All are compared, so the duration does not say which one it is.
     pub fn find(&self, shown: &str) -> Option<&ServerKey> {
         let shown = TokenDigest::of_text(shown);

@@ -191,6 +191,10 @@ async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result
     let beside = headers.get(AUTH_TOKEN).filter(|_| grant.is_some()).and_then(|token| token.to_str().ok());
     let signed_in = match (&app.auth, beside) {
         (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
+            // A secret of this service is no user's token, and the application is not told of it.
+            if !matches!(app.recognize(token), BearerToken::Jwt | BearerToken::Unknown) {
+                return Err(invalid_token("Send a token of your sign-in in `X-Auth-Token`."));
+            }
             Some(auth.user_of(token, &web_client).await?)
         }
         _ => None,
@@ -205,7 +209,9 @@ async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result
     let user = signed_in.as_ref().map(|of| &of.user);
     let is_signed_in = |spender: &Spender| {
         let is_current = user.is_some() || spender.signed_in_until.is_some_and(|until| until > now);
-        spender.server.is_some() || (spender.user.is_some() && is_current)
+        // A key is a sign-in for as long as it is set.
+        let is_of_key = spender.server.as_ref().is_some_and(|name| app.server_keys.has(name));
+        is_of_key || (spender.user.is_some() && is_current)
     };
     let is_allowed = |row: Option<&GrantRow>| {
         let spender = row.and_then(|row| row.spender.as_deref());
@@ -308,14 +314,23 @@ fn basic(headers: &HeaderMap) -> Option<String> {
     Some(if password.is_empty() { name } else { password }.to_owned())
 }
 
+/// Whether `Authorization` is a key without its scheme.
+fn is_one_word(headers: &HeaderMap) -> bool {
+    headers.get(AUTHORIZATION).is_some_and(|value| !value.is_empty() && !value.as_bytes().contains(&b' '))
+}
+
 /// A key that is none, counted.
 pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
     let refusal = ApiError::unauthorized("Check the key: it is none of the SERVER_KEYS of this service.");
     wrong_token(&app.wrong_tokens, Role::Server, client, refusal)
 }
 
-/// Refuses what looks like a server that has mistyped its key: a bearer token that is neither a grant nor a user's, or a named user without a
-/// key. It must not become an anonymous credential.
+fn invalid_token(message: &'static str) -> ApiError {
+    ApiError::new(Code::InvalidToken, "Invalid token").message(message)
+}
+
+/// Refuses what looks like a server that has mistyped its key: a bearer token that is neither a grant nor a user's, an `Authorization` of one
+/// word, or a named user without a key. It must not become an anonymous credential.
 pub(super) fn refuse_mistyped_key(
     app: &App,
     request: &Parts,
@@ -326,7 +341,6 @@ pub(super) fn refuse_mistyped_key(
     }
     let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));
     let client = request.extensions.get().copied();
-    let invalid = |message| ApiError::new(Code::InvalidToken, "Invalid token").message(message);
     let asks_application = app.auth.as_ref().is_some_and(Auth::asks_application);
     let may_mint = |kind| match kind {
         // The application says whether it is a user's.
@@ -335,12 +349,16 @@ pub(super) fn refuse_mistyped_key(
     };
     match shown {
         Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
-            let refusal =
-                invalid("Check the bearer token: it is no server key, no grant and no token of a sign-in.");
+            let refusal = invalid_token(
+                "Check the bearer token: it is no server key, no grant and no token of a sign-in.",
+            );
             Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))
         }
+        None if is_one_word(&request.headers) => {
+            Err(invalid_token("Send the key as `Authorization: Bearer KEY`, with the word Bearer."))
+        }
         _ if query.values(USER).any(|user| !user.is_empty()) => {
-            Err(invalid("Send a server key with `user`: only a server may name one."))
+            Err(invalid_token("Send a server key with `user`: only a server may name one."))
         }
         _ => Ok(()),
     }

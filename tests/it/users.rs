@@ -9,7 +9,8 @@ use crate::support::fake_webhook::{FakeWebhook, Reply};
 use std::path::Path;
 
 use crate::support::{
-    Answer, FakeCloudflare, MANUAL, REPORTER, StateDir, TestBroker, broker_at, once_free, with_cloudflare_and,
+    Answer, FakeCloudflare, MANUAL, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, once_free,
+    with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -80,6 +81,13 @@ async fn the_application_says_whose_a_ticket_is_and_is_asked_once_while_its_answ
         let unanswered = ask("ticket-3").await;
         assert_eq!(unanswered.error(), (503, "OVERLOADED".into()));
         assert!(unanswered.header("retry-after").is_some());
+    }
+    // It is not told of a secret of the service.
+    let grant = ask("ticket-1").await.grant();
+    for secret in [OPERATOR, REPORTER, "app-fixture-key-0123456789-0123456789"] {
+        let beside = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(&grant);
+        let beside = Answer::of(beside.header("x-auth-token", secret)).await;
+        assert_eq!(beside.error(), (401, "INVALID_TOKEN".into()), "{secret}");
     }
     assert_eq!(application.history().len(), 5);
     assert_eq!(

@@ -1,6 +1,7 @@
 //! The limit of a server key: its share of the period, with reservation in strict mode.
 
-use super::{KEY, OTHER_KEY, with_keys};
+use super::{KEY, KEYS, OTHER_KEY, with_keys};
+use crate::support::fake_issuer::USERS;
 use crate::support::{Answer, StateDir, TestBroker};
 use reqwest::Method;
 use serde_json::json;
@@ -17,6 +18,27 @@ async fn spend(broker: &TestBroker, grant: &str, bytes: u64) {
     broker.advance(1);
     let body = json!({"bytesReceived": bytes});
     assert_eq!(broker.heartbeat(grant, "c", body).await.status, 200);
+}
+
+/// A key is the sign-in of the pages that it minted for, for as long as it is set.
+#[tokio::test]
+async fn where_users_must_sign_in_a_grant_of_a_key_renews_while_the_key_is_set() {
+    let state = StateDir::new();
+    let settings =
+        [USERS, ("AUTH_REQUIRED", "true"), ("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "600")];
+    let (_cloudflare, broker) = with_keys(&settings).await;
+    let grant = mint(&broker, "ann").await.grant();
+    broker.advance(500);
+    let renewed = broker.mint_with(&grant).await;
+    assert_eq!(renewed.status, 200);
+    broker.finish().await;
+    let without = ("SERVER_KEYS", "janus=janus-fixture-key-0123456789-012345678");
+    for (keys, status) in [(without, 401), (KEYS, 200)] {
+        let (_cloudflare, broker) = with_keys(&[&settings[..], &[keys]].concat()).await;
+        broker.advance(1_000);
+        assert_eq!(broker.mint_with(&renewed.grant()).await.status, status, "{keys:?}");
+        broker.finish().await;
+    }
 }
 
 #[tokio::test]

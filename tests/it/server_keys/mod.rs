@@ -206,6 +206,8 @@ async fn a_mistyped_key_and_a_user_without_a_key_get_401() {
         assert_eq!(Answer::of(request).await.error(), (401, "INVALID_TOKEN".into()));
     }
     assert_eq!(cloudflare.history().mints(), 1);
+    let without_bearer = broker.request(Method::GET, "/api/turn-credentials").header("authorization", KEY);
+    assert_eq!(Answer::of(without_bearer).await.error(), (401, "INVALID_TOKEN".into()));
     // A page may hold a grant of an earlier ledger.
     let of_others = with_keys(&[]).await.1.grant().await;
     assert_eq!(broker.mint_with(&of_others).await.status, 200);
