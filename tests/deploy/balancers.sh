@@ -3,6 +3,9 @@
 # network namespace with only `lo`. The replicas start again one after the other while clients ask, and no request fails. Then the leader
 # hangs, and none fails but those that it refuses itself. Takes a minute and a half after the build.
 #   TURN_BROKER_BIN  the binary to test instead of building one
+#   RESTARTS         how many restarts follow one another, 3 if unset. By hand: 20
+#   SLOW_WRITES      how many seconds the database takes for each write, one after the other; none if unset. By hand, while nothing else
+#                    uses the machine: '0.5 1.1 1.6 1.9'
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 here=$(realpath "$(dirname "$0")")
@@ -91,19 +94,34 @@ all_answered() {
     [ "$other" = "$refused" ] || grep -h '^{"error"' "$work"/codes-*
 }
 
+# each_write_takes SECONDS: a leader changes this row with each write.
+each_write_takes() {
+    "$server/psql" -h 127.0.0.1 -U turn -d postgres -qc "
+        CREATE OR REPLACE FUNCTION turn_broker.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep($1); RETURN NULL; END';
+        CREATE OR REPLACE TRIGGER slow AFTER UPDATE ON turn_broker.shard EXECUTE FUNCTION turn_broker.slow()"
+}
+
 try() {
     proxy=$1
     check "$proxy: a client mints" eventually is_at "$2" /api/turn-credentials
     ask "$2"
     sleep 1
-    for n in 1 2 3; do
+    for restart in $(seq "${RESTARTS:-3}"); do
+        n=$(((restart - 1) % 3 + 1))
         kill -TERM "$(cat "$work/pid-$n")"
         sleep 0.5
         check "$proxy: replica $n is ready again" eventually is_at $((3000 + n)) /ready
     done
     sleep 1
-    all_answered "$proxy: three replicas start again, one after the other"
+    all_answered "$proxy: replicas start again, one after the other"
     check "$proxy: one leads" eventually leads
+    for seconds in ${SLOW_WRITES:-}; do
+        each_write_takes "$seconds"
+        ask "$2"
+        sleep 10
+        all_answered "$proxy: each write takes $seconds s"
+    done
+    [ -z "${SLOW_WRITES:-}" ] || each_write_takes 0
     ask "$2"
     sleep 1
     hung=$(cat "$work/pid-$leader")

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets two replicas up on two machines, as docs/OPERATE.md says, behind Debian's Caddy with docs/Caddyfile.replicas and with a PostgreSQL. The
-# machines are network namespaces. The one that leads is lost while a client mints through Caddy, and comes back. Needs root. Takes a minute
-# after the build.
+# machines are network namespaces. The one that leads is lost while a client mints through Caddy, and comes back. Then the other replica does
+# not reach the leader, which reaches the database. Needs root. Takes a minute after the build.
 #   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -107,6 +107,17 @@ sleep 2
 ip link set "$leader" up
 check 'the former leader learns it, ends with 75 and is a standby' eventually grep -q 'exit status 75' "$work/$leader/log"
 check 'it is ready again' eventually is_at "$leader" /ready
+# As with a firewall between them: the leader gets what the other one sends, and its answers are lost.
+eventually is_at "$other" /leader
+address=$(awk -v name="$leader" '$2 == name { print $1 }' "$work/hosts")
+ends=$(grep -c 'exit status 75' "$work/$other/log" || :)
+has_ended() { [ "$(grep -c 'exit status 75' "$work/$other/log")" -gt "$ends" ]; }
+ip -n "$other" route add blackhole "$address"
+check 'a leader that the other replica does not reach gives up the lead' eventually is_at "$leader" /leader
+check 'it ends with 75' eventually has_ended
+check 'a client mints through Caddy' eventually mints
+ip -n "$other" route del blackhole "$address"
+check 'both are ready' eventually is_at "$other" /ready
 touch "$work/enough"
 wait $minting
 answered() { grep -o '"username":"[^"]*' "$work/answers" | cut -d: -f3 | tr -- '-_' '+/'; }
