@@ -56,7 +56,7 @@ step examples 'every code block of the documents, as it stands' tests/examples/r
 browser() { step "$1" "$2" tests/browser/run.sh "$1"; }
 browser ayame-relay 'video calls over signaling are counted and cut, at the built-in relay and at coturn'
 browser needed 'a call that connects directly mints nothing'
-browser renewal 'a call over coturn outlasts two renewals and a restart; browser, broker and coturn count the same bytes'
+browser renewal 'a call over the second of two coturns, the first dead, outlasts two renewals and a restart; browser, broker and coturn count the same bytes'
 browser cut 'budget, revocation and expiry end calls at a real coturn'
 browser users 'a user over USER_LIMIT_GB is refused, an alert is sent, the operator blocks that user'
 browser ayame 'the unmodified SDK of Ayame'
