@@ -371,8 +371,11 @@ impl Ledger {
     }
 
     /// The most that is promised at a source in a minute of this period that has begun; zero for any other one.
-    pub fn promised_in(&self, source: IceSource, minute: Minute) -> ByteCount {
-        let promised = self.all_of(source).map(|source| source.minutes.promised_in_whole(minute));
+    pub fn promised_in(&self, owner: impl Into<CountOwner>, minute: Minute) -> ByteCount {
+        let owner = owner.into();
+        let is_asked = |of: &&Timeline| owner.turn_key.is_none() || of.terms.owner == owner;
+        let asked = self.all_of(owner.source).filter(is_asked);
+        let promised = asked.map(|of| of.minutes.promised_in_whole(minute));
         ByteCount::saturating(promised.fold(0, u128::saturating_add))
     }
 

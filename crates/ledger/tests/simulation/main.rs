@@ -1,6 +1,6 @@
 //! Simulation of the shipped books. A seeded scenario is a list of operations: mints that succeed or fail, true and false reports,
 //! revocations, overrides, crashes, takeovers by a standby, clock steps, pauses of the machine, restarts with other settings, starts of
-//! coturn, and readings that lag, miss bytes or fall. The disk is the service's own tables. A model of the world counts the true bytes: who
+//! coturn, deaths of one of three, sessions of other programs there, and readings that lag, miss bytes or fall. The disk is the service's own tables. A model of the world counts the true bytes: who
 //! holds a credential relays at a rate of his own, for as long as he stays and the server lets him. After every step:
 //!
 //! - the true bytes of the period do not exceed what is committed with its margin, as published before or after the step, and those of a
@@ -27,6 +27,8 @@
 //! - no more may flow to a page of the SFU than is promised for its session;
 //! - a credential gets the life that was asked for or less, a promise for all of the time in which it can be used, and fits into the limit;
 //! - a refusal has a reason and changes nothing, and nobody is refused if the shortest credential has room;
+//! - each relay counts as cut by its own listings alone, and a credential has the tail of its relay;
+//! - a session of another program ends exactly if the budget is spent, its credential is revoked, or its user is blocked or over the limit;
 //! - a hold that is released leaves nothing, and a grant that is revoked has no connection;
 //! - a period that has ended keeps what was used of it, and no more than was committed.
 //!

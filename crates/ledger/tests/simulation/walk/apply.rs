@@ -177,7 +177,14 @@ impl<D: Disk> Broker<D> {
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAbsurd => self.read_absurd(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
-            Op::Coturn(cli) => self.cli = cli,
+            Op::Coturn(cli) => self.seen[self.at].cli = cli,
+            Op::At { relay } => self.at = relay % self.settings.relays,
+            Op::Die => {
+                world.set_dead(self.at, true);
+                self.end_foreign(self.at);
+            }
+            Op::Foreign { user, steps } => self.relay_foreign(user, steps),
+            Op::Return => world.set_dead(self.at, false),
             Op::Down { millis, share } => {
                 self.be_down(millis, share, world);
                 self.restart(world);

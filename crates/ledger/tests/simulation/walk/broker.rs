@@ -9,13 +9,14 @@ use turn_ledger::{
 };
 
 use super::checks::Excuse;
-use super::coturn::{CUT_FOR, Cli};
+use super::coturn::{CUT_FOR, Seen};
 use super::disk::Disk;
+use super::foreign::Foreign;
 use super::minting::{Held, InFlight};
 use super::settings::{DAY, SOURCE, Settings};
 use super::settled::Disturbed;
 use super::sfu::Page;
-use super::world::World;
+use super::world::{RELAYS, World};
 use turn_ledger::polls::days::CountedDays;
 use turn_ledger::polls::lateness::Lateness;
 
@@ -102,13 +103,13 @@ pub(crate) struct Broker<D> {
     pub(super) has_vouched: bool,
     /// The place of the next credential's source in `ICE_SOURCES`.
     pub(super) from: u64,
-    pub(super) cli: Cli,
-    /// Whether coturn starts again while its next listing is on its way.
-    pub(super) restarts_coturn: bool,
-    /// When coturn's sessions were last listed, in the world's milliseconds and in the books' time.
-    pub(super) listed_at: Option<(u64, Timestamp)>,
-    /// When it last showed all of them, in the world's milliseconds.
-    pub(super) shown_at: Option<u64>,
+    /// The sessions of other programs at coturn, and how many there have been.
+    pub(super) foreign: Vec<Foreign>,
+    pub(super) foreign_begun: u64,
+    /// Each coturn.
+    pub(super) seen: [Seen; RELAYS],
+    /// The one that the next operations are about.
+    pub(super) at: usize,
     /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
     pub(super) key_since: u64,
     /// The limit that was set last.
@@ -204,10 +205,10 @@ impl<D: Disk> Broker<D> {
             by_grant_until: 0,
             has_vouched: false,
             from: 0,
-            cli: Cli::default(),
-            restarts_coturn: false,
-            listed_at: None,
-            shown_at: None,
+            foreign: vec![],
+            foreign_begun: 0,
+            seen: [Seen::default(); RELAYS],
+            at: 0,
             key_since: 0,
             limit: ByteCount::new(settings.limit),
             lacks: false,
@@ -265,8 +266,9 @@ impl<D: Disk> Broker<D> {
         }
         self.follow_rate(world);
         // The long tails of all grants are promised while their sessions are not cut.
+        let is_recent = |at: Timestamp| now.max(moment.wall).millis_since(at) <= CUT_FOR;
         let is_listed =
-            self.listed_at.is_some_and(|(_, at)| now.max(moment.wall).millis_since(at) <= CUT_FOR);
+            self.relays().all(|relay| self.seen[relay].listed_at.is_some_and(|(_, at)| is_recent(at)));
         if self.settings.cli && !is_listed {
             self.excuse_uncut();
         }

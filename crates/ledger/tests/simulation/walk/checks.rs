@@ -33,6 +33,8 @@ pub(crate) enum Excuse {
     Reporter,
     /// Only in strict mode: coturn's sessions could not be ended, or nobody ran to end them.
     Uncut,
+    /// Only in strict mode: programs that know coturn's secret have relayed.
+    Foreign,
     /// A backup was restored.
     Restored,
     /// Only in strict mode: bytes of another key or of the SFU were counted. They bring their whole margin for sampling along.
@@ -45,7 +47,7 @@ impl Excuse {
     /// Whether a user may relay more than the limit of a user because of it. What was counted, or reported without a grant, beside all
     /// grants does not change what was counted for them.
     pub(super) fn is_of_users(self) -> bool {
-        !matches!(self, Self::Both | Self::Reporter | Self::Margin)
+        !matches!(self, Self::Both | Self::Reporter | Self::Margin | Self::Foreign)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A simulated coturn with its command line: it lists its sessions, and ends those that it is commanded to end, or does not.
 //! A client whose session was ended under a valid credential begins another one at once.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use turn_ledger::{HIDDEN_PACKETS_MAX, IceSource, Listing, Reach, Session, SessionId, Timestamp, Traffic};
@@ -9,6 +10,19 @@ use super::broker::Broker;
 use super::disk::Disk;
 use super::flow::{Holder, bytes};
 use super::world::World;
+
+/// What the broker has seen of one coturn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// How it behaves.
+    pub(super) cli: Cli,
+    /// Whether it starts again while its next listing is on its way.
+    restarts: bool,
+    /// When its sessions were last listed, in the world's milliseconds and in the books' time.
+    pub(super) listed_at: Option<(u64, Timestamp)>,
+    /// When it last showed all of them, in the world's milliseconds.
+    pub(super) shown_at: Option<u64>,
+}
 
 /// How coturn behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +82,7 @@ impl<D: Disk> Broker<D> {
     /// Lets time pass. The broker reads coturn's listings meanwhile if it has its command line.
     fn pass_listing(&mut self, millis: u64, share: u64, world: &mut World) {
         let is_watched = self.settings.cli && millis <= WATCHED_MAX;
-        if !is_watched || self.cli == Cli::Silent {
+        if !is_watched || self.relays().all(|relay| self.is_silent(relay, world)) {
             let first = if self.settings.cli { millis.min(31_000) } else { 0 };
             for part in [first, millis - first] {
                 world.pass(part, share);
@@ -78,9 +92,10 @@ impl<D: Disk> Broker<D> {
         }
         let end = world.now + millis;
         let (mut again, mut ending) = (0_u32, vec![]);
+        let is_slow = self.relays().any(|relay| self.seen[relay].cli == Cli::Slow);
         while world.now < end {
             let next = world.next_end(IceSource::Coturn, SOON).unwrap_or(end);
-            let pause = if again > 0 || self.cli == Cli::Slow { SOON } else { LISTING_PAUSE };
+            let pause = if again > 0 || is_slow { SOON } else { LISTING_PAUSE };
             let part = next.saturating_sub(world.now).clamp(1, pause).min(end - world.now);
             let dead = self.list_sessions(world);
             again = if dead == ending { again.saturating_sub(1) } else { 8 };
@@ -90,40 +105,60 @@ impl<D: Disk> Broker<D> {
         self.list_sessions(world);
     }
 
-    /// Reads coturn's listing, unless it was read at this instant: two seconds pass between the listings of the service. A session
+    /// The coturns of the settings.
+    pub(super) fn relays(&self) -> Range<usize> {
+        0..self.settings.relays
+    }
+
+    /// Whether a coturn does not answer.
+    fn is_silent(&self, relay: usize, world: &World) -> bool {
+        self.seen[relay].cli == Cli::Silent || world.is_dead(relay)
+    }
+
+    /// Reads the listing of each coturn, unless it was read at this instant: two seconds pass between the listings of the service. A session
     /// that is cut begins again at once, and would be charged in each listing of the same instant.
     pub(crate) fn list_sessions_if_due(&mut self, world: &mut World) {
-        if self.listed_at.is_none_or(|(at, _)| at < world.now) {
-            self.list_sessions(world);
-        } else {
-            self.advance(world);
+        self.advance(world);
+        let now = world.now;
+        for relay in self.relays() {
+            if self.seen[relay].listed_at.is_none_or(|(at, _)| at < now) {
+                self.list_relay(relay, world);
+            }
         }
     }
 
-    /// coturn starts again, or does so while a listing is on its way that arrives late.
+    /// A coturn starts again, or does so while a listing is on its way that arrives late.
     pub(super) fn restart_coturn(&mut self, world: &mut World) {
-        self.restarts_coturn = matches!(self.cli, Cli::Late | Cli::Slow);
-        if !self.restarts_coturn {
-            world.restart_coturn();
+        let seen = &mut self.seen[self.at];
+        seen.restarts = matches!(seen.cli, Cli::Late | Cli::Slow);
+        if !seen.restarts {
+            world.restart_coturn(self.at);
         }
     }
 
-    /// Reads coturn's listing once. Returns the sessions that it was commanded to end.
-    pub(super) fn list_sessions(&mut self, world: &mut World) -> Vec<SessionId> {
+    /// Reads the listing of each coturn once. Returns the sessions that they were commanded to end.
+    pub(super) fn list_sessions(&mut self, world: &mut World) -> Vec<(usize, SessionId)> {
+        self.advance(world);
+        self.relays().flat_map(|relay| self.list_relay(relay, world)).collect()
+    }
+
+    fn list_relay(&mut self, relay: usize, world: &mut World) -> Vec<(usize, SessionId)> {
         let now = self.advance(world);
-        if !self.settings.cli || self.cli == Cli::Silent {
+        if !self.settings.cli || self.is_silent(relay, world) {
             return vec![];
         }
-        let listed = self.listed_at.replace((world.now, now));
+        let Seen { cli, shown_at, .. } = self.seen[relay];
+        let listed = self.seen[relay].listed_at.replace((world.now, now));
         // What was promised in a gap stays promised, and the long tail is while no good listing comes.
-        let is_good = matches!(self.cli, Cli::Works | Cli::Late | Cli::Slow);
+        let is_good = matches!(cli, Cli::Works | Cli::Late | Cli::Slow);
         let has_gap = listed.is_none_or(|(_, at)| now.millis_since(at) > GAP)
-            || self.shown_at.is_none_or(|at| world.now - at > GAP);
+            || shown_at.is_none_or(|at| world.now - at > GAP);
         if !is_good || has_gap {
             self.excuse_uncut();
         }
-        let mut listing = listing(world, self.begin);
-        match self.cli {
+        let mut listing = listing(world, relay, self.begin);
+        listing.sessions.extend(self.listed_foreign(relay));
+        match cli {
             Cli::Partial => {
                 let mut nth = 0;
                 listing.sessions.retain(|_| {
@@ -133,29 +168,33 @@ impl<D: Disk> Broker<D> {
                 listing.is_complete = false;
             }
             Cli::Late | Cli::Slow => {
-                world.pass(if self.cli == Cli::Slow { SLOW } else { LATE }, 256);
+                world.pass(if cli == Cli::Slow { SLOW } else { LATE }, 256);
                 self.advance(world);
             }
             Cli::Works | Cli::CutsNothing | Cli::Silent => {}
         }
-        if std::mem::take(&mut self.restarts_coturn) {
-            world.restart_coturn();
+        if std::mem::take(&mut self.seen[relay].restarts) {
+            world.restart_coturn(relay);
         }
-        self.shown_at = Some(world.now).filter(|_| listing.is_complete).or(self.shown_at);
-        let dead = self.books.take_sessions(IceSource::Coturn, listing, now);
-        self.books.cut_sessions(IceSource::Coturn, &dead);
-        if self.cli != Cli::CutsNothing {
-            for id in &dead {
-                world.cut_listed(id.get() - FIRST);
+        self.seen[relay].shown_at = Some(world.now).filter(|_| listing.is_complete).or(shown_at);
+        let (owner, listing_is_complete) = (self.settings.relay(relay), listing.is_complete);
+        let dead = self.books.take_sessions(owner, listing, now);
+        self.books.cut_sessions(owner, &dead);
+        if listing_is_complete {
+            self.cut_foreign(relay, &dead, cli);
+        }
+        if cli != Cli::CutsNothing {
+            for id in dead.iter().filter(|id| id.get() < 2 * FIRST) {
+                world.cut_listed(relay, id.get() - FIRST);
             }
         }
         self.advance(world);
-        dead
+        dead.into_iter().map(|id| (relay, id)).collect()
     }
 }
 
 /// The complete listing at this instant.
-fn listing(world: &World, begin: Timestamp) -> Listing {
+fn listing(world: &World, relay: usize, begin: Timestamp) -> Listing {
     let now = world.now;
     let session = |holder: &Holder| {
         let Holder { session, grant, expires, carried, since, .. } = *holder;
@@ -163,7 +202,7 @@ fn listing(world: &World, begin: Timestamp) -> Listing {
         let (sent, expires_at) =
             (shown * PACKET_BYTES, Timestamp::from_millis(begin.plus_millis(expires).as_secs() * 1_000));
         Session {
-            id: SessionId::new(FIRST + world.listed(session)).expect("sessions are numbered from 1"),
+            id: SessionId::new(FIRST + world.listed(relay, session)).expect("sessions are numbered from 1"),
             user: format!("{}:{grant}", expires_at.as_secs()),
             grant,
             expires_at: Some(expires_at),
@@ -173,6 +212,6 @@ fn listing(world: &World, begin: Timestamp) -> Listing {
             reach: Reach::Bound,
         }
     };
-    let sessions = world.sessions(IceSource::Coturn).iter().map(session).collect();
+    let sessions = world.sessions(relay).iter().map(session).collect();
     Listing { sessions, is_complete: true }
 }

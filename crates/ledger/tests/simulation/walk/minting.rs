@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    Caller, ClientKey, Commit, Grant, GrantId, Hold, IceSource, NotAdmitted, Requester, Spender, User,
-    Written,
+    Caller, ClientKey, Commit, CountOwner, Grant, GrantId, GrantRow, Hold, IceSource, NotAdmitted, Requester,
+    Spender, User, Written,
 };
 
 use super::broker::Broker;
@@ -197,9 +197,22 @@ impl<D: Disk> Broker<D> {
         let server = self.server_of(renews);
         let client = (has_address && server.is_none()).then(|| client_of(self.minted));
         let spender = Spender { user, server: server.map(server_named), ..Spender::default() }.known();
-        let is_of_keys = self.settings.keys != Keys::One && self.source() == IceSource::Cloudflare;
-        let turn_key = is_of_keys.then(|| owner_of(self.key_of(renews))).and_then(|owner| owner.turn_key);
+        let turn_key = match self.source() {
+            IceSource::Cloudflare if self.settings.keys != Keys::One => {
+                owner_of(self.key_of(renews)).turn_key
+            }
+            IceSource::Coturn => self.relay_for(renews).turn_key,
+            _ => None,
+        };
         Requester { client, renews, spender, turn_key, ..Requester::default() }
+    }
+
+    /// The coturn of the next credential: mostly that of the grant that is renewed, or any.
+    fn relay_for(&self, renews: Option<GrantId>) -> CountOwner {
+        let nth = usize::try_from(self.minted).unwrap_or(0);
+        let renewed = renews.filter(|_| !nth.is_multiple_of(5)).and_then(|id| self.books.grants().get(id));
+        let renewed = renewed.map(GrantRow::owner).filter(|owner| owner.source == IceSource::Coturn);
+        renewed.unwrap_or_else(|| self.settings.relay(nth % self.settings.relays))
     }
 
     /// The key of the next credential: that of the grant that is renewed, or one of the two.
@@ -308,6 +321,10 @@ impl<D: Disk> Broker<D> {
         let row = self.books.grants().get(grant.id);
         if row.is_some_and(|row| row.owner() == owner_of(TurnKey::Second)) {
             world.mint_with_second(grant.id);
+        }
+        let is_owned = |relay: &usize| row.is_some_and(|row| row.owner() == self.settings.relay(*relay));
+        if let Some(relay) = self.relays().find(is_owned) {
+            world.mint_at(relay, grant.id);
         }
         let client = self.settings.client(grant.source, self.minted);
         let assumed = self.settings.assumed(grant.source);

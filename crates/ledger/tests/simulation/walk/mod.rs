@@ -13,6 +13,7 @@ pub(crate) mod dice;
 pub(crate) mod disk;
 pub(crate) mod faults;
 mod flow;
+mod foreign;
 pub(crate) mod limits;
 mod minting;
 pub(crate) mod ops;
@@ -124,6 +125,7 @@ impl Scenario {
         }
         settings.clients += u64::from(settings.is_fast);
         settings.draw_limits(seed);
+        settings.draw_relays(seed);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);
         let is_of_relay = u64::from(in_calls && settings.sources[0] == Cloudflare);
         let mut ops = vec![Op::From { nth: is_of_relay }];
@@ -133,7 +135,36 @@ impl Scenario {
             ops.extend(drawn.into_iter().map(|op| if in_calls { dice.in_calls(op) } else { op }));
         }
         ops.truncate(steps + 1);
-        Self { settings, before_reset, ops }.with_starts(seed)
+        Self { settings, before_reset, ops }.with_starts(seed).with_relays(seed)
+    }
+
+    /// The same with operations about each of several coturns, of which some die and return, and with sessions of other programs.
+    fn with_relays(mut self, seed: u64) -> Self {
+        if !self.settings.cli {
+            return self;
+        }
+        let relays = self.settings.relays;
+        let has_foreign = Dice::new(seed ^ 0x7461_6c6b).below(2) == 0;
+        let mut dice = Dice::new(seed ^ 0x6469_6573);
+        let mut about = |op: Op| {
+            let at = Op::At { relay: dice.one_of(&[0, 1, 2]) % relays };
+            match op {
+                Op::Coturn(_) | Op::RestartCoturn => vec![at, op],
+                Op::Read { .. } if has_foreign && dice.below(2) == 0 => {
+                    let most = 1 << dice.below(9);
+                    let foreign = Op::Foreign { user: dice.below(3), steps: dice.below(most) };
+                    vec![at, foreign, op]
+                }
+                Op::Flush | Op::ComeBack { .. } if relays > 1 => match dice.below(4) {
+                    0 => vec![at, Op::Die],
+                    1 => vec![at, Op::Return, op],
+                    _ => vec![op],
+                },
+                _ => vec![op],
+            }
+        };
+        self.ops = self.ops.into_iter().flat_map(&mut about).collect();
+        self
     }
 
     /// The same with a standby that takes over where a process starts again, and with starts of coturn. They come from dice of their own,

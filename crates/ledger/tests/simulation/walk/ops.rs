@@ -100,6 +100,14 @@ pub(crate) enum Op {
     Late { millis: u64 },
     /// The next credentials come from another of the sources.
     From { nth: u64 },
+    /// The next operations of coturn are about this one.
+    At { relay: usize },
+    /// coturn dies, and its clients hang up.
+    Die,
+    /// It runs again.
+    Return,
+    /// A user of a program that knows coturn's secret relays more.
+    Foreign { user: u64, steps: u64 },
     /// From now on coturn behaves like this.
     Coturn(Cli),
     /// coturn starts again, perhaps while its listing is on its way. It numbers its sessions from the beginning, and clients come back.
@@ -148,6 +156,7 @@ impl Op {
             Self::ClockGlitch { .. }
             | Self::Change(_)
             | Self::Coturn(_)
+            | Self::Die
             | Self::Down { .. }
             | Self::KeyReturns
             | Self::Late { .. }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{Day, IceSource, Minute, Timestamp};
+use turn_ledger::{CountOwner, Day, IceSource, Minute, Timestamp};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -12,8 +12,8 @@ use super::world::{METERED, World};
 /// What relayed, as far as it kept to what was assumed of it.
 #[derive(Default)]
 pub(super) struct Relayed {
-    /// At a source in a minute: the most that was seen, in bytes in the minute.
-    seen: BTreeMap<(IceSource, Minute), u64>,
+    /// At a source or relay in a minute: the most that was seen, in bytes in the minute.
+    seen: BTreeMap<(CountOwner, Minute), u64>,
     /// The latest reset. By a clock that is behind, what begins just after it lies before it. No promise covers that, also if another billing
     /// day moves it.
     since: Minute,
@@ -29,9 +29,16 @@ impl Relayed {
             if minute < self.since {
                 continue;
             }
-            let rate = world.rate_within(source, broker.settings.tail_of_session(source));
-            let seen = self.seen.entry((source, minute)).or_default();
-            *seen = (*seen).max(rate * 60_000);
+            let tail = broker.settings.tail_of_session(source);
+            let mut note = |owner, relay| {
+                let seen = self.seen.entry((owner, minute)).or_default();
+                *seen = (*seen).max(world.rate_within(source, relay, tail) * 60_000);
+            };
+            if source == IceSource::Coturn {
+                broker.relays().for_each(|relay| note(broker.settings.relay(relay), Some(relay)));
+            } else {
+                note(source.into(), None);
+            }
         }
     }
 
@@ -55,7 +62,7 @@ impl Relayed {
             let promised = ledger.promised_in(*source, *minute).get();
             (*relayed > promised).then(|| {
                 format!(
-                    "{relayed} bytes a minute relayed at {source} at {}, {promised} are promised",
+                    "{relayed} bytes a minute relayed at {source:?} at {}, {promised} are promised",
                     minute.start()
                 )
             })

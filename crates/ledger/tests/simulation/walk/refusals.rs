@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    ByteCount, Hold, IceSource, LimitShare, Limited, MINT_SLACK, NotAdmitted, Refusal, Requester,
+    ByteCount, CountOwner, Hold, IceSource, LimitShare, Limited, MINT_SLACK, NotAdmitted, Refusal, Requester,
     STRICT_LIFE_MIN, Snapshot,
 };
 
@@ -19,16 +19,19 @@ impl<D: Disk> Broker<D> {
     /// Reserves budget for a credential.
     pub(super) fn reserve(&mut self, life: Duration, requester: &Requester) -> Option<Hold> {
         let (source, before) = (self.source(), self.books.snapshot());
+        // A TURN key at Cloudflare gets the longest tail of all keys.
+        let turn_key = requester.turn_key.filter(|_| source == IceSource::Coturn);
+        let owner = CountOwner { source, turn_key };
         let shares = self.shares(requester);
         let reserved = self.books.reserve(source, life, MINT_SLACK, requester);
         let after = self.books.snapshot();
         let problem = match &reserved {
             Ok(hold) => self
                 .wrongly_admitted(&before, &shares, requester)
-                .or_else(|| self.wrongly_held(&before, hold, source, life))
+                .or_else(|| self.wrongly_held(&before, hold, owner, life))
                 .or_else(|| self.exceeds(&before, &after, &shares, requester)),
             Err(why) if before != after => Some(format!("a refusal changes the books: {why:?}")),
-            Err(why) => self.wrongly_refused(&before, *why, source, requester),
+            Err(why) => self.wrongly_refused(&before, *why, owner, requester),
         };
         self.expect(problem.is_none(), || {
             format!("{problem:?}: {reserved:?} for {life:?} of {source}, {requester:?}; before: {before:?}")
@@ -55,16 +58,17 @@ impl<D: Disk> Broker<D> {
             ("the limit is used up", before.figures.used >= before.figures.limit),
             ("somebody's limit is used up", shares.iter().any(|of| of.usage.used >= of.usage.limit)),
             ("the wall clock is far ahead", before.clock_ahead > AHEAD_MAX),
-            ("coturn's sessions are not cut", self.refuses_uncut()),
+            ("coturn's sessions are not cut", self.refuses_uncut(requester)),
             ("the table is full", self.books.grants().count() >= self.settings.rows_max),
         ];
         reasons.iter().find(|(_, is_so)| *is_so).map(|(why, _)| format!("admitted though {why}"))
     }
 
     /// Strict mode mints nothing at a coturn whose sessions are not cut.
-    fn refuses_uncut(&self) -> bool {
+    fn refuses_uncut(&self, requester: &Requester) -> bool {
         let is_coturn = self.source() == IceSource::Coturn && self.settings.cli;
-        self.settings.strict && is_coturn && !self.books.ledger().is_cut(IceSource::Coturn)
+        let relay = CountOwner { source: IceSource::Coturn, turn_key: requester.turn_key };
+        self.settings.strict && is_coturn && !self.books.ledger().is_cut(relay)
     }
 
     /// A hold is for no more than was asked for, and covers all that its credential can relay: the assumed rate, until its tail ends by
@@ -73,11 +77,11 @@ impl<D: Disk> Broker<D> {
         &self,
         before: &Snapshot,
         hold: &Hold,
-        source: IceSource,
+        owner: CountOwner,
         asked: Duration,
     ) -> Option<String> {
-        let (life, time) = (hold.life(), hold.promised());
-        let tail = self.books.ledger().tail(source);
+        let (life, time, source) = (hold.life(), hold.promised(), owner.source);
+        let tail = self.books.ledger().tail(owner);
         let shortest = tail.saturating_sub(source.clocks_differ_by()) / 4;
         let asked = if self.settings.strict { asked.max(shortest) } else { asked };
         let shortest = if self.settings.strict { asked.min(STRICT_LIFE_MIN.max(shortest)) } else { asked };
@@ -118,7 +122,7 @@ impl<D: Disk> Broker<D> {
         &self,
         before: &Snapshot,
         why: NotAdmitted,
-        source: IceSource,
+        CountOwner { source, .. }: CountOwner,
         requester: &Requester,
     ) -> Option<String> {
         let figures = before.figures;
@@ -132,7 +136,7 @@ impl<D: Disk> Broker<D> {
                 let may_be_wrong = self.step > 0 || !self.settings.tells_time;
                 before.clock_ahead > AHEAD_MAX && may_be_wrong
             }
-            NotAdmitted::Uncut => self.refuses_uncut(),
+            NotAdmitted::Uncut => self.refuses_uncut(requester),
             NotAdmitted::TooManyGrants => self.books.grants().count() >= self.settings.rows_max,
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
             // Only a commit ends so.

@@ -70,7 +70,8 @@ impl<D: Disk> Broker<D> {
             self.excuse(Excuse::Uncut);
         }
         // What was read or listed and not written is lost.
-        (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
+        (self.last_read, self.lacks) = (None, self.lacked);
+        self.seen.iter_mut().for_each(|seen| seen.listed_at = None);
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
         // A new process has heard no time, and asks at once.
         self.asked_for_time = None;
@@ -99,7 +100,7 @@ impl<D: Disk> Broker<D> {
         self.finish();
         self.flush();
         let (before, used) = (ByteCount::new(self.settings.limit), self.used_in_all());
-        let was_cut = self.books.ledger().is_cut(IceSource::Coturn);
+        let was_cut = self.relays().any(|relay| self.books.ledger().is_cut(self.settings.relay(relay)));
         self.settings.change(change);
         self.excuse(Excuse::Setting);
         (self.may_break, self.last_read) = (true, None);
@@ -161,7 +162,12 @@ impl<D: Disk> Broker<D> {
     /// Everything ends and is counted. Returns what is committed beyond that, if it should not be.
     pub(crate) fn count_all(&mut self, world: &mut World) -> Option<String> {
         self.set_ahead(0, world);
-        (self.offset, self.cli, world.lateness) = (0, Cli::Works, 0);
+        (self.offset, world.lateness) = (0, 0);
+        self.foreign.clear();
+        for relay in self.relays() {
+            self.seen[relay].cli = Cli::Works;
+            world.set_dead(relay, false);
+        }
         let is_read = self.settings.cli || !self.settings.sources.contains(&IceSource::Coturn);
         let may_be_doubted = self.settings.leaves_out()
             || self.may_break

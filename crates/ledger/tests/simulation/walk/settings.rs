@@ -11,7 +11,7 @@ use turn_ledger::{
 use super::dice::Dice;
 use super::flow::Relaying;
 use super::limits::{SERVERS, server_named};
-use super::world::TurnKey;
+use super::world::{RELAYS, TurnKey};
 use turn_ledger::polls::lateness::Lateness;
 
 /// The settings, and how the world behaves.
@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) sources: &'static [IceSource],
     /// Whether coturn's command line is configured.
     pub(crate) cli: bool,
+    /// How many coturns there are: one without a name, or [`RELAYS`]. The last one has a longer tail.
+    pub(crate) relays: usize,
     /// `USER_LIMIT_GB` in bytes. With a limit, every credential has a user.
     pub(crate) user_limit: Option<u64>,
     /// `SERVER_KEY_LIMITS` in bytes, of each of two server keys. With a limit, a server key asks for every credential.
@@ -106,6 +108,9 @@ pub(crate) fn owner_of(key: TurnKey) -> CountOwner {
     CountOwner { source: SOURCE, turn_key: Some(IdDigest::of(if key == TurnKey::First { "a" } else { "b" })) }
 }
 
+/// By how much longer the tail of the last of several coturns is.
+const LONGER_TAIL: Duration = Duration::from_secs(60);
+
 /// 1 Mbps.
 const BYTES_PER_MILLI: u64 = 125;
 pub(super) const DAY: u64 = 86_400_000;
@@ -149,6 +154,7 @@ impl Settings {
         sampling: 5,
         sources: ONE,
         cli: false,
+        relays: 1,
         user_limit: None,
         server_limit: None,
         grant_limit: None,
@@ -294,9 +300,32 @@ impl Settings {
         self.counts_nothing || self.keys == Keys::TwoAccounts
     }
 
+    /// Whose count has the bytes of a coturn.
+    pub(crate) fn relay(&self, relay: usize) -> CountOwner {
+        let turn_key = (self.relays > 1).then(|| IdDigest::of(["ra", "rb", "rc"][relay]));
+        CountOwner { source: IceSource::Coturn, turn_key }
+    }
+
+    /// Several coturns in half of the scenarios with coturn's command line. They come from dice of their own, so that the operations stay the
+    /// same.
+    pub(super) fn draw_relays(&mut self, seed: u64) {
+        if self.cli && Dice::new(seed ^ 0x0066_6c65_6574).below(2) == 0 {
+            self.relays = RELAYS;
+        }
+    }
+
     /// The terms of each owner of counts at a source.
     fn owners_at(&self, source: IceSource) -> Vec<SourceTerms> {
         let terms = self.terms_of(source);
+        if source == IceSource::Coturn && self.relays > 1 {
+            let of_relay = |relay| {
+                let longer = if relay + 1 == self.relays { LONGER_TAIL } else { Duration::ZERO };
+                let cut_tail = terms.cut_tail.map(|tail| tail + longer);
+                SourceTerms { owner: self.relay(relay), cut_tail, ..terms }
+            };
+            let rest = SourceTerms { cut_tail: None, ..terms };
+            return (0..self.relays).map(of_relay).chain([rest]).collect();
+        }
         if source != SOURCE || self.keys == Keys::One {
             return vec![terms];
         }

@@ -75,8 +75,9 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     if broker.counts_grow() && snapshot.bound_holds() {
         return Some("counts grow, and the bound is said to hold".into());
     }
-    let was_shown = broker.shown_at.is_some_and(|at| world.now - at <= CUT_FOR);
-    if broker.books.ledger().is_cut(IceSource::Coturn) && !was_shown && !broker.lags {
+    let was_shown = |relay: usize| broker.seen[relay].shown_at.is_some_and(|at| world.now - at <= CUT_FOR);
+    let is_cut = |relay: usize| broker.books.ledger().is_cut(broker.settings.relay(relay));
+    if broker.relays().any(|relay| is_cut(relay) && !was_shown(relay)) && !broker.lags {
         return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
     }
     // A probe was made, and perhaps nobody has asked since whether it is counted.
@@ -116,7 +117,9 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
     let metered = || ledger.sources().filter(|source| source.is_metered());
     let used: u64 = metered().map(|source| ledger.used_of(source).get()).sum();
     let of_keys = [TurnKey::First, TurnKey::Second].map(owner_of);
-    let owners = metered().map(CountOwner::from).chain(of_keys);
+    let relays = broker.relays().map(|relay| broker.settings.relay(relay));
+    let relays = relays.filter(|owner| owner.turn_key.is_some());
+    let owners = metered().map(CountOwner::from).chain(of_keys).chain(relays);
     let days = owners.flat_map(|owner| {
         Day::between(period.start, period.end).filter_map(move |day| ledger.day(owner, day))
     });

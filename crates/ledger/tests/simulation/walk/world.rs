@@ -19,13 +19,17 @@ pub(crate) const PROBE_BYTES: u64 = 300_000;
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) now: u64,
-    /// Cloudflare's TURN service, coturn, relay, SFU, and Cloudflare's TURN service under the second key.
-    flows: [Flow; 5],
+    /// Cloudflare's TURN service, the first coturn, relay, SFU, Cloudflare's TURN service under the second key, the other coturns.
+    flows: [Flow; FLOWS],
     numbers: u64,
     /// The highest rate at which somebody was to relay with each credential, in bytes per millisecond.
     pub(crate) rates: BTreeMap<GrantId, u64>,
-    /// The sessions of coturn before its last start.
-    before_coturn: u64,
+    /// The sessions of each coturn before its last start.
+    before_coturn: [u64; RELAYS],
+    /// Which coturns do not run.
+    dead: [bool; RELAYS],
+    /// The grants of the coturns after the first.
+    of_relay: BTreeMap<GrantId, usize>,
     /// When the broker's probes relayed, through Cloudflare, and with which key.
     probes: Vec<(u64, TurnKey)>,
     /// The grants of the second key.
@@ -57,6 +61,14 @@ pub(crate) enum TurnKey {
 
 /// Cloudflare's TURN service under the second key.
 const SECOND: usize = METERED.len();
+/// The most coturns. Scenarios with one do not name it.
+pub(crate) const RELAYS: usize = 3;
+const FLOWS: usize = SECOND + RELAYS;
+
+/// The flow of a coturn.
+fn of_relay(relay: usize) -> usize {
+    if relay == 0 { index(IceSource::Coturn) } else { SECOND + relay }
+}
 
 fn index(source: IceSource) -> usize {
     METERED.iter().position(|metered| *metered == source).expect("a source that relays")
@@ -64,7 +76,12 @@ fn index(source: IceSource) -> usize {
 
 /// The flows of a source.
 fn indices(source: IceSource) -> impl Iterator<Item = usize> {
-    [index(source)].into_iter().chain((source == IceSource::Cloudflare).then_some(SECOND))
+    let others = match source {
+        IceSource::Cloudflare => SECOND..SECOND + 1,
+        IceSource::Coturn => SECOND + 1..FLOWS,
+        _ => 0..0,
+    };
+    [index(source)].into_iter().chain(others)
 }
 
 /// Nobody counts what another provider relays, so no figure of it can be compared with the truth.
@@ -98,8 +115,13 @@ impl World {
 
     fn begin(&mut self, source: IceSource, holder: Holder) -> u64 {
         self.numbers += 1;
-        let of_second = self.of_second.contains(&holder.grant);
-        let nth = if of_second { SECOND } else { index(source) };
+        let relay = self.relay_of(holder.grant);
+        let nth = match source {
+            IceSource::Coturn if self.dead[relay] => return self.numbers,
+            IceSource::Coturn => of_relay(relay),
+            _ if self.of_second.contains(&holder.grant) => SECOND,
+            _ => index(source),
+        };
         let (number, flow) = (self.numbers, &mut self.flows[nth]);
         flow.sessions += 1;
         flow.grants.insert(holder.grant);
@@ -119,6 +141,16 @@ impl World {
     /// A grant is minted with the second key.
     pub(crate) fn mint_with_second(&mut self, grant: GrantId) {
         self.of_second.insert(grant);
+    }
+
+    /// A grant is minted for this coturn.
+    pub(crate) fn mint_at(&mut self, relay: usize, grant: GrantId) {
+        self.of_relay.insert(grant, relay);
+    }
+
+    /// The coturn of a grant.
+    pub(crate) fn relay_of(&self, grant: GrantId) -> usize {
+        self.of_relay.get(&grant).copied().unwrap_or(0)
     }
 
     /// What is relayed from now on for so long is never counted.
@@ -221,14 +253,14 @@ impl World {
         indices(source).flat_map(|nth| &self.flows[nth].holders)
     }
 
-    /// The sessions of a source. One that ends now is still listed.
-    pub(crate) fn sessions(&self, source: IceSource) -> &[Holder] {
-        &self.flows[index(source)].holders
+    /// The sessions of a coturn. One that ends now is still listed.
+    pub(crate) fn sessions(&self, relay: usize) -> &[Holder] {
+        &self.flows[of_relay(relay)].holders
     }
 
-    /// The bytes that coturn has not shown, also those of sessions that are over.
+    /// The bytes that coturns have not shown, also those of sessions that are over.
     pub(crate) fn unshown(&self) -> u64 {
-        self.flows[index(IceSource::Coturn)].unshown.values().sum()
+        indices(IceSource::Coturn).flat_map(|nth| self.flows[nth].unshown.values()).sum()
     }
 
     /// A holder stops at this instant, if it does not stop before.
@@ -238,9 +270,11 @@ impl World {
         }
     }
 
-    /// What those relay at most who keep to what was assumed of them, in bytes per millisecond. `tail`: what is assumed for now.
-    pub(crate) fn rate_within(&self, source: IceSource, tail: u64) -> u64 {
-        let relay = self.holders(source).filter(|holder| {
+    /// What those of a source, or of one of its coturns, relay at most who keep to what was assumed of them, in bytes per millisecond.
+    /// `tail`: what is assumed for now.
+    pub(crate) fn rate_within(&self, source: IceSource, relay: Option<usize>, tail: u64) -> u64 {
+        let is_there = |holder: &&Holder| relay.is_none_or(|relay| self.relay_of(holder.grant) == relay);
+        let relay = self.holders(source).filter(is_there).filter(|holder| {
             let Relaying { rate, tail: assumed } = holder.assumed;
             let is_in_time = self.now < holder.end.min(holder.expires.saturating_add(tail.min(assumed)));
             is_in_time && holder.rate <= rate && !holder.is_unknown
@@ -286,42 +320,54 @@ impl World {
 
     /// The next instant at which a session ends, or `soon` after its credential has expired.
     pub(crate) fn next_end(&self, source: IceSource, soon: u64) -> Option<u64> {
-        let holders = self.flows[index(source)].holders.iter();
-        let ends = holders.flat_map(|holder| [holder.end, holder.expires + soon]);
+        let ends = self.holders(source).flat_map(|holder| [holder.end, holder.expires + soon]);
         ends.filter(|end| *end > self.now).min()
     }
 
-    /// coturn starts again: its sessions end, and it numbers them from the beginning. Other clients are first now.
-    pub(crate) fn restart_coturn(&mut self) {
-        self.before_coturn = self.flows[index(IceSource::Coturn)].sessions;
-        for holder in self.sessions(IceSource::Coturn).to_vec().iter().rev() {
+    /// A coturn starts again: its sessions end, and it numbers them from the beginning. Other clients are first now.
+    pub(crate) fn restart_coturn(&mut self, relay: usize) {
+        self.before_coturn[relay] = self.flows[of_relay(relay)].sessions;
+        for holder in self.sessions(relay).to_vec().iter().rev() {
             if self.now - holder.since < YOUNG {
-                let flow = &mut self.flows[index(IceSource::Coturn)];
+                let flow = &mut self.flows[of_relay(relay)];
                 flow.unshown.insert(holder.session, bytes(holder.carried));
             }
-            self.cut(IceSource::Coturn, holder.session);
+            self.cut(relay, holder.session);
         }
     }
 
-    /// The number that coturn lists for a session.
-    pub(crate) fn listed(&self, session: u64) -> u64 {
-        session - self.before_coturn
+    /// A coturn dies, and its clients hang up; or it runs again.
+    pub(crate) fn set_dead(&mut self, relay: usize, is_dead: bool) {
+        self.dead[relay] = is_dead;
+        if is_dead {
+            self.restart_coturn(relay);
+        }
     }
 
-    /// Ends the session that coturn lists with this number now.
-    pub(crate) fn cut_listed(&mut self, number: u64) {
-        self.cut(IceSource::Coturn, self.before_coturn + number);
+    /// Whether a coturn does not run.
+    pub(crate) fn is_dead(&self, relay: usize) -> bool {
+        self.dead[relay]
+    }
+
+    /// The number that a coturn lists for a session.
+    pub(crate) fn listed(&self, relay: usize, session: u64) -> u64 {
+        session - self.before_coturn[relay]
+    }
+
+    /// Ends the session that a coturn lists with this number now.
+    pub(crate) fn cut_listed(&mut self, relay: usize, number: u64) {
+        self.cut(relay, self.before_coturn[relay] + number);
     }
 
     /// Ends a session. If its credential is valid, its client begins another one at once.
-    fn cut(&mut self, source: IceSource, session: u64) {
-        let holders = &mut self.flows[index(source)].holders;
+    fn cut(&mut self, relay: usize, session: u64) {
+        let holders = &mut self.flows[of_relay(relay)].holders;
         let Some(nth) = holders.iter().position(|holder| holder.session == session) else { return };
         let cut = holders.swap_remove(nth);
         if cut.expires > self.now {
-            let session = self.begin(source, cut);
+            let session = self.begin(IceSource::Coturn, cut);
             // It is the same client.
-            if let Some(holder) = self.holder(source, session) {
+            if let Some(holder) = self.holder(IceSource::Coturn, session) {
                 holder.number = cut.number;
             }
         }
@@ -329,15 +375,17 @@ impl World {
 
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
-        self.pass_each(millis, [share; 5]);
+        self.pass_each(millis, [share; FLOWS]);
     }
 
     /// The same while the broker's process does not run. The relay in that process relays nothing.
     pub(crate) fn pass_without_broker(&mut self, millis: u64, share: u64) {
-        self.pass_each(millis, [share, share, 0, share, share]);
+        let mut shares = [share; FLOWS];
+        shares[index(IceSource::Relay)] = 0;
+        self.pass_each(millis, shares);
     }
 
-    fn pass_each(&mut self, millis: u64, shares: [u64; 5]) {
+    fn pass_each(&mut self, millis: u64, shares: [u64; FLOWS]) {
         self.counted = self.visible();
         let now = self.now;
         for (flow, share) in self.flows.iter_mut().zip(shares) {
@@ -388,7 +436,7 @@ impl World {
         if source == IceSource::Cloudflare {
             return keys.map(|key| self.bytes_of_key(key, from, to)).iter().sum();
         }
-        self.bytes_of_flow(index(source), from, to)
+        indices(source).map(|nth| self.bytes_of_flow(nth, from, to)).sum()
     }
 
     /// True bytes of one TURN key at Cloudflare in `[from, to)`, rounded up.
