@@ -243,6 +243,3 @@ mod relays;
 
 #[path = "foreign_tests.rs"]
 mod foreign;
-
-#[path = "fleet_tests.rs"]
-mod fleet;
