@@ -22,14 +22,14 @@ async function aMonth(browser, mood, viewport, scheme) {
   const { used } = answers['api/overview'].bytes;
   await page.setRequestInterception(true);
   page.on('request', (request) => {
-    const { pathname, searchParams, search } = new URL(request.url());
+    const { pathname, searchParams } = new URL(request.url());
     const path = pathname.slice(1);
     if (!path.startsWith('api/')) return request.continue();
     const made = {
       ...answers,
       'api/spenders': searchParams.has('since') ? spendersNow() : spenders(used),
       'api/grants': grants(searchParams.get('user')),
-      ...(path === 'api/usage' && search && { 'api/usage': usage(Date.parse(searchParams.get('from')), searchParams.get('step') * 1000) }),
+      ...(path === 'api/usage' && searchParams.has('from') && { 'api/usage': usage(Date.parse(searchParams.get('from')), searchParams.get('step') * 1000) }),
     };
     return request.respond({ contentType: 'application/json', body: JSON.stringify(made[path]) });
   });

@@ -92,8 +92,8 @@ const rateTable = new Table($('rate-rows'), {
   columns: [
     { name: 'From', isNumber: true, by: ({ at }) => at, text: ({ at }) => new Date(at * 1000).toISOString().slice(0, 16).replace('T', ' ') },
     { name: 'Mbps', isNumber: true, by: ({ mbps }) => Number(mbps) || 0, text: ({ mbps }) => mbps },
-    { name: 'Credentials', isNumber: true, by: ({ live }) => Number(live) || 0, text: ({ live }) => String(live) },
-    { name: 'Mbps of the largest spenders', text: ({ spenders: named }) => named },
+    { name: 'Live', isNumber: true, by: ({ live }) => Number(live) || 0, text: ({ live }) => String(live) },
+    { name: 'Largest, Mbps', text: ({ spenders: named }) => named },
     { name: 'Marks', text: ({ marks: happened }) => happened },
   ],
 });
