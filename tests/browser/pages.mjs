@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { anOperatorStaysSignedIn, signIn, theDashboardOfAMonth } from './dashboard-page.mjs';
 import { BROKER, coturnSecret, directory, operator, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
 import { Process, brokerProcess, launchBrowser, until } from './processes.mjs';
+import { theFiguresAreTheSame } from './same-figures.mjs';
 import { PHONE, axeFindsNothing, forgetLostRequests, isShown, nothingWentWrong, openPage, part, picture, text } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 120;
@@ -119,6 +120,7 @@ async function theDashboardShowsTheTraffic(browser) {
   await report(REPORTER_TOKEN, 'room-9.<b>alice</b>', 3_500_000);
   await until('the next report to show', async () => (await text(page, 'connections')).includes('3.5 MB'));
   assert.doesNotMatch(await text(page, 'connections'), / kB/, 'a column has one unit');
+  await theFiguresAreTheSame(page, 'with traffic');
   await axeFindsNothing(page, 'dashboard');
   await picture(page, 'dashboard-live');
   nothingWentWrong(page);
@@ -153,9 +155,14 @@ async function anActionNeedsASecondClick(page) {
   await act('#freeze', '#confirm-yes');
   await until('the freeze', async () => (await text(page, 'minting')) === 'Not minting: FROZEN');
   assert.equal((await status()).frozen, true);
+  await theFiguresAreTheSame(page, 'frozen, under another limit');
   assert.match(await text(page, 'freeze-note'), /^New callers now get STUN only\./);
   await act('#freeze', '#confirm-yes');
   await until('minting', async () => (await text(page, 'minting')) === 'Minting');
+  await operator('/api/budget/limit', 'POST', { limitGB: 0.01 });
+  await theFiguresAreTheSame(page, 'beyond the limit');
+  await operator('/api/budget/limit', 'POST', { limitGB: 750.5 });
+  await theFiguresAreTheSame(page, 'below the limit again');
   nothingWentWrong(page);
 }
 
