@@ -1,16 +1,14 @@
-// Package call makes a call from Go. Nothing is renewed: TURN_TTL_SECONDS must be longer than the longest call.
 package call
 
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-
 	"github.com/pion/webrtc/v4"
+	"net/http"
 )
 
-// Start returns a peer connection, and the grant with which its bytes are reported.
-func Start(broker string) (pc *webrtc.PeerConnection, grant string, err error) {
+// Start returns a peer connection and its grant. Nothing is renewed: TURN_TTL_SECONDS must be longer than the longest call.
+func Start(broker string) (*webrtc.PeerConnection, string, error) {
 	answer, err := http.Get(broker + "/api/turn-credentials")
 	if err != nil {
 		return nil, "", err
@@ -20,12 +18,9 @@ func Start(broker string) (pc *webrtc.PeerConnection, grant string, err error) {
 		IceServers           []webrtc.ICEServer
 		Grant, Code, Message string
 	}
-	if err = json.NewDecoder(answer.Body).Decode(&minted); err == nil && minted.Code != "" {
-		err = fmt.Errorf("%s: %s", minted.Code, minted.Message) // BUDGET_EXHAUSTED, USER_BLOCKED, …
+	if json.NewDecoder(answer.Body).Decode(&minted) != nil || minted.Code != "" { // BUDGET_EXHAUSTED, USER_BLOCKED, …
+		return nil, "", fmt.Errorf("%s %s %s", answer.Status, minted.Code, minted.Message)
 	}
-	if err != nil {
-		return nil, "", err
-	}
-	pc, err = webrtc.NewPeerConnection(webrtc.Configuration{ICEServers: minted.IceServers})
+	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{ICEServers: minted.IceServers})
 	return pc, minted.Grant, err
 }

@@ -172,7 +172,7 @@ async function theReactNoticeSaysWhyThereIsNoRelay() {
   await page.close();
 }
 
-/** Two ends in Python. The network has only `lo`, whose addresses aiortc does not use, so the call is relayed. */
+/** Two ends in Python, two in Go. The network has only `lo`, whose addresses neither of them uses, so the call is relayed. */
 async function aNativeAppCalls() {
   const printed = await inShell(`"$EXAMPLES_PYTHON" - <<'END'
 import asyncio, sys
@@ -197,6 +197,8 @@ async def main():
 asyncio.run(main())
 END`, { EXAMPLES_PYTHON: process.env.EXAMPLES_PYTHON });
   assert.equal(printed, '50000 True\nopen 2\n');
+  // The same in Go, without reports.
+  assert.equal(await inShell(`"${process.env.EXAMPLES_GO}" '${BROKER}'`), '50000 true true\n');
 }
 
 async function beginsACall(name, page) {

@@ -22,11 +22,18 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 # shellcheck source=tests/machine.sh
 . ../machine.sh
 
-need "$CHROMIUM=chromium" node=nodejs npm=npm curl=curl ip=iproute2 unshare=util-linux python3=python3-venv
+need "$CHROMIUM=chromium" node=nodejs npm=npm curl=curl ip=iproute2 unshare=util-linux python3=python3-venv 'go=golang-go golang-github-pion-webrtc.v3-dev'
 npm_packages
 (cd ../browser && npm_packages)
 EXAMPLES_PYTHON=$(cd ../.. && venv examples tests/examples/requirements.txt --no-deps >&2 && echo "$venv/bin/python")
 export EXAMPLES_PYTHON
+# Debian has the version before that of the example, and without modules its path has no version.
+go=$(cd ../.. && realpath -m "${CARGO_TARGET_DIR:-target}/go")
+mkdir -p "$go/src/call"
+sed 's|pion/webrtc/v4|pion/webrtc|' ../../docs/native/call.go >"$go/src/call/call.go"
+GO111MODULE=off GOPATH=$go:/usr/share/gocode GOCACHE=$go/cache go build -o "$go/two_ends" two_ends.go
+EXAMPLES_GO=$go/two_ends
+export EXAMPLES_GO
 
 broker ../..
 if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
