@@ -3,7 +3,9 @@
 use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
 use crate::check;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{Beat, Down, Freeze, Mint, Open, OpenPage, Pull, ReporterOpens, Wait};
+use crate::walk::ops::Op::{
+    Beat, Down, Freeze, Mint, Open, OpenPage, Pull, ReporterOpens, ReporterVouches, Wait,
+};
 use crate::walk::settings::Settings;
 
 /// A connection that was silent over a reset was charged for the time before it. The ended period shows more than was promised.
@@ -46,4 +48,20 @@ fn a_user_may_exceed_a_limit_while_nobody_watches() {
     let (limit, user_limit) = (100_000_000_000, Some(2_600_000_000));
     let settings = Settings { sfu: true, limit, user_limit, percent: 100, billing_day: 30, ..STRICT };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
+/// An app server said of a client's connection more than any client relays. Its word counts in full, so the rate that it shows is assumed.
+#[test]
+fn a_rate_that_an_app_server_vouches_for_is_assumed_though_nobody_relays_so_fast() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Open { nth: 0, relayed: None },
+        Wait { millis: 10 * MINUTE, share: 256 },
+        ReporterVouches { nth: 0, bytes: Some(2_000_000_000), relayed: None },
+    ];
+    check(&Scenario {
+        settings: Settings { limit: 100_000_000_000, ..ESTIMATE },
+        before_reset: 20 * DAY,
+        ops,
+    });
 }

@@ -291,16 +291,16 @@ impl<D: Disk> Broker<D> {
         self.set_reference(world)
     }
 
-    /// What the books assume because counts have shown it, the world assumes, too, from now on. It is no more than somebody relays, and the
-    /// bound holds with it.
+    /// What the books assume because counts have shown it, the world assumes, too, from now on. It is no more than somebody relays or an app
+    /// server vouches for, and the bound holds with it.
     fn follow_rate(&mut self, world: &mut World) {
         let (rate, set) = (self.books.ledger().rate_at(SOURCE), self.books.ledger().assumed_rate());
         let rate = if rate > set { rate.get() / 8_000 } else { 0 };
         if rate > self.settings.seen_rate {
             self.excuse(Excuse::Exceeded);
             let fastest = world.rates.values().max().copied().unwrap_or_default();
-            // Counts are late by some minutes, and a short time shows more than its average.
-            self.expect(rate <= 2 * fastest, || {
+            // Counts are late by some minutes, and a short time shows more than its average. An app server may vouch for any rate.
+            self.expect(rate <= 2 * fastest || self.has_vouched, || {
                 format!("{rate} is assumed, and the fastest relays {fastest}")
             });
             self.expect(self.books.snapshot().rate_holds(), || "what is assumed is not enough".into());
