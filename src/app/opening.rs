@@ -145,9 +145,9 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
 /// `2 Mbps per grant until 7200 s after expiry`. If a higher rate is assumed because counts have shown it, the text has that and names the source.
-/// While the sessions of one of our relays are not cut, the long tail. Of a tail that is measured, the date.
+/// While the sessions of one of our relays are not cut, the long tail. Of what is measured, the date.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions: bool) -> String {
-    let MeasuredUsage { raised, unprobed, proven_tail, .. } = *measured;
+    let MeasuredUsage { raised, unprobed, proven_tail, proven_revocation, .. } = *measured;
     let uncut = measured.uncut || config.unlisted().next().is_some();
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
     let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
@@ -160,9 +160,12 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
     let Some(until) = in_seconds(&terms, tail) else {
         return "no metered source is configured".into();
     };
-    let measured = proven_tail.map_or(String::new(), |(_, ProvenTail { tail, measured_at })| {
-        format!(" (tail {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive())
+    let proven = [("tail", proven_tail.map(|(_, proven)| proven)), ("revoked", proven_revocation)];
+    let stated = proven.into_iter().filter_map(|(what, proven)| {
+        let ProvenTail { tail, measured_at } = proven?;
+        Some(format!(" ({what} {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive()))
     });
+    let measured: String = stated.collect();
     let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
     let others = if foreign_sessions {
         ", and that sessions of other programs relay nothing more than the last listing shows"
@@ -250,6 +253,12 @@ mod tests {
             MeasuredUsage { proven_tail: Some((IceSource::Cloudflare, proven)), ..MeasuredUsage::default() };
         let expected = "2 Mbps per grant until 900 s after expiry (tail 900 s, measured 2026-11-27)";
         assert_eq!(bound_assumes(&config, &measured, false), expected);
+        let proven_revocation = Some(ProvenTail { tail: Duration::from_secs(1_140), measured_at });
+        let measured = MeasuredUsage { proven_revocation, ..measured };
+        assert_eq!(
+            bound_assumes(&config, &measured, false),
+            format!("{expected} (revoked 1140 s, measured 2026-11-27)")
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all of them while counted and vouched bytes alone have reached the limit. And those for which
 //! the source did not answer when somebody else asked it. Tests: `tests/it/ending.rs`.
 //! Each is revoked in the ledger, and its source is asked until it has answered. What is left to do is found in the ledger, so with
-//! one on disk a crash or a takeover loses none of it. A revocation releases nothing: `reservedGB` stays until counts release it.
+//! one on disk a crash or a takeover loses none of it. A revocation releases what is left after the time
+//! that trials have proven; without a proof nothing, and `reservedGB` stays until counts release it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

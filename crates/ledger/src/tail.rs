@@ -262,7 +262,7 @@ impl TailTrials {
     }
 
     /// The tail that they prove.
-    pub fn proven(&self, now: Timestamp) -> Option<ProvenTail> {
+    pub(crate) fn proven(&self, now: Timestamp) -> Option<ProvenTail> {
         let is_recent = |at: Timestamp| now.since(at) <= PROVES_FOR && self.contradicted_at < Some(at);
         let recent = self.evidence.iter().filter(|shown| is_recent(shown.began_at));
         let proofs: Vec<_> = recent.filter_map(|shown| Some((shown.began_at, shown.tail?))).collect();
@@ -270,6 +270,12 @@ impl TailTrials {
         let minutes = longest.saturating_add(MARGIN).as_secs().div_ceil(60);
         let tail = Duration::from_secs(minutes.saturating_mul(60));
         (proofs.len() >= PROOFS_MIN).then_some(ProvenTail { tail, measured_at })
+    }
+
+    /// The same, as promises rely on it: it becomes shorter only with a trial.
+    pub fn in_force(&self, now: Timestamp) -> Option<ProvenTail> {
+        let proven = self.proven(now)?;
+        Some(ProvenTail { tail: proven.tail.max(self.relied_on.unwrap_or_default()), ..proven })
     }
 
     /// Bytes were counted after the proven tail.

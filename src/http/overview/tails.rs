@@ -67,7 +67,7 @@ pub(super) fn tails(app: &App) -> Vec<TailBody> {
         let now = books.now();
         let all = books.ledger().tail_trials();
         let bodies = all.filter_map(|(terms, end, trials)| {
-            let proven = trials.proven(now).filter(|_| terms.takes_proofs);
+            let proven = trials.in_force(now).filter(|_| terms.takes_proofs);
             Some(TailBody {
                 key: name_of(terms.owner.turn_key?)?.name,
                 end,

@@ -68,6 +68,9 @@ impl Books {
         if let Some(after) = self.grants.after_expiry.remove(&source) {
             self.note_after_expiry(source, after);
         }
+        if self.grants.after_revocation.remove(&source) {
+            self.distrust_revocations(source);
+        }
         taken
     }
 
@@ -271,9 +274,13 @@ impl Books {
         Forgotten { revoked, names, rows }
     }
 
-    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
+    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant. If so, and if trials have proven for how
+    /// long a revoked credential relays, what is promised after that is released.
     pub fn note_known_to_source(&mut self, grant: GrantId, is_known: bool) {
         self.grants.note_known_to_source(grant, is_known);
+        if is_known {
+            self.release_revoked(grant);
+        }
     }
 
     /// Revoked credentials whose source must be asked to end them now, at most `most`. They are returned again after [`ASK_PAUSE`] if it has

@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::Books;
 use super::snapshot::is_small_beside;
 use crate::allowance::RELAY_RATE_MAX;
+use crate::grants::row::GrantRow;
 use crate::lacking::LackCause;
 use crate::owner::CountOwner;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::tail::{CredentialEnd, TailEvidence};
+use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
@@ -80,7 +82,8 @@ impl Books {
     fn raise_promises(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
         let (after_expiry, per_minute) =
             (tail.saturating_add(MINT_SLACK), self.ledger.bytes_per_minute(owner.source));
-        self.grants.raise_tails(owner, after_expiry, per_minute, since);
+        let trusts_revocations = self.ledger.trusts_revocations(owner);
+        self.grants.raise_tails(owner, after_expiry, per_minute, since, trusts_revocations);
         self.settle();
     }
 
@@ -93,7 +96,7 @@ impl Books {
     }
 
     /// The count of a trial: the minutes in which bytes of its credential were billed. `None` where nobody counts. Promises that rely on a
-    /// shorter tail take a longer one at once. Returns what it shows; `None` if no trial waits.
+    /// shorter tail, or on a shorter time after a revocation, take a longer one at once. Returns what it shows; `None` if no trial waits.
     pub fn count_trial(
         &mut self,
         owner: CountOwner,
@@ -101,10 +104,43 @@ impl Books {
         billed: Option<&BTreeSet<Minute>>,
     ) -> Option<TailEvidence> {
         let shown = self.ledger.uncounted_trial(owner, end)?.judge(billed, owner.source.expiry_tail());
-        if self.ledger.take_trial(owner, end, shown) {
-            self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
+        if let Some(longer) = self.ledger.take_trial(owner, end, shown) {
+            match end {
+                CredentialEnd::Expiry => {
+                    self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
+                }
+                CredentialEnd::Revocation => {
+                    self.grants.extend_revoked(owner, longer, self.ledger.now());
+                    self.settle();
+                }
+            }
         }
         Some(shown)
+    }
+
+    /// The source has just revoked a grant. While the time is uncertain, nobody knows until when it relays.
+    pub(super) fn release_revoked(&mut self, id: GrantId) {
+        let Some(owner) = self.grants.get(id).map(GrantRow::owner).filter(|_| !self.moment.in_doubt) else {
+            return;
+        };
+        if let Some(tail) = self.ledger.revocation_tail(owner) {
+            self.grants.end_by_revocation(id, Minute::from_end(self.now().plus(tail)));
+            self.settle();
+        }
+    }
+
+    /// Bytes of a revoked grant of this source were counted after it was to end. Each revocation has released too much: what was promised
+    /// before is promised again.
+    pub(super) fn distrust_revocations(&mut self, source: IceSource) {
+        for (owner, _) in self.ledger.shortened_tails(source, CredentialEnd::Revocation) {
+            self.ledger.contradict_tail(owner, CredentialEnd::Revocation);
+            let tail = self.ledger.tail(owner);
+            self.raise_tails(owner, tail, Timestamp::default());
+            // A revoked grant leaves the table when it has expired.
+            if self.grants.has_dropped(owner.group()) {
+                self.lack_until(self.now().plus(tail).plus(MINT_SLACK), LackCause::Restored);
+            }
+        }
     }
 
     /// Bytes of grants of this source were counted so long after their expiry. After a tail that trials have proven, that ends the proof,

@@ -257,7 +257,7 @@ impl Grants {
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {
                 self.recent.count(id, after.measured().minus(before.measured()), from, at);
-                self.note_after_expiry(id, source, from, at);
+                self.note_after_end(id, source, from, at);
                 self.suspect(id, source, at);
             }
         }

@@ -148,15 +148,22 @@ impl Grants {
         self.drop_row(&row);
     }
 
-    /// A grant leaves the table. Nothing more can be relayed on one that was released.
+    /// A grant leaves the table. Nothing more can be relayed on one that was released, and no tail matters to one that ended by a revocation.
     pub(super) fn drop_row(&mut self, row: &GrantRow) {
         if let Some(PromisedTime { until, .. }) = row.promised
             && !row.is_released()
         {
             let latest = self.dropped.entry(row.owner().group()).or_default();
-            latest.expiry = latest.expiry.max(row.latest_expiry());
             latest.until = latest.until.max(until);
+            if !row.ends_by_revocation() {
+                latest.expiry = latest.expiry.max(row.latest_expiry());
+            }
         }
+    }
+
+    /// Whether grants of a group have left the table.
+    pub(crate) fn has_dropped(&self, group: CountOwner) -> bool {
+        self.dropped.contains_key(&group)
     }
 
     /// When the last grant of a group that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all

@@ -3,7 +3,8 @@
 //! the client's share, and the minutes of its source in the ledger.
 //!
 //! A promise for a revoked grant is released when its source has no session of it and refuses new ones. The minute of that moment
-//! stays promised, because its bytes may not be counted yet. A grant that was renewed is released after its renewal: of the two, one
+//! stays promised, because its bytes may not be counted yet. At a source whose trials have proven for how long a revoked credential relays,
+//! the promise ends so long after the revocation. A grant that was renewed is released after its renewal: of the two, one
 //! relays at a time, so the renewal relies on the minutes of the renewed grant.
 
 use std::time::Duration;
@@ -23,6 +24,12 @@ impl GrantRow {
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
     pub(super) fn may_be_released(&self) -> bool {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
+    }
+
+    /// Whether its promise ends before its credential, because its source has revoked it.
+    pub(super) fn ends_by_revocation(&self) -> bool {
+        let is_shorter = |time: PromisedTime| time.until.start() <= self.latest_expiry();
+        self.extra().known_to_source == Some(true) && self.promised.is_some_and(is_shorter)
     }
 }
 
@@ -53,20 +60,25 @@ impl Grants {
     }
 
     /// Raises the promises of an owner to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
-    /// a grant that has ended can be live again.
+    /// a grant that has ended can be live again. `trusts_revocations`: one that ends by a revocation gets no longer.
     pub(crate) fn raise_tails(
         &mut self,
         owner: CountOwner,
         tail: Duration,
         per_minute: u64,
         since: Timestamp,
+        trusts_revocations: bool,
     ) {
         let of_owner = self.rows.iter().filter(|(_, row)| row.owner() == owner && !row.is_released());
         let ids: Vec<_> = of_owner.map(|(id, _)| *id).collect();
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
             let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
-            let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
+            let until = if trusts_revocations && row.ends_by_revocation() {
+                before.until
+            } else {
+                Minute::from_end(row.latest_expiry().plus(tail)).max(before.until)
+            };
             self.raise_promise(id, until, before.per_minute.max(per_minute));
         }
     }
@@ -95,13 +107,38 @@ impl Grants {
     }
 
     /// Lowers the promise of a grant whose session is not in a complete listing: to its expiry and this tail, or to the minute of the
-    /// listing if that is later. The renewal of the grant then reserves the minutes that the grant loses. While the renewal was taken and has no
-    /// row yet, the promise stays.
+    /// listing if that is later.
     pub(crate) fn lower_tail(&mut self, id: GrantId, tail: Duration, listed: Timestamp) {
+        if let Some(row) = self.rows.get(&id) {
+            self.lower_promise(id, Minute::from_end(row.latest_expiry().plus(tail)).max(Minute::of(listed)));
+        }
+    }
+
+    /// The source has revoked a grant, which relays until `until` at most. If that is after its expiry, its tail says until when it relays.
+    pub(crate) fn end_by_revocation(&mut self, id: GrantId, until: Minute) {
+        if self.rows.get(&id).is_some_and(|row| until.start() <= row.latest_expiry()) {
+            self.lower_promise(id, until);
+        }
+    }
+
+    /// Revoked grants of an owner relay for `longer` than was assumed.
+    pub(crate) fn extend_revoked(&mut self, owner: CountOwner, longer: Duration, now: Timestamp) {
+        let is_revoked = |row: &GrantRow| row.owner() == owner && row.ends_by_revocation();
+        let revoked = self.rows.iter().filter(|(_, row)| is_revoked(row));
+        let extended = |time: PromisedTime| Minute::from_end(time.until.start().plus(longer));
+        let later: Vec<_> =
+            revoked.filter_map(|(id, row)| Some((*id, row.promised.map(extended)?))).collect();
+        for (id, until) in later.into_iter().filter(|(_, until)| until.start() > now) {
+            self.extend_promise(id, until);
+        }
+    }
+
+    /// Sets the end of a promise, if that is earlier than before. The renewal of the grant then reserves the minutes that the grant loses. While
+    /// the renewal was taken and has no row yet, the promise stays.
+    fn lower_promise(&mut self, id: GrantId, until: Minute) {
         let Some(row) = self.rows.get(&id).filter(|row| !row.has_ended() && !row.is_released()) else {
             return;
         };
-        let until = Minute::from_end(row.latest_expiry().plus(tail)).max(Minute::of(listed));
         let has_row = |by| self.any(by).is_some();
         let awaits_renewal = row.extra().renewed && !row.extra().renewed_by.is_some_and(has_row);
         if awaits_renewal || row.promised.is_none_or(|before| before.until <= until) {

@@ -63,17 +63,16 @@ impl Grants {
         Some(Tails { grants, last: last? })
     }
 
-    /// More bytes of a grant were counted, which flowed from one instant to another.
-    pub(super) fn note_after_expiry(
-        &mut self,
-        id: GrantId,
-        source: IceSource,
-        from: Timestamp,
-        at: Timestamp,
-    ) {
-        let after = self.any(id).map(|row| from.since(row.latest_expiry())).unwrap_or_default();
+    /// More bytes of a grant were counted, which flowed from one instant to another: after its expiry, or after the time for which its source
+    /// lets it relay after a revocation.
+    pub(super) fn note_after_end(&mut self, id: GrantId, source: IceSource, from: Timestamp, at: Timestamp) {
         // A final count repeats a time that was counted before.
-        if after > Duration::ZERO && from < at {
+        let Some(row) = self.any(id).filter(|_| from < at) else { return };
+        let after = from.since(row.latest_expiry());
+        if row.ends_by_revocation() && row.promised.is_some_and(|time| time.until.start() <= from) {
+            self.after_revocation.insert(source);
+        }
+        if after > Duration::ZERO {
             let longest = self.after_expiry.entry(source).or_default();
             *longest = after.max(*longest);
         }

@@ -165,9 +165,13 @@ impl Ledger {
 
     /// The readings of all metered sources, combined.
     pub fn measured(&self) -> MeasuredUsage {
-        let proven_tail = |source| Some((source, self.proven_tail(source, CredentialEnd::Expiry)?));
-        let proven_tail = self.sources().find_map(proven_tail);
-        let mut measured = MeasuredUsage { proven_tail, ..MeasuredUsage::default() };
+        let of_expiry = |source| Some((source, self.proven_tail(source, CredentialEnd::Expiry)?));
+        let of_revocation = |source| self.proven_tail(source, CredentialEnd::Revocation);
+        let mut measured = MeasuredUsage {
+            proven_tail: self.sources().find_map(of_expiry),
+            proven_revocation: self.sources().find_map(of_revocation),
+            ..MeasuredUsage::default()
+        };
         self.metered().for_each(|source| source.add_to(&mut measured));
         measured
     }

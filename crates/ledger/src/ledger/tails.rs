@@ -98,18 +98,34 @@ impl Ledger {
         self.owned_by(owner.into())?.state.tails.get(&end)?.uncounted.as_ref()
     }
 
-    /// Takes what a trial has shown. Returns whether promises rely on less.
-    pub(crate) fn take_trial(&mut self, owner: CountOwner, end: CredentialEnd, shown: TailEvidence) -> bool {
-        self.with_trials(owner, end, |trials| trials.take(shown));
-        self.rely_on_proofs(owner, end)
+    /// Takes what a trial has shown. Returns by how much less promises rely on, if they do.
+    pub(crate) fn take_trial(
+        &mut self,
+        owner: CountOwner,
+        end: CredentialEnd,
+        shown: TailEvidence,
+    ) -> Option<Duration> {
+        let (now, is_used) = (self.now, self.owned_by(owner).is_some_and(|of| of.terms.takes_proofs));
+        let before = self.with_trials(owner, end, |trials| {
+            trials.take(shown);
+            let ProvenTail { tail, .. } = trials.proven(now).filter(|_| is_used)?;
+            Some((trials.relied_on.replace(tail)?, tail))
+        });
+        let (before, tail) = before.flatten()?;
+        tail.checked_sub(before).filter(|longer| *longer > Duration::ZERO)
     }
 
-    /// Notes what promises of now on rely on. Returns whether those before rely on less.
-    fn rely_on_proofs(&mut self, owner: CountOwner, end: CredentialEnd) -> bool {
-        let proven = self.owned_by(owner).and_then(|timeline| timeline.proven_tail(end));
-        let Some(ProvenTail { tail, .. }) = proven else { return false };
-        let relied_on = self.with_trials(owner, end, |trials| trials.relied_on.replace(tail)).flatten();
-        relied_on.is_some_and(|before| before < tail)
+    /// How long a credential counts as alive after its source has revoked it, by the clock that counts it. `None`: until its end, as any other.
+    pub(crate) fn revocation_tail(&self, owner: CountOwner) -> Option<Duration> {
+        let timeline = self.owned_by(owner)?;
+        let proven = timeline.proven_tail(CredentialEnd::Revocation)?;
+        Some(proven.tail.saturating_add(timeline.clocks()))
+    }
+
+    /// Whether nothing contradicts what was proven of revocations when grants were released by them.
+    pub(crate) fn trusts_revocations(&self, owner: CountOwner) -> bool {
+        let shortened = self.shortened_tails(owner.source, CredentialEnd::Revocation);
+        shortened.into_iter().any(|(of, _)| of == owner)
     }
 
     /// Bytes were counted after a proven tail: what was assumed before holds again.
@@ -152,6 +168,6 @@ impl Timeline {
 
     /// What is proven of the ends of its credentials.
     fn proven_tail(&self, end: CredentialEnd) -> Option<ProvenTail> {
-        self.state.tails.get(&end).filter(|_| self.terms.takes_proofs)?.proven(self.now)
+        self.state.tails.get(&end).filter(|_| self.terms.takes_proofs)?.in_force(self.now)
     }
 }

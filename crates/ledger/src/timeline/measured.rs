@@ -62,6 +62,8 @@ pub struct MeasuredUsage {
     pub unprobed: bool,
     /// What trials have proven of the expiry of a source's credentials, and the source.
     pub proven_tail: Option<(IceSource, ProvenTail)>,
+    /// The same of their revocation.
+    pub proven_revocation: Option<ProvenTail>,
     /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }

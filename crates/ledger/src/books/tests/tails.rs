@@ -226,3 +226,105 @@ fn a_trial_is_not_what_passes_a_strict_limit() {
     broker.restart();
     assert!(!is_needed(&broker, GB), "a restart begins no other one");
 }
+
+/// What the trials of [`proven_revocations`] prove: 620 s were billed, and 5 minutes are added.
+const PROVEN_REVOKED: u64 = 960;
+
+/// Three trials of a revocation, a day apart, the last one now.
+fn proven_revocations() -> Broker {
+    let mut broker = broker(BudgetMode::Estimate);
+    for _ in 0..3 {
+        trial(&mut broker, CredentialEnd::Revocation, 660, |second| second < 650);
+        broker.books.advance(broker.books.now().plus_millis(DAY));
+    }
+    broker
+}
+
+/// Revokes a grant. `is_known`: what its source answers.
+fn revoke(broker: &mut Broker, grant: &Grant, is_known: bool) {
+    broker.books.revoke(grant.id).unwrap();
+    broker.books.note_known_to_source(grant.id, is_known);
+}
+
+/// How long a grant is promised from now on, in seconds, without the clocks, in whole minutes.
+fn promised_for(broker: &Broker, grant: &Grant) -> u64 {
+    let until = broker.books.grants().any(grant.id).unwrap().promised.unwrap().until.start();
+    until.since(broker.books.now()).as_secs().saturating_sub(CLOCKS * 60) / 60 * 60
+}
+
+#[test]
+fn a_revocation_releases_what_is_left_after_the_time_that_trials_have_proven() {
+    let mut without_proof = broker(BudgetMode::Strict);
+    trial(&mut without_proof, CredentialEnd::Revocation, 660, |second| second < 650);
+    let grant = without_proof.mint_any(86_400);
+    revoke(&mut without_proof, &grant, true);
+    assert_eq!(tail_of(&without_proof, &grant), DEFAULT, "one trial proves nothing");
+    let mut broker = proven_revocations();
+    let [unknown, revoked, short] = [86_400, 86_400, 600].map(|life| broker.mint_any(life));
+    let before = broker.promised();
+    revoke(&mut broker, &unknown, false);
+    revoke(&mut broker, &short, true);
+    assert_eq!([&unknown, &short].map(|grant| tail_of(&broker, grant)), [DEFAULT; 2]);
+    assert_eq!(broker.promised(), before, "one that its source does not know, and one that expires first");
+    revoke(&mut broker, &revoked, true);
+    assert_eq!(promised_for(&broker, &revoked), PROVEN_REVOKED);
+    assert!(broker.promised() < before);
+    broker.restart();
+    assert_eq!(promised_for(&broker, &revoked), PROVEN_REVOKED, "a restart takes nothing back");
+    broker.books.note_after_expiry(CLOUDFLARE, Duration::from_secs(9_000));
+    assert_eq!(promised_for(&broker, &revoked), PROVEN_REVOKED, "bytes after an expiry are another matter");
+}
+
+#[test]
+fn bytes_of_a_revoked_grant_after_that_time_take_back_what_revocations_have_released() {
+    let mut broker = proven_revocations();
+    let grants = [86_400; 2].map(|life| broker.mint_any(life));
+    for grant in &grants {
+        revoke(&mut broker, grant, true);
+    }
+    let end = broker.books.grants().any(grants[0].id).unwrap().promised.unwrap().until.start();
+    broker.books.advance(end.plus_millis(HOUR));
+    counted(&mut broker, &grants[0], end, GB / 100);
+    let released = broker.promised();
+    counted(&mut broker, &grants[0], end.plus_millis(60_000), GB / 100);
+    assert_eq!(broker.promised(), released, "these flowed before");
+    counted(&mut broker, &grants[0], end.plus_millis(120_000), GB / 100 + 1);
+    assert_eq!(grants.map(|grant| tail_of(&broker, &grant)), [DEFAULT; 2]);
+    assert!(broker.promised() > released);
+    broker.restart();
+    let next = broker.mint_any(86_400);
+    revoke(&mut broker, &next, true);
+    assert_eq!([grants[1], next].map(|grant| tail_of(&broker, &grant)), [DEFAULT; 2]);
+}
+
+#[test]
+fn a_longer_trial_of_a_revocation_extends_what_was_revoked_before() {
+    let mut broker = proven_revocations();
+    let [revoked, old] = [172_800; 2].map(|life| broker.mint_any(life));
+    revoke(&mut broker, &old, true);
+    broker.books.advance(broker.books.now().plus_millis(HOUR));
+    revoke(&mut broker, &revoked, true);
+    trial(&mut broker, CredentialEnd::Revocation, 1_080, |second| second < 1_070);
+    assert_eq!(promised_for(&broker, &revoked), PROVEN_REVOKED + 420);
+    assert_eq!(promised_for(&broker, &old), 0, "that is over");
+}
+
+#[test]
+fn a_shorter_time_is_relied_on_only_from_the_next_trial_on() {
+    let mut broker = broker(BudgetMode::Strict);
+    trial(&mut broker, CredentialEnd::Revocation, 1_080, |second| second < 1_070);
+    broker.books.advance(broker.books.now().plus_millis(3 * DAY));
+    for _ in 0..4 {
+        trial(&mut broker, CredentialEnd::Revocation, 660, |second| second < 650);
+    }
+    broker.books.advance(broker.books.now().plus_millis(6 * DAY));
+    let times = [0, 1].map(|trials| {
+        for _ in 0..trials {
+            trial(&mut broker, CredentialEnd::Revocation, 660, |second| second < 650);
+        }
+        let grant = broker.mint_any(86_400);
+        revoke(&mut broker, &grant, true);
+        promised_for(&broker, &grant)
+    });
+    assert_eq!(times, [PROVEN_REVOKED + 420, PROVEN_REVOKED]);
+}

@@ -1,6 +1,6 @@
 //! The limits of server keys and of credentials, and the end of all credentials at the limit. What decides is the code of the service: the
 //! books say which credentials must end, and forget none of them over a restart. The steps are those of `src/mint/ending.rs`. A revocation ends
-//! nothing in the world: Cloudflare says nothing of calls in progress.
+//! nothing in most worlds: Cloudflare says nothing of calls in progress.
 
 use turn_ledger::{
     ASK_PAUSE, Grant, GrantId, GrantRow, IceSource, Label, OverLimit, Period, Requester, RevocableWalk,
@@ -77,7 +77,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// What the service does each second about credentials that must end.
-    pub(super) fn end_credentials(&mut self, world: &World) {
+    pub(super) fn end_credentials(&mut self, world: &mut World) {
         self.end_over_limit(world);
         let is_proven = self.settings.at_limit && self.is_limit_proven();
         // The source does not answer at times.
@@ -90,7 +90,7 @@ impl<D: Disk> Broker<D> {
             for id in waiting {
                 self.end(id, is_proven);
                 if answers {
-                    self.books.note_known_to_source(id, true);
+                    self.answer_revocation(id, world);
                 }
             }
             if !answers {

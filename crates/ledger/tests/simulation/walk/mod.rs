@@ -250,7 +250,7 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply_with_answers(*op, &mut world);
-        broker.end_credentials(&world);
+        broker.end_credentials(&mut world);
         broker.give_up_late(&world);
         if broker.settings.unlisted && op.begins() {
             broker.advance(&mut world);

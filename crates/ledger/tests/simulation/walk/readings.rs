@@ -64,7 +64,7 @@ impl<D: Disk> Broker<D> {
         self.look_for_probes(world);
         self.read_days(world, self.asked_until, missed);
         self.read_before(world, lag);
-        self.count_trial(world);
+        self.count_trials(world);
     }
 
     /// Reads what the provider counted before a new ledger began, if that is not known. `lag`: the one in use.

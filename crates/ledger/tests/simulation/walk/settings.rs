@@ -78,6 +78,8 @@ pub(crate) struct Settings {
     pub(crate) takes_proofs: bool,
     /// How long Cloudflare really lets a credential relay after its expiry, in seconds; `None`: as long as is assumed.
     pub(crate) real_tail: Option<u64>,
+    /// The same after it has revoked a credential; `None`: a revocation ends nothing.
+    pub(crate) real_revocation: Option<u64>,
     /// Whether the analytics are those of another account: they answer zero for ever.
     pub(crate) counts_nothing: bool,
     /// The TURN keys at Cloudflare.
@@ -176,6 +178,7 @@ impl Settings {
         probes: false,
         takes_proofs: false,
         real_tail: None,
+        real_revocation: None,
         counts_nothing: false,
         keys: Keys::One,
         is_fast: false,

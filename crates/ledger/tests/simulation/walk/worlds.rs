@@ -100,8 +100,8 @@ impl Scenario {
         ops
     }
 
-    /// Trials measure the tail. The provider ends what relays at the expiry, after a while, or after as long as is assumed. It changes before
-    /// the tail is proven, or when the proofs are eight days old.
+    /// Trials measure the tail, and for how long a revoked credential relays. The provider ends what relays at the expiry or revocation, after a
+    /// while, or after as long as is assumed. It changes before the tail is proven, or when the proofs are eight days old.
     fn tails(&mut self, dice: &mut Dice) -> Vec<Op> {
         const ALL: u64 = 7_200;
         self.has_room();
@@ -110,10 +110,11 @@ impl Scenario {
         (settings.probes, settings.takes_proofs, settings.counts_nothing) = (true, true, false);
         (self.before_reset, settings.billing_day) = (dice.one_of(&[8 * HOUR, 20 * DAY]), 1);
         settings.real_tail = Some(dice.one_of(&[0, 600, ALL]));
+        settings.real_revocation = Some(dice.one_of(&[0, 600, 900]));
         let change = Op::RealTail { seconds: ALL };
         let trial =
             [Op::Trial, wait(20 * MINUTE), Op::Flush, dice.one_of(&[Op::Crash, READ]), wait(4 * HOUR), READ];
-        let (mut ops, changes_at) = (vec![wait(10 * MINUTE)], dice.one_of(&[0, 1, 2, 4]));
+        let (mut ops, changes_at) = (vec![wait(10 * MINUTE)], dice.one_of(&[0, 1, 2, 4, 5]));
         for nth in 0..4 {
             ops.extend((nth == changes_at).then_some(change));
             ops.extend(trial);
@@ -123,6 +124,10 @@ impl Scenario {
             ops.extend([[wait(DAY), READ]; 8].into_iter().flatten());
             ops.push(change);
         }
+        ops.extend([mint(86_400), wait(10 * MINUTE), Op::Revoke { nth: 0 }]);
+        ops.extend(
+            [[wait(MINUTE), wait(3 * MINUTE), dice.one_of(&[Op::Crash, READ])]; 7].into_iter().flatten(),
+        );
         ops.extend([mint(3_600), wait(65 * MINUTE), wait(HOUR), wait(40 * MINUTE), READ]);
         ops
     }
