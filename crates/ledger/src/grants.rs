@@ -22,7 +22,7 @@ pub(crate) mod summing;
 pub(crate) mod tails;
 pub(crate) mod terms;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,8 +73,8 @@ pub struct Grants {
     recent: RecentBytes,
     /// The longest times from an expiry to bytes that were counted since somebody looked.
     pub(crate) after_expiry: BTreeMap<IceSource, Duration>,
-    /// Sources of which bytes of revoked grants were counted after these were to end, since somebody looked.
-    pub(crate) after_revocation: BTreeSet<IceSource>,
+    /// Revoked grants whose count grew after they were to end, with the end of the count.
+    after_revocation: BTreeMap<(IceSource, GrantId), Timestamp>,
     /// The rates that are assumed at a source because they were seen, in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,

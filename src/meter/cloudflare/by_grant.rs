@@ -68,6 +68,7 @@ impl CloudflareMeter {
             return Err(error);
         }
         self.judge_suspects().await?;
+        self.judge_late_revoked().await?;
         self.look_at_tails().await?;
         Ok(taken)
     }
@@ -79,6 +80,16 @@ impl CloudflareMeter {
             let span = Span { from, until: suspect.until, age: Duration::ZERO };
             let counted = self.api.bytes_of(&suspect.grants, span).await?;
             self.account.change(|books| books.judge(SOURCE, &suspect, counted));
+        }
+        Ok(())
+    }
+
+    /// Asks for each revoked grant whose count grew after it was to end, by minute.
+    async fn judge_late_revoked(&self) -> Result<(), AnalyticsError> {
+        for late in self.account.read(|books| books.grants().late_revoked(SOURCE, SUSPECTS_MAX)) {
+            let span = Span { from: late.from, until: late.until, age: Duration::ZERO };
+            let minutes = self.api.minutes_of(&[late.grant], span).await?;
+            self.account.change(|books| books.judge_late(SOURCE, &late, !minutes.is_empty()));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
 use crate::grants::row::{GrantRow, Requester};
-use crate::grants::tails::EndedPlace;
+use crate::grants::tails::{EndedPlace, LateGrant};
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::{Label, User};
@@ -68,9 +68,6 @@ impl Books {
         if let Some(after) = self.grants.after_expiry.remove(&source) {
             self.note_after_expiry(source, after);
         }
-        if self.grants.after_revocation.remove(&source) {
-            self.distrust_revocations(source);
-        }
         taken
     }
 
@@ -79,6 +76,14 @@ impl Books {
         let counted = counted.billed(self.connections.rules().billed);
         self.grants.judge(source, suspect, counted);
         self.settle();
+    }
+
+    /// A late grant was asked for by minute. `relayed`: whether it relayed after it was to end.
+    pub fn judge_late(&mut self, source: IceSource, late: &LateGrant, relayed: bool) {
+        self.grants.note_judged_late(source, late);
+        if relayed {
+            self.distrust_revocations(source);
+        }
     }
 
     /// Records that the tails of the grants up to `last` were looked at. Adds what was counted after them. `tail`: the longest time from

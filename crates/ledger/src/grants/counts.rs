@@ -236,6 +236,7 @@ impl Grants {
             }
         }
         self.suspect_again();
+        self.find_late_again();
     }
 
     /// Takes counts by grant. What the last count had not was relayed from one instant to another. Returns the bytes that belong to none.

@@ -17,11 +17,25 @@ const BEFORE_EXPIRY: Duration = Duration::from_secs(600);
 /// The most ended grants in one search. The books are locked during it.
 const ROWS_MAX: usize = 1_000;
 
+/// The most late grants that wait to be asked for. One shows as much as all.
+const LATE_MAX: usize = 100;
+
 /// So long at most a grant waits over a reset until its tail is looked at.
 const LOOKED_AT_WITHIN: Duration = Duration::from_secs(86_400);
 
 /// The place of a grant among those that have ended.
 pub type EndedPlace = (Minute, GrantId);
+
+/// A revoked grant whose count grew after it was to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateGrant {
+    /// The grant.
+    pub grant: GrantId,
+    /// When it was to end.
+    pub from: Timestamp,
+    /// The end of the count.
+    pub until: Timestamp,
+}
 
 /// The next grants whose tails are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +83,41 @@ impl Grants {
         // A final count repeats a time that was counted before.
         let Some(row) = self.any(id).filter(|_| from < at) else { return };
         let after = from.since(row.latest_expiry());
-        if row.ends_by_revocation() && row.promised.is_some_and(|time| time.until.start() <= from) {
-            self.after_revocation.insert(source);
+        let is_over = row.ends_by_revocation() && row.promised.is_some_and(|time| time.until.start() <= from);
+        if is_over && self.after_revocation.len() < LATE_MAX {
+            self.after_revocation.insert((source, id), at);
         }
         if after > Duration::ZERO {
             let longest = self.after_expiry.entry(source).or_default();
             *longest = after.max(*longest);
         }
+    }
+
+    /// The revoked grants whose count grew after they were to end, at most `most`. Sampling may have missed earlier bytes before, so each of
+    /// them is asked for by minute before it is judged.
+    pub fn late_revoked(&self, source: IceSource, most: usize) -> Vec<LateGrant> {
+        let of_source = self.after_revocation.iter().filter(|((of, _), _)| *of == source);
+        let late = of_source.filter_map(|((_, grant), until)| {
+            let from = self.any(*grant)?.promised?.until.start();
+            Some(LateGrant { grant: *grant, from, until: *until })
+        });
+        late.take(most).collect()
+    }
+
+    /// A late grant was asked for.
+    pub(crate) fn note_judged_late(&mut self, source: IceSource, late: &LateGrant) {
+        self.after_revocation.remove(&(source, late.grant));
+    }
+
+    /// Finds late grants again after a restart.
+    pub(super) fn find_late_again(&mut self) {
+        let is_late = |row: &GrantRow| {
+            let until = row.promised.map(|time| time.until.start()).filter(|_| row.ends_by_revocation());
+            until.is_some_and(|until| until < self.spent_of(row).seen_at())
+        };
+        let late = self.iter().filter(|(_, row)| is_late(row));
+        let late = late.map(|(id, row)| ((row.source, *id), self.spent_of(row).seen_at()));
+        self.after_revocation = late.take(LATE_MAX).collect();
     }
 
     /// The tails up to this one were looked at.

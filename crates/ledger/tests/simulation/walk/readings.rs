@@ -228,6 +228,7 @@ impl<D: Disk> Broker<D> {
         }
         self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
         self.judge_suspects(world);
+        self.judge_late_revoked(world);
         self.end_over_limit(world);
         // What is too old to be counted by grant, or too much, shows in the total alone.
         self.was_skipped |= skips || (counts.is_final && !is_complete);
@@ -247,6 +248,15 @@ impl<D: Disk> Broker<D> {
             self.questions = suspects;
         } else {
             self.answer(suspects, world);
+        }
+    }
+
+    /// Asks for each revoked grant whose count grew after it was to end, by minute.
+    fn judge_late_revoked(&mut self, world: &World) {
+        for late in self.books.grants().late_revoked(SOURCE, usize::MAX) {
+            let [from, until] = [late.from, late.until].map(|at| self.shown(SOURCE, at));
+            let relayed = world.bytes_of_grant(late.grant, from, until) > 0;
+            self.books.judge_late(SOURCE, &late, relayed);
         }
     }
 
