@@ -118,7 +118,9 @@ mod tests {
         let outside = |rows: &mut SourceRows| {
             let as_of = minute_at(NOON + 60 * 24 * 40);
             let day = Day::of(minute_at(NOON));
-            rows.days.insert(day, Some(DayCount { as_of, ..DayCount::none(day) }));
+            let mut count = DayCount::none(day);
+            count.as_of = as_of;
+            rows.days.insert(day, Some(count));
         };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
         let cases = [

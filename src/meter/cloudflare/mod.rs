@@ -261,15 +261,16 @@ impl CloudflareMeter {
 /// Gives the count of a day to each of its owners: our TURN keys, the SFU, and the rest of the account. Returns what happened to the first of
 /// them that was not taken.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
-    let none = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+    let none = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
     let keys = count.by_key.iter().map(|(key, granted)| {
         let owner = CountOwner { source: IceSource::Cloudflare, turn_key: Some(*key) };
-        (owner, Reading { granted: *granted, ..none })
+        (owner, Reading { granted: *granted, margin: count.margins.by_key.get(key).copied(), ..none })
     });
     // Without a key of ours, all keys count as ours.
     let granted = if count.by_key.is_empty() { count.own } else { ByteCount::ZERO };
-    let rest = (IceSource::Cloudflare.into(), Reading { granted, other: count.other, ..none });
-    let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, ..none });
+    let rest = Reading { granted, other: count.other, margin: count.margins.own, ..none };
+    let rest = (IceSource::Cloudflare.into(), rest);
+    let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, margin: count.margins.sfu, ..none });
     let has_sfu = books.ledger().is_read(IceSource::Sfu);
     let readings = keys.chain([rest]).chain(has_sfu.then_some(sfu));
     let outcomes: Vec<_> = readings.map(|(owner, reading)| books.take_reading(owner, &reading)).collect();

@@ -75,7 +75,7 @@ impl Minutes {
 
     /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
     pub(crate) fn sampling(&self) -> u32 {
-        self.days.of(self.period).map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
+        self.days.of(self.period).map(|(_, count)| count.margin()).fold(self.sampling, u32::max)
     }
 
     /// The sums over the counted days of this period.
@@ -121,17 +121,23 @@ impl Minutes {
         let after = DayCount {
             granted: reading.granted,
             at_most: ByteCount::saturating(most),
-            sampling: self.sampling.max(before.sampling),
             other: reading.other,
             unseen: before.unseen.plus(ByteCount::saturating(unproven)),
             ..before.counted_until(reading.day, reading.as_of)
         };
-        self.count(reading.day, after);
+        let margin = self.margin_of(reading, &before);
+        self.count(reading.day, after.with_sampling(margin, reading.margin.is_some()));
+    }
+
+    /// The margin of a count, in percent: that which its provider states, or the configured one.
+    fn margin_of(&self, reading: &Reading, before: &DayCount) -> u32 {
+        reading.margin.unwrap_or(self.sampling.max(before.margin()))
     }
 
     /// The most that a count's bytes under grants can be.
     fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
-        let sampled = |bytes: ByteCount| at_most(bytes.get().into(), self.sampling.max(before.sampling));
+        let margin = self.margin_of(reading, before);
+        let sampled = |bytes: ByteCount| at_most(bytes.get().into(), margin);
         if reading.total() < before.total() {
             return sampled(reading.granted);
         }
@@ -185,12 +191,11 @@ impl Minutes {
                 as_of: before.as_of.max(until),
                 granted: plus(before.granted, bytes),
                 at_most: plus(before.at_most, at_most(bytes, self.sampling)),
-                sampling: self.sampling.max(before.sampling),
                 other: before.other.plus(other),
                 unseen: plus(before.unseen, unseen.saturating_sub(bytes)),
                 ..before
             };
-            self.count(day, after);
+            self.count(day, after.with_sampling(self.sampling.max(before.margin()), false));
         }
     }
 

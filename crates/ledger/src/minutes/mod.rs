@@ -105,7 +105,7 @@ impl CountedPart {
             as_of: period.start,
         };
         for (day, count) in days.of(period) {
-            let other_at_most = at_most(count.other.get().into(), count.sampling);
+            let other_at_most = at_most(count.other.get().into(), count.margin());
             let of_day = minutes.get(&day).copied().unwrap_or_default();
             let elsewhere = elsewhere.get(&day).copied().unwrap_or_default();
             let vouched = ByteCount::saturating(of_day.vouched_counted).minus(elsewhere);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::{AnalyticsError, Counted, UsageCount};
+use super::{AnalyticsError, Counted, Margins, UsageCount};
 use crate::ice::call::unusable;
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
@@ -122,6 +122,35 @@ struct Account {
 struct Group {
     sum: Sum,
     dimensions: Option<Dimensions>,
+    confidence: Option<Confidence>,
+}
+
+/// Absent or null where Cloudflare does not say how far sampling may be wrong.
+#[derive(Deserialize)]
+struct Confidence {
+    sum: Option<Intervals>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Intervals {
+    egress_bytes: Option<Interval>,
+    ingress_bytes: Option<Interval>,
+}
+
+#[derive(Deserialize)]
+struct Interval {
+    upper: Option<f64>,
+}
+
+impl Group {
+    /// The most that its billed bytes can be.
+    fn upper(&self, billed: BilledDirections) -> Option<ByteCount> {
+        let Intervals { egress_bytes, ingress_bytes } = self.confidence.as_ref()?.sum.as_ref()?;
+        let upper = |interval: &Option<Interval>| ByteCount::from_whole(interval.as_ref()?.upper?.ceil());
+        let received = if billed == BilledDirections::Both { upper(ingress_bytes)? } else { ByteCount::ZERO };
+        Some(upper(egress_bytes)?.plus(received))
+    }
 }
 
 #[derive(Deserialize)]
@@ -180,22 +209,37 @@ impl Account {
             None => all,
         };
         let by_key = self.by_key(keys, billed)?;
-        Ok(UsageCount { own, by_key, sfu, other: all.minus(own).plus(all_apps.minus(sfu)) })
+        let own_groups = self.own_key.as_ref().or(self.calls_turn_usage_adaptive_groups.as_ref());
+        let margins = Margins {
+            own: margin(own_groups.into_iter().flatten(), billed),
+            by_key: keys
+                .iter()
+                .filter_map(|key| Some((key.digest, margin(self.of_key(key), billed)?)))
+                .collect(),
+            sfu: margin(self.calls_usage_adaptive_groups.iter().flatten().filter(is_of_app), billed),
+        };
+        Ok(UsageCount { own, by_key, sfu, other: all.minus(own).plus(all_apps.minus(sfu)), margins })
     }
 
-    /// The bytes of each own key. The groups of the only one have no dimensions.
+    /// The groups of a key. Those of the only one have no dimensions.
+    fn of_key(&self, key: &OwnKey) -> impl Iterator<Item = &Group> {
+        let is_of_key = |group: &&Group| {
+            let of_key = group.dimensions.as_ref().and_then(|of| Some(of.key_id.as_deref()? == &*key.id));
+            of_key.unwrap_or(true)
+        };
+        self.own_key.iter().flatten().filter(is_of_key)
+    }
+
+    /// The bytes of each own key.
     fn by_key(
         &self,
         keys: &[OwnKey],
         billed: BilledDirections,
     ) -> Result<BTreeMap<IdDigest, ByteCount>, CallError> {
         let mut by_key = BTreeMap::<_, ByteCount>::new();
-        for OwnKey { digest, id } in keys {
-            let of_key =
-                |group: &Group| group.dimensions.as_ref().and_then(|of| Some(of.key_id.as_deref()? == &**id));
-            let is_of_key = |group: &&Group| of_key(group).unwrap_or(true);
-            let bytes = total(self.own_key.iter().flatten().filter(is_of_key), billed)?;
-            let sum = by_key.entry(*digest).or_default();
+        for key in keys {
+            let bytes = total(self.of_key(key), billed)?;
+            let sum = by_key.entry(key.digest).or_default();
             *sum = sum.plus(bytes);
         }
         Ok(by_key)
@@ -207,6 +251,19 @@ fn total<'a>(
     billed: BilledDirections,
 ) -> Result<ByteCount, CallError> {
     groups.try_fold(ByteCount::ZERO, |total, Group { sum, .. }| Ok(total.plus(sum.traffic()?.billed(billed))))
+}
+
+/// How much of the true bytes sampling may have missed, in whole percent, rounded up. `None` unless Cloudflare says it of each group.
+fn margin<'a>(groups: impl Iterator<Item = &'a Group>, billed: BilledDirections) -> Option<u32> {
+    let (mut counted, mut most, mut is_said) = (ByteCount::ZERO, ByteCount::ZERO, false);
+    for group in groups {
+        let bytes = group.sum.traffic().ok()?.billed(billed);
+        (counted, most) = (counted.plus(bytes), most.plus(group.upper(billed)?.max(bytes)));
+        is_said = true;
+    }
+    let missed = u128::from(most.minus(counted).get()).saturating_mul(100);
+    let percent = missed.div_ceil(u128::from(most.get()).max(1));
+    u32::try_from(percent).ok().filter(|_| is_said)
 }
 
 /// A whole number, possibly written as a float (`1.5e9`).
