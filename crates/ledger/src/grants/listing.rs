@@ -78,17 +78,13 @@ impl GrantPage {
 
     /// Looks at the next grants. `true` if these are all.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let ids = match self.since {
-            Some(_) => grants.next_recent(&mut self.walk, LOOKED_AT_ONCE),
-            None => self.walk.next(&grants.rows, LOOKED_AT_ONCE),
-        };
-        let is_last = ids.len() < LOOKED_AT_ONCE;
-        let metered = ids.into_iter().filter_map(|id| Some((id, grants.any(id)?)));
-        let places = metered
+        let (rows, is_last) = grants.next_metered(&mut self.walk, self.since);
+        let places = rows
+            .into_iter()
             .map(|(id, row)| (row, (grants.spent_since(id, row, self.since, now).bytes(), id)))
             .filter(|(_, (bytes, _))| self.since.is_none() || *bytes > ByteCount::ZERO)
             .filter(|(_, place)| self.after.is_none_or(|after| order(*place) > order(after)))
-            .filter(|(row, _)| row.source.is_metered() && grants.is_listed(row, &self.filter, now));
+            .filter(|(row, _)| grants.is_listed(row, &self.filter, now));
         self.places.extend(places.map(|(_, place)| place));
         if self.places.len() > self.limit {
             self.places.select_nth_unstable_by_key(self.limit, |place| order(*place));
@@ -117,6 +113,25 @@ impl Grants {
                 && self.with_renewals(*grant).all(|id| self.is_revoked(id))
         };
         u64::try_from(self.revoked().filter(is_counted).count()).unwrap_or(u64::MAX)
+    }
+
+    /// The next rows of a walk, and whether these are the last ones. `since`: only of grants that have relayed something lately.
+    pub(super) fn next_metered(
+        &self,
+        walk: &mut Walk<GrantId>,
+        since: Option<Timestamp>,
+    ) -> (Vec<(GrantId, &GrantRow)>, bool) {
+        let (mut rows, is_last) = if since.is_some() {
+            let ids = self.next_recent(walk, LOOKED_AT_ONCE);
+            let is_last = ids.len() < LOOKED_AT_ONCE;
+            (ids.into_iter().filter_map(|id| Some((id, self.any(id)?))).collect(), is_last)
+        } else {
+            let (rows, is_last) = walk.next_rows(&self.rows, LOOKED_AT_ONCE);
+            let rows = rows.into_iter().map(|(id, row)| (id, &**row));
+            (rows.filter(|(_, row)| !self.is_past(row)).collect::<Vec<_>>(), is_last)
+        };
+        rows.retain(|(_, row)| row.source.is_metered());
+        (rows, is_last)
     }
 
     fn is_listed(&self, row: &GrantRow, GrantFilter { keys, live }: &GrantFilter, now: Timestamp) -> bool {

@@ -18,7 +18,7 @@ use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
 
 /// What each spender of a kind has spent, found in parts: [`Self::look`] is called until it returns true, and others can change the table in
-/// between. What changes meanwhile counts as it was or as it is.
+/// between. What changes meanwhile counts as it was or as it is. [`Self::sum`] needs no grants, so it is called without the lock.
 #[derive(Debug)]
 pub struct SpenderWalk {
     kind: SpenderKind,
@@ -30,6 +30,10 @@ pub struct SpenderWalk {
     is_past_grants: bool,
     /// The last sum of what left the table that was looked at.
     last: Option<LeftKey>,
+    /// One for each grant that was looked at, not yet summed.
+    found: Vec<SpenderSums>,
+    /// The most rows that there can be of grants. With room for all of them from the beginning, a million rows are moved nowhere.
+    most: usize,
     /// Without their keys.
     rows: HashMap<Option<SpenderKey>, SpenderSums>,
 }
@@ -37,8 +41,8 @@ pub struct SpenderWalk {
 impl SpenderWalk {
     /// Nothing is found yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
     pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
-        let (grants, rows) = (Walk::default(), HashMap::new());
-        Self { kind, since, past: None, grants, is_past_grants: false, last: None, rows }
+        let (grants, found, rows) = Default::default();
+        Self { kind, since, past: None, grants, is_past_grants: false, last: None, found, most: 0, rows }
     }
 
     /// The same of the earlier period that began at this instant.
@@ -81,65 +85,82 @@ impl SpenderWalk {
             }
             return false;
         }
-        let ids = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
-        let rows = ids.iter().filter_map(|id| grants.rows.get(id));
+        let (rows, is_last) = self.grants.next_rows(&grants.rows, LOOKED_AT_ONCE);
+        let rows = rows.into_iter().map(|(_, row)| row);
         for row in rows.filter(|row| row.figures_since == day && row.source.is_metered()) {
             let key = grants.terms.key(row, self.kind);
             self.add(key, &grants.terms.share(row, &row.spent()), [false; 2]);
         }
-        ids.len() < LOOKED_AT_ONCE
+        is_last
     }
 
     /// `true` if these are all.
     fn look_at_grants(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let ids = match self.since {
-            Some(_) => grants.next_recent(&mut self.grants, LOOKED_AT_ONCE),
-            None => self.grants.next(&grants.rows, LOOKED_AT_ONCE),
-        };
-        for id in &ids {
-            let Some(row) = grants.any(*id).filter(|row| row.source.is_metered()) else { continue };
-            let spent = grants.spent_since(*id, row, self.since, now);
+        self.most = grants.row_count();
+        let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
+        for (id, row) in rows {
+            let spent = grants.spent_since(id, row, self.since, now);
             let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
             let is_live = !row.has_ended();
             let live = [is_live, is_live && row.extra().revoked_at.is_none()];
             self.add(grants.terms.key(row, self.kind), &share(&spent, seen), live);
         }
-        ids.len() < LOOKED_AT_ONCE
+        is_last
     }
 
     fn add(&mut self, key: Option<SpenderKey>, share: &Sums, [is_live, is_usable]: [bool; 2]) {
-        if self.since.is_some() && share.bytes() == ByteCount::ZERO {
-            return;
+        if self.since.is_none() || share.bytes() > ByteCount::ZERO {
+            self.found.push(SpenderSums {
+                key,
+                sums: *share,
+                live: is_live.into(),
+                usable: is_usable.into(),
+            });
         }
-        let row = self.rows.entry(key).or_default();
-        row.sums.add(share);
-        row.live = row.live.saturating_add(is_live.into());
-        row.usable = row.usable.saturating_add(is_usable.into());
+    }
+
+    /// Sums what was found since the last call.
+    pub fn sum(&mut self) {
+        if self.rows.is_empty() {
+            self.rows.reserve(self.most);
+        }
+        for found in self.found.drain(..) {
+            let row = self.rows.entry(found.key).or_default();
+            row.sums.add(&found.sums);
+            row.live = row.live.saturating_add(found.live);
+            row.usable = row.usable.saturating_add(found.usable);
+        }
     }
 
     /// The rows that were found, in no order. `period`: what the period's rows add up to.
     pub fn rows(mut self, period: &PeriodBytes) -> Vec<SpenderSums> {
-        if self.since.is_none() {
-            self.fit(period);
+        self.sum();
+        let rest = self.rows.remove(&None).unwrap_or_default();
+        let mut rows: Vec<_> = self.rows.into_iter().map(|(key, row)| SpenderSums { key, ..row }).collect();
+        if self.since.is_some() {
+            rows.push(rest);
+        } else {
+            fit(&mut rows, rest, period);
         }
-        let found = self.rows.into_iter().filter(|(_, row)| !row.sums.is_empty());
-        found.map(|(key, row)| SpenderSums { key, ..row }).collect()
+        rows.retain(|row| !row.sums.is_empty());
+        rows
     }
+}
 
-    /// Lets the rows add up to the bytes of the period.
-    fn fit(&mut self, period: &PeriodBytes) {
-        let mut all = Sums::default();
-        self.rows.values().for_each(|row| all.add(&row.sums));
-        let mut rest = self.rows.remove(&None).unwrap_or_default();
-        let mut keyed = [ByteCount::ZERO; 2];
-        for row in self.rows.values_mut() {
-            row.sums = row.sums.within(&all, period);
-            keyed = [keyed[0].plus(row.sums.measured()), keyed[1].plus(row.sums.bytes())];
-        }
-        rest.sums = rest.sums.as_rest(&all, keyed, period);
-        if rest.sums.bytes() > ByteCount::ZERO {
-            self.rows.insert(None, rest);
-        }
+/// Lets the rows add up to the bytes of the period, with the row without a key. `rest`: what grants without a key have.
+fn fit(rows: &mut Vec<SpenderSums>, mut rest: SpenderSums, period: &PeriodBytes) {
+    let mut all = rest.sums;
+    for row in &*rows {
+        all.add(&row.sums);
+    }
+    let mut keyed = [ByteCount::ZERO; 2];
+    for row in &mut *rows {
+        row.sums = row.sums.within(&all, period);
+        keyed = [keyed[0].plus(row.sums.measured()), keyed[1].plus(row.sums.bytes())];
+    }
+    rest.sums = rest.sums.as_rest(&all, keyed, period);
+    if rest.sums.bytes() > ByteCount::ZERO {
+        rows.push(rest);
     }
 }
 
