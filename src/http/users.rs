@@ -191,7 +191,7 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     let name = user.as_str();
     let revoked = revocation_message(name, grants.len(), &ends);
     let summary = format!(
-        "{name} is removed from the ledger, {rows} rows of credentials included; their bytes stay. {revoked} Backups and logs keep what they have."
+        "{name} is removed from the ledger. Rows of credentials that had the name: {rows}; their bytes stay. {revoked} Backups and logs keep what they have."
     );
     Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, summary) }))
 }
