@@ -94,6 +94,12 @@ async function theTableSortsAndOpens(page) {
   await page.waitForSelector('.opened tbody tr');
   assert.deepEqual(await page.evaluate(() => [document.activeElement.className, document.activeElement.ariaExpanded]), ['row-toggle code', 'true']);
   await axeFindsNothing(page, 'an open row');
+  // From those without a name, one click shows whom to block.
+  await page.$eval('#spenders-tools input', (field) => { field.value = ''; field.dispatchEvent(new Event('input')); });
+  await page.click('#spenders-panel button[aria-label="Who? (no user)"]');
+  await page.waitForSelector('#by-address[aria-selected=true]');
+  await page.click('#by-user');
+  await page.waitForSelector('#spenders-panel button[aria-label="Who? (no user)"]');
 }
 
 /** Some systems hide scroll bars, so each whole table must fit, with its buttons. */

@@ -221,8 +221,8 @@ test('a bound that the data contradict is shown as unreliable', () => {
 });
 
 test('a bound above the limit is a warning only with its hint, and says what is likely', () => {
-  const above = (likelyOvershoot, hints = []) => bound(overview({ hints, overshootBoundGB: '405.00' }, { bytes: { limit: 10 * GB, used: 0, overshootBound: 405 * GB, likelyOvershoot } }));
-  assert.deepEqual([above(0).mark, above(0).word], ['good', '405.00 GB']);
+  const above = (likelyOvershoot, hints = []) => bound(overview({ hints, overshootBoundGB: '405.00' }, { bytes: { limit: 10 * GB, used: 0, committed: 415 * GB, overshootBound: 405 * GB, likelyOvershoot } }));
+  assert.deepEqual([above(0).mark, above(0).word], ['quiet', '405.00 GB'], 'not green, because the bar shows it in red');
   assert.match(above(0).why, /^Assumes 2 Mbps\. At the highest hourly rate that was counted, 0\.00 GB\. It holds/);
   assert.doesNotMatch(above(null).why, /hourly/, 'nothing is counted');
   assert.equal(above(3 * GB, [{ code: 'BOUND_ABOVE_LIMIT' }]).mark, 'warn');
@@ -365,6 +365,7 @@ test('used and limit have one unit, MB for a small budget', () => {
   assert.equal(shown({ used: 2 * GB, committed: 3 * GB, limit: 750.5 * GB, overshootBound: 1 }, gb), 'GB 2.00 750.5 1.00 0.01');
   assert.equal(shown({ used: 40_960_000, committed: 45_010_000, limit: 41_000_000, overshootBound: 4_010_000 }, gb), 'MB 41.0 41 4.1 4.1');
   assert.match(shown({ used: 2 * GB, committed: 2 * GB, limit: 0, overshootBound: 0 }, gb), /^GB/);
+  assert.match(shown({ used: 0, committed: 2 * GB, limit: 0, overshootBound: 2 * GB }, gb), /^GB/);
 });
 
 test('the assumed duration of a credential is shown in words', () => {

@@ -44,8 +44,9 @@ test('those who spend now stand beside the month, also those of whom the month i
 test('a manager reads one line', () => {
   const of = { bytes: { used: 10 * GB }, cost: { soFar: '0.50', currency: 'USD', forecast: { usedBytes: 20 * GB, cost: '1.00' } } };
   const rows = [{ key: 'ann', bytes: 5 * GB }, { key: null, bytes: 3 * GB }, { key: 'ben', bytes: GB }, { key: 'eve', bytes: GB / 2 }, { key: 'zoe', bytes: GB / 2 }];
-  assert.equal(summary(of, [{ usedBytes: 8 * GB }, { usedBytes: 1 }], rows, 'Users'), 'This period so far 10.00 GB ($0.50); 20.00 GB ($1.00) at the reset; last period 8.00 GB; largest users: ann 50.0 %, ben 10.0 %, eve 5.0 %.');
-  assert.equal(summary({ ...of, cost: { ...of.cost, forecast: null } }, [], [], 'Users'), 'This period so far 10.00 GB ($0.50).');
+  assert.equal(summary(of, [{ usedBytes: 8 * GB }, { usedBytes: 1 }], rows, 'user'), 'This period so far 10.00 GB ($0.50); 20.00 GB ($1.00) at the reset; last period 8.00 GB; largest users: ann 50.0 %, ben 10.0 %, eve 5.0 %.');
+  assert.equal(summary({ ...of, cost: { ...of.cost, forecast: null } }, [], [], 'user'), 'This period so far 10.00 GB ($0.50).');
+  assert.match(summary(of, [], rows.slice(1), 'user'), /; largest users: \(no user\) 30\.0 %, ben 10\.0 %, eve 5\.0 %\.$/);
 });
 
 test('an earlier period is asked for by its month, of what is kept', () => {

@@ -64,7 +64,7 @@ export function assumedMbps(text) {
  * @returns {{unit: string, used: string, limit: string, reserved: string, past: string}}
  */
 export function amounts({ bytes, status }) {
-  if (Math.max(bytes.limit, bytes.used) >= GB) {
+  if (Math.max(bytes.limit, bytes.used, bytes.committed) >= GB) {
     return { unit: 'GB', used: status.bandwidthUsedGB, limit: String(status.bandwidthLimitGB), reserved: status.reservedGB, past: status.overshootBoundGB };
   }
   /** @param {number} value */

@@ -208,8 +208,8 @@ export class RatePlot extends Plot {
         line('average rate', '--accent', withUnit('Mbps', 2), { fill: soft('--accent', '2e'), paths: stepped() }),
         line('live credentials', '--second', (_, value) => (value == null ? '–' : String(value)), { scale: 'live', paths: stepped() }),
       ],
-      // Names at three heights.
-      hooks: { draw: [(plot) => this.marks.forEach((mark, nth) => drawMark(plot, mark, 12 + (nth % 3) * 13))] },
+      // Names at six heights.
+      hooks: { draw: [(plot) => this.marks.forEach((mark, nth) => drawMark(plot, mark, 12 + (nth % 6) * 13))] },
     });
   }
 

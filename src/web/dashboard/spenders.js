@@ -94,10 +94,10 @@ function fillUsage(cell, spender, usage) {
   cell.replaceChildren(...amount(spender, usage), element('span', { className: 'track' }, bar));
 }
 
-/** Ends all of a row. @param {Spender} spender */
+/** Ends all of a row. Those without a name have addresses. @param {Spender} spender */
 function endButton(spender) {
   const { key, blocked } = spender;
-  if (!key) return null;
+  if (!key) return by === 'address' ? null : { word: 'Who?', of: words.nameOf(spender, by), press: () => $('by-address').click() };
   const ends = words.whatEnds(spender);
   if (by === 'address') return { word: 'Block', of: key, isDangerous: true, press: () => actions.blockAddress(key, ends) };
   if (by !== 'user') return { word: 'Revoke', of: key, isDangerous: true, press: () => actions.revokeAll(by, key, ends) };
@@ -184,7 +184,7 @@ async function read(isMore) {
   list = { ...part, spenders: [...before, ...part.spenders] };
   put('spenders-note', words.note(list, now()));
   showBlocked(list.blockedUsers, list.blockedAddresses, now());
-  if (!month && overview) put('summary', words.summary(overview, past, list.spenders, words.TITLES[by]));
+  if (!month && overview) put('summary', words.summary(overview, past, list.spenders, by));
   show();
 }
 

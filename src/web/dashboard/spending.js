@@ -26,14 +26,15 @@ export const isKept = (by) => by === 'user' || by === 'label' || by === 'key';
 /** The query for a list of spenders. @param {By} by @param {string} [cursor] @param {string} [month] That of an earlier period. */
 export const listPath = (by, cursor = '', month = '') => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}${month && `&period=${month}`}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
 
-/** One line for whoever pays: this period, its end, the one before, and the three largest. @param {Pick<Overview, 'bytes' | 'cost'>} overview @param {{usedBytes: number}[]} past @param {{key: string | null, bytes: number}[]} rows @param {string} title */
-export function summary({ bytes: { used }, cost: { soFar, forecast, currency } }, past, rows, title) {
-  const named = rows.filter(({ key }) => key !== null).slice(0, 3).map(({ key, bytes }) => `${key} ${share(bytes, ofAll(rows, used))}`);
+/** One line for whoever pays: this period, its end, the one before, and the three largest. @param {Pick<Overview, 'bytes' | 'cost'>} overview @param {{usedBytes: number}[]} past @param {{key: string | null, bytes: number}[]} rows Most bytes first. @param {By} by */
+export function summary({ bytes: { used }, cost: { soFar, forecast, currency } }, past, rows, by) {
+  // Those without a name are named if they are the largest.
+  const largest = rows.filter(({ key }, rank) => key !== null || rank === 0).slice(0, 3).map((row) => `${nameOf(row, by)} ${share(row.bytes, ofAll(rows, used))}`);
   return [
     `This period so far ${size(used)} (${money(Number(soFar), currency)})`,
     forecast && `${size(forecast.usedBytes)} (${money(Number(forecast.cost), currency)}) at the reset`,
     past[0] && `last period ${size(past[0].usedBytes)}`,
-    named.length > 0 && `largest ${title.toLowerCase()}: ${named.join(', ')}`,
+    largest.length > 0 && `largest ${TITLES[by].toLowerCase()}: ${largest.join(', ')}`,
   ].filter(Boolean).join('; ') + '.';
 }
 

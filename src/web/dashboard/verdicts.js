@@ -81,7 +81,7 @@ export function bound(overview) {
   const { status, bytes } = overview;
   const { past, unit } = amounts(overview);
   const limit = assumedMbps(status.boundAssumes);
-  const mark = hasHint(overview, 'BOUND_ABOVE_LIMIT') ? 'warn' : 'good';
+  const mark = hasHint(overview, 'BOUND_ABOVE_LIMIT') ? 'warn' : bytes.overshootBound > 0 ? 'quiet' : 'good';
   if (limit === null) return verdict(mark, `${past} ${unit}`, `${sentence(status.boundAssumes)}.`);
   const likely = bytes.overshootBound > 0 && bytes.likelyOvershoot !== null ? ` At the highest hourly rate that was counted, ${size(bytes.likelyOvershoot)}.` : '';
   const assumes = `Assumes ${assumed(status.boundAssumes)}.${likely}`;
