@@ -1,4 +1,4 @@
-//! A million live grants, each of another address and label: a start, lists of who spends beside mints, a backup.
+//! A million live grants, each of another address and label: a start, lists of who spends beside mints, a backup, a takeover.
 
 use std::io::BufReader;
 use std::net::TcpStream;
@@ -8,30 +8,22 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::load::load;
+use crate::postgres::TestDatabase;
+use crate::replicas::longest_without;
 use crate::response::exchange;
 use crate::server::{Server, directory};
-use crate::{CALLERS, MINT, print};
+use crate::{CALLERS, MINT, mint_with, print};
 
 const GRANTS: u32 = 1_000_000;
 const OPERATOR: &str = "bench-operator-token";
+/// The caller names the clients.
+const PROXY: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.0/8");
 
-/// `MILLION` is another number of grants.
 pub(crate) fn million(rounds: usize) {
-    let grants = std::env::var("MILLION").map_or(GRANTS, |text| text.parse().expect("MILLION is a number"));
     let state = directory();
-    let settings = [
-        ("STATE_DIR", state.path().to_str().unwrap()),
-        ("OPERATOR_TOKEN", OPERATOR),
-        ("TRUSTED_PROXIES", "127.0.0.0/8"),
-    ];
+    let settings = [("STATE_DIR", state.path().to_str().unwrap()), ("OPERATOR_TOKEN", OPERATOR), PROXY];
     let mut server = Server::broker(&settings);
-    load(&server, CALLERS, grants, |number| {
-        let [second, third, fourth] = [number >> 16, number >> 8 & 255, number & 255];
-        format!(
-            "GET {MINT}?label=room-{number} HTTP/1.1\r\nhost: bench\r\nx-forwarded-for: 10.{second}.{third}.{fourth}\r\n\r\n"
-        )
-    });
+    fill(&server);
     let rows = [
         ["1,000,000 live grants, start to first response", "≤ 1500 ms", "ms"],
         ["the same: CPU of the start", "", "ms"],
@@ -50,6 +42,33 @@ pub(crate) fn million(rounds: usize) {
         });
         let backup = timed(&server, "/api/backup");
         [start, cpu, address, label, mint, backup, server.resident()]
+    });
+}
+
+/// Measures nothing without `PostgreSQL`.
+pub(crate) fn takeover(rounds: usize) {
+    let Some(database) = TestDatabase::new() else { return };
+    let settings = [("DATABASE_URL", &*database.url()), ("DATABASE_SCHEMA", &*database.schema), PROXY];
+    let mut leader = Server::broker(&settings);
+    fill(&leader);
+    let mut standby = Server::broker(&settings);
+    let row =
+        ["1,000,000 live grants, longest time without a response: the leader is killed", "≤ 3000 ms", "ms"];
+    print(rounds, [row], || {
+        let without = longest_without(&leader, &standby, Signal::KILL);
+        leader = std::mem::replace(&mut standby, Server::broker(&settings));
+        [without]
+    });
+}
+
+/// Issues the grants. `MILLION` is another number of them.
+fn fill(server: &Server) {
+    let grants = std::env::var("MILLION").map_or(GRANTS, |text| text.parse().expect("MILLION is a number"));
+    mint_with(server, CALLERS, grants, |number| {
+        let [second, third, fourth] = [number >> 16, number >> 8 & 255, number & 255];
+        format!(
+            "GET {MINT}?label=room-{number} HTTP/1.1\r\nhost: bench\r\nx-forwarded-for: 10.{second}.{third}.{fourth}\r\n\r\n"
+        )
     });
 }
 

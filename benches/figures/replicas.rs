@@ -43,7 +43,7 @@ fn round() -> [f64; 5] {
 }
 
 /// The longest time in milliseconds without a mint through the standby, from the signal until the standby leads.
-fn longest_without(leader: &Server, standby: &Server, signal: Signal) -> f64 {
+pub(crate) fn longest_without(leader: &Server, standby: &Server, signal: Signal) -> f64 {
     let (mut last, mut longest, mut leads) = (Instant::now(), Duration::ZERO, false);
     leader.signal(signal);
     while !leads {

@@ -15,11 +15,12 @@ use tempfile::TempDir;
 use crate::response::body;
 
 /// The broker signs the credentials of a coturn itself, so a mint waits for no network.
-pub(crate) const COTURN: [(&str, &str); 7] = [
+pub(crate) const COTURN: [(&str, &str); 8] = [
     ("HOST", "127.0.0.1"),
     ("ICE_SOURCES", "coturn"),
     ("COTURN_URLS", "turn:relay.example"),
     ("COTURN_SECRET", "bench-fixture-secret"),
+    ("COTURN_PROBE", "off"),
     ("BANDWIDTH_LIMIT_GB", "1000000"),
     ("RATE_LIMIT_REQUESTS", "10000"),
     ("RATE_LIMIT_WINDOW_SECONDS", "1"),
