@@ -178,7 +178,9 @@ async fn the_leader_alone_sends_alerts() {
     leader.kill().await;
     standby.takes_over().await;
     let known = standby.operator("/api/alerts").await.json();
-    assert_eq!(known["alerts"][0]["id"], webhook.history()[0].json()["id"], "it is stored before it is sent");
+    let sent = &webhook.history()[0].json()["id"];
+    let is_known = known["alerts"].as_array().unwrap().iter().any(|alert| alert["id"] == *sent);
+    assert!(is_known, "it is stored before it is sent: {known}");
 }
 
 /// A pause of the process: the time since boot passes, its own timers do not.
@@ -222,7 +224,9 @@ async fn a_standby_whose_wall_clock_is_ahead_continues_the_time_of_the_books() {
     standby.takes_over().await;
     let overview = standby.operator("/api/overview").await.json();
     assert!(overview["at"].as_str().unwrap() < "2025-01-15T12:05", "{overview}");
-    assert_eq!(hint_codes(&overview["status"]), ["CLOCK_WRONG", "CLOCK_DISAGREES"]);
+    let mut of_clock = hint_codes(&overview["status"]);
+    of_clock.retain(|code| *code != "LEADER_LOST");
+    assert_eq!(of_clock, ["CLOCK_WRONG", "CLOCK_DISAGREES"]);
     assert_eq!(overview["status"]["boundHolds"], false, "nobody knows which clock is right");
     let told = standby.hint("CLOCK_DISAGREES").await.unwrap();
     assert!(told.contains("jumped ahead"), "the standby followed the leader's time: {told}");
