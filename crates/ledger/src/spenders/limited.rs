@@ -160,8 +160,14 @@ impl LimitedSums {
         uncounted: &Uncounted,
     ) -> bool {
         let is_server = matches!(of, Limited::Server(_));
-        let most = if named == Named::WithMint { self.most } else { self.most / 2 };
-        if is_server || self.sums.contains_key(of) || self.sums.len() < most {
+        if is_server || self.sums.contains_key(of) {
+            return true;
+        }
+        // Nothing is promised for a name without a mint, so its sum may be idle now and not later.
+        if named == Named::WithoutMint {
+            return self.sums.len() < self.most / 2;
+        }
+        if self.sums.len() < self.most {
             return true;
         }
         // Promises that were counted in the meantime hold no place. Looking at all of them is done once a minute.
@@ -172,7 +178,7 @@ impl LimitedSums {
             }
             self.sums.retain(|of| !of.is_idle());
         }
-        self.sums.len() < most
+        self.sums.len() < self.most
     }
 
     /// Changes the number of grants that may relay in the minutes of a promise: by 1 or -1. A user could relay with each grant of a chain of

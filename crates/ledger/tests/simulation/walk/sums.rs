@@ -1,8 +1,8 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
 use turn_ledger::{
-    ByteCount, ClockDoubt, CountOwner, Day, Disbelief, IceSource, PeriodBytes, Snapshot, SpenderKey,
-    SpenderKind, SpenderWalk, Sums,
+    BoundBreak, ByteCount, ClockDoubt, CountOwner, Day, Disbelief, IceSource, PeriodBytes, Snapshot,
+    SpenderKey, SpenderKind, SpenderWalk, Sums,
 };
 
 use super::broker::Broker;
@@ -83,7 +83,9 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     }
     // A probe was made, and perhaps nobody has asked since whether it is counted.
     let is_unasked = snapshot.measured.disbelief == Some(Disbelief::Unproven);
-    if (broker.is_undisturbed() || broker.is_settled(world)) && !is_unasked && !snapshot.bound_holds() {
+    let mut reasons =
+        snapshot.broken().filter(|reason| !broker.has_vouched || *reason != BoundBreak::VouchedAbove);
+    if (broker.is_undisturbed() || broker.is_settled(world)) && !is_unasked && reasons.next().is_some() {
         return Some(format!(
             "nothing but pages has said anything, or what did is over, and the bound is said not to hold: {snapshot:?}"
         ));

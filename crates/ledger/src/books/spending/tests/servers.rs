@@ -80,6 +80,8 @@ fn in_strict_mode_a_key_vouches_without_a_grant_only_for_what_its_grants_leave()
         let mut broker = broker(mode, SpenderTerms::default());
         broker.mint(of_key("app"), SHORT).unwrap();
         broker.books.open(Caller::Server(&app), "call", None).unwrap();
+        let of_app = Spender { server: Some(app.clone()), ..Spender::default() };
+        broker.books.report_spender(Caller::Server(&app), "call", of_app);
         broker.books.advance(at(30));
         broker.books.heartbeat(Caller::Server(&app), "call", report).unwrap();
         assert_eq!(used(&mut broker, "app"), left, "{mode:?}");
