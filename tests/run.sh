@@ -20,15 +20,8 @@ names=()
 declare -A purposes commands
 step() { names+=("$1") purposes[$1]=$2 commands[$1]="${*:3}"; }
 
-# Compiles all programs, tests and benches with the lints.
-compile() {
-    test_programs >/dev/null
-    # shellcheck disable=SC2086
-    cargo build $one_build --bench figures
-}
-
-# Runs the tests, two of their programs at a time, each with eight threads, because most integration tests wait. The tests of the ledger in
-# PostgreSQL start a server of their own, and with CI set they are not skipped.
+# Compiles all programs, tests and benches with the lints, then runs the tests, two of their programs at a time, each with eight threads, because
+# most integration tests wait. The tests of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped.
 workspace_tests() {
     local programs
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl
@@ -40,16 +33,17 @@ workspace_tests() {
             exit ${result:-0}'
     # shellcheck disable=SC2086
     cargo test $one_build --doc
+    # shellcheck disable=SC2086
+    cargo build $one_build --bench figures
 }
 
 step form 'the code has one form' cargo fmt --all --check
-step build 'no warning of the compiler or of clippy' compile
+step tests 'no warning of the compiler or of clippy; unit, property and integration tests, and the simulation' workspace_tests
 step web 'browser module and pages without a browser; their types and examples; links of the documents' tests/web/run.sh
 step manifests 'the image has every manifest; the notices name the crates of others alone' tests/image/manifests.sh
 step supply-chain 'sources and licenses of the crates; each of them is used' tests/supply_chain.sh
-# The steps up to here compile. The others use what `build` has compiled, and begin with what takes longest.
+# The steps up to here compile. The others use what `tests` has compiled, and begin with what takes longest.
 compiling=("${names[@]}") names=()
-step tests 'unit, property and integration tests, and the simulation' workspace_tests
 step image 'the Dockerfile makes a container that runs without root and answers, and its demo relays' tests/image/run.sh
 step hostile 'floods and unfinished requests of strangers take no more than their share of memory and sockets' tests/hostile/run.sh
 step examples 'every code block of the documents, as it stands' tests/examples/run.sh
@@ -114,7 +108,7 @@ together() {
 
 wanted=("$@")
 [ $# != 0 ] || wanted=("${compiling[@]}" "${using[@]}")
-[ "$*" != quick ] || wanted=(form build web manifests tests)
+[ "$*" != quick ] || wanted=(form tests web manifests)
 for each in "${wanted[@]}"; do [ -n "${commands[$each]:-}" ] || { echo "no step has the name $each" >&2 && exit 64; }; done
 for component in rustfmt clippy; do
     cargo "${component/rust/}" --version >/dev/null 2>&1 || rustup component add "$component"
@@ -127,7 +121,7 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 export TABLE=$logs/table
 together "${compiling[@]}"
-if [[ " ${wanted[*]} " == *" build "* ]]; then
+if [[ " ${wanted[*]} " == *" tests "* ]]; then
     export TURN_BROKER_BIN=$(realpath "$built/turn-broker") FAKE_CLOUDFLARE_BIN=$(realpath "$built/examples/fake-cloudflare")
 fi
 together "${using[@]}"
