@@ -73,7 +73,7 @@ async fn what_a_killed_leader_has_answered_is_known_to_the_next_one() {
     mints(&second).await;
     first.signal("-KILL");
     mints(&second).await;
-    assert_eq!(second.get("/leader").await.status, 200);
+    leads(&second).await;
     assert!(issued(&second).await >= 2);
     second.signal("-TERM");
     assert_eq!(second.finish().1, Some(0));
