@@ -4,7 +4,8 @@
 #   tests/run.sh quick     the inner loop
 #   tests/run.sh release   before a tag: the archives, made twice, and the image that contains their program
 #   tests/run.sh STEP...   only these
-# Three steps run at the same time, because most of them wait. The output of a step appears when it ends. A table of all times is the end.
+# Three steps run at the same time, beside one that waits most of the time. The output of a step appears when it ends. A table of all times
+# is the end.
 # After a failure no further step begins.
 # Needs the Rust toolchain. The steps install the rest: Debian packages as root or with sudo (coturn, chromium, nodejs, PostgreSQL,
 # buildah and others), and npm and Python packages inside the tree.
@@ -50,13 +51,11 @@ step examples 'every code block of the documents, as it stands' tests/examples/r
 browser() { step "$1" "$2" tests/browser/run.sh "$1"; }
 browser ayame-relay 'video calls over signaling are counted and cut, at the built-in relay and at coturn'
 browser needed 'a call that connects directly mints nothing'
-browser renewal 'a call over the second of two coturns, the first dead, outlasts two renewals and a restart; browser, broker and coturn count the same bytes'
 browser cut 'budget, revocation and expiry end calls at a real coturn'
 browser users 'a user over USER_LIMIT_GB is refused, an alert is sent, the operator blocks that user'
 browser ayame 'the unmodified SDK of Ayame'
 browser peerjs 'the unmodified peerjs'
 browser yjs 'the unmodified y-webrtc'
-browser p2pcf 'the unmodified p2pcf'
 browser rooms 'the unmodified partysocket, in a room of Orange'
 browser replicas 'members at two replicas meet again after the leader was killed: Ayame, PeerJS, y-webrtc, partysocket'
 browser servers 'Janus, Selkies, dimos, Prosody, ejabberd, Talk, writers of files and programs for the API of Cloudflare mint with server keys; a data channel of Janus is relayed'
@@ -64,16 +63,20 @@ browser partytracks 'the unmodified partytracks over the SFU proxy, until the bu
 step api 'the API does what /openapi.json says' tests/api/run.sh
 step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh
 step balancers 'nginx and Caddy as the documents have them, before three replicas that start again and one that hangs' tests/deploy/balancers.sh
-step machines 'two replicas on machines of their own, of which one is lost' tests/deploy/machines.sh
-step deployed 'broker and coturn as docs/OPERATE.md sets them up' tests/coturn/deployed.sh
 step proxy 'nginx and Caddy as docs/OPERATE.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
 step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
-step coturn 'doctor examines a real coturn' tests/coturn/run.sh
-step fleet 'three real coturns: load, death and return' tests/coturn/fleet.sh
 # These draw a lot, so they run when the image is built.
 browser pages 'dashboard and relay check as an operator and a developer use them, no error, no finding of axe'
 browser demo '`turn-broker demo` as somebody meets it'
-using=("${names[@]}")
+using=("${names[@]}") names=()
+# These wait most of the time. They run one after the other, beside three of the others.
+step fleet 'three real coturns: load, death and return' tests/coturn/fleet.sh
+browser renewal 'a call over the second of two coturns, the first dead, outlasts two renewals and a restart; browser, broker and coturn count the same bytes'
+browser p2pcf 'the unmodified p2pcf'
+step deployed 'broker and coturn as docs/OPERATE.md sets them up' tests/coturn/deployed.sh
+step machines 'two replicas on machines of their own, of which one is lost' tests/deploy/machines.sh
+step coturn 'doctor examines a real coturn' tests/coturn/run.sh
+waiting=("${names[@]}")
 # By hand, before a tag: its optimized builds take longer than all other steps.
 step release 'the archives of a release can be made again, run on x86-64 and arm64, and are the image' tests/release/run.sh
 
@@ -93,21 +96,26 @@ run() {
     return $result
 }
 
-# together NAME...: runs these of the wanted steps, three at a time.
+# together COUNT NAME...: runs these of the wanted steps, so many at a time.
 together() {
-    local each chosen=()
+    local each chosen=() count=$1
+    shift
     for each; do [[ " ${wanted[*]} " != *" $each "* ]] || chosen+=("$each"); done
     [ ${#chosen[@]} != 0 ] || return 0
     # After a failure no step begins, and those that run are waited for, because the next run would compile beside them. A step has 20 minutes.
-    printf '%s\n' "${chosen[@]}" | xargs -P 3 -I STEP bash -c '
+    printf '%s\n' "${chosen[@]}" | xargs -P "$count" -I STEP bash -c '
         [ ! -e "$TABLE-failed" ] || exit 0
         timeout --kill-after=10 1200 tests/run.sh STEP >"$TABLE-STEP" 2>&1 || touch "$TABLE-failed"
         cat "$TABLE-STEP"'
+}
+
+# all_passed: ends the run if a step has failed.
+all_passed() {
     [ ! -e "$TABLE-failed" ] || { printf '\n%s\n\nFAILED\n' "$(cat "$TABLE")" >&2 && exit 1; }
 }
 
 wanted=("$@")
-[ $# != 0 ] || wanted=("${compiling[@]}" "${using[@]}")
+[ $# != 0 ] || wanted=("${compiling[@]}" "${waiting[@]}" "${using[@]}")
 [ "$*" != quick ] || wanted=(form tests web manifests)
 for each in "${wanted[@]}"; do [ -n "${commands[$each]:-}" ] || { echo "no step has the name $each" >&2 && exit 64; }; done
 for component in rustfmt clippy; do
@@ -120,9 +128,13 @@ fi
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 export TABLE=$logs/table
-together "${compiling[@]}"
+together 3 "${compiling[@]}"
+all_passed
 if [[ " ${wanted[*]} " == *" tests "* ]]; then
     export TURN_BROKER_BIN=$(realpath "$built/turn-broker") FAKE_CLOUDFLARE_BIN=$(realpath "$built/examples/fake-cloudflare")
 fi
-together "${using[@]}"
+together 1 "${waiting[@]}" &
+together 3 "${using[@]}"
+wait
+all_passed
 printf '\n%s\nAll of it passed, in %d minutes.\n' "$(cat "$TABLE")" $(((SECONDS + 59) / 60))
