@@ -148,7 +148,7 @@ pub struct Database {
     is_first_old: AtomicBool,
 }
 
-/// Which history of which database a server has. A standby that is promoted begins a timeline.
+/// PostgreSQL's system identifier of a database, and the timeline of its server. A standby that is promoted begins one with a higher number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct History {
     system: i64,
@@ -156,7 +156,7 @@ struct History {
 }
 
 impl History {
-    /// Whether this is an earlier history of the same database.
+    /// Whether `newest` is a later timeline of the same database; `false` if none was seen yet.
     fn is_before(self, newest: Option<Self>) -> bool {
         newest.is_some_and(|newest| newest.system == self.system && newest.timeline > self.timeline)
     }

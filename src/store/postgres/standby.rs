@@ -69,7 +69,7 @@ pub trait Electorate: Send + 'static {
     fn has_twin(&self) -> bool;
     /// Looks at the row that says who leads, and shows the others that this replica is there.
     fn observe(&mut self) -> impl Future<Output = Result<Observation, Self::Error>> + Send;
-    /// Takes the lead, unless anything has changed since `seen`: then `None`.
+    /// Takes the lead. `None` if the row that says who leads has changed since `seen`: another replica leads, or the leader has written.
     fn stand(
         &mut self,
         seen: &Observation,

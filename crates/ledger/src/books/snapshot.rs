@@ -251,7 +251,8 @@ impl Books {
     }
 }
 
-/// Of two parts that are too much only together, the larger one is.
+/// Whether `part` is no alarm. It is one above [`EXCESS_PERCENT`] of the limit, and also where both together are above it and `other` is not
+/// the larger one.
 pub(super) fn is_small_beside(part: ByteCount, other: ByteCount, limit: ByteCount) -> bool {
     is_small(part, limit) && (part < other || is_small(part.plus(other), limit))
 }
