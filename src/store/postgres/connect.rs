@@ -148,7 +148,7 @@ pub struct Database {
     is_first_old: AtomicBool,
 }
 
-/// PostgreSQL's system identifier of a database, and the timeline of its server. A standby that is promoted begins one with a higher number.
+/// The system identifier of a database, and the timeline of its server. A standby that is promoted begins a timeline with a higher number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct History {
     system: i64,
