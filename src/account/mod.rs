@@ -114,7 +114,7 @@ impl Account {
         Ok(Reservation::new(self, hold, moment, requester))
     }
 
-    /// Why no metered credential is issued, whoever asks for it and whichever source works.
+    /// Why no caller gets a metered credential from any source.
     pub fn refusal(&self) -> Option<NotAdmitted> {
         self.read(Books::refusal).inspect(|why| self.count_refusal(why))
     }

@@ -1,4 +1,4 @@
-// Four views of one state: the status, the metrics, the command and the dashboard. Whoever looks at two of them sees the same.
+// Four views of one state: the status, the metrics, the command and the dashboard. All four have the same figures.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';

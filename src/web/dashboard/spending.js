@@ -26,7 +26,7 @@ export const isKept = (by) => by === 'user' || by === 'label' || by === 'key';
 /** The query for a list of spenders. @param {By} by @param {string} [cursor] @param {string} [month] That of an earlier period. */
 export const listPath = (by, cursor = '', month = '') => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}${month && `&period=${month}`}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
 
-/** One line for whoever pays: this period, its end, the one before, and the three largest. @param {Pick<Overview, 'bytes' | 'cost'>} overview @param {{usedBytes: number}[]} past @param {{key: string | null, bytes: number}[]} rows Most bytes first. @param {By} by */
+/** One line about cost: this period, its end, the one before, and the three largest. @param {Pick<Overview, 'bytes' | 'cost'>} overview @param {{usedBytes: number}[]} past @param {{key: string | null, bytes: number}[]} rows Most bytes first. @param {By} by */
 export function summary({ bytes: { used }, cost: { soFar, forecast, currency } }, past, rows, by) {
   // Those without a name are named if they are the largest.
   const largest = rows.filter(({ key }, rank) => key !== null || rank === 0).slice(0, 3).map((row) => `${nameOf(row, by)} ${share(row.bytes, ofAll(rows, used))}`);

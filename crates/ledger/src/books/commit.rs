@@ -137,9 +137,9 @@ impl Books {
         Ok(Hold { promise, life, expires_by: request.expires_by(now), clock_ahead: self.clock_ahead() })
     }
 
-    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: what a session of the SFU may take in a minute, and the
-    /// first minute that is not promised already; `None` for a credential. The first credential of a client or user always fits into its
-    /// share, and so does what takes no more.
+    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: what a session of the SFU
+    /// may take in a minute, and the first minute that is not promised already; `None` for a credential. The first credential of a client or
+    /// user always fits into its share, and so does what takes no more.
     pub(super) fn admission(
         &mut self,
         owner: impl Into<CountOwner>,

@@ -78,7 +78,7 @@ pub struct Snapshot {
     pub configured_limit: ByteCount,
     /// Whether an override stops all minting.
     pub frozen: bool,
-    /// Why no metered credential is issued, whoever asks for it and whichever source works.
+    /// Why no caller gets a metered credential from any source.
     pub refusal: Option<NotAdmitted>,
     /// Grants alive now, tail included.
     pub live_grants: u64,
@@ -231,7 +231,7 @@ impl Books {
         }
     }
 
-    /// Why no metered credential is issued, whoever asks for it and whichever source works.
+    /// Why no caller gets a metered credential from any source.
     pub fn refusal(&self) -> Option<NotAdmitted> {
         let ahead = self.clock_ahead();
         if ahead > CLOCK_AHEAD_MAX {
