@@ -81,7 +81,6 @@ impl From<NotRecorded> for NotAdmitted {
 #[must_use]
 pub struct Commit {
     grant: GrantId,
-    promise: Promise,
 }
 
 /// What happened to a batch.
@@ -242,16 +241,14 @@ impl Books {
         if let Some(renewed) = self.relied_on(renews, owner) {
             time.reserved_from = time.reserved_from.max(renewed.chain_until());
         }
-        let turn_key = owner.turn_key;
-        let promise = Promise { owner, time, ..hold.promise.clone() };
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
         let has_user = spender.as_ref().is_some_and(|spender| spender.user.is_some());
         // A free grant has a row only if it names a user or a server key, so that its renewal names them too.
         if is_metered || (is_of_server || has_user) && self.grants.has_room_for_free() {
             let username =
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
-            let mut row = GrantRow::new(grant, username, is_metered.then_some(promise.time));
-            (row.client, row.spender, row.turn_key) = (client, spender, turn_key);
+            let mut row = GrantRow::new(grant, username, is_metered.then_some(time));
+            (row.client, row.spender, row.turn_key) = (client, spender, owner.turn_key);
             let told = grant.expires_at.since(grant.issued_at);
             let untold =
                 if grant.source.decides_life() { hold.life.saturating_sub(told) } else { Duration::ZERO };
@@ -266,12 +263,12 @@ impl Books {
             self.grants.note_renewal(renewed, grant.id);
         }
         let Hold { promise: before, .. } = hold;
-        // What is promised for a metered grant is what its row says.
-        self.grants.replace_promise(Some(&before), Some(&promise).filter(|_| !is_metered));
+        // What is promised from now on is what the row says.
+        self.grants.replace_promise(Some(&before), None);
         self.settle();
         let counts = self.ledger.counts_mut();
         counts.issued = counts.issued.saturating_add(1);
-        Ok(Commit { grant: grant.id, promise })
+        Ok(Commit { grant: grant.id })
     }
 
     /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the
@@ -287,10 +284,8 @@ impl Books {
                 Err(NotRecorded)
             }
             Written::No => {
-                // What is promised for a grant with a row is what its row says: it may be more than at the commit.
-                if !self.grants.remove(commit.grant) {
-                    self.grants.replace_promise(Some(&commit.promise), None);
-                }
+                // With its row goes what is promised for it.
+                self.grants.remove(commit.grant);
                 self.settle();
                 let counts = self.ledger.counts_mut();
                 counts.issued = counts.issued.saturating_sub(1);
