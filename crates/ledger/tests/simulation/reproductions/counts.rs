@@ -10,7 +10,7 @@ use crate::walk::ops::Op::{
     Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, From, Join, Mint, MintFromPool, MintUnwritten,
     OpenPage, Pause, Pull, Read, ReadAhead, ReadFallen, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
 };
-use crate::walk::settings::Change::{BillingDay, Limit, Sources};
+use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources};
 use crate::walk::settings::{COTURN, Keys, Settings};
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
@@ -462,4 +462,34 @@ fn a_final_count_by_grant_charges_a_user_for_minutes_that_the_key_itself_has_not
         ..STRICT
     };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
+/// A crash lost a rate that had been raised, and the excess that the disk has was compared with it.
+#[test]
+fn a_crash_forgets_a_raised_rate_but_not_what_had_exceeded_the_earlier_one() {
+    let ops = vec![
+        Mint { life: 86_400, delay: 0 },
+        Wait { millis: 12 * HOUR, share: 256 },
+        Change(Mbps(8)),
+        Mint { life: 3_600, delay: 0 },
+        Read { back: 0, missed: 1 },
+        Wait { millis: HOUR, share: 256 },
+        Read { back: 0, missed: 1 },
+        CrashAfterCommit { life: 172_800 },
+    ];
+    let settings = Settings {
+        limit: 1_000_000_000_000,
+        sources: &[IceSource::Cloudflare],
+        user_limit: Some(100_000_000_000),
+        rows_max: 12,
+        users_max: 2,
+        percent: 100,
+        sampling: 5,
+        lag: 600_000,
+        provider_ahead: -118_000,
+        is_fast: true,
+        clients: 151,
+        ..ESTIMATE
+    };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }

@@ -106,6 +106,8 @@ pub(crate) struct Broker<D> {
     /// The sessions of other programs at coturn, and how many there have been.
     pub(super) foreign: Vec<Foreign>,
     pub(super) foreign_begun: u64,
+    /// The most that they can have relayed. Nothing promises it.
+    pub(super) foreign_bytes: ByteCount,
     /// Each coturn.
     pub(super) seen: [Seen; RELAYS],
     /// The one that the next operations are about.
@@ -158,6 +160,8 @@ pub(crate) struct Signs {
     /// Sessions of the SFU and of coturn may have gone on for longer than was promised before the step: nobody watched, or those of the
     /// SFU were promised anew without an admission, in estimate mode.
     pub(crate) went_on: bool,
+    /// The books have forgotten a rate that they had seen.
+    pub(crate) forgot_rate: bool,
 }
 
 impl<D: Disk> Broker<D> {
@@ -209,6 +213,7 @@ impl<D: Disk> Broker<D> {
             from: 0,
             foreign: vec![],
             foreign_begun: 0,
+            foreign_bytes: ByteCount::ZERO,
             seen: [Seen::default(); RELAYS],
             at: 0,
             key_since: 0,
@@ -296,7 +301,7 @@ impl<D: Disk> Broker<D> {
 
     /// What the books assume because counts have shown it, the world assumes, too, from now on. It is no more than somebody relays or an app
     /// server vouches for, and the bound holds with it.
-    fn follow_rate(&mut self, world: &mut World) {
+    pub(super) fn follow_rate(&mut self, world: &mut World) {
         let (rate, set) = (self.books.ledger().rate_at(SOURCE), self.books.ledger().assumed_rate());
         let rate = if rate > set { rate.get() / 8_000 } else { 0 };
         if rate > self.settings.seen_rate {
@@ -309,6 +314,10 @@ impl<D: Disk> Broker<D> {
             self.expect(self.books.snapshot().rate_holds(), || "what is assumed is not enough".into());
         }
         if rate != self.settings.seen_rate {
+            if rate < self.settings.seen_rate {
+                self.signs.forgot_rate = true;
+                world.forget_rate(SOURCE);
+            }
             self.settings.seen_rate = rate;
             world.assume(SOURCE, self.settings.assumed(SOURCE), true);
         }

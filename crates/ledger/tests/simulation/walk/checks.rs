@@ -33,8 +33,6 @@ pub(crate) enum Excuse {
     Reporter,
     /// Only in strict mode: coturn's sessions could not be ended, or nobody ran to end them.
     Uncut,
-    /// Only in strict mode: programs that know coturn's secret have relayed.
-    Foreign,
     /// A backup was restored.
     Restored,
     /// Only in strict mode: bytes of another key or of the SFU were counted. They bring their whole margin for sampling along.
@@ -47,7 +45,7 @@ impl Excuse {
     /// Whether a user may relay more than the limit of a user because of it. What was counted, or reported without a grant, beside all
     /// grants does not change what was counted for them.
     pub(super) fn is_of_users(self) -> bool {
-        !matches!(self, Self::Both | Self::Reporter | Self::Margin | Self::Foreign)
+        !matches!(self, Self::Both | Self::Reporter | Self::Margin)
     }
 }
 
@@ -99,12 +97,20 @@ impl Checks {
         }
     }
 
+    /// What strict mode commits at most.
+    fn highest_ceiling(&self, world: &World, broker: &Broker<impl Disk>) -> ByteCount {
+        self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker)).plus(broker.foreign_bytes)
+    }
+
     /// The first check that fails after a step, if any.
     pub(crate) fn step(&mut self, world: &World, broker: &mut Broker<impl Disk>) -> Option<String> {
         let snapshot = broker.books.snapshot();
         let figures = snapshot.figures;
         self.highest_limit = self.highest_limit.max(figures.limit);
         let signs = broker.take_signs();
+        if signs.forgot_rate {
+            self.relayed.clear();
+        }
         let unchecked = self.unchecked(world, broker, &snapshot);
         let committed = figures.committed.max(figures.committed_next);
         // A count that lacked bytes has released promises for them.
@@ -113,7 +119,7 @@ impl Checks {
         let is_fast = broker.settings.is_fast && !snapshot.measured.agrees();
         let observed = is_fast.then_some(Excuse::Exceeded);
         let excuse = unchecked.or(lacked).or(observed).or(signs.excuse);
-        let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
+        let raises = committed > self.highest_ceiling(world, broker);
         if !broker.settings.strict || (raises && excuse.is_some()) {
             // What sampling may miss of a count is committed as soon as it is counted, and again when a later count finds it.
             let margin = committed.get() / 100 * u64::from(2 * broker.settings.sampling);
@@ -280,7 +286,7 @@ impl Checks {
                 return Some(format!("true bytes {ended} of the previous period exceed the most {most}"));
             }
         }
-        let ceiling = self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
+        let ceiling = self.highest_ceiling(world, broker);
         if broker.settings.strict && (now.committed > ceiling || truth > ceiling.get()) {
             let bound = now.overshoot_bound();
             return Some(format!("strict mode has a bound of {bound:?}, true bytes {truth}"));

@@ -1,10 +1,11 @@
 //! Sessions of programs that know coturn's secret and ask nobody for credentials. They are no part of the world: nothing is promised for
 //! them, so they add to what is used and committed what the listings show, and change nothing else.
 
-use turn_ledger::{GrantId, HIDDEN_PACKETS_MAX, Reach, Session, SessionId, Timestamp, Traffic, User};
+use turn_ledger::{
+    ByteCount, GrantId, HIDDEN_PACKETS_MAX, Reach, Session, SessionId, Timestamp, Traffic, User,
+};
 
 use super::broker::Broker;
-use super::checks::Excuse;
 use super::coturn::{Cli, STEP_BYTES};
 use super::disk::Disk;
 
@@ -39,12 +40,15 @@ impl Foreign {
 impl<D: Disk> Broker<D> {
     /// A user of another program has a session at the present coturn, which relays so much more.
     pub(super) fn relay_foreign(&mut self, user: u64, steps: u64) {
+        self.foreign_bytes = self.foreign_bytes.plus(ByteCount::new(steps.saturating_mul(STEP_BYTES)));
         let relay = self.at;
         let known = self.foreign.iter_mut().find(|of| of.relay == relay && of.user == user);
         if let Some(session) = known {
             session.steps += steps;
         } else {
             self.foreign_begun += 1;
+            // A listing may hide as much of each.
+            self.foreign_bytes = self.foreign_bytes.plus(ByteCount::new(STEP_BYTES));
             self.foreign.push(Foreign { relay, number: self.foreign_begun, user, steps });
         }
     }
@@ -70,11 +74,7 @@ impl<D: Disk> Broker<D> {
                 reach: Reach::Bound,
             }
         };
-        let sessions: Vec<_> = listed.map(session).collect();
-        if !sessions.is_empty() {
-            self.excuse(Excuse::Foreign);
-        }
-        sessions
+        listed.map(session).collect()
     }
 
     /// They must end exactly if the budget is spent, the credential is revoked, or the user is blocked or has used what each user may.

@@ -87,6 +87,8 @@ impl<D: Disk> Broker<D> {
         (self.asked, self.asked_until) = (CountedDays::default(), Timestamp::default());
         self.admit_again(world);
         self.take_over_pages(world);
+        // A rate that was seen and not written is forgotten.
+        self.follow_rate(world);
     }
 
     /// The process ends in order.

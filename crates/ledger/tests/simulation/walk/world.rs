@@ -243,6 +243,14 @@ impl World {
         }
     }
 
+    /// A rate that was seen is not assumed any more. What was relayed with it is in no figure.
+    pub(crate) fn forget_rate(&mut self, source: IceSource) {
+        for nth in indices(source) {
+            self.flows[nth].exceeded = Some(self.now);
+            self.flows[nth].holders.iter_mut().for_each(|holder| holder.assumed.rate = 0);
+        }
+    }
+
     /// Until when somebody has relayed faster or longer with a credential of this source than was assumed.
     pub(crate) fn exceeded(&self, source: IceSource) -> Option<u64> {
         indices(source).filter_map(|nth| self.flows[nth].exceeded).max()
