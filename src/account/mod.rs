@@ -139,12 +139,12 @@ impl Account {
         self.guarded.lock().time.set_reference(date, since_boot);
     }
 
-    /// What the provider's clock shows now, but not later than the books' time, which stands in where no answer has shown that clock. The
-    /// wall clock plays no part: the books may have refused to follow it.
+    /// The time now by the provider's clock, as its last `Date` showed it, and at most the books' time. Without a `Date` of the last hour, it
+    /// is the books' time. The wall clock plays no part, because the books may have refused to follow it.
     pub fn time_of_provider(&self) -> Timestamp {
         let since_boot = self.clock.since_boot();
         self.with_all(|Guarded { books, time, .. }| {
-            time.date(since_boot).map_or(books.now(), |date| date.min(books.now()))
+            time.date(since_boot).map_or(books.now(), |shown| shown.min(books.now()))
         })
     }
 

@@ -101,7 +101,7 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
             Fault::AssumptionRaised.found(format!("It is {rate} at {source}; {assumed} were assumed.")),
         );
     }
-    if snapshot.has_unknown_bytes() && snapshot.grants_are_known() {
+    if snapshot.has_unknown_bytes() && snapshot.unknown_bytes_are_few() {
         found.push(unknown_bytes(snapshot));
     }
     found

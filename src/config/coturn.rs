@@ -54,16 +54,17 @@ impl CoturnCliConfig {
         owner_of(self.host.as_deref())
     }
 
-    /// One for each relay at most.
+    /// The entries of `COTURN_CLI`: at most one for each of `relays`. Where there is at most one relay, its entry needs no host.
     pub(super) fn read(settings: &mut Settings<'_>, relays: &[CoturnRelay]) -> Vec<Self> {
         let expected = "host:port, such as 127.0.0.1:5766, for several relays turn-host=host:port";
         let listed = settings.money().list("COTURN_CLI", None, form(expected, parse_entry));
         let password = settings.secret("COTURN_CLI_PASSWORD", password);
         settings.both_or_neither("COTURN_CLI", "COTURN_CLI_PASSWORD");
-        let (Some(listed), Some(password)) = (listed, password) else { return vec![] };
+        let (Some(entries), Some(password)) = (listed, password) else { return vec![] };
         let mut addresses = BTreeMap::new();
-        for (host, address) in listed {
+        for (host, address) in entries {
             let host = match (host, relays) {
+                // The only relay, or none: COTURN_URLS may be unset.
                 (None, [] | [_]) => relays.first().map(|relay| relay.host.clone()),
                 (Some(host), _) if relays.iter().any(|relay| relay.host == host) => Some(host),
                 _ => {
@@ -75,8 +76,8 @@ impl CoturnCliConfig {
                 settings.refuse("COTURN_CLI", "expected one entry for each host of COTURN_URLS");
             }
         }
-        let of = |(host, address)| Self { host, address, password: password.clone() };
-        addresses.into_iter().map(of).collect()
+        let config = |(host, address)| Self { host, address, password: password.clone() };
+        addresses.into_iter().map(config).collect()
     }
 }
 

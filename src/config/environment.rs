@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_regular_file_of_64_kib_is_opened() {
+    fn only_a_regular_file_of_at_most_64_kib_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         let mode = rustix::fs::Mode::RUSR;

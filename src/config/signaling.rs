@@ -86,7 +86,7 @@ impl SignalingConfig {
     pub fn addresses(&self, base: &str) -> Vec<String> {
         let address = |(name, module): &(&str, Module)| {
             let path = self.path(*module)?.trim_start_matches('/');
-            let base = if module.has_sockets() { base.replacen("http", "ws", 1) } else { base.to_owned() };
+            let base = if module.is_given_as_ws() { base.replacen("http", "ws", 1) } else { base.to_owned() };
             Some(format!("{name} at {base}{path}"))
         };
         MODULES.iter().filter_map(address).collect()

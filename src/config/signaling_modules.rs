@@ -50,8 +50,8 @@ impl Module {
         matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
     }
 
-    /// Whether clients begin with a WebSocket.
-    pub(super) const fn has_sockets(self) -> bool {
+    /// Whether the address that clients are given begins with `ws`. PeerJS has WebSockets too, and its clients are given `http`.
+    pub(super) const fn is_given_as_ws(self) -> bool {
         matches!(self, Self::Protocol(ProtocolName::Ayame | ProtocolName::Rooms | ProtocolName::Yjs))
     }
 }

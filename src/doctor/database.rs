@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_commit_is_a_warning_and_one_that_no_mint_waits_for_a_failure() {
+    fn a_commit_above_100_ms_is_a_warning_and_one_above_2_s_is_a_failure() {
         for (millis, state) in [
             (100, CheckState::Ok),
             (101, CheckState::Warn),

@@ -153,14 +153,15 @@ impl Forwarder {
         self.target.send_replace(Target::Here(routes));
     }
 
-    /// Gets a response from the replica that leads, which may be this one by then.
+    /// The response of the replica that leads; this one, if it leads when the request's turn comes. `NO_LEADER` if too many requests wait, or
+    /// after [`ANSWER_MAX`].
     pub async fn forward(&self, request: Request<Bytes>) -> Result<Response, ApiError> {
         let hop = Hop::of(&request).ok_or_else(ApiError::internal)?;
         if *request.method() == Method::CONNECT {
             return Err(ApiError::invalid("Send a path."));
         }
         let found = match self.place(ClientKey::of(hop.client)) {
-            Some(_place) => timeout(ANSWER_MAX, self.find(&request, hop)).await.unwrap_or(Err("not_held")),
+            Some(_place) => timeout(ANSWER_MAX, self.find(&request, hop)).await.unwrap_or(Err("late")),
             None => Err("not_held"),
         };
         match found {

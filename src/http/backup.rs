@@ -20,7 +20,7 @@ use turn_base::error::{ApiError, ErrorBody};
 
 /// Bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;
-/// How long a request waits for the end of another copy. A client has read a copy to its end just before the copy ends here.
+/// How long a request waits for the end of another copy. A client that has just read one may ask again before this process has noticed.
 const SLOT_WAIT: Duration = Duration::from_secs(1);
 
 /// The file in the `OpenAPI` document.

@@ -52,7 +52,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         request.extensions_mut().insert(client);
     }
     let origin = request_log::origin_of(&request);
-    let is_text = is_text_at_sfu(&app, &request);
+    let is_text = sfu_error_is_text(&app, &request);
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -124,8 +124,8 @@ pub fn catch_panic(
     })
 }
 
-/// Whether an error is text at the path of this request, if that is one of the SFU's proxy.
-pub(super) fn is_text_at_sfu(process: &Process, request: &Request) -> Option<bool> {
+/// At a path of the SFU's proxy: whether the body of an error is plain text there, and not JSON. `None` at all other paths.
+pub(super) fn sfu_error_is_text(process: &Process, request: &Request) -> Option<bool> {
     process.config.signaling.sfu.as_ref()?.error_is_text(request.uri().path())
 }
 

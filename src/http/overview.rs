@@ -293,7 +293,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
         rate: RateBody { mbps: mbps(rate), until, limit_at },
-        cost: cost(&app.config.prices, &snapshot.figures, since),
+        cost: cost_body(&app.config.prices, &snapshot.figures, since),
         usable,
         alert_percents: app.config.alert_percents.iter().collect(),
         sign_in: app.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
@@ -338,16 +338,17 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
     }
 }
 
-fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, since: Timestamp) -> CostBody {
+/// What the period costs. `since`: when it began to be used, from which the forecast goes on.
+fn cost_body(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, since: Timestamp) -> CostBody {
     let AlertCost { currency, so_far, forecast } = AlertCost::of(price, currency, figures, since);
-    let at_end =
+    let forecast_body =
         |Forecast { used, cost }| ForecastBody { used_bytes: used.get(), cost: cost.to_string(), since };
     CostBody {
         currency,
         price_per_gb: plain_number(price.per_gb.as_units()),
         free_gb: plain_number(price.free.as_gb()),
         so_far: so_far.to_string(),
-        forecast: forecast.map(at_end),
+        forecast: forecast.map(forecast_body),
     }
 }
 

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::JsonResult;
-use super::envelope::{client_addr, finish, is_text_at_sfu, known_method};
+use super::envelope::{client_addr, finish, known_method, sfu_error_is_text};
 use super::head;
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::metrics::{add_process, rendered};
@@ -52,7 +52,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
         request.extensions_mut().insert(client);
     }
     let method = known_method(request.method());
-    let is_text = is_text_at_sfu(&standby, &request);
+    let is_text = sfu_error_is_text(&standby, &request);
     let response = match refused {
         Some(refused) => refused,
         None => next.run(request).await,

@@ -23,7 +23,8 @@ pub struct Lead {
     pub url: String,
     /// Until when this process may rely on its lead.
     pub lease: Lease,
-    /// The latest time of the books that this process saw another one store, and its own time since boot then.
+    /// The latest time of the books that another leader stored, and for how long this machine had run when this process saw it. `None` if it
+    /// saw none.
     pub followed: Option<(Timestamp, Duration)>,
     /// The leader before, if it was lost before it could release the ledger, and this process' time since boot then.
     pub replaced: Option<(String, Duration)>,

@@ -152,7 +152,7 @@ impl Grants {
     /// Adds a grant, with its promise. Does nothing if the table is full.
     pub(crate) fn issue(&mut self, id: GrantId, mut row: GrantRow) {
         if !self.is_full() {
-            row.begin(self.period);
+            row.begin_period(self.period);
             self.insert(id, row);
         }
     }

@@ -321,7 +321,7 @@ impl Connection {
         within(self.client.query_typed_opt(sql, values)).await
     }
 
-    /// The history that the server writes; `None` if it does not say.
+    /// The system identifier and the timeline of the server; `None` if the query fails, for whatever reason.
     async fn history(&self) -> Option<History> {
         let row = self.one(HISTORY).await.ok()?;
         Some(History { system: row.get(0), timeline: row.get(1) })

@@ -151,12 +151,13 @@ impl Leader {
         Ok(self.session.as_ref().expect("it was just opened"))
     }
 
-    /// Drops the session unless the answer is certain: what is on its way in it is given up. After an error of the statement nothing is, so
-    /// the session stays, and no standby misses it.
+    /// Sends the batch once, and returns what to do next. If it is unknown whether it was committed, the session is dropped, because the
+    /// statement may still run in it. If the database has refused the statement, nothing runs any more, and the session is kept: a standby
+    /// would take the leader for dead without it.
     async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Step {
         let sent = self.try_send(rows, is_held).await;
         let (changed, is_unconfirmed) =
-            sent.as_ref().map_or((None, false), |(rows, unconfirmed)| (Some(*rows), *unconfirmed));
+            sent.as_ref().map_or((None, false), |(changed, unconfirmed)| (Some(*changed), *unconfirmed));
         let answer = Answer::of(changed, is_unconfirmed);
         if answer == Answer::Unknown {
             let error = sent.err();

@@ -63,7 +63,7 @@ impl HttpClient {
         Ok(Self { shared: Arc::new(shared), on_date: Arc::new(|_| ()) })
     }
 
-    /// The same for a provider's APIs: every response, an error too, tells `on_date` the time of the provider's clock.
+    /// This client, with the same connections, for a provider's APIs. `on_date` gets the `Date` of each response, whatever its status.
     #[must_use]
     pub fn telling_clock(&self, on_date: impl Fn(Timestamp) + Send + Sync + 'static) -> Self {
         Self { shared: Arc::clone(&self.shared), on_date: Arc::new(on_date) }

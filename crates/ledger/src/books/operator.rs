@@ -50,12 +50,13 @@ impl Books {
         self.revoke_asking(grant, self.now().plus(ASK_PAUSE))
     }
 
-    /// The same for a credential that the broker ends by itself: the next [`Self::take_unanswered`] has it.
+    /// The same for a credential that the broker ends by itself. The caller does not ask the source: the next [`Self::take_unanswered`]
+    /// returns the credential, and the source is asked then.
     pub fn revoke_and_ask(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         self.revoke_asking(grant, FIRST)
     }
 
-    /// `ask_from`: when [`Self::take_unanswered`] has it for the first time.
+    /// `ask_from`: from when on [`Self::take_unanswered`] returns it; `FIRST`: at once.
     fn revoke_asking(&mut self, grant: GrantId, ask_from: Timestamp) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
         let row = self.grants.revoke(grant, now, ask_from)?.clone();

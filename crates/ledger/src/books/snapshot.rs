@@ -18,10 +18,10 @@ use crate::verdict::{BudgetMode, Figures};
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
-/// Bytes under unknown identifiers are reported if they are more than this part of the used bytes, in percent,
+/// Bytes under unknown identifiers are reported if they are more than this part of the used bytes, in percent, and more than
+/// [`UNKNOWN_LIMIT_PART`] of the limit.
 const UNKNOWN_PERCENT: u32 = 5;
-/// and at least one part in this many of the limit. In the first minutes of a period a few bytes are a large part of what was
-/// measured, and mean nothing.
+/// One part in this many of the limit. In the first minutes of a period a few bytes are a large part of what was used, and mean nothing.
 const UNKNOWN_LIMIT_PART: u64 = 1_000;
 
 /// The assumed rates and tails hold while what counts have shown beyond them is at most this share of the limit.
@@ -121,18 +121,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was used and at least a
-    /// thousandth of the limit, or so many that the bound does not hold.
+    /// Whether so many bytes are unknown that somebody else may use a TURN key: more than 5 % of what was used and at least a thousandth of
+    /// the limit, or more than the bound tolerates ([`Self::unknown_bytes_are_few`]).
     pub fn has_unknown_bytes(&self) -> bool {
         let (unknown, limit) = (self.unknown_bytes.get(), self.figures.limit.get());
         let share = self.figures.used.share_up(UNKNOWN_PERCENT);
         let is_much = u128::from(unknown) > share && unknown >= limit.div_ceil(UNKNOWN_LIMIT_PART);
-        is_much || !self.grants_are_known()
+        is_much || !self.unknown_bytes_are_few()
     }
 
     /// Whether what was counted in this period under identifiers that the ledger does not know is no more than a hundredth of the limit,
     /// also together with what was counted beyond the assumed rates and tails. No promise covers such bytes.
-    pub fn grants_are_known(&self) -> bool {
+    pub fn unknown_bytes_are_few(&self) -> bool {
         is_small_beside(self.unknown_bytes, self.measured.excess.bytes, self.figures.limit)
     }
 
@@ -178,7 +178,7 @@ impl Snapshot {
         match reason {
             BoundBreak::Excess => !self.rate_holds(),
             BoundBreak::Uncut => self.measured.uncut,
-            BoundBreak::UnknownBytes => !self.grants_are_known(),
+            BoundBreak::UnknownBytes => !self.unknown_bytes_are_few(),
             BoundBreak::Disbelief => self.measured.disbelief.is_some(),
             BoundBreak::VouchedAbove => !is_small(self.measured.vouched_above, self.figures.limit),
             BoundBreak::LateCounts => self.measured.late_counts.is_some_and(|late| late.grows),
@@ -251,8 +251,8 @@ impl Books {
     }
 }
 
-/// Whether `part` is no alarm. It is one above [`EXCESS_PERCENT`] of the limit, and also where both together are above it and `other` is not
-/// the larger one.
+/// Whether `part` is no alarm: it is at most [`EXCESS_PERCENT`] of the limit, and if both together are more, `other` is the larger one and is
+/// the alarm.
 pub(super) fn is_small_beside(part: ByteCount, other: ByteCount, limit: ByteCount) -> bool {
     is_small(part, limit) && (part < other || is_small(part.plus(other), limit))
 }

@@ -97,11 +97,12 @@ impl Books {
         }
     }
 
-    /// Takes what a relay of this process has carried for its grants since the last call.
+    /// Adds what a relay of this process has carried for each grant since the last call, and raises the promises of chains that relayed
+    /// faster than is assumed.
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
-        let (now, billed) = (self.now(), self.connections.rules().billed);
-        let added = added.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
-        self.grants.add_counts(source, &added, now);
+        let (now, directions) = (self.now(), self.connections.rules().billed);
+        let bytes = added.iter().map(|(id, traffic)| (*id, traffic.billed(directions))).collect();
+        self.grants.add_counts(source, &bytes, now);
         self.judge_all(source);
     }
 

@@ -161,7 +161,7 @@ impl Grants {
         }
     }
 
-    /// Whether grants of a group have left the table.
+    /// Whether a grant that may still have relayed has ever left the table, of those that are counted together ([`CountOwner::group`]).
     pub(crate) fn has_dropped(&self, group: CountOwner) -> bool {
         self.dropped.contains_key(&group)
     }

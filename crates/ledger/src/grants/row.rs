@@ -134,7 +134,7 @@ impl GrantRow {
     /// Sets what it has spent in this period.
     pub(super) fn set_spent(&mut self, spent: Spent, period: Period) {
         if !self.is_of(period) {
-            self.begin(period);
+            self.begin_period(period);
         }
         match &mut self.spent {
             Some(known) => **known = spent,
@@ -214,8 +214,8 @@ impl GrantRow {
         self.figures_since == Day::of(period.start)
     }
 
-    /// Its figures belong to this period from now on.
-    pub(super) fn begin(&mut self, period: Period) {
+    /// Sets its figures to zero. From now on they are those of this period.
+    pub(super) fn begin_period(&mut self, period: Period) {
         (self.figures_since, self.spent) = (Day::of(period.start), None);
     }
 

@@ -40,14 +40,16 @@ impl ReportFile {
         written.map(|()| true)
     }
 
-    /// The line that begins like this.
-    pub(crate) fn line(&self, start: &str) -> io::Result<Option<String>> {
+    /// The first line that begins with `start`.
+    pub(crate) fn find_line(&self, start: &str) -> io::Result<Option<String>> {
         let file = match File::open(&self.0) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let starts = |line: &io::Result<String>| line.as_ref().map_or(true, |line| line.starts_with(start));
-        BufReader::new(file).lines().find(starts).transpose()
+        // An error ends the search too.
+        let is_it_or_error =
+            |line: &io::Result<String>| line.as_ref().map_or(true, |line| line.starts_with(start));
+        BufReader::new(file).lines().find(is_it_or_error).transpose()
     }
 }
 
@@ -77,12 +79,12 @@ mod tests {
     fn the_file_is_bounded_and_a_line_is_found_by_its_start() {
         let directory = tempfile::tempdir().unwrap();
         let file = ReportFile::open(directory.path()).unwrap();
-        assert_eq!(file.line("a").unwrap(), None);
+        assert_eq!(file.find_line("a").unwrap(), None);
         let rest = "x".repeat(16 * 1024 * 1024 - 5);
         assert!(file.append("a1\n").unwrap() && !file.append(&format!("{rest}xxx")).unwrap());
         assert!(file.append(&format!("{rest}\n")).unwrap() && file.append("b").unwrap());
         assert!(!file.append("x").unwrap());
-        assert_eq!(file.line("a").unwrap().as_deref(), Some("a1"));
-        assert_eq!(file.line("c").unwrap(), None);
+        assert_eq!(file.find_line("a").unwrap().as_deref(), Some("a1"));
+        assert_eq!(file.find_line("c").unwrap(), None);
     }
 }

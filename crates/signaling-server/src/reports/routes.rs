@@ -182,7 +182,7 @@ async fn debug_info(
     let gone = || ApiError::not_found("Ask for a new report: the file has none with this `id`.");
     // With both quotes, so that only a whole id finds something.
     let start = format!(r#"{{"id":{},"#, Value::from(id));
-    let line = reports.on_disk(move |file| file.line(&start)).await?.flatten().ok_or_else(gone)?;
+    let line = reports.on_disk(move |file| file.find_line(&start)).await?.flatten().ok_or_else(gone)?;
     let mut line: Value = serde_json::from_str(&line).map_err(|_| ApiError::internal())?;
     let history = line["report"]["info"]["roomHistory"].take();
     if history.is_null() { Err(gone()) } else { Ok(Json(history)) }

@@ -61,7 +61,7 @@ impl AyameRooms {
         self.change(room, |room| room.entering.retain(|other| *other != socket));
     }
 
-    /// Makes a socket with a place a member. Returns whether it is the second one.
+    /// A socket that has a place becomes a member. Returns whether the room has two members now.
     pub(super) fn admit(&mut self, room: &str, socket: SocketId) -> bool {
         let Some(room) = self.0.get_mut(room) else { return false };
         room.entering.retain(|other| *other != socket);

@@ -119,10 +119,12 @@ mod tests {
             let spent = quota.spend(Origin::Other(origin), day(0), &mut actions);
             (spent, actions.take().len())
         };
+        // An action forgets an origin.
         assert_eq!([spend("used"), spend("used"), spend("used")], [(GOOD, 0), (GOOD, 0), (GOOD, 0)]);
         for n in 1..ORIGINS_MAX + 100 {
-            let forgotten = usize::from(n >= ORIGINS_MAX);
-            assert_eq!(spend(&format!("invented-{n}")), (GOOD, forgotten));
+            // There is one that is used beside the n - 1 that were invented before.
+            let is_full = n >= ORIGINS_MAX;
+            assert_eq!(spend(&format!("invented-{n}")), (GOOD, usize::from(is_full)));
         }
         assert_eq!(spend("used").0, Err(Refusal::OverQuota));
         assert_eq!(spend(&"a".repeat(ORIGIN_MAX + 1)).0, Err(Refusal::Origin));

@@ -260,14 +260,15 @@ mod tests {
 
     #[test]
     fn an_entry_counts_as_at_least_the_memory_that_it_takes() {
-        /// A short text on the heap.
+        /// Bytes that a short text takes on the heap, with its allocation.
         const TEXT: usize = 64;
         let json = || RawValue::from_string("[]".to_owned()).unwrap();
         let package = || Package { to: "a".into(), json: json() };
-        let of = |packages: usize| {
+        let bytes_with = |packages: usize| {
             bytes_of("r", "k", &json(), &(0..packages).map(|_| package()).collect::<Vec<_>>())
         };
-        assert!(of(0) >= size_of::<Entry>() + 4 * TEXT, "{}", size_of::<Entry>());
-        assert!(of(64) - of(0) >= 64 * (size_of::<Package>() + TEXT));
+        // The texts of its room, its context, its session and what is listed of it.
+        assert!(bytes_with(0) >= size_of::<Entry>() + 4 * TEXT, "{}", size_of::<Entry>());
+        assert!(bytes_with(64) - bytes_with(0) >= 64 * (size_of::<Package>() + TEXT));
     }
 }
