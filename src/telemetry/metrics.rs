@@ -210,7 +210,7 @@ metrics! {
     server_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("server_key_bytes"),
     /// Time to write a batch to the database. Mints fail from 2 s on.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
-    /// Requests for the leader: `answered`; `held` until it could be reached; refused as `not_held`, `late` or `sent` (`NO_LEADER`).
+    /// Requests for the leader: `answered`; `held` until it was reached; refused as `not_held`, `late` or `sent` (`NO_LEADER`).
     pub forwarded: Counts<1> = counts("forwarded_requests", ["outcome"]),
     /// Alerts `delivered`, `failed` (refused), `given_up` (too many attempts) or `dropped` (too many waited).
     pub alerts: Counts<2> = counts("alerts", ["event", "outcome"]),
