@@ -28,3 +28,15 @@ pub struct GrantCounts {
     /// Whether the span is settled: it will not be counted again, and its counts are final.
     pub is_final: bool,
 }
+
+/// What became of counts that a source gave for its grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum CountsTaken {
+    /// All of them count.
+    Whole,
+    /// Many counts are taken in parts. The same call takes the next part, and what was taken may be written in between.
+    InPart,
+    /// Nothing has changed.
+    Refused,
+}

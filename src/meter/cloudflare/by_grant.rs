@@ -17,7 +17,7 @@ use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failures, pause_after};
 use turn_ledger::polls::lateness::Span;
 use turn_ledger::polls::spans::{final_after, spans};
-use turn_ledger::{Books, CredentialEnd, GrantCounts, IceSource, Minute, Timestamp, Traffic};
+use turn_ledger::{Books, CountsTaken, CredentialEnd, GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and the queries of chains and
 /// tails: in 5 minutes 170 of the 300 queries that Cloudflare allows.
@@ -138,7 +138,10 @@ impl CloudflareMeter {
     }
 
     async fn take_by_grant(&self, counts: &GrantCounts) {
-        let is_taken = self.account.change_in_parts(|books| books.take_grant_counts(SOURCE, counts)).await;
+        let take = |books: &mut Books| {
+            Some(books.take_grant_counts(SOURCE, counts)).filter(|taken| *taken != CountsTaken::InPart)
+        };
+        let is_taken = self.account.change_in_parts(take).await == CountsTaken::Whole;
         let outcome = match (counts.is_complete, counts.is_final) {
             // The period has ended since the question, or the count is absurd.
             _ if !is_taken => "ignored",

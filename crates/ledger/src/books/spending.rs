@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Books;
 use super::commit::NotAdmitted;
 use crate::client::ClientKey;
-use crate::grant_counts::GrantCounts;
+use crate::grant_counts::{CountsTaken, GrantCounts};
 use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
@@ -57,10 +57,8 @@ pub struct AllRevoked {
 
 impl Books {
     /// Takes what a source counted for its grants since [`Grants::counted_until`]. A span that is not final replaces the last
-    /// one. What a span that begins later leaves out counts as not counted. `Some(false)`, and nothing changes, if the span begins
-    /// earlier: the counts were taken. `None`: a part of many counts is taken. The same call takes the next one, and what was taken
-    /// may be written in between.
-    pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
+    /// one. What a span that begins later leaves out counts as not counted. A span that begins earlier is refused: its counts were taken.
+    pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
         let limit = self.ledger.figures().limit;
         let uncounted = self.ledger.uncounted(source, counts);
         let billed = self.connections.rules().billed;

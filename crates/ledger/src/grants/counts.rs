@@ -14,7 +14,7 @@ use super::row::GrantRow;
 use super::spent::Spent;
 use super::tails::EndedPlace;
 use crate::doubt;
-use crate::grant_counts::GrantCounts;
+use crate::grant_counts::{CountsTaken, GrantCounts};
 use crate::owner::CountOwner;
 use crate::source::IceSource;
 use crate::source::facts::Charged;
@@ -37,9 +37,8 @@ impl Grants {
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
-    /// counted by anybody. Neither is a grant of an owner whose own counts are missing. `Some(false)`, and nothing changes, for a span that begins earlier, while a final count is taken in part, and
-    /// for an absurd count that the next one has not confirmed. `None`: a part is taken, and the next call with the same counts takes
-    /// another one.
+    /// counted by anybody. Neither is a grant of an owner whose own counts are missing. Refused: a span that begins earlier, any other count
+    /// while a final one is taken in part, and an absurd count that the next one has not confirmed.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
@@ -47,22 +46,24 @@ impl Grants {
         billed: BilledDirections,
         limit: ByteCount,
         uncounted: &[CountOwner],
-    ) -> Option<bool> {
+    ) -> CountsTaken {
         let counted_until = self.counted_until(source);
         let taking = self.counted.get(&source.into()).and_then(|counted| counted.taking);
         let waits = !counts.is_final && taking.is_some_and(|taking| taking.is_final);
         if waits || counts.from < counted_until || counts.until < counts.from {
-            return Some(false);
+            return CountsTaken::Refused;
         }
         if taking.is_none_or(|taking| !taking.is_of(counts)) {
             let is_absurd = self.is_absurd(source, counts, billed, limit);
             let [open, settled] = &mut self.counted.entry(source.into()).or_default().was_absurd;
             let was_absurd = std::mem::replace(if counts.is_final { settled } else { open }, is_absurd);
             if is_absurd && !was_absurd {
-                return Some(false);
+                return CountsTaken::Refused;
             }
         }
-        let unknown = self.take_part(source, counts, billed, uncounted)?;
+        let Some(unknown) = self.take_part(source, counts, billed, uncounted) else {
+            return CountsTaken::InPart;
+        };
         if counts.is_final && counts.from > counted_until {
             self.assume(source, counted_until, counts.from, |_, _| None);
         }
@@ -82,7 +83,7 @@ impl Grants {
         if counts.is_final {
             counted.until = counts.until;
         }
-        Some(true)
+        CountsTaken::Whole
     }
 
     /// Whether a count says of a grant, or of an identifier that the ledger does not know, what nobody can believe. Such a count would

@@ -1,6 +1,7 @@
 //! A count releases only what is promised to its owner: a TURN key of one account.
 
 use super::*;
+use crate::grant_counts::CountsTaken;
 use crate::owner::{CountOwner, IdDigest};
 use crate::promise::PromisedTime;
 use crate::timeline::measured::Disbelief;
@@ -225,7 +226,7 @@ fn what_the_pages_of_an_uncounted_key_say_is_not_replaced_by_counts_of_another()
         is_complete: true,
         ..Default::default()
     };
-    assert_eq!(broker.books.take_grant_counts(IceSource::Cloudflare, &counts), Some(true));
+    assert_eq!(broker.books.take_grant_counts(IceSource::Cloudflare, &counts), CountsTaken::Whole);
     let claimed = |broker: &Broker, nth: usize| {
         let grants_table = broker.books.grants();
         grants_table.spent_of(grants_table.get(grants[nth].id).unwrap()).claimed().get()

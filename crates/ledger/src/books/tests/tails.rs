@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::grant_counts::GrantCounts;
+use crate::grant_counts::{CountsTaken, GrantCounts};
 use crate::owner::IdDigest;
 use crate::source::MINT_SLACK;
 use crate::tail::{CredentialEnd, TailTrial, TrialStep};
@@ -80,7 +80,7 @@ fn counted(broker: &mut Broker, grant: &Grant, until: Timestamp, bytes: u64) {
     let by_grant = BTreeMap::from([(grant.id, Traffic::new(0, bytes))]);
     let from = broker.books.grants().counted_until(CLOUDFLARE);
     let counts = GrantCounts { from, until, by_grant, is_complete: true, ..GrantCounts::default() };
-    assert_eq!(broker.books.take_grant_counts(CLOUDFLARE, &counts), Some(true));
+    assert_eq!(broker.books.take_grant_counts(CLOUDFLARE, &counts), CountsTaken::Whole);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_final_count_of_a_time_that_was_counted_before_is_no_late_byte() {
     let until = begin.plus_millis(HOUR);
     let counts =
         GrantCounts { from, until, by_grant, is_complete: true, is_final: true, ..GrantCounts::default() };
-    assert_eq!(broker.books.take_grant_counts(CLOUDFLARE, &counts), Some(true));
+    assert_eq!(broker.books.take_grant_counts(CLOUDFLARE, &counts), CountsTaken::Whole);
     assert!(broker.books.ledger().proven_tail(CLOUDFLARE, CredentialEnd::Expiry).is_some());
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    ByteCount, Carried, CountOwner, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Reading,
-    ReadingOutcome, Suspect, Timestamp, Traffic,
+    ByteCount, Carried, CountOwner, CountsTaken, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute,
+    Reading, ReadingOutcome, Suspect, Timestamp, Traffic,
 };
 
 use super::broker::Broker;
@@ -210,23 +210,23 @@ impl<D: Disk> Broker<D> {
             is_complete,
             is_final: !back.is_multiple_of(3),
         };
-        let mut is_taken = self.books.take_grant_counts(SOURCE, &counts);
-        if is_taken == Some(false) {
+        let mut taken = self.books.take_grant_counts(SOURCE, &counts);
+        if taken == CountsTaken::Refused {
             // An absurd count is confirmed by the next one. A limit of 0 makes one of every count that promises do not explain.
-            is_taken = self.books.take_grant_counts(SOURCE, &counts);
+            taken = self.books.take_grant_counts(SOURCE, &counts);
         }
-        let crashes = is_taken.is_none() && back.is_multiple_of(4);
-        if is_taken.is_none() {
+        let crashes = taken == CountsTaken::InPart && back.is_multiple_of(4);
+        if taken == CountsTaken::InPart {
             self.flush();
         }
         if crashes {
             self.restart(world);
         }
-        while is_taken.is_none() {
-            is_taken = self.books.take_grant_counts(SOURCE, &counts);
+        while taken == CountsTaken::InPart {
+            taken = self.books.take_grant_counts(SOURCE, &counts);
             self.flush();
         }
-        self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
+        self.expect(taken == CountsTaken::Whole, || "the span begins where the last one ended".into());
         self.judge_suspects(world);
         self.judge_late_revoked(world);
         self.end_over_limit(world);

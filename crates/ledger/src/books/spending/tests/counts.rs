@@ -135,7 +135,7 @@ fn a_final_count_that_was_cut_off_is_taken_once() {
         ..GrantCounts::default()
     };
     let (hour, open) = (counts(at(3_600), true), counts(at(5_400), false));
-    assert_eq!(broker.books.take_grant_counts(SOURCE, &hour), None, "a part is taken");
+    assert_eq!(broker.books.take_grant_counts(SOURCE, &hour), CountsTaken::InPart);
     broker.restart();
     assert!(!broker.take(&open));
     assert!(broker.take(&hour));

@@ -19,6 +19,7 @@ use crate::books::commit::{Hold, NotAdmitted};
 use crate::changes::Stored;
 use crate::client::ClientKey;
 use crate::connection::Report;
+use crate::grant_counts::CountsTaken;
 use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 use crate::grants::row::Requester;
 use crate::open::Setup;
@@ -119,9 +120,8 @@ impl Broker {
     }
 
     fn take(&mut self, counts: &GrantCounts) -> bool {
-        std::iter::repeat_with(|| self.books.take_grant_counts(SOURCE, counts))
-            .find_map(|taken| taken)
-            .unwrap()
+        let mut parts = std::iter::repeat_with(|| self.books.take_grant_counts(SOURCE, counts));
+        parts.find(|taken| *taken != CountsTaken::InPart) == Some(CountsTaken::Whole)
     }
 
     fn beat(&mut self, grant: Grant, bytes: u64) {
