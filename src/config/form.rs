@@ -8,7 +8,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use secrecy::SecretString;
+use secrecy::zeroize::Zeroize;
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 use turn_base::web_url::{is_visible_ascii, parse_web_url};
 use url::{Host, Url};
 
@@ -74,11 +75,12 @@ pub(super) fn visible<T: for<'a> From<&'a str>>(length: RangeInclusive<usize>) -
     })
 }
 
-/// A secret of the operator's own. It may not be one that a person has typed to get on, such as `changemechangeme`.
-pub(super) fn own_secret(length: RangeInclusive<usize>) -> impl Fn(&str) -> Formed<SecretString> {
-    let text = visible::<SecretString>(length);
-    move |secret| match text(secret) {
-        Ok(_) if !is_varied(secret) => Err(format!(
+/// A secret of the operator's own, which `parse` reads. It may not be one that a person has typed to get on, such as `changemechangeme`.
+pub(super) fn own_secret<S: ?Sized + Zeroize + AsRef<[u8]>>(
+    parse: impl Fn(&str) -> Formed<SecretBox<S>>,
+) -> impl Fn(&str) -> Formed<SecretBox<S>> {
+    move |text| match parse(text) {
+        Ok(secret) if !is_varied(secret.expose_secret()) => Err(format!(
             "expected at least {CHARS_MIN} different characters, such as those of openssl rand -hex 32"
         )),
         formed => formed,
@@ -86,8 +88,8 @@ pub(super) fn own_secret(length: RangeInclusive<usize>) -> impl Fn(&str) -> Form
 }
 
 /// Whether a secret has enough different characters.
-pub(super) fn is_varied(secret: &str) -> bool {
-    secret.chars().collect::<BTreeSet<_>>().len() >= CHARS_MIN
+pub(super) fn is_varied(secret: impl AsRef<[u8]>) -> bool {
+    secret.as_ref().iter().collect::<BTreeSet<_>>().len() >= CHARS_MIN
 }
 
 /// A token of a provider.

@@ -71,7 +71,7 @@ fn contradiction(keys: &[ServerKeyConfig]) -> Option<String> {
         "expected each name once, found a repeated name"
     } else if texts.len() < count {
         "expected another key for each name, found a repeated key"
-    } else if !texts.iter().all(|key| is_varied(key)) {
+    } else if !texts.iter().all(is_varied) {
         "expected at least 8 different characters in each key, such as those of openssl rand -hex 32"
     } else {
         return None;

@@ -42,7 +42,7 @@ fn a_secret_may_come_from_a_file() {
         assert_eq!(config.access.operator_token.unwrap().expose_secret(), "0123456789abcdef");
     }
     let line = "COTURN_CLI: expected a value because COTURN_CLI_PASSWORD is set (both or neither)";
-    assert_eq!(load_file("COTURN_CLI_PASSWORD_FILE", "hush").unwrap_err(), line);
+    assert_eq!(load_file("COTURN_CLI_PASSWORD_FILE", "hush-cli-password").unwrap_err(), line);
     for (content, why) in [
         (&*vec![b'x'; 65_537], "cannot read \"FILE\": expected at most 64 KiB"),
         (&[0xff], "cannot read \"FILE\": expected UTF-8 text"),
@@ -79,7 +79,7 @@ fn every_known_variable_is_parsed() {
 /// Every secret, with `hush` in its value.
 const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token; REPORTER_TOKEN=hush-reporter-token; CLOUDFLARE_TURN_KEY_ID=id;
     CLOUDFLARE_TURN_API_TOKEN=hush-api-token; CLOUDFLARE_TURN_KEYS=eu=id-2:hush-key-token;
-    COTURN_URLS=turn:coturn.example; COTURN_SECRET=hush-coturn; COTURN_CLI=localhost:5766; COTURN_CLI_PASSWORD=hush-cli;
+    COTURN_URLS=turn:coturn.example; COTURN_SECRET=hush-coturn; COTURN_CLI=localhost:5766; COTURN_CLI_PASSWORD=hush-cli-password;
     MANUAL_ICE_SERVERS=[{"urls": "turn:a", "username": "hush-user", "credential": "hush-password"}];
     CLOUDFLARE_ACCOUNT_ID=account; CLOUDFLARE_ANALYTICS_TOKEN=hush-analytics; ALERT_WEBHOOK_URL=https://a.example/hush?hush;
     ALERT_WEBHOOK_SECRET=hush-webhook-secret; AUTH_JWT_SECRET=hush-jwt-secret-of-at-least-32-characters; AUTH_WEBHOOK_URL=https://a.example/hush?hush;
