@@ -10,7 +10,11 @@ fn relay(host: &str) -> CountOwner {
 
 /// A strict broker with the relays `a` and `b`, which has read both.
 fn fleet() -> Broker {
-    let one = setup(BudgetMode::Strict);
+    fleet_in(BudgetMode::Strict)
+}
+
+fn fleet_in(mode: BudgetMode) -> Broker {
+    let one = setup(mode);
     let of = |owner| SourceTerms { owner, ..one.sources[0] };
     let rest = SourceTerms { cut_tail: None, is_read: false, ..one.sources[0] };
     let sources = vec![of(relay("a")), of(relay("b")), rest];
@@ -67,6 +71,20 @@ fn a_relay_whose_listings_have_stopped_gets_no_credentials_in_strict_mode_and_th
     broker.list_at("b", 42, &[]);
     assert_eq!(broker.tail_of(2), 0);
     assert!(broker.books.snapshot().bound_holds());
+}
+
+/// Strict mode would mint nothing at the other one.
+#[test]
+fn a_promise_has_the_tail_of_its_own_relay() {
+    for (listed, other) in [("a", "b"), ("b", "a")] {
+        let mut broker = fleet_in(BudgetMode::Estimate);
+        for seconds in (2..=40).step_by(2) {
+            broker.list_at(listed, seconds, &[]);
+        }
+        broker.mint_at(listed, 600).unwrap();
+        broker.mint_at(other, 600).unwrap();
+        assert_eq!([1, 2].map(|number| broker.tail_of(number)), [0, 2], "hours, {listed} is listed");
+    }
 }
 
 /// Both relays number their sessions from 1.
