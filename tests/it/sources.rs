@@ -10,7 +10,7 @@ const COTURN: [(&str, &str); 2] = [
 ];
 const MANUAL: (&str, &str) = (
     "MANUAL_ICE_SERVERS",
-    r#"[{"urls":"stun:own.example:3478"},{"urls":["turn:own.example:3478","turn:own.example:53"],"username":"u","credential":"c"}]"#,
+    r#"[{"urls":"stun:own.example:3478"},{"urls":["turn:own.example:3478","turn:own.example:80","turn:own.example:53"],"username":"u","credential":"c"}]"#,
 );
 
 fn settings<'a>(parts: &[&[(&'a str, &'a str)]]) -> Vec<(&'a str, &'a str)> {
@@ -46,7 +46,7 @@ async fn a_manual_list_is_returned_unchanged_except_for_port_53() {
     assert_eq!((body["source"].as_str(), body["degraded"].as_bool()), (Some("manual"), Some(false)));
     let expected = json!([
         {"urls": ["stun:own.example:3478"]},
-        {"urls": ["turn:own.example:3478"], "username": "u", "credential": "c"},
+        {"urls": ["turn:own.example:3478", "turn:own.example:80"], "username": "u", "credential": "c"},
     ]);
     assert_eq!(body["iceServers"], expected);
     assert!(body["grant"].is_string() && body["ttl"] == 86_400);
