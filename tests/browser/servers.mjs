@@ -24,6 +24,8 @@ const BYTES = 200_000;
 const FILES = ['livekit', 'go2rtc', 'mediamtx', 'galene', 'pairdrop', 'json'];
 const NAMES = ['janus', 'partytracks', 'dimos', 'selkies', 'page-server', 'prosody', 'ejabberd', 'nextcloud', ...FILES];
 const keys = Object.fromEntries(NAMES.map((name) => [name, randomBytes(32).toString('hex')]));
+/** What each program got, by the name of its key. */
+const credentials = {};
 const run = promisify(execFile);
 let broker;
 
@@ -43,6 +45,7 @@ async function test() {
   await part(ejabberdGivesEachUserACredential);
   await part(nextcloudTalkGivesEachUserACredential);
   await part(aFileOfEachProgramHasARelay);
+  await part(eachCredentialRelaysForItsUser);
   await part(aSpentBudgetIsWhatCloudflareWouldCallTooMany);
   assert.equal(await broker.stop(), 'status 0');
   assert.ok(!Object.values(keys).some((key) => broker.log.includes(key)), 'the log has no key');
@@ -64,7 +67,7 @@ async function janusRelaysWhatAClientSends() {
 async function partytracksGivesItsPagesARelay() {
   const answer = await askPartytracks();
   assert.equal(answer.status, 201);
-  isRelay(await answer.json());
+  isRelay('partytracks', await answer.json());
   assert.equal((await grantsOf('partytracks')).length, 1);
 }
 
@@ -75,7 +78,7 @@ const askPartytracks = () => routePartyTracksRequest({
 });
 
 async function dimosTakesAnotherBaseUrl() {
-  isRelay({ iceServers: await askDimos() });
+  isRelay('dimos', { iceServers: await askDimos() });
   assert.equal((await grantsOf('dimos')).length, 1);
 }
 
@@ -93,13 +96,12 @@ async function askDimos() {
 async function theServerOfAPageNeedsAnotherBaseUrlAlone() {
   const answer = await askAsPageServer();
   assert.equal(answer.status, 201);
-  const body = await answer.json();
-  isRelay(body);
+  isRelay('page-server', await answer.json());
   const [grant] = await grantsOf('page-server');
   assert.equal(grant.user, 'user-7');
-  const { username } = body.iceServers.find((server) => server.username);
-  assert.equal((await askCloudflare(`${username}/revoke`)).status, 204);
+  assert.equal((await askCloudflare(`${credentials['page-server'].username}/revoke`)).status, 204);
   assert.ok((await grantsOf('page-server'))[0].revokedAt);
+  isRelay('page-server', await (await askAsPageServer()).json());
 }
 
 /** The call as Cloudflare documents it, with a user. */
@@ -112,11 +114,13 @@ const askCloudflare = (call, body) => fetch(`${BROKER}/v1/turn/keys/any/credenti
 
 /** Cloudflare's API, and the TURN REST draft, for which it takes a URL. */
 async function selkiesFindsTheRelayOverBothOfItsWays() {
-  const relay = new RegExp(String.raw`^turn://.+:.+@${RELAY}:3478`);
+  const relay = new RegExp(String.raw`^turn://(.+):(.+)@${RELAY}:3478`);
   for (const [settings, way] of [[BY_CLOUDFLARE, 'using_cloudflare_turn'], [BY_REST, 'using_rest_api']]) {
     const { turn, by } = await askSelkies(settings);
     assert.deepEqual(by, [way]);
     assert.ok(turn.length > 0 && turn.every((uri) => relay.test(uri)), `${turn}`);
+    const [username, credential] = relay.exec(turn[0]).slice(1).map(decodeURIComponent);
+    credentials.selkies = { username, credential };
   }
   assert.deepEqual((await grantsOf('selkies')).map(({ user }) => user).sort(), ['desktop-1', null]);
 }
@@ -131,39 +135,53 @@ async function askSelkies(settings) {
 
 async function prosodyGivesEachUserACredential() {
   await start(startProsody(keys.prosody));
-  hasRelayOfXmpp(await askProsody());
+  hasRelayOfXmpp('prosody', await askProsody());
   assert.deepEqual((await grantsOf('prosody')).map(({ user }) => user), ['ann@xmpp.test']);
 }
 
 async function ejabberdGivesEachUserACredential() {
   await start(startEjabberd(keys.ejabberd));
-  hasRelayOfXmpp(await askEjabberd());
+  hasRelayOfXmpp('ejabberd', await askEjabberd());
   assert.deepEqual((await grantsOf('ejabberd')).map(({ user }) => user), ['ann@xmpp.test']);
 }
 
-function hasRelayOfXmpp({ services }) {
-  assert.ok(services.some(({ type, host, port, username, password, expires }) => type === 'turn' && host === RELAY && port === '3478' && username && password && expires), JSON.stringify(services));
+function hasRelayOfXmpp(name, { services }) {
+  const found = services.find(({ type, host, port, username, password, expires }) => type === 'turn' && host === RELAY && port === '3478' && username && password && expires);
+  assert.ok(found, JSON.stringify(services));
+  credentials[name] = { username: found.username, credential: found.password };
 }
 
 async function nextcloudTalkGivesEachUserACredential() {
   const { servers: [server], log } = await askTalk(keys.nextcloud, 'ann');
   assert.deepEqual([server.schemes, server.server, server.protocols, log], ['turn', `${RELAY}:3478`, 'udp', []]);
-  assert.ok(server.username && server.password);
+  credentials.nextcloud = { username: server.username, credential: server.password };
   await askTalk(keys.nextcloud, '');
   assert.deepEqual((await grantsOf('nextcloud')).map(({ user }) => user).sort(), ['ann', 'guest']);
 }
 
 async function aFileOfEachProgramHasARelay() {
   const read = Object.fromEntries(await Promise.all(FILES.map(async (form) => [form, await fileOf(form, keys[form])])));
-  isRelay(read.json);
-  isRelay(read.pairdrop);
-  isRelay({ iceServers: read.galene });
-  isRelay({ iceServers: read.go2rtc.webrtc.ice_servers });
-  isRelay({ iceServers: read.mediamtx.webrtcICEServers2.map(({ url, username, password }) => ({ urls: [url], username, credential: password })) });
+  isRelay('json', read.json);
+  isRelay('pairdrop', read.pairdrop);
+  isRelay('galene', { iceServers: read.galene });
+  isRelay('go2rtc', { iceServers: read.go2rtc.webrtc.ice_servers });
+  isRelay('mediamtx', { iceServers: read.mediamtx.webrtcICEServers2.map(({ url, username, password }) => ({ urls: [url], username, credential: password })) });
   const [{ host, port, protocol, username, credential }] = read.livekit.rtc.turn_servers;
   assert.deepEqual([host, port, protocol], [RELAY, 3478, 'udp']);
-  assert.ok(username && credential);
+  credentials.livekit = { username, credential };
   for (const form of FILES) assert.equal((await grantsOf(form)).length, 1);
+}
+
+/** Two clients with each credential reach each other. Janus has had its call. */
+async function eachCredentialRelaysForItsUser() {
+  const relay = ({ username, credential }) => run('turnutils_uclient', ['-c', '-y', '-n', '20', '-l', '1000', '-u', username, '-w', credential, RELAY]);
+  await Promise.all(Object.values(credentials).map(relay));
+  const spent = async (by, names) => {
+    const { spenders } = await (await operator(`/api/spenders?by=${by}`)).json();
+    return names.every((name) => spenders.find(({ key }) => key === name)?.measuredBytes >= 2 * 20 * 1_000);
+  };
+  await until('the bytes of each program', () => spent('label', NAMES));
+  await until('the bytes of each user', () => spent('user', ['ann', 'user-7', 'desktop-1', 'ann@xmpp.test']));
 }
 
 async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
@@ -180,8 +198,10 @@ async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
   await assert.rejects(fileOf('json', keys.json), /Bandwidth limit/);
 }
 
-function isRelay({ iceServers }) {
-  assert.ok(iceServers.some(({ urls, username, credential }) => username && credential && urls.some((url) => url.startsWith(`turn:${RELAY}:3478`))), JSON.stringify(iceServers));
+function isRelay(name, { iceServers }) {
+  const found = iceServers.find(({ urls, username, credential }) => username && credential && urls.some((url) => url.startsWith(`turn:${RELAY}:3478`)));
+  assert.ok(found, JSON.stringify(iceServers));
+  credentials[name] = found;
 }
 
 /** What was minted with a key, which is the label of all that names none. @param {string} name */
