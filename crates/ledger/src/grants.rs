@@ -24,7 +24,6 @@ pub(crate) mod terms;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chains::Chains;
 use counts::CountedSources;
@@ -47,6 +46,7 @@ use crate::source::IceSource;
 use crate::spender::{Label, Spender};
 use crate::spenders::left::LeftSums;
 use crate::spenders::limited::LimitedSums;
+use crate::tail::CredentialEnd;
 use crate::token::{Grant, GrantId};
 use crate::units::period::Period;
 use crate::units::slot::Minute;
@@ -71,10 +71,8 @@ pub struct Grants {
     /// The server keys, and the users if each of them has a limit.
     limited: LimitedSums,
     recent: RecentBytes,
-    /// The longest times from an expiry to bytes that were counted since somebody looked.
-    pub(crate) after_expiry: BTreeMap<IceSource, Duration>,
-    /// Revoked grants whose count grew after they were to end, with the end of the count.
-    after_revocation: BTreeMap<(IceSource, GrantId), Timestamp>,
+    /// Grants whose count grew after they were to end, with the end of the count.
+    late: BTreeMap<(IceSource, CredentialEnd, GrantId), Timestamp>,
     /// The rates that are assumed at a source because they were seen, in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,

@@ -17,7 +17,7 @@ use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failures, pause_after};
 use turn_ledger::polls::lateness::Span;
 use turn_ledger::polls::spans::{final_after, spans};
-use turn_ledger::{Books, CountsTaken, CredentialEnd, GrantCounts, IceSource, Minute, Timestamp, Traffic};
+use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and the queries of chains and
 /// tails: in 5 minutes 170 of the 300 queries that Cloudflare allows.
@@ -68,7 +68,7 @@ impl CloudflareMeter {
             return Err(error);
         }
         self.judge_suspects().await?;
-        self.judge_late_revoked().await?;
+        self.judge_late().await?;
         self.look_at_tails().await?;
         Ok(taken)
     }
@@ -84,12 +84,13 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Asks for each revoked grant whose count grew after it was to end, by minute.
-    async fn judge_late_revoked(&self) -> Result<(), AnalyticsError> {
-        for late in self.account.read(|books| books.grants().late_revoked(SOURCE, SUSPECTS_MAX)) {
+    /// Asks for each grant whose count grew after it was to end, by minute.
+    async fn judge_late(&self) -> Result<(), AnalyticsError> {
+        for late in self.account.read(|books| books.late(SOURCE, SUSPECTS_MAX)) {
             let span = Span { from: late.from, until: late.until, age: Duration::ZERO };
             let minutes = self.api.minutes_of(&[late.grant], span).await?;
-            self.account.change(|books| books.judge_late(SOURCE, &late, !minutes.is_empty()));
+            let relayed_until = minutes.values().flatten().map(|(minute, _)| minute.end()).max();
+            self.account.change(|books| books.judge_late(SOURCE, &late, relayed_until));
         }
         Ok(())
     }
@@ -126,10 +127,8 @@ impl CloudflareMeter {
         };
         let since = self.account.read(|books| books.ledger().period().start);
         let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
-        let shortened =
-            self.account.read(|books| books.ledger().shortened_tails(SOURCE, CredentialEnd::Expiry));
-        let shortest = shortened.iter().map(|(_, tail)| *tail).min();
-        let after_proven = shortest.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
+        let proven = self.account.read(|books| books.ledger().shortest_tail(SOURCE));
+        let after_proven = proven.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
         self.account.change(|books| {
             books.note_after_expiry(SOURCE, after_proven.unwrap_or_default());
             books.note_tails(SOURCE, tails.last, bytes, longest);

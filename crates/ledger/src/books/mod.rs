@@ -129,6 +129,9 @@ impl Books {
         // An override whose configured limit has changed since does not come back later.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
+        let tails = IceSource::ALL.into_iter();
+        let tails = tails.filter_map(|source| Some((source, books.ledger.shortest_tail(source)?)));
+        books.grants.find_late_again(&tails.collect());
         // A tail that has become longer changes what was promised for the time that is counted.
         books.ledger.begin_readings();
         if lacks_grants {

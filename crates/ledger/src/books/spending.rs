@@ -18,6 +18,7 @@ use crate::spender::{Label, User};
 use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::Limited;
 use crate::spenders::sums::PeriodBytes;
+use crate::tail::CredentialEnd;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::trial::{Excess, Excesses};
@@ -62,11 +63,8 @@ impl Books {
         let limit = self.ledger.figures().limit;
         let uncounted = self.ledger.uncounted(source, counts);
         let billed = self.connections.rules().billed;
-        let taken = self.grants.take_counts(source, counts, billed, limit, &uncounted);
-        if let Some(after) = self.grants.after_expiry.remove(&source) {
-            self.note_after_expiry(source, after);
-        }
-        taken
+        let tail = self.ledger.shortest_tail(source);
+        self.grants.take_counts(source, counts, billed, limit, &uncounted, tail)
     }
 
     /// So many bytes of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
@@ -76,11 +74,19 @@ impl Books {
         self.settle();
     }
 
-    /// A late grant was asked for by minute. `relayed`: whether it relayed after it was to end.
-    pub fn judge_late(&mut self, source: IceSource, late: &LateGrant, relayed: bool) {
+    /// The grants whose count grew after they were to end, at most `most`. Sampling may have missed earlier bytes before, so each of them is
+    /// asked for by minute, alone.
+    pub fn late(&self, source: IceSource, most: usize) -> Vec<LateGrant> {
+        self.grants.late(source, self.ledger.shortest_tail(source), most)
+    }
+
+    /// A late grant was asked for by minute. `relayed_until`: the end of its last minute with bytes after it was to end.
+    pub fn judge_late(&mut self, source: IceSource, late: &LateGrant, relayed_until: Option<Timestamp>) {
         self.grants.note_judged_late(source, late);
-        if relayed {
-            self.distrust_revocations(source);
+        let Some(until) = relayed_until else { return };
+        match late.end {
+            CredentialEnd::Expiry => self.note_after_expiry(source, until.since(late.expires_at)),
+            CredentialEnd::Revocation => self.distrust_revocations(source),
         }
     }
 

@@ -141,6 +141,7 @@ impl Books {
                 self.lack_until(self.now().plus(tail).plus(MINT_SLACK), LackCause::Restored);
             }
         }
+        self.grants.end_lateness(source, CredentialEnd::Revocation);
     }
 
     /// Bytes of grants of this source were counted so long after their expiry. After a tail that trials have proven, that ends the proof,
@@ -151,6 +152,9 @@ impl Books {
         for (owner, _) in shortened.into_iter().filter(|(_, tail)| is_late(*tail)) {
             self.ledger.contradict_tail(owner, CredentialEnd::Expiry);
             self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
+        }
+        if self.ledger.shortest_tail(source).is_none() {
+            self.grants.end_lateness(source, CredentialEnd::Expiry);
         }
     }
 }

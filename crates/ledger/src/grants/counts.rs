@@ -6,6 +6,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,7 @@ impl Grants {
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
     /// counted by anybody. Neither is a grant of an owner whose own counts are missing. Refused: a span that begins earlier, any other count
-    /// while a final one is taken in part, and an absurd count that the next one has not confirmed.
+    /// while a final one is taken in part, and an absurd count that the next one has not confirmed. `tail`: as in [`Self::late`].
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
@@ -46,6 +47,7 @@ impl Grants {
         billed: BilledDirections,
         limit: ByteCount,
         uncounted: &[CountOwner],
+        tail: Option<Duration>,
     ) -> CountsTaken {
         let counted_until = self.counted_until(source);
         let taking = self.counted.get(&source.into()).and_then(|counted| counted.taking);
@@ -61,7 +63,7 @@ impl Grants {
                 return CountsTaken::Refused;
             }
         }
-        let Some(unknown) = self.take_part(source, counts, billed, uncounted) else {
+        let Some(unknown) = self.take_part(source, counts, billed, uncounted, tail) else {
             return CountsTaken::InPart;
         };
         if counts.is_final && counts.from > counted_until {
@@ -115,6 +117,7 @@ impl Grants {
         counts: &GrantCounts,
         billed: BilledDirections,
         uncounted: &[CountOwner],
+        tail: Option<Duration>,
     ) -> Option<ByteCount> {
         let CountedSource { seen_until, taking, .. } =
             self.counted.get(&source.into()).copied().unwrap_or_default();
@@ -132,7 +135,8 @@ impl Grants {
         let ids: Vec<_> = ids.into_iter().take(most).collect();
         let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
         let (is_final, until) = (counts.is_final, counts.until);
-        let unknown = self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until]);
+        let unknown =
+            self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until], tail);
         taking.unknown = taking.unknown.plus(unknown);
         for id in &ids {
             self.drop_claim(source, *id, seen_until, until);
@@ -154,7 +158,7 @@ impl Grants {
         let source = group.source;
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
         let from = self.seen_until(group);
-        let unknown = self.count_grants(source, by_grant, true, [from, now]);
+        let unknown = self.count_grants(source, by_grant, true, [from, now], None);
         self.count_unknown(group, unknown, true, [from, now]);
         let is_of_group = |id: &GrantId| self.any(*id).is_some_and(|row| row.owner().group() == group);
         for id in self.claiming_after(source, None).filter(is_of_group).collect::<Vec<_>>() {
@@ -237,7 +241,6 @@ impl Grants {
             }
         }
         self.suspect_again();
-        self.find_late_again();
     }
 
     /// Takes counts by grant. What the last count had not was relayed from one instant to another. Returns the bytes that belong to none.
@@ -247,6 +250,7 @@ impl Grants {
         by_grant: impl Iterator<Item = (GrantId, ByteCount)>,
         is_final: bool,
         [from, at]: [Timestamp; 2],
+        tail: Option<Duration>,
     ) -> ByteCount {
         let mut unknown = ByteCount::ZERO;
         for (id, bytes) in by_grant {
@@ -259,7 +263,7 @@ impl Grants {
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {
                 self.recent.count(id, after.measured().minus(before.measured()), from, at);
-                self.note_after_end(id, source, from, at);
+                self.note_if_late(id, source, [from, at], tail);
                 self.suspect(id, source, at);
             }
         }

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
+use strum::IntoEnumIterator as _;
+
 use super::Grants;
 use super::row::GrantRow;
 use crate::source::IceSource;
+use crate::tail::CredentialEnd;
 use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
@@ -26,12 +29,16 @@ const LOOKED_AT_WITHIN: Duration = Duration::from_secs(86_400);
 /// The place of a grant among those that have ended.
 pub type EndedPlace = (Minute, GrantId);
 
-/// A revoked grant whose count grew after it was to end.
+/// A grant whose count grew after it was to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateGrant {
     /// The grant.
     pub grant: GrantId,
-    /// When it was to end.
+    /// How it ended.
+    pub end: CredentialEnd,
+    /// When its credential expires.
+    pub expires_at: Timestamp,
+    /// When it was to relay nothing more.
     pub from: Timestamp,
     /// The end of the count.
     pub until: Timestamp,
@@ -77,47 +84,76 @@ impl Grants {
         Some(Tails { grants, last: last? })
     }
 
-    /// More bytes of a grant were counted, which flowed from one instant to another: after its expiry, or after the time for which its source
-    /// lets it relay after a revocation.
-    pub(super) fn note_after_end(&mut self, id: GrantId, source: IceSource, from: Timestamp, at: Timestamp) {
-        // A final count repeats a time that was counted before.
-        let Some(row) = self.any(id).filter(|_| from < at) else { return };
-        let after = from.since(row.latest_expiry());
-        let is_over = row.ends_by_revocation() && row.promised.is_some_and(|time| time.until.start() <= from);
-        if is_over && self.after_revocation.len() < LATE_MAX {
-            self.after_revocation.insert((source, id), at);
-        }
-        if after > Duration::ZERO {
-            let longest = self.after_expiry.entry(source).or_default();
-            *longest = after.max(*longest);
+    /// From when a grant was to relay nothing more after this end; `None` if nothing is known of that. `tail`: the shortest time after an
+    /// expiry that promises of its source rely on because trials have proven it.
+    fn over_from(row: &GrantRow, end: CredentialEnd, tail: Option<Duration>) -> Option<Timestamp> {
+        match end {
+            CredentialEnd::Expiry => {
+                let tail = tail?.saturating_add(row.source.clocks_differ_by());
+                Some(Minute::from_end(row.latest_expiry().plus(tail)).start())
+            }
+            CredentialEnd::Revocation if row.ends_by_revocation() => Some(row.promised?.until.start()),
+            CredentialEnd::Revocation => None,
         }
     }
 
-    /// The revoked grants whose count grew after they were to end, at most `most`. Sampling may have missed earlier bytes before, so each of
-    /// them is asked for by minute before it is judged.
-    pub fn late_revoked(&self, source: IceSource, most: usize) -> Vec<LateGrant> {
-        let of_source = self.after_revocation.iter().filter(|((of, _), _)| *of == source);
-        let late = of_source.filter_map(|((_, grant), until)| {
-            let from = self.any(*grant)?.promised?.until.start();
-            Some(LateGrant { grant: *grant, from, until: *until })
+    /// More bytes of a grant were counted, which flowed from one instant to another. `tail`: see [`Self::over_from`].
+    pub(super) fn note_if_late(
+        &mut self,
+        id: GrantId,
+        source: IceSource,
+        [from, at]: [Timestamp; 2],
+        tail: Option<Duration>,
+    ) {
+        // A final count repeats a time that was counted before.
+        let Some(row) = self.any(id).filter(|_| from < at) else { return };
+        let is_late = |end: &CredentialEnd| Self::over_from(row, *end, tail).is_some_and(|over| over <= from);
+        for end in CredentialEnd::iter().filter(is_late).collect::<Vec<_>>() {
+            if self.late.len() < LATE_MAX {
+                self.late.insert((source, end, id), at);
+            }
+        }
+    }
+
+    /// The grants whose count grew after they were to end, at most `most`: the earliest counts first. Sampling may have missed earlier bytes
+    /// before, so each of them is asked for by minute before it is judged.
+    pub(crate) fn late(&self, source: IceSource, tail: Option<Duration>, most: usize) -> Vec<LateGrant> {
+        let of_source = self.late.iter().filter(|((of, ..), _)| *of == source);
+        let late = of_source.filter_map(|((_, end, grant), until)| {
+            let row = self.any(*grant)?;
+            let from = Self::over_from(row, *end, tail)?;
+            Some(LateGrant { grant: *grant, end: *end, expires_at: row.latest_expiry(), from, until: *until })
         });
-        late.take(most).collect()
+        let mut late: Vec<_> = late.collect();
+        late.sort_by_key(|late| late.until);
+        late.truncate(most);
+        late
     }
 
     /// A late grant was asked for.
     pub(crate) fn note_judged_late(&mut self, source: IceSource, late: &LateGrant) {
-        self.after_revocation.remove(&(source, late.grant));
+        self.late.remove(&(source, late.end, late.grant));
     }
 
-    /// Finds late grants again after a restart.
-    pub(super) fn find_late_again(&mut self) {
-        let is_late = |row: &GrantRow| {
-            let until = row.promised.map(|time| time.until.start()).filter(|_| row.ends_by_revocation());
-            until.is_some_and(|until| until < self.spent_of(row).seen_at())
-        };
-        let late = self.iter().filter(|(_, row)| is_late(row));
-        let late = late.map(|(id, row)| ((row.source, *id), self.spent_of(row).seen_at()));
-        self.after_revocation = late.take(LATE_MAX).collect();
+    /// A grant leaves the table.
+    pub(super) fn forget_late(&mut self, source: IceSource, id: GrantId) {
+        self.late.retain(|(of, _, grant), _| (*of, *grant) != (source, id));
+    }
+
+    /// Promises of a source rely on no proof of this end any more.
+    pub(crate) fn end_lateness(&mut self, source: IceSource, end: CredentialEnd) {
+        self.late.retain(|(of, of_end, _), _| (*of, *of_end) != (source, end));
+    }
+
+    /// Finds late grants again after a restart. `tails`: of each source, see [`Self::over_from`].
+    pub(crate) fn find_late_again(&mut self, tails: &BTreeMap<IceSource, Duration>) {
+        let ends = self.iter().flat_map(|(id, row)| CredentialEnd::iter().map(move |end| (*id, row, end)));
+        let late = ends.filter_map(|(id, row, end)| {
+            let seen_at = self.spent_of(row).seen_at();
+            let over_from = Self::over_from(row, end, tails.get(&row.source).copied())?;
+            (over_from < seen_at).then_some(((row.source, end, id), seen_at))
+        });
+        self.late = late.take(LATE_MAX).collect();
     }
 
     /// The tails up to this one were looked at.

@@ -75,6 +75,11 @@ impl Ledger {
         self.all_of(source).filter_map(of).collect()
     }
 
+    /// The shortest time after an expiry that promises of a source rely on because trials have proven it.
+    pub fn shortest_tail(&self, source: IceSource) -> Option<Duration> {
+        self.shortened_tails(source, CredentialEnd::Expiry).into_iter().map(|(_, tail)| tail).min()
+    }
+
     /// The trials of each owner.
     pub fn tail_trials(&self) -> impl Iterator<Item = (&SourceTerms, CredentialEnd, &TailTrials)> {
         let owners = self.sources.iter();

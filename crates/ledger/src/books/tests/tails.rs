@@ -167,17 +167,28 @@ fn bytes_after_the_proven_tail_take_the_default_back_at_once_for_live_promises_t
     let mut broker = proven(BudgetMode::Strict);
     let grant = broker.mint_any(600);
     let live = broker.mint_any(86_400);
-    let end = grant.expires_at.plus_millis((PROVEN + CLOCKS * 60) * 1_000);
+    let end = Minute::from_end(grant.expires_at.plus_millis((PROVEN + CLOCKS * 60) * 1_000)).start();
     broker.books.advance(end.plus_millis(HOUR));
     counted(&mut broker, &grant, end, GB / 100);
-    assert_eq!([&grant, &live].map(|grant| tail_of(&broker, grant)), [PROVEN; 2], "these flowed before");
+    let late = |broker: &Broker| broker.books.late(CLOUDFLARE, 9);
+    assert!(late(&broker).is_empty(), "these flowed before");
     let before = broker.promised();
-    counted(&mut broker, &grant, end.plus_millis(1), GB / 100);
-    assert_eq!(tail_of(&broker, &live), PROVEN, "no further bytes");
-    counted(&mut broker, &grant, end.plus_millis(60_000), GB / 100 + 1);
+    counted(&mut broker, &grant, end.plus_millis(60_000), GB / 100);
+    assert!(late(&broker).is_empty(), "no further bytes");
+    counted(&mut broker, &grant, end.plus_millis(120_000), GB / 100 + 1);
+    broker.restart();
+    let [found] = late(&broker)[..] else { panic!("it is late") };
+    assert_eq!((found.grant, found.end, found.from), (grant.id, CredentialEnd::Expiry, end));
+    broker.books.judge_late(CLOUDFLARE, &found, None);
+    assert_eq!([&grant, &live].map(|grant| tail_of(&broker, grant)), [PROVEN; 2], "sampling had missed them");
+    assert!(late(&broker).is_empty());
+    counted(&mut broker, &grant, end.plus_millis(180_000), GB / 100 + 2);
+    let [found] = late(&broker)[..] else { panic!("it is late again") };
+    broker.books.judge_late(CLOUDFLARE, &found, Some(end.plus_millis(60_000)));
     assert_eq!([&grant, &live].map(|grant| tail_of(&broker, grant)), [DEFAULT; 2]);
     assert!(broker.promised() > before);
     broker.restart();
+    assert!(late(&broker).is_empty(), "no promise relies on a proof");
     assert_eq!(tail_of(&broker, &live), DEFAULT);
     let next = broker.mint_any(600);
     assert_eq!(tail_of(&broker, &next), DEFAULT);
@@ -195,7 +206,7 @@ fn a_final_count_of_a_time_that_was_counted_before_is_no_late_byte() {
     let counts =
         GrantCounts { from, until, by_grant, is_complete: true, is_final: true, ..GrantCounts::default() };
     assert_eq!(broker.books.take_grant_counts(CLOUDFLARE, &counts), CountsTaken::Whole);
-    assert!(broker.books.ledger().proven_tail(CLOUDFLARE, CredentialEnd::Expiry).is_some());
+    assert!(broker.books.late(CLOUDFLARE, 9).is_empty());
 }
 
 #[test]
@@ -287,17 +298,17 @@ fn bytes_of_a_revoked_grant_after_that_time_take_back_what_revocations_have_rele
     counted(&mut broker, &grants[0], end, GB / 100);
     let released = broker.promised();
     counted(&mut broker, &grants[0], end.plus_millis(60_000), GB / 100);
-    let late = |broker: &Broker| broker.books.grants().late_revoked(CLOUDFLARE, 9);
+    let late = |broker: &Broker| broker.books.late(CLOUDFLARE, 9);
     assert!(late(&broker).is_empty(), "these flowed before");
     counted(&mut broker, &grants[0], end.plus_millis(120_000), GB / 100 + 1);
     broker.restart();
-    let found = late(&broker);
-    assert_eq!((found.len(), found[0].grant, found[0].from), (1, grants[0].id, end));
-    broker.books.judge_late(CLOUDFLARE, &found[0], false);
+    let [found] = late(&broker)[..] else { panic!("it is late") };
+    assert_eq!((found.grant, found.end, found.from), (grants[0].id, CredentialEnd::Revocation, end));
+    broker.books.judge_late(CLOUDFLARE, &found, None);
     assert_eq!((broker.promised(), late(&broker).len()), (released, 0), "sampling had missed them before");
     counted(&mut broker, &grants[0], end.plus_millis(180_000), GB / 100 + 2);
     let [found] = late(&broker)[..] else { panic!("it is late again") };
-    broker.books.judge_late(CLOUDFLARE, &found, true);
+    broker.books.judge_late(CLOUDFLARE, &found, Some(end.plus_millis(60_000)));
     assert_eq!(grants.map(|grant| tail_of(&broker, &grant)), [DEFAULT; 2]);
     assert!(broker.promised() > released);
     broker.restart();

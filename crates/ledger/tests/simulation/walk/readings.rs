@@ -228,7 +228,7 @@ impl<D: Disk> Broker<D> {
         }
         self.expect(taken == CountsTaken::Whole, || "the span begins where the last one ended".into());
         self.judge_suspects(world);
-        self.judge_late_revoked(world);
+        self.judge_late(world);
         self.end_over_limit(world);
         // What is too old to be counted by grant, or too much, shows in the total alone.
         self.was_skipped |= skips || (counts.is_final && !is_complete);
@@ -251,12 +251,12 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Asks for each revoked grant whose count grew after it was to end, by minute.
-    fn judge_late_revoked(&mut self, world: &World) {
-        for late in self.books.grants().late_revoked(SOURCE, usize::MAX) {
+    /// Asks for each grant whose count grew after it was to end, by minute.
+    fn judge_late(&mut self, world: &World) {
+        for late in self.books.late(SOURCE, usize::MAX) {
             let [from, until] = [late.from, late.until].map(|at| self.shown(SOURCE, at));
             let relayed = world.bytes_of_grant(late.grant, from, until) > 0;
-            self.books.judge_late(SOURCE, &late, relayed);
+            self.books.judge_late(SOURCE, &late, relayed.then_some(late.until));
         }
     }
 
