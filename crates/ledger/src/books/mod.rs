@@ -129,11 +129,11 @@ impl Books {
         // An override whose configured limit has changed since does not come back later.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
-        let tails = IceSource::ALL.into_iter();
-        let tails = tails.filter_map(|source| Some((source, books.ledger.shortest_tail(source)?)));
-        books.grants.find_late_again(&tails.collect());
         // A tail that has become longer changes what was promised for the time that is counted.
         books.ledger.begin_readings();
+        let tail_of = |source| Some((source, books.ledger.shortest_tail(source)?));
+        let tails = IceSource::ALL.into_iter().filter_map(tail_of).collect();
+        books.grants.find_late_again(&tails);
         if lacks_grants {
             books.lack_grants();
         }
