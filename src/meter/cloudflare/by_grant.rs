@@ -22,7 +22,7 @@ use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Timestamp,
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and the queries of chains and
 /// tails: in 5 minutes 170 of the 300 queries that Cloudflare allows.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
-/// How many chains of renewals are asked for alone in one poll.
+/// How many chains of renewals are asked for alone in one poll: so many that are near a limit, and so many others. And how many late grants.
 const SUSPECTS_MAX: usize = 4;
 /// How many queries of tails one poll makes. With a tail of two hours, each is for 41 grants.
 const TAIL_QUERIES_MAX: usize = 10;
@@ -73,13 +73,14 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Asks for each chain of renewals of which more was counted than promised, alone, and passes the answer to the books.
+    /// Asks for each chain of renewals of which more was counted than promised, or that is near a limit, alone, and passes the answer to the
+    /// books.
     async fn judge_suspects(&self) -> Result<(), AnalyticsError> {
         for suspect in self.account.read(|books| books.grants().suspects(SOURCE, SUSPECTS_MAX)) {
             let from = Minute::of(suspect.from).start();
             let span = Span { from, until: suspect.until, age: Duration::ZERO };
             let counted = self.api.bytes_of(&suspect.grants, span).await?;
-            self.account.change(|books| books.judge(SOURCE, &suspect, counted));
+            self.account.change(|books| books.judge(SOURCE, &suspect, &counted));
         }
         Ok(())
     }

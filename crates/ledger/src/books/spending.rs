@@ -67,10 +67,12 @@ impl Books {
         self.grants.take_counts(source, counts, billed, limit, &uncounted, tail)
     }
 
-    /// So many bytes of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
-    pub fn judge(&mut self, source: IceSource, suspect: &Suspect, counted: Traffic) {
-        let counted = counted.billed(self.connections.rules().billed);
-        self.grants.judge(source, suspect, counted);
+    /// So many bytes of each grant of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its
+    /// promises.
+    pub fn judge(&mut self, source: IceSource, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
+        let billed = self.connections.rules().billed;
+        let by_grant = by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
+        self.grants.judge(source, suspect, &by_grant);
         self.settle();
     }
 
@@ -113,8 +115,8 @@ impl Books {
     /// Judges the chains of a source that is watched here: what it counts of a grant is not sampled.
     pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
-            let counted = self.grants.counted_of(&suspect.grants);
-            self.grants.judge(source, &suspect, counted);
+            let by_grant = suspect.grants.iter().map(|id| (*id, self.grants.counted_of(&[*id]))).collect();
+            self.grants.judge(source, &suspect, &by_grant);
         }
         self.settle();
     }

@@ -3,6 +3,7 @@
 //! The promises of a chain are those of one client, of which one credential relays at a time. The sum over all grants of a source hides one
 //! chain that relays more beside idle ones. Its promises are raised to the rate that is shown, and no others.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::time::Duration;
@@ -27,20 +28,30 @@ pub(super) const CHAINS_MAX: usize = 1_000;
 const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
 /// Promises are raised to the average of at least so many minutes. A file that is sent within one of them would reserve hundreds of GB.
 const RAISED_OVER: u64 = 60;
+/// A limit is near when so much of it is used, in percent. Beside others, sampling may show less.
+const NEAR_PERCENT: u32 = 80;
 /// A provider whose clock is two minutes behind counts so many minutes more.
 const EDGES: u64 = 2;
 
 /// Chains of renewals, by the first grant that was looked at.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    /// Those of which more was counted than promised, with the end of the count.
-    suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
+    /// Those that are to be asked for alone.
+    suspects: BTreeMap<(IceSource, GrantId), Waiting>,
     /// The grants of those that have relayed more than one may since somebody looked, and how much.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
-/// A chain of renewals of which more was counted than promised. Counts of many grants are sampled, so its grants are asked for alone before
-/// they are judged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    /// The end of the count.
+    until: Timestamp,
+    /// What was counted of it, if it is near a limit.
+    near_limit: Option<ByteCount>,
+}
+
+/// A chain of renewals of which more was counted than promised, or that is near a limit. Counts of many grants are sampled, so its grants are
+/// asked for alone before they are judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
     /// Its grants in this period, in the order of their renewals.
@@ -89,7 +100,7 @@ impl Grants {
         iter::successors(Some(id), before).take(MEMBERS_MAX)
     }
 
-    /// A grant was counted until an instant: notes its chain if that is more than is promised.
+    /// A grant was counted until an instant: notes its chain if that is more than is promised, or near a limit.
     pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
         // Late counts test only the limit of a credential.
         let is_judged = match source.facts().counts_of_grants {
@@ -103,12 +114,27 @@ impl Grants {
         let grants = self.chain_of(id, source);
         let counted = self.counted_of(&grants);
         let Some(first) = grants.first().copied() else { return };
-        let has_room = self.chains.suspects.len() < CHAINS_MAX;
-        let is_fast = || self.counted_excess(&grants, source, counted, until).is_some();
-        if has_room && (self.is_over_limit(&grants, counted) || is_fast()) {
-            let end = self.chains.suspects.entry((source, first)).or_default();
-            *end = until.max(*end);
+        let is_near = source.is_counted_by_provider() && self.is_near_limit(&grants, counted);
+        let is_above = self.is_over_limit(&grants, counted)
+            || self.counted_excess(&grants, source, counted, until).is_some();
+        // Those that are only near a limit leave room for the others.
+        let most = if is_above { CHAINS_MAX } else { CHAINS_MAX / 2 };
+        if (is_above || is_near) && self.chains.suspects.len() < most {
+            let waiting = self.chains.suspects.entry((source, first)).or_default();
+            waiting.until = until.max(waiting.until);
+            waiting.near_limit = is_near.then_some(counted);
         }
+    }
+
+    /// Whether so much was counted of a chain, or of its user or server key, that their limit is near.
+    fn is_near_limit(&self, grants: &[GrantId], counted: ByteCount) -> bool {
+        let is_near =
+            |used: ByteCount, limit: ByteCount| u128::from(used.get()) > limit.share_up(NEAR_PERCENT);
+        let spender = grants.last().and_then(|id| self.any(*id)?.spender.as_deref());
+        let mut of_limited =
+            self.with_limit(spender).filter_map(|of| Some((self.used(&of), self.limit_of(&of)?)));
+        self.grant_limit().is_some_and(|limit| is_near(counted, limit))
+            || of_limited.any(|(used, limit)| is_near(used, limit))
     }
 
     /// Finds the suspected chains again after a restart. A chain that is over gets no further count that would show it.
@@ -145,26 +171,40 @@ impl Grants {
         rows.map(|row| self.spent_of(row).measured()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// At most `most` chains of a source of which more was counted than promised. Those come first that were not judged before.
+    /// Chains of a source that are to be asked for alone. At most `most` are near a limit: first those of which most was counted. Then at most
+    /// `most` of which more was counted than promised: first those that were not judged before.
     pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
         let of_source = self.chains.suspects.iter().filter(|((of, _), _)| *of == source);
-        let mut suspects: Vec<_> = of_source.map(|((_, first), until)| (*first, *until)).collect();
-        suspects.sort_by_key(|(first, _)| self.indexes.judged.contains(&(source, *first)));
-        let of_chain = |(first, until): (GrantId, Timestamp)| {
+        let (mut near, mut fast): (Vec<_>, Vec<_>) = of_source
+            .map(|((_, first), waiting)| (*first, *waiting))
+            .partition(|(_, waiting)| waiting.near_limit.is_some());
+        near.sort_by_key(|(_, waiting)| Reverse(waiting.near_limit));
+        fast.sort_by_key(|(first, _)| self.indexes.judged.contains(&(source, *first)));
+        let suspects = near.into_iter().take(most).chain(fast.into_iter().take(most));
+        let of_chain = |(first, Waiting { until, .. }): (GrantId, Waiting)| {
             // The clock of its provider may be behind.
             let issued_at = self.any(first)?.issued_at.minus(source.clocks_differ_by());
             let from = issued_at.max(self.period.start);
             Some(Suspect { grants: self.chain_from(first, source), from, until })
         };
-        suspects.into_iter().take(most).filter_map(of_chain).collect()
+        suspects.filter_map(of_chain).collect()
     }
 
-    /// So many bytes of a chain were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
-    pub(crate) fn judge(&mut self, source: IceSource, suspect: &Suspect, counted: ByteCount) {
+    /// So many bytes of each grant of a chain were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
+    pub(crate) fn judge(
+        &mut self,
+        source: IceSource,
+        suspect: &Suspect,
+        by_grant: &BTreeMap<GrantId, ByteCount>,
+    ) {
         let Some(first) = suspect.grants.first().copied() else { return };
         if self.chains.suspects.remove(&(source, first)).is_none() {
             return;
         }
+        for (id, bytes) in by_grant {
+            self.change_spent(*id, |spent| spent.count_alone(*bytes, suspect.until));
+        }
+        let counted = by_grant.values().copied().fold(ByteCount::ZERO, ByteCount::plus);
         self.note_over_limit(&suspect.grants, counted);
         if let Some(shown) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
             // It may have been renewed since it was asked for.

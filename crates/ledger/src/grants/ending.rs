@@ -49,7 +49,12 @@ impl Grants {
 
     /// Whether `GRANT_LIMIT_GB` is set, the limit of each chain of renewals.
     pub(super) fn has_grant_limit(&self) -> bool {
-        self.terms.bounds.spenders.grant_limit.is_some()
+        self.grant_limit().is_some()
+    }
+
+    /// `GRANT_LIMIT_GB`, the limit of each chain of renewals.
+    pub(super) fn grant_limit(&self) -> Option<ByteCount> {
+        self.terms.bounds.spenders.grant_limit
     }
 
     /// Notes that these grants are to be revoked, if they have relayed more than one chain may.

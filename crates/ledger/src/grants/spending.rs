@@ -71,6 +71,11 @@ impl Grants {
         self.limit_of(of).is_none() || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
     }
 
+    /// What somebody with a limit has used.
+    pub(super) fn used(&self, of: &Limited) -> ByteCount {
+        self.limited.used(of)
+    }
+
     /// Whether a user has used as much as each of them may.
     pub(crate) fn is_over_limit_of(&self, user: &User) -> bool {
         let user = Limited::User(user.clone());

@@ -95,6 +95,11 @@ impl Spent {
         if is_final {
             self.closed = total;
         }
+        self.count_alone(total, at);
+    }
+
+    /// Its source counted so many bytes in all, until an instant. What it counts beside others may be less, because that is sampled.
+    pub(super) fn count_alone(&mut self, total: ByteCount, at: Timestamp) {
         if total > self.measured {
             self.measured = total;
             self.seen_at = self.seen_at.max(at);

@@ -123,14 +123,19 @@ impl CloudflareAnalytics {
         Ok(minutes)
     }
 
-    /// The bytes of these grants in a span, together, and of no others: counts of many are sampled.
-    pub async fn bytes_of(&self, grants: &[GrantId], span: Span) -> Result<Traffic, AnalyticsError> {
+    /// The bytes of these grants in a span, and of no others: counts of many are sampled.
+    pub async fn bytes_of(
+        &self,
+        grants: &[GrantId],
+        span: Span,
+    ) -> Result<BTreeMap<GrantId, Traffic>, AnalyticsError> {
         let identifiers = grants.iter().map(ToString::to_string).collect();
-        let mut bytes = Traffic::ZERO;
-        for row in
-            self.rows(span, &self.alone_question(&self.keys, identifiers, span, "customIdentifier")).await?
-        {
-            bytes = bytes.plus(row.sum.traffic()?);
+        let question = self.alone_question(&self.keys, identifiers, span, "customIdentifier");
+        let mut bytes = BTreeMap::new();
+        for row in self.rows(span, &question).await? {
+            let grant = row.grant().ok_or_else(|| unusable("it has another form"))?;
+            let of_grant: &mut Traffic = bytes.entry(grant).or_default();
+            *of_grant = of_grant.plus(row.sum.traffic()?);
         }
         Ok(bytes)
     }

@@ -264,8 +264,8 @@ impl<D: Disk> Broker<D> {
     pub(super) fn answer(&mut self, suspects: Vec<Suspect>, world: &World) {
         for suspect in suspects {
             let [from, until] = [suspect.from, suspect.until].map(|at| self.shown(SOURCE, at));
-            let bytes: u64 = suspect.grants.iter().map(|id| world.bytes_of_grant(*id, from, until)).sum();
-            self.judge_whole_chain(&suspect, Traffic::new(0, bytes));
+            let bytes_of = |id: &GrantId| (*id, Traffic::new(0, world.bytes_of_grant(*id, from, until)));
+            self.judge_whole_chain(&suspect, &suspect.grants.iter().map(bytes_of).collect());
         }
     }
 

@@ -1,6 +1,8 @@
 //! What must be so once a disturbance is over, by the rules of docs/BUDGET.md: then the bound is said to hold again. And what no evidence may
 //! do: outlast its period, or say more than was relayed.
 
+use std::collections::BTreeMap;
+
 use turn_ledger::{Caller, GrantId, IceSource, Report, Snapshot, Suspect, Timestamp, Traffic};
 
 use super::broker::Broker;
@@ -150,10 +152,10 @@ impl<D: Disk> Broker<D> {
     }
 
     /// The provider has counted a chain alone. If that raises the promise of its first grant, it raises those of all its renewals.
-    pub(super) fn judge_whole_chain(&mut self, suspect: &Suspect, bytes: Traffic) {
+    pub(super) fn judge_whole_chain(&mut self, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
         let Some(first) = suspect.grants.first().copied() else { return };
         let before = self.rate_promised(first);
-        self.books.judge(SOURCE, suspect, bytes);
+        self.books.judge(SOURCE, suspect, by_grant);
         let raised = self.rate_promised(first);
         if raised <= before {
             return;

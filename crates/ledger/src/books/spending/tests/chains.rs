@@ -1,7 +1,6 @@
 //! What counts show of a chain of renewals above its promise.
 
 use super::*;
-use crate::grants::chains::Suspect;
 use crate::trial::Excess;
 use crate::units::BitRate;
 use crate::units::slot::Minute;
@@ -45,7 +44,7 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
     let found = suspects(&broker);
     assert_eq!(found, [Suspect { grants: vec![ann.id], from: before(), until: at(600) }]);
     let committed = broker.books.snapshot().figures.committed.get();
-    broker.books.judge(SOURCE, &found[0], Traffic::new(0, fast));
+    judge(&mut broker, &found[0], fast);
     // Ten minutes and the two edges were promised.
     let bytes = ByteCount::new(5_988 * MINUTE_BYTES);
     assert_eq!(excess(&broker), Excess { bytes, rate: BitRate::new(1_200_000_000), ..Excess::default() });
@@ -72,7 +71,7 @@ fn the_chains_that_exceed_add_up_over_a_restart() {
         assert!(broker.count(at(600), false, &fast(u64::try_from(nth).unwrap()), 0));
         let found = suspects(&broker);
         let suspect = found.iter().find(|suspect| suspect.grants == [id]).unwrap();
-        broker.books.judge(SOURCE, suspect, Traffic::new(0, 600 * MINUTE_BYTES));
+        judge(&mut broker, suspect, 600 * MINUTE_BYTES);
         broker.restart();
     }
     assert_eq!(excess(&broker).bytes.get(), 2 * 588 * MINUTE_BYTES);
@@ -132,7 +131,7 @@ fn what_a_long_chain_exceeds_counts_once_whichever_of_its_grants_is_looked_at_fi
     assert_eq!(found.len(), 21, "500 grants are looked at from each");
     for suspect in found {
         let length = u64::try_from(suspect.grants.len()).unwrap();
-        broker.books.judge(SOURCE, &suspect, Traffic::new(0, length * bytes));
+        judge(&mut broker, &suspect, length * bytes);
     }
     let relayed = 520 * bytes;
     assert!((relayed / 3..relayed).contains(&excess(&broker).bytes.get()), "{:?}", excess(&broker));
@@ -185,7 +184,7 @@ fn a_sampled_count_that_the_grant_alone_does_not_confirm_changes_nothing() {
     let (mut broker, ann) = among_idle_ones();
     assert!(broker.count(at(600), false, &[(ann.id, 100 * MINUTE_BYTES)], 0));
     let found = suspects(&broker);
-    broker.books.judge(SOURCE, &found[0], Traffic::new(0, 12 * MINUTE_BYTES));
+    judge(&mut broker, &found[0], 12 * MINUTE_BYTES);
     assert_eq!((excess(&broker), per_minute(&broker, ann)), (Excess::default(), MINUTE_BYTES));
     assert!(suspects(&broker).is_empty(), "until more is counted");
     assert!(broker.count(at(600), false, &[(ann.id, 101 * MINUTE_BYTES)], 0));
@@ -221,7 +220,7 @@ fn a_raised_promise_hides_nothing_that_comes_later() {
         broker.books.advance(at(minutes * 60));
         assert!(broker.count(at(minutes * 60), false, &[(ann.id, counted * MINUTE_BYTES)], 0));
         for suspect in suspects(&broker) {
-            broker.books.judge(SOURCE, &suspect, Traffic::new(0, counted * MINUTE_BYTES));
+            judge(&mut broker, &suspect, counted * MINUTE_BYTES);
         }
         assert_eq!(excess(&broker).bytes.get(), exceeded * MINUTE_BYTES, "after {minutes} minutes");
     }
@@ -246,7 +245,7 @@ fn the_credentials_of_a_chain_stay_within_one_rate_together() {
     assert!(broker.count(until, false, &counts, 0));
     let found = suspects(&broker);
     assert_eq!(found.iter().map(|it| it.grants.clone()).collect::<Vec<_>>(), [vec![first.id, second.id]]);
-    broker.books.judge(SOURCE, &found[0], Traffic::new(0, (since + of_second) * MINUTE_BYTES));
+    judge(&mut broker, &found[0], (since + of_second) * MINUTE_BYTES);
     assert_eq!(excess(&broker).bytes.get(), (of_second - 2) * MINUTE_BYTES);
     let raised = per_minute(&broker, second);
     assert!(raised > MINUTE_BYTES && per_minute(&broker, first) == raised);
@@ -266,7 +265,7 @@ fn what_is_above_a_promise_and_what_no_grant_explains_count_together() {
         let relayed = part + 12 * MINUTE_BYTES;
         assert!(broker.count(at(600), false, &[(ann.id, relayed)], other));
         for suspect in suspects(&broker) {
-            broker.books.judge(SOURCE, &suspect, Traffic::new(0, relayed));
+            judge(&mut broker, &suspect, relayed);
         }
         let snapshot = broker.books.snapshot();
         assert_eq!((snapshot.measured.excess.bytes.get(), snapshot.unknown_bytes.get()), (part, other));
@@ -284,7 +283,7 @@ fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
             broker.books.advance(until);
             assert!(broker.count(until, true, &[(grant.id, 1_000 * MINUTE_BYTES)], 0));
             for suspect in suspects(broker) {
-                broker.books.judge(SOURCE, &suspect, Traffic::new(0, 1_000 * MINUTE_BYTES));
+                judge(broker, &suspect, 1_000 * MINUTE_BYTES);
             }
             excess(broker).bytes
         };
@@ -324,7 +323,7 @@ fn a_renewal_since_a_chain_was_asked_for_is_raised_with_it() {
     assert!(broker.books.take_renewal(&first));
     let second = broker.mint(Requester { renews: Some(first.id), ..requester("ann") }, 3_600).unwrap();
     assert_eq!((found[0].grants.as_slice(), per_minute(&broker, second)), (&[first.id][..], MINUTE_BYTES));
-    broker.books.judge(SOURCE, &found[0], Traffic::new(0, 600 * MINUTE_BYTES));
+    judge(&mut broker, &found[0], 600 * MINUTE_BYTES);
     let raised = per_minute(&broker, first);
     assert!(raised > 9 * MINUTE_BYTES && per_minute(&broker, second) == raised, "{raised}");
 }
@@ -336,7 +335,7 @@ fn what_exceeded_a_lower_rate_is_not_added_to_what_exceeds_the_present_one() {
     let exceed = |broker: &mut Broker, id, minutes: u64| {
         assert!(broker.count(at(600), false, &[(id, minutes * MINUTE_BYTES)], 0));
         let found = suspects(broker);
-        broker.books.judge(SOURCE, &found[0], Traffic::new(0, minutes * MINUTE_BYTES));
+        judge(broker, &found[0], minutes * MINUTE_BYTES);
         excess(broker).bytes.get() / MINUTE_BYTES
     };
     assert_eq!(exceed(&mut broker, ann.id, 52), 40, "10.4 Mbps of 2");
@@ -356,7 +355,7 @@ fn what_a_chain_exceeded_that_has_left_the_table_ends_with_the_period() {
             broker.books.advance(until);
             assert!(broker.count(until, true, &[(grant.id, 1_000 * MINUTE_BYTES)], 0));
             for suspect in suspects(broker) {
-                broker.books.judge(SOURCE, &suspect, Traffic::new(0, 1_000 * MINUTE_BYTES));
+                judge(broker, &suspect, 1_000 * MINUTE_BYTES);
             }
             while !broker.books.tidy() {}
             assert!(!broker.books.grants().knows(grant.id) && excess(broker).bytes > ByteCount::ZERO);

@@ -14,7 +14,7 @@ fn count_and_judge(broker: &mut Broker, until: Timestamp, bytes: &[(GrantId, u64
     for suspect in broker.books.grants().suspects(SOURCE, 9) {
         let is_of_it = |(id, _): &&(GrantId, u64)| suspect.grants.contains(id);
         let counted = bytes.iter().filter(is_of_it).map(|(_, bytes)| bytes).sum();
-        broker.books.judge(SOURCE, &suspect, Traffic::new(0, counted));
+        judge(broker, &suspect, counted);
     }
     broker.books.revoke_over_limit()
 }
@@ -57,7 +57,7 @@ fn a_chain_counts_as_one_and_is_asked_for_alone() {
     let [suspect] = &broker.books.grants().suspects(SOURCE, 9)[..] else { panic!("one chain") };
     assert_eq!(suspect.grants, [first.id, second.id]);
     let suspect = suspect.clone();
-    broker.books.judge(SOURCE, &suspect, Traffic::new(0, 40 * MB));
+    judge(&mut broker, &suspect, 40 * MB);
     assert!(broker.books.revoke_over_limit().is_empty(), "alone it has less");
     let over = count_and_judge(&mut broker, until, &[]);
     assert!(over.is_empty());
@@ -169,4 +169,43 @@ fn a_source_is_asked_for_new_revocations_before_those_for_which_it_does_not_answ
     broker.books.advance(at(3_600));
     assert!(broker.books.take_unanswered(9).is_empty(), "nobody asks for what has expired");
     assert_eq!(broker.books.grants().unanswered_count(), 0);
+}
+
+#[test]
+fn chains_near_a_limit_are_asked_for_alone_and_the_limit_holds_for_what_they_have_alone() {
+    let spenders = SpenderTerms {
+        grant_limit: Some(ByteCount::new(50 * MB)),
+        user_limit: Some(ByteCount::new(100 * MB)),
+        ..SpenderTerms::default()
+    };
+    let mut broker = Broker::new(BudgetMode::Estimate, spenders);
+    let mut mint = |name| broker.mint(requester(name), 3_600).unwrap().id;
+    let [ann, bob, dan, one, two] = ["ann", "bob", "dan", "eve", "eve"].map(&mut mint);
+    let count = |broker: &mut Broker, counted: &[(GrantId, u64)]| {
+        let until = broker.books.now().plus_millis(60_000);
+        broker.books.advance(until);
+        let bytes: Vec<_> = counted.iter().map(|(id, megabytes)| (*id, megabytes * MB)).collect();
+        assert!(broker.count(until, false, &bytes, 0));
+    };
+    let asked = |broker: &Broker, most| -> Vec<_> {
+        broker.books.grants().suspects(SOURCE, most).into_iter().flat_map(|suspect| suspect.grants).collect()
+    };
+    count(&mut broker, &[(ann, 40), (bob, 40), (dan, 20), (one, 39), (two, 41)]);
+    assert_eq!(asked(&broker, 9), [two], "80 MB of eve are not above 80 %");
+    count(&mut broker, &[(ann, 43), (bob, 45), (dan, 20), (one, 40), (two, 41)]);
+    assert_eq!(asked(&broker, 9), [bob, ann, two, one], "most bytes first");
+    assert_eq!(asked(&broker, 2), [bob, ann], "some in each poll");
+    broker.restart();
+    assert_eq!(asked(&broker, 9), [bob, ann, two, one]);
+    for suspect in broker.books.grants().suspects(SOURCE, 9) {
+        judge(&mut broker, &suspect, 51 * MB);
+    }
+    let over: Vec<_> = broker.books.revoke_over_limit().into_iter().map(|over| over.grant).collect();
+    assert_eq!(over, [bob, ann, two, one]);
+    assert!(broker.books.grants().was_over_limit(ann));
+    let used = broker.books.user_share(&user("eve")).unwrap().usage.used;
+    assert_eq!(used.get(), 102 * MB, "a user's limit, too");
+    assert!(asked(&broker, 9).is_empty());
+    count(&mut broker, &[(ann, 44), (bob, 45), (dan, 20), (one, 40), (two, 41)]);
+    assert!(asked(&broker, 9).is_empty(), "nothing more was counted than alone");
 }

@@ -20,6 +20,7 @@ use crate::changes::Stored;
 use crate::client::ClientKey;
 use crate::connection::Report;
 use crate::grant_counts::CountsTaken;
+use crate::grants::chains::Suspect;
 use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 use crate::grants::row::Requester;
 use crate::open::Setup;
@@ -179,4 +180,13 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     assert_eq!((broker.books.grants().ended_count(), broker.of("ann")), (0, None));
     broker.restart();
     assert_eq!((broker.books.grants().ended_count(), broker.disk.grants.len()), (0, 0));
+}
+
+/// The provider is asked for a chain alone, and counts so many bytes, as many of each of its grants.
+fn judge(broker: &mut Broker, suspect: &Suspect, bytes: u64) {
+    let count = u64::try_from(suspect.grants.len()).unwrap();
+    let rest = |nth| if nth == 0 { bytes % count } else { 0 };
+    let by_grant = suspect.grants.iter().enumerate();
+    let by_grant = by_grant.map(|(nth, id)| (*id, Traffic::new(0, bytes / count + rest(nth))));
+    broker.books.judge(SOURCE, suspect, &by_grant.collect());
 }

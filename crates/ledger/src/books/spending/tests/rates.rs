@@ -21,7 +21,7 @@ fn calls(broker: &mut Broker, count: u64, rate: BitRate) -> Vec<Grant> {
     let counted: Vec<_> = grants.iter().map(|grant| (grant.id, bytes)).collect();
     assert!(broker.count(until, true, &counted, 0));
     for suspect in broker.books.grants().suspects(SOURCE, usize::MAX) {
-        broker.books.judge(SOURCE, &suspect, Traffic::new(0, bytes));
+        judge(broker, &suspect, bytes);
     }
     grants
 }
