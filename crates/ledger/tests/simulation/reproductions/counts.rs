@@ -7,8 +7,9 @@ use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, From, Join, Mint, MintFromPool, MintUnwritten,
-    OpenPage, Pause, Pull, Read, ReadAhead, ReadFallen, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
+    Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, Mint, MintFromPool,
+    MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadFallen, ReadRelay, RenewWhenDue, ReplaceKey,
+    Reserve, Wait,
 };
 use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources};
 use crate::walk::settings::{COTURN, Keys, Settings};
@@ -491,5 +492,32 @@ fn a_crash_forgets_a_raised_rate_but_not_what_had_exceeded_the_earlier_one() {
         clients: 151,
         ..ESTIMATE
     };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
+}
+
+/// A listing came late, and what a program with the secret may have relayed since the one before is assumed. The simulation excused this in the
+/// step of a listing only.
+#[test]
+fn what_is_assumed_of_sessions_that_nothing_promises_is_in_no_bound_of_strict_mode() {
+    let settings = Settings {
+        limit: 0,
+        billing_day: 2,
+        sources: &[IceSource::Coturn, IceSource::Cloudflare],
+        cli: true,
+        relays: 3,
+        has_addresses: true,
+        rows_max: 12,
+        percent: 5,
+        rows_at_once: 3,
+        sfu: true,
+        unlisted: true,
+        lag: 600_000,
+        probes: true,
+        keys: Keys::TwoAccounts,
+        tells_time: false,
+        clients: 1,
+        ..STRICT
+    };
+    let ops = vec![Coturn(Cli::Slow), Foreign { user: 1, steps: 31 }, Read { back: 1_427_221, missed: 45 }];
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }

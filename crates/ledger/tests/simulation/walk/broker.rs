@@ -106,8 +106,6 @@ pub(crate) struct Broker<D> {
     /// The sessions of other programs at coturn, and how many there have been.
     pub(super) foreign: Vec<Foreign>,
     pub(super) foreign_begun: u64,
-    /// The most that they can have relayed. Nothing promises it.
-    pub(super) foreign_bytes: ByteCount,
     /// Each coturn.
     pub(super) seen: [Seen; RELAYS],
     /// The one that the next operations are about.
@@ -160,6 +158,8 @@ pub(crate) struct Signs {
     /// Sessions of the SFU and of coturn may have gone on for longer than was promised before the step: nobody watched, or those of the
     /// SFU were promised anew without an admission, in estimate mode.
     pub(crate) went_on: bool,
+    /// A listing has shown sessions of other programs.
+    pub(crate) saw_foreign: bool,
     /// The books have forgotten a rate that they had seen.
     pub(crate) forgot_rate: bool,
 }
@@ -213,7 +213,6 @@ impl<D: Disk> Broker<D> {
             from: 0,
             foreign: vec![],
             foreign_begun: 0,
-            foreign_bytes: ByteCount::ZERO,
             seen: [Seen::default(); RELAYS],
             at: 0,
             key_since: 0,

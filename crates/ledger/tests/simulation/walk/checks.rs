@@ -33,6 +33,9 @@ pub(crate) enum Excuse {
     Reporter,
     /// Only in strict mode: coturn's sessions could not be ended, or nobody ran to end them.
     Uncut,
+    /// Only in strict mode: programs that know coturn's secret have sessions, or had some in the step before. What no listing shows of them
+    /// is assumed.
+    Foreign,
     /// A backup was restored.
     Restored,
     /// Only in strict mode: bytes of another key or of the SFU were counted. They bring their whole margin for sampling along.
@@ -45,7 +48,7 @@ impl Excuse {
     /// Whether a user may relay more than the limit of a user because of it. What was counted, or reported without a grant, beside all
     /// grants does not change what was counted for them.
     pub(super) fn is_of_users(self) -> bool {
-        !matches!(self, Self::Both | Self::Reporter | Self::Margin)
+        !matches!(self, Self::Both | Self::Reporter | Self::Margin | Self::Foreign)
     }
 }
 
@@ -57,6 +60,7 @@ pub(crate) struct Checks {
     before: Snapshot,
     /// Whether somebody has relayed more than is assumed, and no count had these bytes before the step.
     had_exceeded: bool,
+    has_foreign: bool,
     /// Whether the latest count lacked bytes before the step, and whether one of that period did.
     lacked: (bool, bool),
     /// Lowering the limit does not release promises, so the highest one counts in strict mode.
@@ -84,6 +88,7 @@ impl Checks {
         Self {
             before: broker.books.snapshot(),
             had_exceeded: false,
+            has_foreign: false,
             lacked: (false, false),
             highest_limit: broker.limit,
             ceiling: broker.limit,
@@ -95,11 +100,6 @@ impl Checks {
             relayed: Relayed::default(),
             tally: Tally::default(),
         }
-    }
-
-    /// What strict mode commits at most.
-    fn highest_ceiling(&self, world: &World, broker: &Broker<impl Disk>) -> ByteCount {
-        self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker)).plus(broker.foreign_bytes)
     }
 
     /// The first check that fails after a step, if any.
@@ -118,8 +118,10 @@ impl Checks {
         // What is promised counts at the observed rate while counts contradict the assumed one.
         let is_fast = broker.settings.is_fast && !snapshot.measured.agrees();
         let observed = is_fast.then_some(Excuse::Exceeded);
-        let excuse = unchecked.or(lacked).or(observed).or(signs.excuse);
-        let raises = committed > self.highest_ceiling(world, broker);
+        let had_foreign = std::mem::replace(&mut self.has_foreign, signs.saw_foreign);
+        let foreign = (had_foreign || self.has_foreign).then_some(Excuse::Foreign);
+        let excuse = unchecked.or(lacked).or(observed).or(signs.excuse).or(foreign);
+        let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
         if !broker.settings.strict || (raises && excuse.is_some()) {
             // What sampling may miss of a count is committed as soon as it is counted, and again when a later count finds it.
             let margin = committed.get() / 100 * u64::from(2 * broker.settings.sampling);
@@ -286,7 +288,7 @@ impl Checks {
                 return Some(format!("true bytes {ended} of the previous period exceed the most {most}"));
             }
         }
-        let ceiling = self.highest_ceiling(world, broker);
+        let ceiling = self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
         if broker.settings.strict && (now.committed > ceiling || truth > ceiling.get()) {
             let bound = now.overshoot_bound();
             return Some(format!("strict mode has a bound of {bound:?}, true bytes {truth}"));

@@ -1,9 +1,7 @@
 //! Sessions of programs that know coturn's secret and ask nobody for credentials. They are no part of the world: nothing is promised for
 //! them, so they add to what is used and committed what the listings show, and change nothing else.
 
-use turn_ledger::{
-    ByteCount, GrantId, HIDDEN_PACKETS_MAX, Reach, Session, SessionId, Timestamp, Traffic, User,
-};
+use turn_ledger::{GrantId, HIDDEN_PACKETS_MAX, Reach, Session, SessionId, Timestamp, Traffic, User};
 
 use super::broker::Broker;
 use super::coturn::{Cli, STEP_BYTES};
@@ -40,15 +38,12 @@ impl Foreign {
 impl<D: Disk> Broker<D> {
     /// A user of another program has a session at the present coturn, which relays so much more.
     pub(super) fn relay_foreign(&mut self, user: u64, steps: u64) {
-        self.foreign_bytes = self.foreign_bytes.plus(ByteCount::new(steps.saturating_mul(STEP_BYTES)));
         let relay = self.at;
         let known = self.foreign.iter_mut().find(|of| of.relay == relay && of.user == user);
         if let Some(session) = known {
             session.steps += steps;
         } else {
             self.foreign_begun += 1;
-            // A listing may hide as much of each.
-            self.foreign_bytes = self.foreign_bytes.plus(ByteCount::new(STEP_BYTES));
             self.foreign.push(Foreign { relay, number: self.foreign_begun, user, steps });
         }
     }
@@ -61,6 +56,7 @@ impl<D: Disk> Broker<D> {
     /// What a coturn lists of them.
     pub(super) fn listed_foreign(&mut self, relay: usize) -> Vec<Session> {
         let listed = self.foreign.iter().filter(|of| of.relay == relay);
+        self.signs.saw_foreign |= listed.clone().next().is_some();
         let session = |of: &Foreign| {
             let (user, grant) = (of.name(), of.grant());
             Session {
