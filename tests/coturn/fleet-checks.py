@@ -18,12 +18,21 @@ DIRECTORY = pathlib.Path(os.environ["WORK_DIR"])
 BROKER = "http://127.0.0.1:3001"
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 SECRET, PASSWORD, OPERATOR = "fleet-secret-0123456789", "fleet-cli-0123456789", "fleet-operator-0123456789"
+# So many relays die, in turn. Of more than two, one each minute.
+DEATHS = int(os.environ.get("RELAY_DEATHS", "2"))
 # A relay is left out when so many seconds have passed since it died.
 OUT_WITHIN = 20
 # A client whose session is ended may begin others, which a later listing shows.
 ENDED_WITHIN = 30
-# This relay, which a region names, has a limit of its own: what the other checks relay there, a user's limit and some of the next check.
-LIMITED, LIMITED_REGION, LIMITED_GB, USER_GB = "127.0.0.3", "r2", 0.08, 0.03
+# This relay has a limit of its own: so much more than the first checks relay there, which is a user's limit and some of the next check.
+LIMITED, LIMITED_GB, USER_GB = "127.0.0.3", 0.06, 0.03
+# coturn shows the bytes of a session in steps of so many packets. What it does not show yet is charged.
+STEP_PACKETS = 2_048
+PACKET_BYTES, FRAME_BYTES = 1_000, 4
+# Requests of a session, such as those that make its allocation and its channels.
+REQUEST_BYTES = 20_000
+# Messages of each end of a call. With 200,000 one step of each session is 1 % of its bytes.
+MESSAGES = 20_000 if DEATHS <= 2 else 200_000
 failed = []
 
 
@@ -43,16 +52,16 @@ def coturn(host):
     return subprocess.Popen(["turnserver", "-c", own / "conf"], stdout=open(own / "log", "w"), stderr=subprocess.STDOUT)
 
 
-def broker():
+def broker(limited_gb=1_000):
     settings = {
         "HOST": "127.0.0.1", "PORT": "3001", "ICE_SOURCES": "coturn,stun", "COTURN_SECRET": SECRET, "COTURN_CLI_PASSWORD": PASSWORD,
         "COTURN_URLS": ",".join(f"r{nth}=turn:{host}:3478" for nth, host in enumerate(HOSTS)), "COTURN_CLI": ",".join(f"{host}={host}:5766" for host in HOSTS),
         "OPERATOR_TOKEN": OPERATOR, "RATE_LIMIT_REQUESTS": "10000", "BUDGET_MODE": "strict", "RESERVED_PERCENT_PER_CLIENT": "100",
-        "COTURN_LIMITS": f"{LIMITED}={LIMITED_GB}", "USER_LIMIT_GB": str(USER_GB),
+        "COTURN_LIMITS": f"{LIMITED}={limited_gb}", "USER_LIMIT_GB": str(USER_GB),
         "TURN_TTL_SECONDS": "300", "STATE_DIR": str(DIRECTORY / "state"), "LOG_FORMAT": "json",
     }
-    (DIRECTORY / "state").mkdir(mode=0o700)
-    log = open(DIRECTORY / "broker.log", "w")
+    (DIRECTORY / "state").mkdir(mode=0o700, exist_ok=True)
+    log = open(DIRECTORY / "broker.log", "a")
     return subprocess.Popen([os.environ["TURN_BROKER_BIN"]], env=settings, stdout=log, stderr=subprocess.STDOUT, cwd=DIRECTORY)
 
 
@@ -71,8 +80,12 @@ def get(path, token=None, method="GET", body=None):
         return {}
 
 
-def mint():
-    return get("/api/turn-credentials")
+def mint(query=""):
+    return get(f"/api/turn-credentials{query}")
+
+
+def mint_at(host, label=""):
+    return mint(f"?region=r{HOSTS.index(host)}&label={label}")
 
 
 def host_of(answer):
@@ -98,25 +111,30 @@ def within(seconds, holds):
 
 
 # Traffic that does not end by itself.
-FAST, SLOW = {"count": 1_000_000, "pause": 1, "pairs": 2}, {"count": 10_000, "pause": 40}
+FAST, SLOW, STEADY = {"count": 1_000_000, "pause": 1, "pairs": 2}, {"count": 10_000, "pause": 40}, {"count": 1_000_000, "pause": 10}
 
 
-def client(username, password, host, count=4000, pause=2, pairs=1):
+def client(username, password, host, count=4000, pause=2, pairs=1, stays=False, output=subprocess.PIPE):
     """Clients that send to each other through a relay: so many packets, with so many milliseconds between two."""
-    numbers = ["-m", str(pairs), "-n", str(count), "-l", "1000", "-z", str(pause)]
-    command = ["turnutils_uclient", "-c", "-y", *numbers, "-u", username, "-w", password, host]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    numbers = ["-m", str(pairs), "-n", str(count), "-l", str(PACKET_BYTES), "-z", str(pause)]
+    command = ["turnutils_uclient", "-c", "-y", *(["-h"] if stays else []), *numbers, "-u", username, "-w", password, host]
+    return subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, text=True)
+
+
+def payload(said):
+    """The bytes that clients have sent and received, without frames."""
+    numbers = [re.findall(rf"tot_{way}_bytes ~ (\d+)", said) for way in ("send", "recv")]
+    return [max(map(int, found), default=0) for found in numbers]
 
 
 def received_by(process):
-    said = process.communicate(timeout=120)[0]
-    return max((int(found) for found in re.findall(r"tot_recv_bytes ~ (\d+)", said)), default=0)
+    return payload(process.communicate(timeout=120)[0])[1]
 
 
-def relay_some(answer):
-    """Returns the bytes that two clients have received through the relay of a credential."""
+def call(answer, **traffic):
+    """Two clients with one credential, through its relay."""
     server = next(server for server in answer["iceServers"] if "credential" in server)
-    return received_by(client(server["username"], server["credential"], host_of(answer)))
+    return client(server["username"], server["credential"], host_of(answer), **traffic)
 
 
 def by_itself(user, host, **traffic):
@@ -126,9 +144,9 @@ def by_itself(user, host, **traffic):
     return client(username, password, host, **traffic)
 
 
-def spent(user):
-    rows = get("/api/spenders?by=user", OPERATOR).get("spenders", [])
-    return next((row["measuredBytes"] for row in rows if row["key"] == user), 0)
+def spent(name, by="user"):
+    rows = get(f"/api/spenders?by={by}", OPERATOR).get("spenders", [])
+    return next((row["measuredBytes"] for row in rows if row["key"] == name), 0)
 
 
 def check_program(host, other):
@@ -163,8 +181,7 @@ def check_limits(other):
     check("its sessions end", within(ENDED_WITHIN, lambda: sessions(LIMITED) == 0), relays())
     end(greedy)
 
-    server = next(server for server in get(f"/api/turn-credentials?region={LIMITED_REGION}")["iceServers"] if "credential" in server)
-    ours = client(server["username"], server["credential"], LIMITED, **FAST)
+    ours = call(mint_at(LIMITED), **FAST)
     theirs = [by_itself("talk-4", LIMITED, **SLOW), by_itself("talk-5", other, **SLOW)]
     check("each has a session", within(10, lambda: sessions(LIMITED) >= 3 and sessions(other) >= 1), relays())
     check("a relay reaches its limit", within(60, lambda: relays()[LIMITED]["state"] == "used up"), relays())
@@ -179,6 +196,82 @@ def check_limits(other):
     get("/api/budget/limit", OPERATOR, "POST", {"limitGB": None})
     check("with the limit raised relays are named again", None not in named(5), mint())
     end(ours, *theirs)
+
+
+class Call:
+    """A call of two clients through one relay, with a label of its own in the ledger. The clients stay when they have sent everything."""
+
+    def __init__(self, host, **traffic):
+        self.host, self.label = host, f"call-{time.monotonic_ns()}"
+        self.output = DIRECTORY / self.label
+        # On a busy machine a relay that works may be left out for a while.
+        within(60, lambda: host_of(mint_at(host)) == host)
+        with open(self.output, "w") as output:
+            self.process = call(mint_at(host, self.label), stays=True, output=output, **traffic)
+
+    def payload(self):
+        return payload(self.output.read_text())
+
+    def is_at_rest(self):
+        return self.payload()[0] == 2 * MESSAGES * PACKET_BYTES
+
+
+def revoke_at_rest(calls):
+    """A session that its client ends is charged until the next listing. One that the broker ends is not."""
+    check("calls come to rest", within(300, lambda: all(each.is_at_rest() for each in calls)))
+    hosts = [each.host for each in calls]
+    left = {host: sessions(host) - 2 * hosts.count(host) for host in hosts}
+    for each in calls:
+        get(f"/api/revoke?label={each.label}", OPERATOR, "POST")
+    check("revoked ones end", within(ENDED_WITHIN, lambda: all(sessions(host) <= left[host] for host in hosts)), relays())
+    end(*(each.process for each in calls))
+
+
+def check_deaths(processes):
+    """Relays die in turn, each while a call goes on there. At the others calls go on, and one begins where a relay is back."""
+    whole, broken = [Call(host, count=MESSAGES, pause=0) for host in HOSTS], []
+    doomed = Call(HOSTS[0], **STEADY)
+    revoke_at_rest(whole)
+    for nth in range(DEATHS):
+        died_at, dead, following = time.monotonic(), HOSTS[nth % 3], HOSTS[(nth + 1) % 3]
+        if nth >= 3:
+            revoke_at_rest([each for each in whole if each.host == dead and each.process.poll() is None])
+        processes[dead].kill()
+        processes[dead].wait()
+        broken.append(doomed)
+        if nth + 1 < DEATHS:
+            doomed = Call(following, **STEADY)
+        time.sleep(OUT_WITHIN)
+        end(broken[-1].process)
+        shares = named(60)
+        check(f"{OUT_WITHIN} s after death {nth + 1} no mint names the relay", dead not in shares and None not in shares, shares)
+        status = get("/api/bandwidth-status")
+        check("it is shown as down, with a hint", relays()[dead]["state"] == "down" and any(
+            dead in hint["message"] for hint in status["hints"] if hint["code"] == "RELAY_DOWN"), relays())
+        check("the bound holds", status["boundHolds"] and status["overshootBoundGB"] == "0.00", status)
+        processes[dead] = coturn(dead)
+        check("it is back after two good probes", within(40, lambda: host_of(mint_at(dead)) == dead), relays())
+        whole.append(Call(dead, count=MESSAGES, pause=0))
+        if DEATHS > 2:
+            time.sleep(max(0, died_at + 60 - time.monotonic()))
+    revoke_at_rest([each for each in whole if each.process.poll() is None])
+    check_bytes("whole", whole)
+    check_bytes("broken", broken)
+    status = get("/api/bandwidth-status")
+    check("the bound holds after all", status["boundHolds"] and status["overshootBoundGB"] == "0.00", status)
+
+
+def check_bytes(kind, calls):
+    """The ledger has the bytes of each relay as the clients there received them, and what coturn may not show yet. Of a call that broke, it
+    also has what that call would have relayed until the next listing."""
+    for host in sorted({each.host for each in calls}):
+        there = [each for each in calls if each.host == host]
+        sent, received = (sum(bytes) for bytes in zip(*(each.payload() for each in there)))
+        hidden = 2 * len(there) * (STEP_PACKETS * (PACKET_BYTES + FRAME_BYTES) + REQUEST_BYTES)
+        most = sent * (PACKET_BYTES + FRAME_BYTES) // PACKET_BYTES + hidden
+        counted = sum(spent(each.label, "label") for each in there)
+        print(f"    {len(there)} {kind} calls at {host}: {received:,} bytes received, {counted:,} counted, {counted / max(received, 1) - 1:+.2%}", flush=True)
+        check("the ledger has what they received", received <= counted and (kind == "broken" or counted <= most), (sent, most))
 
 
 def check_drain(host):
@@ -199,35 +292,28 @@ def main():
         shares = named(100)
         check("no relay is named in more than half of 100 mints", set(shares) == set(HOSTS) and max(shares.values()) <= 50, shares)
 
-        answer = mint()
-        received = relay_some(answer)
+        first, second, third = HOSTS
+        received = received_by(call(mint_at(first)))
         time.sleep(5)
         used = {host: relay["used"] for host, relay in relays().items()}
-        own = used.pop(host_of(answer))
+        own = used.pop(first)
         # Up to 2,047 packets of each of the two sessions are hidden, and charged.
         check("the relay of a call is charged what its clients received", 0 < received <= own <= received * 1.05 + 5_500_000, (received, own))
         check("the other relays are charged nothing: the broker's probes are nobody's", set(used.values()) == {0}, used)
         check("the bound holds", get("/api/bandwidth-status").get("boundHolds") is True, get("/api/bandwidth-status"))
 
-        others = [host for host in HOSTS if host != host_of(answer)]
-        check_program(*others)
-        check("a region names its relay", {host_of(get("/api/turn-credentials?region=r1")) for _ in range(5)} == {HOSTS[1]})
-        check_drain(others[1])
+        check_program(second, third)
+        check("a region names its relay", {host_of(mint_at(second)) for _ in range(5)} == {second})
+        check_drain(third)
+        check_deaths(processes)
 
-        # Not the one that carried the call: it gets no credential while the others carry less.
-        dead = next(host for host in HOSTS if host not in (host_of(answer), LIMITED))
-        for round_number in range(2):
-            processes[dead].kill()
-            processes[dead].wait()
-            time.sleep(OUT_WITHIN)
-            shares = named(60)
-            check(f"{OUT_WITHIN} s after its death no mint names a relay", dead not in shares and None not in shares, shares)
-            check("it is shown as down, with a hint", relays()[dead]["state"] == "down" and any(
-                dead in hint["message"] for hint in get("/api/bandwidth-status")["hints"] if hint["code"] == "RELAY_DOWN"), relays())
-            processes[dead] = coturn(dead)
-            check("it is back after two good probes", within(40, lambda: dead in named(20)), relays())
-
-        check_limits(dead)
+        used = relays()[LIMITED]["used"]
+        service.terminate()
+        service.wait()
+        service = broker(used / 1e9 + LIMITED_GB)
+        check("after a restart all relays serve", within(30, lambda: [relay["state"] for relay in relays().values()] == ["up"] * 3), relays())
+        check("each has what it relayed", relays()[LIMITED]["used"] >= used, (used, relays()))
+        check_limits(first)
 
         for host in HOSTS:
             processes[host].kill()

@@ -4,6 +4,7 @@
 # knows the secret have a user who can be blocked and who has a limit; the limit of a relay and that of all end theirs and ours. Takes three
 # minutes after the build. Prints each check with its result.
 #   TURN_BROKER_BIN  the binary to test instead of building one
+#   RELAY_DEATHS     how often a relay dies, 2 if unset. With 10 one dies each minute, and calls are long enough to compare bytes within 1.5 %
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 here=$(realpath "$(dirname "$0")")
