@@ -1,10 +1,6 @@
 %% turn-broker for ejabberd (23.01 or later): each user who asks for STUN and TURN servers (XEP-0215) gets a credential of their own.
-%% Compile it with `erlc -pa EBIN mod_turn_broker.erl`, where EBIN has gen_mod.beam of ejabberd, put the .beam there, and set in ejabberd.yml
-%% in place of mod_stun_disco:
-%%     modules:
-%%       mod_turn_broker:
-%%         url: "https://turn.example.com"
-%%         key: "KEY_OF_EJABBERD"     # the broker has SERVER_KEYS=ejabberd=THE_SAME_KEY
+%% Compile it with `erlc -pa EBIN mod_turn_broker.erl`, where EBIN has gen_mod.beam of ejabberd, and put the .beam there. docs/PROGRAMS.md
+%% says what to set.
 %% The spender is the bare JID. While the broker refuses, so does ejabberd: a spent budget is a `wait` error with `resource-constraint`.
 -module(mod_turn_broker).
 -behaviour(gen_mod).

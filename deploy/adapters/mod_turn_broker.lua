@@ -1,8 +1,5 @@
 -- turn-broker for Prosody, and so for Jitsi Meet: each user who asks for STUN and TURN servers (XEP-0215) gets a credential of their own.
--- Copy this file into a directory of plugin_paths and set, in prosody.cfg.lua:
---     modules_enabled = { "external_services", "turn_broker" }
---     turn_broker_url = "https://turn.example.com"
---     turn_broker_key = "KEY_OF_PROSODY"     -- the broker has SERVER_KEYS=prosody=THE_SAME_KEY
+-- docs/PROGRAMS.md says where to copy this file and what to set.
 -- The spender is the bare JID. While the broker refuses, so does Prosody: a spent budget is a `wait` error with `resource-constraint`.
 local async = require "util.async";
 local http = require "net.http";

@@ -1,5 +1,5 @@
 // The adapters of deploy/adapters in their programs: Debian's Prosody and ejabberd with an XMPP client of PyPI, and Nextcloud Talk's event in
-// php-cli. And the files that `turn-broker ice` writes, read by a parser of YAML.
+// php-cli. And the files that `turn-broker ice` writes, read by a parser of YAML. What is set is what docs/PROGRAMS.md says.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -14,17 +14,24 @@ const PROSODY = '15222';
 const EJABBERD = '15333';
 const PASSWORD = 'word';
 const USER = 'ann@xmpp.test';
+const PROGRAMS = readFileSync(new URL('../../docs/PROGRAMS.md', import.meta.url), 'utf8');
 
-/** Debian's Prosody, from where its package is unpacked, with the lines that the module names. @param {string} key */
+/** The code of docs/PROGRAMS.md that begins so, with our broker. @param {string} begin @param {Record<string, string>} replaced */
+function documented(begin, replaced) {
+  const [code] = PROGRAMS.slice(PROGRAMS.indexOf(`\n${begin}`) + 1).split('\n```');
+  return Object.entries({ 'https://turn.example.com': BROKER, ...replaced }).reduce((text, [ours, value]) => {
+    assert.ok(text.includes(ours), `${ours} in ${text}`);
+    return text.replaceAll(ours, value);
+  }, code);
+}
+
+/** Debian's Prosody, from where its package is unpacked, with the lines of docs/PROGRAMS.md. @param {string} key */
 export function startProsody(key) {
   const [unpacked, folder] = [process.env.UNPACKED, join(directory, 'prosody')];
   const accounts = join(folder, 'data', 'xmpp%2etest', 'accounts');
   mkdirSync(accounts, { recursive: true });
   writeFileSync(join(accounts, 'ann.dat'), `return { ["password"] = "${PASSWORD}" };`);
-  const module = readFileSync(new URL('../../deploy/adapters/mod_turn_broker.lua', import.meta.url), 'utf8');
-  const documented = [...module.matchAll(/^-- {5}(\w.*?)(?: +--.*)?$/gm)].map(([, line]) => line).join('\n');
-  const ours = documented.replace('https://turn.example.com', BROKER).replace('KEY_OF_PROSODY', key).replace('"external_services"', '"saslauth", "disco", $&');
-  assert.ok(ours.includes(BROKER) && ours.includes(key), ours);
+  const ours = documented('modules_enabled', { KEY: key, '"external_services"': '"saslauth", "disco", "external_services"' });
   copyFileSync(new URL('../../deploy/adapters/mod_turn_broker.lua', import.meta.url), join(folder, 'mod_turn_broker.lua'));
   writeFileSync(join(folder, 'prosody.cfg.lua'), `
     data_path = "${folder}/data"; pidfile = "${folder}/pid"; certificates = "${folder}"; plugin_paths = { "${folder}" }
@@ -45,15 +52,12 @@ export function startEjabberd(key) {
   const version = readdirSync(libraries).find((name) => /^ejabberd-.*-\d+$/.test(name));
   const module = new URL('../../deploy/adapters/mod_turn_broker.erl', import.meta.url).pathname;
   execFileSync('erlc', ['-pa', join(libraries, version, 'ebin'), '-o', folder, module]);
-  const documented = [...readFileSync(module, 'utf8').matchAll(/^%% {5}( *\w.*?)(?: +#.*)?$/gm)].map(([, line]) => line).join('\n');
-  const ours = documented.replace('https://turn.example.com', BROKER).replace('KEY_OF_EJABBERD', key);
-  assert.ok(ours.includes(BROKER) && ours.includes(key), ours);
   writeFileSync(join(folder, 'ejabberd.yml'), `
 hosts: [xmpp.test]
 listen: [{port: ${EJABBERD}, ip: "127.0.0.1", module: ejabberd_c2s}]
 auth_method: anonymous
 anonymous_protocol: login_anon
-${ours}
+${documented('modules:', { KEY: key })}
 `);
   const env = { HOME: folder, ERL_LIBS: libraries, EJABBERD_CONFIG_PATH: join(folder, 'ejabberd.yml'), EJABBERD_LOG_PATH: join(folder, 'log') };
   const args = ['-pa', folder, '-noinput', '-mnesia', 'dir', `"${folder}/spool"`, '-s', 'ejabberd'];
@@ -73,11 +77,15 @@ export const askEjabberd = () => askXmpp(EJABBERD);
 /** What Talk would give to a user: `servers`, and the `log` of the listener. @param {string} key @param {string} user */
 export const askTalk = (key, user) => asJson('php', ['talk.php', BROKER, key, user]);
 
-/** The file of a program, as its parser of YAML reads it. @param {string} form @param {string} key */
+/** The file of a program, as a parser of YAML reads it. Without `--every` the command ends. @param {string} form @param {string} key */
 export async function fileOf(form, key) {
   const file = join(directory, `ice-${form}`);
-  const env = { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: new URL(BROKER).port, SERVER_KEYS: `${form}=${key}` };
-  await run(process.env.TURN_BROKER_BIN, ['ice', '--write', file, '--form', form, '--then', `cp ${file} ${file}.read`], { env, cwd: directory });
+  writeFileSync(`${file}.env`, `SERVER_KEYS=${form}=${key}\n`);
+  const command = documented('turn-broker ice', {
+    'turn-broker ice': '"$TURN_BROKER_BIN" ice', '/etc/turn-broker/ice.env': `${file}.env`, '/etc/livekit/ice.yaml': file,
+    '--key livekit --form livekit': `--key ${form} --form ${form}`, '--every 12h ': '', '/etc/livekit/merge': `'cp ${file} ${file}.read'`,
+  });
+  await run('sh', ['-c', command], { cwd: directory });
   return asJson(process.env.PROGRAMS_PYTHON, ['-c', 'import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))', `${file}.read`]);
 }
 
