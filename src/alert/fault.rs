@@ -140,7 +140,7 @@ faults! {
         "Wait until some credentials have ended, or raise the limit.";
     SessionsUnseen: Warning, "SESSIONS_UNSEEN";
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
-        "Set COTURN_CLI for each relay, for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS, and restart.";
+        "Set each relay's COTURN_CLI, for another provider HTTP_ICE_TTL_SECONDS and, without trials, TURN_EXPIRY_TAIL_SECONDS. Restart.";
 }
 
 /// What is said about a fault.

@@ -30,6 +30,7 @@ use crate::ice::http_ice::HttpIce;
 use crate::ice::key_name::KeyName;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
+use crate::ice::tail_run::TTL;
 use crate::ice::turn_keys::{OwnKey, TurnKey};
 use crate::lead::Lead;
 use crate::limit::RateLimit;
@@ -40,6 +41,7 @@ use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::reference_clock::ReferenceClock;
+use crate::meter::trials::TrialMeter;
 use crate::mint::credential_source::{CredentialSource, HttpSource};
 use crate::mint::ending::Ending;
 use crate::mint::pool::PAGE_LIFE;
@@ -112,6 +114,7 @@ pub fn build_leading(
     Ok(Arc::new(App {
         ending,
         cloudflare_meter: parts.cloudflare_meter(),
+        http_trials: parts.http_trials(),
         reference_clock: parts.reference_clock(),
         coturn_meters: parts.coturn_meters(),
         relay,
@@ -229,7 +232,7 @@ impl Parts<'_> {
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
             tail: self.config.budget.tail_of(IceSource::Cloudflare),
-            probers: self.probers(),
+            trials: self.trials(self.turn_keys(), TTL),
             key_names: self.config.ice.turn_keys().map(|key| (IdDigest::of(&key.id), key.name)).collect(),
             billing_day: self.config.budget.billing_day,
             shown: Mutex::default(),
@@ -238,8 +241,18 @@ impl Parts<'_> {
         })
     }
 
+    fn trials(&self, providers: Vec<(CountOwner, MintingApi)>, life: Duration) -> TrialMeter {
+        TrialMeter { providers, life, account: Arc::clone(&self.account), metrics: self.metrics() }
+    }
+
+    /// The trials at another provider, where the life of its credentials is known.
+    fn http_trials(&self) -> Option<TrialMeter> {
+        let http = self.config.ice.http.as_ref().filter(|_| self.config.meter.probes)?;
+        Some(self.trials(vec![(IceSource::Http.into(), self.http_api(http))], http.life?))
+    }
+
     /// Each key of the settings, with whose probes its counts are proven.
-    fn probers(&self) -> Vec<(CountOwner, MintingApi)> {
+    fn turn_keys(&self) -> Vec<(CountOwner, MintingApi)> {
         let cloudflare = self.config.ice.cloudflare.iter().filter(|_| self.config.meter.probes);
         let keys = cloudflare.flat_map(|it| it.keys.iter().map(move |key| (it, key)));
         keys.map(|(cloudflare, key)| (owner_of(key), self.minting_api(cloudflare, key))).collect()
@@ -338,14 +351,16 @@ impl Parts<'_> {
     /// Another provider. Its clock is no reference for ours.
     fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
-        let client = self.client.clone();
-        let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
-        let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
+        let key = TurnKey::new(KeyName::DEFAULT, None, 1, self.http_api(http), self.process.clock.instant());
         // Nothing is minted ahead there.
         let provider = Provider::new(vec![Arc::new(key)], &[], false, self.clock(), self.metrics());
         let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;
         let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };
         HttpSource { provider: Arc::new(provider), life, life_min }
+    }
+
+    fn http_api(&self, http: &HttpIceConfig) -> MintingApi {
+        MintingApi::Http(HttpIce { client: self.client.clone(), request: http.request.clone() })
     }
 }

@@ -16,6 +16,7 @@ use crate::limit::proxies::UntrustedProxies;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
+use crate::meter::trials::TrialMeter;
 use crate::mint::ending::Ending;
 use turn_base::request::bearer::TokenDigest;
 use turn_limits::Bounds;
@@ -60,6 +61,8 @@ pub struct App {
     pub forward_key: Option<ForwardKey>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
+    /// Tries for how long credentials of another provider relay after their end. `None` where it does not say for how long they live.
+    pub http_trials: Option<TrialMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
     pub reference_clock: Option<ReferenceClock>,
     /// One for each entry of `COTURN_CLI`: it reads and ends the sessions of a relay.

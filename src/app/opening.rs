@@ -72,8 +72,12 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
         (true, false) => ProofRule::Missing,
         (false, _) => ProofRule::Unneeded,
     };
-    let takes_proofs = proof == ProofRule::Probe && config.budget.expiry_tail.is_none();
-    let of_keys = keys.map(|key| SourceTerms { owner: owner_of(key), proof, takes_proofs, ..terms });
+    let of_keys = keys.map(|key| SourceTerms {
+        owner: owner_of(key),
+        proof,
+        takes_proofs: proof == ProofRule::Probe && config.budget.expiry_tail.is_none(),
+        ..terms
+    });
     of_keys.chain([terms]).collect()
 }
 
@@ -118,6 +122,12 @@ fn is_read(source: IceSource, config: &Config) -> bool {
     }
 }
 
+/// Whether trials show how long credentials of another provider relay after their end, and that is used.
+fn are_ends_tried(config: &Config) -> bool {
+    let is_life_known = config.ice.http.as_ref().is_some_and(|http| http.life.is_some());
+    is_life_known && config.meter.probes && config.budget.expiry_tail.is_none()
+}
+
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let SourceFacts { charged, ended_by, .. } = source.facts();
     let is_read = is_read(source, config);
@@ -134,7 +144,7 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
         tail: config.budget.tail_of(source),
         cut_tail: (is_read && ended_by == EndedBy::CommandLine)
             .then(|| config.budget.expiry_tail.unwrap_or(CUT_TAIL)),
-        takes_proofs: false,
+        takes_proofs: charged == Charged::Uncounted && are_ends_tried(config),
         limit: None,
         sampling,
         is_read,

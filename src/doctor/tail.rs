@@ -8,10 +8,11 @@ use strum::IntoEnumIterator as _;
 use super::Examination;
 use super::provider::KeyClient;
 use super::report::{Check, Verdict, ok, warn};
-use crate::ice::tail_run::{Stepped, TailRun};
-use crate::meter::cloudflare::trials::TRIAL_MAX;
+use crate::ice::tail_run::{Stepped, TTL, TailRun};
 use turn_ledger::{CredentialEnd, IceSource};
 
+/// A trial goes on for so long after the end at most.
+const TRIAL_MAX: Duration = IceSource::Cloudflare.expiry_tail();
 /// What is due is looked for so often.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -28,7 +29,7 @@ impl Examination<'_, '_> {
 
     async fn tail(&mut self, key: &KeyClient, end: CredentialEnd) -> Verdict {
         let name: &str = end.into();
-        let mut run = match TailRun::begin(&key.api, end, self.clock.now(), TRIAL_MAX).await {
+        let mut run = match TailRun::begin(&key.api, end, TTL, self.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
                 return warn(format!("no credential for the trial: {error}"), key.api.remedy(&error));
@@ -62,8 +63,8 @@ impl Examination<'_, '_> {
         }
         let shown = run.trial.judge(None, TRIAL_MAX);
         match (shown.tail, shown.refused_at) {
-            (Some(tail), _) if tail >= TRIAL_MAX => {
-                ok(format!("relays as long as was looked at after its {name}: {} s", tail.as_secs()))
+            _ if run.trial.relays_on(TRIAL_MAX) => {
+                ok(format!("relays as long as was looked at after its {name}: {} s", TRIAL_MAX.as_secs()))
             }
             (Some(tail), Some(refused_at)) => {
                 ok(format!("relays for {} s after its {name}; refused at {refused_at}", tail.as_secs()))

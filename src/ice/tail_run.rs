@@ -21,7 +21,7 @@ pub const BYTES: ByteCount = ByteCount::new(100_000);
 /// The most that one trial relays: a minute before the end, 20 after it, and each fifth of the rest of two hours.
 pub const BYTES_MAX: ByteCount = ByteCount::new(5_000_000);
 /// The life of the credential that expires: the shortest that Cloudflare is asked for.
-const TTL: Duration = Duration::from_secs(60);
+pub const TTL: Duration = Duration::from_secs(60);
 /// So much longer than the trial the credential lives that is revoked: its expiry must not end what the revocation does not.
 const LONGER: Duration = Duration::from_secs(900);
 /// The time limit of what is relayed in one minute, which takes seconds.
@@ -63,18 +63,19 @@ pub fn identifier(end: CredentialEnd, began_at: Timestamp) -> String {
 }
 
 impl TailRun {
-    /// Mints the credential. `max`: so long after the end the trial goes on at most.
+    /// Mints the credential. `life`: of one that expires. A provider may decide, and then it counts from the earliest end.
     pub async fn begin(
         key: &MintingApi,
         end: CredentialEnd,
+        life: Duration,
         now: Timestamp,
-        max: Duration,
     ) -> Result<Self, CallError> {
-        let life = match end {
-            CredentialEnd::Expiry => TTL,
-            CredentialEnd::Revocation => max.saturating_add(LONGER),
+        let asked = match end {
+            CredentialEnd::Expiry => life,
+            CredentialEnd::Revocation => key.source().expiry_tail().saturating_add(LONGER),
         };
-        let listed = key.mint(life, &identifier(end, now), DEADLINE).await?;
+        let listed = key.mint(asked, &identifier(end, now), DEADLINE).await?;
+        let life = listed.life.map_or(asked, |stated| stated.min(asked));
         Ok(Self { trial: TailTrial::new(end, now, life), servers: listed.servers, allocation: None })
     }
 

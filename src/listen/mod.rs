@@ -173,7 +173,7 @@ async fn drain(
 }
 
 /// What runs beside the requests until `end`. A panic ends only its own task. All but the relay start again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         spawn_until(app, end, REPORT_INTERVAL, maintenance),
@@ -193,6 +193,11 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
         spawn(app, end, |app| async move {
             if let Some(meter) = &app.cloudflare_meter {
                 meter.run().await;
+            }
+        }),
+        spawn(app, end, |app| async move {
+            if let Some(trials) = &app.http_trials {
+                trials.run().await;
             }
         }),
         spawn(app, end, |app| async move {

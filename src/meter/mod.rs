@@ -4,3 +4,4 @@
 pub mod cloudflare;
 pub mod coturn;
 pub mod reference_clock;
+pub mod trials;

@@ -155,14 +155,35 @@ impl TailTrial {
         (Minute::of(self.began_at.minus(spare)).start(), Minute::of(last.plus(spare)).end())
     }
 
+    /// When the last data came back.
+    fn relayed_until(&self) -> Option<Timestamp> {
+        self.sent.iter().rev().find(|(_, answer)| *answer == TrialAnswer::Relayed).map(|(at, _)| *at)
+    }
+
+    /// Whether data came back as long as the trial went on.
+    pub fn relays_on(&self, max: Duration) -> bool {
+        let end = self.ended_at.unwrap_or(self.began_at);
+        self.relayed_until().is_some_and(|at| at.plus(SPARSE).plus(SPARSE) >= end.plus(max))
+    }
+
+    /// So long after its end the credential relayed at least.
+    pub(crate) fn relayed_for(&self, max: Duration) -> Duration {
+        if self.relays_on(max) {
+            return Duration::MAX;
+        }
+        let end = self.ended_at.unwrap_or(self.began_at);
+        self.relayed_until().map_or(Duration::ZERO, |at| at.since(end))
+    }
+
     /// What the trial shows. `billed`: the minutes with counted bytes of its credential; `None` where nobody counts, so the data that came
     /// back stand in. It proves nothing unless all that was sent before the end is billed, and unless it is known what came after the last
-    /// billed minute.
+    /// billed minute. Where nobody counts, one that relays on proves nothing: a relay may do so for ever.
     pub fn judge(&self, billed: Option<&BTreeSet<Minute>>, max: Duration) -> TailEvidence {
         let of = |which: TrialAnswer| {
             self.sent.iter().filter(move |(_, answer)| *answer == which).map(|(at, _)| *at)
         };
         let relayed: BTreeSet<_> = of(TrialAnswer::Relayed).map(Minute::of).collect();
+        let is_counted = billed.is_some();
         let billed = billed.unwrap_or(&relayed);
         let end = self.ended_at.unwrap_or(self.began_at);
         let mut before = self.sent.iter().take_while(|(at, _)| *at < end).peekable();
@@ -170,7 +191,7 @@ impl TailTrial {
             && before
                 .all(|(at, answer)| *answer == TrialAnswer::Relayed && billed.contains(&Minute::of(*at)));
         let last = billed.last().copied().unwrap_or_default().max(Minute::of(end));
-        let relayed_until = of(TrialAnswer::Relayed).next_back();
+        let relayed_until = self.relayed_until();
         let is_known = |(at, answer): &&(Timestamp, TrialAnswer)| match answer {
             TrialAnswer::Relayed => true,
             TrialAnswer::Refused => relayed_until < Some(*at),
@@ -178,8 +199,8 @@ impl TailTrial {
         };
         let next =
             self.sent.iter().filter(is_known).map(|(at, _)| Minute::of(*at)).find(|minute| *minute > last);
-        let goes_on = relayed_until.is_some_and(|at| at.plus(SPARSE).plus(SPARSE) >= end.plus(max));
         // It was billed as long as the trial went on.
+        let goes_on = is_counted && self.relays_on(max);
         let seen = next.map(|minute| minute.start().since(end)).or(goes_on.then_some(max));
         TailEvidence {
             began_at: self.began_at,

@@ -62,6 +62,17 @@ fn data_are_sent_each_minute_for_twenty_minutes_and_then_each_fifth_until_the_lo
 }
 
 #[test]
+fn where_nobody_counts_a_trial_that_relays_on_proves_nothing() {
+    let ever = run(CredentialEnd::Expiry, &|_| (true, false));
+    assert!(ever.relays_on(MAX));
+    assert_eq!((ever.judge(None, MAX).tail, ever.relayed_for(MAX)), (None, Duration::MAX));
+    let ended = run(CredentialEnd::Expiry, &until(660));
+    assert!(!ended.relays_on(MAX));
+    let [tail, relayed] = [590, 540].map(Duration::from_secs);
+    assert_eq!((ended.judge(None, MAX).tail, ended.relayed_for(MAX)), (Some(tail), relayed));
+}
+
+#[test]
 fn a_trial_is_over_when_the_credential_is_refused_in_two_minutes_in_a_row() {
     let trial = run(CredentialEnd::Expiry, &until(660));
     assert_eq!(sent(&trial), 14);

@@ -7,15 +7,18 @@ use utoipa::openapi::{RefOr, Schema};
 use crate::app::App;
 use crate::ice::key_name::KeyName;
 use turn_base::schema::one_of;
-use turn_ledger::{CredentialEnd, IdDigest, TailEvidence, Timestamp};
+use turn_ledger::{CredentialEnd, IceSource, IdDigest, TailEvidence, Timestamp};
 
-/// The trials of one way in which credentials of one TURN key end.
+/// The trials of one way in which credentials of a source end, of one TURN key where it has some.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TailBody {
-    /// The name of the TURN key.
-    #[schema(value_type = String, example = "default")]
-    key: KeyName,
+    /// The source that relays.
+    #[schema(value_type = String, example = "cloudflare")]
+    source: IceSource,
+    /// The name of the TURN key; null for a source without them.
+    #[schema(value_type = Option<String>, required = true, example = "default")]
+    key: Option<KeyName>,
     #[schema(schema_with = end_schema)]
     end: CredentialEnd,
     /// The tail in force, in seconds; null while it is not proven.
@@ -68,8 +71,14 @@ pub(super) fn tails(app: &App) -> Vec<TailBody> {
         let all = books.ledger().tail_trials();
         let bodies = all.filter_map(|(terms, end, trials)| {
             let proven = trials.in_force(now).filter(|_| terms.takes_proofs);
+            // One that has left the settings has no name.
+            let key = match terms.owner.turn_key {
+                Some(id) => Some(name_of(id)?.name),
+                None => None,
+            };
             Some(TailBody {
-                key: name_of(terms.owner.turn_key?)?.name,
+                source: terms.owner.source,
+                key,
                 end,
                 seconds: proven.map(|proven| proven.tail.as_secs()),
                 contradicted_at: trials.contradicted_at(),

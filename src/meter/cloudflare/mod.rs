@@ -18,8 +18,8 @@ mod tail;
 pub mod trials;
 
 use crate::account::Account;
-use crate::ice::api::MintingApi;
 use crate::ice::key_name::KeyName;
+use crate::meter::trials::TrialMeter;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use probe::ProbeState;
@@ -47,8 +47,8 @@ pub struct CloudflareMeter {
     pub sampling: u32,
     /// The configured tail of Cloudflare's grants.
     pub tail: Duration,
-    /// The TURN keys with which probes are made; none without `RELAY_PROBE`.
-    pub probers: Vec<(CountOwner, MintingApi)>,
+    /// The TURN keys with which probes and trials of the tail are made; none without `RELAY_PROBE`.
+    pub trials: TrialMeter,
     /// The names of the TURN keys in the settings.
     pub key_names: BTreeMap<IdDigest, KeyName>,
     /// The start of billing periods.

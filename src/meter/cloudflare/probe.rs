@@ -49,7 +49,7 @@ impl CloudflareMeter {
         as_of: Timestamp,
         age: Duration,
     ) -> Result<(), AnalyticsError> {
-        for (owner, _) in &self.probers {
+        for (owner, _) in &self.trials.providers {
             let mut minutes = self.account.read(|books| books.ledger().unshown_probes(*owner));
             // A probe of the end of a minute goes on in the next one, and Cloudflare's clock may differ.
             let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
@@ -70,7 +70,7 @@ impl CloudflareMeter {
 
     /// Makes the probes that counts need. If one finds no way, further counts of its key are believed without one.
     pub(super) async fn probe_if_due(&self, states: &mut BTreeMap<CountOwner, ProbeState>) {
-        for (owner, key) in &self.probers {
+        for (owner, key) in &self.trials.providers {
             self.probe_with(*owner, key, states.entry(*owner).or_default()).await;
         }
     }

@@ -10,6 +10,7 @@ use super::commit::{CLOCK_AHEAD_MAX, NotAdmitted};
 use crate::lacking::LackCause;
 use crate::ledger::PeriodCounts;
 use crate::source::{IceSource, MINT_SLACK};
+use crate::tail::CredentialEnd;
 use crate::timeline::measured::MeasuredUsage;
 use crate::units::clock::{ClockDoubt, REFERENCE_DIFFERENCE_TOLERATED};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -243,7 +244,9 @@ impl Books {
 
     fn unseen_source(&self) -> Option<IceSource> {
         let since = self.ledger.billing_day().period_until(self.ledger.period().start).start;
-        self.unseen.iter().copied().find(|source| self.grants.latest_expiry_of(*source) >= since)
+        let is_proven = |source| self.ledger.proven_tail(source, CredentialEnd::Expiry).is_some();
+        let mut unseen = self.unseen.iter().copied().filter(|source| !is_proven(*source));
+        unseen.find(|source| self.grants.latest_expiry_of(*source) >= since)
     }
 
     pub(super) fn clock_ahead(&self) -> Duration {

@@ -103,7 +103,8 @@ impl Books {
         end: CredentialEnd,
         billed: Option<&BTreeSet<Minute>>,
     ) -> Option<TailEvidence> {
-        let shown = self.ledger.uncounted_trial(owner, end)?.judge(billed, owner.source.expiry_tail());
+        let (trial, max) = (self.ledger.uncounted_trial(owner, end)?, owner.source.expiry_tail());
+        let (shown, relayed_for) = (trial.judge(billed, max), trial.relayed_for(max));
         if let Some(longer) = self.ledger.take_trial(owner, end, shown) {
             match end {
                 CredentialEnd::Expiry => {
@@ -114,6 +115,10 @@ impl Books {
                     self.settle();
                 }
             }
+        }
+        // Nobody else says that the tail has become longer.
+        if billed.is_none() && end == CredentialEnd::Expiry && shown.tail.is_none() {
+            self.note_after_expiry(owner.source, relayed_for);
         }
         Some(shown)
     }

@@ -55,7 +55,8 @@ fn trial_of(
     }
     broker.books.begin_trial(owner, end);
     broker.books.note_trial(owner, end, trial);
-    broker.books.count_trial(owner, end, Some(&billed)).unwrap();
+    let billed = owner.source.is_counted_by_provider().then_some(&billed);
+    broker.books.count_trial(owner, end, billed).unwrap();
 }
 
 /// Three trials, a day apart, the last one now.
@@ -347,4 +348,35 @@ fn a_shorter_time_is_relied_on_only_from_the_next_trial_on() {
         promised_for(&broker, &grant)
     });
     assert_eq!(times, [PROVEN_REVOKED + 420, PROVEN_REVOKED]);
+}
+
+#[test]
+fn where_nobody_counts_three_trials_make_a_source_seen_and_one_that_relays_longer_ends_that() {
+    const HTTP: IceSource = IceSource::Http;
+    let mut setup = setup(BudgetMode::Estimate);
+    setup.terms.limit = ByteCount::new(1_000 * GB);
+    setup.sources =
+        vec![SourceTerms { owner: HTTP.into(), takes_proofs: true, is_read: false, ..setup.sources[0] }];
+    (setup.unseen, setup.default_source) = (vec![HTTP], HTTP);
+    let mut broker = Broker::open(setup, at(10_000));
+    let grant = broker.mint_any(3_600);
+    let unseen = |broker: &Broker| broker.books.snapshot().unseen;
+    for seconds in [660, 600, 120] {
+        assert_eq!(unseen(&broker), Some(HTTP));
+        trial_of(&mut broker, HTTP, CredentialEnd::Expiry, seconds, |_| true);
+    }
+    assert_eq!(unseen(&broker), None);
+    let proven = broker.books.ledger().proven_tail(HTTP, CredentialEnd::Expiry).unwrap();
+    assert_eq!(proven.tail.as_secs(), PROVEN);
+    broker.restart();
+    let next = broker.mint_any(3_600);
+    let promised = |broker: &Broker, grant: &Grant| {
+        let until = broker.books.grants().any(grant.id).unwrap().promised.unwrap().until.start();
+        until.since(grant.expires_at).as_secs() / 60 * 60
+    };
+    assert_eq!([&grant, &next].map(|grant| promised(&broker, grant)), [DEFAULT, PROVEN]);
+    // Nobody else says that it relays for longer now.
+    trial_of(&mut broker, HTTP, CredentialEnd::Expiry, 1_000_000, |_| true);
+    assert_eq!(unseen(&broker), Some(HTTP));
+    assert_eq!([&grant, &next].map(|grant| promised(&broker, grant)), [DEFAULT; 2]);
 }

@@ -1,0 +1,136 @@
+//! Trials of the tail: for how long a credential of the broker's own relays after its end. [`turn_ledger::TailTrial`] says what is due; this
+//! does it, a few times a minute. Where a provider counts, its meter asks for the count. Elsewhere the last data that came back stand in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strum::IntoEnumIterator as _;
+
+use crate::account::Account;
+use crate::ice::api::MintingApi;
+use crate::ice::tail_run::{BYTES, BYTES_MAX, Stepped, TailRun};
+use crate::telemetry::metrics::Metrics;
+use turn_ledger::{CountOwner, CredentialEnd, TailEvidence, Timestamp, TrialStep};
+
+/// The first trial begins so long after the start. A process that starts again and again makes none.
+pub const FIRST_AFTER: Duration = Duration::from_secs(600);
+/// What is due is looked for so often.
+pub const PAUSE: Duration = Duration::from_secs(15);
+
+/// The trials that run.
+#[derive(Debug, Default)]
+pub struct Trials(BTreeMap<(CountOwner, CredentialEnd), TailRun>);
+
+/// Makes trials at some providers.
+#[derive(Debug)]
+pub struct TrialMeter {
+    /// Who mints, and whose bytes these are.
+    pub providers: Vec<(CountOwner, MintingApi)>,
+    /// How long the credential lives that expires. One that is revoked lives longer.
+    pub life: Duration,
+    /// Keeps what trials show.
+    pub account: Arc<Account>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+impl TrialMeter {
+    /// Makes trials again and again.
+    pub async fn run(&self) {
+        let mut trials = Trials::default();
+        tokio::time::sleep(FIRST_AFTER).await;
+        loop {
+            self.step(&mut trials).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Does what is due of each trial: begins it, relays or revokes.
+    pub async fn step(&self, trials: &mut Trials) {
+        for (owner, api) in &self.providers {
+            let revokes = owner.source.revokes_by_name();
+            for end in CredentialEnd::iter().filter(|end| revokes || *end == CredentialEnd::Expiry) {
+                self.step_trial(*owner, end, api, trials).await;
+            }
+        }
+    }
+
+    async fn step_trial(&self, owner: CountOwner, end: CredentialEnd, api: &MintingApi, trials: &mut Trials) {
+        let (now, max) = (self.account.time_of_provider(), owner.source.expiry_tail());
+        let Some(run) = trials.0.get_mut(&(owner, end)) else {
+            if let Some(run) = self.begin_trial(owner, end, api).await {
+                trials.0.insert((owner, end), run);
+            }
+            return;
+        };
+        let step = run.next(now, max);
+        if matches!(step, TrialStep::Relay { .. }) {
+            let charge = |books: &mut turn_ledger::Books| books.charge_trial(owner, BYTES);
+            if self.account.record_change(charge).await.is_err() {
+                // What is charged and not relayed would be charged again with each step.
+                return self.fail_trial((owner, end), trials).await;
+            }
+        }
+        match run.step(step, api, now).await {
+            Stepped::Waited | Stepped::Sent { .. } | Stepped::Revoked => {}
+            Stepped::Finished => {
+                if let Some(run) = trials.0.remove(&(owner, end)) {
+                    self.finish_trial(owner, end, run);
+                }
+            }
+            Stepped::Failed => self.fail_trial((owner, end), trials).await,
+        }
+    }
+
+    /// The trial waits for its count, or nobody counts.
+    fn finish_trial(&self, owner: CountOwner, end: CredentialEnd, run: TailRun) {
+        let shown = self.account.change(|books| {
+            books.note_trial(owner, end, run.trial);
+            if owner.source.is_counted_by_provider() { None } else { books.count_trial(owner, end, None) }
+        });
+        if let Some(shown) = shown {
+            self.report_trial(end, &shown);
+        }
+    }
+
+    async fn fail_trial(&self, of: (CountOwner, CredentialEnd), trials: &mut Trials) {
+        if let Some(mut run) = trials.0.remove(&of) {
+            run.close().await;
+            self.metrics.tail_trials.count(["failed"]);
+        }
+    }
+
+    /// Begins a trial that is due. `None`: none is, or there is no credential. Then the next one is due some hours later.
+    async fn begin_trial(&self, owner: CountOwner, end: CredentialEnd, api: &MintingApi) -> Option<TailRun> {
+        if !self.account.read(|books| books.ledger().needs_trial(owner, end, BYTES_MAX)) {
+            return None;
+        }
+        self.account.record_change(|books| books.begin_trial(owner, end)).await.ok()?;
+        let now = self.account.time_of_provider();
+        let run = TailRun::begin(api, end, self.life, now).await;
+        if run.is_err() {
+            self.metrics.tail_trials.count(["failed"]);
+        }
+        run.ok()
+    }
+
+    /// Updates metrics and log.
+    pub fn report_trial(&self, end: CredentialEnd, shown: &TailEvidence) {
+        let outcome = if shown.tail.is_some() { "proof" } else { "no_proof" };
+        self.metrics.tail_trials.count([outcome]);
+        let end: &str = end.into();
+        let text = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
+        let (billed_until, relayed_until) = (text(shown.billed_until), text(shown.relayed_until));
+        let refused_at = text(shown.refused_at);
+        tracing::info!(
+            end,
+            outcome,
+            billed_until,
+            relayed_until,
+            refused_at,
+            tail_seconds = shown.tail.map(|tail| tail.as_secs()),
+            "a trial of the tail is over"
+        );
+    }
+}
