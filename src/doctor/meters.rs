@@ -1,22 +1,28 @@
 //! The checks of everything that the service reads or writes elsewhere, one real request each: measured usage,
 //! the keys that verify users' tokens, and the receiver of alerts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Datelike as _, Utc};
+use reqwest::Method;
+use serde_json::Value;
 use url::Url;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, BudgetFigures};
 use crate::auth::{count_keys, keys_remedy};
-use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
-use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
+use crate::config::{AlertConfig, AnalyticsConfig, CloudflareConfig, Config, CoturnCliConfig};
+use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted, DEADLINE};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
-use turn_base::http_client::HttpClient;
+use turn_base::http_client::{Api, HttpClient, body};
 use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
+/// The longest answer about billing. A subscription has some 300 bytes.
+const BODY_MAX: usize = 64 * 1024;
 
 /// Queries Cloudflare's analytics for the last hour.
 pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timestamp) -> Verdict {
@@ -36,6 +42,34 @@ pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timesta
             counted.other.gb_four_decimals()
         )),
         Err(error) => fail(error.to_string(), error.remedy()),
+    }
+}
+
+/// Compares the billing cycles of the account with `BILLING_DAY`. The API is in alpha and few tokens may read it, so a refusal is no problem.
+pub(super) async fn billing_day(config: &Config, settings: &AnalyticsConfig, client: &HttpClient) -> Verdict {
+    let path = ["client", "v4", "accounts", &settings.account_id, "billable-usage", "info"];
+    let api = Api::new(client.clone(), &settings.base, &path, &settings.token);
+    let answer = match api.send(api.call(Method::GET, &[]).timeout(DEADLINE)).await {
+        Ok(response) => body(BODY_MAX, response).await,
+        Err(error) => Err(error),
+    };
+    let answer: Value = match answer {
+        Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
+        Err(error) => return skipped(format!("Cloudflare does not say when it bills: {error}")),
+    };
+    let subscriptions = answer["result"]["subscriptions"].as_array().into_iter().flatten();
+    let current = subscriptions.filter(|one| one["end_timestamp"].is_null());
+    let anchors = current.filter_map(|one| one["billing_cycle_anchor_timestamp"].as_str()?.parse().ok());
+    let days: BTreeSet<_> = anchors.map(|at: DateTime<Utc>| at.day()).collect();
+    let set = config.budget.billing_day.get();
+    let named = days.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
+    match days.len() {
+        0 => skipped("Cloudflare names no billing cycle"),
+        _ if days.contains(&set) => ok(format!("a billing cycle begins on day {set}")),
+        _ => warn(
+            format!("the billing cycle begins on day {named}, and BILLING_DAY is {set}"),
+            format!("compare an invoice, and set BILLING_DAY to {named}"),
+        ),
     }
 }
 

@@ -199,6 +199,9 @@ impl<'a> Examination<'a, '_> {
     async fn meters(&mut self) {
         let (config, client, now) = (self.config, self.client, self.clock.now());
         self.check(Check::Analytics, "", meters::analytics(config, client, now)).await;
+        if let Some(settings) = &config.meter.analytics {
+            self.check(Check::BillingDay, "", meters::billing_day(config, settings, client)).await;
+        }
         for cli in &config.meter.coturn_cli {
             self.check(Check::CoturnCli, &cli.address, meters::coturn_cli(config, cli)).await;
         }

@@ -37,6 +37,8 @@ pub enum Check {
     Tail,
     /// Cloudflare's analytics.
     Analytics,
+    /// The account's billing cycle.
+    BillingDay,
     /// coturn's CLI.
     CoturnCli,
     /// The public keys that verify users' tokens.

@@ -120,3 +120,20 @@ async fn any_other_provider_is_asked_as_its_settings_say() {
         assert!(examined.of("revoke").is_empty(), "it takes no revocations");
     }
 }
+
+#[tokio::test]
+async fn the_billing_day_is_compared_with_that_of_the_account() {
+    let world = World::new().await;
+    world.examine(&[]).await.assert_only("billing-day", "skipped", "answered 404", "");
+    let cycle = |day: u32, end| json!({"billing_cycle_anchor_timestamp": format!("2025-01-{day:02}T00:00:00Z"), "end_timestamp": end});
+    let subscriptions = json!([cycle(9, Some("2025-02-09T00:00:00Z")), cycle(17, None)]);
+    world
+        .cloudflare
+        .bills(&json!({"result": {"covered": true, "subscriptions": subscriptions}, "success": true}));
+    let examined = world.examine(&[]).await;
+    examined.assert_only("billing-day", "warn", "on day 17, and BILLING_DAY is 1", "set BILLING_DAY to 17");
+    let examined = world.examine(&[("BILLING_DAY", "17")]).await;
+    examined.assert_only("billing-day", "ok", "day 17", "");
+    world.cloudflare.bills(&json!([]));
+    world.examine(&[]).await.assert_only("billing-day", "skipped", "no billing cycle", "");
+}

@@ -67,6 +67,8 @@ struct Settings {
     plan: FaultPlan,
     analytics: Analytics,
     turn_keys: TurnKeys,
+    /// What it says of billing cycles; 404 without it.
+    billing: Option<String>,
     /// The latency of a correct mint, before any fault; initially zero.
     latency: Duration,
     observer: Option<Arc<Observer>>,
@@ -156,6 +158,11 @@ impl FakeCloudflare {
     /// Accepts only this bearer token. Any other gets 401.
     pub(crate) fn require_token(&self, token: &str) {
         self.core.settings().provider.token = Some(token.to_owned());
+    }
+
+    /// Says this of the account's billing cycles.
+    pub(crate) fn bills(&self, answer: &serde_json::Value) {
+        self.core.settings().billing = Some(answer.to_string());
     }
 
     /// Accepts only this key id. Any other gets 404.

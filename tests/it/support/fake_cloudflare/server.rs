@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -94,6 +94,11 @@ fn decide(request: Recorded, core: &Core) -> (Outcome, Duration) {
     if is_mint && request.custom_identifier.as_deref() == Some(PROBE) {
         core.history.record_probe();
         let answer = settings.provider.answer_probe(&request);
+        return (Outcome::Answer { answer, delivery: Delivery::Whole }, Duration::ZERO);
+    }
+    if path == "/client/v4/accounts/account/billable-usage/info" {
+        let said = settings.billing.clone().map(|body| Answer::json(StatusCode::OK, body));
+        let answer = said.unwrap_or_else(|| Answer::error(StatusCode::NOT_FOUND));
         return (Outcome::Answer { answer, delivery: Delivery::Whole }, Duration::ZERO);
     }
     let outcome = match target {
