@@ -8,8 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use secrecy::zeroize::Zeroize;
-use secrecy::{ExposeSecret, SecretBox, SecretString};
+use secrecy::SecretString;
 use turn_base::web_url::{is_visible_ascii, parse_web_url};
 use url::{Host, Url};
 
@@ -17,7 +16,7 @@ use url::{Host, Url};
 pub(super) const IDENTIFIER_MAX: usize = 128;
 
 /// The fewest different characters of a secret of the operator's own. 16 hexadecimal digits of chance have fewer once in 100,000 times.
-const CHARS_MIN: usize = 8;
+pub(super) const CHARS_MIN: usize = 8;
 
 /// A value, or the sentence of what was expected in its place.
 pub(super) type Formed<T> = Result<T, String>;
@@ -75,12 +74,11 @@ pub(super) fn visible<T: for<'a> From<&'a str>>(length: RangeInclusive<usize>) -
     })
 }
 
-/// A secret of the operator's own, which `parse` reads. It may not be one that a person has typed to get on, such as `changemechangeme`.
-pub(super) fn own_secret<S: ?Sized + Zeroize + AsRef<[u8]>>(
-    parse: impl Fn(&str) -> Formed<SecretBox<S>>,
-) -> impl Fn(&str) -> Formed<SecretBox<S>> {
-    move |text| match parse(text) {
-        Ok(secret) if !is_varied(secret.expose_secret()) => Err(format!(
+/// A secret of the operator's own. It may not be one that a person has typed to get on, such as `changemechangeme`.
+pub(super) fn own_secret(length: RangeInclusive<usize>) -> impl Fn(&str) -> Formed<SecretString> {
+    let text = visible::<SecretString>(length);
+    move |secret| match text(secret) {
+        Ok(_) if !is_varied(secret) => Err(format!(
             "expected at least {CHARS_MIN} different characters, such as those of openssl rand -hex 32"
         )),
         formed => formed,
