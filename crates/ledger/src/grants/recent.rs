@@ -84,7 +84,7 @@ impl RecentMinutes {
     }
 
     fn forget_before(&mut self, first: Minute) {
-        self.0.retain(|(minute, of)| *minute >= first && *of != MinuteBytes::default());
+        self.0.retain(|(minute, _)| *minute >= first);
     }
 
     /// What was relayed in `[since, now)`.

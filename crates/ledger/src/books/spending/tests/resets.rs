@@ -4,8 +4,8 @@ use super::*;
 
 const GRANTS: u64 = 600;
 
-/// 600 grants that have relayed a byte each, and as many that have ended, just after the reset. Returns the first of them.
-fn at_reset(mode: BudgetMode) -> (Broker, Grant) {
+/// 600 grants that have relayed a byte each, and as many that have ended, just after the reset. Returns one of each.
+fn at_reset(mode: BudgetMode) -> (Broker, [Grant; 2]) {
     let limit = ByteCount::new(u64::MAX / 4);
     let terms = SpenderTerms { user_limit: Some(limit), ..SpenderTerms::default() };
     let mut broker = Broker::new(mode, terms);
@@ -15,14 +15,12 @@ fn at_reset(mode: BudgetMode) -> (Broker, Grant) {
     broker.books.advance(at(60));
     let bytes: Vec<_> = grants.iter().map(|grant| (grant.id, 1)).collect();
     assert!(broker.count(at(60), true, &bytes, 0));
-    for _ in 0..GRANTS {
-        broker.mint(requester("bob"), 60).unwrap();
-    }
+    let ended: Vec<_> = (0..GRANTS).map(|_| broker.mint(requester("bob"), 60).unwrap()).collect();
     broker.books.advance(at(1_800));
     while !broker.books.tidy() {}
     assert_eq!(broker.books.grants().ended_count(), 600);
     broker.books.advance(at(7_200));
-    (broker, grants[0])
+    (broker, [grants[0], ended[0]])
 }
 
 /// Bytes, grants, live grants.
@@ -34,7 +32,8 @@ fn figures(broker: &Broker) -> (u64, u64, u64) {
 #[test]
 fn all_figures_begin_at_zero_at_once_and_what_has_ended_is_forgotten_in_steps() {
     for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
-        let (mut broker, first) = at_reset(mode);
+        let (mut broker, [first, ended]) = at_reset(mode);
+        assert!(broker.books.grants().any(ended.id).is_none(), "its row waits to be forgotten");
         assert_eq!((figures(&broker), broker.of("bob")), ((0, 600, 600), None));
         let listed = |broker: &Broker| {
             let mut page = GrantPage::new(GrantFilter::default(), 1_000, None, None);
