@@ -39,12 +39,12 @@ impl AuthConfig {
         let url = form("an http: or https: URL without user", parse_web_url);
         let auth = Self {
             secret: settings.secret("AUTH_JWT_SECRET", own_secret(SECRET_CHARS)),
-            jwks_url: settings.money().optional("AUTH_JWKS_URL", url),
+            jwks_url: settings.about_money().optional("AUTH_JWKS_URL", url),
             webhook: settings.webhook("AUTH_WEBHOOK_URL", "tokens of users"),
-            issuer: settings.money().optional("AUTH_ISSUER", visible(TEXT_CHARS)),
-            audience: settings.money().optional("AUTH_AUDIENCE", visible(TEXT_CHARS)),
+            issuer: settings.about_money().optional("AUTH_ISSUER", visible(TEXT_CHARS)),
+            audience: settings.about_money().optional("AUTH_AUDIENCE", visible(TEXT_CHARS)),
             user_claim: settings.get("AUTH_USER_CLAIM", "sub", visible(TEXT_CHARS)),
-            required: settings.money().get("AUTH_REQUIRED", "false", switch),
+            required: settings.about_money().get("AUTH_REQUIRED", "false", switch),
         };
         auth.check(settings);
         let is_set = auth.secret.is_some() || auth.jwks_url.is_some() || auth.webhook.is_some();

@@ -108,25 +108,25 @@ impl BudgetConfig {
     /// `estimated_rate`: the liability rate when its variable is unset.
     pub(super) fn read(settings: &mut Settings<'_>, estimated_rate: BitRate) -> Self {
         Self {
-            limit: settings.money().get("BANDWIDTH_LIMIT_GB", "1000", gb),
-            billing_day: settings.money().get("BILLING_DAY", "1", billing_day),
-            mode: settings.money().get("BUDGET_MODE", "estimate", one_of(MODES)),
-            state_dir: settings.money().optional("STATE_DIR", path("a directory")),
-            limit_action: settings.money().get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
+            limit: settings.about_money().get("BANDWIDTH_LIMIT_GB", "1000", gb),
+            billing_day: settings.about_money().get("BILLING_DAY", "1", billing_day),
+            mode: settings.about_money().get("BUDGET_MODE", "estimate", one_of(MODES)),
+            state_dir: settings.about_money().optional("STATE_DIR", path("a directory")),
+            limit_action: settings.about_money().get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
             liability_rate: settings
-                .money()
+                .about_money()
                 .optional("LIABILITY_MBPS_PER_GRANT", rate)
                 .unwrap_or(estimated_rate),
-            reserved_percent_per_client: settings.money().get(
+            reserved_percent_per_client: settings.about_money().get(
                 "RESERVED_PERCENT_PER_CLIENT",
                 "5",
                 number(1..=100),
             ),
-            user_limit: settings.money().optional("USER_LIMIT_GB", gb_above_zero),
-            grant_limit: settings.money().optional("GRANT_LIMIT_GB", gb_above_zero),
+            user_limit: settings.about_money().optional("USER_LIMIT_GB", gb_above_zero),
+            grant_limit: settings.about_money().optional("GRANT_LIMIT_GB", gb_above_zero),
             grants_max: settings.get("GRANTS_MAX", "2000000", number(1..=20_000_000)),
-            at_limit: settings.money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
-            expiry_tail: settings.money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
+            at_limit: settings.about_money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
+            expiry_tail: settings.about_money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
         }
     }
 }
@@ -134,10 +134,10 @@ impl BudgetConfig {
 impl UsageConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         Self {
-            estimated_rate: settings.money().get("ESTIMATED_MBPS_PER_CONNECTION", "2", rate),
-            billed: settings.money().get("BILLED_DIRECTIONS", "egress", one_of(DIRECTIONS)),
+            estimated_rate: settings.about_money().get("ESTIMATED_MBPS_PER_CONNECTION", "2", rate),
+            billed: settings.about_money().get("BILLED_DIRECTIONS", "egress", one_of(DIRECTIONS)),
             heartbeat: settings.get("HEARTBEAT_SECONDS", "30", seconds(1..=3_600)),
-            claims_per_client: settings.money().get("CLAIMS_MBPS_PER_CLIENT", "50", rate),
+            claims_per_client: settings.about_money().get("CLAIMS_MBPS_PER_CLIENT", "50", rate),
             client_addresses: settings.get("CLIENT_ADDRESSES", "prefix", one_of(ADDRESSES)),
         }
     }
@@ -149,10 +149,10 @@ impl PriceConfig {
         let currency = form("the three letters of a currency, as USD", parse_currency);
         Self {
             price: Price {
-                per_gb: settings.money().get("PRICE_PER_GB", "0.05", per_gb),
-                free: settings.money().get("FREE_GB", "1000", gb),
+                per_gb: settings.about_money().get("PRICE_PER_GB", "0.05", per_gb),
+                free: settings.about_money().get("FREE_GB", "1000", gb),
             },
-            currency: settings.money().get("CURRENCY", "USD", currency),
+            currency: settings.about_money().get("CURRENCY", "USD", currency),
         }
     }
 }

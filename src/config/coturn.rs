@@ -57,7 +57,7 @@ impl CoturnCliConfig {
     /// The entries of `COTURN_CLI`: at most one for each of `relays`. Where there is at most one relay, its entry needs no host.
     pub(super) fn read(settings: &mut Settings<'_>, relays: &[CoturnRelay]) -> Vec<Self> {
         let expected = "host:port, such as 127.0.0.1:5766, for several relays turn-host=host:port";
-        let listed = settings.money().list("COTURN_CLI", None, form(expected, parse_entry));
+        let listed = settings.about_money().list("COTURN_CLI", None, form(expected, parse_entry));
         let password = settings.shared_secret("COTURN_CLI_PASSWORD", password);
         settings.both_or_neither("COTURN_CLI", "COTURN_CLI_PASSWORD");
         let (Some(entries), Some(password)) = (listed, password) else { return vec![] };
@@ -135,7 +135,7 @@ fn read_limits(settings: &mut Settings<'_>) -> BTreeMap<String, ByteCount> {
         Some((host_in(host), gb_above_zero(limit.trim()).ok()?))
     };
     let entry = form("turn-host=GB with GB above 0, at most 1000000", parse);
-    let listed = settings.money().list("COTURN_LIMITS", None, entry).unwrap_or_default();
+    let listed = settings.about_money().list("COTURN_LIMITS", None, entry).unwrap_or_default();
     let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
     if limits.len() < count {
         settings.refuse("COTURN_LIMITS", "expected each host once, found a repeated host");

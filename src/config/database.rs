@@ -33,7 +33,7 @@ impl DatabaseConfig {
     /// `trust`: the authorities of `CA_FILE`.
     pub(super) fn read(settings: &mut Settings<'_>, trust: &Trust) -> Option<Self> {
         let url = settings.secret("DATABASE_URL", DatabaseUrl::parse);
-        let schema = settings.money().get("DATABASE_SCHEMA", "turn_broker", schema);
+        let schema = settings.about_money().get("DATABASE_SCHEMA", "turn_broker", schema);
         let advertise_url = settings.optional("ADVERTISE_URL", form(ADDRESS_EXPECTED, parse_address));
         let lease = settings.get("LEASE_SECONDS", "5", seconds(2..=60));
         if !settings.is_set("DATABASE_URL") {

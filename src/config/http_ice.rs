@@ -32,7 +32,7 @@ impl HttpIceConfig {
         let method = settings.get("HTTP_ICE_METHOD", "GET", form("GET, POST or PUT", known));
         let authorization =
             settings.secret("HTTP_ICE_AUTHORIZATION", form(AUTHORIZATION, parse_authorization));
-        let life = settings.money().optional("HTTP_ICE_TTL_SECONDS", seconds(60..=172_800));
+        let life = settings.about_money().optional("HTTP_ICE_TTL_SECONDS", seconds(60..=172_800));
         Some(Self { request: ListRequest { url: url?, method, authorization }, life })
     }
 }

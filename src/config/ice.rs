@@ -67,10 +67,10 @@ impl IceConfig {
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let choices: Vec<_> = IceSource::named().map(|source| (source.name(), source)).collect();
-        let sources = settings.money().words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
+        let sources = settings.about_money().words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
         let relay = RelayConfig::read(settings);
         let ice = Self {
-            enabled: settings.money().get("TURN_ENABLED", "true", switch),
+            enabled: settings.about_money().get("TURN_ENABLED", "true", switch),
             relay: sources.contains(&IceSource::Relay).then_some(relay),
             sources,
             urls: settings.get("ICE_URLS", "short", one_of(URL_CHOICES)),

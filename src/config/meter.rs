@@ -45,7 +45,7 @@ impl MeterConfig {
             analytics: AnalyticsConfig::read(settings),
             sampling_percent: settings.get("ANALYTICS_MARGIN_PERCENT", "5", number(0..=50)),
             probes_relays: settings.get("COTURN_PROBE", "on", switch),
-            probes: settings.money().get("RELAY_PROBE", "on", switch),
+            probes: settings.about_money().get("RELAY_PROBE", "on", switch),
             coturn_cli: CoturnCliConfig::read(settings, relays),
         }
     }
@@ -53,7 +53,7 @@ impl MeterConfig {
 
 impl AnalyticsConfig {
     fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let account_id = settings.money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
+        let account_id = settings.about_money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let token = settings.secret("CLOUDFLARE_ANALYTICS_TOKEN", token);
         let base = settings.base_url("CLOUDFLARE_ANALYTICS_BASE", "https://api.cloudflare.com");
         let interval = settings.get("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "60", seconds(1..=3_600));

@@ -48,7 +48,7 @@ impl ServerKeysConfig {
         if let Some(expected) = contradiction(&keys) {
             settings.refuse("SERVER_KEYS", expected);
         }
-        let listed = settings.money().list("SERVER_KEY_LIMITS", None, parse_limit).unwrap_or_default();
+        let listed = settings.about_money().list("SERVER_KEY_LIMITS", None, parse_limit).unwrap_or_default();
         let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
         let is_known = |name: &Label| keys.iter().any(|key| key.name == *name);
         if limits.len() < count {

@@ -71,8 +71,8 @@ impl<'a> Settings<'a> {
         Err(ConfigErrors { problems: self.problems, hints })
     }
 
-    /// The next setting limits what is spent, or by whom, or says what it costs.
-    pub(super) fn money(&mut self) -> &mut Self {
+    /// The next setting limits what is spent, or by whom, or says what it costs: a name that resembles its own then stops the start.
+    pub(super) fn about_money(&mut self) -> &mut Self {
         self.is_money = true;
         self
     }

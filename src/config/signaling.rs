@@ -149,7 +149,7 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     let api = settings.base_url("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1");
     let rooms_by_token = settings.get("SFU_ROOMS", "any", one_of(&[("any", false), ("token", true)]));
     let is_locked = settings.get("SFU_LOCK", "true", switch);
-    let client_rate = settings.money().get("SFU_MBPS_PER_CLIENT", "100", rate);
+    let client_rate = settings.about_money().get("SFU_MBPS_PER_CLIENT", "100", rate);
     settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
     if !is_on {
         return None;

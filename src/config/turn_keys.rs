@@ -30,7 +30,7 @@ pub struct TurnKeyConfig {
 
 /// The key of `CLOUDFLARE_TURN_KEY_ID` and those of `CLOUDFLARE_TURN_KEYS`. Empty if neither is set.
 pub(super) fn read_keys(settings: &mut Settings<'_>) -> Vec<TurnKeyConfig> {
-    let id = settings.money().optional("CLOUDFLARE_TURN_KEY_ID", identifier(IDENTIFIER_MAX));
+    let id = settings.about_money().optional("CLOUDFLARE_TURN_KEY_ID", identifier(IDENTIFIER_MAX));
     let token = settings.secret("CLOUDFLARE_TURN_API_TOKEN", token);
     let listed = settings.secret("CLOUDFLARE_TURN_KEYS", entries(ENTRY, parse_key)).unwrap_or_default();
     settings.both_or_neither("CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN");
