@@ -57,10 +57,9 @@ use crate::usage_rules::UsageRules;
 #[derive(Debug, Default)]
 pub struct Grants {
     terms: GrantTerms,
-    /// Boxed, because half of a table of this size is empty.
-    rows: Shards<GrantId, Box<GrantRow>>,
+    rows: Shards<GrantId, GrantRow>,
     /// Goes through all rows once a minute; `None` while it has nothing to do.
-    walk: Option<Walk<GrantId>>,
+    walk: Option<Walk>,
     /// The minute in which the last walk began.
     walked_in: Minute,
     indexes: Indexes,
@@ -119,7 +118,7 @@ impl Grants {
 
     /// The row of a grant, live or ended.
     pub(super) fn any(&self, id: GrantId) -> Option<&GrantRow> {
-        self.rows.get(&id).map(|row| &**row).filter(|row| !self.is_past(row))
+        self.rows.get(&id).filter(|row| !self.is_past(row))
     }
 
     /// The same, if the grant is of this source.

@@ -15,6 +15,7 @@ use crate::client::ClientKey;
 use crate::effects::OwnedTime;
 use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
+use crate::shards::Shards;
 use crate::spender::Spender;
 use crate::spenders::key::{SpenderKey, SpenderKind};
 use crate::spenders::left::{LeftKey, LeftSums};
@@ -142,7 +143,7 @@ impl Grants {
     pub(super) fn insert(&mut self, id: GrantId, row: GrantRow) {
         let derived = Derived::of(&row, &self.indexes, &self.terms, self.period);
         self.note(id, None, &derived);
-        self.rows.insert(id, Box::new(row));
+        self.rows.insert(id, row);
         self.dirty.note_added(id);
         for promise in derived.promises() {
             self.replace_promise(None, Some(&promise));
@@ -150,7 +151,7 @@ impl Grants {
     }
 
     /// Takes a row out of the table. The caller decides what becomes of its share and its promises.
-    pub(super) fn take_out(&mut self, id: GrantId) -> Option<(Box<GrantRow>, Derived)> {
+    pub(super) fn take_out(&mut self, id: GrantId) -> Option<(GrantRow, Derived)> {
         let row = self.rows.remove(&id)?;
         let derived = Derived::of(&row, &self.indexes, &self.terms, self.period);
         self.indexes.note(id, Some(&derived.places), None);
@@ -179,27 +180,30 @@ impl Grants {
         left: BTreeMap<LeftKey, Sums>,
         mut restored: impl FnMut(OwnedTime),
     ) {
-        self.rows = rows.into_iter().collect();
-        let (mut ids, mut ended) = (vec![], vec![]);
-        for (id, row) in self.rows.iter_mut() {
+        let mut rows: Shards<_, _> = rows.into_iter().map(|(id, row)| (id, *row)).collect();
+        let mut derive = |grants: &mut Self, id: GrantId, row: &GrantRow| {
+            let derived = Derived::of(row, &grants.indexes, &grants.terms, grants.period);
+            grants.note(id, None, &derived);
+            for promise in derived.promises() {
+                grants.change_promised(None, Some(&promise));
+                restored((promise.owner, promise.time));
+            }
+        };
+        // Live ones come first, because users are summed as long as there is room.
+        let mut ended = vec![];
+        for (id, row) in rows.iter_mut() {
             if row.has_ended() {
                 ended.push((row.ends_in(), *id));
             } else {
                 row.state = row.stored_state();
-                ids.push(*id);
+                derive(self, *id, row);
             }
         }
-        // Live ones come first, because users are summed as long as there is room.
         ended.sort_unstable();
-        for id in ids.into_iter().chain(ended.into_iter().map(|(_, id)| id)) {
-            let Some(row) = self.rows.get(&id) else { continue };
-            let derived = Derived::of(row, &self.indexes, &self.terms, self.period);
-            self.note(id, None, &derived);
-            for promise in derived.promises() {
-                self.change_promised(None, Some(&promise));
-                restored((promise.owner, promise.time));
-            }
+        for (_, id) in ended {
+            rows.get(&id).into_iter().for_each(|row| derive(self, id, row));
         }
+        self.rows = rows;
         self.left.restore(left, Day::of(self.period.start));
         let left = std::mem::take(&mut self.left);
         self.add_left(&left);
@@ -234,13 +238,12 @@ impl Grants {
 
     /// What differs from what follows from the rows; `None` if nothing does. Reads every row: for the simulation.
     pub fn difference(&self) -> Option<&'static str> {
-        let rows = || self.rows.iter().map(|(id, row)| (id, &**row));
         let mut anew = Self::new(self.terms.clone(), self.period);
-        for (_, row) in rows() {
+        for (_, row) in self.rows.iter() {
             anew.change_limited(row.limited_spender().map(|of| &**of), &Sums::default(), &self.share_of(row));
         }
         anew.add_left(&self.left);
         let of_limits = (!self.limited.has_same_bytes(&anew.limited)).then_some("sums of limits");
-        self.indexes.difference(rows(), self.period).or(of_limits)
+        self.indexes.difference(self.rows.iter(), self.period).or(of_limits)
     }
 }

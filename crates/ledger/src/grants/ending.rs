@@ -145,20 +145,20 @@ impl Grants {
 /// The credentials that nobody has revoked and that their source can revoke, found in parts: [`Self::look`] is called until it returns true.
 #[derive(Debug, Default)]
 pub struct RevocableWalk {
-    grants: Walk<GrantId>,
+    grants: Walk,
     found: Vec<([ByteCount; 2], GrantId)>,
 }
 
 impl RevocableWalk {
     /// Looks at the next grants. `true` if these are all.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let ids = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
-        for id in &ids {
+        let rows = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
+        for (id, _) in &rows {
             if let Some(row) = grants.valid(*id).filter(|row| must_be_asked(row, now)) {
                 self.found.push(([grants.spent_of(row).measured(), left_of(row, now)], *id));
             }
         }
-        ids.len() < LOOKED_AT_ONCE
+        rows.len() < LOOKED_AT_ONCE
     }
 
     /// Those of which most was counted in this period come first, then those that may still relay most.

@@ -34,7 +34,7 @@ use crate::units::{ByteCount, Timestamp};
 impl Grants {
     /// All grants of this period, live and ended, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&GrantId, &GrantRow)> {
-        self.rows.iter().map(|(id, row)| (id, &**row)).filter(|(_, row)| !self.is_past(row))
+        self.rows.iter().filter(|(_, row)| !self.is_past(row))
     }
 
     /// The live grants of a spender.
@@ -59,13 +59,13 @@ impl Grants {
         let mut ended: usize = 0;
         for _ in 0..LOOKED_AT_ONCE {
             let next = self.walk.as_mut().and_then(|walk| walk.next(&self.rows, 1).pop());
-            let Some(id) = next else {
+            let Some((id, row)) = next else {
                 self.walk = None;
                 return true;
             };
-            self.recent.forget_old(id, now);
-            let Some(row) = self.rows.get(&id) else { continue };
             let (is_over, has_behind) = (!row.has_ended() && !row.is_live(now), !row.behind().is_empty());
+            let id = *id;
+            self.recent.forget_old(id, now);
             if has_behind {
                 self.forget_behind(id, Minute::of(now.minus(IceSource::Sfu.clocks_differ_by())));
             }
@@ -244,7 +244,7 @@ impl Grants {
     /// open connection. Returns how many rows there were. Reads every row.
     pub(crate) fn unname(&mut self, user: &User, now: Timestamp, names: &mut BTreeSet<SpenderKey>) -> usize {
         let of_user = self.rows.iter().filter(|(_, row)| row.user() == Some(user));
-        let rows: Vec<_> = of_user.map(|(id, row)| (*id, (**row).clone())).collect();
+        let rows: Vec<_> = of_user.map(|(id, row)| (*id, row.clone())).collect();
         for (id, before) in &rows {
             names.extend(names_in(before));
             self.edit(*id, |row| {

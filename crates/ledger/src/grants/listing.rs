@@ -57,7 +57,7 @@ pub struct GrantPage {
     limit: usize,
     after: Option<GrantPlace>,
     since: Option<Timestamp>,
-    walk: Walk<GrantId>,
+    walk: Walk,
     places: Vec<GrantPlace>,
 }
 
@@ -118,7 +118,7 @@ impl Grants {
     /// The next rows of a walk, and whether these are the last ones. `since`: only of grants that have relayed something lately.
     pub(super) fn next_metered(
         &self,
-        walk: &mut Walk<GrantId>,
+        walk: &mut Walk,
         since: Option<Timestamp>,
     ) -> (Vec<(GrantId, &GrantRow)>, bool) {
         let (mut rows, is_last) = if since.is_some() {
@@ -126,8 +126,9 @@ impl Grants {
             let is_last = ids.len() < LOOKED_AT_ONCE;
             (ids.into_iter().filter_map(|id| Some((id, self.any(id)?))).collect(), is_last)
         } else {
-            let (rows, is_last) = walk.next_rows(&self.rows, LOOKED_AT_ONCE);
-            let rows = rows.into_iter().map(|(id, row)| (id, &**row));
+            let rows = walk.next(&self.rows, LOOKED_AT_ONCE);
+            let is_last = rows.len() < LOOKED_AT_ONCE;
+            let rows = rows.into_iter().map(|(id, row)| (*id, row));
             (rows.filter(|(_, row)| !self.is_past(row)).collect::<Vec<_>>(), is_last)
         };
         rows.retain(|(_, row)| row.source.is_metered());

@@ -70,16 +70,19 @@ impl Grants {
         trusts_revocations: bool,
     ) {
         let of_owner = self.rows.iter().filter(|(_, row)| row.owner() == owner && !row.is_released());
-        let ids: Vec<_> = of_owner.map(|(id, _)| *id).collect();
-        for id in ids {
-            let Some(row) = self.rows.get(&id) else { continue };
-            let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
+        let raised = |(id, row): (&GrantId, &GrantRow)| {
+            let before = row.promised.filter(|time| time.until.start() > since)?;
             let until = if trusts_revocations && row.ends_by_revocation() {
                 before.until
             } else {
                 Minute::from_end(row.latest_expiry().plus(tail)).max(before.until)
             };
-            self.raise_promise(id, until, before.per_minute.max(per_minute));
+            // Of nearly all promises, nothing changes.
+            let is_less = (before.until, before.per_minute) != (until, before.per_minute.max(per_minute));
+            is_less.then_some((*id, until, before.per_minute.max(per_minute)))
+        };
+        for (id, until, per_minute) in of_owner.filter_map(raised).collect::<Vec<_>>() {
+            self.raise_promise(id, until, per_minute);
         }
     }
 

@@ -197,8 +197,8 @@ impl Grants {
     }
 
     /// The next grants that have relayed something lately.
-    pub(super) fn next_recent(&self, walk: &mut Walk<GrantId>, most: usize) -> Vec<GrantId> {
-        walk.next(&self.recent.grants, most)
+    pub(super) fn next_recent(&self, walk: &mut Walk, most: usize) -> Vec<GrantId> {
+        walk.next(&self.recent.grants, most).into_iter().map(|(id, _)| *id).collect()
     }
 
     /// What connections without a grant and unknown identifiers have relayed in `[since, now)`.

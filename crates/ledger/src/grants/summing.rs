@@ -13,7 +13,6 @@ use crate::spenders::key::{SpenderKey, SpenderKind};
 use crate::spenders::left::LeftKey;
 use crate::spenders::listing::SpenderSums;
 use crate::spenders::sums::{PeriodBytes, Sums};
-use crate::token::GrantId;
 use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
 
@@ -25,7 +24,7 @@ pub struct SpenderWalk {
     since: Option<Timestamp>,
     /// The first day of an earlier period, if the sums are those of that.
     past: Option<Day>,
-    grants: Walk<GrantId>,
+    grants: Walk,
     /// Whether all grants were looked at, or in an earlier period the sums.
     is_past_grants: bool,
     /// The last sum of what left the table that was looked at.
@@ -85,7 +84,8 @@ impl SpenderWalk {
             }
             return false;
         }
-        let (rows, is_last) = self.grants.next_rows(&grants.rows, LOOKED_AT_ONCE);
+        let rows = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
+        let is_last = rows.len() < LOOKED_AT_ONCE;
         let rows = rows.into_iter().map(|(_, row)| row);
         for row in rows.filter(|row| row.figures_since == day && row.source.is_metered()) {
             let key = grants.terms.key(row, self.kind);
