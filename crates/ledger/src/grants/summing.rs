@@ -3,6 +3,7 @@
 //! the period's bytes, so the rows of a kind add up to these.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
@@ -33,15 +34,27 @@ pub struct SpenderWalk {
     found: Vec<SpenderSums>,
     /// The most rows that there can be of grants. With room for all of them from the beginning, a million rows are moved nowhere.
     most: usize,
-    /// Without their keys.
-    rows: HashMap<Option<SpenderKey>, SpenderSums>,
+    rows: Vec<SpenderSums>,
+    /// The place of each key in the rows. A hash table of the rows themselves would take three times as much memory.
+    places: HashMap<Option<SpenderKey>, usize>,
 }
 
 impl SpenderWalk {
     /// Nothing is found yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
     pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
-        let (grants, found, rows) = Default::default();
-        Self { kind, since, past: None, grants, is_past_grants: false, last: None, found, most: 0, rows }
+        let (grants, found, rows, places) = Default::default();
+        Self {
+            kind,
+            since,
+            past: None,
+            grants,
+            is_past_grants: false,
+            last: None,
+            found,
+            most: 0,
+            rows,
+            places,
+        }
     }
 
     /// The same of the earlier period that began at this instant.
@@ -69,7 +82,7 @@ impl SpenderWalk {
         let sums: Vec<_> =
             grants.left.after(day, self.kind, self.last.as_ref()).take(LOOKED_AT_ONCE).collect();
         for ((_, _, key), sums) in &sums {
-            self.rows.entry(key.clone()).or_default().sums.add(sums);
+            self.row_of(key.clone()).sums.add(sums);
         }
         let is_last = sums.len() < LOOKED_AT_ONCE;
         self.last = sums.last().map(|(of, _)| (*of).clone());
@@ -80,7 +93,7 @@ impl SpenderWalk {
     fn look_at_past(&mut self, grants: &Grants, day: Day) -> bool {
         if !std::mem::replace(&mut self.is_past_grants, true) {
             for ((_, _, key), sums) in grants.left.of_past(day, self.kind) {
-                self.rows.entry(key.clone()).or_default().sums.add(sums);
+                self.row_of(key.clone()).sums.add(sums);
             }
             return false;
         }
@@ -123,21 +136,35 @@ impl SpenderWalk {
     pub fn sum(&mut self) {
         if self.rows.is_empty() {
             self.rows.reserve(self.most);
+            self.places.reserve(self.most);
         }
-        for found in self.found.drain(..) {
-            let row = self.rows.entry(found.key).or_default();
+        let mut found = std::mem::take(&mut self.found);
+        for found in found.drain(..) {
+            let row = self.row_of(found.key);
             row.sums.add(&found.sums);
             row.live = row.live.saturating_add(found.live);
             row.usable = row.usable.saturating_add(found.usable);
         }
+        self.found = found;
+    }
+
+    fn row_of(&mut self, key: Option<SpenderKey>) -> &mut SpenderSums {
+        let place = match self.places.entry(key) {
+            Entry::Occupied(place) => *place.get(),
+            Entry::Vacant(entry) => {
+                self.rows.push(SpenderSums { key: entry.key().clone(), ..SpenderSums::default() });
+                *entry.insert(self.rows.len().saturating_sub(1))
+            }
+        };
+        &mut self.rows[place]
     }
 
     /// The rows that were found, in no order. `period`: what the period's rows add up to.
     pub fn rows(mut self, period: &PeriodBytes) -> Vec<SpenderSums> {
         self.sum();
-        let rest = self.rows.remove(&None).unwrap_or_default();
-        let mut rows: Vec<_> = self.rows.into_iter().map(|(key, row)| SpenderSums { key, ..row }).collect();
-        if self.since.is_some() {
+        let Self { mut rows, places, since, .. } = self;
+        let rest = places.get(&None).map(|place| rows.swap_remove(*place)).unwrap_or_default();
+        if since.is_some() {
             rows.push(rest);
         } else {
             fit(&mut rows, rest, period);
