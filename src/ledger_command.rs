@@ -223,7 +223,7 @@ fn document(contents: &Contents) -> Value {
         "sources": sources.collect::<serde_json::Map<_, _>>(),
         "connections": stored.connections.values().map(|open| connection(open)).collect::<Vec<_>>(),
         "issued": stored.grants.iter().map(|(id, row)| grant(id, row)).collect::<Vec<_>>(),
-        "renewals": stored.grants.values().filter(|row| row.extra().renewed).count(),
+        "renewals": stored.grants.iter().filter(|(_, row)| row.extra().renewed).count(),
         "orders": head.map(|head| head.overrides),
         "alerts": contents.alerts,
     })

@@ -32,7 +32,7 @@ fn grants_of(bytes: &[u8]) -> BTreeSet<String> {
     std::fs::write(directory.file(), bytes).unwrap();
     let mut ledger = once_free(|| LedgerCopy::take(directory.path().as_ref())).unwrap();
     assert_eq!(ledger.findings(), Vec::<String>::new());
-    ledger.stored().unwrap().books.grants.keys().map(ToString::to_string).collect()
+    ledger.stored().unwrap().books.grants.iter().map(|(id, _)| id.to_string()).collect()
 }
 
 /// Mints until `end`, and notes each grant whose response has arrived.

@@ -54,7 +54,7 @@ fn written(contents: Contents) -> Rows {
     let books = Batch {
         head: stored.head.unwrap(),
         sources: stored.sources,
-        grants: stored.grants.into_iter().map(|(id, row)| (id, Some(row))).collect(),
+        grants: stored.grants.iter().map(|(id, row)| (*id, Some(Box::new(row.clone())))).collect(),
         spenders: stored.spenders.into_iter().map(|(key, row)| (key, Some(row))).collect(),
         blocked: Some(stored.blocked),
         blocked_addresses: Some(stored.blocked_addresses),
@@ -157,7 +157,7 @@ fn with_all(row: &GrantRow) -> GrantRow {
 
 /// Rows of many scenarios.
 fn made() -> Rows {
-    let mut all = Stored::default();
+    let (mut all, mut grants) = (Stored::default(), BTreeMap::new());
     for seed in 0..40 {
         let scenario = Scenario::random(seed, 60, seed % 2 == 0, &Fault::all());
         if scenario.uses_relay() {
@@ -174,7 +174,7 @@ fn made() -> Rows {
             of.days.extend(rows.days);
             of.state = rows.state.or(of.state.take());
         }
-        all.grants.extend(stored.grants);
+        grants.extend(stored.grants.iter().map(|(id, row)| (*id, row.clone())));
         all.spenders.extend(stored.spenders);
         all.blocked.extend(stored.blocked);
         all.blocked_addresses.extend(stored.blocked_addresses);
@@ -185,8 +185,10 @@ fn made() -> Rows {
         rows.minutes = telling(std::mem::take(&mut rows.minutes));
         rows.days = telling(std::mem::take(&mut rows.days));
     }
-    let grants = all.grants.into_iter().map(|(id, row)| (id, Box::new(with_all(&row))));
-    (all.grants, all.spenders) = (telling(grants), telling(all.spenders));
+    for (id, row) in telling(grants.into_iter().map(|(id, row)| (id, with_all(&row)))) {
+        all.grants.insert(id, row);
+    }
+    all.spenders = telling(all.spenders);
     (all.connections, all.sessions) = (telling(all.connections), telling(all.sessions));
     let keys = all.with_key_replaced(TokenKey::new([1; 64]), Timestamp::default());
     all.keys = Some(keys.replaced(TokenKey::new([2; 64]), Timestamp::default()));

@@ -187,7 +187,8 @@ async fn a_grant_proves_its_renewal_which_keeps_the_user_and_the_label_over_a_re
     assert_eq!(mint_at(&broker, "/api/turn-credentials?label=room-2", &next).await.status, 200);
     broker.finish().await;
 
-    let mut rows: Vec<_> = stored(Path::new(state.path())).await.grants.into_values().collect();
+    let stored = stored(Path::new(state.path())).await;
+    let mut rows: Vec<_> = stored.grants.iter().map(|(_, row)| row).collect();
     rows.sort_by_key(|row| row.issued_at);
     let spenders: Vec<Value> = rows.iter().map(|row| shown(row.spender.as_deref())).collect();
     let ann = |label| json!({"user": "ann", "label": label, "origin": "http://localhost:5173"});
@@ -255,7 +256,7 @@ async fn a_label_is_stored_or_refused_at_every_route_that_mints() {
     assert_eq!(cloudflare.history().mints(), 6);
     broker.finish().await;
     let rows = stored(Path::new(state.path())).await.grants;
-    let labels: Vec<Value> = rows.values().map(|row| shown(row.spender.as_deref())).collect();
+    let labels: Vec<Value> = rows.iter().map(|(_, row)| shown(row.spender.as_deref())).collect();
     assert_eq!(labels, vec![json!({"label": "team/room-1:a@b.c_d"}); 6]);
 }
 
@@ -276,7 +277,7 @@ async fn a_reporter_names_users_and_labels_and_a_client_does_not() {
     broker.finish().await;
     let stored = stored(Path::new(state.path())).await;
     assert_eq!(
-        stored.grants.values().map(|row| shown(row.spender.as_deref())).collect::<Vec<_>>(),
+        stored.grants.iter().map(|(_, row)| shown(row.spender.as_deref())).collect::<Vec<_>>(),
         [Value::Null]
     );
     let named: Vec<_> =

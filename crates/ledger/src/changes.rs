@@ -21,6 +21,7 @@ use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
 use crate::owner::CountOwner;
+use crate::shards::Shards;
 use crate::spender::User;
 use crate::spenders::left::LeftKey;
 use crate::spenders::sums::Sums;
@@ -85,7 +86,7 @@ pub struct Stored {
     /// The rows of each owner of counts.
     pub sources: BTreeMap<CountOwner, SourceRows>,
     /// Grants.
-    pub grants: BTreeMap<GrantId, Box<GrantRow>>,
+    pub grants: Shards<GrantId, GrantRow>,
     /// Sums of what left the table of grants, by who spent it.
     pub spenders: BTreeMap<LeftKey, Sums>,
     /// Whether it is a copy of a ledger that went on, and no process has opened it yet.
@@ -163,7 +164,12 @@ impl Stored {
         for (source, rows) in batch.sources {
             self.sources.entry(source).or_default().apply(rows);
         }
-        replace(&mut self.grants, batch.grants);
+        for (id, row) in batch.grants {
+            match row {
+                Some(row) => drop(self.grants.insert(id, *row)),
+                None => drop(self.grants.remove(&id)),
+            }
+        }
         replace(&mut self.spenders, batch.spenders);
         self.blocked = batch.blocked.unwrap_or(std::mem::take(&mut self.blocked));
         let addresses = std::mem::take(&mut self.blocked_addresses);

@@ -6,6 +6,7 @@ use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
 use crate::owner::{CountOwner, IdDigest};
 use crate::promise::PromisedTime;
+use crate::shards::NewShards;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::spenders::terms::SpenderTerms;
@@ -40,7 +41,7 @@ fn grants() -> Grants {
 fn bounded(bounds: Bounds) -> Grants {
     let terms = GrantTerms { bounds, ..GrantTerms::default() };
     let mut grants = Grants::new(terms, Period::default());
-    grants.restore([], [].into(), |_| {});
+    grants.restore(Shards::default(), [].into(), |_| {});
     grants
 }
 
@@ -166,9 +167,12 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that
     }
     assert!(grants.forget_expired(at(1_200)));
     assert_eq!((grants.count(), grants.ended_count()), (0, 1));
-    let rows = grants.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?)));
+    let mut rows = NewShards::default();
+    for (id, row) in grants.take_changes() {
+        rows.push(id, *row.unwrap());
+    }
     let mut restored = self::grants();
-    restored.restore(rows, [].into(), |_| {});
+    restored.restore(rows.finish(), [].into(), |_| {});
     restored.dropped = grants.dropped.clone();
     let until = Minute::from_end(at(8_200));
     assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), until.since(Minute::new(20)));

@@ -124,10 +124,10 @@ impl Ledger {
         }
     }
 
-    /// Adds a stored promise. The minutes that are over have it already.
-    pub(crate) fn restore_promise(&mut self, owner: CountOwner, time: PromisedTime) {
+    /// Adds the stored promises of some grants. The minutes that are over have them already.
+    pub(crate) fn restore_promises(&mut self, (owner, time): OwnedTime, grants: i64) {
         let rest = time.reserved().start.max(Minute::of(self.now))..time.until;
-        self.promising(owner).minutes.change_live(rest, time.level());
+        self.promising(owner).minutes.change_live(rest, time.level().times(grants));
     }
 
     /// Replaces a promise by another one.

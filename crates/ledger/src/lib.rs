@@ -92,6 +92,7 @@ pub use {
     rates::*,
     reading::*,
     reports::*,
+    shards::*,
     source::{facts::*, *},
     spender::*,
     spenders::{key::*, left::*, limited::*, listing::*, sums::*, terms::*},

@@ -82,10 +82,7 @@ impl PromisedTime {
 
     /// What counts against the limit of a user: its minutes, and those in which the grants before it go on because of it.
     pub fn of_user(&self) -> [(Range<Minute>, LiveDelta); 2] {
-        let LiveDelta { live, per_minute } = self.level();
-        let times = i64::from(self.chain_before);
-        let before =
-            LiveDelta { live: live.saturating_mul(times), per_minute: per_minute.saturating_mul(times) };
+        let before = self.level().times(self.chain_before.into());
         [(self.counted_minutes(), self.level()), (self.reserved(), before)]
     }
 
@@ -128,6 +125,13 @@ impl LiveDelta {
             live: self.live.saturating_add(other.live),
             per_minute: self.per_minute.saturating_add(other.per_minute),
         }
+    }
+
+    /// The same of so many grants.
+    #[must_use]
+    pub fn times(self, grants: i64) -> Self {
+        let (live, per_minute) = (self.live.saturating_mul(grants), self.per_minute.saturating_mul(grants));
+        Self { live, per_minute }
     }
 
     /// The change that undoes this one.

@@ -13,16 +13,16 @@ const PART_BITS: u32 = 6;
 const BLOCK: usize = 1 << 10;
 
 /// See the module's description.
-#[derive(Debug)]
-pub(crate) struct Shards<K, V> {
+#[derive(Clone, Debug)]
+pub struct Shards<K, V> {
     /// The place of each row: [`BLOCK`] times the number of its block, and its place there.
-    places: [HashMap<K, usize>; 1 << PART_BITS],
+    places: Vec<HashMap<K, usize>>,
     /// What decides in which hash table a key is.
     hasher: RandomState,
     blocks: Blocks<K, V>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Blocks<K, V> {
     all: Vec<Block<K, V>>,
     /// The numbers of those that have room.
@@ -30,7 +30,7 @@ struct Blocks<K, V> {
 }
 
 /// A block without rows takes no memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Block<K, V> {
     rows: Vec<Option<(K, V)>>,
     /// The places of rows that were removed.
@@ -39,8 +39,8 @@ struct Block<K, V> {
 
 impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
-        let (places, hasher) = (std::array::from_fn(|_| HashMap::new()), RandomState::new());
-        Self { places, hasher, blocks: Blocks { all: vec![], open: BTreeSet::new() } }
+        let places = std::iter::repeat_with(HashMap::new).take(1 << PART_BITS).collect();
+        Self { places, hasher: RandomState::new(), blocks: Blocks { all: vec![], open: BTreeSet::new() } }
     }
 }
 
@@ -122,11 +122,13 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
         blocks.get_mut(place).expect("a key has a row at its place")
     }
 
-    pub(crate) fn contains_key(&self, key: &K) -> bool {
+    /// Whether there is a row with this key.
+    pub fn contains_key(&self, key: &K) -> bool {
         self.place(key).is_some()
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    /// Adds or replaces a row. Returns the one that was there.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let part = self.part(&key);
         match self.places[part].entry(key.clone()) {
             Entry::Occupied(entry) => {
@@ -139,7 +141,8 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+    /// Removes a row.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
         let part = self.part(key);
         self.blocks.take(self.places[part].remove(key)?)
     }
@@ -153,11 +156,18 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
         self.places.iter().map(HashMap::len).fold(0, usize::saturating_add)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All rows, those of a new table in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.blocks.from(0).map(|(_, (key, value))| (key, value))
     }
 
@@ -167,17 +177,30 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
     }
 }
 
-/// The keys differ.
-impl<K: Clone + Eq + Hash, V> FromIterator<(K, V)> for Shards<K, V> {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(rows: I) -> Self {
-        let mut shards = Self::default();
-        let mut keys = shards.places.each_ref().map(|_| vec![]);
-        for (key, value) in rows {
-            keys[shards.part(&key)].push((key.clone(), shards.blocks.add(key, value)));
-        }
-        // One hash table after the other: each fits into the cache of the processor.
-        shards.places = keys.map(|keys| keys.into_iter().collect());
-        shards
+/// A table that is being made. Each key comes once.
+#[derive(Debug)]
+pub struct NewShards<K, V> {
+    shards: Shards<K, V>,
+    /// The keys of each hash table, with their places.
+    keys: [Vec<(K, usize)>; 1 << PART_BITS],
+}
+
+impl<K, V> Default for NewShards<K, V> {
+    fn default() -> Self {
+        Self { shards: Shards::default(), keys: std::array::from_fn(|_| vec![]) }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> NewShards<K, V> {
+    /// Adds a row.
+    pub fn push(&mut self, key: K, value: V) {
+        self.keys[self.shards.part(&key)].push((key.clone(), self.shards.blocks.add(key, value)));
+    }
+
+    /// The table. One hash table is made after the other, because each fits into the cache of the processor.
+    pub fn finish(self) -> Shards<K, V> {
+        let places = self.keys.into_iter().map(|keys| keys.into_iter().collect()).collect();
+        Shards { places, ..self.shards }
     }
 }
 
@@ -204,9 +227,15 @@ impl Walk {
 mod tests {
     use super::*;
 
+    fn table(rows: u32) -> Shards<u32, u32> {
+        let mut new = NewShards::default();
+        (0..rows).for_each(|n| new.push(n, n));
+        new.finish()
+    }
+
     #[test]
     fn it_is_a_map_of_which_a_part_grows() {
-        let mut rows: Shards<u32, u32> = (0..10_000).map(|n| (n, n)).collect();
+        let mut rows = table(10_000);
         assert_eq!((rows.len(), rows.get(&7), rows.get(&10_000)), (10_000, Some(&7), None));
         assert_eq!((rows.insert(7, 8), rows.remove(&7), rows.remove(&7)), (Some(7), Some(8), None));
         rows.retain(|n| n.is_multiple_of(2));
@@ -225,7 +254,7 @@ mod tests {
 
     #[test]
     fn rows_stay_where_they_are_and_what_is_free_is_used_again() {
-        let mut rows: Shards<u32, u32> = (0..3_000).map(|n| (n, n)).collect();
+        let mut rows = table(3_000);
         let mut walk = Walk::default();
         assert_eq!(walk.next(&rows, 1_500).last(), Some(&&(1_499, 1_499)));
         (0..2_000).for_each(|n| _ = rows.remove(&n));

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use turn_ledger::{
-    Connection, CountOwner, Day, GrantId, Name, Owner, Rows, SessionId, SpenderKey, SpenderKind,
+    Connection, CountOwner, Day, GrantId, Name, NewShards, Owner, Rows, SessionId, SpenderKey, SpenderKind,
 };
 
 use crate::changes::{Changes, Contents};
@@ -108,10 +108,13 @@ pub fn read<A: Default + DeserializeOwned>(
         connection.name = name.clone();
         Ok((name, connection))
     })?;
-    stored.grants = values(from, GRANTS, bad, |key, row| {
+    let mut grants = NewShards::default();
+    rows(from, GRANTS, bad, |key, row| {
         let id = GrantId::new(from_key(key)?);
-        Ok((id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?))
+        grants.push(id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?);
+        Ok(())
     })?;
+    stored.grants = grants.finish();
     stored.sessions = values(from, SESSIONS, bad, |key, row| {
         let (relay, number) = from_key::<(CountOwner, u64)>(key)?;
         let id = SessionId::new(number).ok_or("does not have the number of a session")?;

@@ -60,7 +60,7 @@ fn a_ledger_with_fewer_grants_than_its_head_counts_lacks_grants() {
     assert!(!open(&stored));
     let grant =
         Grant { id: GrantId::new([1; 16]), source: IceSource::Coturn, issued_at: at(0), expires_at: at(0) };
-    stored.grants.insert(grant.id, Box::new(GrantRow::new(&grant, None, None)));
+    stored.grants.insert(grant.id, GrantRow::new(&grant, None, None));
     assert!(open(&stored));
 }
 

@@ -19,6 +19,7 @@ use crate::client::ClientKey;
 use crate::connection::Report;
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
+use crate::effects::OwnedTime;
 use crate::grants::Grants;
 use crate::grants::history::TAIL_MAX;
 use crate::grants::row::GrantRow;
@@ -89,7 +90,19 @@ impl Books {
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
         grants.raised = ledger.raised_rates();
-        grants.restore(stored.grants, stored.spenders, |(owner, time)| ledger.restore_promise(owner, time));
+        // Those of one minute are beside each other, and mostly the same.
+        let mut same: Option<(OwnedTime, i64)> = None;
+        grants.restore(stored.grants, stored.spenders, |time| match &mut same {
+            Some((of, grants)) if *of == time => *grants = grants.saturating_add(1),
+            last => {
+                if let Some((of, grants)) = last.replace((time, 1)) {
+                    ledger.restore_promises(of, grants);
+                }
+            }
+        });
+        if let Some((of, grants)) = same {
+            ledger.restore_promises(of, grants);
+        }
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.groups(), then, relayed_until);

@@ -56,16 +56,16 @@ impl Derived {
     }
 
     /// The promises of the row: the present one, and those of a session at earlier rates.
-    pub(super) fn promises(&self) -> Vec<Promise> {
+    pub(super) fn promises(&self) -> impl Iterator<Item = Promise> {
         let spender = self.spender.as_ref();
-        let promise_for = |time: &PromisedTime| Promise {
+        let promise_for = move |time: &PromisedTime| Promise {
             owner: self.owner,
             time: *time,
             user: spender.and_then(|spender| spender.user.clone()),
             server: spender.and_then(|spender| spender.server.clone()),
             client: self.client,
         };
-        self.promised.iter().chain(&self.behind).map(promise_for).collect()
+        self.promised.iter().chain(&self.behind).map(promise_for)
     }
 
     /// The promises that differ, each beside one that takes its place.
@@ -74,8 +74,8 @@ impl Derived {
         if (facts(self), &self.behind, &self.spender) == (facts(after), &after.behind, &after.spender) {
             return vec![];
         }
-        let mut added = after.promises();
-        let mut removed = self.promises();
+        let mut added: Vec<_> = after.promises().collect();
+        let mut removed: Vec<_> = self.promises().collect();
         removed.retain(|promise| {
             let same = added.iter().position(|other| other == promise);
             same.map(|at| added.swap_remove(at)).is_none()
@@ -176,11 +176,10 @@ impl Grants {
     /// Restores the stored rows and sums. From here on, changes are recorded. `restored` takes what is promised for each row.
     pub(crate) fn restore(
         &mut self,
-        rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
+        mut rows: Shards<GrantId, GrantRow>,
         left: BTreeMap<LeftKey, Sums>,
         mut restored: impl FnMut(OwnedTime),
     ) {
-        let mut rows: Shards<_, _> = rows.into_iter().map(|(id, row)| (id, *row)).collect();
         let mut derive = |grants: &mut Self, id: GrantId, row: &GrantRow| {
             let derived = Derived::of(row, &grants.indexes, &grants.terms, grants.period);
             grants.note(id, None, &derived);

@@ -58,6 +58,20 @@ pub(super) struct Places {
     username: Option<u64>,
 }
 
+impl Places {
+    /// Whether no index has the row, except for its expiry.
+    fn are_none(&self) -> bool {
+        let Self { source: _, latest_expiry: _, ended, revoked_at, is_releasable, is_unanswered, .. } = self;
+        let Self { claims_at, is_judged_at, pulls_until, renewed_by, username, .. } = self;
+        !(*is_releasable || *is_unanswered)
+            && ended.or(*pulls_until).is_none()
+            && revoked_at.is_none()
+            && claims_at.or(*is_judged_at).is_none()
+            && renewed_by.is_none()
+            && username.is_none()
+    }
+}
+
 impl Indexes {
     /// What the indexes have of a row in this period.
     pub(super) fn places(&self, row: &GrantRow, period: Period) -> Places {
@@ -85,6 +99,14 @@ impl Indexes {
         if before == after {
             return;
         }
+        if let Some(after) = after {
+            let expiry = self.latest_expiry.entry(after.source).or_default();
+            *expiry = after.latest_expiry.max(*expiry);
+        }
+        // Nearly all rows are in no other index.
+        if before.is_none_or(Places::are_none) && after.is_none_or(Places::are_none) {
+            return;
+        }
         let both = [before, after];
         replace(&mut self.ended, both, |of| Some((of.ended?, id)));
         replace(&mut self.revoked, both, |of| Some((of.revoked_at?, id)));
@@ -107,10 +129,6 @@ impl Indexes {
             let is_its = |name: &u64| self.by_username.get(name) == Some(&id);
             name_before.filter(is_its).map(|name| self.by_username.remove(&name));
             self.by_username.extend(name.map(|name| (name, id)));
-        }
-        if let Some(after) = after {
-            let expiry = self.latest_expiry.entry(after.source).or_default();
-            *expiry = after.latest_expiry.max(*expiry);
         }
     }
 

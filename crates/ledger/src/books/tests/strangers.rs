@@ -188,7 +188,7 @@ fn a_grant_of_an_older_version_takes_the_address_of_its_next_report() {
     for _ in 0..4 {
         world.mint(&mut attacker).unwrap();
     }
-    for row in world.broker.disk.grants.values_mut() {
+    for (_, row) in world.broker.disk.grants.iter_mut() {
         row.client = None;
     }
     world.broker.crash_until(at(3 * HOUR));

@@ -98,7 +98,7 @@ fn what_is_kept_of_an_address_is_a_setting() {
         let rows = testing::spenders(&broker.books, SpenderKind::Address);
         let keys: Vec<_> = rows.iter().filter_map(|row| row.key.as_ref()).map(ToString::to_string).collect();
         assert_eq!(keys.first().map(String::as_str), expected);
-        let kept = broker.disk.grants.values().any(|row| row.extra().address.is_some());
+        let kept = broker.disk.grants.iter().any(|(_, row)| row.extra().address.is_some());
         assert_eq!(kept, addresses == KeptAddresses::Full);
     }
 }
