@@ -77,9 +77,9 @@ impl Grants {
             } else {
                 Minute::from_end(row.latest_expiry().plus(tail)).max(before.until)
             };
+            let per_minute = before.per_minute.max(per_minute);
             // Of nearly all promises, nothing changes.
-            let is_less = (before.until, before.per_minute) != (until, before.per_minute.max(per_minute));
-            is_less.then_some((*id, until, before.per_minute.max(per_minute)))
+            ((until, per_minute) != (before.until, before.per_minute)).then_some((*id, until, per_minute))
         };
         for (id, until, per_minute) in of_owner.filter_map(raised).collect::<Vec<_>>() {
             self.raise_promise(id, until, per_minute);
@@ -88,10 +88,6 @@ impl Grants {
 
     /// Sets the end and the rate of a promise, neither of them lower than before.
     fn raise_promise(&mut self, id: GrantId, until: Minute, per_minute: u64) {
-        let promised = self.rows.get(&id).and_then(|row| row.promised);
-        if promised.is_none_or(|before| (until, per_minute) == (before.until, before.per_minute)) {
-            return;
-        }
         self.edit(id, |row| {
             // A grant that has ended is live again, because its tail turns out to be longer.
             if row.state == GrantState::Ended {
