@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::spent::Spent;
 use crate::allowance::Allowance;
@@ -39,6 +39,7 @@ pub struct GrantRow {
     /// The client that it was issued to.
     pub client: Option<ClientKey>,
     /// Who spends what it relays, as far as is known.
+    #[serde(deserialize_with = "shared")]
     pub spender: Option<Arc<Spender>>,
     /// Where it is in its life.
     pub(super) state: GrantState,
@@ -50,6 +51,11 @@ pub struct GrantRow {
     pub turn_key: Option<IdDigest>,
     /// What few grants have, so that the others take little memory.
     pub(super) extra: Option<Box<GrantExtra>>,
+}
+
+/// In one allocation. That of `serde` makes a box first.
+fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<Spender>>, D::Error> {
+    Ok(Option::<Spender>::deserialize(from)?.map(Arc::new))
 }
 
 /// What few grants have.
