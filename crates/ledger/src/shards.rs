@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::{self, Debug, Formatter};
 use std::hash::{BuildHasher, Hash, RandomState};
 
 /// How many hash tables there are: two to the power of this.
@@ -13,7 +14,7 @@ const PART_BITS: u32 = 6;
 const BLOCK: usize = 1 << 10;
 
 /// See the module's description.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shards<K, V> {
     /// The place of each row: [`BLOCK`] times the number of its block, and its place there.
     places: Vec<HashMap<K, usize>>,
@@ -35,6 +36,15 @@ struct Block<K, V> {
     rows: Vec<Option<(K, V)>>,
     /// The places of rows that were removed.
     free: Vec<usize>,
+}
+
+/// The rows in the order of their keys: what is equal looks equal.
+impl<K: Debug + Ord, V: Debug> Debug for Shards<K, V> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut rows: Vec<_> = self.blocks.from(0).map(|(_, (key, value))| (key, value)).collect();
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        f.debug_map().entries(rows).finish()
+    }
 }
 
 impl<K, V> Default for Shards<K, V> {
@@ -178,11 +188,16 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
 }
 
 /// A table that is being made. Each key comes once.
-#[derive(Debug)]
 pub struct NewShards<K, V> {
     shards: Shards<K, V>,
     /// The keys of each hash table, with their places.
     keys: [Vec<(K, usize)>; 1 << PART_BITS],
+}
+
+impl<K: Debug + Ord, V: Debug> Debug for NewShards<K, V> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.shards.fmt(f)
+    }
 }
 
 impl<K, V> Default for NewShards<K, V> {

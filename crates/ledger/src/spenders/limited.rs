@@ -19,7 +19,7 @@ use crate::units::{ByteCount, Timestamp};
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];
 
 /// Who can have a limit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Limited {
     /// A user.
     User(User),
