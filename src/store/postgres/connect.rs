@@ -244,11 +244,8 @@ impl Database {
         }
         let history = async |at| self.open(only_host(&self.options, at)).await.ok()?.history().await;
         let seen = join_all((0..hosts).map(history)).await;
-        let mut newest = self.newest.lock();
         for history in seen.into_iter().flatten() {
-            if newest.is_none_or(|newest| newest.is_before(Some(history))) {
-                *newest = Some(history);
-            }
+            self.observe(history);
         }
     }
 
@@ -256,14 +253,21 @@ impl Database {
     async fn refuse_old(&self, connection: &Connection) -> Result<(), DatabaseError> {
         // A server that does not say it is believed.
         let Some(seen) = connection.history().await else { return Ok(()) };
+        if self.observe(seen) {
+            return Ok(());
+        }
+        self.is_first_old.store(true, Ordering::Relaxed);
+        Err(DatabaseError::Unfit(OLD_PRIMARY))
+    }
+
+    /// Keeps the newest history that was seen. `false` if this one is older.
+    fn observe(&self, seen: History) -> bool {
         let mut newest = self.newest.lock();
         let is_old = seen.is_before(*newest);
-        if is_old {
-            self.is_first_old.store(true, Ordering::Relaxed);
-            return Err(DatabaseError::Unfit(OLD_PRIMARY));
+        if !is_old {
+            *newest = Some(seen);
         }
-        *newest = Some(seen);
-        Ok(())
+        !is_old
     }
 }
 
