@@ -1,6 +1,7 @@
 // The pages in a real browser: the dashboard of a broker with traffic, and the relay check with a real coturn.
 // No page may violate its own policy, log an error, or have findings of axe. Pictures go to PICTURES.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { anOperatorStaysSignedIn, signIn, theDashboardOfAMonth } from './dashboard-page.mjs';
 import { BROKER, coturnSecret, directory, operator, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
@@ -11,6 +12,7 @@ import { PHONE, axeFindsNothing, forgetLostRequests, isShown, nothingWentWrong, 
 const RUN_SECONDS_MAX = 120;
 const PAGE_BYTES_MAX = 194_000;
 const REPORTER_TOKEN = 'reporter-of-the-pages-test';
+const SERVER_KEY = 'server-key-of-the-pages-test-with-32-characters';
 /** A day, so that no allowance refills while a slow machine asks for more than it. */
 const RATE_LIMIT_WINDOW_SECONDS = '86400';
 
@@ -22,13 +24,15 @@ async function run() {
 }
 
 async function dashboard(browser) {
-  await start(fakeCloudflare());
+  const cloudflare = await start(fakeCloudflare());
   const broker = await startDashboardBroker();
+  await part(theFiguresOfAnIdleBroker, browser);
   await part(traffic);
   await part(aWrongTokenIsRejected, browser);
   const page = await part(theDashboardShowsTheTraffic, browser);
   await part(anActionNeedsASecondClick, page);
   await part(theAddressInAnAlertIsEndedWithThreeClicks, page);
+  await part(whatStopsMintingHasOneNameEverywhere, page, broker, cloudflare);
   await part(aHiddenPageSendsNoRequests, page);
   await part(theDashboardSurvivesARestartOfTheBroker, page, broker);
   await page.close();
@@ -57,12 +61,22 @@ const startDashboardBroker = () => startBroker(`http://app.test,${BROKER}`, {
   CLOUDFLARE_ACCOUNT_ID: 'demo-account',
   CLOUDFLARE_ANALYTICS_TOKEN: 'demo-analytics-token',
   REPORTER_TOKEN,
+  SERVER_KEYS: `app=${SERVER_KEY}`,
   RATE_LIMIT_REQUESTS: '8',
   RATE_LIMIT_WINDOW_SECONDS,
   SIGNALING: 'ayame',
   HEARTBEAT_SECONDS: '300', // reported connections stay open for the whole test
   STATE_DIR: join(directory, 'state'),
 });
+
+async function theFiguresOfAnIdleBroker(browser) {
+  const page = await openPage(browser);
+  await signIn(page);
+  await until('the figures', async () => (await text(page, 'freshness')).startsWith('live'));
+  await theFiguresAreTheSame(page, 'idle');
+  nothingWentWrong(page);
+  await page.close();
+}
 
 /** Some credentials, two of them reported, one connection of an app server, one foreign page and one request above the rate. */
 async function traffic() {
@@ -182,7 +196,30 @@ async function theAddressInAnAlertIsEndedWithThreeClicks(page) {
   assert.ok(seconds < 10, `${seconds} s`);
   const { spenders } = await (await operator('/api/spenders?by=address')).json();
   assert.equal(spenders.find(({ key }) => key === '127.0.0.1').usable, 0);
+  await theFiguresAreTheSame(page, 'after a leak was ended');
   await operator('/api/addresses/127.0.0.1/block', 'DELETE');
+  nothingWentWrong(page);
+}
+
+/** The provider is down, then no file may grow, as on a full disk. A wrong clock: `tests/it/bandwidth_status/clock.rs`. */
+async function whatStopsMintingHasOneNameEverywhere(page, broker, cloudflare) {
+  const says = (words) => until(`the dashboard to say ${words}`, async () => {
+    // A server's mint is in no allowance of an address. It fails, or shows that minting works again.
+    await fetch(`${BROKER}/api/turn-credentials`, { headers: { Authorization: `Bearer ${SERVER_KEY}` } });
+    return (await text(page, 'minting')) === words;
+  });
+  await cloudflare.stop();
+  await says('Not minting: PROVIDER_UNAVAILABLE');
+  await theFiguresAreTheSame(page, 'while the provider is down');
+  await start(fakeCloudflare());
+  await says('Minting');
+  const limitFiles = (bytes) => execFileSync('prlimit', [`--pid=${broker.child.pid}`, `--fsize=${bytes}:`]);
+  limitFiles(1);
+  await says('Not minting: LEDGER_UNAVAILABLE');
+  await theFiguresAreTheSame(page, 'on a full disk');
+  limitFiles('unlimited');
+  await says('Minting');
+  await theFiguresAreTheSame(page, 'after both');
   nothingWentWrong(page);
 }
 
