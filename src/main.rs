@@ -235,9 +235,10 @@ async fn serve_until_signal(
     let store = storage.and_then(|storage| storage.map(Store::open).transpose());
     let store = store.map_err(|error| match error {
         // Another start would find the same.
-        OpenError::Untrusted { .. } | OpenError::Damaged { .. } | OpenError::OtherFormat { .. } => {
-            Failure::of_settings(error)
-        }
+        OpenError::Untrusted { .. }
+        | OpenError::Damaged { .. }
+        | OpenError::OtherFormat { .. }
+        | OpenError::Moved { .. } => Failure::of_settings(error),
         _ => error.into(),
     })?;
     // Install the handlers before anything listens, so that no early signal has its default action.

@@ -42,24 +42,15 @@ async fn ledger_on_disk(state: &StateDir) -> Option<TokenKeys> {
     .await
 }
 
-/// Why no broker starts with the file.
-async fn refusal(state: &StateDir) -> String {
-    let path = state.file();
-    blocking(move || {
-        let mut store = once_free(|| FileStorage::open(path.parent().unwrap())).unwrap();
-        store.load(Timestamp::default()).unwrap_err().to_string()
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_ledger_moves_to_a_database_and_back() {
     let Some(database) = TestDatabase::new() else { return };
     let (state, back) = (StateDir::new(), StateDir::new());
     let key = ledger_on_disk(&state).await;
     assert_says(&copy("--to-database", &state, &database), 0, &["rows of", &database.schema, "move it away"]);
-    let error = refusal(&state).await;
-    assert!(error.contains("Set DATABASE_URL in place of STATE_DIR"), "{error}");
+    // It could not listen at this address either.
+    let start = run(&[], &[("STATE_DIR", state.path()), ("HOST", "192.0.2.1")]);
+    assert_says(&start, 78, &["Set DATABASE_URL in place of STATE_DIR"]);
     assert_says(
         &copy("--to-database", &state, &database),
         1,
