@@ -190,9 +190,15 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     recorded?;
     let name = user.as_str();
     let revoked = revocation_message(name, grants.len(), &ends);
-    let summary = format!(
-        "{name} is removed from the ledger. Rows of credentials that had the name: {rows}; their bytes stay. {revoked} Backups and logs keep what they have."
-    );
+    let found = match rows {
+        0 => {
+            format!("{name} is removed from the ledger, but no credential had this name: check its spelling.")
+        }
+        _ => format!(
+            "{name} is removed from the ledger. Rows of credentials that had the name: {rows}; their bytes stay."
+        ),
+    };
+    let summary = format!("{found} {revoked} Backups and logs keep what they have.");
     Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, summary) }))
 }
 
@@ -223,9 +229,11 @@ fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {
     };
     let sentences = [
         Some(all),
-        (cut > 0).then(|| format!("The calls of {cut} end within seconds.")),
+        (cut > 0).then(|| format!("Calls with {cut} of them end within seconds.")),
         calls_until.map(|until| {
-            format!("The calls of {others} may go on until {until}, because their source cannot end them.")
+            format!(
+                "Calls with {others} of them may go on until {until}, because their source cannot end them."
+            )
         }),
         (usable > 0).then(|| {
             format!("{usable} can open new calls until they expire, because their source has not ended them.")

@@ -110,7 +110,7 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
         let _ = write!(text, "\n{bytes:>12}  {evidence:8}  {grants:>6}  {usable:>6}  {key}");
     }
     if spenders.is_empty() {
-        text.push_str("\nNobody has spent anything.");
+        text.push_str("\nNo usage is known.");
     }
     if shown(page, "/next").is_some() {
         text.push_str("\nThere are more: see GET /api/spenders.");
@@ -311,8 +311,8 @@ mod tests {
         };
         assert_eq!(last("user", 2, &["ann", "bob\u{202e}"]), "Blocked users (2): ann, bob\\u{202e}");
         assert_eq!(last("user", 70, &["ann"]), "Blocked users (70): ann, …");
-        assert_eq!(last("user", 0, &[]), "Nobody has spent anything.");
-        assert_eq!(last("label", 2, &["ann", "bob"]), "Nobody has spent anything.");
+        assert_eq!(last("user", 0, &[]), "No usage is known.");
+        assert_eq!(last("label", 2, &["ann", "bob"]), "No usage is known.");
         let addresses = "192.0.2.7, 2001:db8::/64 until 2025";
         assert_eq!(last("address", 2, &[]), format!("Blocked addresses (2): {addresses}"));
         assert_eq!(last("address", 3, &[]), format!("Blocked addresses (3): {addresses}, …"));

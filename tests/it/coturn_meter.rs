@@ -173,7 +173,7 @@ async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_comman
     };
     let (cut, left, is_all_cut, message) = revoke().await;
     assert_eq!((cut, left, is_all_cut), (1.into(), 0.into(), true), "{message}");
-    assert!(message.contains("The calls of 1 end within seconds."), "{message}");
+    assert!(message.contains("Calls with 1 of them end within seconds."), "{message}");
     relay.coturn.set_fault(Some(CliFault::OtherService));
     broker.advance(31);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;

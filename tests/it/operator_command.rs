@@ -84,7 +84,7 @@ fn spenders_are_listed() {
     assert!(
         table.starts_with("Spent in the period of 20")
             && table.contains(" by label, as of")
-            && table.contains("Nobody"),
+            && table.contains("No usage is known."),
         "{table}"
     );
     let now = output_of(&broker, &["spenders", "--since", "5m"]);
@@ -119,7 +119,7 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert_eq!(mint().await.error(), (403, "USER_BLOCKED".into()));
     assert!(output_of(&broker, &["spenders"]).contains("Blocked users (1): team/ann"));
     let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
-    let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. The calls of 2 may go on until 20";
+    let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. Calls with 2 of them may go on until 20";
     assert!(revoked.starts_with(goes_on), "{revoked}");
     let removed = output_of(&broker, &["forget", "team/ann"]);
     assert!(
@@ -127,6 +127,11 @@ async fn a_user_is_blocked_allowed_and_revoked() {
         "{removed}"
     );
     assert!(!output_of(&broker, &["spenders"]).contains("team/ann"));
+    let unknown = output_of(&broker, &["forget", "team/an"]);
+    assert!(
+        unknown.starts_with("team/an is removed from the ledger, but no credential had this name: check its"),
+        "{unknown}"
+    );
     output_of(&broker, &["block", "team/ann"]);
     for (option, value) in
         [("--label", "room-1"), ("--address", "192.0.2.1"), ("--origin", "https://a.example")]
