@@ -29,11 +29,11 @@ impl Lately {
     /// At the books' time.
     pub fn of(books: &Books) -> Self {
         let Snapshot { figures, measured, .. } = books.snapshot();
-        let reported = Self::before(books, figures.now, figures.now);
+        let reported = Self::before(books, figures.now, figures.now, WINDOW);
         // A younger one is as good as now.
         let tells_of_now = |as_of: &Timestamp| (MINUTE..COUNT_AGE_MAX).contains(&figures.now.since(*as_of));
         let as_of = measured.as_of.filter(tells_of_now).filter(|_| !measured.is_stale());
-        let counted = as_of.map(|as_of| Self::before(books, as_of, figures.now));
+        let counted = as_of.map(|as_of| Self::before(books, as_of, figures.now, WINDOW));
         counted.filter(|counted| counted.rate() > reported.rate()).unwrap_or(reported)
     }
 
@@ -44,8 +44,8 @@ impl Lately {
     }
 
     /// It begins with the first minute that has some, and of which is known who used it, if such a minute is counted.
-    fn before(books: &Books, until: Timestamp, now: Timestamp) -> Self {
-        let (begin, known) = (Minute::of(until.minus(WINDOW)), Minute::from_end(now.minus(RECENT_MAX)));
+    fn before(books: &Books, until: Timestamp, now: Timestamp, window: Duration) -> Self {
+        let (begin, known) = (Minute::of(until.minus(window)), Minute::from_end(now.minus(RECENT_MAX)));
         let first = if known.end() <= until { begin.max(known) } else { begin };
         let mut minutes = (first.number()..Minute::from_end(until).number()).map(Minute::new);
         let used = |from| books.ledger().slice(from, until).used;
@@ -53,6 +53,11 @@ impl Lately {
             |minute: &Minute| books.ledger().slice(minute.start(), minute.end()).used > ByteCount::ZERO;
         let from = minutes.find(is_used).map_or(until, Minute::start);
         Self { bytes: used(from), span: until.since(from).max(MINUTE), until, now }
+    }
+
+    /// The time of which a rate of the last minutes is the average: it begins with the first one that has bytes.
+    pub fn averaged(books: &Books, window: Duration) -> Duration {
+        Self::before(books, books.now(), books.now(), window).span.min(window)
     }
 
     /// Whether it is the provider's count.

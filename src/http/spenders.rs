@@ -20,6 +20,7 @@ use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::account::{SpenderList, SpentIn};
 use crate::app::App;
+use crate::rate::Lately;
 use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
@@ -42,6 +43,9 @@ pub struct SpendersBody {
     /// Only what was spent in the last minutes, as in the query; null for the whole period.
     #[schema(required = true, example = "5m")]
     since: Option<String>,
+    /// The time since the first of these minutes with bytes, at least 60 s, for a rate; null for the whole period.
+    #[schema(required = true, example = 300)]
+    seconds: Option<u64>,
     /// The month in which the period began.
     #[schema(example = "2025-01")]
     period: String,
@@ -277,11 +281,14 @@ pub async fn list_spenders(
         });
         (as_of, unknown_bytes, used.get(), rows.iter().map(grant_as_spender).collect(), next)
     };
-    let (blocked_users, blocked_addresses) =
-        app.account.read(|books| (blocked_users(books), blocked_addresses(books)));
+    let (blocked_users, blocked_addresses, seconds) = app.account.read(|books| {
+        let seconds = since.map(|window| Lately::averaged(books, window).as_secs());
+        (blocked_users(books), blocked_addresses(books), seconds)
+    });
     let body = SpendersBody {
         by: kind.map_or(GRANT, SpenderKind::name),
         since: since.map(|span| format!("{}m", span.as_secs() / 60)),
+        seconds,
         period: month_of(period),
         used_bytes,
         as_of,

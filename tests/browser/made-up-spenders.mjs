@@ -17,7 +17,7 @@ export function spenders(used) {
       grants: 40 - rank * 3, live, usable: live, firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
     };
   });
-  return { by: 'user', since: null, period: '2026-11', usedBytes: used, asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: 1, names: [BLOCKED] }, blockedAddresses: { count: 1, addresses: [{ address: '203.0.113.77', until: instant(NOW + 37 * MINUTE) }] }, spenders: rows, next: null };
+  return { by: 'user', since: null, seconds: null, period: '2026-11', usedBytes: used, asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: 1, names: [BLOCKED] }, blockedAddresses: { count: 1, addresses: [{ address: '203.0.113.77', until: instant(NOW + 37 * MINUTE) }] }, spenders: rows, next: null };
 }
 
 /** Three of them relay now: 12, 3 and 0.4 Mbps. */
@@ -25,7 +25,7 @@ export function spendersNow() {
   const list = spenders(1e9);
   const mbps = new Map([['user-77', 12], ['mallory@example.com', 3], [null, 0.4]]);
   const rows = list.spenders.filter(({ key }) => mbps.has(key)).map((row) => ({ ...row, bytes: mbps.get(row.key) * 37.5e6 }));
-  return { ...list, since: '5m', unknownBytes: 0, spenders: rows };
+  return { ...list, since: '5m', seconds: 300, unknownBytes: 0, spenders: rows };
 }
 
 /** Three grants of this user. @param {string} user */

@@ -91,7 +91,7 @@ async fn the_overview_states_the_present_rate_and_when_it_reaches_the_limit() {
     let overview = async || broker.overview().await;
     let idle = json!({"mbps": 0, "until": "2025-01-15T12:00:00.000Z", "limitAt": null});
     assert_eq!((&overview().await["rate"], &overview().await["signIn"]), (&idle, &json!(true)));
-    broker.open(REPORTER, "c").await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c", "user": "ann"})).await;
     // A rate is the average since the first minute with traffic: 100 MB in 100 s, and 100 MB are left.
     broker.advance(100);
     let expected =
@@ -101,6 +101,9 @@ async fn the_overview_states_the_present_rate_and_when_it_reaches_the_limit() {
     broker.advance(60);
     let slower = overview().await["rate"].clone();
     assert_eq!((&slower["mbps"], &slower["limitAt"]), (&json!(5), &json!("2025-01-15T12:05:20.000Z")));
+    let lately = broker.operator("/api/spenders?by=user&since=5m").await.json();
+    let row = json!([lately["seconds"], lately["spenders"][0]["bytes"]]);
+    assert_eq!(row, json!([160, 100_000_000]), "a row has the rate of the same time");
     broker.advance(360);
     assert_eq!(overview().await["rate"]["mbps"], 0, "the call is older than five minutes");
 }

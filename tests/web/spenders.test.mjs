@@ -35,9 +35,12 @@ test('a page beyond the last row is the last page', () => {
 
 test('those who spend now stand beside the month, also those of whom the month is not loaded', () => {
   const month = [{ key: 'ann', bytes: 9 * GB }, { key: null, bytes: GB }, { key: 'ben', bytes: 5 }];
-  const found = withNow(month, [{ key: 'zoe', bytes: 75e6 }, { key: 'ben', bytes: 3 }, { key: null, bytes: 1 }]);
-  assert.deepEqual(found.map(({ key, bytes, nowBytes, isListed }) => [key, bytes, nowBytes, isListed]), [['ann', 9 * GB, 0, true], [null, GB, 1, true], ['ben', 5, 3, true], ['zoe', 0, 75e6, false]]);
+  const lately = (seconds) => ({ seconds, spenders: [{ key: 'zoe', bytes: 75e6 }, { key: 'ben', bytes: 3 }, { key: null, bytes: 1 }] });
+  const found = withNow(month, lately(300));
+  assert.deepEqual(found.map(({ key, bytes, isListed }) => [key, bytes, isListed]), [['ann', 9 * GB, true], [null, GB, true], ['ben', 5, true], ['zoe', 0, false]]);
   assert.deepEqual(found.map(rateNow), ['–', '0 Mbps', '0 Mbps', '2 Mbps']);
+  assert.equal(rateNow(withNow([], lately(60))[0]), '10 Mbps', 'the first minute of traffic');
+  assert.deepEqual(withNow(month, null).map(rateNow), ['–', '–', '–']);
   assert.deepEqual([listPath('label'), listPath('label', 'a='), nowPath('user')], ['api/spenders?by=label&limit=200', 'api/spenders?by=label&limit=200&cursor=a%3D', 'api/spenders?by=user&limit=200&since=5m']);
 });
 

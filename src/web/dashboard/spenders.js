@@ -29,8 +29,8 @@ const csv = element('button', { type: 'button', textContent: 'CSV', title: 'Down
 let overview = null;
 /** @type {import('./spending.js').Spenders | null} */
 let list = null;
-/** Those who spend now. @type {import('./spending.js').Spenders['spenders']} */
-let recent = [];
+/** Those who spend now. @type {import('./spending.js').Spenders | null} */
+let recent = null;
 /** Grants of the rows that are open, by the spender's key. @type {Map<string, Opened>} */
 const opened = new Map();
 /** Each load cancels the one before. */
@@ -60,7 +60,7 @@ const table = new Table($('spenders-panel'), {
   columns: [
     { name: 'Name', by: ({ key }) => (key ?? '').toLowerCase(), fill: fillName },
     { name: 'In the period', bytes: ({ bytes, isListed }) => (isListed ? bytes : null), fill: fillUsage },
-    { name: 'Now', isNumber: true, by: ({ nowBytes }) => nowBytes, text: words.rateNow },
+    { name: 'Now', isNumber: true, by: ({ nowMbps }) => nowMbps, text: words.rateNow },
     { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? allBytes() : 0) },
     { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, { cost: overview.cost, bytes: { used: used() } }, allBytes()) : '–') },
     { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: words.credentials },
@@ -107,7 +107,7 @@ function endButton(spender) {
 /** Shows the change at once, before the next list contains it. @param {string} user @param {boolean} toBlocked @param {string} ends */
 async function change(user, toBlocked, ends) {
   if (!(await (toBlocked ? actions.block(user, ends) : actions.allow(user)))) return;
-  [...(list?.spenders ?? []), ...recent].filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });
+  [...(list?.spenders ?? []), ...(recent?.spenders ?? [])].filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });
   show();
 }
 
@@ -179,7 +179,7 @@ async function read(isMore) {
   const cursor = isMore && list?.next ? list.next : '';
   const [part, lately] = await Promise.all([ask(words.listPath(by, cursor, month)), month ? null : ask(words.nowPath(by))]);
   if (mine !== load) return;
-  recent = lately?.spenders ?? [];
+  recent = lately;
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
   put('spenders-note', words.note(list, now()));
@@ -213,7 +213,7 @@ function choose(at) {
   by = TABS[at][0];
   if (!words.isKept(by)) month = months.value = '';
   list = null;
-  recent = [];
+  recent = null;
   opened.clear();
   tabs.forEach((tab, index) => {
     tab.setAttribute('aria-selected', String(index === at));

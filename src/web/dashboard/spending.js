@@ -15,7 +15,7 @@ export const ROWS_ASKED = 200;
 /** What the column "Now" is of, in minutes. */
 const NOW_MINUTES = 5;
 
-/** @typedef {Spender & {nowBytes: number, isListed: boolean}} SpenderNow With the bytes of the last minutes. Not listed: its bytes of the period are not known. */
+/** @typedef {Spender & {nowMbps: number, isListed: boolean}} SpenderNow With the rate of the last minutes. Not listed: its bytes of the period are not known. */
 
 /** What a spender can be: the list of the broker, with a title for each. @type {Record<By, string>} */
 export const TITLES = { user: 'Users', label: 'Labels', origin: 'Origins', address: 'Addresses', call: 'Calls', key: 'Server keys' };
@@ -41,19 +41,20 @@ export function summary({ bytes: { used }, cost: { soFar, forecast, currency } }
 /** The query for those who spend now. @param {By} by */
 export const nowPath = (by) => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}&since=${NOW_MINUTES}m`);
 
-/** The spenders of the period with their bytes of the last minutes, and then those who spend now and are not among the loaded ones. @param {Spender[]} listed @param {Spender[]} recent @returns {SpenderNow[]} */
-export function withNow(listed, recent) {
-  const now = new Map(recent.map(({ key, bytes }) => [key, bytes]));
+/** The spenders of the period with their rate of the last minutes, and then those who spend now and are not among the loaded ones. @param {Spender[]} listed @param {Pick<Spenders, 'spenders' | 'seconds'> | null} lately @returns {SpenderNow[]} */
+export function withNow(listed, lately) {
+  const [recent, seconds] = [lately?.spenders ?? [], lately?.seconds ?? 60];
+  const now = new Map(recent.map(({ key, bytes }) => [key, (bytes * 8) / (seconds * 1e6)]));
   const keys = new Set(listed.map(({ key }) => key));
-  const others = recent.filter(({ key }) => !keys.has(key)).map((row) => ({ ...row, nowBytes: row.bytes, bytes: 0, isListed: false }));
-  return [...listed.map((row) => ({ ...row, nowBytes: now.get(row.key) ?? 0, isListed: true })), ...others];
+  const others = recent.filter(({ key }) => !keys.has(key)).map((row) => ({ ...row, nowMbps: now.get(row.key) ?? 0, bytes: 0, isListed: false }));
+  return [...listed.map((row) => ({ ...row, nowMbps: now.get(row.key) ?? 0, isListed: true })), ...others];
 }
 
-/** The rate of the last minutes. @param {Pick<SpenderNow, 'nowBytes'>} spender */
-export const rateNow = ({ nowBytes }) => (nowBytes > 0 ? mbps((nowBytes * 8) / (NOW_MINUTES * 60e6)) : '–');
+/** The rate of the last minutes. @param {Pick<SpenderNow, 'nowMbps'>} spender */
+export const rateNow = ({ nowMbps }) => (nowMbps > 0 ? mbps(nowMbps) : '–');
 
-/** What a click ends. @param {Pick<SpenderNow, 'usable' | 'nowBytes'>} [spender] */
-export const whatEnds = (spender) => (spender ? `${some(spender.usable, 'usable credential')}, now ${size((spender.nowBytes * 60) / NOW_MINUTES)} an hour.` : '');
+/** What a click ends. @param {Pick<SpenderNow, 'usable' | 'nowMbps'>} [spender] */
+export const whatEnds = (spender) => (spender ? `${some(spender.usable, 'usable credential')}, now ${size((spender.nowMbps * 3600e6) / 8)} an hour.` : '');
 
 /** Without a key: what is spent without one, and by those who have no row of their own. @param {Pick<Spender, 'key'>} spender @param {By} by */
 export const nameOf = ({ key }, by) => key ?? `(no ${by})`;
