@@ -89,7 +89,7 @@ impl SpentGrant {
 }
 
 /// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::EnumCount)]
 pub enum AlertKind {
     /// This many percent of the limit are used, 1 to [`PERCENT_MAX`].
     Used(u16),
@@ -161,7 +161,18 @@ impl<'de> Deserialize<'de> for AlertKind {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::mem::discriminant;
+
+    use strum::EnumCount;
+
     use super::*;
+
+    #[test]
+    fn the_list_of_alerts_leaves_no_kind_out() {
+        let kinds: HashSet<_> = AlertKind::all().map(|kind| discriminant(&kind)).collect();
+        assert_eq!(kinds.len(), AlertKind::COUNT);
+    }
 
     #[test]
     fn a_kind_is_stored_under_its_name_on_the_wire() {

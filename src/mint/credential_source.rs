@@ -76,7 +76,10 @@ impl CredentialSource {
 
     /// How long a credential works, as far as is known before it is minted, if a life of `ttl` is requested.
     pub const fn works_for(&self, ttl: Duration) -> Duration {
-        if let Self::Http(source) = self { source.life } else { ttl }
+        match self {
+            Self::Http(source) => source.life,
+            Self::Cloudflare(_) | Self::Coturn(_) | Self::Relay(_) | Self::Manual(_) => ttl,
+        }
     }
 
     /// Mints a credential that lives at most `life` from `now`. The request's `grant` becomes its id. A credential that was minted

@@ -280,7 +280,8 @@ impl Grants {
 impl Spender {
     /// The same without what names a person.
     pub(crate) fn unnamed(self) -> Self {
-        Self { user: None, label: None, signed_in_until: None, ..self }
+        let Self { user: _, label: _, origin, call, server, signed_in_until: _ } = self;
+        Self { origin, call, server, ..Self::default() }
     }
 }
 

@@ -176,11 +176,16 @@ impl Indexes {
     }
 }
 
-/// Moves a row within an index. `of`: its place there.
-fn replace<T: Ord>(index: &mut BTreeSet<T>, both: [Option<&Places>; 2], of: impl Fn(&Places) -> Option<T>) {
-    let [before, after] = both.map(|places| places.and_then(&of));
+/// Brings one index up to date after a row has come, changed or left. `both`: the places of the row before and after, where there is one.
+/// `entry`: what this index has of them, if anything.
+fn replace<T: Ord>(
+    index: &mut BTreeSet<T>,
+    both: [Option<&Places>; 2],
+    entry: impl Fn(&Places) -> Option<T>,
+) {
+    let [before, after] = both.map(|places| places.and_then(&entry));
     if before != after {
-        before.map(|place| index.remove(&place));
+        before.map(|entry| index.remove(&entry));
         index.extend(after);
     }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use strum::EnumCount;
+
 use crate::client::ClientKey;
 use crate::spender::{Call, Label, ORIGIN_MAX, User};
 
 /// What a sum is grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(serde::Serialize, serde::Deserialize, strum::EnumString, strum::IntoStaticStr)]
+#[derive(serde::Serialize, serde::Deserialize, strum::EnumCount, strum::EnumString, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum SpenderKind {
@@ -29,7 +31,8 @@ pub enum SpenderKind {
 
 impl SpenderKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Key];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Key];
 
     /// Whether its sums are kept after their period.
     pub const fn is_kept(self) -> bool {
