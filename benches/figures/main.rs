@@ -1,5 +1,5 @@
 //! The figures of docs/PERFORMANCE.md: starts the broker as a process, loads it from the same machine, and prints a table.
-//! `cargo bench` measures all of them, `cargo bench mints start` only these. `ROUNDS` (9) is how often each is measured, and
+//! `cargo bench` measures all of them, `cargo bench -- mints start` only these. `ROUNDS` (9) is how often each is measured, and
 //! `TURN_BROKER_BIN` names another program. The load of a machine changes more slowly than a round. So what is compared is measured in
 //! turns, and a ratio is one within a round.
 
