@@ -19,10 +19,10 @@ use crate::verdict::{BudgetMode, Figures};
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
-/// Bytes under unknown identifiers are reported if they are more than this part of the used bytes, in percent, and more than
-/// [`UNKNOWN_LIMIT_PART`] of the limit.
+/// Bytes under unknown identifiers are reported if they are more than this part of the used bytes, in percent, and at least one
+/// part in [`UNKNOWN_LIMIT_PART`] of the limit.
 const UNKNOWN_PERCENT: u32 = 5;
-/// One part in this many of the limit. In the first minutes of a period a few bytes are a large part of what was used, and mean nothing.
+/// See [`UNKNOWN_PERCENT`]. In the first minutes of a period a few bytes are a large part of what was used, and mean nothing.
 const UNKNOWN_LIMIT_PART: u64 = 1_000;
 
 /// The assumed rates and tails hold while what counts have shown beyond them is at most this share of the limit.
