@@ -102,7 +102,7 @@ pub(super) fn owner_of(key: &TurnKeyConfig) -> CountOwner {
     CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of(&key.id)) }
 }
 
-/// The account whose bytes are counted, in the billed directions, with the app of the SFU. Counts of another one are none of this one.
+/// A digest of what is counted: the account, the billed directions, the SFU's app. If it changes, earlier counts are forgotten.
 fn counted_in(config: &Config, app: &str) -> Option<IdDigest> {
     let account = &config.meter.analytics.as_ref()?.account_id;
     Some(IdDigest::of(&format!("{account} {:?} {app}", config.usage.billed)))

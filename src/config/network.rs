@@ -22,7 +22,7 @@ pub(super) fn read(settings: &mut Settings<'_>) -> Network {
     }
 }
 
-/// An entry of `NO_PROXY` that means here what it means to curl. It ignores `*.example.com` and `example.com:443`.
+/// An entry of `NO_PROXY` that means here what it means to curl. Refused: `*.example.com` and `example.com:443`, which curl ignores.
 fn direct_host(text: &str) -> Option<String> {
     let is_network = text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
     let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));

@@ -103,10 +103,10 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
     fail(error.to_string(), remedy)
 }
 
-/// A relay without a command line.
+/// A relay that `COTURN_CLI` lacks.
 pub(super) fn unlisted(host: &str) -> Verdict {
     let remedy = format!("add {host}=host:port to COTURN_CLI");
-    warn("its sessions are neither counted nor ended: no bound holds while it issues credentials", remedy)
+    warn("its sessions are neither counted nor ended: no bound holds while it is used", remedy)
 }
 
 /// Fetches the keys of `AUTH_JWKS_URL` once, as the service does.

@@ -148,7 +148,7 @@ pub async fn list_connections(app: AppState) -> Json<ConnectionsBody> {
 }
 
 fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectionBody {
-    // As its grant says, or as the reporter named for a connection without one.
+    // The spender of its grant; without a grant, the one that the reporter named.
     let spender = match connection.name.grant() {
         Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
         None => connection.spender.clone(),

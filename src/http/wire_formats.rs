@@ -48,9 +48,9 @@ pub struct TurnRestQuery {
     #[param(value_type = Option<String>, pattern = "^turn$", example = "turn")]
     #[serde(rename = "service", default, deserialize_with = "turn_alone")]
     _service: (),
-    /// With a server key, the user. Otherwise ignored: the service chooses the user name.
+    /// With a server key, the user. Otherwise only its form is checked: the service chooses the user name.
     #[param(inline, value_type = UserOrNone, required = false)]
-    #[serde(rename = "username", default, deserialize_with = "user_name")]
+    #[serde(rename = "username", default, deserialize_with = "user_form")]
     _username: (),
 }
 
@@ -81,7 +81,7 @@ fn turn_alone<'de, D: Deserializer<'de>>(text: D) -> Result<(), D::Error> {
     form(text, |text| (text == "turn").then_some(()), "`turn`")
 }
 
-fn user_name<'de, D: Deserializer<'de>>(text: D) -> Result<(), D::Error> {
+fn user_form<'de, D: Deserializer<'de>>(text: D) -> Result<(), D::Error> {
     form_or_none(text, User::new, USER_FORM).map(|_| ())
 }
 

@@ -73,13 +73,13 @@ fn the_access_of_an_fs_group_is_no_warning() {
     };
     drop(Process::start(&[("STATE_DIR", state.path())]));
     let ours = || Command::new(program());
-    assert_eq!([0o2770, 0o770].map(|mode| warns(&mut ours(), mode)), [false, true]);
+    assert_eq!([0o2770, 0o770, 0o2777].map(|mode| warns(&mut ours(), mode)), [false, true, true]);
     // Only root can give a directory away, and root may change each permission.
     if std::fs::metadata(path).unwrap().uid() == 0 {
         chown(path, Some(12_345), None).unwrap();
         let mut powerless = Command::new("setpriv");
         powerless.arg("--bounding-set=-fowner").arg(program());
-        assert_eq!([0o2770, 0o770].map(|mode| warns(&mut powerless, mode)), [false, true]);
+        assert_eq!([0o2770, 0o770, 0o2777].map(|mode| warns(&mut powerless, mode)), [false, true, true]);
     }
 }
 

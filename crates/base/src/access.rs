@@ -14,6 +14,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The permission bits of everybody except the owner.
 const OTHERS: u32 = 0o077;
+/// Those of everybody who is not even in the group.
+const EVERYBODY: u32 = 0o007;
 /// The bit of a directory in which only the owner of a file may remove it. Such a directory is shared on purpose, like `/tmp`.
 const STICKY: u32 = 0o1000;
 
@@ -59,7 +61,7 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     let of_parent = parent.map_or(0, |parent| parent.permissions().mode());
     match file.set_permissions(Permissions::from_mode(tightened)) {
         // A warning at each start could not be followed.
-        _ if (mode | of_parent) & SET_GROUP != 0 => {
+        _ if (mode | of_parent) & SET_GROUP != 0 && mode & EVERYBODY == 0 => {
             tracing::debug!(
                 "the group of {shown} has access (mode {was}), because the volume has an fsGroup"
             );

@@ -59,7 +59,7 @@ pub struct Minted {
 /// The broker, for routes of other packages.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Verifies a token that this client sent. `None` if it is no JWT, or nobody can sign in. The user is not blocked.
+    /// Verifies a token that this client sent, and refuses a blocked user's. `None` if it is no JWT, or no sign-in is configured.
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified>;
 
     /// Whether users have tokens.

@@ -74,7 +74,7 @@ impl Allowance {
     fn advance(&mut self, now: Timestamp, terms: &AllowanceTerms) {
         let millis = now.millis_since(self.at);
         self.at = self.at.max(now);
-        // More than can be saved was given back for one report, which has not used it up.
+        // `give_back` may exceed `saved_max`: what its report left of that is lost.
         self.left = self.left.min(terms.saved_max);
         if self.open == 0 {
             return;

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_keeps_the_user_and_what_it_does_not_say() {
+    fn a_renewal_adds_no_user_and_inherits_what_it_omits() {
         let renewed = spender(Some("ann"), Some("room-1"), Some("https://a.example"));
         assert_eq!(Spender::default().renewing(Some(&renewed)), renewed);
         let says = spender(Some("eve"), Some("room-2"), None).renewing(Some(&renewed));

@@ -331,7 +331,7 @@ fn wanted(tracks: Vec<Track>, offered: Option<&BTreeMap<Name, MediaKind>>) -> Re
         match track {
             Track::Local { mid, track_name, kind: hint, .. } => {
                 let kind = match (offered, &mid) {
-                    // The SFU makes the offer, with a transceiver of this kind.
+                    // The SFU will offer a new transceiver of this kind. An unknown kind is charged as video.
                     (None, None) if hint == Some(TransceiverKind::Audio) => MediaKind::Audio,
                     (Some(offered), Some(mid)) => offered.get(mid).copied().unwrap_or(MediaKind::Video),
                     _ => MediaKind::Video,

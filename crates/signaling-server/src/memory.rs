@@ -114,7 +114,7 @@ impl Mailbox {
         counted
     }
 
-    /// Returns once the socket must end, because too much waits for which its holder pays.
+    /// Returns once the socket must end: too much that its holder pays for waits.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
     }

@@ -102,11 +102,8 @@ fn calls_at_limit(input: &AlertInput) -> String {
             }
             _ => at_limit.to_owned(),
         };
-        let is_used = match ended_by {
-            EndedBy::CommandLine => is_unreachable || coturn.is_some(),
-            _ => used.contains(&source),
-        };
-        is_used.then(|| format!("; {text}"))
+        let is_used = used.contains(&source) || (ended_by == EndedBy::CommandLine && is_unreachable);
+        (is_used && !text.is_empty()).then(|| format!("; {text}"))
     });
     texts.collect()
 }

@@ -138,8 +138,11 @@ fn every_message_is_as_in_the_file() {
         format!("## budget.used_100 {name}\n\n{}", alert.text(None))
     };
     let with = |sources: SourceStates| AlertInput { sources, ..reached.clone() };
-    let coturn =
-        |has_command_line| SourceStates { coturn: Some(has_command_line), ..SourceStates::default() };
+    let coturn = |has_command_line| SourceStates {
+        coturn: Some(has_command_line),
+        used: vec![IceSource::Coturn],
+        ..SourceStates::default()
+    };
     let go_on = [
         after_limit("with a coturn without COTURN_CLI", with(coturn(false))),
         after_limit(
@@ -147,9 +150,9 @@ fn every_message_is_as_in_the_file() {
             with(coturn(true)).with_budget(|budget| budget.uncut_overshoot = ByteCount::new(GB)),
         ),
         after_limit(
-            "with Cloudflare, the built-in relay and the SFU",
+            "with Cloudflare, the built-in relay, the SFU and servers by hand",
             with(SourceStates {
-                used: vec![IceSource::Cloudflare, IceSource::Relay, IceSource::Sfu],
+                used: vec![IceSource::Cloudflare, IceSource::Relay, IceSource::Sfu, IceSource::Manual],
                 ..input().sources
             }),
         ),

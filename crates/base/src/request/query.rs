@@ -67,7 +67,7 @@ pub fn form<'de, D: Deserializer<'de>, T>(
     parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("text"), &expected))
 }
 
-/// The same, but an empty text is none, as a form sends it.
+/// The same; an empty text, as HTML forms send it, is none.
 pub fn form_or_none<'de, D: Deserializer<'de>, T>(
     text: D,
     parse: impl FnOnce(&str) -> Option<T>,
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_of_another_form_or_a_second_one_is_named() {
+    fn the_error_names_a_malformed_or_repeated_parameter() {
         for query in [None, Some(""), Some("limit="), Some("other=1&other=2")] {
             assert_eq!(parse_query::<Page>(query).unwrap(), Page { limit: None }, "{query:?}");
         }

@@ -61,7 +61,7 @@ impl Books {
         self.ledger.with(owner.into(), |timeline| timeline.state.proof.show(minute));
     }
 
-    /// A trial begins. A restart begins no other one sooner.
+    /// Notes when a trial begins, so that a restart waits for the next one too.
     pub fn begin_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd) {
         let now = self.now();
         self.ledger.with_trials(owner.into(), end, |trials| trials.begin(now));

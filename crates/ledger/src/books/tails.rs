@@ -149,8 +149,8 @@ impl Books {
         self.grants.end_lateness(source, CredentialEnd::Revocation);
     }
 
-    /// Bytes of grants of this source were counted so long after their expiry. After a tail that trials have proven, that ends the proof,
-    /// also one that is too old for new promises: what is assumed otherwise holds again, for live promises too.
+    /// Bytes of this source's grants were counted this long after their expiry. If that exceeds a proven tail, it ends the proof, even an old
+    /// one on which only live promises still rely: they and new ones get the assumed tail again.
     pub fn note_after_expiry(&mut self, source: IceSource, after: Duration) {
         let is_late = |tail: Duration| after > tail.saturating_add(source.clocks_differ_by());
         let shortened = self.ledger.shortened_tails(source, CredentialEnd::Expiry);

@@ -100,7 +100,7 @@ impl Grants {
         rows.map(|row| self.spent_of(row).vouched).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// Whether a grant was revoked because its chain had relayed too much, as far as was counted or vouched for in this period.
+    /// Whether a grant is revoked and its chain has relayed too much, as far as was counted or vouched for in this period.
     pub fn was_over_limit(&self, id: GrantId) -> bool {
         let Some(limit) = self.terms.bounds.spenders.grant_limit.filter(|_| self.is_revoked(id)) else {
             return false;

@@ -59,8 +59,8 @@ impl RecentMinutes {
         self.forget_before(first_minute(to));
     }
 
-    /// A connection was charged more than before, or less: one of the two differences is zero. It is spread evenly over the time since
-    /// `charge.from`; what is before `counted_until` is left out, because the count has it.
+    /// Adds what a connection is charged more than before, or subtracts what it is charged less, evenly over the time since `charge.from`.
+    /// Leaves out what is before `counted_until`, because the count has it.
     fn claim(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let ConnectionCharge { before, after, at, .. } = *charge;
         let from = charge.from.max(counted_until).min(at);

@@ -262,7 +262,7 @@ impl GrantRow {
         self.expires_at.plus_millis(self.extra().later_by_millis)
     }
 
-    /// Whether its credential still works by either clock, or a connection is open on it.
+    /// Whether its credential may still work, or a connection is open on it.
     pub(super) fn is_in_use(&self, now: Timestamp) -> bool {
         self.latest_expiry() > now || self.extra().claims.open_count() > 0
     }

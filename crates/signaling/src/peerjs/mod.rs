@@ -176,7 +176,7 @@ const LEFT: Closing = Closing::normal("left");
 const NO_HEARTBEAT: Closing = Closing { code: 1008, reason: "no heartbeat" };
 
 impl Protocol for Peerjs {
-    /// `None` for a heartbeat, and for a message that no client sends.
+    /// `None` for a heartbeat, and for text that is no message.
     type Frame = Option<Incoming>;
 
     fn parse(text: Text) -> Option<Incoming> {

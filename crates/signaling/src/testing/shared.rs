@@ -15,14 +15,15 @@ use crate::yjs::{self, Yjs};
 
 /// What a test does with each protocol.
 trait Check {
-    /// `world` has the open sockets 1 and 2 in one room. `is_pinged`: they are dead if they answer no control ping.
+    /// `world` has the open sockets 1 and 2 in one room.
     fn check<P: Protocol>(&self, world: World<P>, of: &Expected);
 }
 
 /// What differs from protocol to protocol.
 struct Expected {
     name: &'static str,
-    /// A frame that changes nothing, how many a socket may send at once and how many after a second, and the close frame for more.
+    /// A frame that changes nothing, how many the sockets of `world` may still send at once and how many after a second, and the close frame for
+    /// more.
     idle_frame: &'static str,
     frames_at_once: u32,
     frames_per_second: u32,

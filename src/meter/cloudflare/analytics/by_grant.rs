@@ -51,18 +51,19 @@ impl CloudflareAnalytics {
     ) -> Result<GrantCounts, AnalyticsError> {
         let mut counts =
             GrantCounts { from: span.from, until: span.until, is_final, ..GrantCounts::default() };
-        let mut cursor = None;
+        let (mut cursor, mut own) = (None, Traffic::ZERO);
         for _ in 0..bounds.pages {
             let question = self.page_question(span, bounds.rows, cursor.as_deref());
             let rows = self.rows(span, &question).await?;
             let is_last = rows.len() < bounds.rows;
             let is_ordered = is_ordered(&rows, cursor.as_deref(), is_last);
-            cursor = add_page(rows, cursor, &mut counts)?;
+            cursor = add_page(rows, cursor, &mut counts, &mut own)?;
             counts.is_complete = is_last && is_ordered;
             if is_last || !is_ordered {
                 break;
             }
         }
+        counts.other = counts.other.plus(own.minus(OWN_MAX));
         Ok(counts)
     }
 
@@ -227,7 +228,7 @@ struct SumRow {
 }
 
 impl Account {
-    /// The rows. There are none only if our keys relayed nothing: else all that was claimed would be dropped.
+    /// The rows. None are an error if our keys relayed anything: such a count would drop all claims.
     fn rows(self) -> Result<Vec<UsageRow>, CallError> {
         let mut is_missing = self.by_grant.is_none();
         let rows = self.by_grant.unwrap_or_default();
@@ -275,13 +276,14 @@ fn is_ordered(rows: &[UsageRow], cursor: Option<&str>, is_last: bool) -> bool {
     is_after && (is_last || rows.iter().map(UsageRow::identifier).is_sorted())
 }
 
-/// Adds the rows of a page. Returns the identifier after which the next page begins.
+/// Adds the rows of a page, and the broker's own bytes to `own`. Returns the identifier after which the next page begins.
 fn add_page(
     rows: Vec<UsageRow>,
     cursor: Option<String>,
     counts: &mut GrantCounts,
+    own: &mut Traffic,
 ) -> Result<Option<String>, CallError> {
-    let (mut last, mut own) = (None, Traffic::ZERO);
+    let mut last = None;
     for row in rows {
         let traffic = row.sum.traffic()?;
         let overlaps = || Err(unusable("its pages overlap"));
@@ -289,14 +291,16 @@ fn add_page(
             return overlaps();
         }
         match row.grant() {
-            Some(grant) if counts.by_grant.insert(grant, traffic).is_some() => return overlaps(),
-            Some(_) => {}
-            None if row.identifier().starts_with(OWN_IDENTIFIERS) => own = own.plus(traffic),
+            Some(grant) => {
+                if counts.by_grant.insert(grant, traffic).is_some() {
+                    return overlaps();
+                }
+            }
+            None if row.identifier().starts_with(OWN_IDENTIFIERS) => *own = own.plus(traffic),
             None => counts.other = counts.other.plus(traffic),
         }
         last = row.dimensions.custom_identifier.or(Some(String::new()));
     }
-    counts.other = counts.other.plus(own.minus(OWN_MAX));
     Ok(last.or(cursor))
 }
 

@@ -63,9 +63,15 @@ fn a_page_is_a_query_with_the_cursor_as_a_variable() {
 #[test]
 fn identifiers_that_are_no_grant_ids_are_added_up() {
     let grant = GrantId::new([7; 16]);
-    let page = json!([row(Value::Null, 1), row("", 2), row(grant.to_string(), 30), row("a user", 400)]);
-    let mut counts = GrantCounts::default();
-    assert_eq!(add_page(rows(&page), None, &mut counts), Ok(Some("a user".into())));
+    let others = [row(Value::Null, 1), row("", 2), row(grant.to_string(), 30), row("a user", 400)];
+    let page = Value::from([&others[..], &[row(format!("{OWN_IDENTIFIERS}a"), 5_000)]].concat());
+    let (mut counts, mut own) = (GrantCounts::default(), Traffic::new(1, 1));
+    let last = add_page(rows(&page), None, &mut counts, &mut own);
+    assert_eq!(
+        (last, own),
+        (Ok(Some(format!("{OWN_IDENTIFIERS}a"))), Traffic::new(2, 5_001)),
+        "of all pages"
+    );
     assert_eq!(counts.by_grant, BTreeMap::from([(grant, Traffic::new(1, 30))]));
     assert_eq!(counts.other, Traffic::new(3, 403));
 }
@@ -75,15 +81,15 @@ fn a_page_that_repeats_an_identifier_is_an_error() {
     let [one, two] = [1, 2].map(|byte| GrantId::new([byte; 16]).to_string());
     let page = |identifiers: &[&str]| rows(&identifiers.iter().map(|text| row(*text, 1)).collect());
     let mut counts = GrantCounts::default();
-    let cursor = add_page(page(&[&one, &two]), None, &mut counts).unwrap();
+    let cursor = add_page(page(&[&one, &two]), None, &mut counts, &mut Traffic::default()).unwrap();
     assert_eq!(cursor, Some(two.clone()));
     for repeated in [&[&*one][..], &[&two]] {
         assert_eq!(
-            add_page(page(repeated), cursor.clone(), &mut counts.clone()),
+            add_page(page(repeated), cursor.clone(), &mut counts.clone(), &mut Traffic::default()),
             Err(unusable("its pages overlap"))
         );
     }
-    assert_eq!(add_page(Vec::new(), cursor.clone(), &mut counts), Ok(cursor));
+    assert_eq!(add_page(Vec::new(), cursor.clone(), &mut counts, &mut Traffic::default()), Ok(cursor));
 }
 
 #[test]
@@ -108,7 +114,7 @@ fn identifiers_in_another_order_may_leave_one_out() {
 #[test]
 fn a_row_without_a_whole_number_or_a_dimension_is_an_error() {
     let fraction = json!([{ "dimensions": {}, "sum": { "egressBytes": 0.5, "ingressBytes": 1 } }]);
-    assert!(add_page(rows(&fraction), None, &mut GrantCounts::default()).is_err());
+    assert!(add_page(rows(&fraction), None, &mut GrantCounts::default(), &mut Traffic::default()).is_err());
     assert!(
         serde_json::from_value::<Vec<UsageRow>>(json!([{ "sum": { "egressBytes": 0, "ingressBytes": 1 } }]))
             .is_err()
