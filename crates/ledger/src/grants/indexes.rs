@@ -61,8 +61,19 @@ pub(super) struct Places {
 impl Places {
     /// Whether no index has the row, except for its expiry.
     fn are_none(&self) -> bool {
-        let Self { source: _, latest_expiry: _, ended, revoked_at, is_releasable, is_unanswered, .. } = self;
-        let Self { claims_at, is_judged_at, pulls_until, renewed_by, username, .. } = self;
+        let Self {
+            source: _,
+            latest_expiry: _,
+            ended,
+            revoked_at,
+            is_releasable,
+            is_unanswered,
+            claims_at,
+            is_judged_at,
+            pulls_until,
+            renewed_by,
+            username,
+        } = self;
         !(*is_releasable || *is_unanswered)
             && ended.or(*pulls_until).is_none()
             && revoked_at.is_none()

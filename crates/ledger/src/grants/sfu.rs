@@ -144,7 +144,9 @@ impl Grants {
         };
         let by_page = session.spender.as_deref().cloned().unwrap_or_default();
         let by_grant = session.opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
-        let Spender { label, origin, .. } = by_page.clone().renewing(by_grant.as_ref());
+        let Spender { user, label, origin, call, server, signed_in_until } = by_page;
+        let of_grant = by_grant.unwrap_or_default();
+        let (label, origin) = (label.or(of_grant.label), origin.or(of_grant.origin));
         let (name, opened_by) = (Arc::clone(name), session.opened_by);
         let pulls = Pulls {
             name,
@@ -159,7 +161,7 @@ impl Grants {
             state: GrantState::Live,
             extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
             client: Some(session.client),
-            spender: Spender { label, origin, ..by_page }.known(),
+            spender: Spender { user, label, origin, call, server, signed_in_until }.known(),
             ..GrantRow::new(&grant, None, None)
         }
     }

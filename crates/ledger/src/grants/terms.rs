@@ -147,7 +147,7 @@ impl GrantTerms {
 
 /// The key of a kind that a spender has.
 pub(super) fn key_of(spender: &Spender, kind: SpenderKind) -> Option<SpenderKey> {
-    let Spender { user, label, origin, call, server, .. } = spender;
+    let Spender { user, label, origin, call, server, signed_in_until: _ } = spender;
     match kind {
         SpenderKind::User => user.clone().map(SpenderKey::User),
         SpenderKind::Label => label.clone().map(SpenderKey::Label),
