@@ -22,8 +22,10 @@ use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Timestamp,
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and 22 queries of chains, late
 /// grants and tails: in 5 minutes 210 of the 300 queries that Cloudflare allows.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
-/// How many chains of renewals are asked for alone in one poll: so many that are near a limit, and so many others. And how many late grants.
-const SUSPECTS_MAX: usize = 4;
+/// How many chains of renewals are asked for alone in one poll.
+const SUSPECTS_MAX: usize = 8;
+/// How many late grants are asked for in one poll.
+const LATE_MAX: usize = 4;
 /// How many queries of tails one poll makes. With a tail of two hours, each is for 41 grants.
 const TAIL_QUERIES_MAX: usize = 10;
 const SOURCE: IceSource = IceSource::Cloudflare;
@@ -87,7 +89,7 @@ impl CloudflareMeter {
 
     /// Asks for each grant whose count grew after it was to end, by minute.
     async fn judge_late(&self) -> Result<(), AnalyticsError> {
-        for late in self.account.read(|books| books.late(SOURCE, SUSPECTS_MAX)) {
+        for late in self.account.read(|books| books.late(SOURCE, LATE_MAX)) {
             let span = Span { from: late.from, until: late.until, age: Duration::ZERO };
             let minutes = self.api.minutes_of(&[late.grant], span).await?;
             let relayed_until = minutes.values().flatten().map(|(minute, _)| minute.end()).max();

@@ -171,8 +171,9 @@ impl Grants {
         rows.map(|row| self.spent_of(row).measured()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// Chains of a source that are to be asked for alone. At most `most` are near a limit: first those of which most was counted. Then at most
-    /// `most` of which more was counted than promised: first those that were not judged before.
+    /// Chains of a source that are to be asked for alone, at most `most`: in turn one that is near a limit and one of which more was counted
+    /// than promised, so neither waits for the other. Of those near a limit, first those of which most was counted; of the others, first
+    /// those that were not judged before.
     pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
         let of_source = self.chains.suspects.iter().filter(|((of, _), _)| *of == source);
         let (mut near, mut fast): (Vec<_>, Vec<_>) = of_source
@@ -180,14 +181,15 @@ impl Grants {
             .partition(|(_, waiting)| waiting.near_limit.is_some());
         near.sort_by_key(|(_, waiting)| Reverse(waiting.near_limit));
         fast.sort_by_key(|(first, _)| self.indexes.judged.contains(&(source, *first)));
-        let suspects = near.into_iter().take(most).chain(fast.into_iter().take(most));
-        let of_chain = |(first, Waiting { until, .. }): (GrantId, Waiting)| {
+        let mut in_turn: Vec<_> = near.into_iter().enumerate().chain(fast.into_iter().enumerate()).collect();
+        in_turn.sort_by_key(|(turn, _)| *turn);
+        let of_chain = |(_, (first, Waiting { until, .. })): (usize, (GrantId, Waiting))| {
             // The clock of its provider may be behind.
             let issued_at = self.any(first)?.issued_at.minus(source.clocks_differ_by());
             let from = issued_at.max(self.period.start);
             Some(Suspect { grants: self.chain_from(first, source), from, until })
         };
-        suspects.filter_map(of_chain).collect()
+        in_turn.into_iter().take(most).filter_map(of_chain).collect()
     }
 
     /// So many bytes of each grant of a chain were counted when it was asked for alone: what exceeds the assumed rate raises its promises.

@@ -209,3 +209,24 @@ fn chains_near_a_limit_are_asked_for_alone_and_the_limit_holds_for_what_they_hav
     count(&mut broker, &[(ann, 44), (bob, 45), (dan, 20), (one, 40), (two, 41)]);
     assert!(asked(&broker, 9).is_empty(), "nothing more was counted than alone");
 }
+
+#[test]
+fn of_the_chains_that_are_asked_for_alone_no_kind_waits_for_the_other() {
+    let limit = Some(ByteCount::new(100 * MB));
+    let mut broker =
+        Broker::new(BudgetMode::Estimate, SpenderTerms { user_limit: limit, ..SpenderTerms::default() });
+    let mut mint = |requester| broker.mint(requester, 3_600).unwrap().id;
+    let near = ["ann", "bob", "dan"].map(|name| mint(requester(name)));
+    let fast = [(); 3].map(|()| mint(Requester::default()));
+    broker.books.advance(at(60));
+    let near_bytes = near.into_iter().zip([99, 98, 97]).map(|(id, megabytes)| (id, megabytes * MB));
+    let fast_bytes = fast.into_iter().map(|id| (id, 1_000 * MINUTE_BYTES));
+    assert!(broker.count(at(60), false, &near_bytes.chain(fast_bytes).collect::<Vec<_>>(), 0));
+    let asked = |most| -> Vec<_> {
+        broker.books.grants().suspects(SOURCE, most).into_iter().flat_map(|suspect| suspect.grants).collect()
+    };
+    let all = asked(9);
+    assert_eq!([all[0], all[2], all[4]], near, "{all:?}");
+    assert!(all.len() == 6 && fast.iter().all(|id| all.contains(id)), "{all:?}");
+    assert_eq!(asked(3), all[..3]);
+}
