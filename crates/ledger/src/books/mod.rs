@@ -90,19 +90,18 @@ impl Books {
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
         grants.raised = ledger.raised_rates();
-        // Those of one minute are beside each other, and mostly the same.
-        let mut same: Option<(OwnedTime, i64)> = None;
-        grants.restore(stored.grants, stored.spenders, |time| match &mut same {
-            Some((of, grants)) if *of == time => *grants = grants.saturating_add(1),
+        // Promises of one minute are beside each other, and mostly equal. `None` comes after the last one.
+        let mut equal: Option<(OwnedTime, i64)> = None;
+        let mut restore_promise = |next: Option<OwnedTime>| match &mut equal {
+            Some((of, grants)) if Some(*of) == next => *grants = grants.saturating_add(1),
             last => {
-                if let Some((of, grants)) = last.replace((time, 1)) {
+                if let Some((of, grants)) = std::mem::replace(last, next.map(|time| (time, 1))) {
                     ledger.restore_promises(of, grants);
                 }
             }
-        });
-        if let Some((of, grants)) = same {
-            ledger.restore_promises(of, grants);
-        }
+        };
+        grants.restore(stored.grants, stored.spenders, |time| restore_promise(Some(time)));
+        restore_promise(None);
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.groups(), then, relayed_until);
