@@ -13,7 +13,7 @@ use crate::ice::rest::RestServer;
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
-use turn_ledger::{ByteCount, IceSource};
+use turn_ledger::{ByteCount, IceSource, RevocationAnswer};
 
 /// The lifetime of the credential: the shortest that a client can request.
 pub(super) const TTL: Duration = Duration::from_secs(60);
@@ -105,8 +105,8 @@ async fn mint(key: &KeyClient, config: &Config) -> Given {
 /// Revokes the credential. No figure depends on the revocation, because a revoked credential may work for a while.
 pub(super) async fn revoke(key: &KeyClient, username: &str) -> Verdict {
     match key.api.revoke(username).await {
-        Ok(true) => ok("the credential is revoked"),
-        Ok(false) => ok("the provider no longer knows the credential"),
+        Ok(RevocationAnswer::Revoked) => ok("the credential is revoked"),
+        Ok(RevocationAnswer::Unknown) => ok("the provider no longer knows the credential"),
         Err(error) => warn(
             format!("the credential could not be revoked: {error}"),
             "let this credential expire by itself; expect that an operator's revoke fails the same way",

@@ -6,7 +6,7 @@ use super::call;
 use super::cloudflare::{self, Cloudflare};
 use super::http_ice::{self, HttpIce, Listed};
 use turn_base::http_client::CallError;
-use turn_ledger::IceSource;
+use turn_ledger::{IceSource, RevocationAnswer};
 
 /// A provider's API.
 #[derive(Debug)]
@@ -38,11 +38,11 @@ impl MintingApi {
         call::within(within, attempt).await
     }
 
-    /// Revokes the credential with this user name. `false` if the provider does not know it, or takes no revocations.
-    pub async fn revoke(&self, username: &str) -> Result<bool, CallError> {
+    /// Revokes the credential with this user name. It is unknown to a provider that takes no revocations.
+    pub async fn revoke(&self, username: &str) -> Result<RevocationAnswer, CallError> {
         match self {
             Self::Cloudflare(api) => api.revoke(username).await,
-            Self::Http(_) => Ok(false),
+            Self::Http(_) => Ok(RevocationAnswer::Unknown),
         }
     }
 

@@ -12,6 +12,7 @@ use super::call;
 use super::http_ice::Listed;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
 use turn_base::http_client::{Api, CallError, HttpClient};
+use turn_ledger::RevocationAnswer;
 
 /// How the identifiers begin of credentials that the program mints for itself. Nobody else has them.
 pub const OWN_IDENTIFIERS: &str = "turn-broker-";
@@ -75,12 +76,12 @@ impl Cloudflare {
         Ok(Listed { servers, life: None })
     }
 
-    /// Revokes the credential with this user name. `false` if the provider does not know it.
-    pub async fn revoke(&self, username: &str) -> Result<bool, CallError> {
+    /// Revokes the credential with this user name.
+    pub async fn revoke(&self, username: &str) -> Result<RevocationAnswer, CallError> {
         let call = self.0.call(Method::POST, &[username, "revoke"]);
         match self.0.send(call).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.status() == Some(404) => Ok(false),
+            Ok(_) => Ok(RevocationAnswer::Revoked),
+            Err(error) if error.status() == Some(404) => Ok(RevocationAnswer::Unknown),
             Err(error) => Err(error),
         }
     }

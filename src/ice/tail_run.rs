@@ -11,7 +11,7 @@ use super::cloudflare::OWN_IDENTIFIERS;
 use super::server::IceServerList;
 use super::udp_relay::UdpRelay;
 use turn_base::http_client::CallError;
-use turn_ledger::{ByteCount, CredentialEnd, Minute, TailTrial, Timestamp, TrialStep};
+use turn_ledger::{ByteCount, CredentialEnd, Minute, RevocationAnswer, TailTrial, Timestamp, TrialStep};
 use turn_relay::client::{Allocation, RelayError};
 
 /// What is relayed in one minute: 100 datagrams of 1,000 bytes.
@@ -96,7 +96,7 @@ impl TailRun {
             TrialStep::Revoke => {
                 self.trial.revoked(now);
                 let username = self.servers.username().unwrap_or_default();
-                if matches!(key.revoke(username).await, Ok(true)) {
+                if matches!(key.revoke(username).await, Ok(RevocationAnswer::Revoked)) {
                     Stepped::Revoked
                 } else {
                     Stepped::Failed

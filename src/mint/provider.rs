@@ -23,7 +23,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::CallError;
 use turn_base::random;
 use turn_base::throttle::Throttle;
-use turn_ledger::IdDigest;
+use turn_ledger::{IdDigest, RevocationAnswer};
 
 /// The most credentials that are minted ahead of callers.
 const POOL_MAX: u64 = 256;
@@ -155,9 +155,9 @@ impl Provider {
         Err(Unavailable)
     }
 
-    /// Revokes the credential with this user name, which this key minted; without a name, the key of the settings. `false` if the
-    /// provider does not know it, or the key is gone.
-    pub async fn revoke(&self, username: &str, key: Option<IdDigest>) -> Result<bool, CallError> {
+    /// Revokes the credential with this user name, which this key minted; without a name, the key of the settings. If the key is gone,
+    /// the credential is unknown.
+    pub async fn revoke(&self, username: &str, key: Option<IdDigest>) -> Result<RevocationAnswer, CallError> {
         let found = match key {
             Some(_) => self.keys.iter().find(|of| of.id == key),
             None => self.keys.iter().find(|of| of.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
@@ -169,7 +169,7 @@ impl Provider {
                 key.note_pace(&revoked, self.clock.instant());
                 revoked
             }
-            None => Ok(false),
+            None => Ok(RevocationAnswer::Unknown),
         }
     }
 

@@ -10,7 +10,9 @@ use super::credential_source::CredentialSource;
 use super::provider::Provider;
 use super::{Mint, Source};
 use crate::account::Account;
-use turn_ledger::{EndedBy, GrantId, GrantRow, IdDigest, Minute, OnRevocation, SourceFacts, Timestamp};
+use turn_ledger::{
+    EndedBy, GrantId, GrantRow, IdDigest, Minute, OnRevocation, RevocationAnswer, SourceFacts, Timestamp,
+};
 
 /// Calls to the provider at the same time.
 const AT_ONCE: usize = 8;
@@ -41,6 +43,15 @@ impl Revocation {
     }
 }
 
+impl From<RevocationAnswer> for Revocation {
+    fn from(answer: RevocationAnswer) -> Self {
+        match answer {
+            RevocationAnswer::Unknown => Self::Unknown,
+            RevocationAnswer::Revoked => Self::Done,
+        }
+    }
+}
+
 /// The results of revoking several credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RevokedAll {
@@ -68,9 +79,8 @@ impl Mint {
     pub async fn revoke_all(&self, grants: &[(GrantId, GrantRow)]) -> RevokedAll {
         let (mut results, mut calls, mut calls_until) = (vec![], vec![], None);
         for (id, grant) in grants {
-            let call = match grant.extra().known_to_source {
-                Some(true) => Err(Revocation::Done),
-                Some(false) => Err(Revocation::Unknown),
+            let call = match grant.extra().revocation_answer {
+                Some(answer) => Err(answer.into()),
                 None => self.call(*id, grant),
             };
             if !matches!(call, Err(Revocation::Cut)) {
@@ -144,9 +154,9 @@ struct RevocationCall {
 impl RevocationCall {
     async fn make(self) -> (Revocation, Option<u16>) {
         match self.provider.revoke(&self.username, self.turn_key).await {
-            Ok(is_known) => {
-                self.account.change(|books| books.note_known_to_source(self.id, is_known));
-                (if is_known { Revocation::Done } else { Revocation::Unknown }, None)
+            Ok(answer) => {
+                self.account.change(|books| books.note_revocation_answer(self.id, answer));
+                (answer.into(), None)
             }
             Err(error) => {
                 self.provider.log_failed_revocation(&error);

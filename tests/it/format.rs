@@ -145,7 +145,7 @@ fn with_all(row: &GrantRow) -> GrantRow {
         ("/spender/origin", json!("https://app.example.com")),
         ("/spender/call", json!("call-1")),
         ("/extra/address", json!("2001:db8::1")),
-        ("/extra/known_to_source", json!(true)),
+        ("/extra/revocation_answer", json!("Revoked")),
         ("/extra/pulls/opened_by", json!(GrantId::new([9; 16]))),
     ] {
         if let Some(found) = row.pointer_mut(field) {

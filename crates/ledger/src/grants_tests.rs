@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::grants::row::GrantEnd;
+use crate::grants::row::{GrantEnd, RevocationAnswer};
 use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
 use crate::owner::{CountOwner, IdDigest};
@@ -226,7 +226,7 @@ fn what_a_row_says_of_a_grant_is_stored() {
     };
     let extra = row.extra_mut();
     (extra.renewed, extra.renewed_by) = (true, Some(GrantId::new([2; 16])));
-    (extra.revoked_at, extra.known_to_source) = (Some(at(3)), Some(true));
+    (extra.revoked_at, extra.revocation_answer) = (Some(at(3)), Some(RevocationAnswer::Revoked));
     (extra.reported, extra.later_by_millis) = (true, 90_000);
     extra.address = "2001:db8:1:2::3".parse().ok();
     let stored = postcard::to_allocvec(&row).unwrap();

@@ -10,7 +10,7 @@ use crate::grant_counts::{CountsTaken, GrantCounts};
 use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
-use crate::grants::row::{GrantRow, Requester};
+use crate::grants::row::{GrantRow, Requester, RevocationAnswer};
 use crate::grants::tails::{EndedPlace, LateGrant};
 use crate::reports::Closed;
 use crate::source::IceSource;
@@ -286,11 +286,11 @@ impl Books {
         Forgotten { revoked, names, rows }
     }
 
-    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant. If so, and if trials have proven for how
-    /// long a revoked credential relays, what is promised after that is released.
-    pub fn note_known_to_source(&mut self, grant: GrantId, is_known: bool) {
-        self.grants.note_known_to_source(grant, is_known);
-        if is_known {
+    /// Notes what its source answered when it was asked to revoke a grant. If it has revoked it, and if trials have proven for how long a
+    /// revoked credential relays, what is promised after that is released.
+    pub fn note_revocation_answer(&mut self, grant: GrantId, answer: RevocationAnswer) {
+        self.grants.note_revocation_answer(grant, answer);
+        if answer == RevocationAnswer::Revoked {
             self.release_revoked(grant);
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
-use super::row::{GrantEnd, GrantRow, Revoked};
+use super::row::{GrantEnd, GrantRow, RevocationAnswer, Revoked};
 use super::spent::later_part;
 use crate::allowance::RELAY_RATE_MAX;
 use crate::effects::Effect;
@@ -176,7 +176,7 @@ fn must_be_asked(row: &GrantRow, now: Timestamp) -> bool {
 /// The same, whether or not it has expired.
 pub(super) fn has_no_answer(row: &GrantRow) -> bool {
     let is_asked = row.source.revokes_by_name() && row.username.is_some();
-    is_asked && row.extra().known_to_source.is_none()
+    is_asked && row.extra().revocation_answer.is_none()
 }
 
 /// What a credential may still relay by its promise.
@@ -206,9 +206,9 @@ impl Grants {
         self.get(id)
     }
 
-    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
-    pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
-        self.edit_live(id, |row| row.extra_mut().known_to_source = Some(is_known));
+    /// Notes what its source answered when it was asked to revoke a grant.
+    pub(crate) fn note_revocation_answer(&mut self, id: GrantId, answer: RevocationAnswer) {
+        self.edit_live(id, |row| row.extra_mut().revocation_answer = Some(answer));
     }
 
     /// The revoked grants that the table still has, the latest revocation first.

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::Grants;
-use super::row::{GrantRow, GrantState};
+use super::row::{GrantRow, GrantState, RevocationAnswer};
 use crate::clients::{Clients, Holder};
 use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
@@ -29,7 +29,8 @@ impl GrantRow {
     /// Whether its promise ends before its credential, because its source has revoked it.
     pub(super) fn ends_by_revocation(&self) -> bool {
         let is_shorter = |time: PromisedTime| time.until.start() <= self.latest_expiry();
-        self.extra().known_to_source == Some(true) && self.promised.is_some_and(is_shorter)
+        self.extra().revocation_answer == Some(RevocationAnswer::Revoked)
+            && self.promised.is_some_and(is_shorter)
     }
 }
 

@@ -67,8 +67,8 @@ pub struct GrantExtra {
     pub(super) renewed_by: Option<GrantId>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Whether its source knew it when it was asked to revoke it. `None` while the source has not answered.
-    pub known_to_source: Option<bool>,
+    /// What its source answered when it was asked to revoke it. `None` while the source has not answered.
+    pub revocation_answer: Option<RevocationAnswer>,
     /// Whether its client has reported a connection.
     pub reported: bool,
     /// How much later than its client was told the credential can expire, in milliseconds: the wall clock was ahead of the books' time when
@@ -84,6 +84,15 @@ pub struct GrantExtra {
     /// What a relay can carry for it. A freeze does not change that, so an app server's counts stay right.
     #[serde(skip)]
     pub(super) capacity: Allowance,
+}
+
+/// What a source answers when it is asked to revoke a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RevocationAnswer {
+    /// It does not know the credential.
+    Unknown,
+    /// It has revoked the credential.
+    Revoked,
 }
 
 /// What only the row of a session has: what it may take, and what it is charged, in kbit/s.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::grant_counts::{CountsTaken, GrantCounts};
+use crate::grants::row::RevocationAnswer::{self, Revoked, Unknown};
 use crate::owner::IdDigest;
 use crate::source::MINT_SLACK;
 use crate::tail::{CredentialEnd, TailTrial, TrialStep};
@@ -252,10 +253,10 @@ fn proven_revocations() -> Broker {
     broker
 }
 
-/// Revokes a grant. `is_known`: what its source answers.
-fn revoke(broker: &mut Broker, grant: &Grant, is_known: bool) {
+/// Revokes a grant. `answer`: of its source.
+fn revoke(broker: &mut Broker, grant: &Grant, answer: RevocationAnswer) {
     broker.books.revoke(grant.id).unwrap();
-    broker.books.note_known_to_source(grant.id, is_known);
+    broker.books.note_revocation_answer(grant.id, answer);
 }
 
 /// How long a grant is promised from now on, in seconds, without the clocks, in whole minutes.
@@ -269,16 +270,16 @@ fn a_revocation_releases_what_is_left_after_the_time_that_trials_have_proven() {
     let mut without_proof = broker(BudgetMode::Strict);
     trial(&mut without_proof, CredentialEnd::Revocation, 660, |second| second < 650);
     let grant = without_proof.mint_any(86_400);
-    revoke(&mut without_proof, &grant, true);
+    revoke(&mut without_proof, &grant, Revoked);
     assert_eq!(tail_of(&without_proof, &grant), DEFAULT, "one trial proves nothing");
     let mut broker = proven_revocations();
     let [unknown, revoked, short] = [86_400, 86_400, 600].map(|life| broker.mint_any(life));
     let before = broker.promised();
-    revoke(&mut broker, &unknown, false);
-    revoke(&mut broker, &short, true);
+    revoke(&mut broker, &unknown, Unknown);
+    revoke(&mut broker, &short, Revoked);
     assert_eq!([&unknown, &short].map(|grant| tail_of(&broker, grant)), [DEFAULT; 2]);
     assert_eq!(broker.promised(), before, "one that its source does not know, and one that expires first");
-    revoke(&mut broker, &revoked, true);
+    revoke(&mut broker, &revoked, Revoked);
     assert_eq!(promised_for(&broker, &revoked), PROVEN_REVOKED);
     assert!(broker.promised() < before);
     broker.restart();
@@ -292,7 +293,7 @@ fn bytes_of_a_revoked_grant_after_that_time_take_back_what_revocations_have_rele
     let mut broker = proven_revocations();
     let grants = [86_400; 2].map(|life| broker.mint_any(life));
     for grant in &grants {
-        revoke(&mut broker, grant, true);
+        revoke(&mut broker, grant, Revoked);
     }
     let end = broker.books.grants().any(grants[0].id).unwrap().promised.unwrap().until.start();
     broker.books.advance(end.plus_millis(HOUR));
@@ -314,7 +315,7 @@ fn bytes_of_a_revoked_grant_after_that_time_take_back_what_revocations_have_rele
     assert!(broker.promised() > released);
     broker.restart();
     let next = broker.mint_any(86_400);
-    revoke(&mut broker, &next, true);
+    revoke(&mut broker, &next, Revoked);
     assert_eq!([grants[1], next].map(|grant| tail_of(&broker, &grant)), [DEFAULT; 2]);
 }
 
@@ -322,9 +323,9 @@ fn bytes_of_a_revoked_grant_after_that_time_take_back_what_revocations_have_rele
 fn a_longer_trial_of_a_revocation_extends_what_was_revoked_before() {
     let mut broker = proven_revocations();
     let [revoked, old] = [172_800; 2].map(|life| broker.mint_any(life));
-    revoke(&mut broker, &old, true);
+    revoke(&mut broker, &old, Revoked);
     broker.books.advance(broker.books.now().plus_millis(HOUR));
-    revoke(&mut broker, &revoked, true);
+    revoke(&mut broker, &revoked, Revoked);
     trial(&mut broker, CredentialEnd::Revocation, 1_080, |second| second < 1_070);
     assert_eq!(promised_for(&broker, &revoked), PROVEN_REVOKED + 420);
     assert_eq!(promised_for(&broker, &old), 0, "that is over");
@@ -344,7 +345,7 @@ fn a_shorter_time_is_relied_on_only_from_the_next_trial_on() {
             trial(&mut broker, CredentialEnd::Revocation, 660, |second| second < 650);
         }
         let grant = broker.mint_any(86_400);
-        revoke(&mut broker, &grant, true);
+        revoke(&mut broker, &grant, Revoked);
         promised_for(&broker, &grant)
     });
     assert_eq!(times, [PROVEN_REVOKED + 420, PROVEN_REVOKED]);

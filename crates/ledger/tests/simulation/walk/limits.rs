@@ -156,7 +156,7 @@ impl<D: Disk> Broker<D> {
             .books
             .grants()
             .iter()
-            .find(|(_, row)| must_be_asked(row) && row.extra().known_to_source.is_none());
+            .find(|(_, row)| must_be_asked(row) && row.extra().revocation_answer.is_none());
         let open = open.map(|(id, row)| (*id, row.extra().revoked_at));
         self.expect(open.is_none(), || format!("nobody asks to revoke {open:?}"));
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use turn_ledger::polls::spans::final_after;
-use turn_ledger::{ByteCount, CredentialEnd, GrantId, IceSource, Minute, TailTrial, Timestamp, TrialStep};
+use turn_ledger::{
+    ByteCount, CredentialEnd, GrantId, IceSource, Minute, RevocationAnswer, TailTrial, Timestamp, TrialStep,
+};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -93,7 +95,7 @@ impl<D: Disk> Broker<D> {
     /// The source has revoked a credential, and lets it relay for a while. Once trials have proven for how long, little more is promised for it.
     pub(super) fn answer_revocation(&mut self, id: GrantId, world: &mut World) {
         let before = self.books.snapshot().figures;
-        self.books.note_known_to_source(id, true);
+        self.books.note_revocation_answer(id, RevocationAnswer::Revoked);
         let after = self.books.snapshot().figures;
         let is_right = after.used == before.used && after.committed <= before.committed;
         self.expect(is_right, || format!("{before:?} became {after:?} when the source had revoked {id:?}"));

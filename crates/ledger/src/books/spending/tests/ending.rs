@@ -142,7 +142,7 @@ fn those_that_relayed_or_may_relay_most_are_asked_for_first_until_their_source_h
     assert_eq!(found(&broker), [grants[0].id, grants[1].id], "one is revoked");
     broker.restart();
     assert_eq!(broker.books.take_unanswered(9), [grants[2].id]);
-    broker.books.note_known_to_source(grants[2].id, true);
+    broker.books.note_revocation_answer(grants[2].id, RevocationAnswer::Revoked);
     assert_eq!(broker.books.grants().unanswered_count(), 0);
     broker.restart();
     assert!(broker.books.take_unanswered(9).is_empty());

@@ -22,7 +22,7 @@ use crate::connection::Report;
 use crate::grant_counts::CountsTaken;
 use crate::grants::chains::Suspect;
 use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
-use crate::grants::row::Requester;
+use crate::grants::row::{Requester, RevocationAnswer};
 use crate::open::Setup;
 use crate::reports::Caller;
 use crate::spender::{Call, Label, Spender};
