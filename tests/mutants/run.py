@@ -170,12 +170,11 @@ class AllInOne:
     def write(self, paths):
         for path in paths:
             mutants = [it for it in self.files[path] if it not in self.alone]
-            if mutants:
-                code, alone = with_arms((ROOT / path).read_text(), mutants)
-                self.alone |= alone
-                if path.endswith("/lib.rs"):
-                    code += SWITCH
-                (self.tree.path / path).write_text(code)
+            code, alone = with_arms((ROOT / path).read_text(), mutants)
+            self.alone |= alone
+            if path.endswith("/lib.rs"):
+                code += SWITCH
+            (self.tree.path / path).write_text(code)
 
     def build(self, program):
         """Leaves out what does not compile as an arm, until all compiles."""
