@@ -21,12 +21,28 @@ names=()
 declare -A purposes commands
 step() { names+=("$1") purposes[$1]=$2 commands[$1]="${*:3}"; }
 
-# Compiles all programs, tests and benches with the lints, then runs the tests, two of their programs at a time, each with eight threads, because
-# most integration tests wait. The tests of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped.
+# Compiles all programs, tests and benches with the lints.
+build() {
+    test_programs >/dev/null
+    # shellcheck disable=SC2086
+    cargo build $one_build --bench figures
+}
+
+# Runs the tests, two of their programs at a time, each with eight threads, because most integration tests wait. The tests of the ledger in
+# PostgreSQL start a server of their own, and with CI set they are not skipped.
 workspace_tests() {
-    local programs
+    local programs memory
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl
     programs=$(test_programs)
+    # Their ledgers and databases are in memory where it has room: a write that waits seconds for a busy disk is a fault to a broker.
+    if [ "$(df --output=avail /dev/shm | tail -n 1)" -gt 2000000 ]; then
+        memory=$(mktemp -d -p /dev/shm)
+        # shellcheck disable=SC2064
+        trap "rm -rf $memory" EXIT
+        # The database runs as another user.
+        chmod 0755 "$memory"
+        export TMPDIR=$memory
+    fi
     printf '%s\n' "$programs" |
         CI=1 RUST_TEST_THREADS=8 xargs -P 2 -L 1 bash -c '
             output=$(cd "$0" && "$1" 2>&1) || result=255
@@ -34,18 +50,16 @@ workspace_tests() {
             exit ${result:-0}'
     # shellcheck disable=SC2086
     cargo test $one_build --doc
-    # shellcheck disable=SC2086
-    cargo build $one_build --bench figures
 }
 
 step form 'the code has one form' cargo fmt --all --check
-step tests 'no warning of the compiler or of clippy; unit, property and integration tests, and the simulation' workspace_tests
+step build 'no warning of the compiler or of clippy' build
 step web 'browser module and pages without a browser; their types and examples; links of the documents' tests/web/run.sh
 step manifests 'the image has every manifest; the notices name the crates of others alone' tests/image/manifests.sh
 step supply-chain 'sources and licenses of the crates; each of them is used' tests/supply_chain.sh
-# The steps up to here compile. The others use what `tests` has compiled, and begin with what takes longest.
+# The steps up to here compile. The others use what `build` has compiled, and begin with what takes longest.
 compiling=("${names[@]}") names=()
-step image 'the Dockerfile makes a container that runs without root and answers, and its demo relays' tests/image/run.sh
+step tests 'unit, property and integration tests, and the simulation' workspace_tests
 step hostile 'floods and unfinished requests of strangers take no more than their share of memory and sockets' tests/hostile/run.sh
 step examples 'every code block of the documents, as it stands' tests/examples/run.sh
 browser() { step "$1" "$2" tests/browser/run.sh "$1"; }
@@ -60,6 +74,8 @@ browser rooms 'the unmodified partysocket, in a room of Orange'
 browser replicas 'members at two replicas meet again after the leader was killed: Ayame, PeerJS, y-webrtc, partysocket'
 browser servers 'Janus, Selkies, dimos, Prosody, ejabberd, Talk, writers of files and programs for the API of Cloudflare mint with server keys; a data channel of Janus is relayed'
 browser partytracks 'the unmodified partytracks over the SFU proxy, until the budget is spent'
+# It writes so much to the disk that it begins when the tests have ended.
+step image 'the Dockerfile makes a container that runs without root and answers, and its demo relays' tests/image/run.sh
 step api 'the API does what /openapi.json says' tests/api/run.sh
 step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh
 step balancers 'nginx and Caddy as the documents have them, before three replicas that start again and one that hangs' tests/deploy/balancers.sh
@@ -116,7 +132,7 @@ all_passed() {
 
 wanted=("$@")
 [ $# != 0 ] || wanted=("${compiling[@]}" "${waiting[@]}" "${using[@]}")
-[ "$*" != quick ] || wanted=(form tests web manifests)
+[ "$*" != quick ] || wanted=(form build web manifests tests)
 for each in "${wanted[@]}"; do [ -n "${commands[$each]:-}" ] || { echo "no step has the name $each" >&2 && exit 64; }; done
 for component in rustfmt clippy; do
     cargo "${component/rust/}" --version >/dev/null 2>&1 || rustup component add "$component"
@@ -130,7 +146,7 @@ trap 'rm -rf "$logs"' EXIT
 export TABLE=$logs/table
 together 3 "${compiling[@]}"
 all_passed
-if [[ " ${wanted[*]} " == *" tests "* ]]; then
+if [[ " ${wanted[*]} " == *" build "* ]]; then
     export TURN_BROKER_BIN=$(realpath "$built/turn-broker") FAKE_CLOUDFLARE_BIN=$(realpath "$built/examples/fake-cloudflare")
 fi
 together 1 "${waiting[@]}" &

@@ -37,7 +37,7 @@ async fn a_ledger_in_memory_of_the_machine_is_not_durable_and_the_hint_names_its
 
 #[tokio::test]
 async fn a_restart_keeps_grants_usage_and_connections() {
-    let state = StateDir::new();
+    let state = StateDir::on_disk();
     let settings =
         [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("HEARTBEAT_SECONDS", "600")];
     let (before, grant) = {

@@ -74,7 +74,7 @@ fn production() -> Vec<(&'static str, &'static str)> {
 
 #[tokio::test]
 async fn the_production_settings_give_no_hint_with_300_idle_callers_a_day() {
-    let state = StateDir::new();
+    let state = StateDir::on_disk();
     let settings = [&production()[..], &[("STATE_DIR", state.path()), ("RELAY_PROBE", "on")]].concat();
     let (cloudflare, broker) = with_analytics(&settings).await;
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;

@@ -16,6 +16,11 @@ impl StateDir {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// One on a disk, also where `TMPDIR` is in memory.
+    pub(crate) fn on_disk() -> Self {
+        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
     /// The value of `STATE_DIR`.
     pub(crate) fn path(&self) -> &str {
         self.0.path().to_str().unwrap()
