@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::alert::rules::SourceStates;
 use crate::app::App;
 use crate::meter::coturn::CoturnMeter;
+use crate::meter::trials::make_trials;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
 use turn_ledger::{Books, IceSource};
@@ -196,8 +197,8 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
             }
         }),
         spawn(app, end, |app| async move {
-            if let Some(trials) = &app.http_trials {
-                trials.run().await;
+            if let Some(meter) = &app.http_trials {
+                make_trials(meter).await;
             }
         }),
         spawn(app, end, |app| async move {

@@ -14,13 +14,29 @@ use crate::telemetry::metrics::Metrics;
 use turn_ledger::{CountOwner, CredentialEnd, TailEvidence, Timestamp, TrialStep};
 
 /// The first trial begins so long after the start. A process that starts again and again makes none.
-pub const FIRST_AFTER: Duration = Duration::from_secs(600);
+const FIRST_AFTER: Duration = Duration::from_secs(600);
 /// What is due is looked for so often.
-pub const PAUSE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_secs(15);
 
 /// The trials that run.
 #[derive(Debug, Default)]
 pub struct Trials(BTreeMap<(CountOwner, CredentialEnd), TailRun>);
+
+/// A meter that makes trials.
+pub trait MakesTrials: Sync {
+    /// Does what is due of each trial.
+    fn step_trials(&self, trials: &mut Trials) -> impl Future<Output = ()> + Send;
+}
+
+/// Makes trials again and again.
+pub async fn make_trials(meter: &impl MakesTrials) {
+    let mut trials = Trials::default();
+    tokio::time::sleep(FIRST_AFTER).await;
+    loop {
+        meter.step_trials(&mut trials).await;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 /// Makes trials at some providers.
 #[derive(Debug)]
@@ -35,19 +51,9 @@ pub struct TrialMeter {
     pub metrics: Arc<Metrics>,
 }
 
-impl TrialMeter {
-    /// Makes trials again and again.
-    pub async fn run(&self) {
-        let mut trials = Trials::default();
-        tokio::time::sleep(FIRST_AFTER).await;
-        loop {
-            self.step(&mut trials).await;
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Does what is due of each trial: begins it, relays or revokes.
-    pub async fn step(&self, trials: &mut Trials) {
+impl MakesTrials for TrialMeter {
+    /// Begins each trial, relays or revokes.
+    async fn step_trials(&self, trials: &mut Trials) {
         for (owner, api) in &self.providers {
             let revokes = owner.source.revokes_by_name();
             for end in CredentialEnd::iter().filter(|end| revokes || *end == CredentialEnd::Expiry) {
@@ -55,7 +61,9 @@ impl TrialMeter {
             }
         }
     }
+}
 
+impl TrialMeter {
     async fn step_trial(&self, owner: CountOwner, end: CredentialEnd, api: &MintingApi, trials: &mut Trials) {
         let (now, max) = (self.account.time_of_provider(), owner.source.expiry_tail());
         let Some(run) = trials.0.get_mut(&(owner, end)) else {

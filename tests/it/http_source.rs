@@ -9,7 +9,7 @@ use crate::support::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::meter::trials::Trials;
+use turn_broker::meter::trials::{MakesTrials as _, Trials};
 
 const LIST: &str =
     r#"[{"urls":"stun:a.example:3478"},{"urls":"turn:a.example:3478","username":"u","credential":"c"}]"#;
@@ -251,12 +251,12 @@ async fn three_trials_of_the_tail_stand_in_for_that_of_the_settings() {
         // Begins, relays twice before the end and in the minute after it.
         for seconds in [6 * 3_600, 30, 540, 60] {
             broker.advance(seconds);
-            trials.step(&mut running).await;
+            trials.step_trials(&mut running).await;
         }
         relay.refuse_all().await;
         for _ in 0..3 {
             broker.advance(60);
-            trials.step(&mut running).await;
+            trials.step_trials(&mut running).await;
         }
         relay.accept();
     }

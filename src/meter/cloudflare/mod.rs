@@ -19,7 +19,7 @@ pub mod trials;
 
 use crate::account::Account;
 use crate::ice::key_name::KeyName;
-use crate::meter::trials::TrialMeter;
+use crate::meter::trials::{TrialMeter, make_trials};
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use probe::ProbeState;
@@ -111,7 +111,7 @@ impl CloudflareMeter {
     /// the second begins when the total was read.
     pub async fn run(&self) {
         let (reads, is_read) = watch::channel(false);
-        tokio::join!(self.run_total(&reads), self.run_by_grant(is_read), self.run_trials());
+        tokio::join!(self.run_total(&reads), self.run_by_grant(is_read), make_trials(self));
     }
 
     /// Queries the total. `reads`: whether the latest query was answered.

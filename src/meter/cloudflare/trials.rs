@@ -5,24 +5,14 @@ use strum::IntoEnumIterator as _;
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
 use crate::ice::tail_run::identifier;
-use crate::meter::trials::{FIRST_AFTER, PAUSE, Trials};
+use crate::meter::trials::{MakesTrials, Trials};
 use turn_ledger::polls::lateness::Span;
 use turn_ledger::polls::spans::final_after;
 use turn_ledger::{CountOwner, CredentialEnd};
 
-impl CloudflareMeter {
-    /// Makes trials again and again.
-    pub(super) async fn run_trials(&self) {
-        let mut trials = Trials::default();
-        tokio::time::sleep(FIRST_AFTER).await;
-        loop {
-            self.step_trials(&mut trials).await;
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
+impl MakesTrials for CloudflareMeter {
     /// Asks for the counts of trials that are over, and does what is due of each other one.
-    pub async fn step_trials(&self, trials: &mut Trials) {
+    async fn step_trials(&self, trials: &mut Trials) {
         for (owner, _) in &self.trials.providers {
             for end in CredentialEnd::iter() {
                 if let Err(error) = self.count_trial(*owner, end).await {
@@ -30,9 +20,11 @@ impl CloudflareMeter {
                 }
             }
         }
-        self.trials.step(trials).await;
+        self.trials.step_trials(trials).await;
     }
+}
 
+impl CloudflareMeter {
     /// Asks for the billed minutes of a trial that is over, once they are final.
     async fn count_trial(&self, owner: CountOwner, end: CredentialEnd) -> Result<(), AnalyticsError> {
         let waits = self.account.read(|books| {

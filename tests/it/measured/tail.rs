@@ -12,7 +12,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use turn_broker::doctor::{self, Options, Progress};
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
-use turn_broker::meter::trials::Trials;
+use turn_broker::meter::trials::{MakesTrials as _, Trials};
 use turn_ledger::{CountOwner, CredentialEnd, IceSource, IdDigest, Minute, TailTrial};
 
 use super::{meter, with_analytics};
