@@ -225,7 +225,8 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
     let wrong_label = || ApiError::invalid(format!("Set `label` to {LABEL_FORM}."));
     let label = request.label.as_deref().filter(|label| !label.is_empty());
     let label = label.map(|label| Label::new(label).ok_or_else(wrong_label)).transpose()?;
-    Ok(Spender { user, label, ..Spender::default() })
+    let (origin, call, server, signed_in_until) = Default::default();
+    Ok(Spender { user, label, origin, call, server, signed_in_until })
 }
 
 fn not_taken(app: &App, call: &AuthorizedReport, why: ReportError) -> ApiError {

@@ -144,7 +144,8 @@ pub(super) async fn identify<Q: DeserializeOwned>(
         return for_server(app, key, asked, request, known);
     }
     let origin = page_origin(&request.headers);
-    let anonymous = Spender { label, origin: origin.clone(), ..Spender::default() };
+    let (user, call, server, signed_in_until) = Default::default();
+    let anonymous = Spender { user, label, origin: origin.clone(), call, server, signed_in_until };
     known.spender = anonymous.clone().known();
     let proven = match refuse_mistyped_key(app, request, query) {
         Ok(()) => proven(app, &request.headers, WebClient { address, origin }).await,
@@ -426,10 +427,12 @@ pub(super) fn for_server<Q>(
     known: &mut KnownRequest,
 ) -> Result<(MintRequest, Q), ApiError> {
     let of_key = Spender {
+        user: None,
         label: Some(key.name.clone()),
         origin: page_origin(&request.headers),
+        call: None,
         server: Some(key.name.clone()),
-        ..Spender::default()
+        signed_in_until: None,
     };
     known.spender = Some(Arc::new(of_key.clone()));
     let (ServerMint { ttl, user, label, place }, more) = asked?;

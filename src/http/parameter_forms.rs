@@ -275,3 +275,19 @@ fn address_forms(prefix: &str) -> AnyOf {
 fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_listed_and_revoked_by_each_kind_of_spender() {
+        let listed = GrantsQuery::into_params(|| None);
+        let revoked = SpenderQuery::into_params(|| None);
+        for (route, parameters) in [("/api/grants", listed), ("/api/revoke", revoked)] {
+            for kind in SpenderKind::ALL.map(SpenderKind::name) {
+                assert!(parameters.iter().any(|parameter| parameter.name == kind), "{route} by {kind}");
+            }
+        }
+    }
+}

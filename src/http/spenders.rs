@@ -416,7 +416,8 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
 
 fn grant_body(grant: &ListedGrant) -> GrantBody {
     let (row, spent) = (&grant.row, grant.spent);
-    let Spender { user, label, origin, call, .. } = row.spender.as_deref().cloned().unwrap_or_default();
+    let Spender { user, label, origin, call, server: _, signed_in_until: _ } =
+        row.spender.as_deref().cloned().unwrap_or_default();
     GrantBody {
         id: grant.id.to_string(),
         user: user.map(|user| user.as_str().to_owned()),

@@ -143,7 +143,11 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
         SpenderKey::Server(_) => {
             revoked_ones + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
         }
-        _ => revoked_ones + " New ones are issued as before.",
+        SpenderKey::Label(_)
+        | SpenderKey::Origin(_)
+        | SpenderKey::Client(_)
+        | SpenderKey::Address(_)
+        | SpenderKey::Call(_) => revoked_ones + " New ones are issued as before.",
     };
     Ok(SpenderRevocationBody::new(revoked, ends, message))
 }

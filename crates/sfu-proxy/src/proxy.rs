@@ -242,7 +242,7 @@ impl ReservedPlace {
         self.holder = None;
         let call = room.as_ref().map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), room));
         let user = owner.user.clone();
-        let spender = Spender { user, label, origin, call, ..Spender::default() }.known();
+        let spender = Spender { user, label, origin, call, server: None, signed_in_until: None }.known();
         let session = OpenedSession { id, room, owner, spender, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(&session, now));
         Ok(returned)

@@ -265,7 +265,8 @@ async fn relay_servers(
     let room = by_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
-    let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() }.known();
+    let (user, (label, server, signed_in_until)) = (user.cloned(), Default::default());
+    let spender = Spender { user, label, origin: origin.clone(), call, server, signed_in_until }.known();
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }

@@ -120,7 +120,8 @@ impl Books {
             let life = now.plus(FOREIGN_LIFE_MIN)..=now.plus(LIFE_MAX);
             let expires_at = session.expires_at.unwrap_or_default().clamp(*life.start(), *life.end());
             let grant = Grant { id: session.grant, source: relay.source, issued_at: now, expires_at };
-            let spender = Spender { user, ..Spender::default() }.known();
+            let (label, origin, call, server, signed_in_until) = Default::default();
+            let spender = Spender { user, label, origin, call, server, signed_in_until }.known();
             self.grants.take_up(&grant, None, relay.turn_key, spender);
         }
     }

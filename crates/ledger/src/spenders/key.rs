@@ -36,7 +36,10 @@ impl SpenderKind {
 
     /// Whether its sums are kept after their period.
     pub const fn is_kept(self) -> bool {
-        matches!(self, Self::User | Self::Label | Self::Key)
+        match self {
+            Self::User | Self::Label | Self::Key => true,
+            Self::Origin | Self::Address | Self::Call => false,
+        }
     }
 
     /// The name in queries, responses and stored rows.
