@@ -61,14 +61,12 @@ const describing = (name) => documents.filter((path) => pages.get(path).has(name
 
 const settings = all('.env.example', /^(?:# )?([A-Z][A-Z0-9_]+)=/gm);
 const hints = all('src/alert/fault.rs', /^ {4}\w+: \w+, "(\w+)"/gm);
-const alerts = [
-  ...all('src/alert/fault.rs', / alerts "([\w.]+)" "([\w.]+)"/g),
-  ...all('src/alert/event.rs', /Self::\w+ => "([a-z.]+)"/g),
-  ...[50, 80, 95, 100].map((percent) => `budget.used_${percent}`),
-];
+/** The first cells of a table that a test of Rust compares with the code. */
+const cells = (path, section, cell) => [...text(path).split(`\n## ${section}\n`)[1].split('\n## ')[0].matchAll(cell)].map(([, name]) => name);
+const alerts = [...all('src/alert/fault.rs', / alerts "([\w.]+)" "([\w.]+)"/g), ...cells('docs/RUNBOOK.md', 'By alert', /^\| `([^`]+)` \| (?:info|warning|critical) /gm)];
 const errors = JSON.parse(text('src/web/openapi.json')).components.schemas.ErrorBody.properties.code.enum;
-/** A test of Rust compares this table with `/metrics`. A name of one word can be that of a field, too. */
-const metrics = [...text('docs/REFERENCE.md').split('\n## Metrics\n')[1].split('\n## ')[0].matchAll(/^\| `([a-z]+_[a-z_]+)/gm)].map(([, name]) => name);
+/** A name of one word can be that of a field, too. */
+const metrics = cells('docs/REFERENCE.md', 'Metrics', /^\| `([a-z]+_[a-z_]+)/gm);
 
 for (const [kind, names, least, place] of [
   ['hint', unique(hints), 20, 'docs/RUNBOOK.md'],

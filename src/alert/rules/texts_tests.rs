@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
 use crate::cost::Money;
@@ -264,6 +266,17 @@ fn the_texts_have_no_chat_markup_and_no_mention() {
         let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];
         let alert = alert(kind, &begun(kind, &input()), &Spending::default());
         assert!(!alert.text(None).contains(markup), "{}", kind.name());
+    }
+}
+
+#[test]
+fn no_alert_names_a_person_who_was_removed() {
+    let names = BTreeSet::from(["ann@example.com", "203.0.113.9"].map(str::to_owned));
+    for kind in AlertKind::all() {
+        let mut alert = alert(kind, &begun(kind, &input()), &spending(["ann@example.com"; 3]));
+        alert.unname(&names);
+        let text = alert.text(None);
+        assert!(names.iter().all(|name| !text.contains(name)), "{text}");
     }
 }
 
