@@ -114,7 +114,7 @@ pub fn build_leading(
     Ok(Arc::new(App {
         ending,
         cloudflare_meter: parts.cloudflare_meter(),
-        http_trials: parts.http_trials(),
+        uncounted_trials: IceSource::ALL.into_iter().filter_map(|of| parts.uncounted_trials(of)).collect(),
         reference_clock: parts.reference_clock(),
         coturn_meters: parts.coturn_meters(),
         relay,
@@ -245,10 +245,20 @@ impl Parts<'_> {
         TrialMeter { providers, life, account: Arc::clone(&self.account), metrics: self.metrics() }
     }
 
-    /// The trials at another provider, where the life of its credentials is known.
-    fn http_trials(&self) -> Option<TrialMeter> {
-        let http = self.config.ice.http.as_ref().filter(|_| self.config.meter.probes)?;
-        Some(self.trials(vec![(IceSource::Http.into(), self.http_api(http))], http.life?))
+    /// The trials at a provider that counts nothing, if the life of its credentials is known. Cloudflare's meter makes its own.
+    fn uncounted_trials(&self, source: IceSource) -> Option<TrialMeter> {
+        match source {
+            IceSource::Http => {
+                let http = self.config.ice.http.as_ref().filter(|_| self.config.meter.probes)?;
+                Some(self.trials(vec![(source.into(), self.http_api(http))], http.life?))
+            }
+            IceSource::Cloudflare
+            | IceSource::Coturn
+            | IceSource::Relay
+            | IceSource::Manual
+            | IceSource::Stun
+            | IceSource::Sfu => None,
+        }
     }
 
     /// Each key of the settings, with whose probes its counts are proven.

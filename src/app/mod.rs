@@ -61,8 +61,8 @@ pub struct App {
     pub forward_key: Option<ForwardKey>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
-    /// Tries for how long credentials of another provider relay after their end. `None` where it does not say for how long they live.
-    pub http_trials: Option<TrialMeter>,
+    /// Try for how long credentials relay after their end, at each provider that counts nothing and says for how long they live.
+    pub uncounted_trials: Vec<TrialMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
     pub reference_clock: Option<ReferenceClock>,
     /// One for each entry of `COTURN_CLI`: it reads and ends the sessions of a relay.

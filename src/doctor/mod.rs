@@ -57,7 +57,8 @@ pub async fn run(
     progress: Progress<'_>,
 ) -> Result<Report, ClientError> {
     let client = http_client(&config.network)?;
-    let keys = provider::providers(config, &client);
+    let keys: Vec<_> =
+        IceSource::ALL.into_iter().flat_map(|source| provider::providers(source, config, &client)).collect();
     let mut examination = Examination { config, client: &client, keys: &keys, clock: &clock, progress };
     examination.settings().await;
     examination.apis().await;
@@ -148,7 +149,7 @@ impl<'a> Examination<'a, '_> {
     /// The APIs, and this machine's clock by the first response that has a date.
     async fn apis(&mut self) {
         let mut skew = None;
-        let apis = apis(self.config);
+        let apis = apis(self.config, self.keys);
         for &(url, variable) in &apis {
             let api = connect::api(url, variable, self.client, &**self.clock);
             skew = self.check_for(Check::Tls, url.host_str().unwrap_or_default(), api).await.or(skew);
@@ -233,25 +234,21 @@ impl<'a> Examination<'a, '_> {
 }
 
 /// The APIs that the configuration uses, each with the variable that sets its URL.
-fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
-    let cloudflare = config.ice.cloudflare.as_ref();
-    let mint = cloudflare.filter(|_| config.ice.sources.contains(&IceSource::Cloudflare));
-    let http = config.ice.http.as_ref().filter(|_| config.ice.sources.contains(&IceSource::Http));
+fn apis<'a>(config: &'a Config, keys: &'a [KeyClient]) -> Vec<(&'a Url, &'static str)> {
+    let keys = keys.iter().filter(|key| config.ice.sources.contains(&key.api.source()));
+    let mut providers: Vec<_> = keys.map(|key| (&key.url.0, key.url.1)).collect();
+    providers.dedup();
     let analytics = config.meter.analytics.as_ref();
     let ayame = config.signaling.protocols.ayame.as_ref();
     let authn = ayame.and_then(|ayame| ayame.authn_webhook.as_ref());
     let disconnect = ayame.and_then(|ayame| ayame.disconnect_webhook.as_ref());
     let users = config.auth.as_ref().and_then(|auth| auth.webhook.as_ref());
-    [
+    let application = [
         users.map(|users| (users.expose(), "AUTH_WEBHOOK_URL")),
         authn.map(|authn| (authn.expose(), "AUTHN_WEBHOOK_URL")),
         disconnect.map(|disconnect| (disconnect.expose(), "DISCONNECT_WEBHOOK_URL")),
-        // The last one that gives a date decides about the clock.
-        mint.map(|mint| (&mint.api_base, "CLOUDFLARE_API_BASE")),
-        analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE")),
-        http.map(|http| (http.request.url.expose(), "HTTP_ICE_URL")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    let analytics = analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE"));
+    // The last one that gives a date decides about the clock.
+    application.into_iter().flatten().chain(providers).chain(analytics).collect()
 }

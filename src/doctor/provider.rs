@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::report::{Verdict, fail, ok, skipped, warn};
-use crate::config::Config;
+use crate::config::{CloudflareConfig, Config, HttpIceConfig, TurnKeyConfig};
 use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::Cloudflare;
@@ -28,27 +30,34 @@ pub(super) struct KeyClient {
     /// What the findings call it.
     pub(super) subject: String,
     pub(super) api: MintingApi,
+    /// Its URL, and the variable that sets it.
+    pub(super) url: (Url, &'static str),
 }
 
-/// The clients of all providers.
-pub(super) fn providers(config: &Config, client: &HttpClient) -> Vec<KeyClient> {
-    let client = client.clone();
-    let mut providers = Vec::new();
-    if let Some(cloudflare) = &config.ice.cloudflare {
-        for key in &cloudflare.keys {
-            let source = IceSource::Cloudflare;
-            let is_only = cloudflare.keys.len() == 1;
-            let subject = if is_only { source.name().to_owned() } else { format!("{source} {}", key.name) };
-            let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
-            providers.push(KeyClient { subject, api: MintingApi::Cloudflare(api) });
+/// The clients of the providers at a source, one for each TURN key. None without settings.
+pub(super) fn providers(source: IceSource, config: &Config, client: &HttpClient) -> Vec<KeyClient> {
+    match source {
+        IceSource::Cloudflare => {
+            let Some(CloudflareConfig { keys, api_base }) = &config.ice.cloudflare else { return vec![] };
+            let of_key = |key: &TurnKeyConfig| {
+                let is_only = keys.len() == 1;
+                let subject = if is_only { source.to_string() } else { format!("{source} {}", key.name) };
+                let api = Cloudflare::new(client.clone(), api_base, &key.id, &key.token);
+                let url = (api_base.clone(), "CLOUDFLARE_API_BASE");
+                KeyClient { subject, api: MintingApi::Cloudflare(api), url }
+            };
+            keys.iter().map(of_key).collect()
         }
+        IceSource::Http => {
+            let of_url = |http: &HttpIceConfig| {
+                let api = HttpIce { client: client.clone(), request: http.request.clone() };
+                let url = (http.request.url.expose().clone(), "HTTP_ICE_URL");
+                KeyClient { subject: source.to_string(), api: MintingApi::Http(api), url }
+            };
+            config.ice.http.iter().map(of_url).collect()
+        }
+        IceSource::Coturn | IceSource::Relay | IceSource::Manual | IceSource::Stun | IceSource::Sfu => vec![],
     }
-    if let Some(http) = &config.ice.http {
-        let subject = IceSource::Http.name().to_owned();
-        let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
-        providers.push(KeyClient { subject, api });
-    }
-    providers
 }
 
 /// A credential of a source, minted with the key if there is one.

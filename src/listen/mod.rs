@@ -197,9 +197,7 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
             }
         }),
         spawn(app, end, |app| async move {
-            if let Some(meter) = &app.http_trials {
-                make_trials(meter).await;
-            }
+            join_all(app.uncounted_trials.iter().map(make_trials)).await;
         }),
         spawn(app, end, |app| async move {
             if let Some(clock) = &app.reference_clock {

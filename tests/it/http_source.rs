@@ -245,7 +245,7 @@ async fn three_trials_of_the_tail_stand_in_for_that_of_the_settings() {
     let settings = [("HTTP_ICE_TTL_SECONDS", "600"), ("RELAY_PROBE", "on")];
     let (_provider, broker) = with_provider(&[Reply::Text(list.to_string().leak()); 4], &settings).await;
     broker.mint().await;
-    let (trials, mut running) = (broker.app.http_trials.as_ref().unwrap(), Trials::default());
+    let (trials, mut running) = (&broker.app.uncounted_trials[0], Trials::default());
     for _ in 0..3 {
         assert_eq!(broker.status().await["boundHolds"], false);
         // Begins, relays twice before the end and in the minute after it.
@@ -271,7 +271,7 @@ async fn three_trials_of_the_tail_stand_in_for_that_of_the_settings() {
     assert_eq!((&tails["seconds"], &tails["trials"][0]["tailSeconds"]), (&json!(420), &json!(60)));
 
     let (_provider, broker) = with_provider(&[], &settings[1..]).await;
-    assert!(broker.app.http_trials.is_none(), "the end of its credentials is not known");
+    assert!(broker.app.uncounted_trials.is_empty(), "the end of its credentials is not known");
 }
 
 #[tokio::test]
