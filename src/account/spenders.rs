@@ -136,7 +136,6 @@ impl Account {
             if let Some(last) = self.read(|books| look(&mut walk, books)) {
                 break last;
             }
-            walk.sum();
             tokio::task::yield_now().await;
         };
         let rows = tokio::task::spawn_blocking(move || walk.rows(&period)).await;

@@ -2,8 +2,7 @@
 //! The sums of this period are those of all grants in the table, and of what left it. The row without a key is what the others leave of
 //! the period's bytes, so the rows of a kind add up to these.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
 
 use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
@@ -17,8 +16,11 @@ use crate::spenders::sums::{PeriodBytes, Sums};
 use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
 
-/// What each spender of a kind has spent, found in parts: [`Self::look`] is called until it returns true, and others can change the table in
-/// between. What changes meanwhile counts as it was or as it is. [`Self::sum`] needs no grants, so it is called without the lock.
+/// The half of a number that is a place. There are fewer grants and sums.
+const PLACE: u64 = 0xffff_ffff;
+
+/// What each spender of a kind has spent, found in steps: [`Self::look`] is called until it returns true, and others can change the table in
+/// between. What changes meanwhile counts as it was or as it is. [`Self::rows`] needs no grants, so it is called without the lock.
 #[derive(Debug)]
 pub struct SpenderWalk {
     kind: SpenderKind,
@@ -30,19 +32,20 @@ pub struct SpenderWalk {
     is_past_grants: bool,
     /// The last sum of what left the table that was looked at.
     last: Option<LeftKey>,
-    /// One for each grant that was looked at, not yet summed.
+    /// One for each grant and each sum that was looked at, if it has a key.
     found: Vec<SpenderSums>,
-    /// The most rows that there can be of grants. With room for all of them from the beginning, a million rows are moved nowhere.
-    most: usize,
-    rows: Vec<SpenderSums>,
-    /// The place of each key in the rows. A hash table of the rows themselves would take three times as much memory.
-    places: HashMap<Option<SpenderKey>, usize>,
+    /// The sum of those without one.
+    rest: SpenderSums,
+    /// The upper half of the hash of each key that was found, and in the lower half its place there. Numbers are sorted in less time than a
+    /// million keys are looked up in a hash table that is larger than the processor's cache.
+    places: Vec<u64>,
+    hasher: RandomState,
 }
 
 impl SpenderWalk {
     /// Nothing is found yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
     pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
-        let (grants, found, rows, places) = Default::default();
+        let (grants, found, rest, places, hasher) = Default::default();
         Self {
             kind,
             since,
@@ -51,9 +54,9 @@ impl SpenderWalk {
             is_past_grants: false,
             last: None,
             found,
-            most: 0,
-            rows,
+            rest,
             places,
+            hasher,
         }
     }
 
@@ -82,7 +85,7 @@ impl SpenderWalk {
         let sums: Vec<_> =
             grants.left.after(day, self.kind, self.last.as_ref()).take(LOOKED_AT_ONCE).collect();
         for ((_, _, key), sums) in &sums {
-            self.row_of(key.clone()).sums.add(sums);
+            self.find(SpenderSums { key: key.clone(), sums: **sums, ..SpenderSums::default() });
         }
         let is_last = sums.len() < LOOKED_AT_ONCE;
         self.last = sums.last().map(|(of, _)| (*of).clone());
@@ -93,7 +96,7 @@ impl SpenderWalk {
     fn look_at_past(&mut self, grants: &Grants, day: Day) -> bool {
         if !std::mem::replace(&mut self.is_past_grants, true) {
             for ((_, _, key), sums) in grants.left.of_past(day, self.kind) {
-                self.row_of(key.clone()).sums.add(sums);
+                self.find(SpenderSums { key: key.clone(), sums: *sums, ..SpenderSums::default() });
             }
             return false;
         }
@@ -109,8 +112,11 @@ impl SpenderWalk {
 
     /// `true` if these are all.
     fn look_at_grants(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        self.most = grants.row_count();
         let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
+        if self.since.is_none() && self.found.is_empty() {
+            self.found.reserve(grants.row_count());
+            self.places.reserve(grants.row_count());
+        }
         for (id, row) in rows {
             let spent = grants.spent_since(id, row, self.since, now);
             let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
@@ -123,53 +129,45 @@ impl SpenderWalk {
 
     fn add(&mut self, key: Option<SpenderKey>, share: &Sums, [is_live, is_usable]: [bool; 2]) {
         if self.since.is_none() || share.bytes() > ByteCount::ZERO {
-            self.found.push(SpenderSums {
-                key,
-                sums: *share,
-                live: is_live.into(),
-                usable: is_usable.into(),
-            });
+            self.find(SpenderSums { key, sums: *share, live: is_live.into(), usable: is_usable.into() });
         }
     }
 
-    /// Sums what was found since the last call.
-    pub fn sum(&mut self) {
-        if self.rows.is_empty() {
-            self.rows.reserve(self.most);
-            self.places.reserve(self.most);
+    fn find(&mut self, found: SpenderSums) {
+        if found.key.is_none() {
+            return self.rest.join(&found);
         }
-        let mut found = std::mem::take(&mut self.found);
-        for found in found.drain(..) {
-            let row = self.row_of(found.key);
-            row.sums.add(&found.sums);
-            row.live = row.live.saturating_add(found.live);
-            row.usable = row.usable.saturating_add(found.usable);
-        }
-        self.found = found;
-    }
-
-    fn row_of(&mut self, key: Option<SpenderKey>) -> &mut SpenderSums {
-        let place = match self.places.entry(key) {
-            Entry::Occupied(place) => *place.get(),
-            Entry::Vacant(entry) => {
-                self.rows.push(SpenderSums { key: entry.key().clone(), ..SpenderSums::default() });
-                *entry.insert(self.rows.len().saturating_sub(1))
-            }
-        };
-        &mut self.rows[place]
+        let place = u64::try_from(self.found.len()).unwrap_or(0);
+        self.places.push(self.hasher.hash_one(&found.key) & !PLACE | place);
+        self.found.push(found);
     }
 
     /// The rows that were found, in no order. `period`: what the period's rows add up to.
-    pub fn rows(mut self, period: &PeriodBytes) -> Vec<SpenderSums> {
-        self.sum();
-        let Self { mut rows, places, since, .. } = self;
-        let rest = places.get(&None).map(|place| rows.swap_remove(*place)).unwrap_or_default();
+    pub fn rows(self, period: &PeriodBytes) -> Vec<SpenderSums> {
+        let Self { since, found: mut rows, rest, mut places, .. } = self;
+        places.sort_unstable();
+        // The first row of each key with this hash: almost always one.
+        let mut firsts: Vec<usize> = vec![];
+        for same_hash in places.chunk_by(|a, b| a & !PLACE == b & !PLACE) {
+            firsts.clear();
+            for at in same_hash.iter().map(|of| usize::try_from(of & PLACE).unwrap_or(0)) {
+                if let Some(first) = firsts.iter().find(|first| rows[**first].key == rows[at].key) {
+                    let row = std::mem::take(&mut rows[at]);
+                    rows[*first].join(&row);
+                } else {
+                    firsts.push(at);
+                }
+            }
+        }
         if since.is_some() {
             rows.push(rest);
         } else {
             fit(&mut rows, rest, period);
         }
         rows.retain(|row| !row.sums.is_empty());
+        if rows.len() < rows.capacity() / 2 {
+            rows.shrink_to_fit();
+        }
         rows
     }
 }

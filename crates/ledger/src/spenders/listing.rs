@@ -29,6 +29,13 @@ pub struct Place {
 }
 
 impl SpenderSums {
+    /// Adds the sums of another row, of the same spender.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.sums.add(&other.sums);
+        self.live = self.live.saturating_add(other.live);
+        self.usable = self.usable.saturating_add(other.usable);
+    }
+
     /// Its place in the order.
     pub fn place(&self) -> Place {
         Place { bytes: self.sums.bytes(), key: self.key.clone() }
