@@ -18,7 +18,7 @@ impl StateDir {
 
     /// One on a disk, also where `TMPDIR` is in memory.
     pub(crate) fn on_disk() -> Self {
-        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+        Self(tempfile::tempdir_in("/var/tmp").unwrap())
     }
 
     /// The value of `STATE_DIR`.
