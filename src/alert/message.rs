@@ -35,14 +35,15 @@ impl Alert {
 
     /// Removes these names of spenders. Their bytes stay.
     pub(super) fn unname(&mut self, names: &BTreeSet<String>) {
-        let now = self.spending.now.as_mut().map(|now| &mut now.spender);
-        for spender in self.spending.top.iter_mut().chain(now) {
+        let Self { spending, what, id: _, kind: _, at: _, callers: _, budget: _, rate: _ } = self;
+        let now = spending.now.as_mut().map(|now| &mut now.spender);
+        for spender in spending.top.iter_mut().chain(now) {
             if spender.key.as_ref().is_some_and(|key| names.contains(key)) {
                 (spender.key, spender.is_blocked) = (None, false);
             }
         }
         for name in names {
-            self.what = self.what.replace(&format!("\"{}\"", shown(name)), "(removed)");
+            *what = what.replace(&format!("\"{}\"", shown(name)), "(removed)");
         }
     }
 

@@ -168,7 +168,8 @@ impl AlertRules {
 
     /// Whether [`Self::evaluate`] would make an alert that shows who spends.
     pub fn will_show_spending(&self, input: &AlertInput) -> bool {
-        let mut rules = Self { sent: self.sent.clone(), faults: self.faults.clone(), ..Self::default() };
+        let (sent, faults) = (self.sent.clone(), self.faults.clone());
+        let mut rules = Self { sent, faults, mints: MintHours::default(), kept: VecDeque::new() };
         rules.due(input).iter().any(|alert| alert.kind.shows_spending())
     }
 
@@ -184,7 +185,10 @@ impl AlertRules {
 
     /// Removes these names of spenders from the kept alerts.
     pub fn unname(&mut self, names: &BTreeSet<String>) {
-        self.kept.iter_mut().for_each(|kept| kept.alert.unname(names));
+        let Self { sent: _, faults: _, mints: _, kept } = self;
+        for kept in kept {
+            kept.alert.unname(names);
+        }
     }
 
     /// The alerts that wait for delivery, the oldest first.

@@ -46,7 +46,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     match kind {
         AlertKind::Test => return TEST_CALLERS.into(),
         AlertKind::GrantLimit => return GRANT_LIMIT_CALLERS.into(),
-        _ => {}
+        AlertKind::Used(_) | AlertKind::Began(_) | AlertKind::Ended(_) => {}
     }
     if let Err(MintStop { code, until, .. }) = &input.minting {
         let why = match (code, until) {
@@ -206,12 +206,18 @@ impl AlertKind {
 
     /// Whether it is about the limit. The others are about the broker's knowledge: during most of them, the bound does not hold.
     pub const fn is_about_usage(self) -> bool {
-        matches!(self, Self::Used(_))
+        match self {
+            Self::Used(_) => true,
+            Self::Began(_) | Self::Ended(_) | Self::GrantLimit | Self::Test => false,
+        }
     }
 
     /// Whether the largest spenders and the cost help the operator: not after a recovery, and not in a test.
     pub const fn shows_spending(self) -> bool {
-        !matches!(self, Self::Ended(_) | Self::Test)
+        match self {
+            Self::Used(_) | Self::Began(_) | Self::GrantLimit => true,
+            Self::Ended(_) | Self::Test => false,
+        }
     }
 }
 
