@@ -122,9 +122,17 @@ fn is_read(source: IceSource, config: &Config) -> bool {
     }
 }
 
-/// Whether trials show how long credentials of another provider relay after their end, and that is used.
-fn are_ends_tried(config: &Config) -> bool {
-    let is_life_known = config.ice.http.as_ref().is_some_and(|http| http.life.is_some());
+/// Whether trials show how long credentials of a provider that counts nothing relay after their end, and that is used.
+fn are_ends_tried(source: IceSource, config: &Config) -> bool {
+    let is_life_known = match source {
+        IceSource::Http => config.ice.http.as_ref().is_some_and(|http| http.life.is_some()),
+        IceSource::Cloudflare
+        | IceSource::Coturn
+        | IceSource::Relay
+        | IceSource::Manual
+        | IceSource::Stun
+        | IceSource::Sfu => false,
+    };
     is_life_known && config.meter.probes && config.budget.expiry_tail.is_none()
 }
 
@@ -144,7 +152,7 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
         tail: config.budget.tail_of(source),
         cut_tail: (is_read && ended_by == EndedBy::CommandLine)
             .then(|| config.budget.expiry_tail.unwrap_or(CUT_TAIL)),
-        takes_proofs: charged == Charged::Uncounted && are_ends_tried(config),
+        takes_proofs: charged == Charged::Uncounted && are_ends_tried(source, config),
         limit: None,
         sampling,
         is_read,

@@ -15,7 +15,7 @@ use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
-use turn_ledger::{Label, SpenderKey, Timestamp, User};
+use turn_ledger::{Label, SpenderKey, SpenderKind, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
 
@@ -111,9 +111,8 @@ pub async fn revoke_spender(
     let SpenderQuery { user, label, address, origin, call, key } = query;
     let mut named = [user, label, address, origin, call, key].into_iter().flatten();
     let (Some(spender), None) = (named.next(), named.next()) else {
-        return Err(ApiError::invalid(
-            "Send exactly one of `user`, `label`, `address`, `origin`, `call` and `key`.",
-        ));
+        let kinds = SpenderKind::ALL.map(|kind| format!("`{}`", kind.name()));
+        return Err(ApiError::invalid(format!("Send exactly one of {}.", kinds.join(", "))));
     };
     revoke_all_of(&app, &spender).await.map(Json)
 }
