@@ -131,6 +131,18 @@ async fn what_an_app_server_vouches_for_above_the_count_counts_and_breaks_the_bo
 }
 
 #[tokio::test]
+async fn what_an_app_server_reports_without_a_grant_is_compared_with_the_counts_of_each_key() {
+    let (cloudflare, broker) = with_analytics(&[("HEARTBEAT_SECONDS", "3600")]).await;
+    broker.open(REPORTER, "c").await;
+    broker.advance(1_200);
+    broker.heartbeat(REPORTER, "c", json!({"bytesReceived": 11 * GB, "relayed": true})).await;
+    broker.advance(600);
+    cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", GB, 0);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(broker.used().await, 11 * GB, "the counted bytes are among those that were reported");
+}
+
+#[tokio::test]
 async fn an_absurd_count_is_confirmed_first() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(1));
