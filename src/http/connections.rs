@@ -298,10 +298,8 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         // A client names nobody: its user comes from its token, its label from its mint.
         let named = if may_any(kind, Action::NameUser) { named } else { Spender::default() };
         let call = Self { grant, client: key, named, request };
-        if call.caller().is_vouched() {
-            let ConnectionRequest { connection_id, user, label, .. } = &call.request;
-            refuse_tokens(app, client, [connection_id, user, label].map(Option::as_deref))?;
-        }
+        let ConnectionRequest { connection_id, user, label, .. } = &call.request;
+        refuse_tokens(app, client, [connection_id, user, label].map(Option::as_deref))?;
         Ok(call)
     }
 }

@@ -167,6 +167,8 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     };
     known.spender = spender.clone().known();
     let (ttl, place, more) = form?;
+    let names = [spender.user.as_ref().map(User::as_str), spender.label.as_ref().map(Label::as_str)];
+    refuse_tokens(app, client, names)?;
     known.charge(app.rate_limit.take(kind, address, spender.user.as_ref()), too_many_mints)?;
     let request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
     Ok((MintRequest { place, renewal, ..request }, more))
@@ -403,8 +405,7 @@ pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
     User::new(text).ok_or_else(|| ApiError::invalid(format!("Name a user of {USER_FORM}.")))
 }
 
-/// Refuses tokens as names, which are in the log. Only a caller with a token may find out here whether a text is another one, and such a
-/// guess counts as a wrong token.
+/// Refuses tokens as names, which are in the log. A guess at one counts as a wrong token.
 pub(super) fn refuse_tokens<'a>(
     app: &App,
     client: Option<ClientAddr>,

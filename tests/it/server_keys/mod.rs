@@ -228,8 +228,15 @@ async fn a_guess_at_another_secret_counts_as_a_wrong_token() {
         }
     }
     assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"server\"}").await, Some(15));
+    let page = broker.grant().await;
+    let of_page = broker.post(&page, "/api/connections", json!({"connectionId": OPERATOR})).await;
+    let anonymous = broker.get(&format!("/api/turn-credentials?label={OPERATOR}")).await;
+    for guess in [of_page, anonymous] {
+        assert_eq!(guess.error(), (400, "INVALID_REQUEST".into()), "names are in the log");
+    }
+    assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"server\"}").await, Some(17));
     let path = format!("/api/turn-credentials?user={OTHER_KEY}");
-    for _ in 0..5 {
+    for _ in 0..3 {
         broker.get_as(KEY, &path).await;
     }
     assert_eq!(broker.get_as(KEY, &path).await.error(), (429, "RATE_LIMITED".into()));
