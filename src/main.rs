@@ -225,6 +225,12 @@ fn treat_file_size_limit_as_full_disk() -> std::io::Result<()> {
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
+/// Whether a directory cannot be used because it is the wrong one. A full or broken disk may be good again at the next start.
+fn is_of_setting(cause: ErrorKind) -> bool {
+    use ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(cause, AlreadyExists | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem)
+}
+
 async fn serve_until_signal(
     config: &Config,
     opened: Option<Opened>,
@@ -235,6 +241,9 @@ async fn serve_until_signal(
     let store = storage.and_then(|storage| storage.map(Store::open).transpose());
     let store = store.map_err(|error| match error {
         // Another start would find the same.
+        OpenError::Directory { error: ref cause, .. } if is_of_setting(cause.kind()) => {
+            Failure::of_settings(error)
+        }
         OpenError::Untrusted { .. }
         | OpenError::Damaged { .. }
         | OpenError::OtherFormat { .. }

@@ -322,7 +322,7 @@ fn others_lose_their_access_to_the_ledger_at_start_with_a_warning() {
 }
 
 #[test]
-fn a_ledger_that_somebody_else_could_have_written_ends_the_start_with_78() {
+fn a_directory_or_a_ledger_that_cannot_be_ours_ends_the_start_with_78() {
     use std::os::unix::fs::{MetadataExt, chown, symlink};
     let state = StateDir::new();
     let elsewhere = tempfile::NamedTempFile::new().unwrap();
@@ -332,6 +332,11 @@ fn a_ledger_that_somebody_else_could_have_written_ends_the_start_with_78() {
         assert_eq!(output.status.code(), Some(78), "{text}");
         assert!(text.contains("STATE_DIR: ") && text.contains(why), "{text}");
     };
+    std::fs::remove_dir(state.path()).unwrap();
+    std::fs::write(state.path(), "a file").unwrap();
+    start("cannot be used");
+    std::fs::remove_file(state.path()).unwrap();
+    std::fs::create_dir(state.path()).unwrap();
     symlink(elsewhere.path(), state.file()).unwrap();
     start("it is a link");
     std::fs::remove_file(state.file()).unwrap();
