@@ -303,19 +303,21 @@ pub async fn list_spenders(
 
 fn asks_for_csv(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/csv"))
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|kind| kind.trim().to_ascii_lowercase().starts_with("text/csv"))
 }
 
 /// The period that began in this month, and its start if it is an earlier one. Without a month, this period.
 fn period_of(books: &Books, month: Option<&str>) -> Result<(Period, Option<Timestamp>), ApiError> {
     let present = books.ledger().period();
     let Some(month) = month.filter(|month| *month != month_of(present)) else { return Ok((present, None)) };
-    let past: Vec<_> = books.ledger().past().into_iter().map(|(period, _)| period).collect();
-    let found = past.iter().find(|period| month_of(**period) == month);
-    let known =
-        || [present].iter().chain(&past).map(|period| month_of(*period)).collect::<Vec<_>>().join(", ");
-    let period = found.ok_or_else(|| ApiError::invalid(format!("Set `period` to one of {}.", known())))?;
-    Ok((*period, Some(period.start)))
+    let earlier: Vec<_> = books.ledger().earlier_periods().collect();
+    let (first, last) = (month_of(*earlier.last().unwrap_or(&present)), month_of(present));
+    let found = earlier.into_iter().find(|period| month_of(*period) == month);
+    let period =
+        found.ok_or_else(|| ApiError::invalid(format!("Set `period` to a month from {first} to {last}.")))?;
+    Ok((period, Some(period.start)))
 }
 
 fn month_of(period: Period) -> String {

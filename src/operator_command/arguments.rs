@@ -64,7 +64,7 @@ pub enum OperatorCommand {
         #[command(flatten)]
         whom: Whom,
         /// For how long, in minutes, hours or days, 1m to 365d; without it, until `allow`
-        #[arg(long = "for", value_name = "1h", requires = "address")]
+        #[arg(long = "for", value_name = "1h", requires = "address", conflicts_with = "user")]
         lasting: Option<String>,
     },
     /// Give a blocked user or address credentials again

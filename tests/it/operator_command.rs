@@ -92,7 +92,7 @@ fn spenders_are_listed() {
     let csv = output_of(&broker, &["spenders", "key", "--csv"]);
     assert!(csv.starts_with("BillingPeriodStart,") && csv.trim_end().ends_with(",x_Grants"), "{csv}");
     let unknown = command_at(&broker, &["spenders", "--period", "1999-01"], OPERATOR);
-    assert!(error_of(&unknown).contains("Set `period` to one of 20"), "{}", error_of(&unknown));
+    assert!(error_of(&unknown).contains("Set `period` to a month from 20"), "{}", error_of(&unknown));
     let json: Value = serde_json::from_str(&output_of(&broker, &["spenders", "--json"])).unwrap();
     assert_eq!((&json["by"], &json["spenders"]), (&"user".into(), &serde_json::json!([])));
 }
@@ -191,6 +191,7 @@ fn every_failure_has_its_exit_status_and_a_remedy() {
         (&["backup", "/nowhere/b.redb", "--url", &url], &[token], 1, "Set STATE_DIR"),
         (&["revoke", "unknown", "--url", &url], &[token], 1, "404 NOT_FOUND"),
         (&["block"], &[token], 64, "turn-broker block <USER>"),
+        (&["block", "ann", "--for", "1h"], &[token], 64, "turn-broker block <USER>"),
         (&["status"], &[("PORT", "abc")], 78, "PORT: expected"),
         (&["limit", "much"], &[token], 64, "--help"),
         (&["spenders", "--since", "16m"], &[token], 64, "--help"),

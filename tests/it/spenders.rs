@@ -171,7 +171,8 @@ async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_als
     .await;
     check(&second).await;
     for bad in [
-        "period=2024-12",
+        "period=2024-01",
+        "period=2025-03",
         "period=2025-13",
         "period=january",
         "period=2025-01&by=origin",
@@ -180,8 +181,10 @@ async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_als
         let refused = second.operator(&format!("/api/spenders?{bad}")).await;
         assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{bad}");
     }
-    let unknown = second.operator("/api/spenders?period=2024-12").await.json();
-    assert_eq!(unknown["message"], "Set `period` to one of 2025-02, 2025-01.");
+    let unknown = second.operator("/api/spenders?period=2024-01").await.json();
+    assert_eq!(unknown["message"], "Set `period` to a month from 2024-02 to 2025-02.");
+    let unused = second.operator("/api/spenders?period=2024-02").await.json();
+    assert_eq!((&unused["usedBytes"], &unused["spenders"]), (&json!(0), &json!([])), "before the ledger");
     second.order(Method::DELETE, "/api/users/ann").await;
     let removed = second.operator("/api/spenders?period=2025-01").await.json();
     assert!(!removed.to_string().contains("ann") && removed["usedBytes"] == used, "{removed}");

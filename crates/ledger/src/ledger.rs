@@ -325,11 +325,15 @@ impl Ledger {
 
     /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.
     pub fn past(&self) -> Vec<(Period, ByteCount)> {
-        let before = |period: &Period| Some(self.terms.billing_day.period_until(period.start));
-        let periods = std::iter::successors(before(&self.period), before).take(PAST_PERIODS);
-        let mut past: Vec<_> = periods.map(|period| (period, self.used_in(period))).collect();
+        let mut past: Vec<_> = self.earlier_periods().map(|period| (period, self.used_in(period))).collect();
         while past.pop_if(|(_, used)| used.is_none()).is_some() {}
         past.into_iter().map(|(period, used)| (period, used.unwrap_or_default())).collect()
+    }
+
+    /// The twelve periods before this one, the latest first.
+    pub fn earlier_periods(&self) -> impl Iterator<Item = Period> {
+        let before = |period: &Period| Some(self.terms.billing_day.period_until(period.start));
+        std::iter::successors(before(&self.period), before).take(PAST_PERIODS)
     }
 
     /// Bytes of an earlier period; `None` if nothing is known of it.
