@@ -127,7 +127,8 @@ impl<D: Disk> Broker<D> {
             && matches!(change, Change::BillingDay(_))
         {
             let found = self.used_in_all();
-            self.expect(found == Some(used) || found.is_none(), || {
+            // What a report took back of a day before the reset is still in its minutes, which count again: at most what was charged by time.
+            self.expect(found.is_none_or(|found| found >= used), || {
                 format!("{found:?} are used in all periods, not {used}")
             });
         }
