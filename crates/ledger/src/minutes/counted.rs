@@ -113,7 +113,11 @@ impl Minutes {
     /// that stay under grants because a small decrease is noise. No promise covers them. `unproven_until`: what lies before stays promised.
     pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount, unproven_until: Timestamp) {
         let before = self.days.get(reading.day);
+        // Bytes of a time that is unproven as a whole are a part of what was promised for it.
+        let is_whole = before.as_of < reading.as_of && reading.as_of <= unproven_until;
+        let shown = if is_whole { reading.granted.minus(before.granted) } else { ByteCount::ZERO };
         let unproven = self.promised_between(before.as_of, reading.as_of.min(unproven_until));
+        let unseen = ByteCount::saturating(unproven).minus(shown);
         let most = self.at_most_of(reading, as_granted, &before);
         let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
         let grown = reading.total().minus(before.total());
@@ -122,7 +126,7 @@ impl Minutes {
             granted: reading.granted,
             at_most: ByteCount::saturating(most),
             other: reading.other,
-            unseen: before.unseen.plus(ByteCount::saturating(unproven)),
+            unseen: before.unseen.plus(unseen),
             ..before.counted_until(reading.day, reading.as_of)
         };
         let margin = self.margin_of(reading, &before);

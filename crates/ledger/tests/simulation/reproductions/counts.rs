@@ -7,11 +7,11 @@ use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, Mint, MintFromPool,
-    MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadFallen, ReadRelay, RenewWhenDue, ReplaceKey,
-    Reserve, Wait,
+    Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, KeyReturns, Mint,
+    MintFromPool, MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadFallen, ReadRelay, RenewWhenDue,
+    ReplaceKey, Reserve, Wait,
 };
-use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources};
+use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources, Strict};
 use crate::walk::settings::{COTURN, Keys, Settings};
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
@@ -124,6 +124,40 @@ fn what_sampling_missed_of_another_key_is_no_excess() {
         ReadAhead { millis: 1_559_318 },
     ];
     check(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
+}
+
+/// Nothing proved the counts of two days, so what was promised for them stayed, beside the bytes that these counts had.
+#[test]
+fn bytes_of_a_day_that_nothing_proves_are_a_part_of_what_was_promised_for_it() {
+    let settings = Settings { unlisted: true, lag: 0, provider_ahead: 118_000, probes: true, ..ESTIMATE };
+    let settings =
+        Settings { tells_time: true, limit: 100_000_000_000, percent: 100, clients: 1, ..settings };
+    let ops = vec![
+        Mint { life: 172_800, delay: 3_046 },
+        Wait { millis: 1_083_215_738, share: 256 },
+        ReplaceKey,
+        Mint { life: 86_400, delay: 1_537 },
+        Change(Strict(true)),
+        Read { back: 1_589_169, missed: 4 },
+        KeyReturns,
+    ];
+    check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}
+
+/// Nothing proved a count of the second of two keys, so what was promised stayed.
+#[test]
+fn what_nothing_proves_of_one_of_two_keys_stays_promised() {
+    let settings =
+        Settings { lag: 600_000, provider_ahead: -118_000, probes: true, unlisted: true, ..STRICT };
+    let settings = Settings { keys: Keys::Two, billing_day: 15, tells_time: true, clients: 2, ..settings };
+    let ops = vec![
+        Pause { millis: 26_888_968, share: 152 },
+        Wait { millis: 6_271_577_001, share: 256 },
+        MintFromPool { life: 86_400, age: 4_142 },
+        Read { back: 1_284_053, missed: 47 },
+    ];
+    let settings = Settings { limit: 100_000_000_000, percent: 100, ..settings };
+    check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
 }
 
 /// The margin of sampling was a share of the bytes under the new key only, and what the old one relayed was counted anew.

@@ -42,9 +42,9 @@ pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapsho
     let missed = broker.settings.sampled_away.max(60);
     // Hours that the provider loses before the broker reads again are in no count (docs/BUDGET.md).
     let [start, end] = [period.start, period.end].map(|at| broker.shown(SOURCE, at));
-    let is_whole = world.counted_parts(start, end) == [(start, end)];
-    let least = if is_whole { truth / 1_000 * (1_000 - missed) } else { 0 };
-    let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= least;
+    let has_all = world.counted_parts(start, end) == [(start, end)];
+    let lowest = if has_all { truth / 1_000 * (1_000 - missed) } else { 0 };
+    let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= lowest;
     (!is_near).then(|| format!("{used:?} are shown for the previous period, but {truth} were relayed"))
 }
 
