@@ -12,6 +12,7 @@ use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Time
 pub const TOP_SPENDERS: usize = 3;
 
 /// Users, else labels, else addresses, else origins: most often there is one origin, the page's own, and to end all of it ends every call.
+/// One call is small, and a server key spends for its users.
 const BY: [SpenderKind; 4] =
     [SpenderKind::User, SpenderKind::Label, SpenderKind::Address, SpenderKind::Origin];
 
@@ -173,6 +174,12 @@ mod tests {
     fn named(spending: &Spending) -> Vec<(String, u64)> {
         let name = |spender: &TopSpender| spender.key.clone().unwrap_or_else(|| "-".into());
         spending.top.iter().map(|spender| (name(spender), spender.bytes.get())).collect()
+    }
+
+    #[test]
+    fn no_kind_is_forgotten() {
+        let others = [SpenderKind::Call, SpenderKind::Key];
+        assert!(SpenderKind::ALL.iter().all(|kind| BY.contains(kind) != others.contains(kind)));
     }
 
     #[test]

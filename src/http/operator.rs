@@ -153,7 +153,8 @@ fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectio
         Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
         None => connection.spender.clone(),
     };
-    let Spender { user, label, .. } = spender.as_deref().cloned().unwrap_or_default();
+    let Spender { user, label, origin: _, call: _, server: _, signed_in_until: _ } =
+        spender.as_deref().cloned().unwrap_or_default();
     OpenConnectionBody {
         connection_id: connection.name.id().to_owned(),
         grant: connection.name.grant().map(|id| id.to_string()),

@@ -74,9 +74,9 @@ pub enum OperatorCommand {
         #[command(flatten)]
         whom: Whom,
     },
-    /// Revoke a credential by id or token, or all of a user, server key, label, address or origin
+    /// Revoke a credential by id or token, or all of a user, server key, label, address, origin or call
     #[command(
-        override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER> | --key <NAME> | --label <LABEL> | --address <ADDRESS> | --origin <ORIGIN>",
+        override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER> | --key <NAME> | --label <LABEL> | --address <ADDRESS> | --origin <ORIGIN> | --call <CALL>",
         group(ArgGroup::new("what").required(true))
     )]
     Revoke {
@@ -98,6 +98,9 @@ pub enum OperatorCommand {
         /// Revoke all credentials of pages of this origin instead
         #[arg(long, group = "what")]
         origin: Option<String>,
+        /// Revoke all credentials of this call instead
+        #[arg(long, group = "what")]
+        call: Option<String>,
     },
     /// Give a relay no new credentials; calls go on
     Drain {
@@ -220,13 +223,14 @@ impl OperatorCommand {
             Self::Revoke { grant: Some(grant), .. } => {
                 call(Method::POST, vec!["api", "credentials", grant, "revoke"], None, text::revocation)
             }
-            Self::Revoke { user, key, label, address, origin, .. } => {
+            Self::Revoke { grant: None, user, key, label, address, origin, call: of_call } => {
                 let all = [
                     ("user", user),
                     ("key", key),
                     ("label", label),
                     ("address", address),
                     ("origin", origin),
+                    ("call", of_call),
                 ];
                 let query =
                     all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
@@ -260,6 +264,7 @@ fn path_segment(text: &str) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use turn_ledger::SpenderKind;
 
     #[derive(Debug, clap::Parser)]
     struct Line {
@@ -270,6 +275,13 @@ mod tests {
     fn command(line: &str) -> OperatorCommand {
         let line = std::iter::once("turn-broker").chain(line.split_whitespace());
         <Line as clap::Parser>::try_parse_from(line).unwrap().command
+    }
+
+    #[test]
+    fn all_of_a_spender_of_each_kind_can_be_revoked() {
+        for name in SpenderKind::ALL.map(SpenderKind::name) {
+            assert_eq!(command(&format!("revoke --{name} x")).call().query, [(name, "x")]);
+        }
     }
 
     #[test]
