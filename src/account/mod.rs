@@ -334,12 +334,12 @@ impl Account {
         }
     }
 
-    /// Ends grants that can have no further effect, and goes on with what changes a few at a time.
+    /// Ends grants that can have no further effect and, after a reset, updates the sums of the others: a few at a time.
     pub async fn tidy(&self) {
         self.change_in_parts(|books| books.tidy().then_some(())).await;
     }
 
-    /// The same, with what is beside the books.
+    /// Changes the books, as of now, and what is beside them.
     fn with_all<T>(&self, call: impl FnOnce(&mut Guarded) -> T) -> T {
         let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.guarded.lock();

@@ -155,7 +155,7 @@ impl Parts<'_> {
             }
         }
         Some(AlertDispatcher {
-            webhook: Webhook::new(self.client.clone(), alert, self.config.dashboard_url()),
+            webhook: Webhook::new(self.client.clone(), alert, self.config.dashboard_base()),
             clock: self.clock(),
             metrics: self.metrics(),
             retry: RetryPolicy::default(),

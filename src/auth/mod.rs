@@ -67,7 +67,7 @@ impl Auth {
         self.application.is_some()
     }
 
-    /// The user of a token of a mint: by a key or, if it is no JWT of the keys, by what the application answers.
+    /// The user of a token of a mint. If it has the form of a JWT and there are keys, they decide; else the application is asked.
     pub async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, Unverified> {
         match &self.application {
             Some(application) if !(self.has_keys() && is_jwt(token)) => {

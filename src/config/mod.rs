@@ -219,8 +219,8 @@ impl Config {
         }
     }
 
-    /// The address for links to the dashboard, which exists only with an `OPERATOR_TOKEN`.
-    pub fn dashboard_url(&self) -> Option<PublicUrl> {
+    /// The public URL, below which the dashboard is; `None` without an `OPERATOR_TOKEN`, which the dashboard needs.
+    pub fn dashboard_base(&self) -> Option<PublicUrl> {
         self.public_url.clone().filter(|_| self.access.operator_token.is_some())
     }
 

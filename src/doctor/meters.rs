@@ -124,7 +124,7 @@ pub(super) async fn test_alert(
     client: &HttpClient,
     now: Timestamp,
 ) -> Verdict {
-    let webhook = Webhook::new(client.clone(), alert, config.dashboard_url());
+    let webhook = Webhook::new(client.clone(), alert, config.dashboard_base());
     let reset = config.budget.billing_day.period_at(now).end;
     let figures = BudgetFigures { limit: config.budget.limit, reset, ..BudgetFigures::default() };
     match webhook.send(&Alert::test(now, figures), now).await {

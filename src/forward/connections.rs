@@ -68,7 +68,7 @@ impl Connections {
     }
 
     fn idle(&self, leader: &Leader) -> Option<Connection> {
-        let (mut idle, now) = (self.idle.lock(), clock::deadline(Duration::ZERO));
+        let (mut idle, now) = (self.idle.lock(), clock::timer_now());
         idle.retain(|connection| {
             let is_young = now.duration_since(connection.idle_since) < IDLE_TIME_MAX;
             is_young && *connection.leader == *leader && connection.sender.is_ready()
@@ -81,7 +81,7 @@ impl Connections {
         let idle = Arc::clone(&self.idle);
         tokio::spawn(async move {
             if connection.sender.ready().await.is_ok() {
-                connection.idle_since = clock::deadline(Duration::ZERO);
+                connection.idle_since = clock::timer_now();
                 let mut idle = idle.lock();
                 if idle.len() < IDLE_MAX {
                     idle.push(connection);
@@ -101,7 +101,7 @@ async fn open(leader: &Arc<Leader>, receive_buffer: Option<usize>) -> Option<Con
     let nonce = leader.key.proven(challenge, &leader.url, &answer)?;
     // From this on the leader does not count the connection for one client.
     ask(leader, &mut sender, FORWARDED, |own| leader.key.sign(nonce, Hop::NO_CLIENT, own)).await?;
-    let idle_since = clock::deadline(Duration::ZERO);
+    let idle_since = clock::timer_now();
     Some(Connection { sender, nonce, leader: Arc::clone(leader), idle_since })
 }
 

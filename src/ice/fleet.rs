@@ -321,9 +321,9 @@ mod tests {
         assert_ne!(host([(Down, 0), (Serves, 9), (Serves, 9)]), "a");
         let mut known = candidates([(Serves, 9), (Serves, 0), (Serves, 0)]);
         known[0].fit.is_elsewhere = true;
-        assert_eq!(chosen(&known), "a", "its region does not move a call");
+        assert_eq!(chosen(&known), "a", "no region moves a call");
         known[0].fit.has_failed = true;
-        assert_ne!(chosen(&known), "a", "its page cannot use it");
+        assert_ne!(chosen(&known), "a", "the page of the call cannot use it");
     }
 
     #[test]

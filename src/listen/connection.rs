@@ -233,5 +233,5 @@ impl Connection {
 }
 
 fn now() -> Instant {
-    clock::deadline(Duration::ZERO)
+    clock::timer_now()
 }

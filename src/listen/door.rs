@@ -152,7 +152,7 @@ async fn accept_all(listener: TcpListener, inside: Arc<DoorShared>) {
 async fn end_overdue(peers: Arc<Peers>) {
     loop {
         tokio::time::sleep(OVERDUE_INTERVAL).await;
-        peers.end_overdue(clock::deadline(Duration::ZERO));
+        peers.end_overdue(clock::timer_now());
     }
 }
 

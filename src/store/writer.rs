@@ -245,7 +245,7 @@ impl<S: Storage> Writer<S> {
     /// Writes one batch for a group. If that fails, the callers get the failure and the batch is kept for the next attempt.
     /// Returns whether no write can follow.
     fn write(&mut self, group: Vec<WriteRequest>) -> bool {
-        *self.disk.began.lock() = Some(clock::deadline(Duration::ZERO));
+        *self.disk.began.lock() = Some(clock::timer_now());
         let is_last = group.iter().any(|request| request.is_last);
         let (mut waiting, mut changed) = (vec![], None);
         for WriteRequest { source, done, .. } in group {

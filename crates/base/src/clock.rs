@@ -34,10 +34,15 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn boot(&self) -> Boot;
 }
 
-/// The instant `span` from now, for the runtime's timers. They limit waiting on sockets; no figure depends on them.
+/// Now, for the runtime's timers. They limit waiting on sockets; no figure depends on them.
 #[expect(clippy::disallowed_methods, reason = "this module reads the time")]
+pub fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
+/// The instant `span` from [`timer_now`].
 pub fn deadline(span: Duration) -> tokio::time::Instant {
-    tokio::time::Instant::now() + span
+    timer_now() + span
 }
 
 /// The machine's clock.

@@ -451,7 +451,7 @@ fn apply(grants: &mut Grants, connection: &Connection, changes: Changes) {
     }
 }
 
-/// Counts a call that an allowance has clamped.
+/// Counts that an allowance has clamped something.
 fn count_clamped(grants: &mut Grants, clamped: bool) {
     if clamped {
         grants.effects.note(Effect::Clamped);

@@ -196,7 +196,7 @@ impl Ledger {
         self.all_of(source).next().map_or(source.into(), |timeline| timeline.terms.owner)
     }
 
-    /// Whose count replaces what is relayed at a source with this TURN key, or at this relay.
+    /// Whose count has what is relayed at a source with this TURN key or relay; without one, [`Self::first_owner`].
     pub(crate) fn owner_with(&self, source: IceSource, turn_key: Option<IdDigest>) -> CountOwner {
         turn_key.map_or_else(|| self.first_owner(source), |_| CountOwner { source, turn_key })
     }

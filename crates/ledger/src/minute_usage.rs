@@ -66,7 +66,7 @@ impl MinuteRow {
         ByteCount::new(self.ungranted.claimed).plus(ByteCount::new(self.vouched))
     }
 
-    /// This minute of its live grants.
+    /// What its live grants may relay.
     pub(crate) fn promised(&self) -> GrantMinutes {
         GrantMinutes { count: self.live.into(), bytes: self.per_minute.into() }
     }

@@ -178,14 +178,14 @@ mod tests {
         for (bytes_at, unproven_until) in [(70, Timestamp::default()), (71, at(10))] {
             let mut proof = CountProof::default();
             assert!(!proof.believes(at(10), at(5), false, true, at(20)));
-            assert!(proof.believes(at(bytes_at), at(10), true, true, at(99)), "another day");
+            assert!(proof.believes(at(bytes_at), at(10), true, true, at(99)), "a later count");
             assert!(proof.believes(at(10), at(5), false, true, at(99)) && !proof.needs_probe());
             assert_eq!(proof.unproven_until(), unproven_until);
         }
     }
 
     #[test]
-    fn counts_are_missing_an_hour_after_the_first_that_was_not_believed() {
+    fn counts_are_missing_58_minutes_after_the_first_that_was_not_believed() {
         let mut proof = CountProof::default();
         for nth in 0..58 {
             assert!(!proof.believes(at(nth), at(0), false, true, at(nth)));
@@ -194,7 +194,7 @@ mod tests {
         assert!(proof.is_missing(at(58)));
         assert!(
             proof.believes(at(-9), at(-9), true, true, at(58)) && proof.is_missing(at(58)),
-            "that is another day"
+            "it ends before the first one"
         );
         assert!(proof.believes(at(59), at(0), true, true, at(59)) && !proof.is_missing(at(200)));
     }

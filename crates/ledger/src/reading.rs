@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_reading_is_ignored_and_a_much_lower_one_known() {
+    fn an_older_reading_is_ignored_and_a_much_lower_one_is_noticed() {
         let before = counted(reading(5, 1_000, 1_000));
         assert_eq!(reading(4, 3_000, 3_000).until(minute(60), &before), None);
         for (granted, other, is_lower) in

@@ -136,9 +136,10 @@ impl SfuProxy {
         if is_blocked { Err(SfuFault::BLOCKED) } else { Ok(()) }
     }
 
-    /// The values of `Set-Cookie` that remove locks of earlier sessions from a browser.
+    /// The values of `Set-Cookie` that remove what is invalid, and too many locks, from a browser: those of open sessions last.
     pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
-        self.lock_key.removed(cookies, prefix, |id| self.with(|sessions, _| sessions.has_open(id)))
+        let is_open = |id: &_| self.with(|sessions, _| sessions.has_open(id));
+        self.lock_key.removed(cookies, prefix, is_open)
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.

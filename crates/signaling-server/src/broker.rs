@@ -32,7 +32,7 @@ pub struct Service {
 
 /// The broker, for the protocols.
 pub trait ServerBroker: Broker {
-    /// The first origin of a request that is not allowed.
+    /// The first `Origin` header that is not allowed.
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue>;
 
     /// Somebody has joined or left a call.

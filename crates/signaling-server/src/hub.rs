@@ -252,13 +252,13 @@ impl Common {
     }
 
     fn now(&self) -> Duration {
-        clock::deadline(Duration::ZERO).saturating_duration_since(self.shared.started)
+        clock::timer_now().saturating_duration_since(self.shared.started)
     }
 }
 
 impl OpenSocket {
     fn close(&self, close: Closing) {
-        self.mailbox.outbox.push(Frame::Close(close), None, clock::deadline(Duration::ZERO));
+        self.mailbox.outbox.push(Frame::Close(close), None, clock::timer_now());
     }
 }
 
@@ -308,7 +308,7 @@ impl Sending<'_> {
     }
 
     fn push(&self, to: &OpenSocket, frame: Frame, sent: Option<Sent>) {
-        match to.mailbox.outbox.push(frame, sent, clock::deadline(Duration::ZERO)) {
+        match to.mailbox.outbox.push(frame, sent, clock::timer_now()) {
             Pushed::Accepted { dropped } => (0..dropped).for_each(|_| self.common.dropped(Dropped::FanOut)),
             Pushed::TooSlow => self.common.shared.broker.count(Counted::Limited("too_slow")),
         }

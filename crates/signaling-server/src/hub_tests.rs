@@ -64,7 +64,7 @@ fn hub_of(broker: Arc<FakeBroker>) -> Hub<Echo> {
 
 fn shared(broker: Arc<FakeBroker>) -> Shared {
     let memory = Memory::new(Arc::<FakeBroker>::default());
-    Shared { started: clock::deadline(Duration::ZERO), broker, memory }
+    Shared { started: clock::timer_now(), broker, memory }
 }
 
 fn open<P: Protocol>(hub: &Hub<P>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {

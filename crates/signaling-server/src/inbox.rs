@@ -79,7 +79,7 @@ mod tests {
 
     fn inbox() -> (Inbox, Instant) {
         let quota = MemoryQuota::new(0, Bounds::NONE);
-        let now = clock::deadline(Duration::ZERO);
+        let now = clock::timer_now();
         (Inbox::new(quota.open(ClientKey::V4([192, 0, 2, 1].into())), now), now)
     }
 

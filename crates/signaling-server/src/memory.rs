@@ -3,7 +3,6 @@
 //! receive a flood keep their sockets.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -53,7 +52,7 @@ impl Memory {
         let mailbox = Arc::new(Mailbox {
             holder: holder.clone(),
             outbox: Outbox::new(holder.clone(), limits),
-            inbox: Inbox::new(self.count(holder, 0), clock::deadline(Duration::ZERO)),
+            inbox: Inbox::new(self.count(holder, 0), clock::timer_now()),
             memory: self.clone(),
             ended: CancellationToken::new(),
         });
@@ -150,7 +149,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            Self { memory: Memory::new(Arc::<FakeBroker>::default()), now: clock::deadline(Duration::ZERO) }
+            Self { memory: Memory::new(Arc::<FakeBroker>::default()), now: clock::timer_now() }
         }
 
         fn open(&self, n: u8) -> Arc<Mailbox> {

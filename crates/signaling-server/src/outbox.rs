@@ -218,7 +218,7 @@ mod tests {
             Self {
                 outbox: Outbox::new(holder(OWNER), limits),
                 memory: MemoryQuota::new(0, Bounds::NONE),
-                now: clock::deadline(Duration::ZERO),
+                now: clock::timer_now(),
             }
         }
 

@@ -48,7 +48,7 @@ impl Signaling {
     /// cookies and P2PCF's deletions are derived from it, so they outlive a restart.
     pub fn new(config: &Protocols, secret: &[u8; 64], service: Service) -> Result<Self, NoDirectory> {
         let service = Arc::new(service);
-        let started = clock::deadline(Duration::ZERO);
+        let started = clock::timer_now();
         let memory = Memory::new(Arc::clone(&service.broker));
         let shared = Shared { started, broker: Arc::clone(&service.broker), memory: memory.clone() };
         let sockets = Arc::new(Sockets {

@@ -216,7 +216,7 @@ impl Session<'_> {
             Message::Ping(bytes) | Message::Pong(bytes) => self.mailbox.inbox.control(bytes.len()),
             Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.mailbox.inbox.complete(),
         }
-        if self.mailbox.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
+        if self.mailbox.inbox.is_overdue(clock::timer_now()) {
             self.sockets.service.broker.count(Counted::Limited("unfinished"));
             return Err(UNFINISHED);
         }

@@ -366,7 +366,7 @@ impl Drop for Connection {
 }
 
 fn log_warning(warning: &DbError, throttle: &Throttle) {
-    let Some(held_back) = throttle.pass(clock::deadline(Duration::ZERO).into_std()) else { return };
+    let Some(held_back) = throttle.pass(clock::timer_now().into_std()) else { return };
     let (code, routine) = (warning.code().code(), warning.routine());
     let message = if routine == Some(RAISE) { "" } else { warning.message() };
     tracing::warn!(code, routine, message, held_back, "the database warns");

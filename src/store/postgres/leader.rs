@@ -165,7 +165,7 @@ impl Leader {
             if !matches!(error, Some(DatabaseError::Refused(_))) {
                 self.session = None;
             }
-            if let Some(held_back) = self.failures.pass(clock::deadline(Duration::ZERO).into_std()) {
+            if let Some(held_back) = self.failures.pass(clock::timer_now().into_std()) {
                 let error = error.map(|error| error.to_string());
                 tracing::warn!(
                     error,

@@ -16,7 +16,7 @@ use crate::spenders::sums::{PeriodBytes, Sums};
 use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
 
-/// The half of a number that is a place. There are fewer grants and sums.
+/// The half of each of [`SpenderWalk::places`] that is an index into `found`, which has fewer rows.
 const PLACE: u64 = 0xffff_ffff;
 
 /// What each spender of a kind has spent, found in steps: [`Self::look`] is called until it returns true, and others can change the table in
@@ -85,7 +85,7 @@ impl SpenderWalk {
         let sums: Vec<_> =
             grants.left.after(day, self.kind, self.last.as_ref()).take(LOOKED_AT_ONCE).collect();
         for ((_, _, key), sums) in &sums {
-            self.find(SpenderSums { key: key.clone(), sums: **sums, ..SpenderSums::default() });
+            self.push(SpenderSums { key: key.clone(), sums: **sums, ..SpenderSums::default() });
         }
         let is_last = sums.len() < LOOKED_AT_ONCE;
         self.last = sums.last().map(|(of, _)| (*of).clone());
@@ -96,7 +96,7 @@ impl SpenderWalk {
     fn look_at_past(&mut self, grants: &Grants, day: Day) -> bool {
         if !std::mem::replace(&mut self.is_past_grants, true) {
             for ((_, _, key), sums) in grants.left.of_past(day, self.kind) {
-                self.find(SpenderSums { key: key.clone(), sums: *sums, ..SpenderSums::default() });
+                self.push(SpenderSums { key: key.clone(), sums: *sums, ..SpenderSums::default() });
             }
             return false;
         }
@@ -129,11 +129,11 @@ impl SpenderWalk {
 
     fn add(&mut self, key: Option<SpenderKey>, share: &Sums, [is_live, is_usable]: [bool; 2]) {
         if self.since.is_none() || share.bytes() > ByteCount::ZERO {
-            self.find(SpenderSums { key, sums: *share, live: is_live.into(), usable: is_usable.into() });
+            self.push(SpenderSums { key, sums: *share, live: is_live.into(), usable: is_usable.into() });
         }
     }
 
-    fn find(&mut self, found: SpenderSums) {
+    fn push(&mut self, found: SpenderSums) {
         if found.key.is_none() {
             return self.rest.join(&found);
         }

@@ -121,7 +121,8 @@ impl Ledger {
         }
     }
 
-    /// Counts in full what a relay that crashed can have carried since its last reading. `until`: when it had ended at the latest.
+    /// The relay in the process has crashed, and its last count with it: counts what was promised since. `until`: when it had ended at the
+    /// latest.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
         self.with(source.into(), |timeline| timeline.count_lost(until));
     }

@@ -157,7 +157,7 @@ impl IceSource {
                 counts_of_grants: CountsOfGrants::Late,
                 ended_by: EndedBy::CommandLine,
                 on_revocation: OnRevocation::Accepts,
-                // coturn 4.6 never ends an allocation that is refreshed (measured).
+                // Too short without its command line: coturn 4.6 ends no allocation that is refreshed (measured).
                 expiry_tail: Duration::from_secs(7_200),
                 names: DecidedBy::Broker,
                 life: DecidedBy::Broker,
@@ -242,8 +242,8 @@ impl IceSource {
                 counts_of_grants: CountsOfGrants::Unknown,
                 ended_by: EndedBy::Api,
                 on_revocation: OnRevocation::Accepts,
-                // It ends a session only when its page leaves, so the broker ends the others: the longest absence of the broker that a
-                // promise covers.
+                // It ends a session only when its page leaves. The broker ends the others, and may be absent for so long while promises
+                // still cover them.
                 expiry_tail: Duration::from_secs(300),
                 names: DecidedBy::Broker,
                 life: DecidedBy::Broker,

@@ -133,7 +133,7 @@ impl LimitedSums {
         }
     }
 
-    /// What one of them has used and may still use in a period that ends at `end`. What was counted in the meantime is forgotten.
+    /// What one of them has used and may still use in a period that ends at `end`. Forgets the promises of minutes that are counted by now.
     pub(crate) fn of(
         &mut self,
         of: &Limited,
@@ -204,7 +204,7 @@ impl LimitedSum {
         self.promised.is_empty() && self.total.bytes().max(self.total.settled()) == ByteCount::ZERO
     }
 
-    /// What was used, and what may come until `end` and after it. What was counted in the meantime is forgotten.
+    /// What was used, and what may come until `end` and after it. Forgets the promises of minutes that are counted by now.
     fn promises(&mut self, now: Timestamp, end: Timestamp, uncounted: &Uncounted) -> LimitedPromises {
         let (mut promised, now, end) = (vec![], Minute::of(now), Minute::of(end));
         for (source, from) in *uncounted {
