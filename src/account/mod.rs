@@ -148,8 +148,8 @@ impl Account {
         })
     }
 
-    /// Whether the books are stored on disk.
-    pub fn is_durable(&self) -> bool {
+    /// Whether the books are stored, in a file or a database.
+    pub fn has_store(&self) -> bool {
         self.store.is_some()
     }
 

@@ -96,7 +96,7 @@ pub struct App {
 impl App {
     /// Whether the ledger outlives a restart.
     pub fn is_durable(&self) -> bool {
-        self.account.is_durable() && self.volatile.is_none()
+        self.account.has_store() && self.volatile.is_none()
     }
 }
 

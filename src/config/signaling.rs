@@ -58,8 +58,9 @@ impl SignalingConfig {
             modules,
         };
         if overlap(&signaling.chosen_paths()) {
-            let expected = "expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
-            settings.refuse("SFU_PREFIXES", expected);
+            let setting = if signaling.sfu.is_some() { "SFU_PREFIXES" } else { "P2PCF_PATH" };
+            let expected = "expected paths (SFU_PREFIXES, P2PCF_PATH, /PEERJS_KEY) of which none equals or is below another one";
+            settings.refuse(setting, expected);
         }
         signaling
     }

@@ -42,7 +42,7 @@ pub struct LedgerBytes(Vec<u8>);
     )
 )]
 pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
-    if !app.account.is_durable() {
+    if !app.account.has_store() {
         return Err(ApiError::not_found(
             "Set STATE_DIR or DATABASE_URL: the ledger is in memory only, so there is nothing to back up.",
         ));
