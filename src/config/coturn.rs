@@ -91,7 +91,12 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     let limits = read_limits(settings);
     let secret = settings.shared_secret("COTURN_SECRET", password);
     settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
-    let Some(urls) = urls else { return vec![] };
+    let Some(urls) = urls else {
+        if !limits.is_empty() {
+            settings.warn("COTURN_LIMITS has no effect: COTURN_URLS is not set");
+        }
+        return vec![];
+    };
     let host_of = |url: &IceUrl| url.host().to_ascii_lowercase();
     let mut hosts: Vec<String> = vec![];
     let mut names = BTreeMap::new();
