@@ -425,6 +425,8 @@ impl<D: Disk> Broker<D> {
             if self.books.take_reading(owner, &reading) == ReadingOutcome::Taken {
                 self.lacking.insert(day);
                 (self.lacks, self.lacked) = (true, true);
+                // The bytes that it lacks come later, and are held against promises of other minutes.
+                self.may_break = true;
             }
         }
     }
