@@ -53,7 +53,7 @@ impl Account {
     }
 }
 
-/// Whether a report now would count for a time that is promised for the grant or a renewal of it.
+/// Whether the whole interval until the next report is promised for the grant or a renewal of it.
 fn is_promised(books: &Books, grant: GrantId) -> bool {
     let chain = books.grants().with_renewals(grant);
     let until = chain.filter_map(|grant| books.grants().get(grant)?.alive_until()).max();

@@ -27,7 +27,7 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
         let Snapshot { grant_rows, grant_rows_max, .. } = snapshot;
         found.push(Fault::GrantsFull.found(format!("They are {grant_rows} of {grant_rows_max}.")));
     }
-    found.extend(in_time(snapshot));
+    found.extend(of_clock(snapshot));
     found.extend(above_limit(snapshot));
     found
 }
@@ -153,15 +153,15 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, 
     }
 }
 
-/// What else there is to say about time.
-fn in_time(snapshot: &Snapshot) -> Option<FoundFault> {
+/// A fault of the clock that no broken bound has named.
+fn of_clock(snapshot: &Snapshot) -> Option<FoundFault> {
     if snapshot.is_stopped_by_clock() {
         Some(Fault::ClockAhead.found(""))
     } else if snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED {
         Some(Fault::ClockWrong.found("It has jumped ahead: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile."))
     } else {
-        let is_said = snapshot.broken().any(|reason| reason == BoundBreak::EarlierPeriod);
-        let is_behind = snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED && !is_said;
+        let is_named = snapshot.broken().any(|reason| reason == BoundBreak::EarlierPeriod);
+        let is_behind = snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED && !is_named;
         is_behind.then(clock_behind)
     }
 }

@@ -16,7 +16,7 @@ pub enum BearerToken<'a> {
     Reporter,
     /// `OPERATOR_TOKEN`.
     Operator,
-    /// It has the form of a JWT, and users have some. Nothing of it is verified.
+    /// It has the form of a JWT, with which users sign in here. It is not verified yet.
     Jwt,
     /// A grant that was signed here.
     Grant(Grant),

@@ -81,13 +81,14 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     of_keys.chain([terms]).collect()
 }
 
-/// The terms of each of the operator's own relays, and of what no listing shows. Only one that is listed is read and cut.
+/// The terms of each of the operator's own relays, which is read and cut if it is listed. The rest, which no listing shows, is read if every
+/// relay is listed: then there is none.
 fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let unlisted = SourceTerms { is_read: false, cut_tail: None, ..listed };
     let owners = config.ice.coturn.iter().map(CoturnRelay::owner).chain([IceSource::Coturn.into()]);
     let is_listed = |owner: CountOwner| config.meter.coturn_cli.iter().any(|cli| cli.owner() == owner);
-    let is_whole = listed.is_read && config.unlisted().next().is_none();
-    let rest = SourceTerms { is_read: is_whole, ..unlisted };
+    let are_all_listed = listed.is_read && config.unlisted().next().is_none();
+    let rest = SourceTerms { is_read: are_all_listed, ..unlisted };
     let limit = |owner: CountOwner| config.ice.coturn.iter().find(|of| of.owner() == owner)?.limit;
     let terms = |owner: CountOwner| match owner.turn_key {
         _ if is_listed(owner) => SourceTerms { owner, ..listed },

@@ -172,7 +172,7 @@ fn gb(text: &str) -> Formed<ByteCount> {
     })(text)
 }
 
-/// A limit of zero would refuse every user.
+/// A limit of zero would refuse everything.
 pub(super) fn gb_above_zero(text: &str) -> Formed<ByteCount> {
     form("GB above 0, at most 1000000, decimals allowed", |text| {
         gb(text).ok().filter(|bytes| *bytes > ByteCount::ZERO)

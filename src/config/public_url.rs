@@ -46,7 +46,7 @@ impl PublicUrl {
 
     /// The operator signs in at the dashboard there.
     pub(super) fn warn_of_cleartext(&self, settings: &mut Settings<'_>) {
-        settings.warn_of_cleartext("PUBLIC_URL", &self.0, "read OPERATOR_TOKEN when you sign in");
+        settings.warn_of_cleartext("PUBLIC_URL", &self.0, "see OPERATOR_TOKEN when you sign in");
     }
 }
 

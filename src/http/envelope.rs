@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_of_a_route_names_its_callers() {
+    fn each_route_has_its_kind() {
         for (method, route, kind) in [
             ("GET", "/api/turn-credentials", "mint"),
             ("GET", "/turn", "mint"),

@@ -77,7 +77,7 @@ pub fn remedy(error: &CallError) -> &'static str {
         }
         CallError::Unsendable | CallError::Broken(_) => "try again, and from another network",
         CallError::Unusable(why) if *why == wrong_life() => {
-            "set the provider's credentials to live 48 h at most: the budget covers no longer life"
+            "set the provider's credentials to live a number of seconds, 48 h at most: the budget covers no longer life"
         }
         CallError::TooLong(_) | CallError::Unusable(_) => {
             "check that HTTP_ICE_URL answers with ICE servers as JSON: docs/OPERATE.md lists the forms"

@@ -202,8 +202,8 @@ fn describe(field: &str, error: &serde_json::Error) -> String {
     format!("{} (line {line}, column {column}).", remedy(field, said))
 }
 
-/// What to do about an error of serde. Does not quote what was sent, because that may be a token: what follows the last "expected" is a text
-/// of ours or of serde.
+/// What to do about an error of serde. Quotes nothing that was sent, which may be a token. What follows the last "expected" is a text of ours
+/// or of serde.
 pub(crate) fn remedy(field: &str, said: &str) -> String {
     // The name that follows is one of ours.
     let name_after = |words: &str| said.strip_prefix(words)?.split('`').next();

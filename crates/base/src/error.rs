@@ -201,7 +201,7 @@ impl ApiError {
     }
 }
 
-/// An override that is in effect. A mint that is not recorded is [`ApiError::not_recorded`].
+/// What the operator changed is in effect, but not stored. A mint that is not stored is [`ApiError::not_recorded`].
 impl From<NotRecorded> for ApiError {
     fn from(_: NotRecorded) -> Self {
         Self::ledger_unavailable(

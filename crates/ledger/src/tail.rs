@@ -223,7 +223,7 @@ pub struct TailEvidence {
     pub relayed_until: Option<Timestamp>,
     /// When the server first refused the credential.
     pub refused_at: Option<Timestamp>,
-    /// The time from the end to the last billed minute; `None`: it proves nothing.
+    /// The time from the end to the first minute after the last billed one of which it is known what came; `None`: it proves nothing.
     pub tail: Option<Duration>,
 }
 

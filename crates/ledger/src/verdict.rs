@@ -195,7 +195,7 @@ impl ClientShare {
     }
 }
 
-/// Returns the lifetime that the credential gets, at most the requested one, or the refusal.
+/// Returns the lifetime that the credential gets, or the refusal. Strict mode lengthens one that is too short for the tail.
 pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> Result<Duration, Refusal> {
     let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, limited: None };
     let refused = Err(refusal);
@@ -326,16 +326,16 @@ impl Request {
 
     /// The lifetime that strict mode gives if there is room.
     fn strict_life(&self) -> Duration {
-        self.life.max(self.part_of_tail())
+        self.life.max(self.least_life())
     }
 
     /// The shortest lifetime that strict mode gives, unless the caller asks for a shorter one that is not too short for the tail.
     fn shortest_life(&self) -> Duration {
-        STRICT_LIFE_MIN.max(self.part_of_tail())
+        STRICT_LIFE_MIN.max(self.least_life())
     }
 
-    /// A session of the SFU is no credential, and has no chain of renewals.
-    fn part_of_tail(&self) -> Duration {
+    /// The least lifetime beside its tail. A session of the SFU is no credential, and has none.
+    fn least_life(&self) -> Duration {
         let tail = self.tail.saturating_sub(self.source.clocks_differ_by());
         if self.source.issues_credentials() { strict_life_min(tail) } else { Duration::ZERO }
     }

@@ -95,7 +95,7 @@ impl Allocation {
 
     /// Relays so many datagrams to itself, one after the other. Returns the relayed address.
     pub async fn relay(&self, datagrams: u16) -> Result<SocketAddr, RelayError> {
-        let itself = self.conn.local_addr().map_err(|_| RelayError::NoChallenge)?;
+        let itself = self.conn.local_addr().map_err(|_| RelayError::Unreachable)?;
         for _ in 0..datagrams {
             there_and_back(&*self.conn, itself).await?;
         }

@@ -78,10 +78,10 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
 
 async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, SfuFault> {
     let (parts, body) = request.into_parts();
-    let (owner, by_token) = caller(proxy, &parts, Expiry::Counts).await?;
-    let is_of_token = by_token.is_some();
-    let room = if by_token.is_some() { by_token } else { named_room(&parts)? };
-    if proxy.rooms_by_token && room.is_some() && !is_of_token {
+    let (owner, in_token) = caller(proxy, &parts, Expiry::Counts).await?;
+    let is_in_token = in_token.is_some();
+    let room = if is_in_token { in_token } else { named_room(&parts)? };
+    if proxy.rooms_by_token && room.is_some() && !is_in_token {
         return Err(SfuFault::NOT_IN_TOKEN);
     }
     let has_token = owner.user.is_some() || owner.grant.is_some();

@@ -82,7 +82,7 @@ impl Sockets {
         Ok(user)
     }
 
-    /// The application's answer. `None` unless it is a 200.
+    /// The application's answer. `None` unless it is a 200 with a text.
     async fn authorize(&self, webhook: &Webhook) -> Option<Text> {
         let ayame = self.ayame.as_ref()?;
         let is_answer = |status| status == StatusCode::OK;

@@ -176,18 +176,18 @@ impl Grants {
         self.indexes.claiming.range(of_source).map(|(_, id)| *id)
     }
 
-    /// The source has counted a grant from one instant to another: what it claimed for that time does not count.
+    /// The source has counted a grant in `[from, until)`, so what its client claims for that time does not count.
     fn drop_claim(&mut self, source: IceSource, id: GrantId, from: Timestamp, until: Timestamp) {
         if !self.indexes.claiming.contains(&(source, id)) {
             return;
         }
         let issued_at = self.any(id).map_or(from, |row| row.issued_at);
-        let mut claimed_at = until;
+        let mut seen_at = until;
         self.change_spent(id, |spent| {
-            claimed_at = spent.seen_at();
+            seen_at = spent.seen_at();
             spent.drop_claims(from.max(issued_at), until);
         });
-        self.recent.drop_claims(id, until, claimed_at);
+        self.recent.drop_claims(id, until, seen_at);
     }
 
     /// Nobody counted a group's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been

@@ -74,10 +74,10 @@ impl RecentMinutes {
         self.spread(bytes, from.min(until), until, |of, part| of.measured = of.measured.plus(part));
     }
 
-    /// Everything before `until` is counted. The last claim was made at `claimed_at`.
-    fn drop_claims(&mut self, until: Timestamp, claimed_at: Timestamp) {
+    /// Everything before `until` is counted. Nothing was claimed after `seen_at`.
+    fn drop_claims(&mut self, until: Timestamp, seen_at: Timestamp) {
         for (minute, of) in &mut self.0 {
-            let end = minute.end().min(claimed_at.max(minute.start()));
+            let end = minute.end().min(seen_at.max(minute.start()));
             of.claimed = later_part(of.claimed, minute.start(), end, until);
         }
         self.0.retain(|(_, of)| *of != MinuteBytes::default());
@@ -143,8 +143,8 @@ impl RecentBytes {
     }
 
     /// See [`RecentMinutes::drop_claims`].
-    pub(super) fn drop_claims(&mut self, id: GrantId, until: Timestamp, claimed_at: Timestamp) {
-        self.change(id, |minutes| minutes.drop_claims(until, claimed_at));
+    pub(super) fn drop_claims(&mut self, id: GrantId, until: Timestamp, seen_at: Timestamp) {
+        self.change(id, |minutes| minutes.drop_claims(until, seen_at));
     }
 
     /// Lets the bytes of connections that an app server has opened for a user be nobody's.

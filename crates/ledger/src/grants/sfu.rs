@@ -1,7 +1,7 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
 //! Each is a grant with one connection, from its first request until the SFU does not know it any more. What it may take from others is
 //! promised before the SFU is asked for it, and again for 300 s by each look that finds it. Nothing else ends it, so without a look its
-//! promise goes on minute by minute. What lies behind stays promised at the rate that it had.
+//! promise goes on minute by minute. The minutes before a change stay promised at their rate.
 //!
 //! A promise rises at once. It falls when the clock of the provider is certainly in the next minute of ours, because what was taken until
 //! now may be counted by then. No count names a session, so what the SFU said of its tracks is the measure.
@@ -45,7 +45,7 @@ impl GrantRow {
         self.extra().pulls.as_deref()
     }
 
-    /// What is promised of a session of the SFU at rates that it had before.
+    /// What is promised of a session of the SFU for the minutes before its present promise.
     pub(crate) fn behind(&self) -> &[PromisedTime] {
         self.pulls().map_or(&[], |pulls| &pulls.behind)
     }

@@ -161,6 +161,7 @@ impl Timeline {
         proven.map_or(self.terms.tail, |proven| proven.tail).saturating_add(self.clocks())
     }
 
+    /// The shortest tail that its promises rely on: earlier ones may rely on an earlier proof.
     fn tail_relied_on(&self, now: Timestamp) -> Duration {
         let trials = self.state.tails.get(&CredentialEnd::Expiry).filter(|_| self.terms.takes_proofs);
         let relied_on = trials.and_then(|trials| trials.relied_on);

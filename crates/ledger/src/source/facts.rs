@@ -30,7 +30,7 @@ pub struct SourceFacts {
     pub names: DecidedBy,
     /// Who decides how long a credential works. If the source does, strict mode admits its credentials whole or not at all.
     pub life: DecidedBy,
-    /// The settings without any of which its sessions may outlive every promise, and nobody sees it.
+    /// Unless all these settings are set, its sessions may outlive every promise, and nobody sees it.
     pub seen_with: &'static [&'static str],
     /// What its calls do when the budget is spent, in an alert. Empty for a source that is not charged.
     pub at_limit: &'static str,

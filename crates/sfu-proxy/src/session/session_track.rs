@@ -70,7 +70,7 @@ impl Track {
             && agree(self.name.is_some(), entry.name.is_some(), self.name == entry.name)
     }
 
-    /// The SFU names it so. If that is another track than what was asked for, nobody knows its kind.
+    /// The SFU names it so. If that is another track than what was asked for, it can be of any kind, and is charged as video.
     pub(super) fn confirm(&mut self, entry: &Entry) {
         if !self.may_be(entry) && self.kind == MediaKind::Audio {
             self.kind = MediaKind::Video;
