@@ -74,7 +74,7 @@ pub enum OperatorCommand {
         #[command(flatten)]
         whom: Whom,
     },
-    /// Revoke a credential by id or token, or all of a user, server key, label, address, origin or call
+    /// Revoke a credential by id or token, or all credentials of a spender
     #[command(
         override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER> | --key <NAME> | --label <LABEL> | --address <ADDRESS> | --origin <ORIGIN> | --call <CALL>",
         group(ArgGroup::new("what").required(true))
