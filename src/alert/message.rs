@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::size::{size, size_up};
+use super::spending::LARGE_SPENDER_PERCENT;
 use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, SpentGrant, TopSpender};
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
@@ -66,6 +67,16 @@ impl Alert {
         format!("Now: {:.1} Mbps{counted}{reached}.", rate.as_mbps())
     }
 
+    /// Who spends now. To end a small one, or one that has nothing to do with the fault, helps nobody.
+    fn mostly(&self, SpenderNow { by, spender, all, minutes }: &SpenderNow) -> String {
+        let kind = if spender.key.is_some() { by.name() } else { "bytes" };
+        let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
+        let is_cause = self.kind.is_about_usage() && part > LARGE_SPENDER_PERCENT;
+        let plain = spender.key.as_deref().filter(|key| is_cause && is_plain(key));
+        let ends = plain.map(|key| format!(" End it: {}.", commands_ending(*by, key))).unwrap_or_default();
+        format!("Now mostly: {kind} {name} ({part:.0} % of the last {minutes} minutes).{ends}")
+    }
+
     fn spenders(&self) -> Option<String> {
         let kind = self.spending.by?;
         let plural = match kind {
@@ -90,7 +101,7 @@ impl Alert {
         }
         lines.push(format!("First: {}", self.first_step()));
         lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
-        lines.extend(self.spending.now.as_ref().map(mostly));
+        lines.extend(self.spending.now.as_ref().map(|now| self.mostly(now)));
         lines.extend(self.spenders());
         lines.extend(self.spending.cost.as_ref().map(cost));
         let BudgetFigures { used, limit, uncut_overshoot, likely_overshoot, .. } = self.budget;
@@ -117,14 +128,6 @@ impl SpentGrant {
         let grant = self.grant;
         format!("The credential {grant} relayed {relayed}, more than GRANT_LIMIT_GB, and was revoked: {who}.")
     }
-}
-
-fn mostly(SpenderNow { by, spender, all, minutes }: &SpenderNow) -> String {
-    let kind = if spender.key.is_some() { by.name() } else { "bytes" };
-    let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
-    let plain = spender.key.as_deref().filter(|key| is_plain(key));
-    let ends = plain.map(|key| format!(" End it: {}.", commands_ending(*by, key))).unwrap_or_default();
-    format!("Now mostly: {kind} {name} ({part:.0} % of the last {minutes} minutes).{ends}")
 }
 
 /// Whether neither a chat nor a shell could read a name as something else.

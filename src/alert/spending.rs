@@ -10,6 +10,8 @@ use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Time
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
+/// In percent. At the limit, the operator first acts on a spender with a larger share of the last minutes or of the period.
+pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
 /// Users, else labels, else addresses, else origins: most often there is one origin, the page's own, and to end all of it ends every call.
 /// One call is small, and a server key spends for its users.
@@ -110,7 +112,8 @@ impl SpenderNow {
     }
 }
 
-/// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most.
+/// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. If its largest row
+/// has no name, but a kind has a large row with one, then those of that kind: somebody can be ended there.
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,
@@ -133,7 +136,15 @@ fn explaining(
     let has_name =
         |(_, top): &(SpenderKind, Vec<TopSpender>)| top.iter().any(|spender| spender.key.is_some());
     // Of kinds that explain as much, the last one is found.
-    BY.into_iter().rev().map(largest).filter(has_name).max_by_key(explained)
+    let found = BY.into_iter().rev().map(largest).filter(has_name).max_by_key(explained);
+    let named = |(_, top): &(SpenderKind, Vec<TopSpender>)| {
+        top.iter().find(|spender| spender.key.is_some()).map(|spender| spender.bytes)
+    };
+    let is_large = |of: &_| named(of).is_some_and(|bytes| bytes.percent_of(used) > LARGE_SPENDER_PERCENT);
+    let is_unnamed =
+        found.as_ref().is_some_and(|(_, top)| top.iter().take(1).any(|first| first.key.is_none()));
+    let large = || BY.into_iter().rev().map(largest).filter(is_large).max_by_key(named);
+    is_unnamed.then(large).flatten().or(found)
 }
 
 impl AlertCost {
@@ -213,6 +224,22 @@ mod tests {
         assert_eq!(of_rows(idle, USED).by, None);
         let unnamed = |kind| vec![row(kind, None, 600)];
         assert_eq!(of_rows(unnamed, USED).by, None, "nobody is named");
+    }
+
+    #[test]
+    fn a_large_address_is_named_though_users_explain_half() {
+        let rows = |kind| match kind {
+            SpenderKind::User => {
+                let users = (0..10).map(|nth| row(kind, Some(&format!("user-{nth}")), 31));
+                [row(kind, None, 290)].into_iter().chain(users).collect()
+            }
+            SpenderKind::Address => [("203.0.113.9", 252), ("203.0.113.8", 200), ("203.0.113.7", 148)]
+                .map(|(key, bytes)| row(kind, Some(key), bytes))
+                .into(),
+            _ => vec![],
+        };
+        let spending = of_rows(rows, USED);
+        assert_eq!((spending.by, &*named(&spending)[0].0), (Some(SpenderKind::Address), "203.0.113.9"));
     }
 
     #[test]

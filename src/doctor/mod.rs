@@ -185,11 +185,11 @@ impl<'a> Examination<'a, '_> {
         }
     }
 
-    /// What the running service says of its provider: this process has connections of its own, so it can see something else.
+    /// What the running service says: this process has connections of its own, so it can see something else.
     async fn service(&mut self) {
         let status = settings::service_status(self.config, self.client).await;
-        if let Some(verdict) = settings::judge_provider(&status) {
-            self.found(Check::Provider, "the running service", verdict);
+        for (check, verdict) in settings::judge_hints(&status) {
+            self.found(check, "the running service", verdict);
         }
         if let Some(assumes) = status["boundAssumes"].as_str() {
             self.found(Check::Tail, "the running service", report::ok(format!("assumes {assumes}")));

@@ -29,6 +29,8 @@ pub enum Check {
     Clock,
     /// A credential from each source.
     Provider,
+    /// What the running service says.
+    Service,
     /// A datagram through a TURN server.
     Turn,
     /// Revoking the credential that the check minted.

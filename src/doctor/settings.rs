@@ -5,7 +5,7 @@ use std::fmt::Display;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::report::{Verdict, fail, ok, warn};
+use super::report::{Check, Verdict, fail, ok, warn};
 use crate::alert::Fault;
 use crate::config::{Config, ConfigErrors};
 use crate::json::plain_number;
@@ -53,13 +53,20 @@ pub(super) async fn service_status(config: &Config, client: &HttpClient) -> Valu
     status.unwrap_or_default()
 }
 
-/// The hint of a running service that its provider does not mint, if its status has that hint.
-pub(super) fn judge_provider(status: &Value) -> Option<Verdict> {
-    let is_down = |hint: &&Value| hint["code"] == Fault::ProviderDown.facts().code;
-    let hint = status["hints"].as_array()?.iter().find(is_down)?;
-    let remedy =
-        "wait for its next attempt, within a minute; if it still fails, restart the service and keep its log";
-    Some(fail(hint["message"].as_str()?, remedy))
+/// The critical hints of a running service. That its provider does not mint is a failure: this process may reach it.
+pub(super) fn judge_hints(status: &Value) -> Vec<(Check, Verdict)> {
+    let hints = status["hints"].as_array().into_iter().flatten();
+    let critical = hints.filter(|hint| hint["severity"] == "critical");
+    let judge = |hint: &Value| {
+        let (code, message) = (hint["code"].as_str()?, hint["message"].as_str()?);
+        if code == Fault::ProviderDown.facts().code {
+            let remedy = "wait for its next attempt, within a minute; if it still fails, restart the service and keep its log";
+            return Some((Check::Provider, fail(message, remedy)));
+        }
+        let remedy = format!("do what the row {code} of docs/RUNBOOK.md says");
+        Some((Check::Service, warn(format!("{code}: {message}"), remedy)))
+    };
+    critical.filter_map(judge).collect()
 }
 
 /// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.

@@ -15,7 +15,7 @@ use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
-use turn_ledger::{Label, SpenderKey, SpenderKind, Timestamp, User};
+use turn_ledger::{ClientKey, Label, SpenderKey, SpenderKind, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
 
@@ -131,6 +131,7 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     tracing::info!(by, name, "the operator has revoked all credentials of this spender");
     recorded?;
     let revoked_ones = revocation_message(&name, revoked, &ends);
+    let is_blocked = |client| app.account.read(|books| books.is_address_blocked(client));
     let message = match spender {
         SpenderKey::User(user) if app.account.read(|books| books.is_blocked(user)) => {
             blocked_message(&name, &revoked_ones, app.auth.as_ref())
@@ -141,6 +142,10 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
         SpenderKey::Server(_) if app.server_keys.iter().all(|key| key.name.as_str() != name) => revoked_ones,
         SpenderKey::Server(_) => {
             revoked_ones + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
+        }
+        SpenderKey::Client(client) if is_blocked(*client) => format!("{name} is blocked. {revoked_ones}"),
+        SpenderKey::Address(address) if is_blocked(ClientKey::of(*address)) => {
+            format!("{name} is blocked. {revoked_ones}")
         }
         SpenderKey::Label(_)
         | SpenderKey::Origin(_)

@@ -61,7 +61,7 @@ pub(super) fn summary(status: &Value) -> Option<String> {
          Used         {used} of {limit} GB ({percent} %), {source}{as_of}\n\
          Remaining    {remaining} GB until {reset}\n\
          Reserved     {reserved} GB; usage can pass the limit by {bound} GB at most{likely}{holds}\n\
-         Rate         {rate} GB an hour{limit_at}\n\
+         Rate         {rate} GB an hour (average of 15 minutes){limit_at}\n\
          Grants       {issued} issued, {reported} reported, {live} live, {relaying} relaying\n\
          Connections  {open} open\n\
          Ledger       {ledger}",
@@ -234,7 +234,7 @@ mod tests {
              Used         45.23 of 1000 GB (4.52 %), measured+estimate, counted up to 2025-01-15T11:50:00.000Z\n\
              Remaining    954.77 GB until 2025-02-01T00:00:00.000Z\n\
              Reserved     12.00 GB; usage can pass the limit by 4.00 GB at most (0.00 GB at the rate that was counted)\n\
-             Rate         0.40 GB an hour: the limit at 2025-01-29T18:00:00.000Z\n\
+             Rate         0.40 GB an hour (average of 15 minutes): the limit at 2025-01-29T18:00:00.000Z\n\
              Grants       120 issued, 80 reported, 7 live, 2 relaying\n\
              Connections  3 open\n\
              Ledger       on disk"

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{AlertInput, SourceStates};
 use crate::alert::message::{commands_ending, minute};
 use crate::alert::size::size_of;
+use crate::alert::spending::LARGE_SPENDER_PERCENT;
 use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, Severity, SpenderNow, Spending, SpentGrant,
     StopCode, TopSpender,
@@ -110,8 +111,6 @@ fn calls_at_limit(input: &AlertInput) -> String {
 
 /// A limit that is reached sooner at the present rate is near.
 const NEAR: Duration = Duration::from_secs(86_400);
-/// In percent. At the limit, the operator first acts on a spender with a larger share of the last minutes or of the period.
-const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
 impl Alert {
     /// What the operator should do first.

@@ -107,8 +107,8 @@ export const blockAddress = (address, ends) => ask({
   isDangerous: true,
   more: 'Also revoke the live credentials of this address.',
 }, async (more) => {
-  const { message } = await post(`api/addresses/${encodeURIComponent(address)}/block?for=1h`, {});
-  return more ? `${message} ${(await post(`api/revoke?address=${encodeURIComponent(address)}`, {})).message}` : message;
+  const blocked = await post(`api/addresses/${encodeURIComponent(address)}/block?for=1h`, {});
+  return (more ? await post(`api/revoke?address=${encodeURIComponent(address)}`, {}) : blocked).message;
 });
 
 /** @param {string} address */

@@ -99,15 +99,17 @@ function endButton(spender) {
   const { key, blocked } = spender;
   if (!key) return by === 'address' ? null : { word: 'Who?', of: words.nameOf(spender, by), press: () => $('by-address').click() };
   const ends = words.whatEnds(spender);
-  if (by === 'address') return { word: 'Block', of: key, isDangerous: true, press: () => actions.blockAddress(key, ends) };
-  if (by !== 'user') return { word: 'Revoke', of: key, isDangerous: true, press: () => actions.revokeAll(by, key, ends) };
+  if (by !== 'user' && by !== 'address') return { word: 'Revoke', of: key, isDangerous: true, press: () => actions.revokeAll(by, key, ends) };
   return { word: blocked ? 'Allow again' : 'Block', of: key, isDangerous: !blocked, press: () => change(key, !blocked, ends) };
 }
 
-/** Shows the change at once, before the next list contains it. @param {string} user @param {boolean} toBlocked @param {string} ends */
-async function change(user, toBlocked, ends) {
-  if (!(await (toBlocked ? actions.block(user, ends) : actions.allow(user)))) return;
-  [...(list?.spenders ?? []), ...(recent?.spenders ?? [])].filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });
+const rows = () => [...(list?.spenders ?? []), ...(recent?.spenders ?? [])];
+
+/** Shows the change at once, before the next list contains it. @param {string} of @param {boolean} toBlocked @param {string} ends */
+async function change(of, toBlocked, ends) {
+  const [block, allow] = by === 'user' ? [actions.block, actions.allow] : [actions.blockAddress, actions.allowAddress];
+  if (!(await (toBlocked ? block(of, ends) : allow(of)))) return;
+  rows().filter(({ key }) => key === of).forEach((row) => { row.blocked = toBlocked; });
   show();
 }
 
@@ -182,6 +184,8 @@ async function read(isMore) {
   recent = lately;
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
+  const { addresses } = part.blockedAddresses;
+  if (by === 'address') rows().forEach((row) => { row.blocked = addresses.some(({ address }) => address === row.key); });
   put('spenders-note', words.note(list, now()));
   showBlocked(list.blockedUsers, list.blockedAddresses, now());
   if (!month && overview) put('summary', words.summary(overview, past, list.spenders, by));

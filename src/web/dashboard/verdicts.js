@@ -52,6 +52,7 @@ export function reliability(overview) {
   const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - last), bytes.used)} since then are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'Partly: the count is stale', measured);
   const estimated = bytes.used > 0 ? (bytes.used - last) / bytes.used : 0;
+  if (estimated >= 0.995) return verdict('warn', 'No: all of it is estimated', measured);
   if (estimated > ESTIMATED_PART_MAX) return verdict('warn', `Partly: ${signed(estimated * 100, 0)} % is estimated`, measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }

@@ -239,8 +239,13 @@ impl Books {
         if requester.user().is_some_and(|user| self.is_blocked(user)) {
             return Some(NotAdmitted::UserBlocked);
         }
-        let ends = requester.client?.with_wider().filter_map(|client| self.blocked_addresses.get(&client));
-        ends.copied().any(|until| is_ahead(until, self.now())).then_some(NotAdmitted::AddressBlocked)
+        self.is_address_blocked(requester.client?).then_some(NotAdmitted::AddressBlocked)
+    }
+
+    /// Whether a client, or its group, is blocked.
+    pub fn is_address_blocked(&self, client: ClientKey) -> bool {
+        let mut ends = client.with_wider().filter_map(|client| self.blocked_addresses.get(&client));
+        ends.any(|until| is_ahead(*until, self.now()))
     }
 
     /// The blocked users.

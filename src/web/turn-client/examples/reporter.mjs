@@ -2,8 +2,8 @@
 // and no package. Use it only if pages do not report: a call that both report is counted twice.
 //
 //   TURN_BROKER=http://127.0.0.1:3001 REPORTER_TOKEN=... node reporter.mjs
-//   begin room-9.alice
-//   end room-9.alice
+//   begin room-9.17
+//   end room-9.17
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
