@@ -290,6 +290,18 @@ fn no_bound_holds_while_a_grant_that_left_the_table_may_not_have_been_cut() {
     }
 }
 
+#[test]
+fn at_the_limit_the_sessions_of_live_credentials_are_cut() {
+    let mut setup = setup(BudgetMode::Estimate);
+    setup.terms.limit = ByteCount::new(4_000);
+    let mut broker = Broker::open(setup, at(0));
+    broker.list(0, &[]);
+    broker.mint_any(600);
+    assert_eq!(broker.list(2, &[sent(1_000)]).len(), 0);
+    broker.list(4, &[sent(5_000)]);
+    assert_eq!(broker.list(6, &[sent(5_000)]).len(), 1);
+}
+
 /// More grants than change at once.
 #[test]
 fn the_tails_of_many_grants_are_raised() {

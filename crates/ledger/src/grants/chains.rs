@@ -332,10 +332,8 @@ impl Grants {
         until: Timestamp,
     ) -> Option<Shown> {
         let margin = counted.share_up(self.terms.sampling(source));
-        // Nothing is promised for the credential of another program.
-        let is_ours = !grants.first().is_some_and(GrantId::is_foreign);
         let is_exact = source.facts().counts_of_grants == CountsOfGrants::Exact;
-        if is_exact && is_ours { self.excess(grants, source, counted, margin, until) } else { None }
+        if is_exact { self.excess(grants, source, counted, margin, until) } else { None }
     }
 
     /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond a margin, and the average
