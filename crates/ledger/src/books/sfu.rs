@@ -86,8 +86,8 @@ impl Books {
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
-        // A lower rate counts when nothing of before is counted any more, but without a gap behind a promise that ends earlier. What begins
-        // later at the same rate still does.
+        // A lower rate counts when nothing of before is counted any more. No promise of a session that takes something ends earlier
+        // (`go_on`). What begins later at the same rate still does.
         let begin = self.ledger.counted_from(IceSource::Sfu);
         // What was promised of before covers a rate that is no higher, because it takes only one of them at a time.
         let begin = row.behind().iter().fold(begin, |begin, time| {
@@ -95,7 +95,7 @@ impl Books {
             if covers { begin.max(time.until) } else { begin }
         });
         let from = before.map_or(begin, |time| match per_minute.cmp(&time.per_minute) {
-            Ordering::Less => after.min(time.until),
+            Ordering::Less => after,
             Ordering::Equal => time.from,
             Ordering::Greater => begin,
         });
