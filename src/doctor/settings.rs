@@ -91,6 +91,17 @@ mod tests {
     use super::super::report::CheckState;
     use super::*;
     use crate::config::Environment;
+    use serde_json::json;
+
+    #[test]
+    fn the_critical_hints_of_the_service_are_said_and_a_provider_that_is_down_is_a_failure() {
+        let hint = |code, severity| json!({"code": code, "severity": severity, "message": "Gone."});
+        let hints = [("PROVIDER_DOWN", "critical"), ("CLOCK_WRONG", "critical"), ("NOT_DURABLE", "warning")];
+        let found = judge_hints(&json!({"hints": hints.map(|(code, severity)| hint(code, severity))}));
+        let found: Vec<_> = found.iter().map(|(check, one)| (*check, one.state, &*one.seen)).collect();
+        let provider = (Check::Provider, CheckState::Fail, "Gone.");
+        assert_eq!(found, [provider, (Check::Service, CheckState::Warn, "CLOCK_WRONG: Gone.")]);
+    }
 
     #[test]
     fn each_warning_at_start_is_a_warning_here() {

@@ -313,6 +313,10 @@ async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also
     first.finish().await;
     let second = broker(&settings).await;
     assert_eq!(second.mint().await.error(), (403, "ADDRESS_BLOCKED".into()));
+    let revoked = second.order(Method::POST, "/api/revoke?address=127.0.0.1").await.json();
+    let message = revoked["message"].as_str().unwrap();
+    let is_said = message.starts_with("127.0.0.1 is blocked. ") && !message.contains("New ones are issued");
+    assert!(is_said, "{message}");
     let allowed = second.order(Method::DELETE, "/api/addresses/127.0.0.1/block").await.json();
     assert_eq!((&allowed["blocked"], &allowed["until"]), (&false.into(), &Value::Null));
     assert_eq!(second.mint().await.status, 200);

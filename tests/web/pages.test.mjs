@@ -163,6 +163,7 @@ test('the reliability verdict depends on who counted the usage', () => {
   const half = reliability(overview({}, { bytes: { used: 2 * GB, measured: GB } }));
   assert.deepEqual([half.mark, half.word], ['warn', 'Partly: 50 % is estimated']);
   assert.match(half.why, /1\.00 GB since then are estimated/);
+  assert.equal(reliability(overview({}, { bytes: { used: 2 * GB, measured: 0 } })).word, 'No: all of it is estimated');
   assert.equal(reliability(overview({ asOf: null })).mark, 'warn');
   assert.equal(reliability(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
   const forgetful = reliability(overview({ durable: false }));

@@ -194,6 +194,18 @@ fn every_message_is_as_in_the_file() {
 }
 
 #[test]
+fn only_a_large_spender_is_to_be_ended() {
+    let ends = |gb: u64| {
+        let mut spending = spending(["ann", "bob", "carol"]);
+        spending.now.as_mut().unwrap().all = ByteCount::new(gb * GB);
+        alert(AlertKind::Used(95), &with_used(958, input()), &spending)
+            .text(None)
+            .contains("End it: turn-broker")
+    };
+    assert_eq!([11, 12].map(ends), [true, false], "bob has 3 GB");
+}
+
+#[test]
 fn a_limit_that_is_reached_within_a_day_is_at_least_a_warning_and_asks_who_spends() {
     let of = |percent: u16, seconds: Option<u64>| {
         let input = input();
