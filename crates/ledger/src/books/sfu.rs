@@ -1,7 +1,6 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
 //! What they take is promised, counted by time and refused like what credentials relay. The time in which no process runs counts, too.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,19 +86,15 @@ impl Books {
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
         // A lower rate counts when nothing of before is counted any more. No promise of a session that takes something ends earlier
-        // (`go_on`). What begins later at the same rate still does.
+        // (`go_on`).
         let begin = self.ledger.counted_from(IceSource::Sfu);
         // What was promised of before covers a rate that is no higher, because it takes only one of them at a time.
         let begin = row.behind().iter().fold(begin, |begin, time| {
             let covers = time.from <= begin && time.per_minute >= per_minute;
             if covers { begin.max(time.until) } else { begin }
         });
-        let from = before.map_or(begin, |time| match per_minute.cmp(&time.per_minute) {
-            Ordering::Less => after,
-            Ordering::Equal => time.from,
-            Ordering::Greater => begin,
-        });
-        let from = from.max(begin);
+        let is_lower = before.is_some_and(|time| per_minute < time.per_minute);
+        let from = if is_lower { after.max(begin) } else { begin };
         self.grants.release_session(id, from, self.ledger.counted_from(IceSource::Sfu));
         self.settle();
         if per_minute == 0 {

@@ -187,7 +187,7 @@ impl Grants {
         now: Timestamp,
     ) -> u64 {
         let is_gone = |id: &GrantId| {
-            let row = self.get(*id).filter(|row| row.source == source && row.may_be_released());
+            let row = self.get(*id).filter(|row| row.source == source);
             row.is_some_and(|row| self.no_renewal_relies_on(row)) && !has_session(*id)
         };
         let gone: Vec<_> = self.indexes.releasable.iter().copied().filter(is_gone).collect();

@@ -211,6 +211,19 @@ fn restarts_between_readings_hide_no_excess() {
 }
 
 #[test]
+fn the_next_test_of_the_rate_has_the_bytes_that_came_while_the_time_was_in_doubt() {
+    let mut timeline = timeline(START);
+    timeline.minutes.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
+    for (minute, bytes, tests_rate) in [(5, 0, true), (20, 10_000_000_000, false), (25, 10_000_000_000, true)]
+    {
+        let now = START + minute * MINUTE;
+        timeline.advance(at(now));
+        let _ = timeline.take_reading(&reading(now, bytes, 0), tests_rate, ByteCount::new(u64::MAX));
+    }
+    assert!(timeline.trial.excess().bytes > ByteCount::ZERO);
+}
+
+#[test]
 fn no_claim_is_left_in_a_slice_that_a_reading_covers() {
     let mut timeline = timeline(START);
     let _ = count(&mut timeline, START, 5, 0);
