@@ -146,8 +146,10 @@ fn an_empty_count_of_a_day_before_the_reset_is_believed_if_nothing_was_live_or_a
     let over = |is_live: bool| {
         let mut timeline = timeline(START);
         timeline.terms.proof = ProofRule::Probe;
-        if is_live {
-            timeline.minutes.change_live(minutes(at(RESET - 60 * MINUTE), at(RESET - 50 * MINUTE)), ONE);
+        // Else only on the day before, and after the reset.
+        let from = if is_live { RESET - 60 * MINUTE } else { START };
+        for from in [from, RESET + MINUTE] {
+            timeline.minutes.change_live(minutes(at(from), at(from + 10 * MINUTE)), ONE);
         }
         timeline.advance(at(RESET + 20 * MINUTE));
         let stored = counts_of(&timeline);
