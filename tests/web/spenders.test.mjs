@@ -107,6 +107,7 @@ test('the evidence for bytes is a word beside them', () => {
   assert.equal(evidence({ evidence: 'measured' }).word, 'measured');
   assert.equal(evidence({ evidence: 'claimed' }).word, 'claimed');
   assert.equal(credentials({ key: 'ann', grants: 1200, usable: 3 }), '3 usable of 1,200');
+  assert.equal(credentials({ key: 'ann', grants: 1200, usable: 0 }, true), '1,200', 'in a past period');
 });
 
 test('the note says of when the list is, what is unknown, and that it is a part', () => {

@@ -63,7 +63,7 @@ const table = new Table($('spenders-panel'), {
     { name: 'Now', isNumber: true, by: ({ nowMbps }) => nowMbps, text: words.rateNow },
     { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? allBytes() : 0) },
     { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, { cost: overview.cost, bytes: { used: used() } }, allBytes()) : '–') },
-    { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: words.credentials },
+    { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: (spender) => words.credentials(spender, month !== '') },
     { name: 'Last seen', isNumber: true, show: 'on-wide', by: ({ lastSeen }) => lastSeen, text: ({ lastSeen }) => words.ago(lastSeen, now()) },
     { name: '', button: endButton },
   ],

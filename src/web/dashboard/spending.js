@@ -91,8 +91,8 @@ export const members = (members) => [members.length, members.flatMap(({ user }) 
 /** Clients of P2PCF hold no socket that the broker could close. @param {string} protocol */
 export const canEnd = (protocol) => protocol !== 'p2pcf';
 
-/** How many of the others are usable is not known. @param {Pick<Spender, 'key' | 'grants' | 'usable'>} spender */
-export const credentials = ({ key, grants, usable }) => (key === null ? count(grants) : `${count(usable)} usable of ${count(grants)}`);
+/** How many of the others are usable is not known, and none is of a past period. @param {Pick<Spender, 'key' | 'grants' | 'usable'>} spender */
+export const credentials = ({ key, grants, usable }, isPast = false) => (key === null || isPast ? count(grants) : `${count(usable)} usable of ${count(grants)}`);
 
 /** The state of a grant. @param {Pick<Grant, 'revokedAt' | 'live' | 'expiresAt'>} grant @param {Date} now */
 export function state({ revokedAt, live, expiresAt }, now) {
