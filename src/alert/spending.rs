@@ -133,18 +133,16 @@ fn explaining(
         let unnamed = top.iter().find(|spender| spender.key.is_none());
         used.minus(unnamed.map_or(ByteCount::ZERO, |unnamed| unnamed.bytes)).min(half)
     };
-    let has_name =
-        |(_, top): &(SpenderKind, Vec<TopSpender>)| top.iter().any(|spender| spender.key.is_some());
-    // Of kinds that explain as much, the last one is found.
-    let found = BY.into_iter().rev().map(largest).filter(has_name).max_by_key(explained);
     let named = |(_, top): &(SpenderKind, Vec<TopSpender>)| {
         top.iter().find(|spender| spender.key.is_some()).map(|spender| spender.bytes)
     };
-    let is_large = |of: &_| named(of).is_some_and(|bytes| bytes.percent_of(used) > LARGE_SPENDER_PERCENT);
-    let is_unnamed =
-        found.as_ref().is_some_and(|(_, top)| top.iter().take(1).any(|first| first.key.is_none()));
-    let large = || BY.into_iter().rev().map(largest).filter(is_large).max_by_key(named);
-    is_unnamed.then(large).flatten().or(found)
+    // Of kinds that are equal in what they are compared by, the last one is found.
+    let kinds: Vec<_> = BY.into_iter().rev().map(largest).filter(|of| named(of).is_some()).collect();
+    let found = kinds.iter().max_by_key(|of| explained(of))?;
+    let is_large = |bytes: ByteCount| bytes.percent_of(used) > LARGE_SPENDER_PERCENT;
+    let with_largest = kinds.iter().max_by_key(|of| named(of)).filter(|of| named(of).is_some_and(is_large));
+    let is_unnamed = found.1.first().is_some_and(|first| first.key.is_none());
+    with_largest.filter(|_| is_unnamed).or(Some(found)).cloned()
 }
 
 impl AlertCost {

@@ -85,14 +85,14 @@ impl Books {
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
-        // A lower rate counts when nothing of before is counted any more. No promise of a session that takes something ends earlier
-        // (`go_on`).
         let begin = self.ledger.counted_from(IceSource::Sfu);
         // What was promised of before covers a rate that is no higher, because it takes only one of them at a time.
         let begin = row.behind().iter().fold(begin, |begin, time| {
             let covers = time.from <= begin && time.per_minute >= per_minute;
             if covers { begin.max(time.until) } else { begin }
         });
+        // A lower rate counts when nothing of before is counted any more. No promise of a session that takes something ends earlier
+        // (`go_on`).
         let is_lower = before.is_some_and(|time| per_minute < time.per_minute);
         let from = if is_lower { after.max(begin) } else { begin };
         self.grants.release_session(id, from, self.ledger.counted_from(IceSource::Sfu));
