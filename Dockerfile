@@ -1,6 +1,6 @@
 # The image holds one static binary, its licenses and an empty /data: no shell, no libraries, no CA files. The binary contains
 # the TLS roots.
-FROM rust:1.95-slim-bookworm AS rust
+FROM rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS rust
 WORKDIR /src
 
 # The manifests of all packages of the workspace, each with empty sources. A new package needs no line here.

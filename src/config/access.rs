@@ -10,7 +10,7 @@ use axum::http::header::FORWARDED;
 use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 
-use super::form::{Formed, form, number, own_secret, seconds};
+use super::form::{Formed, form, number, own_secret, seconds, visible};
 use super::host::{self, AllowedHosts};
 use super::origin::{self, AllowedOrigins};
 use super::public_url::PublicUrl;
@@ -80,8 +80,8 @@ impl AccessConfig {
                 networks: read_trusted_proxies(settings),
                 client_header: settings.get("CLIENT_ADDRESS_HEADER", "X-Forwarded-For", client_header),
             },
-            operator_token: settings.secret("OPERATOR_TOKEN", own_secret(TOKEN_CHARS)),
-            reporter_token: settings.secret("REPORTER_TOKEN", own_secret(TOKEN_CHARS)),
+            operator_token: settings.secret("OPERATOR_TOKEN", own_secret(visible(TOKEN_CHARS))),
+            reporter_token: settings.secret("REPORTER_TOKEN", own_secret(visible(TOKEN_CHARS))),
         };
         if let (Some(url), Some(_)) = (public_url, &access.operator_token) {
             url.warn_of_cleartext(settings);

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretSlice;
 
-use super::form::form;
+use super::form::{form, own_secret};
 use super::settings::Settings;
 use turn_base::web_url::{WebhookUrl, is_visible_ascii};
 
@@ -58,7 +58,7 @@ impl AlertConfig {
         let url = settings.webhook("ALERT_WEBHOOK_URL", "alerts");
         let expected =
             "whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces";
-        let signing_key = settings.shared_secret("ALERT_WEBHOOK_SECRET", form(expected, signing_key));
+        let signing_key = settings.secret("ALERT_WEBHOOK_SECRET", own_secret(form(expected, signing_key)));
         let Some(url) = url else {
             if signing_key.is_some() {
                 settings.warn("ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set");

@@ -38,7 +38,7 @@ impl AuthConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = form("an http: or https: URL without user", parse_web_url);
         let auth = Self {
-            secret: settings.secret("AUTH_JWT_SECRET", own_secret(SECRET_CHARS)),
+            secret: settings.secret("AUTH_JWT_SECRET", own_secret(visible(SECRET_CHARS))),
             jwks_url: settings.about_money().optional("AUTH_JWKS_URL", url),
             webhook: settings.webhook("AUTH_WEBHOOK_URL", "tokens of users"),
             issuer: settings.about_money().optional("AUTH_ISSUER", visible(TEXT_CHARS)),

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use url::Host;
 
 use super::budget::gb_above_zero;
-use super::form::{form, parse_number, password};
+use super::form::{form, own_secret, parse_number, password};
 use super::ice_urls::read_urls;
 use super::settings::Settings;
 use crate::ice::key_name::KeyName;
@@ -58,7 +58,7 @@ impl CoturnCliConfig {
     pub(super) fn read(settings: &mut Settings<'_>, relays: &[CoturnRelay]) -> Vec<Self> {
         let expected = "host:port, such as 127.0.0.1:5766, for several relays turn-host=host:port";
         let listed = settings.about_money().list("COTURN_CLI", None, form(expected, parse_entry));
-        let password = settings.shared_secret("COTURN_CLI_PASSWORD", password);
+        let password = settings.secret("COTURN_CLI_PASSWORD", own_secret(password));
         settings.both_or_neither("COTURN_CLI", "COTURN_CLI_PASSWORD");
         let (Some(entries), Some(password)) = (listed, password) else { return vec![] };
         let mut addresses = BTreeMap::new();
@@ -89,7 +89,7 @@ fn owner_of(host: Option<&str>) -> CountOwner {
 pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", named_url);
     let limits = read_limits(settings);
-    let secret = settings.shared_secret("COTURN_SECRET", password);
+    let secret = settings.secret("COTURN_SECRET", own_secret(password));
     settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
     let Some(urls) = urls else {
         if !limits.is_empty() {

@@ -8,7 +8,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use secrecy::SecretString;
+use secrecy::zeroize::Zeroize;
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 use turn_base::web_url::{is_visible_ascii, parse_web_url};
 use url::{Host, Url};
 
@@ -16,7 +17,7 @@ use url::{Host, Url};
 pub(super) const IDENTIFIER_MAX: usize = 128;
 
 /// The fewest different characters of a secret of the operator's own. 16 hexadecimal digits of chance have fewer once in 100,000 times.
-pub(super) const CHARS_MIN: usize = 8;
+const CHARS_MIN: usize = 8;
 
 /// A value, or the sentence of what was expected in its place.
 pub(super) type Formed<T> = Result<T, String>;
@@ -74,18 +75,19 @@ pub(super) fn visible<T: for<'a> From<&'a str>>(length: RangeInclusive<usize>) -
     })
 }
 
-/// A secret of the operator's own. It may not be one that a person has typed to get on, such as `changemechangeme`.
-pub(super) fn own_secret(length: RangeInclusive<usize>) -> impl Fn(&str) -> Formed<SecretString> {
-    let text = visible::<SecretString>(length);
-    move |secret| match text(secret) {
-        Ok(_) if !is_varied(secret) => Err(format!(
+/// A secret that the operator has made, in this form. It may not be one that a person has typed to get on, such as `changemechangeme`.
+pub(super) fn own_secret<S: ?Sized + Zeroize + AsRef<[u8]>>(
+    form: impl Fn(&str) -> Formed<SecretBox<S>>,
+) -> impl Fn(&str) -> Formed<SecretBox<S>> {
+    move |text| match form(text)? {
+        secret if is_varied(secret.expose_secret()) => Ok(secret),
+        _ => Err(format!(
             "expected at least {CHARS_MIN} different characters, such as those of openssl rand -hex 32"
         )),
-        formed => formed,
     }
 }
 
-/// Whether a secret has enough different characters.
+/// Whether a secret has enough different characters, or bytes.
 pub(super) fn is_varied(secret: impl AsRef<[u8]>) -> bool {
     secret.as_ref().iter().collect::<BTreeSet<_>>().len() >= CHARS_MIN
 }

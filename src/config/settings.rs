@@ -3,15 +3,11 @@
 //! contains the value of a secret. No setting is read only if another one is set, so the names that were read are those of all settings.
 //! [`Settings::finish`] compares the variables with them.
 
-use secrecy::zeroize::Zeroize;
-use secrecy::{ExposeSecret, SecretBox};
 use url::Url;
 
 use super::env_file::EnvFault;
 use super::environment::{Environment, read_file, writable_by_others};
-use super::form::{
-    CHARS_MIN, Formed, base_url, form, is_cleartext, is_plain, is_quoted, is_varied, one_of, path,
-};
+use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
 use super::names::{GONE, Misspelled, Names, Setting};
 use super::problem::{ConfigErrors, ConfigProblem};
 use turn_base::request::bearer::TokenDigest;
@@ -146,21 +142,6 @@ impl<'a> Settings<'a> {
         };
         self.note_secret(name, &text);
         value.map_err(|expected| self.refuse(&variable, expected)).ok()
-    }
-
-    /// Like [`Self::secret`], for one that another program has too, which may not be this operator's to change: a weak one is a warning.
-    pub(super) fn shared_secret<S: ?Sized + Zeroize + AsRef<[u8]>>(
-        &mut self,
-        name: &'static str,
-        form: impl Fn(&str) -> Formed<SecretBox<S>>,
-    ) -> Option<SecretBox<S>> {
-        let secret = self.secret(name, form)?;
-        if !is_varied(secret.expose_secret()) {
-            self.warn(format!(
-                "{name} has fewer than {CHARS_MIN} different characters: make one with openssl rand -hex 32"
-            ));
-        }
-        Some(secret)
     }
 
     /// Notes one of the secrets of a setting.

@@ -16,7 +16,7 @@ b() {
 }
 
 # The base image, under the name by which the Dockerfile calls it. Toolchain and crates are mounted, not copied.
-base=$(sed -n 's/^FROM \(.*\) AS rust$/\1/p' Dockerfile)
+base=$(sed -n 's/^FROM \(.*\)@sha256:[0-9a-f]\{64\} AS rust$/\1/p' Dockerfile)
 rootfs=$cache/$base.tar
 if [ ! -s "$rootfs" ]; then
     mmdebstrap --quiet --format=tar --variant=minbase --include=gcc,libc6-dev "${base##*-}" "$rootfs.part"
@@ -40,7 +40,10 @@ for package in crates/*; do ours="$ours|$(basename "$package" | tr - .)"; done
 printf '[profile.dev.package.turn-ledger]\nopt-level = 0\n' >"$cache/cargo.toml"
 find "$compiled" -mindepth 3 -regextype posix-extended -regex ".*/(lib)?turn[-_]($ours)[^/]*" -prune -exec rm -r {} +
 
+# engine_build [OPTION ...] CONTEXT. Only the real base image has the digest.
 engine_build() {
+    for directory; do :; done
+    sed -i '/ AS rust$/s/@sha256:[0-9a-f]*//' "$directory/Dockerfile"
     b bud --layers --pull-never --format docker --isolation chroot --iidfile "$work/image" \
         -v "$toolchain:/usr/local/toolchain:ro" -v "$cargo_home/registry:$cargo_home/registry" \
         -v "$compiled:/src/target" -v "$cache/cargo.toml:/.cargo/config.toml:ro" "$@" &&
