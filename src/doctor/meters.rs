@@ -14,10 +14,10 @@ use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, BudgetFigures};
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, AnalyticsConfig, CloudflareConfig, Config, CoturnCliConfig};
-use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted, DEADLINE};
+use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted, DEADLINE, UsageCount};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_base::http_client::{Api, HttpClient, body};
-use turn_ledger::{IceSource, Minute, Timestamp};
+use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
@@ -36,13 +36,22 @@ pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timesta
     let api = CloudflareAnalytics::new(client, settings, keys, Counted::of(config));
     let until = Minute::of(now).start();
     match api.count(until.minus(SPAN), until, Duration::ZERO).await {
-        Ok(counted) => ok(format!(
-            "in the last hour {} GB with own keys, {} GB with others; the newest minutes may be missing",
-            counted.own.gb_four_decimals(),
-            counted.other.gb_four_decimals()
-        )),
+        Ok(UsageCount { own, sfu, other, .. }) => {
+            let by_sfu = config.signaling.sfu.as_ref().map(|_| both_data_sets(own, sfu)).unwrap_or_default();
+            ok(format!(
+                "in the last hour {} GB with own keys, {by_sfu}{} GB with others; the newest minutes may be missing",
+                own.gb_four_decimals(),
+                other.gb_four_decimals()
+            ))
+        }
         Err(error) => fail(error.to_string(), error.remedy()),
     }
+}
+
+/// The SFU's bytes, and how many of them may be in the data set of TURN too: Cloudflare charges them once and names nowhere which these are.
+fn both_data_sets(own: ByteCount, sfu: ByteCount) -> String {
+    let (sfu, in_both) = (sfu.gb_four_decimals(), own.min(sfu).gb_four_decimals());
+    format!("{sfu} GB of the SFU (at most {in_both} GB of it went through TURN and counts twice), ")
 }
 
 /// Compares the billing cycles of the account with `BILLING_DAY`. The API is in alpha and few tokens may read it, so a refusal is no problem.

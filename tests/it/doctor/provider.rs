@@ -1,10 +1,14 @@
 //! Findings of `turn-broker doctor` about a provider that does not mint, and about analytics that fail.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde_json::json;
+use turn_base::clock::{Clock, SystemClock};
 
 use super::{FakeWebhook, World, doctor};
 use crate::support::fake_issuer::{FakeIssuer, Signer};
+use crate::support::fake_sfu::{SFU_APP, SFU_SECRET};
 use crate::support::fake_webhook::Reply;
 use crate::support::{AnalyticsFault, Fault};
 
@@ -46,6 +50,19 @@ async fn a_missing_cloudflare_key_is_a_warning_that_names_the_variables() {
     for skipped in ["tls", "clock", "analytics", "alerts"] {
         examined.assert_only(skipped, "skipped", "", "");
     }
+}
+
+#[tokio::test]
+async fn what_reached_the_sfu_through_turn_is_in_both_data_sets() {
+    let world = World::new().await;
+    let at = SystemClock.now().minus(Duration::from_secs(300)).to_utc().to_rfc3339();
+    world.cloudflare.analytics().relay("key-id", &at, 3_000_000_000, 0);
+    world.cloudflare.analytics().sfu(SFU_APP, &at, 2_500_000_000, 0);
+    world.cloudflare.analytics().sfu("another-app", &at, 400_000_000, 0);
+    let sfu = [("SIGNALING", "sfu"), ("CALLS_APP_ID", SFU_APP), ("CALLS_APP_SECRET", SFU_SECRET)];
+    let seen = "3.0000 GB with own keys, 2.5000 GB of the SFU (at most 2.5000 GB of it went through TURN and counts twice), 0.4000 GB";
+    world.examine(&sfu).await.assert_only("analytics", "ok", seen, "");
+    world.examine(&[]).await.assert_only("analytics", "ok", "3.0000 GB with own keys, 2.9000 GB", "");
 }
 
 #[tokio::test]
