@@ -9,7 +9,7 @@ use crate::alert::rules::{AlertInput, Evaluation, KeptAlert, SourceStates};
 use crate::alert::{Alert, AlertCost, Fault, FoundFault, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::{Lately, PresentRate};
-use turn_ledger::{ByteCount, Snapshot, SpenderKind, SpenderSums, Sums, User};
+use turn_ledger::{ByteCount, Snapshot, SpenderKey, SpenderKind, SpenderSums, Sums};
 
 /// The rows of each kind, most bytes first.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Account {
             FoundSpenders::default()
         };
         let Evaluation { made, dropped } = self.with_all(|Guarded { books, alerts, .. }| {
-            let is_blocked = |user: &User| books.is_blocked(user);
+            let is_blocked = |spender: &SpenderKey| books.is_spender_blocked(spender) == Some(true);
             let used = input.budget.used;
             let spending =
                 Spending::new(&found.of_period, (&found.lately, &found.recent), used, is_blocked, cost);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::{Money, Price, forecast};
 use crate::rate::Lately;
-use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Timestamp, User};
+use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Timestamp};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -51,7 +51,7 @@ pub struct TopSpender {
     pub key: Option<String>,
     /// Its bytes in this period, or in the last minutes.
     pub bytes: ByteCount,
-    /// Whether it is a user who is blocked.
+    /// Whether it is a user or an address that is blocked.
     pub is_blocked: bool,
 }
 
@@ -82,7 +82,7 @@ impl Spending {
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         (lately, recent): (&Lately, &BTreeMap<SpenderKind, Vec<SpenderSums>>),
         used: ByteCount,
-        is_blocked: impl Fn(&User) -> bool,
+        is_blocked: impl Fn(&SpenderKey) -> bool,
         cost: AlertCost,
     ) -> Self {
         let found = explaining(of_period, used, &is_blocked);
@@ -99,7 +99,7 @@ impl SpenderNow {
     fn of(
         lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
-        is_blocked: impl Fn(&User) -> bool,
+        is_blocked: impl Fn(&SpenderKey) -> bool,
     ) -> Option<Self> {
         let rows = recent.values().max_by_key(|rows| rows.len())?;
         let known = rows.iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
@@ -117,14 +117,14 @@ impl SpenderNow {
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,
-    is_blocked: impl Fn(&User) -> bool,
+    is_blocked: impl Fn(&SpenderKey) -> bool,
 ) -> Option<(SpenderKind, Vec<TopSpender>)> {
     let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
     let largest = |kind| {
         let top = rows.get(&kind).into_iter().flatten().take(TOP_SPENDERS).map(|row| TopSpender {
             key: row.key.as_ref().map(ToString::to_string),
             bytes: row.sums.bytes(),
-            is_blocked: matches!(&row.key, Some(SpenderKey::User(name)) if is_blocked(name)),
+            is_blocked: row.key.as_ref().is_some_and(&is_blocked),
         });
         (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
     };
@@ -273,7 +273,7 @@ mod tests {
         };
         let of = |lately, bytes| {
             let lately = Lately::reported(ByteCount::new(lately));
-            let is_blocked = |user: &User| user.as_str() == "bob";
+            let is_blocked = |spender: &SpenderKey| spender.to_string() == "bob";
             Spending::new(&BTreeMap::new(), (&lately, &rows(bytes)), USED, is_blocked, cost()).now
         };
         let now = |bytes| of(0, bytes);

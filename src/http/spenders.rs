@@ -121,7 +121,7 @@ pub struct SpenderBody {
     claimed_bytes: u64,
     #[schema(schema_with = evidence_schema)]
     evidence: &'static str,
-    /// Whether the user is blocked. Only with `by=user`, and not in the row without a key.
+    /// Whether the user or the address is blocked. Only with `by=user` and `by=address`, and not in the row without a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = false)]
     blocked: Option<bool>,
@@ -386,10 +386,7 @@ fn spender_body(books: &Books, row: SpenderSums) -> SpenderBody {
         measured_bytes: sums.measured().get(),
         claimed_bytes: sums.claimed().get(),
         evidence: evidence(sums.measured(), sums.claimed()),
-        blocked: match &key {
-            Some(SpenderKey::User(user)) => Some(books.is_blocked(user)),
-            _ => None,
-        },
+        blocked: key.as_ref().and_then(|spender| books.is_spender_blocked(spender)),
         grants: sums.grants(),
         live,
         usable,

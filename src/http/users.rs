@@ -131,11 +131,9 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     tracing::info!(by, name, "the operator has revoked all credentials of this spender");
     recorded?;
     let revoked_ones = revocation_message(&name, revoked, &ends);
-    let is_blocked = |client| app.account.read(|books| books.is_address_blocked(client));
+    let is_blocked = app.account.read(|books| books.is_spender_blocked(spender)) == Some(true);
     let message = match spender {
-        SpenderKey::User(user) if app.account.read(|books| books.is_blocked(user)) => {
-            blocked_message(&name, &revoked_ones, app.auth.as_ref())
-        }
+        SpenderKey::User(_) if is_blocked => blocked_message(&name, &revoked_ones, app.auth.as_ref()),
         SpenderKey::User(_) => {
             format!("{revoked_ones} {name} can get new ones: block {name} to refuse them.")
         }
@@ -143,8 +141,7 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
         SpenderKey::Server(_) => {
             revoked_ones + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
         }
-        SpenderKey::Client(client) if is_blocked(*client) => format!("{name} is blocked. {revoked_ones}"),
-        SpenderKey::Address(address) if is_blocked(ClientKey::of(*address)) => {
+        SpenderKey::Client(_) | SpenderKey::Address(_) if is_blocked => {
             format!("{name} is blocked. {revoked_ones}")
         }
         SpenderKey::Label(_)

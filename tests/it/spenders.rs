@@ -274,7 +274,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
     let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();
     assert_eq!(blocked_of(first.operator("/api/spenders").await.json()), Some(true.into()));
-    assert_eq!(blocked_of(first.operator("/api/spenders?by=address").await.json()), None);
+    assert_eq!(blocked_of(first.operator("/api/spenders?by=address").await.json()), Some(false.into()));
     assert_eq!(blocked_of(first.operator("/api/spenders?by=grant").await.json()), None);
     first.advance(460);
     let renewal = first.mint_with(&ann).await;
@@ -314,6 +314,9 @@ async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also
     let second = broker(&settings).await;
     assert_eq!(second.mint().await.error(), (403, "ADDRESS_BLOCKED".into()));
     let revoked = second.order(Method::POST, "/api/revoke?address=127.0.0.1").await.json();
+    let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();
+    assert_eq!(blocked_of(second.operator("/api/spenders?by=address").await.json()), Some(true.into()));
+    assert_eq!(blocked_of(second.operator("/api/spenders?by=label").await.json()), None);
     let message = revoked["message"].as_str().unwrap();
     let is_said = message.starts_with("127.0.0.1 is blocked. ") && !message.contains("New ones are issued");
     assert!(is_said, "{message}");

@@ -184,8 +184,6 @@ async function read(isMore) {
   recent = lately;
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
-  const { addresses } = part.blockedAddresses;
-  if (by === 'address') rows().forEach((row) => { row.blocked = addresses.some(({ address }) => address === row.key); });
   put('spenders-note', words.note(list, now()));
   showBlocked(list.blockedUsers, list.blockedAddresses, now());
   if (!month && overview) put('summary', words.summary(overview, past, list.spenders, by));

@@ -248,6 +248,18 @@ impl Books {
         ends.any(|until| is_ahead(*until, self.now()))
     }
 
+    /// Whether a spender is blocked; `None` for a kind that cannot be.
+    pub fn is_spender_blocked(&self, spender: &SpenderKey) -> Option<bool> {
+        match spender {
+            SpenderKey::User(user) => Some(self.is_blocked(user)),
+            SpenderKey::Client(client) => Some(self.is_address_blocked(*client)),
+            SpenderKey::Address(address) => Some(self.is_address_blocked(ClientKey::of(*address))),
+            SpenderKey::Label(_) | SpenderKey::Origin(_) | SpenderKey::Server(_) | SpenderKey::Call(_) => {
+                None
+            }
+        }
+    }
+
     /// The blocked users.
     pub fn blocked(&self) -> &BTreeSet<User> {
         &self.blocked
