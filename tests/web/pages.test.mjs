@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Fault, ask, token } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, mbps, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
-import { bySpender, curves, marks, period, rates, stacked, tableRows, unknown } from '../../src/web/dashboard/series.js';
+import { bySpender, curves, lanes, marks, period, rates, stacked, tableRows, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
 import { reliability, bound, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, providerState, relayRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
@@ -97,6 +97,12 @@ test('a spender has a rate in the steps that the process has seen, as far as the
     { at: 60, mbps: '3.46', live: 2, spenders: 'ann 2.50', marks: 'user blocked, budget used 80' },
     { at: 0, mbps: '–', live: '–', spenders: '', marks: 'start' },
   ]);
+});
+
+test('names of marks get the first lane in which they touch no other, or none', () => {
+  const name = (/** @type {number} */ left, length = 50) => ({ left, right: left + length });
+  assert.deepEqual(lanes([name(0), name(40), name(60), name(91), name(95), name(20, 500)], 3), [0, 1, 0, 1, 2, -1]);
+  assert.deepEqual(lanes([name(0)], 0), [-1]);
 });
 
 test('timestamps become seconds', () => {

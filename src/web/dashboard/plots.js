@@ -1,9 +1,11 @@
 // The two charts, drawn by uPlot. Colors come from the style sheet, so light and dark mode need no second set.
 /* global uPlot */
 import { visible } from './page.js';
-import { stacked } from './series.js';
+import { lanes, stacked } from './series.js';
 
 const HEIGHT = 240;
+/** The height of the name of a mark. */
+const LANE = 13;
 const GB = 1e9;
 /** The longest name in a legend. */
 const NAME_MAX = 28;
@@ -155,28 +157,32 @@ export class UsagePlot extends Plot {
 
   /** Marks the end of the latest reading. @param {uPlot} plot */
   drawAsOf(plot) {
-    if (this.asOf) drawMark(plot, { at: this.asOf, text: 'measured to here' }, -8);
+    if (this.asOf) drawMarks(plot, [{ at: this.asOf, text: 'measured to here' }], plot.bbox.height / devicePixelRatio - 8);
   }
 }
 
-/** A dashed line with its name below the top, or above the bottom if `down` is negative. @param {uPlot} plot @param {import('./series.js').Mark} mark @param {number} down */
-function drawMark(plot, { at, text }, down) {
-  const { ctx, bbox } = plot;
-  const x = Math.round(plot.valToPos(at, 'x', true));
-  if (x < bbox.left || x > bbox.left + bbox.width) return;
+/** Dashed lines with their names, none of which covers another. A name without room is in the table alone. @param {uPlot} plot @param {import('./series.js').Mark[]} marks @param {number} [first] The first name's foot below the top. */
+function drawMarks({ ctx, bbox, valToPos }, marks, first = 12) {
   const scale = devicePixelRatio;
+  const [right, lane] = [bbox.left + bbox.width, LANE * scale];
   ctx.save();
+  ctx.font = FONT.replace('12px', `${11 * scale}px`);
   ctx.strokeStyle = ctx.fillStyle = color('--muted')();
   ctx.lineWidth = scale;
   ctx.setLineDash([3 * scale, 3 * scale]);
-  ctx.beginPath();
-  ctx.moveTo(x, bbox.top);
-  ctx.lineTo(x, bbox.top + bbox.height);
-  ctx.stroke();
-  ctx.font = FONT.replace('12px', `${11 * scale}px`);
-  const isLeft = x > bbox.left + bbox.width / 2;
-  ctx.textAlign = isLeft ? 'right' : 'left';
-  ctx.fillText(text, x + (isLeft ? -6 : 6) * scale, bbox.top + (down < 0 ? bbox.height : 0) + down * scale);
+  const names = marks.map(({ at, text }) => ({ text, x: Math.round(valToPos(at, 'x', true)) })).filter(({ x }) => x >= bbox.left && x <= right).map(({ text, x }) => {
+    const width = ctx.measureText(text).width;
+    const left = x > bbox.left + bbox.width / 2 ? x - width - 6 * scale : x + 6 * scale;
+    return { text, x, left, right: left + width };
+  });
+  const places = lanes(names, Math.floor(bbox.height / lane));
+  names.forEach(({ text, x, left }, nth) => {
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    if (places[nth] >= 0) ctx.fillText(text, left, bbox.top + places[nth] * lane + first * scale);
+  });
   ctx.restore();
 }
 
@@ -197,7 +203,8 @@ export class RatePlot extends Plot {
     /** @type {(least: number) => uPlot.Range.Function} */
     const fromZero = (least) => (_, __, most) => [0, Math.max(least, most * 1.12)];
     super(element, {
-      scales: { y: { range: fromZero(0.1) }, live: { range: fromZero(4) } },
+      // Just after a reset there is one step, from which alone uPlot would make an axis of years.
+      scales: { x: { range: (_, from, to) => [from, from === null ? to : Math.max(to, from + 300)] }, y: { range: fromZero(0.1) }, live: { range: fromZero(4) } },
       axes: [
         timeAxis(),
         axis({ size: 50, label: 'Mbps', labelSize: 18, labelFont: FONT }),
@@ -208,8 +215,7 @@ export class RatePlot extends Plot {
         line('average rate', '--accent', withUnit('Mbps', 2), { fill: soft('--accent', '2e'), paths: stepped() }),
         line('live credentials', '--second', (_, value) => (value == null ? '–' : String(value)), { scale: 'live', paths: stepped() }),
       ],
-      // Names at six heights.
-      hooks: { draw: [(plot) => this.marks.forEach((mark, nth) => drawMark(plot, mark, 12 + (nth % 6) * 13))] },
+      hooks: { draw: [(plot) => drawMarks(plot, this.marks)] },
     });
   }
 

@@ -37,6 +37,20 @@ export function marks(alerts, done, { startedAt }) {
   return [{ at: startedAt, text: 'start' }, ...ofAlerts, ...done.map(({ at, text }) => ({ at: seconds(at), text }))].sort((a, b) => a.at - b.at);
 }
 
+/**
+ * The lane of each name, the first one in which it touches no earlier name; -1 where none has room.
+ * @param {{left: number, right: number}[]} names @param {number} count The number of lanes.
+ */
+export function lanes(names, count) {
+  /** @type {(typeof names)[]} */
+  const taken = Array.from({ length: Math.max(0, count) }, () => []);
+  return names.map((name) => {
+    const lane = taken.findIndex((others) => others.every(({ left, right }) => right < name.left || name.right < left));
+    taken[lane]?.push(name);
+    return lane;
+  });
+}
+
 /** @param {string} instant */
 export const seconds = (instant) => Date.parse(instant) / 1000;
 

@@ -60,7 +60,7 @@ export const whatEnds = (spender) => (spender ? `${some(spender.usable, 'usable 
 export const nameOf = ({ key }, by) => key ?? `(no ${by})`;
 
 /** Shown instead of an empty table. @param {By} by @param {boolean} [hasSignIn] Whether users' tokens are read. */
-export const noneOf = (by, hasSignIn = false) => `No ${by} has spent anything in this period.${by === 'user' && !hasSignIn ? ' Users are known only with AUTH_JWT_SECRET or AUTH_JWKS_URL.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
+export const noneOf = (by, hasSignIn = false) => `No ${by} has spent anything in this period.${by === 'user' && !hasSignIn ? ' Users are known by AUTH_JWT_SECRET or AUTH_JWKS_URL, or where a server key names them with ?user=.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
 
 /** Measured by the source, or only claimed by a client. @param {{evidence: string}} of */
 export const evidence = ({ evidence: known }) => (known === 'measured' ? { mark: 'good', word: 'measured' } : { mark: 'quiet', word: 'claimed' });
