@@ -39,8 +39,20 @@ pub struct SourceStates {
     pub coturn: Option<bool>,
     /// Those over which calls are made.
     pub used: Vec<IceSource>,
-    /// Whether credentials are revoked at the limit: `AT_LIMIT=revoke`.
-    pub revokes: bool,
+    /// What is done with live credentials at the limit.
+    pub at_limit: AtLimitState,
+}
+
+/// What is done at the limit with live credentials at a provider that can revoke them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtLimitState {
+    /// Nothing: `AT_LIMIT=none`.
+    #[default]
+    Nothing,
+    /// They will be revoked: counted or vouched bytes have not reached the limit yet.
+    WaitsForCount,
+    /// They are revoked.
+    Revokes,
 }
 
 /// The input of the rules at one instant.

@@ -15,7 +15,7 @@ use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
-use turn_ledger::{ClientKey, Label, SpenderKey, SpenderKind, Timestamp, User};
+use turn_ledger::{Label, SpenderKey, SpenderKind, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
 

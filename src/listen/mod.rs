@@ -22,7 +22,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::trials::make_trials;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
-use turn_ledger::{Books, IceSource};
+use turn_ledger::IceSource;
 
 mod connection;
 mod door;
@@ -291,8 +291,8 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                let revokes = app.ending.at_limit && app.account.read(Books::is_limit_proven);
-                let mut sources = SourceStates { revokes, ..app.mint.source_states() };
+                let at_limit = app.ending.state_at_limit();
+                let mut sources = SourceStates { at_limit, ..app.mint.source_states() };
                 sources.faults.extend(app.ending.progress().fault());
                 sources.used.extend(app.sfu.is_some().then_some(IceSource::Sfu));
                 let is_delivered = app.dispatcher.is_some();

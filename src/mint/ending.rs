@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::Mint;
 use super::revocation::RevokedAll;
+use crate::alert::rules::AtLimitState;
 use crate::alert::{Fault, FoundFault};
 use turn_base::clock::Clock;
 use turn_ledger::{Books, GrantId, RevocableWalk};
@@ -108,7 +109,7 @@ impl Ending {
             return 0;
         }
         account.revoke_over_limit();
-        let is_at_limit = self.at_limit && account.read(Books::is_limit_proven);
+        let is_at_limit = self.state_at_limit() == AtLimitState::Revokes;
         if self.note_limit(is_at_limit) {
             *state = EndingState::default();
         }
@@ -138,6 +139,17 @@ impl Ending {
         progress.is_refused = left > 0 && ended == 0;
         progress.revoked = progress.revoked.saturating_add(u64::try_from(ended).unwrap_or(u64::MAX));
         rows.len()
+    }
+
+    /// What is done with live credentials when the limit is reached.
+    pub fn state_at_limit(&self) -> AtLimitState {
+        if !self.at_limit {
+            AtLimitState::Nothing
+        } else if self.mint.account.read(Books::is_limit_proven) {
+            AtLimitState::Revokes
+        } else {
+            AtLimitState::WaitsForCount
+        }
     }
 
     /// Notes whether all credentials are being ended. Returns whether that has changed.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{AlertInput, SourceStates};
+use super::{AlertInput, AtLimitState, SourceStates};
 use crate::alert::message::{commands_ending, minute};
 use crate::alert::size::size_of;
 use crate::alert::spending::LARGE_SPENDER_PERCENT;
@@ -87,7 +87,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
 
 /// What happens at the limit to the calls in progress over each source.
 fn calls_at_limit(input: &AlertInput) -> String {
-    let SourceStates { coturn, used, revokes, .. } = &input.sources;
+    let SourceStates { coturn, used, at_limit: with_live, .. } = &input.sources;
     let is_unreachable = input.has(Fault::CoturnUnreachable);
     let texts = IceSource::ALL.into_iter().filter_map(|source| {
         let SourceFacts { title, ended_by, on_revocation, at_limit, .. } = source.facts();
@@ -98,9 +98,17 @@ fn calls_at_limit(input: &AlertInput) -> String {
             EndedBy::CommandLine if *coturn == Some(false) => {
                 format!("calls over {title} continue, because only COTURN_CLI could end them")
             }
-            EndedBy::Nobody if *revokes && on_revocation == OnRevocation::IsAsked => {
-                format!("credentials at {title} are being revoked; calls may go on and are billed")
-            }
+            EndedBy::Nobody if on_revocation == OnRevocation::IsAsked => match with_live {
+                AtLimitState::Nothing => at_limit.to_owned(),
+                AtLimitState::WaitsForCount => {
+                    format!(
+                        "{at_limit}, until counted bytes reach the limit: then AT_LIMIT revokes credentials"
+                    )
+                }
+                AtLimitState::Revokes => {
+                    format!("credentials at {title} are being revoked; calls may go on and are billed")
+                }
+            },
             _ => at_limit.to_owned(),
         };
         let is_used = used.contains(&source) || (ended_by == EndedBy::CommandLine && is_unreachable);

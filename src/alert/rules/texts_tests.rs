@@ -160,9 +160,20 @@ fn every_message_is_as_in_the_file() {
         ),
         after_limit(
             "with AT_LIMIT=revoke and another provider",
-            with(SourceStates { revokes: true, used: vec![IceSource::Http], ..SourceStates::default() }),
+            with(SourceStates {
+                at_limit: AtLimitState::Revokes,
+                used: vec![IceSource::Http],
+                ..SourceStates::default()
+            }),
         ),
-        after_limit("with AT_LIMIT=revoke", with(SourceStates { revokes: true, ..input().sources })),
+        after_limit(
+            "with AT_LIMIT=revoke, where pages have claimed what is used",
+            with(SourceStates { at_limit: AtLimitState::WaitsForCount, ..input().sources }),
+        ),
+        after_limit(
+            "with AT_LIMIT=revoke",
+            with(SourceStates { at_limit: AtLimitState::Revokes, ..input().sources }),
+        ),
         after_limit(
             "while coturn does not answer",
             AlertInput {
@@ -302,7 +313,10 @@ fn the_longest_message_fits_into_a_chat() {
     let states = [
         input(),
         stopped(StopCode::ProviderUnavailable),
-        spent(AlertInput { sources: SourceStates { revokes: true, ..input().sources }, ..input() }),
+        spent(AlertInput {
+            sources: SourceStates { at_limit: AtLimitState::Revokes, ..input().sources },
+            ..input()
+        }),
     ];
     for state in states {
         for kind in AlertKind::all() {

@@ -60,7 +60,7 @@ const OPERATOR_ERRORS: [&str; 4] = [
 
 /// An error of all changes by the operator.
 const NOT_WRITTEN: &str =
-    "`LEDGER_UNAVAILABLE`: the change is in effect, but could not be written, so a restart undoes it.";
+    "`LEDGER_UNAVAILABLE`: the change is in effect, but could not be written, so a restart may undo it.";
 
 /// The errors of the layers around every API route, one paragraph for each code.
 const GUARD_ERRORS: [&str; 3] = [
