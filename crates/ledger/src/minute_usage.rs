@@ -45,7 +45,7 @@ pub struct MinuteRow {
     pub per_minute: u64,
     /// What connections under grants have reported.
     pub granted: ClaimedUsage,
-    /// What app servers have reported without a grant.
+    /// What app servers have reported without a grant, and what the broker itself relays to test counts.
     pub ungranted: ClaimedUsage,
     /// The bytes that app servers vouched for under grants. They are in `granted`, too, as far as they were charged.
     pub vouched: u64,
@@ -61,7 +61,7 @@ impl MinuteRow {
         }
     }
 
-    /// All bytes that app servers vouched for: without a grant and under grants.
+    /// The bytes that app servers vouched for, under grants or without one, and those of the broker itself.
     pub(crate) fn vouched(&self) -> ByteCount {
         ByteCount::new(self.ungranted.claimed).plus(ByteCount::new(self.vouched))
     }

@@ -215,7 +215,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
             let (room, per_minute) = (FreeBytes::of(&figures, request.from), u128::from(request.per_minute));
             // The first minutes of a renewal, which the promise of the renewed grant covers.
             let covered = u128::from(request.reserved_from.since(request.from));
-            // For how long the first minute has run already.
+            // How long ago the first minute began.
             let begun = figures.now.since(request.from.start());
             let of_client = request.client_room(figures.limit, begun);
             let of_budget = room.minutes(per_minute, STRICT_SHARE);
@@ -374,7 +374,7 @@ impl Request {
         all.checked_div(before.saturating_add(1)).unwrap_or(most)
     }
 
-    /// Minutes that a grant with this lifetime touches. `begun`: for how long its first minute has run already.
+    /// Minutes that a grant with this lifetime touches. `begun`: how long ago its first minute began.
     fn minutes(&self, life: Duration, begun: Duration) -> u128 {
         begun.saturating_add(life).saturating_add(self.overhead()).as_millis().div_ceil(60_000)
     }

@@ -54,7 +54,7 @@ pub struct Books {
     blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
     /// Whether the next batch must store the blocked users and addresses.
     has_blocked: bool,
-    /// Sources whose sessions nobody lists, so a session may outlive every promise unseen.
+    /// Sources whose sessions may outlive every promise unnoticed, because a setting that would show them is missing.
     unseen: Vec<IceSource>,
     /// The limit in the configuration.
     configured_limit: ByteCount,
