@@ -103,7 +103,7 @@ impl SessionRow {
 
     /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.
     pub(super) fn is_of(&self, session: &Session) -> bool {
-        // A count is lower in one direction if the smaller counts of both are not those of the row.
+        // The bytes have fallen in a direction if the smaller counts of both are not the row's.
         let has_fallen = session.packets < self.packets || session.traffic.min(self.traffic) != self.traffic;
         let is_younger =
             self.age.zip(session.age).is_some_and(|(was, is)| is.saturating_add(AGE_SLACK) < was);
