@@ -1,5 +1,5 @@
-//! The calls of all protocols but those of the SFU behind one lock. Each event of a call changes the ledger at once and in order. A source is asked later to
-//! end a credential: `src/mint/ending.rs`.
+//! The running calls of all protocols except the SFU's, behind one lock. Each event of a call changes the ledger at once and in order.
+//! `src/mint/ending.rs` later asks the source to end a credential.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,15 +46,15 @@ impl LiveCalls {
     /// The grants of members who are not alone in their call.
     pub fn grants(&self) -> Vec<GrantId> {
         let calls = self.calls.lock();
-        let members = calls.iter().map(|(_, call)| &call.members).filter(|members| members.len() > 1);
-        members.flat_map(|members| members.values()).filter_map(|member| member.grant).collect()
+        let groups = calls.iter().map(|(_, call)| &call.members).filter(|members| members.len() > 1);
+        groups.flat_map(|members| members.values()).filter_map(|member| member.grant).collect()
     }
 
     /// Revokes the grants of everybody in a call. Returns how many were revoked.
     pub fn cut(&self, call: &CallName) -> usize {
         let calls = self.calls.lock();
         let of_call = calls.iter().filter(|(name, _)| *name == call);
-        let grants = of_call.flat_map(|(_, call)| call.members.values()).filter_map(|it| it.grant);
+        let grants = of_call.flat_map(|(_, call)| call.members.values()).filter_map(|member| member.grant);
         grants.map(|grant| self.account.cut(grant)).sum()
     }
 

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use turn_ledger::{BitRate, Books, ByteCount, Figures, Minute, RECENT_MAX, Snapshot, Timestamp};
 
-/// How much of the past a rate is the average of.
+/// How much of the past [`Lately`] covers.
 const WINDOW: Duration = Duration::from_secs(300);
-/// A rate is the average of at least this time.
+/// The shortest time that a rate is the average of.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A count that is older says nothing about now: the longest lag, and ten minutes.
+/// A count that ended longer ago says nothing about now: the longest lag, and ten minutes.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(4_200);
 
-/// What was used in the last five minutes: until now, as reported, or until the end of the provider's count if that shows a higher rate.
-/// Who does not report is seen by the count alone, and not before it.
+/// What was used in the last five minutes before now, as reported. If the provider's count shows a higher rate, the last five minutes
+/// before the end of the count: only a count has the bytes of a client that does not report.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lately {
     bytes: ByteCount,
@@ -30,11 +30,15 @@ impl Lately {
     pub fn of(books: &Books) -> Self {
         let Snapshot { figures, measured, .. } = books.snapshot();
         let reported = Self::before(books, figures.now, figures.now, WINDOW);
-        // A younger one is as good as now.
-        let tells_of_now = |as_of: &Timestamp| (MINUTE..COUNT_AGE_MAX).contains(&figures.now.since(*as_of));
-        let as_of = measured.as_of.filter(tells_of_now).filter(|_| !measured.is_stale());
-        let counted = as_of.map(|as_of| Self::before(books, as_of, figures.now, WINDOW));
-        counted.filter(|counted| counted.rate() > reported.rate()).unwrap_or(reported)
+        // If the count is younger than a minute, the last minutes before now are as good.
+        let is_usable = |as_of: &Timestamp| {
+            !measured.is_stale() && (MINUTE..COUNT_AGE_MAX).contains(&figures.now.since(*as_of))
+        };
+        let as_of = measured.as_of.filter(is_usable);
+        match as_of.map(|as_of| Self::before(books, as_of, figures.now, WINDOW)) {
+            Some(counted) if counted.rate() > reported.rate() => counted,
+            _ => reported,
+        }
     }
 
     /// So many bytes were reported in the last five minutes.
@@ -43,34 +47,35 @@ impl Lately {
         Self { bytes, span: WINDOW, ..Self::default() }
     }
 
-    /// It begins with the first minute that has some, and of which is known who used it, if such a minute is counted.
+    /// What was used in the `window` before `until`, beginning with the first minute that has bytes. Minutes whose spenders are not known
+    /// any more are left out, unless that would be all.
     fn before(books: &Books, until: Timestamp, now: Timestamp, window: Duration) -> Self {
-        let (begin, known) = (Minute::of(until.minus(window)), Minute::from_end(now.minus(RECENT_MAX)));
-        let first = if known.end() <= until { begin.max(known) } else { begin };
+        let begin = Minute::of(until.minus(window));
+        let first_known = Minute::from_end(now.minus(RECENT_MAX));
+        let first = if first_known.end() <= until { begin.max(first_known) } else { begin };
         let mut minutes = (first.number()..Minute::from_end(until).number()).map(Minute::new);
-        let used = |from| books.ledger().slice(from, until).used;
-        let is_used =
-            |minute: &Minute| books.ledger().slice(minute.start(), minute.end()).used > ByteCount::ZERO;
-        let from = minutes.find(is_used).map_or(until, Minute::start);
-        Self { bytes: used(from), span: until.since(from).max(MINUTE), until, now }
+        let used = |from, to| books.ledger().slice(from, to).used;
+        let has_bytes = |minute: &Minute| used(minute.start(), minute.end()) > ByteCount::ZERO;
+        let from = minutes.find(has_bytes).map_or(until, Minute::start);
+        Self { bytes: used(from, until), span: until.since(from).max(MINUTE), until, now }
     }
 
-    /// The time of which a rate of the last minutes is the average: it begins with the first one that has bytes.
+    /// The time that the rate of the last `window` is the average of: it begins with the first minute that has bytes.
     pub fn averaged(books: &Books, window: Duration) -> Duration {
         Self::before(books, books.now(), books.now(), window).span.min(window)
     }
 
-    /// Whether it is the provider's count.
+    /// Whether these are the minutes before the end of the provider's count.
     pub fn is_counted(&self) -> bool {
         self.until < self.now
     }
 
-    /// The last minutes in which those who used it are found, as far as they are known.
+    /// How far back the spenders of these bytes are looked for, at most as far as spenders are known.
     pub fn since(&self) -> Duration {
         self.now.since(self.until).saturating_add(WINDOW).min(RECENT_MAX)
     }
 
-    /// What was used, of five minutes at most.
+    /// What was used; if that took longer than five minutes, its average in five minutes.
     pub fn bytes(&self) -> ByteCount {
         let part = self.span.min(WINDOW).as_millis();
         ByteCount::saturating(u128::from(self.bytes.get()) * part / self.span.as_millis().max(1))
@@ -87,7 +92,7 @@ impl Lately {
 pub struct PresentRate {
     /// Billed bits per second.
     pub rate: BitRate,
-    /// The end of the time that it is the average of: now, or the end of the provider's count if that shows more.
+    /// The end of the time that the rate is the average of: now, or the end of the provider's count if that shows more.
     pub until: Timestamp,
     /// When the limit is reached at this rate. `None` if not before the period ends, or if it is reached.
     pub limit_at: Option<Timestamp>,
@@ -108,6 +113,7 @@ impl PresentRate {
     fn from(figures: &Figures, lately: &Lately) -> Self {
         let (until, per_second) = (lately.until, lately.rate());
         let rate = BitRate::new(u64::try_from(per_second).unwrap_or(u64::MAX));
+        // Bytes, times 8 bits and 1,000 ms. Divided by bits per second, that is milliseconds.
         let left = u128::from(figures.limit.minus(figures.used).get()) * 8_000;
         let millis = left.checked_div(per_second).and_then(|millis| u64::try_from(millis).ok());
         let limit_at =

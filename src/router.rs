@@ -34,7 +34,7 @@ use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 struct Table {
     /// For pages that mint.
     credentials: Vec<Route>,
-    /// For servers with a key that mint as at Cloudflare.
+    /// For servers that mint with a server key, by requests in Cloudflare's form.
     cloudflare: Vec<Route>,
     /// Pages and app servers report here. The handler checks the token.
     connections: Vec<Route>,
@@ -127,13 +127,14 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(backup::get_backup).map(get_only),
         route!(metrics::get_metrics),
     ];
-    let asks = || check(app, operator::require_operator);
-    let plain = || check(app, operator::require_operator_without_query);
-    let with_query = with_query.into_iter().map(|route| route.map(|handlers| handlers.layer(asks())));
-    let without_query = without_query.into_iter().map(|route| route.map(|handlers| handlers.layer(plain())));
-    // Their paths also have other methods, with rules of their own.
+    let any_query = || check(app, operator::require_operator);
+    let no_query = || check(app, operator::require_operator_without_query);
+    let with_query = with_query.into_iter().map(|route| route.map(|handlers| handlers.layer(any_query())));
+    let without_query =
+        without_query.into_iter().map(|route| route.map(|handlers| handlers.layer(no_query())));
+    // These paths have other methods, too, with rules of their own: `route_layer` leaves the other methods alone.
     let beside_others = [route!(addresses::unblock_address), route!(operator::list_connections)];
-    let beside_others = beside_others.map(|route| route.map(|handlers| handlers.route_layer(plain())));
+    let beside_others = beside_others.map(|route| route.map(|handlers| handlers.route_layer(no_query())));
     with_query.chain(without_query).chain(beside_others).collect()
 }
 
@@ -156,8 +157,8 @@ fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
 pub fn build(app: &Arc<App>) -> Router {
     let listed = pages::served(app);
     let table = Table::of(app, &listed);
-    // The outermost first. CORS is outside, so an allowed page can read the response to an overload or a panic. Added one by one, each
-    // layer would cost every request a boxed service and a boxed future.
+    // The outermost layer is first. CORS is outside, so an allowed page can read the response to an overload or a panic. One
+    // `ServiceBuilder`, because layers that are added one by one cost every request a boxed service and a boxed future each.
     let guard = || {
         ServiceBuilder::new()
             .layer(origin::cors(&app.config.access.origins))
@@ -169,7 +170,7 @@ pub fn build(app: &Arc<App>) -> Router {
     let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
     // Only a server with a key may call these, from any origin.
     let api = api.chain(table.cloudflare);
-    // This one judges the origin when it knows whether the form has a key.
+    // A server key can be in the form of this path, so its layer reads the form before it checks the origin.
     let (with_form, mints): (Vec<_>, Vec<_>) =
         table.credentials.into_iter().partition(|route| route.path == wire_formats::TURN_REST_PATH);
     let foreign_form = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
@@ -263,7 +264,7 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
     p2pcf::routes(app.signaling.p2pcf.as_ref()).layer(layers)
 }
 
-/// A layer that passes on what a rule lets through. It costs a request no boxed future.
+/// A layer that passes on the requests that a rule accepts. It needs no boxed future for a request.
 #[expect(clippy::result_large_err, reason = "tower-http chooses the type")]
 fn check<E: IntoResponse + 'static>(
     app: &Arc<App>,
@@ -277,13 +278,13 @@ fn check<E: IntoResponse + 'static>(
     })
 }
 
-/// Only GET: a HEAD would do the work and discard its result, such as a credential. `any` adds no `Allow`, also not to the response to a
-/// preflight. axum's own would name HEAD.
+/// Only GET: a HEAD would do the work and discard its result, such as a credential. axum's own `Allow` would name HEAD. `any` adds no
+/// `Allow`, also not to the response to a preflight.
 fn get_only(route: Handlers) -> Handlers {
     only(route, "GET")
 }
 
-/// The same for a path with the `allowed` methods, as a header has them.
+/// The same for a path with the `allowed` methods, which are the text of the header `Allow`.
 fn only(route: Handlers, allowed: &'static str) -> Handlers {
     let refuse = async move || ([(ALLOW, HeaderValue::from_static(allowed))], ApiError::method_not_allowed());
     any(refuse).head(refuse).merge(route)

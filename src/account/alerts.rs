@@ -11,7 +11,7 @@ use crate::config::{Config, PriceConfig};
 use crate::rate::{Lately, PresentRate};
 use turn_ledger::{ByteCount, Snapshot, SpenderKey, SpenderKind, SpenderSums, Sums};
 
-/// The rows of each kind, most bytes first.
+/// Who spends, by kind, most bytes first: in this period, and in the time of `lately`.
 #[derive(Debug, Default)]
 struct FoundSpenders {
     of_period: BTreeMap<SpenderKind, Vec<SpenderSums>>,
@@ -87,7 +87,7 @@ impl Account {
         found
     }
 
-    /// That many more credentials than usual are minted and not used, if it is so.
+    /// The fault that many more credentials than usual are minted and not used.
     pub fn unusual_mints(&self, snapshot: &Snapshot) -> Option<FoundFault> {
         self.guarded.lock().alerts.get().mints.fault(snapshot.counts)
     }
@@ -99,14 +99,14 @@ impl Account {
 }
 
 impl Outbox for Account {
-    /// None without the lease: the replica that leads has the same ones.
+    /// No alerts without the lease: the replica that leads has the same ones.
     async fn waiting(&self) -> Vec<Alert> {
         let waiting: Vec<_> = self.guarded.lock().alerts.get().waiting().cloned().collect();
         if !waiting.is_empty() {
             // An alert about a ledger that cannot be written is sent, too.
             let _ = self.recorded().await;
         }
-        waiting.into_iter().filter(|_| self.holds_lease()).collect()
+        if self.holds_lease() { waiting } else { vec![] }
     }
 
     fn remove(&self, id: &str) {

@@ -24,7 +24,7 @@ impl Account {
             }
             note_client(books, caller, client);
             let opened = books.open(caller, id, relayed);
-            // What it has spent before belongs to whom it was opened for.
+            // An open connection keeps the spender for whom it was opened.
             if opened.as_ref().is_ok_and(|opened| opened.value == Opened::New) {
                 books.report_spender(caller, id, by_reporter);
             }
@@ -50,7 +50,8 @@ impl Account {
         Ok(opened.value)
     }
 
-    /// The live grant of a server key by the user name of its credential. The broker's own sources name the grant in it.
+    /// The live grant of a server key by the user name of its credential. In user names that the broker makes itself, the part after the
+    /// last colon is the grant's id.
     pub fn minted_by(&self, server: &Label, username: &str) -> Option<GrantId> {
         self.read(|books| {
             let named = || username.rsplit_once(':')?.1.parse().ok();

@@ -1,7 +1,7 @@
 //! What the charts need beside the ledger: who spent most in each five minutes of the last day and in each hour of the last month, and what
 //! the operator did. Tests: below, `tests/it/spenders.rs`.
-//! It is in memory, so it begins with the process. The minutes of [`turn_ledger::RECENT_MAX`] are read twice: at once, as reported, and when they
-//! leave, as counted.
+//! It is in memory, so it begins with the process. Each five minutes are read twice: as reported, when they end; and as counted, before
+//! they are older than [`turn_ledger::RECENT_MAX`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,11 +11,13 @@ use std::time::Duration;
 use super::{Account, SpentIn};
 use turn_ledger::{Books, ByteCount, Minute, RECENT_MAX, SpenderKey, SpenderKind, Timestamp};
 
-/// Minutes of a young span.
+/// Minutes in a young span.
 const YOUNG_MINUTES: i64 = 5;
-/// Minutes of an old one.
+/// Minutes in an old span.
 const OLD_MINUTES: i64 = 60;
+/// The age at which young spans become an old one.
 const YOUNG_FOR: Duration = Duration::from_secs(86_400);
+/// The age at which an old span is removed.
 const KEPT_FOR: Duration = Duration::from_secs(31 * 86_400);
 /// Most spenders of a kind in one span.
 const NAMED_MAX: usize = 10;
@@ -32,11 +34,12 @@ type Span = BTreeMap<SpenderKey, ByteCount>;
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// By their beginnings.
+    /// The spans of five minutes, by their beginnings.
     young: BTreeMap<Timestamp, Span>,
+    /// The spans of an hour, by their beginnings.
     old: BTreeMap<Timestamp, Span>,
     marks: VecDeque<(Timestamp, String)>,
-    /// How often names were removed.
+    /// How many times names were removed.
     removals: u64,
 }
 
@@ -60,7 +63,7 @@ pub struct SpentSpan {
     pub bytes: ByteCount,
 }
 
-/// The beginning of the span of so many minutes in which an instant lies.
+/// The beginning of the span, `minutes` long, in which an instant lies.
 fn begin_of(at: Timestamp, minutes: i64) -> Timestamp {
     let minute = Minute::of(at).number();
     Minute::new(minute.saturating_sub(minute.rem_euclid(minutes))).start()
@@ -70,7 +73,7 @@ const fn length(minutes: i64) -> Duration {
     Duration::from_secs(60 * minutes.unsigned_abs())
 }
 
-/// Drops all but the largest of each kind.
+/// Drops all but the [`NAMED_MAX`] largest of each kind.
 fn shorten(span: &mut Span) {
     for kind in SpenderKind::ALL {
         let mut of_kind: Vec<_> = span.iter().filter(|(key, _)| key.kind() == kind).collect();
@@ -83,7 +86,7 @@ fn shorten(span: &mut Span) {
 }
 
 impl History {
-    /// Replaces what is known of a young span, and lets those of more than a day ago be one for each hour.
+    /// Sets a young span, in place of an earlier reading of it. Joins young spans of more than a day ago into one span for each hour.
     fn put(&mut self, at: Timestamp, mut span: Span, now: Timestamp) {
         shorten(&mut span);
         self.young.insert(at, span);
@@ -166,7 +169,7 @@ impl Account {
             span.extend(rows.filter_map(|row| Some((row.key?, row.sums.bytes()))));
         }
         let mut history = self.history.lock();
-        // A list of before a removal can name who was removed.
+        // A list that was made before a removal can have the removed name.
         if history.removals == removals {
             history.put(from, span, now);
         }

@@ -7,17 +7,18 @@ use crate::alert::{Fault, FoundFault};
 use crate::store::storage::Lost;
 use crate::store::writer::Store;
 
-/// For so long after a takeover from a leader that was lost, the lead is not yet known to stay.
+/// How long after the takeover from a lost leader the lead is not yet known to stay.
 const SETTLED_AFTER: Duration = Duration::from_secs(600);
 
 impl Account {
-    /// That the leader before was lost, for some minutes.
+    /// The fault that the leader before was lost, for [`SETTLED_AFTER`].
     pub fn lost_leader(&self) -> Option<FoundFault> {
         let lead = self.lead.as_ref()?;
         let (lost, since) = lead.replaced.as_ref()?;
-        let is_recent = self.clock.since_boot().saturating_sub(*since) < SETTLED_AFTER;
-        let detail = format!("{lost} was the leader, {} is it now.", lead.url);
-        is_recent.then(|| Fault::LeaderLost.found(detail))
+        if self.clock.since_boot().saturating_sub(*since) >= SETTLED_AFTER {
+            return None;
+        }
+        Some(Fault::LeaderLost.found(format!("{lost} was the leader, {} is it now.", lead.url)))
     }
 
     /// Whether a grant can be recorded now.

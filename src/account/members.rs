@@ -7,8 +7,8 @@ use super::{Account, RenewalRight};
 use turn_ledger::{Books, Grant, GrantId, GrantRow, Report, ReportError, Spender};
 
 impl Account {
-    /// Reports that the connection of a member goes on, and opens it if it is not open. Once the promise for the grant ends,
-    /// nothing can be relayed on it, so its connection is closed even if the call goes on.
+    /// Reports that the connection of a member goes on, and opens it if it is not open. Once the promise for the grant ends, the grant can
+    /// relay nothing, so the connection is closed even if the call goes on.
     pub fn keep_member(&self, grant: GrantId, id: &str) {
         let member =
             self.change(|books| books.member_with(grant).map(|member| (member, is_promised(books, grant))));
@@ -22,8 +22,8 @@ impl Account {
         }
     }
 
-    /// The right to renew the grant of a member whose client cannot take another credential, if that is due, with the row of the grant
-    /// that is renewed.
+    /// The right to renew the grant of a member whose client cannot take another credential, if a renewal is due. The row is that of the
+    /// last renewal of `grant`: this one is renewed.
     pub fn take_member_renewal(self: &Arc<Self>, grant: GrantId) -> Option<(RenewalRight, GrantRow)> {
         let (last, row) = self.change(|books| {
             let last = books.grants().with_renewals(grant).last()?;
@@ -43,7 +43,7 @@ impl Account {
     }
 
     /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
-    /// is on disk, and the source is asked after that. Returns how many of them are metered and were not revoked before.
+    /// is on disk, and the source is asked after that. Returns how many of the credentials are metered and were not revoked before.
     pub fn cut(&self, id: GrantId) -> usize {
         let valid = |books: &Books| {
             let grants = books.grants();

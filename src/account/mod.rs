@@ -60,7 +60,7 @@ struct Guarded {
     over_limit: Vec<SpentGrant>,
 }
 
-/// Most grants that wait for an alert. More of them at once need no name each.
+/// Most grants that wait to be named in an alert. Further ones are revoked, but not named.
 const OVER_LIMIT_MAX: usize = 16;
 
 impl Account {
@@ -139,8 +139,8 @@ impl Account {
         self.guarded.lock().time.set_reference(date, since_boot);
     }
 
-    /// The time now by the provider's clock, as its last `Date` showed it, and at most the books' time. Without a `Date` of the last hour, it
-    /// is the books' time. The wall clock plays no part, because the books may have refused to follow it.
+    /// The time now by the provider's clock, as its last `Date` showed it, and at most the books' time. Without a `Date` of the last hour,
+    /// it is the books' time. The wall clock plays no part, because the books may have refused to follow it.
     pub fn time_of_provider(&self) -> Timestamp {
         let since_boot = self.clock.since_boot();
         self.with_all(|Guarded { books, time, .. }| {
@@ -178,7 +178,7 @@ impl Account {
         let spender = self.change(|books| {
             let row = books.grants().get(grant.id);
             let spender = row.and_then(|row| row.spender.clone());
-            (is_allowed(row) && books.take_renewal(grant)).then_some(spender)
+            if is_allowed(row) && books.take_renewal(grant) { Some(spender) } else { None }
         })?;
         Some(RenewalRight::new(self, grant, spender))
     }
@@ -198,8 +198,8 @@ impl Account {
         grants
     }
 
-    /// Removes a person from everything that is stored. Takes effect at once, as above. Returns the credentials that this has revoked, and how
-    /// many rows had the name.
+    /// Removes a person from everything that is stored. Takes effect at once, as above. Returns the credentials that this has revoked, and
+    /// how many rows had the name.
     pub fn forget_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, usize) {
         let (Forgotten { revoked, rows, .. }, snapshot) =
             self.with_all(|Guarded { books, alerts, over_limit, .. }| {
@@ -217,8 +217,8 @@ impl Account {
         (revoked.grants, rows)
     }
 
-    /// Revokes the credentials of the chains of renewals that were counted to have relayed more than one may, and closes their connections.
-    /// The next alerts name them.
+    /// Revokes the credentials of each chain that has, by a count, relayed more than `GRANT_LIMIT_GB`, and closes their connections. The
+    /// next alerts name them.
     pub fn revoke_over_limit(&self) {
         let (over, snapshot) = self.with_all(|Guarded { books, over_limit, .. }| {
             let over = books.revoke_over_limit();
@@ -235,8 +235,8 @@ impl Account {
         }
     }
 
-    /// Revokes these credentials, as far as they are live, and closes their connections. Takes effect at once, as above. Returns the rows of
-    /// all that are live.
+    /// Revokes these credentials, as far as they are live, and closes their connections. Takes effect at once, as above. Returns the rows
+    /// of all that are live.
     pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
         let revoked = self.revoke_found(|_| ids.to_vec(), Books::revoke);
         if !revoked.is_empty() {
@@ -255,15 +255,16 @@ impl Account {
             let revoked = find(books).into_iter().filter_map(|id| Some((id, revoke(books, id)?)));
             (revoked.collect::<Vec<_>>(), books.snapshot())
         });
-        let row = |(id, (row, closed))| {
+        let mut rows = vec![];
+        for (id, (row, closed)) in revoked {
             self.report_ends(closed, &snapshot);
-            (id, row)
-        };
-        revoked.into_iter().map(row).collect()
+            rows.push((id, row));
+        }
+        rows
     }
 
-    /// Promises that a session of the SFU takes so many tracks more. [`Self::recorded`] waits until that is on disk, so that the SFU can
-    /// be asked for them.
+    /// Promises `more` tracks for a session of the SFU. The SFU may be asked for them once [`Self::recorded`] has waited until the promise
+    /// is on disk.
     pub fn pull(&self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         self.change(|books| books.pull(name, more)).inspect_err(|why| self.count_refusal(why))
     }
@@ -292,7 +293,7 @@ impl Account {
         if written == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
-    /// What copies the ledger, once everything up to now is on disk. `None` if it cannot be written now, or there is none.
+    /// What copies the ledger, once everything up to now is on disk. `None` if the ledger cannot be written now, or is in memory only.
     pub async fn copier(&self) -> Option<Arc<dyn CopyLedger>> {
         self.recorded().await.ok()?;
         self.store.as_ref().map(Store::copier)

@@ -76,8 +76,8 @@ impl Reservation {
         self.life
     }
 
-    /// The same reservation, for a credential of this source that works for so long. One that works longer than was reserved needs room for
-    /// that; without room it must not be handed out.
+    /// The same reservation, for a credential of this source that works for so long. If that is longer than was reserved, the budget must
+    /// have room for it. Without room, the credential must not be handed out.
     pub fn lasting(mut self, source: IceSource, works_for: Duration) -> Result<Self, NotAdmitted> {
         if works_for <= self.life {
             return Ok(self);
@@ -87,6 +87,7 @@ impl Reservation {
         }
         let (moment, requester) = (self.moment, self.requester.clone());
         let mut longer = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
+        // The credential's life still counts from the first reservation.
         longer.moment = moment;
         Ok(longer)
     }
@@ -99,7 +100,7 @@ impl Reservation {
     }
 
     /// Records the grant of a new credential. This is the point of no return: after `Ok`, the credential may be handed out.
-    /// If the future is dropped half-way, the record stays, and its liability shrinks as time passes.
+    /// If the future is dropped half-way, the record stays, and its promise shrinks as time passes.
     pub async fn commit(
         mut self,
         grant: &Grant,
@@ -109,7 +110,8 @@ impl Reservation {
         let Some(hold) = self.hold.take() else { return Err(NotAdmitted::NotRecorded) };
         let requester = std::mem::take(&mut self.requester);
         let (commit, pending) = self.account.change(|books| {
-            let Some(store) = self.account.store.as_ref().filter(|_| grant.source.is_metered()) else {
+            let store = if grant.source.is_metered() { self.account.store.as_ref() } else { None };
+            let Some(store) = store else {
                 return Ok((books.commit(hold, grant, username, requester)?, None));
             };
             let Some(room) = store.room() else {

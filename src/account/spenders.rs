@@ -12,12 +12,12 @@ use turn_ledger::{
     Books, ByteCount, Place, SpenderKey, SpenderKind, SpenderSums, SpenderWalk, Timestamp, User,
 };
 
-/// For so long a list is not made again.
+/// How long a list is kept before it is made again.
 const KEPT_FOR: Duration = Duration::from_secs(10);
-/// So many rows of a list are looked at in one step.
+/// How many rows of a list are looked at in one step.
 const LOOKED_AT_ONCE: usize = 1_000;
 
-/// The sums of one kind.
+/// The spenders of one kind, with their sums.
 #[derive(Debug)]
 pub struct SpenderList {
     /// The instant of the sums.
@@ -30,21 +30,21 @@ pub struct SpenderList {
     pub rows: Vec<SpenderSums>,
 }
 
-/// Of which time the sums are.
+/// The time that the sums are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpentIn {
     /// This period.
     ThisPeriod,
     /// The last minutes: at most [`turn_ledger::RECENT_MAX`].
     Last(Duration),
-    /// Whole minutes of the same time.
+    /// Whole minutes among those of [`Self::Last`].
     Between {
-        /// The first one.
+        /// The beginning of the first minute.
         from: Timestamp,
-        /// Their end.
+        /// The end of the last minute.
         until: Timestamp,
     },
-    /// The earlier period that began at this instant, by a kind whose sums are kept.
+    /// The earlier period that began at this instant. Only for a kind whose sums are kept.
     Earlier(Timestamp),
 }
 
@@ -58,11 +58,11 @@ impl SpenderList {
         found.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// The same, most bytes first.
+    /// [`Self::page`], most bytes first, on this thread.
     fn first(&self, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
         let is_after = |row: &&SpenderSums| after.is_none_or(|after| row.is_after(after));
         let mut rows: Vec<&SpenderSums> = vec![];
-        // Each comparison reads the texts of two keys, so no more rows are compared than are in the cache of the processor.
+        // Each comparison reads the texts of two keys. So rows are compared in parts that fit into the cache of the processor.
         for some in self.rows.chunks(LOOKED_AT_ONCE) {
             rows.extend(some.iter().filter(is_after));
             if rows.len() > limit {
@@ -123,14 +123,15 @@ impl Account {
         };
         let look = |walk: &mut SpenderWalk, books: &Books| {
             let (now, grants) = (until.unwrap_or(books.now()), books.grants());
-            walk.look(grants, now).then(|| match (time, since) {
-                (SpentIn::Earlier(start), _) => {
-                    let (bytes, unknown) = (books.ledger().past_bytes(start), ByteCount::ZERO);
-                    (bytes, now, unknown)
-                }
-                (_, None) => (books.period_bytes(), now, grants.unknown_bytes()),
-                (_, Some(since)) => (books.period_bytes(), now, grants.recent_unknown_bytes(since, now)),
-            })
+            if !walk.look(grants, now) {
+                return None;
+            }
+            let (bytes, unknown) = match (time, since) {
+                (SpentIn::Earlier(start), _) => (books.ledger().past_bytes(start), ByteCount::ZERO),
+                (_, None) => (books.period_bytes(), grants.unknown_bytes()),
+                (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, now)),
+            };
+            Some((bytes, now, unknown))
         };
         let (period, as_of, unknown_bytes) = loop {
             if let Some(last) = self.read(|books| look(&mut walk, books)) {

@@ -17,7 +17,7 @@ impl<T: Clone + PartialEq> StoredValue<T> {
         &self.value
     }
 
-    /// Changes the value. It is stored again only if it differs afterwards.
+    /// Changes the value. It is stored again only if the change made a difference.
     pub(super) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
         let before = self.value.clone();
         let result = change(&mut self.value);

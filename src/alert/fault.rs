@@ -182,12 +182,12 @@ impl FoundFault {
 }
 
 impl Fault {
-    /// Those with alerts.
+    /// The faults that have alerts.
     pub fn alerted() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied().filter(|fault| fault.facts().events.is_some())
     }
 
-    /// That it is there.
+    /// This fault, now that it is there.
     pub fn found(self, detail: impl Into<String>) -> FoundFault {
         FoundFault { fault: self, detail: detail.into() }
     }

@@ -32,7 +32,7 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
     found
 }
 
-/// The hint of a reason why the bound may not hold. Of reasons with one hint, the first one's is shown.
+/// The fault that a reason is reported as, why the bound may not hold. If several reasons are one fault, [`found_in`] has only the first.
 fn hint_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
     let measured = &snapshot.measured;
     match reason {
@@ -124,7 +124,7 @@ fn about_count(disbelief: Disbelief, of: Option<CountOwner>) -> &'static str {
     }
 }
 
-/// What is relayed that is not assumed.
+/// How far the counts exceed the assumptions, and when this ends.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
     let assumed = measured.raised.map_or(*assumed, |raised| raised.rate);
@@ -166,11 +166,12 @@ fn of_clock(snapshot: &Snapshot) -> Option<FoundFault> {
     }
 }
 
-/// Estimate mode promises no bound, so there it is a fault only if calls as they were would pass the limit.
+/// Estimate mode promises no bound, so there it is a fault only if live credentials would pass the limit at the rate that counts have
+/// shown.
 fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
     let (figures, bound) = (snapshot.figures, snapshot.figures.overshoot_bound());
-    let (likely, is_strict) =
-        (snapshot.likely_overshoot.unwrap_or_default(), snapshot.mode == BudgetMode::Strict);
+    let likely = snapshot.likely_overshoot.unwrap_or_default();
+    let is_strict = snapshot.mode == BudgetMode::Strict;
     let detail = if figures.committed <= figures.used {
         format!("With what sampling may have missed, it is {} GB past the limit.", bound.gb_up())
     } else if is_strict {
@@ -184,6 +185,6 @@ fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
             None => format!("It is {likely} GB past the limit, and live credentials may relay more."),
         }
     };
-    let is_above = if is_strict { bound } else { likely } > ByteCount::ZERO;
-    is_above.then(|| Fault::BoundAboveLimit.found(detail))
+    let overshoot = if is_strict { bound } else { likely };
+    (overshoot > ByteCount::ZERO).then(|| Fault::BoundAboveLimit.found(detail))
 }

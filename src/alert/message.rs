@@ -67,7 +67,8 @@ impl Alert {
         format!("Now: {:.1} Mbps{counted}{reached}.", rate.as_mbps())
     }
 
-    /// Who spends now. To end a small one, or one that has nothing to do with the fault, helps nobody.
+    /// Who spends most now, with the commands that end this spender. The commands are left out where they do not help: if the spender is
+    /// small, or if the alert is not about the limit.
     fn mostly(&self, SpenderNow { by, spender, all, minutes }: &SpenderNow) -> String {
         let kind = if spender.key.is_some() { by.name() } else { "bytes" };
         let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
@@ -136,7 +137,7 @@ fn is_plain(name: &str) -> bool {
     !name.starts_with('-') && name.chars().all(is_plain) && shown(name) == name
 }
 
-/// The commands that end all of a spender. A name that is not plain stands there as its kind.
+/// The commands that end all calls of a spender. In place of a name that is not plain, they have its kind in capitals.
 pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
     let name = if is_plain(key) { key.to_owned() } else { by.name().to_uppercase() };
     let block = match by {
@@ -168,7 +169,8 @@ fn span(time: Duration) -> String {
     }
 }
 
-/// The bytes of which the largest spenders have their shares. Counts by grant can be a poll ahead of the total.
+/// The total of which the shares of the largest spenders are parts: at least their sum, because counts by grant can be a poll ahead of
+/// `used`.
 fn of_all(spending: &Spending, used: ByteCount) -> ByteCount {
     let top = spending.top.iter().map(|spender| spender.bytes);
     used.max(top.fold(ByteCount::ZERO, ByteCount::plus))

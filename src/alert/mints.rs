@@ -22,11 +22,11 @@ const MINTS_MIN: u64 = 100;
 pub struct MintHours {
     /// The present hour, since 1970; 0 before the first one.
     hour: i64,
-    /// The counts of the period when it began.
+    /// The counts of the period when the present hour began.
     begun: PeriodCounts,
-    /// What was issued in each whole hour before it, the latest last.
+    /// What was issued in each whole hour before the present one, the latest last.
     issued: VecDeque<u64>,
-    /// What the hour before it had, if that was unusual.
+    /// The hour before the present one, if that was unusual.
     before: Option<Unusual>,
 }
 
@@ -48,7 +48,7 @@ impl MintHours {
         }
         if self.hour > 0 {
             let empty = usize::try_from(hour - self.hour - 1).unwrap_or(HOURS_MAX).min(HOURS_MAX);
-            self.before = self.present(counts).filter(|_| empty == 0);
+            self.before = if empty == 0 { self.present(counts) } else { None };
             self.issued.push_back(self.since_begun(counts).issued);
             self.issued.extend(std::iter::repeat_n(0, empty));
             self.issued.drain(..self.issued.len().saturating_sub(HOURS_MAX));
@@ -56,7 +56,7 @@ impl MintHours {
         (self.hour, self.begun) = (hour, counts);
     }
 
-    /// That the mints of this hour, or else of the hour before, are unusual.
+    /// A fault if the mints of this hour, or else of the hour before, are unusual.
     pub fn fault(&self, counts: PeriodCounts) -> Option<FoundFault> {
         let Unusual { issued, reported, mean } = self.present(counts).or(self.before)?;
         Some(Fault::MintsUnreported.found(format!(
@@ -66,6 +66,7 @@ impl MintHours {
 
     fn present(&self, counts: PeriodCounts) -> Option<Unusual> {
         let PeriodCounts { issued, reported, .. } = self.since_begun(counts);
+        // The last entry is one hour ago, so the 24th from the end is the same hour of the day before.
         let same: Vec<_> = self.issued.iter().rev().skip(DAY_HOURS - 1).step_by(DAY_HOURS).copied().collect();
         let days = u64::try_from(same.len()).ok().filter(|days| *days > 0)?;
         let sum = same.into_iter().fold(0, u64::saturating_add);
@@ -75,7 +76,7 @@ impl MintHours {
         is_unusual.then_some(Unusual { issued, reported, mean: sum.div_ceil(days) })
     }
 
-    /// What came in this hour. A new period has begun its counts anew.
+    /// What came in this hour. Counts that have fallen are those of a new period, which began at zero.
     fn since_begun(&self, counts: PeriodCounts) -> PeriodCounts {
         let is_same = counts.issued >= self.begun.issued && counts.reported >= self.begun.reported;
         let begun = if is_same { self.begun } else { PeriodCounts::default() };

@@ -29,15 +29,15 @@ pub const KEPT_MAX: usize = 64;
 /// The states of the sources.
 #[derive(Clone, Debug, Default)]
 pub struct SourceStates {
-    /// What else than the books decides whether a metered credential is issued.
+    /// What decides besides the books whether a metered credential is issued.
     pub mint: MintFacts,
-    /// The faults that the books do not show, but for those of the provider and the ledger's store.
+    /// The faults that the books do not show, except those of the provider and the ledger's store.
     pub faults: Vec<FoundFault>,
     /// Whether the providers mint; `None` without a provider.
     pub provider: Option<bool>,
     /// Whether coturn's command line is used, so that its calls can be ended; `None` if coturn does not mint.
     pub coturn: Option<bool>,
-    /// Those over which calls are made.
+    /// The sources over which calls are made.
     pub used: Vec<IceSource>,
     /// What is done with live credentials at the limit.
     pub at_limit: AtLimitState,
@@ -114,10 +114,11 @@ impl AlertInput {
     }
 
     fn has_reached(&self, percent: u64) -> bool {
-        let hundredfold = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
+        let times = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
         // A limit of zero is reached, but nothing is a multiple of it.
         let is_possible = percent <= 100 || self.budget.limit > ByteCount::ZERO;
-        is_possible && hundredfold(self.budget.used, 100) >= hundredfold(self.budget.limit, percent)
+        // used / limit >= percent / 100, without divisions.
+        is_possible && times(self.budget.used, 100) >= times(self.budget.limit, percent)
     }
 
     fn alert(&self, kind: AlertKind, which: impl Display, since: Timestamp) -> Alert {
@@ -155,7 +156,7 @@ pub struct KeptAlert {
 pub struct Evaluation {
     /// The new alerts.
     pub made: Vec<Alert>,
-    /// The kinds of those that waited and are dropped, because too many are kept.
+    /// The kinds of the alerts that waited and are dropped, because too many are kept.
     pub dropped: Vec<AlertKind>,
 }
 
@@ -168,7 +169,8 @@ struct SentThresholds {
 }
 
 impl AlertRules {
-    /// Makes the alerts that are due, and keeps them; if `is_delivered`, they wait for that. `spending`: for those that show it.
+    /// Makes the alerts that are due, and keeps them. `is_delivered`: whether somebody delivers alerts, so that the new ones wait for
+    /// delivery. `spending`: for the alerts that show who spends.
     pub fn evaluate(&mut self, input: &AlertInput, spending: &Spending, is_delivered: bool) -> Evaluation {
         let made: Vec<_> = self.due(input).into_iter().map(|alert| alert.with_spending(spending)).collect();
         let keep = |alert: &Alert| KeptAlert { alert: alert.clone(), waits: is_delivered };
@@ -225,8 +227,8 @@ impl AlertRules {
         }
     }
 
-    /// The alert for the highest newly reached threshold. Lower thresholds count as sent, and under a new limit those that it has reached
-    /// too.
+    /// The alert for the highest newly reached threshold. Lower thresholds count as sent. After a change of the limit, the thresholds that
+    /// usage has no longer reached can be sent again.
     fn threshold(&mut self, input: &AlertInput) -> Option<Alert> {
         if self.sent.period != Some(input.period) {
             self.sent = SentThresholds { period: Some(input.period), ..SentThresholds::default() };
@@ -265,12 +267,12 @@ struct Edge {
     is_bad: bool,
     /// When the last failure alert was made.
     since: Option<Timestamp>,
-    /// Since when the fault is gone whose recovery is not sent yet.
+    /// Since when the fault is gone, as long as its recovery is not sent.
     gone_since: Option<Timestamp>,
 }
 
 impl Edge {
-    /// Returns when the fault began, if it has just begun, or has been gone for [`GONE_FOR`], and an alert is due.
+    /// Returns when the fault began if an alert is due: the fault has just begun, or has now been gone for [`GONE_FOR`].
     fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Timestamp> {
         if is_bad {
             self.gone_since = None;

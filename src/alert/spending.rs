@@ -13,8 +13,8 @@ pub const TOP_SPENDERS: usize = 3;
 /// In percent. At the limit, the operator first acts on a spender with a larger share of the last minutes or of the period.
 pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
-/// Users, else labels, else addresses, else origins: most often there is one origin, the page's own, and to end all of it ends every call.
-/// One call is small, and a server key spends for its users.
+/// The kinds of spenders that an alert names, the preferred one first. Origins are last: most often there is only one, the page's own, and
+/// to end all of it ends every call. Calls and server keys are left out: one call is small, and a server key spends for its users.
 const BY: [SpenderKind; 4] =
     [SpenderKind::User, SpenderKind::Label, SpenderKind::Address, SpenderKind::Origin];
 
@@ -76,8 +76,8 @@ pub struct Forecast {
 }
 
 impl Spending {
-    /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. The bytes
-    /// without a name are one of the rows. The rows of a kind have most bytes first; `recent`: all of the minutes of `lately`.
+    /// The largest spenders of one kind: see `explaining`. In both maps, the rows of a kind have most bytes first, and the bytes without
+    /// a name are one of the rows. `recent` has all rows of the minutes of `lately`.
     pub fn new(
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         (lately, recent): (&Lately, &BTreeMap<SpenderKind, Vec<SpenderSums>>),
@@ -95,7 +95,7 @@ impl SpenderNow {
     /// The kinds that are looked at.
     pub const KINDS: [SpenderKind; 4] = BY;
 
-    /// The first row of the kind that explains most of the last minutes, or what no row explains if that is more.
+    /// The first row of the kind that explains most of the last minutes, or the bytes that are in no row if they are more.
     fn of(
         lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
@@ -112,8 +112,8 @@ impl SpenderNow {
     }
 }
 
-/// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. If its largest row
-/// has no name, but a kind has a large row with one, then those of that kind: somebody can be ended there.
+/// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. If the largest row
+/// of this kind has no name, but some kind has a large row with a name, the rows of that kind: the operator can end its spender.
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,
@@ -133,16 +133,18 @@ fn explaining(
         let unnamed = top.iter().find(|spender| spender.key.is_none());
         used.minus(unnamed.map_or(ByteCount::ZERO, |unnamed| unnamed.bytes)).min(half)
     };
-    let named = |(_, top): &(SpenderKind, Vec<TopSpender>)| {
+    let largest_named = |(_, top): &(SpenderKind, Vec<TopSpender>)| {
         top.iter().find(|spender| spender.key.is_some()).map(|spender| spender.bytes)
     };
-    // Of kinds that are equal in what they are compared by, the last one is found.
-    let kinds: Vec<_> = BY.into_iter().rev().map(largest).filter(|of| named(of).is_some()).collect();
+    // In reverse, because `max_by_key` returns the last of equal kinds, and the first one is preferred.
+    let kinds: Vec<_> = BY.into_iter().rev().map(largest).filter(|of| largest_named(of).is_some()).collect();
     let found = kinds.iter().max_by_key(|of| explained(of))?;
+    if found.1.first().is_some_and(|first| first.key.is_some()) {
+        return Some(found.clone());
+    }
     let is_large = |bytes: ByteCount| bytes.percent_of(used) > LARGE_SPENDER_PERCENT;
-    let with_largest = kinds.iter().max_by_key(|of| named(of)).filter(|of| named(of).is_some_and(is_large));
-    let is_unnamed = found.1.first().is_some_and(|first| first.key.is_none());
-    with_largest.filter(|_| is_unnamed).or(Some(found)).cloned()
+    let with_largest = kinds.iter().max_by_key(|of| largest_named(of));
+    with_largest.filter(|of| largest_named(of).is_some_and(is_large)).or(Some(found)).cloned()
 }
 
 impl AlertCost {

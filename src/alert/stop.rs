@@ -57,14 +57,14 @@ pub enum MeteredSources {
     Down(String),
 }
 
-/// What else than the books decides it.
+/// What decides about a metered mint besides the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MintFacts {
     /// `TURN_ENABLED`.
     pub is_enabled: bool,
     /// Whether a grant can be recorded.
     pub is_writable: bool,
-    /// Why not, in a sentence; empty if that is not known.
+    /// Why no grant can be recorded, in a sentence; empty if that is not known.
     pub ledger_failure: String,
     /// The metered sources.
     pub sources: MeteredSources,
@@ -78,7 +78,7 @@ impl Default for MintFacts {
     }
 }
 
-/// The order is that in which a mint meets the reasons.
+/// Whether a metered credential would be issued now. The reasons are in the order in which a mint meets them.
 pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     if snapshot.frozen {
         return Err(MintStop::of(StopCode::Frozen, &Fault::MintingOff.found("The operator has stopped it.")));

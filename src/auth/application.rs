@@ -1,7 +1,7 @@
 //! `AUTH_WEBHOOK_URL`: the application itself says whose a token is, for sign-ins without JWT such as game tickets and PHP sessions.
 //!
-//! An answer is kept for its own life, so a caller costs the application one question, and a refusal is not kept. What a client address
-//! asks is bounded, so nobody floods the application through this service.
+//! An answer is kept for the time that it states, so a caller costs the application one question. A refusal is not kept. The questions of
+//! a client address are bounded, so nobody floods the application through this service.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,9 +23,9 @@ use turn_base::web_url::WebhookUrl;
 use turn_ledger::{ClientKey, Label, Timestamp, User};
 use turn_limits::{PerHolder, Rate};
 
-/// The most answers that are kept. A caller whose answer is not kept costs another question.
+/// The most answers that are kept. A caller whose answer is not kept costs a question each time.
 const KNOWN_MAX: usize = 10_000;
-/// The life of an answer that states none, and the longest.
+/// The life of an answer that states no life, and the longest life.
 const TTL_DEFAULT: Duration = Duration::from_secs(300);
 const TTL_MAX: Duration = Duration::from_secs(86_400);
 /// The questions of one client address.
@@ -136,14 +136,15 @@ fn verified(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|_| unusable("it is not JSON with `user`, and perhaps `label` and `ttl`"))?;
     let user = User::new(&answer.user).ok_or_else(|| unusable("`user` is not 1 to 128 characters"))?;
-    let label = answer.label.filter(|label| !label.is_empty());
-    let label =
-        label.map(|label| Label::new(&label).ok_or_else(|| unusable("`label` is no label"))).transpose()?;
+    let label = match answer.label.filter(|label| !label.is_empty()) {
+        None => None,
+        Some(label) => Some(Label::new(&label).ok_or_else(|| unusable("`label` is no label"))?),
+    };
     let life = answer.ttl.map_or(TTL_DEFAULT, Duration::from_secs).min(TTL_MAX);
     Ok(Verified { user, until: at.plus(life), room: None, label })
 }
 
-/// Keeps an answer, if there is room when those that have ended are gone.
+/// Keeps an answer, if there is room once the expired ones are gone.
 fn keep(known: &mut Known, digest: [u8; 32], verified: &Verified, now: Timestamp) {
     if known.len() >= KNOWN_MAX {
         known.retain(|_, known| known.until > now);

@@ -24,10 +24,10 @@ const DOCUMENT_MAX: usize = 64 * 1_024;
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest time between two calls for tokens with an unknown key.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
-/// What may wait for a call: the bytes of tokens, and of each [`REQUEST_BYTES`] more. Anybody can make up a key's id, so a client has a
-/// share.
+/// The most bytes that may wait for a call: those of tokens, and [`REQUEST_BYTES`] for each. Anybody can make up the id of a key, so a
+/// client has a share of them.
 const WAITING: Bounds = Bounds { client_max: 64 * 1_024, all_max: 512 * 1_024 };
-/// What a request counts beside its token.
+/// The bytes of a request in addition to its token.
 const REQUEST_BYTES: usize = 1_024;
 
 /// The keys, and how to fetch them.
@@ -77,7 +77,7 @@ impl IssuerKeys {
         Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(0, WAITING) }
     }
 
-    /// The key of that id for that algorithm, for a token of this many bytes that this client sent.
+    /// The key with this id for this algorithm. `client` sent the token, which has so many `bytes`.
     pub(super) async fn find(
         self: &Arc<Self>,
         algorithm: Algorithm,
@@ -108,7 +108,8 @@ impl IssuerKeys {
         }
     }
 
-    /// Fetches the keys for a token, unless a call has brought its key meanwhile, or the last call for a token is less than [`FETCH_PAUSE`] ago.
+    /// Fetches the keys for a token, unless another call has brought its key meanwhile, or the last call for a token was less than
+    /// [`FETCH_PAUSE`] ago.
     async fn fetch_for(self: &Arc<Self>, algorithm: Algorithm, id: Option<&str>) {
         let call = Arc::clone(&self.call).lock_owned().await;
         let (known, now) = (self.known(), self.clock.instant());
@@ -166,8 +167,8 @@ impl IssuerKeys {
 
 async fn download(client: &HttpClient, url: &Url) -> Result<KeySet, CallError> {
     let document = body(DOCUMENT_MAX, client.send(client.request(Method::GET, url.clone())).await?).await?;
-    let none = || CallError::Unusable("it has no key for RS256, ES256 or EdDSA".to_owned());
-    KeySet::parse(&document).ok_or_else(none)
+    let no_key = || CallError::Unusable("it has no key for RS256, ES256 or EdDSA".to_owned());
+    KeySet::parse(&document).ok_or_else(no_key)
 }
 
 /// Fetches the keys once. Returns how many can verify a token.

@@ -25,7 +25,7 @@ pub enum TokenFault {
     /// It is not a JWT.
     #[error("it cannot be read")]
     Malformed,
-    /// It is signed in another way than the keys.
+    /// No configured key is for its algorithm.
     #[error("its algorithm is not one of the configured keys'")]
     Algorithm,
     /// No key has its id.
@@ -57,7 +57,7 @@ pub enum TokenFault {
     User,
 }
 
-/// How the token says that it is signed: by one of the four algorithms, perhaps with the id of its key. Nothing is verified yet.
+/// How the token says that it is signed: with one of the four algorithms, and perhaps by the key with this id. Nothing is verified yet.
 pub(super) fn header(token: &str) -> Result<Header, TokenFault> {
     let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
     // `crit` names extensions that a reader must understand. We know none.

@@ -39,8 +39,10 @@ impl KeySet {
             .keys
             .iter()
             .filter(|key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id));
-        let first = fitting.next()?;
-        fitting.next().is_none().then_some(&first.verifies)
+        match (fitting.next(), fitting.next()) {
+            (Some(only), None) => Some(&only.verifies),
+            _ => None,
+        }
     }
 }
 
@@ -54,7 +56,7 @@ impl Key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
                 (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
             }
-            // Among them symmetric keys: a published one is no secret.
+            // Also for symmetric keys: a published key is no secret.
             _ => return None,
         };
         let is_for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));

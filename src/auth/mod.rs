@@ -1,5 +1,5 @@
 //! Users: who a mint is for, by a token that the application's own sign-in has signed. Verification is pure (`jwt`); only the
-//! issuer's keys are fetched (`issuer_keys`). What is no JWT, the application may be asked about (`application`).
+//! issuer's keys are fetched (`issuer_keys`). The application may be asked whose another token is (`application`).
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct Auth {
     /// For HS256, and for nothing else.
     secret: Option<DecodingKey>,
     keys: Option<Arc<IssuerKeys>>,
-    /// Asked about what is no JWT of these keys.
+    /// Asked about every token that the keys cannot verify: one that is no JWT, or any token without keys.
     application: Option<Application>,
     clock: Arc<dyn Clock>,
 }
@@ -62,12 +62,13 @@ impl Auth {
         self.secret.is_some() || self.keys.is_some()
     }
 
-    /// Whether the application is asked about a text that is nothing else.
+    /// Whether the application may be asked whose a token is.
     pub const fn asks_application(&self) -> bool {
         self.application.is_some()
     }
 
-    /// The user of a token of a mint. If it has the form of a JWT and there are keys, they decide; else the application is asked.
+    /// The user of a token that came with a mint. If the token has the form of a JWT and there are keys, the keys decide. Else the
+    /// application is asked, if there is one.
     pub async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, Unverified> {
         match &self.application {
             Some(application) if !(self.has_keys() && is_jwt(token)) => {
@@ -92,7 +93,7 @@ impl Auth {
         let room = match claims.get("room") {
             None | Some(Value::Null) => None,
             Some(Value::String(room)) => Some(room.clone()),
-            // A number is its text. Anything else names no room, and no room has such a name.
+            // A number stands for its text. Anything else becomes the empty text, which is no room's name.
             Some(other) => Some(other.as_i64().map_or_else(String::new, |number| number.to_string())),
         };
         Ok(Verified { user, until, room, label: None })

@@ -1,4 +1,4 @@
-//! Server keys: programs that mint for their users. Only digests of the keys are compared, each in constant time.
+//! Server keys, with which programs mint for their users. Only digests of the keys are compared, each in constant time.
 
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::Label;
@@ -20,7 +20,7 @@ pub struct ServerKey {
 pub struct ServerKeys(Vec<ServerKey>);
 
 impl ServerKeys {
-    /// Those of `SERVER_KEYS`.
+    /// The keys of `SERVER_KEYS`.
     pub fn new(keys: &[ServerKeyConfig]) -> Self {
         let key = |(index, key): (usize, &ServerKeyConfig)| ServerKey {
             name: key.name.clone(),
@@ -45,7 +45,7 @@ impl ServerKeys {
         self.0.iter().any(|key| key.name == *name)
     }
 
-    /// The key with this text. All are compared, so the duration does not say which one it is.
+    /// The key with this text. All keys are compared, so the duration does not say which key it is.
     pub fn find(&self, shown: &str) -> Option<&ServerKey> {
         let shown = TokenDigest::of_text(shown);
         let mut found = None;

@@ -8,9 +8,9 @@ use ring::signature::{
 };
 
 /// Whether this key has signed a message with this algorithm. `false` for an algorithm that is not one of the four, and for a key of
-/// another one.
+/// another algorithm.
 pub(super) fn is_good(message: &[u8], signature: &[u8], algorithm: Algorithm, key: &DecodingKey) -> bool {
-    // A public key has the same kind as a secret.
+    // The kind does not tell a public key from a secret: both can be `SecretOrDer`. The family does.
     if !key.family().algorithms().contains(&algorithm) {
         return false;
     }

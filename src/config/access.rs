@@ -137,7 +137,7 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
     networks.into()
 }
 
-/// The name of a header with an address. `Forwarded` has more.
+/// The name of a header with nothing but addresses. `Forwarded` is refused, because it has names and other fields too.
 fn client_header(text: &str) -> Formed<HeaderName> {
     let expected =
         "X-Forwarded-For, or the name of a header with one address such as X-Real-IP or CF-Connecting-IP";

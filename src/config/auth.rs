@@ -21,7 +21,7 @@ pub struct AuthConfig {
     pub secret: Option<SecretString>,
     /// A list of public keys for RS256, ES256 and `EdDSA` tokens. `AUTH_JWKS_URL`; none when unset.
     pub jwks_url: Option<Url>,
-    /// The application, which says whose a token is that is no JWT of these keys. `AUTH_WEBHOOK_URL`; none when unset.
+    /// The application's webhook. It names the user of a token that is no JWT of these keys. `AUTH_WEBHOOK_URL`; none when unset.
     pub webhook: Option<WebhookUrl>,
     /// What `iss` must be. `AUTH_ISSUER`; anything when unset.
     pub issuer: Option<String>,
@@ -34,7 +34,7 @@ pub struct AuthConfig {
 }
 
 impl AuthConfig {
-    /// `None` without a key, unless only server keys may mint.
+    /// `None` without a key and a webhook, unless `AUTH_REQUIRED` refuses anonymous callers.
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = form("an http: or https: URL without user", parse_web_url);
         let auth = Self {

@@ -58,7 +58,7 @@ pub enum LimitAction {
 pub enum AtLimit {
     /// Nothing.
     None,
-    /// Those of sources that can revoke are revoked.
+    /// The credentials of sources that can revoke are revoked.
     Revoke,
 }
 
@@ -92,15 +92,16 @@ const DIRECTIONS: &[(&str, BilledDirections)] =
 /// What relayed bytes cost at the provider. The figures in money are for the operator: no admission depends on them.
 #[derive(Clone, Debug)]
 pub struct PriceConfig {
-    /// For each GB above the free ones, 0 to 1,000,000 with at most six decimals. `PRICE_PER_GB`; 0.05 when unset. The free
-    /// GB of a period, 0 to 1,000,000. `FREE_GB`; 1,000 when unset.
+    /// The price of each GB above the free ones, 0 to 1,000,000 with at most six decimals: `PRICE_PER_GB`; 0.05 when unset. And the free
+    /// GB of a period, 0 to 1,000,000: `FREE_GB`; 1,000 when unset.
     pub price: Price,
     /// Three capital letters, as in ISO 4217. `CURRENCY`; USD when unset.
     pub currency: String,
 }
 
 impl BudgetConfig {
-    /// How long relaying may outlive a grant of this source. How long a session may that the broker opened is the broker's own bound.
+    /// How long relaying may outlive a grant of this source. `TURN_EXPIRY_TAIL_SECONDS` is only for sources that issue credentials: at the
+    /// others, the broker itself opens the sessions and bounds their time.
     pub fn tail_of(&self, source: IceSource) -> Duration {
         self.expiry_tail.filter(|_| source.issues_credentials()).unwrap_or(source.expiry_tail())
     }

@@ -20,13 +20,13 @@ pub const RELAYS_MAX: usize = 16;
 /// A coturn with `use-auth-secret`. URLs of one host are one relay.
 #[derive(Clone, Debug)]
 pub struct CoturnRelay {
-    /// The host of its URLs, in lower case. Its bytes are counted by it.
+    /// The host of its URLs, in lower case. It identifies the relay in counts.
     pub host: String,
     /// The name before its URLs; relays of one name are a region. `COTURN_URLS`.
     pub name: Option<KeyName>,
     /// What it may relay in a period, above 0. `COTURN_LIMITS`.
     pub limit: Option<ByteCount>,
-    /// Its URLs, and those of other hosts that do not relay. Its `static-auth-secret`: `COTURN_SECRET`.
+    /// Its URLs, and the STUN URLs of hosts without a relay. Its `static-auth-secret`: `COTURN_SECRET`.
     pub server: RestServer,
 }
 
@@ -121,8 +121,8 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     }
     let Some(secret) = secret.map(RestSecret::new) else { return vec![] };
     let relay = |host: &String| {
-        let is_its_own = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));
-        let urls = urls.iter().map(|(_, url)| url).filter(is_its_own).cloned().collect();
+        let is_given = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));
+        let urls = urls.iter().map(|(_, url)| url).filter(is_given).cloned().collect();
         CoturnRelay {
             host: host.clone(),
             name: names.get(host).copied(),
@@ -133,7 +133,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     hosts.iter().map(relay).collect()
 }
 
-/// `COTURN_LIMITS`: hosts with what each may relay in a period.
+/// `COTURN_LIMITS`: what each of these hosts may relay in a period.
 fn read_limits(settings: &mut Settings<'_>) -> BTreeMap<String, ByteCount> {
     let parse = |text: &str| {
         let (host, limit) = text.split_once('=')?;

@@ -23,7 +23,8 @@ pub struct DatabaseConfig {
     pub trust: Trust,
     /// The schema of the tables. `DATABASE_SCHEMA`; `turn_broker` when unset.
     pub schema: String,
-    /// Where the other replicas reach this one. `ADVERTISE_URL`; the address from which it reaches the database, with `PORT`, when unset.
+    /// Where the other replicas reach this one. `ADVERTISE_URL`; when unset, this machine's address on its connection to the database, with
+    /// `PORT`.
     pub advertise_url: Option<Url>,
     /// The silence of a leader after which another replica leads, 2 to 60 s. `LEASE_SECONDS`; 5 s when unset.
     pub lease: Duration,
@@ -46,7 +47,7 @@ impl DatabaseConfig {
         url.map(|url| Self { url, trust: trust.clone(), schema, advertise_url, lease })
     }
 
-    /// Refuses what one machine keeps for itself, once every setting is read.
+    /// Refuses settings for what only one machine has: replicas could not share it. To be called once every setting is read.
     pub(super) fn refuse_what_is_of_one_machine(settings: &mut Settings<'_>, sources: &[IceSource]) {
         if !settings.is_set("DATABASE_URL") {
             return;

@@ -45,7 +45,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Refuses what is not percent-encoded and would be taken for the end of the user, the password or the host.
+/// Refuses characters that should be percent-encoded: the parser would take one for the end of the user, the password or the host.
 fn check_encoding(behind_scheme: &str) -> Formed<()> {
     let end = behind_scheme.find(['/', '?', '#']).unwrap_or(behind_scheme.len());
     let (authority, rest) = behind_scheme.split_at(end);
@@ -64,7 +64,7 @@ fn check_encoding(behind_scheme: &str) -> Formed<()> {
     Err(format!("expected {expected}"))
 }
 
-/// What is wrong with a URL that cannot be read: the first option that cannot, or else what stands in front of them.
+/// What is wrong with a URL that cannot be read: the first option that cannot be read, or else the part in front of the options.
 fn fault(text: &str) -> String {
     let options = text.split_once('?').map_or("", |(_, options)| options).split('&').zip(1..);
     let is_bad =

@@ -1,24 +1,24 @@
 //! The check of `.env` and of the file that `--env-file` names, before dotenvy reads the values. Docker, `kubectl`, systemd and shells read
-//! such files too, each by its own rules. What is set here is what is written: a value that one of the others would change without a word
-//! is a fault. A fault names the line, and never shows it, because it may be a secret.
+//! such files too, each by its own rules. A value that one of these readers would take for another value is a fault here. A fault names the
+//! line, and never shows it, because the line may have a secret.
 
 use std::collections::BTreeMap;
 
 /// A file of settings.
 #[derive(Default)]
 pub(super) struct EnvFile {
-    /// What each name is set to, or why that cannot be used.
+    /// The value of each name, or why the value cannot be used.
     pub(super) values: BTreeMap<String, Result<String, EnvFault>>,
     /// The numbers of the lines that set nothing and are no comments.
     pub(super) bad_lines: Vec<usize>,
-    /// Where each name stands first.
+    /// The first line that sets each name.
     pub(super) lines: BTreeMap<String, usize>,
 }
 
 /// Why a variable cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EnvFault {
-    /// The value needs quotes, or other ones. Some programs keep quotes.
+    /// The value needs quotes, or other quotes. Some programs keep quotes as a part of the value.
     #[error("{0}")]
     Quotes(String),
     /// Anything else.
@@ -36,6 +36,7 @@ impl EnvFile {
             if let Some((name, written)) = assignment(line) {
                 let value;
                 let place = format!("line {number} of {file}");
+                // From behind the `=` on: a value in quotes may have several lines.
                 (value, after) = read_value(&rest[line.len() - written.len()..], &place);
                 let lines = rest[..rest.len() - after.len()].lines().zip(number..);
                 let inside: Vec<_> = lines.skip(1).filter_map(setting_inside).collect();
@@ -61,7 +62,7 @@ impl EnvFile {
         parsed
     }
 
-    /// The values of the variables without a fault, as dotenvy reads them.
+    /// Replaces each value without a fault by what dotenvy reads.
     fn read(&mut self, text: &str) {
         for (name, read) in dotenvy::from_read_iter(text.as_bytes()).flatten() {
             if let Some(Ok(value)) = self.values.get_mut(&name) {
@@ -121,7 +122,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, written))
 }
 
-/// The setting in a line of a quoted value. An earlier quote was probably left open by mistake.
+/// The setting that a line inside of quotes seems to set. If there is one, the quotes were probably left open by mistake.
 fn setting_inside((line, number): (&str, usize)) -> Option<(&str, usize)> {
     let (name, _) = assignment(line)?;
     let is_setting = !name.contains(|c: char| c.is_ascii_lowercase());
@@ -184,7 +185,7 @@ fn without_quotes(line: &str, place: &str) -> Result<String, EnvFault> {
     }
 }
 
-/// A comment begins with # behind a space.
+/// A line without its comment, which begins with a # behind a space.
 fn without_comment(line: &str) -> &str {
     let mut marks = line.match_indices('#').map(|(at, _)| &line[..at]);
     marks.find(|before| before.ends_with([' ', '\t'])).unwrap_or(line)

@@ -19,15 +19,15 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The env file in the working directory, which may be missing.
 const DOTENV: &str = ".env";
-/// The permissions of everybody except the owner to write.
+/// The write permissions of everybody except the owner.
 const WRITE_OF_OTHERS: u32 = 0o022;
 const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes'";
 
 /// The raw variables. The `Debug` form shows names only.
 pub struct Environment {
-    /// Each one, or why it cannot be used. That is a problem only if it is one of ours.
+    /// The value of each variable, or why the value cannot be used. That is a problem only if a setting has this name.
     variables: BTreeMap<String, Result<String, EnvFault>>,
-    /// The line of the env file that each one comes from. Those of the process have none.
+    /// The line of the env file that each variable comes from. Variables of the process have none.
     lines: BTreeMap<String, String>,
     /// Problems with the env file, reported together with those of the values.
     pub(super) problems: Vec<ConfigProblem>,
@@ -160,7 +160,7 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// The text of a file, or why it cannot be used. As in a variable, what is around it does not count: an editor adds line ends. The error
+/// The text of a file, or why it cannot be used. The text is trimmed like the value of a variable, because editors add line ends. The error
 /// never contains the text.
 pub(super) fn read_file(path: &Path) -> Result<String, String> {
     let name = path.to_string_lossy();
@@ -172,7 +172,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     }
 }
 
-/// The warning about a file with settings that others may write: they would choose the settings.
+/// The warning about a file with settings that other users of the machine may write: they would choose the settings.
 pub(super) fn writable_by_others(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     let warning =

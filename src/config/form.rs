@@ -16,13 +16,14 @@ use url::{Host, Url};
 /// The longest identifier at the provider. Real ones have 32 characters.
 pub(super) const IDENTIFIER_MAX: usize = 128;
 
-/// The fewest different characters of a secret of the operator's own. 16 hexadecimal digits of chance have fewer once in 100,000 times.
+/// The fewest different characters of a secret of the operator's own. Of random secrets with 16 hexadecimal digits, one in 90 has fewer;
+/// with 32 digits, one in 28 million.
 const CHARS_MIN: usize = 8;
 
 /// A value, or the sentence of what was expected in its place.
 pub(super) type Formed<T> = Result<T, String>;
 
-/// What `parse` reads. `expected` describes it.
+/// The form of the texts that `parse` reads. `expected` describes them.
 pub(super) fn form<T>(
     expected: impl Display,
     parse: impl Fn(&str) -> Option<T>,
@@ -30,7 +31,7 @@ pub(super) fn form<T>(
     move |text| parse(text).ok_or_else(|| format!("expected {expected}"))
 }
 
-/// What the type itself reads.
+/// The form of the texts that the `FromStr` of the type reads.
 pub(super) fn parsed<T: FromStr>(expected: &str) -> impl Fn(&str) -> Formed<T> {
     form(expected, |text| text.parse().ok())
 }
@@ -75,7 +76,7 @@ pub(super) fn visible<T: for<'a> From<&'a str>>(length: RangeInclusive<usize>) -
     })
 }
 
-/// A secret that the operator has made, in this form. It may not be one that a person has typed to get on, such as `changemechangeme`.
+/// A secret that the operator has made, in this form. A placeholder that a person has typed, such as `changemechangeme`, is refused.
 pub(super) fn own_secret<S: ?Sized + Zeroize + AsRef<[u8]>>(
     form: impl Fn(&str) -> Formed<SecretBox<S>>,
 ) -> impl Fn(&str) -> Formed<SecretBox<S>> {
@@ -116,7 +117,7 @@ pub(super) fn is_quoted(text: &str) -> bool {
     ['\'', '"'].iter().any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote))
 }
 
-/// Whether a text ends with what looks like a comment. Docker, `kubectl` and systemd take it for a part of the value.
+/// Whether a text seems to have a comment. Docker, `kubectl` and systemd take a comment for a part of the value.
 fn has_comment(text: &str) -> bool {
     text.contains(" #") || text.contains("\t#")
 }
@@ -144,7 +145,7 @@ pub(super) fn header(text: &str) -> Formed<HeaderName> {
     parsed("the name of a header")(text)
 }
 
-/// An `http:` or `https:` URL that others are appended to.
+/// An `http:` or `https:` URL that paths are appended to.
 pub(super) fn base_url(text: &str) -> Formed<Url> {
     form("an http: or https: URL without user, query or fragment", parse_base)(text)
 }

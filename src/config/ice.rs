@@ -31,7 +31,7 @@ pub struct IceConfig {
     pub urls: UrlChoice,
     /// The longest and usual lifetime of a credential, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
     pub ttl_max: Duration,
-    /// Whether a credential is ready for an hour after each caller. Always, but for tests that count calls to the provider.
+    /// Whether the pool keeps a credential ready for an hour after each caller. False only in tests that count calls to the provider.
     pub keeps_one_ready: bool,
     /// The degraded response: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
     /// when unset.
@@ -94,7 +94,7 @@ impl IceConfig {
 }
 
 impl CloudflareConfig {
-    /// The keys as far as a count of bytes needs them.
+    /// The ids of the keys, which a count of bytes compares with.
     pub fn own_keys(&self) -> Vec<OwnKey> {
         self.keys.iter().map(|key| OwnKey::of(&key.id)).collect()
     }
@@ -106,7 +106,7 @@ impl CloudflareConfig {
     }
 }
 
-/// How many of a server's URLs no response has.
+/// How many of a server's URLs are in no response.
 fn left_out(urls: &[IceUrl], choice: UrlChoice) -> usize {
     let all = IceServerList::of_turn(urls.to_vec(), String::new(), String::new());
     urls.len() - all.choose(choice).urls().count()

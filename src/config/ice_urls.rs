@@ -7,7 +7,7 @@ use crate::ice::url::IceUrl;
 /// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;
 
-/// URLs without duplicates and without those that browsers block, each with what else its entry says.
+/// URLs without duplicates and without those that browsers block. `N`: what an entry says besides its URL.
 pub(super) fn read_urls<N>(
     settings: &mut Settings<'_>,
     name: &'static str,

@@ -92,7 +92,7 @@ pub struct Config {
     pub signaling: SignalingConfig,
     /// The ledger in `PostgreSQL`, on which several replicas run; with `None` there is one broker.
     pub database: Option<DatabaseConfig>,
-    /// The sources whose sessions may outlive every promise, and nobody sees it.
+    /// The sources whose sessions may outlive every promise unnoticed, because a setting that would show them is missing.
     pub unseen: Vec<IceSource>,
     /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
     pub is_demo: bool,
@@ -114,15 +114,15 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// The same for the commands about a ledger. They read or copy that of `STATE_DIR` also where `DATABASE_URL` is set. A service may have
-    /// only one of the two settings.
+    /// Like [`Self::from_env`], for the commands about a ledger. They read or copy the ledger of `STATE_DIR` even if `DATABASE_URL` is set,
+    /// so this accepts settings that contradict each other for a service.
     pub fn for_ledger(env: &Environment) -> Result<Self, ConfigErrors> {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// Strict mode promises what each session may relay until its end, so that must be known: see [`SourceFacts::seen_with`].
+    /// Strict mode promises what each session may relay until its end, so the end must be known: see [`SourceFacts::seen_with`].
     ///
     /// [`SourceFacts::seen_with`]: turn_ledger::SourceFacts::seen_with
     fn refuse_unbounded(&self, settings: &mut Settings<'_>) {
@@ -138,9 +138,11 @@ impl Config {
                     settings.refuse(name, expected);
                 }
             }
-            let unlisted: Vec<_> =
-                self.unlisted().filter(|_| source.facts().ended_by == EndedBy::CommandLine).collect();
-            if settings.is_set("COTURN_CLI") && !unlisted.is_empty() {
+            if source.facts().ended_by != EndedBy::CommandLine || !settings.is_set("COTURN_CLI") {
+                continue;
+            }
+            let unlisted: Vec<_> = self.unlisted().collect();
+            if !unlisted.is_empty() {
                 let hosts = unlisted.join(" and ");
                 let expected = format!("expected an entry for {hosts} because BUDGET_MODE is strict");
                 settings.refuse("COTURN_CLI", expected);
@@ -148,7 +150,7 @@ impl Config {
         }
     }
 
-    /// One relay without a listing makes its source unseen.
+    /// A single relay that nobody lists makes the whole source unseen.
     fn note_unlisted(&mut self) {
         if self.unlisted().next().is_some() && !self.unseen.contains(&IceSource::Coturn) {
             self.unseen.push(IceSource::Coturn);
@@ -162,22 +164,23 @@ impl Config {
         self.ice.coturn.iter().map(|relay| relay.host.as_str()).filter(move |host| !is_listed(host))
     }
 
-    /// Strict mode issues nothing if a limit is below the least that a credential reserves. What coturn's reserve is little: the broker ends
-    /// their sessions.
+    /// Warns if a limit is below the least that a credential reserves, because strict mode then issues nothing. Credentials of coturn
+    /// reserve little, because the broker ends their sessions.
     fn warn_of_no_room(&self, settings: &mut Settings<'_>) {
         let is_strict = self.budget.mode == BudgetMode::Strict;
         let ends_them = |source: &IceSource| source.facts().ended_by == EndedBy::CommandLine;
         if !is_strict || self.ice.sources.iter().any(ends_them) {
             return;
         }
-        let reserved = |source: &IceSource| {
+        let least_reserve = |source: &IceSource| {
             let tail = self.budget.tail_of(*source);
+            // The minutes of the shortest promise: the mint, the life and the tail, and the difference of the clocks before and after them.
             let time = strict_life_min(tail) + tail + MINT_SLACK + 2 * source.clocks_differ_by();
             let minutes = time.as_secs().div_ceil(60);
             ByteCount::new(self.budget.liability_rate.per_minute().saturating_mul(minutes))
         };
         let metered = self.ice.sources.iter().filter(|source| source.is_metered());
-        let Some(least) = metered.map(reserved).min() else { return };
+        let Some(least) = metered.map(least_reserve).min() else { return };
         let limits = [
             ("BANDWIDTH_LIMIT_GB", Some(&self.budget.limit)),
             ("USER_LIMIT_GB", self.budget.user_limit.as_ref()),
@@ -207,13 +210,14 @@ impl Config {
         }
     }
 
-    /// Refuses what another setting overrules, because it would not be in force as it was written.
+    /// Refuses a value that another setting overrules, because it would not be in force as it was written.
     fn refuse_overruled(&self, settings: &mut Settings<'_>) {
         if self.signaling.ttl > self.ice.ttl_max && settings.is_set("SIGNALING_TTL_SECONDS") {
             settings.refuse("SIGNALING_TTL_SECONDS", "expected at most the value of TURN_TTL_SECONDS");
         }
-        let takes_too_few = self.usage.claims_per_client < self.usage.estimated_rate;
-        if takes_too_few && settings.is_set("CLAIMS_MBPS_PER_CLIENT") {
+        // An allowance always fits one connection that is charged by time, so a lower value would have no effect.
+        let is_below_guess = self.usage.claims_per_client < self.usage.estimated_rate;
+        if is_below_guess && settings.is_set("CLAIMS_MBPS_PER_CLIENT") {
             let expected = "expected at least the value of ESTIMATED_MBPS_PER_CONNECTION";
             settings.refuse("CLAIMS_MBPS_PER_CLIENT", expected);
         }

@@ -1,4 +1,4 @@
-//! The names of the settings that were read, and the hints for a name that looks like one and is not one.
+//! The names of the settings that were read, and the hints for a variable whose name looks like the name of a setting but is not one.
 
 /// A setting.
 #[derive(Clone, Copy, Debug)]
@@ -10,7 +10,7 @@ pub(super) struct Setting {
     pub(super) default: Option<&'static str>,
     /// Whether the value is never shown, and `NAME_FILE` may name a file with it.
     pub(super) is_secret: bool,
-    /// Whether it limits what is spent, or by whom, or says what it costs. A default in its place can cost money.
+    /// Whether it limits what is spent, or by whom, or says what it costs. If its name is misspelled, its default can cost money.
     pub(super) is_money: bool,
 }
 
@@ -37,11 +37,11 @@ const SIMILARITY_MIN: f64 = 0.8;
 /// names that differ by a word.
 const ERRORS_MAX: usize = 2;
 
-/// A name of so many characters is ours even if it has no other resemblance than one typing error.
+/// A name of at least so many characters counts as misspelled if it differs from one of ours by one typing error.
 const LONG: usize = 6;
 
-/// Kubernetes sets variables in every container for each Service of its namespace. These parts are in those for one named `turn-broker` or
-/// `coturn`.
+/// Kubernetes sets variables in every container for each Service of its namespace. Those for a Service named `turn-broker` or `coturn` have
+/// one of these parts.
 const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 
 /// A name that begins like a setting about money and has one of these words states an amount that would not be in force. Other programs have
@@ -105,7 +105,7 @@ impl Names {
         self.variables().any(|known| known == variable)
     }
 
-    /// A name that begins like one of ours, or one that is very similar to a known name, ignoring case.
+    /// The hint for a name that begins like one of ours or is very similar to one, ignoring case.
     pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
         let upper = name.to_ascii_uppercase();
         let is_gone = GONE.iter().any(|(gone, _)| *gone == name);
@@ -132,13 +132,14 @@ impl Names {
         let is_similar =
             similarity(&nearest) >= SIMILARITY_MIN || upper.len() >= LONG && errors(&nearest) == 1;
         let mut alike = self.iter().filter(|known| begins_like(&upper, known.name)).peekable();
-        let is_ours = alike.peek().is_some();
-        if !is_ours && !is_similar {
+        let begins_like_ours = alike.peek().is_some();
+        if !begins_like_ours && !is_similar {
             return None;
         }
-        let is_amount = is_ours
+        let is_amount = begins_like_ours
             && alike.all(|known| known.is_money)
             && upper.split('_').any(|word| AMOUNTS.contains(&word));
+        // The nearest name is meant if the given one is its beginning, or the name with a few typing errors, perhaps without its last word.
         let without_unit = nearest.rsplit_once('_').map_or(&*nearest, |(begin, _)| begin);
         let is_meant = nearest.starts_with(&upper)
             || [&nearest, without_unit].iter().any(|known| errors(known) <= ERRORS_MAX);
@@ -157,12 +158,14 @@ fn joined(name: &str) -> String {
     name.replace('_', "")
 }
 
-/// Whether `upper` begins with the first word of a setting, or with its first two if other programs use the first one too. A setting of one
-/// word has no such beginning.
+/// Whether `upper` begins with the first word of a setting, or with the first two words if other programs use the first word too. A setting
+/// of one word has no such beginning.
 fn begins_like(upper: &str, setting: &str) -> bool {
     let Some((word, _)) = setting.split_once('_') else { return false };
-    let last = usize::from(GENERAL_WORDS.contains(&word));
-    let beginning = setting.match_indices('_').nth(last).map_or(setting, |(end, _)| setting.split_at(end).0);
+    // The beginning ends at the first mark between words, or at the second.
+    let end_mark = usize::from(GENERAL_WORDS.contains(&word));
+    let end = setting.match_indices('_').nth(end_mark);
+    let beginning = end.map_or(setting, |(end, _)| &setting[..end]);
     upper.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 

@@ -30,7 +30,7 @@ impl AllowedOrigins {
         }
     }
 
-    /// The first `Origin` of a request that is not allowed.
+    /// The first value of a request's `Origin` headers that is not allowed.
     pub fn foreign<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let is_allowed = |origin: &HeaderValue| match self {
             Self::Any => true,
@@ -41,7 +41,7 @@ impl AllowedOrigins {
 }
 
 /// The canonical form of an origin from the configuration. One slash at the end is allowed, and `*.` before a name of two labels
-/// or more, or before `localhost`. All names below a top-level domain are not those of one operator.
+/// or more, or before `localhost`. `*.com` is refused, because the names below a top-level domain belong to many operators.
 pub(super) fn parse_entry(text: &str) -> Option<String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     let Some((scheme, below)) = text.split_once("://*.") else { return canonical(text) };
@@ -73,7 +73,7 @@ pub(super) fn canonical(text: &str) -> Option<String> {
     }
     // The parser drops a default port, normalizes IPv6 and non-ASCII names, and refuses bad ports.
     let url = Url::parse(text).ok().filter(|url| url.scheme() != "file")?;
-    // In a scheme that it does not know, the parser encodes non-ASCII characters.
+    // In a scheme that the parser does not know, it encodes non-ASCII characters with `%`.
     let host = url.host_str().filter(|host| !host.is_empty() && !host.contains('%'))?.to_ascii_lowercase();
     let port = url.port().map_or(String::new(), |port| format!(":{port}"));
     Some(format!("{}://{host}{port}", url.scheme()))

@@ -1,4 +1,4 @@
-//! The address at which people and programs reach this broker. Alerts link to the dashboard there, and its origin may call.
+//! The address at which people and programs reach this broker. Alerts link to the dashboard there, and pages of its origin may call.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl PublicUrl {
         is_visible_ascii(text).then(|| parse_base(text)).flatten().filter(is_short).map(Self)
     }
 
-    /// Its host, which requests name.
+    /// Its host, which requests have in their `Host` header.
     pub(super) fn host(&self) -> Option<AllowedHost> {
         host::parse_entry(self.0.host_str()?)
     }
@@ -44,7 +44,7 @@ impl PublicUrl {
         settings.optional("PUBLIC_URL", form(expected, Self::parse))
     }
 
-    /// The operator signs in at the dashboard there.
+    /// Warns if others on the network path can read the token with which the operator signs in at the dashboard there.
     pub(super) fn warn_of_cleartext(&self, settings: &mut Settings<'_>) {
         settings.warn_of_cleartext("PUBLIC_URL", &self.0, "see OPERATOR_TOKEN when you sign in");
     }

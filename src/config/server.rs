@@ -87,7 +87,7 @@ impl ServerConfig {
 pub fn reachable(listener: SocketAddr) -> SocketAddr {
     match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
-        // It takes IPv4 too, and where IPv6 is off, nothing else.
+        // A listener on `::` accepts IPv4 too, and where IPv6 is off, only IPv4.
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
         _ => listener,
     }
@@ -108,8 +108,8 @@ impl LogConfig {
     }
 }
 
-/// Whether these directives are in force for us. Beside a level, a word may be anybody's. Alone, a word that is no level, or a target that no
-/// module can have, would turn the log off.
+/// Whether the log stays on with these directives. Beside a level for all targets, such as `info`, they may name any target. Without such a
+/// level, a word must begin like our modules, and a target must be possible as the name of a module: a typing error would turn the log off.
 fn is_filter(text: &str) -> bool {
     let directives = || text.split(',');
     let is_level = |directive: &str| directive.parse::<LevelFilter>().is_ok();

@@ -15,7 +15,7 @@ use turn_ledger::{ByteCount, Label};
 
 /// The most keys. Each one is a time series.
 const KEYS_MAX: usize = 64;
-/// The lengths of a key: it is a secret that nobody types.
+/// The lengths of a key. Even the shortest is long, because nobody types a key.
 const KEY_CHARS: RangeInclusive<usize> = 32..=1_024;
 
 /// The keys, and what each may do.
@@ -25,7 +25,7 @@ pub struct ServerKeysConfig {
     pub keys: Vec<ServerKeyConfig>,
     /// Requests of one key per `RATE_LIMIT_WINDOW_SECONDS`, also as one burst, 1 to 1,000,000. `SERVER_KEY_REQUESTS`; 1,000 when unset.
     pub requests: NonZeroU32,
-    /// Bytes that a key may use in a period, of those with a limit; each above 0. `SERVER_KEY_LIMITS`; none when unset.
+    /// The bytes that each key with a limit may use in a period, above 0. `SERVER_KEY_LIMITS`; none when unset.
     pub limits: BTreeMap<Label, ByteCount>,
 }
 

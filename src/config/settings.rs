@@ -1,7 +1,7 @@
 //! The reader of one environment. Each setting is read with one call, which records every problem and continues, so that
 //! all problems are reported together. A refused setting gets its default, but then there is no configuration. No message
-//! contains the value of a secret. No setting is read only if another one is set, so the names that were read are those of all settings.
-//! [`Settings::finish`] compares the variables with them.
+//! contains the value of a secret. Every setting is read whatever the others are, so the names that were read are the names of all
+//! settings. [`Settings::finish`] compares the names of the variables with them.
 
 use url::Url;
 
@@ -20,7 +20,7 @@ const SHOWN_CHARS_MAX: usize = 100;
 /// A part of every secret in `.env.example` and in the documents.
 const EXAMPLE_MARK: &str = "example-only";
 
-/// How the names of secrets begin that Cloudflare issues.
+/// The beginnings of the names of secrets that Cloudflare issues.
 const ISSUED: [&str; 2] = ["CALLS_", "CLOUDFLARE_"];
 
 /// Reads settings, and collects problems and warnings.
@@ -28,7 +28,7 @@ pub(super) struct Settings<'a> {
     pub(super) environment: &'a Environment,
     /// Every setting that was read, set or not.
     pub(super) names: Names,
-    /// Whether the next one limits what is spent.
+    /// Whether the next setting is about money: see [`Self::about_money`].
     is_money: bool,
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
@@ -43,14 +43,14 @@ impl<'a> Settings<'a> {
         Self { environment, names, is_money: false, problems, warnings, secrets: Vec::new() }
     }
 
-    /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
-    /// secrets is a problem by itself.
+    /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. A misspelled name of a setting about
+    /// money or of a secret stops the start by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
         for (name, instead) in GONE.into_iter().filter(|(name, _)| self.environment.is_set(name)) {
             self.refuse(name, format!("expected no value, because this setting is gone: {instead}"));
         }
         self.refuse_shared_secrets();
-        // Many environments have `https_proxy` beside `HTTPS_PROXY`.
+        // Many environments have `https_proxy` beside `HTTPS_PROXY`. The one in lower case is then no mistake.
         let is_alone = |name: &&str| {
             let upper = name.to_ascii_uppercase();
             upper == **name || !self.environment.is_set(&upper)
@@ -67,7 +67,7 @@ impl<'a> Settings<'a> {
         Err(ConfigErrors { problems: self.problems, hints })
     }
 
-    /// The next setting limits what is spent, or by whom, or says what it costs: a name that resembles its own then stops the start.
+    /// Marks the next setting: it limits what is spent, or by whom, or says what it costs. A misspelled name of it stops the start.
     pub(super) fn about_money(&mut self) -> &mut Self {
         self.is_money = true;
         self
@@ -149,15 +149,18 @@ impl<'a> Settings<'a> {
         self.secrets.push((name, TokenDigest::of_text(secret)));
     }
 
-    /// Two settings must not have one secret: who knows it for one purpose could use it for the other. Webhooks may have one receiver, and
-    /// what Cloudflare issues is its affair.
+    /// Two settings must not have one secret: who knows it for one purpose could use it for the other. There are two exceptions: webhooks
+    /// may have one receiver, and the operator does not choose what Cloudflare issues.
     fn refuse_shared_secrets(&mut self) {
         let is_issued = |name: &str| ISSUED.iter().any(|start| name.starts_with(start));
         let secrets = std::mem::take(&mut self.secrets);
         for (at, (name, secret)) in secrets.iter().enumerate() {
+            if name.ends_with("_URL") {
+                continue;
+            }
             let may_share = |other: &str| other == *name || (is_issued(other) && is_issued(name));
-            let same = |(other, of): &&(&str, TokenDigest)| !may_share(other) && of.is(secret);
-            if let Some((other, _)) = secrets[..at].iter().find(same).filter(|_| !name.ends_with("_URL")) {
+            let same = |(other, digest): &&(&str, TokenDigest)| !may_share(other) && digest.is(secret);
+            if let Some((other, _)) = secrets[..at].iter().find(same) {
                 self.refuse(name, format!("expected another secret than {other} has"));
             }
         }
@@ -221,7 +224,7 @@ impl<'a> Settings<'a> {
         self.warnings.push(text.into());
     }
 
-    /// Warns if others on the network path can do this.
+    /// Warns if others on the network path can do what `risk` says.
     pub(super) fn warn_of_cleartext(&mut self, name: &str, url: &Url, risk: &str) {
         if is_cleartext(url) {
             self.warn(format!("{name} is http: others on the network path can {risk}; use https"));
@@ -233,7 +236,7 @@ impl<'a> Settings<'a> {
         self.accepted(name, text, form)
     }
 
-    /// The text of a variable, if it is what was written.
+    /// The text of a variable. `None` if it is unset, or if its text is in doubt, for example because of quotes. The latter is a problem.
     fn text(&mut self, name: &str) -> Option<&'a str> {
         let expected = match self.environment.get(name)? {
             Ok(text) if !is_quoted(text) => return Some(text),
@@ -254,7 +257,7 @@ impl<'a> Settings<'a> {
             }
             Err(fault) => fault.to_string(),
         };
-        // A fault of the file names its line.
+        // The text of a fault names its line already, so this is not `refuse`, which would add the line.
         self.record(name, expected);
         None
     }
@@ -269,7 +272,7 @@ impl<'a> Settings<'a> {
         None
     }
 
-    /// The variable that is set and the text.
+    /// The variable that is set, `NAME` or `NAME_FILE`, and the secret.
     fn secret_text(&mut self, name: &str) -> Option<(String, String)> {
         let file = Setting::file(name);
         match (self.environment.is_set(name), self.environment.is_set(&file)) {

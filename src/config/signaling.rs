@@ -28,10 +28,10 @@ const PATH_MAX: usize = 100;
 pub struct SignalingConfig {
     /// What `SIGNALING` names.
     pub(super) modules: Vec<Module>,
-    /// The life of a credential that is minted for a call, but for a shorter `TURN_TTL_SECONDS`. `SIGNALING_TTL_SECONDS`, 60 to 86,400;
-    /// 14,400 when unset.
+    /// The life of a credential that is minted for a call; a shorter `TURN_TTL_SECONDS` shortens the default. `SIGNALING_TTL_SECONDS`, 60
+    /// to 86,400; 14,400 when unset.
     pub ttl: Duration,
-    /// All but the proxy of the SFU.
+    /// The settings of all protocols except the proxy of the SFU.
     pub protocols: Protocols,
     /// `sfu`.
     pub sfu: Option<SfuConfig>,
@@ -105,7 +105,7 @@ impl SignalingConfig {
         }
     }
 
-    /// The module that is off and has `path` at or below its usual paths.
+    /// The module that is off and would serve `path`: `path` is one of its usual paths, or below one.
     pub fn off_at(&self, path: &str) -> Option<&'static str> {
         let off = MODULES.iter().find(|(_, module)| self.path(*module).is_none() && module.serves(path));
         off.map(|(name, _)| *name)
@@ -236,14 +236,15 @@ fn parse_path(text: &str) -> Option<String> {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_allowed);
     let mut segments = path.strip_prefix('/')?.split('/');
-    let is_other =
+    let is_taken =
         is_of_module(path) || segments.clone().next().is_some_and(|first| OTHER_ROUTES.contains(&first));
-    let is_free = path == OLDER_SFU || !is_other;
+    let is_free = path == OLDER_SFU || !is_taken;
     (path.len() <= PATH_MAX && is_free && segments.all(is_segment)).then(|| path.to_owned())
 }
 
 /// Whether one of the paths is the same as another one or below it, so that both would serve it.
 fn overlap(paths: &[String]) -> bool {
+    // With a slash at its end, a path is a prefix of exactly the paths that are equal or below it, and sorts directly before one of them.
     let mut sorted: Vec<String> = paths.iter().map(|path| format!("{path}/")).collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| matches!(pair, [above, path] if path.starts_with(above)))

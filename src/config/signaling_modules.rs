@@ -1,4 +1,4 @@
-//! What `SIGNALING` can name, and where each is served.
+//! The modules that `SIGNALING` can name, and the paths at which each is served.
 
 use turn_signaling::call::ProtocolName;
 
@@ -20,7 +20,7 @@ pub(super) const MODULES: &[(&str, Module)] = &[
 ];
 
 impl Module {
-    /// The paths, the one that clients are given first.
+    /// The usual paths. The first one is the path that the start shows for clients.
     pub(super) const fn paths(self) -> &'static [&'static str] {
         match self {
             Self::Protocol(ProtocolName::Ayame) => &["/signaling", "/.ok"],
@@ -50,7 +50,7 @@ impl Module {
         matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
     }
 
-    /// Whether the address that clients are given begins with `ws`. `PeerJS` has them too, and its clients are given `http`.
+    /// Whether the address that clients are given begins with `ws`. `PeerJS` has WebSockets too, but its clients are given `http`.
     pub(super) const fn is_given_as_ws(self) -> bool {
         matches!(self, Self::Protocol(ProtocolName::Ayame | ProtocolName::Rooms | ProtocolName::Yjs))
     }

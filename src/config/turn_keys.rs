@@ -34,9 +34,9 @@ pub(super) fn read_keys(settings: &mut Settings<'_>) -> Vec<TurnKeyConfig> {
     let token = settings.secret("CLOUDFLARE_TURN_API_TOKEN", token);
     let listed = settings.secret("CLOUDFLARE_TURN_KEYS", entries(ENTRY, parse_key)).unwrap_or_default();
     settings.both_or_neither("CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN");
-    let pair = id.zip(token);
-    let pair = pair.map(|(id, token)| TurnKeyConfig { name: KeyName::DEFAULT, id, token, weight: 1 });
-    let keys: Vec<TurnKeyConfig> = pair.into_iter().chain(listed).collect();
+    let default =
+        id.zip(token).map(|(id, token)| TurnKeyConfig { name: KeyName::DEFAULT, id, token, weight: 1 });
+    let keys: Vec<TurnKeyConfig> = default.into_iter().chain(listed).collect();
     if let Some(expected) = contradiction(&keys) {
         settings.refuse("CLOUDFLARE_TURN_KEYS", expected);
     }

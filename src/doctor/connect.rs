@@ -20,7 +20,7 @@ const LOOKUP_MAX: Duration = Duration::from_secs(8);
 const WARN_ABOVE: Duration = Duration::from_secs(5);
 /// Above this, coturn credentials expire early or late, and signatures are refused.
 const FAIL_ABOVE: Duration = Duration::from_secs(60);
-/// A date is truncated to the second. In milliseconds.
+/// Half a second, in milliseconds: the mean of what a `Date` loses, because it is truncated to the second.
 const HALF_SECOND: u64 = 500;
 
 /// The address of a name that this machine's resolver prefers.

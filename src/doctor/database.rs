@@ -11,13 +11,13 @@ use crate::store::postgres::standby::{is_shared, refuse_shared_session};
 use turn_base::clock::Clock;
 use turn_ledger::Timestamp;
 
-/// Commits that are timed. The middle one counts.
+/// How many commits are timed. The median counts.
 const COMMITS: usize = 5;
 /// Above this, callers notice the wait of a mint.
 const SLOW: Duration = Duration::from_millis(100);
-/// From this on, a mint gets 503.
+/// Above this, a mint gets 503.
 const TOO_SLOW: Duration = Duration::from_secs(2);
-/// Writes to the log of the server and to no table.
+/// A transaction that writes to the server's write-ahead log and to no table.
 const COMMIT: &str = "SELECT pg_logical_emit_message(true, 'turn-broker', 'doctor')";
 const REPLICATION: &str = "SELECT current_setting('synchronous_standby_names'), \
     (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')), \
@@ -56,7 +56,7 @@ async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Chec
     Ok(found)
 }
 
-/// What two replicas that run at the same address mean. `url`: the address of this one.
+/// A failure if two replicas have the same address. `url`: the address of this replica.
 pub(super) async fn check_address(config: &DatabaseConfig, url: &str) -> Option<Verdict> {
     let connection = Database::new(config).connect("turn-broker doctor").await.ok()?;
     // Without the table, no replica has begun.

@@ -87,7 +87,7 @@ impl<'a> Examination<'a, '_> {
         self.progress.found(check, subject, verdict, Duration::ZERO);
     }
 
-    /// Runs one check, and reports how long it took. Returns what else it gave.
+    /// Runs one check, and reports its verdict and how long it took. Returns the other part of the result.
     async fn check_for<T>(
         &mut self,
         check: Check,
@@ -146,7 +146,7 @@ impl<'a> Examination<'a, '_> {
         self.check(Check::AdvertiseUrl, &url, settings::broker_at(&url, remedy, self.client)).await;
     }
 
-    /// The APIs, and this machine's clock by the first response that has a date.
+    /// The APIs, and this machine's clock by the last response that has a date.
     async fn apis(&mut self) {
         let mut skew = None;
         let apis = apis(self.config, self.keys);
@@ -249,6 +249,6 @@ fn apis<'a>(config: &'a Config, keys: &'a [KeyClient]) -> Vec<(&'a Url, &'static
         disconnect.map(|disconnect| (disconnect.expose(), "DISCONNECT_WEBHOOK_URL")),
     ];
     let analytics = analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE"));
-    // The last one that gives a date decides about the clock.
+    // The last response with a date decides about the clock, so the providers and Cloudflare's analytics come last.
     application.into_iter().flatten().chain(providers).chain(analytics).collect()
 }

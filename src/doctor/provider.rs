@@ -100,10 +100,11 @@ pub(super) async fn credential(
 
 async fn mint(key: &KeyClient, config: &Config) -> Given {
     match key.api.mint(TTL, IDENTIFIER, DEADLINE).await {
-        Ok(Listed { servers, life }) => {
+        Ok(Listed { servers, life: stated }) => {
             let source = key.api.source();
             let set = config.ice.http.as_ref().and_then(|http| http.life).unwrap_or(config.ice.ttl_max);
-            let life = if source.decides_life() { set.max(life.unwrap_or_default()) } else { TTL };
+            // If the source decides, the credential may live as long as the setting says or as the response states.
+            let life = if source.decides_life() { set.max(stated.unwrap_or_default()) } else { TTL };
             let cost = cost(source, life, config);
             (ok(format!("minted a credential of {} s; {cost}", life.as_secs())), Some(servers))
         }

@@ -53,7 +53,8 @@ pub(super) async fn service_status(config: &Config, client: &HttpClient) -> Valu
     status.unwrap_or_default()
 }
 
-/// The critical hints of a running service. That its provider does not mint is a failure: this process may reach it.
+/// The critical hints of a running service. Only the hint about its provider is a failure: the provider may mint for this process and still
+/// not for the service.
 pub(super) fn judge_hints(status: &Value) -> Vec<(Check, Verdict)> {
     let hints = status["hints"].as_array().into_iter().flatten();
     let critical = hints.filter(|hint| hint["severity"] == "critical");

@@ -12,7 +12,7 @@ use crate::store::storage::OpenError;
 /// With less free space than this, writes of the ledger and the log may soon fail.
 const FREE_MIN: u64 = 100_000_000;
 
-/// The verdicts about `STATE_DIR`. `is_served`: a service answers that keeps its ledger somewhere.
+/// The verdicts about `STATE_DIR`. `is_served`: a running service answers, and it keeps its ledger on a disk.
 pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
     let Some(directory) = directory else {
         return vec![warn(

@@ -1,5 +1,5 @@
-//! `doctor --tail`: one trial of the tail at once, minute by minute. It shows what relays. What is billed, only the running service can say:
-//! it waits for the count.
+//! `doctor --tail`: trials of the tail, shown step by step. They show until when a credential relays. Only the running service can say what
+//! is billed, because it waits for the count.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::report::{Check, Verdict, ok, warn};
 use crate::ice::tail_run::{Stepped, TTL, TailRun};
 use turn_ledger::{CredentialEnd, IceSource};
 
-/// A trial goes on for so long after the end at most.
+/// The longest time for which a trial continues after the credential's end.
 const TRIAL_MAX: Duration = IceSource::Cloudflare.expiry_tail();
-/// What is due is looked for so often.
+/// The pause before the next look whether a step is due.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Examination<'_, '_> {

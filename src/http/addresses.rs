@@ -81,7 +81,8 @@ pub async fn unblock_address(app: AppState, Path(address): Path<String>) -> Json
     Ok(Json(AddressBlockBody { address, blocked: false, until: None, message: said }))
 }
 
+/// The client that a text names: by a prefix, or by one address of the client.
 fn checked(address: &str) -> Result<ClientKey, ApiError> {
-    let whole = || address.parse().ok().map(ClientKey::of);
-    address.parse().ok().or_else(whole).ok_or_else(|| ApiError::invalid(EXPECTED))
+    let of_address = || address.parse().ok().map(ClientKey::of);
+    address.parse().ok().or_else(of_address).ok_or_else(|| ApiError::invalid(EXPECTED))
 }

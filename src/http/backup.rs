@@ -53,7 +53,7 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         .and_then(Result::ok)
         .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
     let ledger = app.account.copier().await.ok_or_else(not_backed_up)?;
-    // The slot goes with the copy, so it stays taken if the client leaves meanwhile.
+    // The slot goes with the copy, so it stays taken if the client disconnects meanwhile.
     let copied = tokio::task::spawn_blocking(move || (ledger.copy(), slot)).await;
     let (copy, slot) = copied.map_err(|_| ApiError::internal())?;
     let copy = copy.map_err(|error| {
@@ -85,7 +85,8 @@ fn send(copy: LedgerFile, slot: OwnedSemaphorePermit) -> Body {
             Ok::<_, io::Error>((chunk, file))
         };
         let (chunk, file) = tokio::task::spawn_blocking(read).await??;
-        Ok::<_, io::Error>((!chunk.is_empty()).then_some((chunk, (file, slot))))
+        let next = if chunk.is_empty() { None } else { Some((chunk, (file, slot))) };
+        Ok::<_, io::Error>(next)
     });
     Body::from_stream(chunks)
 }

@@ -159,7 +159,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
     let PresentRate { rate, limit_at, .. } = PresentRate::of_quarter_hour(snapshot);
-    // It is kept in memory alone, so no snapshot has it.
+    // Which grants relay is known in memory alone, so no snapshot has this number.
     let relaying = app.account.read(|books| books.grants().relaying());
     let pulling = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {
@@ -193,7 +193,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     }
 }
 
-/// Three decimals.
+/// Mbps with three decimals.
 pub(super) fn mbps(rate: BitRate) -> serde_json::Number {
     plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0)
 }

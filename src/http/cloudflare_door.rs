@@ -1,6 +1,6 @@
-//! The mint as Cloudflare's API has it, for programs that were written for it. Tests: `tests/it/server_keys/cloudflare_door.rs`.
-//! A program gets users, a budget and a limit by another base URL and token: the token is a server key. Bodies and statuses are Cloudflare's.
-//! An error has Cloudflare's `errors` beside our own fields.
+//! The mint in the form of Cloudflare's API, for programs that were written for that API. Tests: `tests/it/server_keys/cloudflare_door.rs`.
+//! A program gets users, a budget and a limit by another base URL and token: the token is a server key. Bodies and statuses are
+//! Cloudflare's. An error has Cloudflare's `errors` beside our own fields.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use turn_base::request::query::Parameters;
 const PREFIX: &str = "/v1/turn/keys/";
 /// The longest life that Cloudflare accepts, in seconds.
 const TTL_MAX: u64 = 172_800;
-/// The longest user name that is looked for. Those of providers have under 200 bytes.
+/// The longest user name that is looked for. User names of providers have under 200 bytes.
 const USERNAME_MAX: usize = 512;
 
 /// What Cloudflare's API is asked for.
@@ -145,7 +145,7 @@ pub async fn revoke_server_credential(
     }
 }
 
-/// The key in the header. There is no other way in.
+/// The server key in the header. No other place of the request is read for a key.
 fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiError> {
     if !request.headers.contains_key("authorization") {
         return Err(ApiError::no_token("a server key"));
@@ -163,11 +163,10 @@ async fn mint<T: IntoResponse>(
     let (parts, sent) = request.into_parts();
     let key = server_key(app, &parts)?;
     let request = Request::from_parts(parts.clone(), sent);
-    let asked = read_json::<CloudflareMintRequest>(request)
-        .await
-        .and_then(|asked| Ok((asked.checked(app.config.ice.ttl_max)?, ())));
+    let body_read = read_json::<CloudflareMintRequest>(request).await;
+    let server_mint = body_read.and_then(|asked| Ok((asked.checked(app.config.ice.ttl_max)?, ())));
     let mut known = KnownRequest::default();
-    let asked = for_server(app, key, asked, &parts, &mut known);
+    let asked = for_server(app, key, server_mint, &parts, &mut known);
     let mut response = answer(app, asked, known, |answer, ()| body(answer)).await;
     if response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::CREATED;
@@ -196,7 +195,7 @@ pub(super) fn is_of_cloudflare(route: &str) -> bool {
     route.starts_with(PREFIX)
 }
 
-/// Adds what programs read that were written for Cloudflare.
+/// Adds the `errors` that programs for Cloudflare's API read.
 pub(super) fn add_errors(error: &mut ErrorBody, status: StatusCode) {
     let message = error.message.clone().unwrap_or_else(|| error.error.into());
     error.errors = vec![ProviderError { code: status.as_u16(), message }];

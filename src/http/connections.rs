@@ -225,8 +225,7 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
     let wrong_label = || ApiError::invalid(format!("Set `label` to {LABEL_FORM}."));
     let label = request.label.as_deref().filter(|label| !label.is_empty());
     let label = label.map(|label| Label::new(label).ok_or_else(wrong_label)).transpose()?;
-    let (origin, call, server, signed_in_until) = Default::default();
-    Ok(Spender { user, label, origin, call, server, signed_in_until })
+    Ok(Spender { user, label, ..Spender::default() })
 }
 
 fn not_taken(app: &App, call: &AuthorizedReport, why: ReportError) -> ApiError {
@@ -239,7 +238,7 @@ fn not_taken(app: &App, call: &AuthorizedReport, why: ReportError) -> ApiError {
     }
 }
 
-/// A server key that may not spend more. Others have no such limit.
+/// The refusal of a server key that may not spend more. No other caller has such a limit.
 fn key_limit_reached(app: &App, call: &AuthorizedReport) -> ApiError {
     let refusal = call.named.server.as_ref().map(|key| app.account.refusal_of_key(key));
     refusal.as_ref().map_or_else(ApiError::internal, budget_exhausted)

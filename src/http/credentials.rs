@@ -114,7 +114,7 @@ fn reason_schema() -> RefOr<Schema> {
     )
 }
 
-/// Mints, and responds in one of the wire formats. `Q` is what else such a format's query says.
+/// Mints, and responds in one of the wire formats. `Q`: the parameters that only this format has.
 pub(super) async fn mint<Q: DeserializeOwned, T: IntoResponse>(
     app: &App,
     request: Request,
@@ -167,7 +167,7 @@ pub(super) async fn answer<Q, T: IntoResponse>(
 fn refused(why: NotAdmitted, app: &App) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
-        // The mint answers the last two with another source, or with STUN servers.
+        // The mint does not return `Stopped` and `Uncut`: it answers with another source, or with STUN servers.
         NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Uncut => {
             not_minted(MintStop::unwritable(app.account.ledger_failure()))
         }

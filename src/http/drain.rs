@@ -1,5 +1,5 @@
 //! Draining one of the operator's own relays: it gets no new credentials, and its calls come to an end. Tests: `tests/it/fleet.rs`.
-//! It is in effect when its response is sent, and survives a restart if the ledger does.
+//! A drain is in effect when its response is sent, and survives a restart if the ledger does.
 
 use axum::Json;
 use axum::extract::Path;

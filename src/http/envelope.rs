@@ -40,8 +40,8 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let request_id = app.request_ids.of(request.headers());
     let hop = app.forward_key.as_ref().and_then(|key| key.check(&request));
     let is_by_replica = hop.is_some();
-    // Now and not after the response: a replica may have many connections that wait for one.
-    if let Some(socket) = request.extensions().get::<Arc<dyn CountedSocket>>().filter(|_| is_by_replica) {
+    // Before the response and not after it: a replica may have many connections that wait for their responses.
+    if is_by_replica && let Some(socket) = request.extensions().get::<Arc<dyn CountedSocket>>() {
         socket.exempt();
     }
     let client = match hop {
@@ -59,7 +59,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
 
     let mut response = match head::refuse(&request, route, &app.config.access.hosts, is_by_replica) {
         Some(refused) => refused,
-        // The next leader answers it. What this process would change now, it might not write.
+        // The replica sends the request to the next leader. This process might not be able to write what it changes now.
         None if is_by_replica && app.draining.load(Ordering::Relaxed) => {
             ApiError::shutting_down().into_response()
         }
@@ -84,7 +84,9 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     if status == 401 && is_unauthorized(&response) {
         app.metrics.unauthorized.count([kind]);
     }
-    if let Some(error) = response.extensions().get::<ErrorBody>().filter(|_| kind == "mint") {
+    if kind == "mint"
+        && let Some(error) = response.extensions().get::<ErrorBody>()
+    {
         app.metrics.mint_refusals.count([error.code]);
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
@@ -93,8 +95,8 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     response
 }
 
-/// Passes a request on once its whole body has arrived. Then it counts as in progress; it is rejected when too many are, so that those
-/// finish in time.
+/// Passes a request on once its whole body has arrived. From then on it counts as in progress. It is rejected while too many requests are
+/// in progress, so that these finish in time.
 pub async fn admit(
     State((app, limit)): State<(Arc<App>, BodyLimit)>,
     request: Request,
@@ -112,8 +114,8 @@ pub async fn admit(
     next.run(request).await
 }
 
-/// The layer that turns a panic into a response. The process's hook logs the panic. It is around all routes, and at the leader once
-/// more inside of what adds CORS headers, so that the page may read the response.
+/// The layer that turns a panic into a response. The process's hook logs the panic. The layer is around all routes. At the leader it is
+/// also inside the CORS layer, so that the page may read the response.
 pub fn catch_panic(
     metrics: &Arc<Metrics>,
 ) -> CatchPanicLayer<impl ResponseForPanic<ResponseBody = Body> + Send + Sync + 'static> {
@@ -175,16 +177,17 @@ fn error_of(response: &mut Response) -> Option<ErrorBody> {
     let status = response.status();
     let own = response.extensions_mut().remove::<ErrorBody>();
     let is_error = status.is_client_error() || status.is_server_error();
-    own.or_else(|| is_error.then(|| *ApiError::of_status(status).body))
+    if own.is_none() && is_error { Some(*ApiError::of_status(status).body) } else { own }
 }
 
-/// Whether a 401 means that a token is missing or wrong. `PeerJS` has 401 for what it never tells, P2PCF for a foreign origin.
+/// Whether a 401 means that a token is missing or wrong. That of `PeerJS`, which never lists its peers, is verbatim, so it has no
+/// `ErrorBody`. P2PCF has 401 for a foreign origin.
 fn is_unauthorized(response: &Response) -> bool {
     response.extensions().get::<ErrorBody>().is_some_and(|error| error.code != "ORIGIN_NOT_ALLOWED")
 }
 
-/// Whether nothing was done, or no relay given, because the ledger is released. The replica that has forwarded the request sends it to the
-/// next leader.
+/// Whether this process did nothing, or gave no relay, because it gives up the ledger. The replica that has forwarded the request then
+/// sends it to the next leader.
 fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     let code = response.extensions().get::<ErrorBody>().map(|error| error.code);
     let reason = response.extensions().get::<Minted>().and_then(|minted| minted.reason);
@@ -193,7 +196,7 @@ fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     app.draining.load(Ordering::Relaxed) && is_refused
 }
 
-/// The client's address: that of the peer or, behind a trusted proxy, the one that its header names.
+/// The client's address: that of the peer or, behind a trusted proxy, the address that the proxy's header names.
 pub(super) fn client_addr(process: &Process, request: &Request) -> Option<ClientAddr> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(process.config.access.trusted_proxies.client_of(peer.ip(), request.headers()))

@@ -22,7 +22,7 @@ const HEADERS_MAX: usize = 100;
 /// The most bytes of the request line and the headers.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// The response to a request whose head breaks a rule. `is_by_replica`: another replica has judged its size, and added to it.
+/// The response to a request whose head breaks a rule. `is_by_replica`: another replica has checked the size, and added headers since.
 pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts, is_by_replica: bool) -> Option<Response> {
     let judged = if is_by_replica { Ok(()) } else { judge_size(request) };
     let error = judged.and_then(|()| judge(request, route, hosts)).err()?;
@@ -45,7 +45,7 @@ fn judge_size(request: &Request) -> Result<(), ApiError> {
     Err(error)
 }
 
-/// Every rule but that of the size: one `Host`, a body that can be read, no lost `Upgrade`, and a host that is served.
+/// Checks every rule but that of the size: one `Host`, a body that can be read, no lost `Upgrade`, and a host that is served.
 fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = single_host(headers, request.version())?;
@@ -60,7 +60,7 @@ fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), Api
     if *hosts == AllowedHosts::Any || ANY_HOST.contains(&route) {
         return Ok(());
     }
-    // A request for a whole URL names a host there too.
+    // A request line with a whole URL names a host, too.
     let target_host = request.uri().authority();
     let is_served = host.is_some_and(|host| hosts.allows(host))
         && target_host.is_none_or(|authority| hosts.allows(authority.as_str()));

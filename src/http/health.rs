@@ -130,9 +130,9 @@ pub async fn get_leader(
     app: AppState,
     request: Request,
 ) -> (Option<[(HeaderName, HeaderValue); 1]>, JsonResult<LeaderBody>) {
-    // Whoever has the books, also if it may not write them now, proves it to another replica that asks.
-    let books = app.forward_key.as_ref().zip(app.lead.as_ref());
-    let proof = books.and_then(|(key, lead)| key.prove(&request, &lead.url));
+    // A replica with the books proves that it has them to another replica that asks, also if it may not write them now.
+    let key_and_lead = app.forward_key.as_ref().zip(app.lead.as_ref());
+    let proof = key_and_lead.and_then(|(key, lead)| key.prove(&request, &lead.url));
     let leads = !app.draining.load(Ordering::Relaxed) && app.account.holds_lease();
     let body = if leads { Ok(Json(LeaderBody { role: "leader" })) } else { Err(ApiError::no_leader()) };
     (proof.map(|proof| [(PROOF, proof)]), body)

@@ -12,7 +12,7 @@ use crate::ice::fleet::Fleet;
 use crate::limit::proxies::Unread;
 use turn_ledger::{ByteCount, IceSource, IdDigest, Snapshot};
 
-/// For so long credentials may be in use without a report.
+/// How long credentials may be in use before a missing report is a fault.
 const UNREPORTED_MIN: Duration = Duration::from_secs(600);
 
 /// Something that makes the figures unreliable, or has stopped minting.
@@ -45,11 +45,11 @@ pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
 /// Whether and by whom usage is counted.
 fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     let measured = &snapshot.measured;
-    // What is counted needs no reports. At the start of a period, the provider is still asked for the last one.
+    // Counted bytes need no reports. A meter suffices: at the start of a period it still asks for the last period, so `as_of` is `None`.
     let is_counted = (measured.as_of.is_some() || app.cloudflare_meter.is_some())
         && !measured.is_stale()
         && app.mint.source_states().coturn != Some(false);
-    // What the SFU sends is charged without reports.
+    // Bytes of the SFU are charged without reports.
     let is_charged = || app.account.read(|books| books.ledger().used_of(IceSource::Sfu)) > ByteCount::ZERO;
     // A new service has no calls yet, and then a page needs some seconds for its first report.
     let since = app.account.read(|books| books.ledger().used_since());
@@ -64,10 +64,9 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     if let Some(id) = measured.disbelieved.and_then(|owner| owner.turn_key)
         && let Some(key) = app.config.ice.turn_keys().find(|key| IdDigest::of(&key.id) == id)
     {
-        let missing = found.iter_mut().filter(|found| found.fault == Fault::CountsMissing);
-        missing.for_each(|found| {
+        for found in found.iter_mut().filter(|found| found.fault == Fault::CountsMissing) {
             found.detail = format!("{} It is that of the TURN key {}.", found.detail, key.name);
-        });
+        }
     }
     let has_keys = app.config.ice.cloudflare.is_some();
     let is_read = app.config.meter.analytics.is_some();

@@ -1,14 +1,14 @@
 //! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`, `tests/it/server_keys`.
 //! A bearer token is a server's key, a user's token, or a grant; any other token is ignored. A mint with a grant that may renew counts
-//! against the allowance for renewals, and keeps the grant's user. Where users must sign in, it needs a sign-in that is not over: of the
-//! token that the grant was minted with, or of a token beside it. The right to renew is taken before the mint; if the mint fails or is
-//! refused, dropping it gives it back.
+//! against the allowance for renewals, and keeps the grant's user. Where users must sign in, it needs a sign-in that has not expired: by
+//! the token that the grant was minted with, or by a token beside the grant. The right to renew is taken before the mint. If the mint fails
+//! or is refused, the right is dropped, which gives it back.
 //!
 //! A caller without a valid token counts against its address before it is refused. A request whose form is not valid costs nothing: it
 //! cannot mint, and the advice to raise a rate would hide what is wrong.
 //!
-//! A server's key is the bearer token or, in the formats in which programs such as Janus ask, also a parameter, `X-API-Key` or the password of
-//! `Basic`. Without `SERVER_KEYS` none of them is read.
+//! A server's key is the bearer token or, in the formats in which programs such as Janus ask, also a parameter, `X-API-Key` or the password
+//! of `Basic`. Without `SERVER_KEYS` none of them is read.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -77,9 +77,10 @@ pub struct MintQuery {
 
 fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
     let text = Cow::<str>::deserialize(text)?;
-    let seconds = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
-    // What is no number is refused with the bounds, as a number outside them is.
-    Ok(Some(Duration::from_secs(seconds.unwrap_or(0))))
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    // 0 is below the bounds. So a text that is no number is refused by the error that states the bounds.
+    let seconds = if is_number { text.parse().unwrap_or(0) } else { 0 };
+    Ok(Some(Duration::from_secs(seconds)))
 }
 
 fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Label>, D::Error> {
@@ -109,18 +110,19 @@ pub(super) struct KnownRequest {
 }
 
 impl KnownRequest {
-    /// Notes what an allowance has left, or refuses.
+    /// Records what an allowance has left. Refuses if the allowance is used up.
     pub(super) fn charge(
         &mut self,
         taken: Result<RateLeft, RateLeft>,
         refusal: fn(Duration) -> ApiError,
     ) -> Result<(), ApiError> {
-        self.left = Some(taken.unwrap_or_else(|over| over));
+        let (Ok(left) | Err(left)) = taken;
+        self.left = Some(left);
         taken.map(drop).map_err(|over| refusal(over.reset))
     }
 }
 
-/// Finds out who asks for what, and charges the allowance. `Q` is what else the query says.
+/// Finds out who asks for what, and charges the allowance. `Q`: the parameters that only this wire format has.
 pub(super) async fn identify<Q: DeserializeOwned>(
     app: &App,
     request: &Parts,
@@ -131,6 +133,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     app.untrusted_proxies.record(forwarded_unread_from(app, request));
     let asked = query.read::<MintQuery>();
     let label = asked.as_ref().ok().and_then(|asked| asked.label.clone());
+    // A wrong form is refused only below, when the spender is known for the log.
     let form = query.read().and_then(|more| {
         let MintQuery { ttl, region, failed, .. } = asked?;
         let place = accepted_place(app, region, failed)?;
@@ -144,8 +147,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
         return for_server(app, key, asked, request, known);
     }
     let origin = page_origin(&request.headers);
-    let (user, call, server, signed_in_until) = Default::default();
-    let anonymous = Spender { user, label, origin: origin.clone(), call, server, signed_in_until };
+    let anonymous = Spender { label, origin: origin.clone(), ..Spender::default() };
     known.spender = anonymous.clone().known();
     let proven = match refuse_mistyped_key(app, request, query) {
         Ok(()) => proven(app, &request.headers, WebClient { address, origin }).await,
@@ -174,7 +176,8 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     Ok((MintRequest { place, renewal, ..request }, more))
 }
 
-/// Whether a bearer token may be a user's: a JWT, or anything unknown that the application is asked about. A grant of an earlier ledger is not.
+/// Whether a bearer token may be a user's: a JWT, or anything unknown if the application is asked. A grant of an earlier ledger is unknown,
+/// but no user's.
 fn is_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
     match recognized {
         BearerToken::Jwt => true,
@@ -185,14 +188,14 @@ fn is_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
 
 async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
     let grant = match (&app.auth, bearer(headers).map(|token| (token, app.recognize(token)))) {
-        (Some(auth), Some((token, of))) if is_of_user(auth, token, &of) => {
+        (Some(auth), Some((token, recognized))) if is_of_user(auth, token, &recognized) => {
             return Ok(Proven { signed_in: Some(auth.user_of(token, &web_client).await?), renewal: None });
         }
         (_, Some((_, BearerToken::Grant(grant)))) => Some(grant),
         _ => None,
     };
-    let beside = headers.get(AUTH_TOKEN).filter(|_| grant.is_some()).and_then(|token| token.to_str().ok());
-    let signed_in = match (&app.auth, beside) {
+    let beside_grant = if grant.is_some() { headers.get(AUTH_TOKEN) } else { None };
+    let signed_in = match (&app.auth, beside_grant.and_then(|token| token.to_str().ok())) {
         (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
             // A secret of this service is no user's token, and the application is not told of it.
             if !matches!(app.recognize(token), BearerToken::Jwt | BearerToken::Unknown) {
@@ -207,7 +210,6 @@ async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result
     {
         return Err(grant_limit_reached());
     }
-    // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
     let (is_required, now) = (app.needs_sign_in(), app.clock.now());
     let user = signed_in.as_ref().map(|of| &of.user);
     let is_signed_in = |spender: &Spender| {
@@ -218,10 +220,11 @@ async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result
     };
     let is_allowed = |row: Option<&GrantRow>| {
         let spender = row.and_then(|row| row.spender.as_deref());
-        let is_theirs =
+        let has_same_user =
             user.is_none_or(|user| spender.and_then(|spender| spender.user.as_ref()) == Some(user));
+        // A grant without a row names no user. No limit or block of a user would apply to its renewal.
         let may_renew = row.is_some() && (!is_required || spender.is_some_and(is_signed_in));
-        is_theirs && (app.auth.is_none() || may_renew)
+        has_same_user && (app.auth.is_none() || may_renew)
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Ok(Proven { signed_in, renewal: Some(right) }),
@@ -267,18 +270,19 @@ fn accepted_life(ttl: Option<Duration>, ttl_max: Duration) -> Result<Duration, A
     Err(ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}.")))
 }
 
-/// The paths of the formats with a key in the query, in a form that is read as one, or in a header.
+/// The paths at which a server key may also be in the query, in a form that is read as a query, or in another header.
 const WITH_KEY: [&str; 4] = ["/turn", "/ice", "/link", "/api/v1/turn/credentials"];
-/// Its names there.
+/// The parameters that can have the server key there.
 const KEY_PARAMETERS: [&str; 4] = ["key", "api", "api_key", "apiKey"];
-/// Its header there.
+/// The header that can have the server key there.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
-/// The parameters that name a user, the first that is set.
+/// The parameters that name a user. Those that are set must name the same user.
 const USER_PARAMETERS: [&str; 3] = [USER, "username", "customIdentifier"];
-/// The one that has no other meaning.
+/// The only one of them that has no other meaning.
 const USER: &str = "user";
 
-/// Which server key a request has. A bearer token that is none may be something else; another text where only a key can be is refused.
+/// The server key of a request. A bearer token that is no server key may be something else. In the other places only a key can be, so any
+/// other text there is refused.
 pub(super) fn shown_key<'a>(
     app: &'a App,
     headers: &HeaderMap,
@@ -317,12 +321,12 @@ fn basic(headers: &HeaderMap) -> Option<String> {
     Some(if password.is_empty() { name } else { password }.to_owned())
 }
 
-/// Whether `Authorization` is a key without its scheme.
+/// Whether `Authorization` is one word: perhaps a key without its scheme.
 fn is_one_word(headers: &HeaderMap) -> bool {
     headers.get(AUTHORIZATION).is_some_and(|value| !value.is_empty() && !value.as_bytes().contains(&b' '))
 }
 
-/// A key that is none, counted.
+/// Counts a wrong server key. Returns its refusal.
 pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
     let refusal = ApiError::unauthorized("Check the key: it is none of the SERVER_KEYS of this service.");
     wrong_token(&app.wrong_tokens, Role::Server, client, refusal)
@@ -332,8 +336,8 @@ fn invalid_token(message: &'static str) -> ApiError {
     ApiError::new(Code::InvalidToken, "Invalid token").message(message)
 }
 
-/// Refuses what looks like a server that has mistyped its key: a bearer token that is neither a grant nor a user's, an `Authorization` of one
-/// word, or a named user without a key. It must not become an anonymous credential.
+/// Refuses what looks like a server that has mistyped its key: a bearer token that is neither a grant nor a user's, an `Authorization` of
+/// one word, or a named user without a key. It must not become an anonymous credential.
 pub(super) fn refuse_mistyped_key(
     app: &App,
     request: &Parts,
@@ -405,7 +409,7 @@ pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
     User::new(text).ok_or_else(|| ApiError::invalid(format!("Name a user of {USER_FORM}.")))
 }
 
-/// Refuses tokens as names, which are in the log. A guess at one counts as a wrong token.
+/// Refuses tokens as names, because names are in the log. Such a request counts as one with a wrong token.
 pub(super) fn refuse_tokens<'a>(
     app: &App,
     client: Option<ClientAddr>,
@@ -419,7 +423,7 @@ pub(super) fn refuse_tokens<'a>(
     Ok(())
 }
 
-/// The request of a server, which is taken out of the allowance of its key. No origin and no address matters.
+/// The request of a server. It is charged to the allowance of the server's key. Origin and address do not matter.
 pub(super) fn for_server<Q>(
     app: &App,
     key: &ServerKey,
@@ -442,7 +446,7 @@ pub(super) fn for_server<Q>(
     let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
     known.spender.clone_from(&spender);
     known.charge(app.rate_limit.take_of_server(key.index), too_many_of_server)?;
-    // It is vouched for, so no allowance of an address applies.
+    // The server vouches for its callers, so the mint has no client address whose share it could use up.
     let requester = Requester { spender, ..Requester::default() };
     Ok((MintRequest { place, ..MintRequest::new(app.clock.now(), requester, ttl)? }, more))
 }

@@ -38,7 +38,7 @@ pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
     if request.method().is_safe() || app.account.holds_lease() { Ok(()) } else { Err(ApiError::no_leader()) }
 }
 
-/// The same for calls without parameters: a misspelled or misplaced one must not be taken for none.
+/// The same for calls without parameters: a misspelled or misplaced parameter must not be ignored.
 pub fn require_operator_without_query(app: &App, request: &Request) -> Result<(), ApiError> {
     require_operator(app, request)?;
     match request.uri().query() {
@@ -62,7 +62,7 @@ pub(super) fn check_operator(process: &Process, request: &Request) -> Result<(),
     }
 }
 
-/// Counts a wrong token. Returns `refusal`, or after too many the error with the time to wait.
+/// Counts a wrong token. Returns `refusal`; after too many wrong tokens, the error with the time to wait.
 pub(super) fn wrong_token(
     wrong_tokens: &WrongTokens,
     role: Role,
@@ -71,11 +71,9 @@ pub(super) fn wrong_token(
 ) -> ApiError {
     // The envelope adds the address to every request.
     let Some(ClientAddr(client)) = client else { return ApiError::internal() };
-    let retry_in = wrong_tokens.count(role, client);
-    retry_in.map_or(refusal, |retry_in| {
-        let message = "Correct the token. The right one is served at once.";
-        ApiError::too_many("Too many wrong tokens", message, retry_in)
-    })
+    let Some(retry_in) = wrong_tokens.count(role, client) else { return refusal };
+    let message = "Correct the token. The right one is served at once.";
+    ApiError::too_many("Too many wrong tokens", message, retry_in)
 }
 
 /// The client that the envelope found.
@@ -148,7 +146,7 @@ pub async fn list_connections(app: AppState) -> Json<ConnectionsBody> {
 }
 
 fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectionBody {
-    // The spender of its grant; without a grant, the one that the reporter named.
+    // The spender of the connection's grant; without a grant, the spender that the reporter named.
     let spender = match connection.name.grant() {
         Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
         None => connection.spender.clone(),
@@ -320,8 +318,8 @@ pub struct PastPeriod {
 pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonResult<UsageBody> {
     let figures = app.account.snapshot().figures;
     let from = query.from.map_or(figures.period.start, |from| from.max(figures.period.start));
-    let (to, step) =
-        (query.to.map_or(figures.now, |to| to.min(figures.now)), query.step.unwrap_or(STEP_DEFAULT));
+    let to = query.to.map_or(figures.now, |to| to.min(figures.now));
+    let step = query.step.unwrap_or(STEP_DEFAULT);
     if to.since(from).as_secs() / step >= POINTS_MAX {
         return Err(ApiError::invalid(format!("Set `step` to {STEPS}.")));
     }

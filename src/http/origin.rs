@@ -117,5 +117,5 @@ fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest
     // A page's fetch has an `Origin`, which was checked above. Any other request that another site causes has none.
     let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
     let by_another_site = !headers.get_all("sec-fetch-site").iter().all(is_own);
-    (by_another_site && !headers.contains_key(ORIGIN)).then_some(ForeignRequest::Site)
+    if by_another_site && !headers.contains_key(ORIGIN) { Some(ForeignRequest::Site) } else { None }
 }

@@ -32,7 +32,7 @@ pub struct LimitOverride {
     limit: Value,
 }
 
-/// No value of `limitGB`: null is one.
+/// Stands for an absent `limitGB`, because null is a valid value.
 fn missing() -> Value {
     Value::Bool(false)
 }

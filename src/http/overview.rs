@@ -338,7 +338,7 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
     }
 }
 
-/// What the period costs. `since`: when it began to be used, from which the forecast goes on.
+/// What the period costs. `since`: its first use, where the average rate of the forecast begins.
 fn cost_body(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, since: Timestamp) -> CostBody {
     let AlertCost { currency, so_far, forecast } = AlertCost::of(price, currency, figures, since);
     let forecast_body =
@@ -360,8 +360,8 @@ fn callers(metrics: &Metrics) -> CallersBody {
         let count = metrics.credentials.get([source.name(), reason.unwrap_or("none")]);
         (count > 0).then_some(AnswersBody { source, reason, count })
     });
-    let refusals = Code::VARIANTS.iter().map(<&str>::from);
-    let refusals = refusals.map(|code| RefusalsBody { code, count: metrics.mint_refusals.get([code]) });
+    let codes = Code::VARIANTS.iter().map(<&str>::from);
+    let refusals = codes.map(|code| RefusalsBody { code, count: metrics.mint_refusals.get([code]) });
     CallersBody {
         answers: answers.collect(),
         refusals: refusals.filter(|refusals| refusals.count > 0).collect(),

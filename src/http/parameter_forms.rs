@@ -1,6 +1,6 @@
 //! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this
-//! form is accepted. The exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query is the
-//! same as none.
+//! form is accepted. The exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query
+//! counts as no text.
 
 use std::time::Duration;
 
@@ -176,7 +176,10 @@ pub(crate) fn span(text: &str) -> Option<Duration> {
         "d" => 24 * 60,
         _ => return None,
     };
-    let count: u64 = Some(count).filter(|count| !count.starts_with(['0', '+']))?.parse().ok()?;
+    if count.starts_with(['0', '+']) {
+        return None;
+    }
+    let count: u64 = count.parse().ok()?;
     Some(Duration::from_secs(count.checked_mul(60 * minutes)?)).filter(|span| *span <= SPAN_MAX)
 }
 

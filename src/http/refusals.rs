@@ -56,7 +56,7 @@ pub(super) fn too_many_mints(retry_in: Duration) -> ApiError {
     )
 }
 
-/// The credential that asks to be renewed has relayed more than one may.
+/// The credential that asks to be renewed has relayed more than `GRANT_LIMIT_GB`.
 pub(super) fn grant_limit_reached() -> ApiError {
     ApiError::new(Code::GrantLimitReached, "Credential limit reached")
         .message("Call again without this grant: its credentials have relayed more than one may, so they are not renewed.")
@@ -128,7 +128,7 @@ fn limit_reached(refusal: &Refusal, of: LimitUsage) -> ApiError {
     with_figures(error, refusal, of.used, limit)
 }
 
-/// The same with what was used of a limit in GB, and when to try again.
+/// Adds to an error how much of a limit in GB was used, and when to try again.
 fn with_figures(mut error: ApiError, refusal: &Refusal, used: ByteCount, limit: Number) -> ApiError {
     error.body.bandwidth_used = Some(used.gb_nearest());
     error.body.bandwidth_limit = Some(limit);

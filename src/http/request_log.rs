@@ -1,6 +1,6 @@
 //! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
-//! `request` line, which names user and label of a refused mint as far as they are known. What monitoring and pages poll is at
-//! `debug`, and so are refusals between two summaries. Who a client is stands only in lines at `info` and below.
+//! `request` line, which names user and label of a refused mint as far as they are known. Requests that monitoring and pages repeat are
+//! at `debug`, and so are refusals between two summaries. Only lines at `info` and below say who a client is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const POLLED: [(&str, &str); 7] = [
     ("GET", "/api/connections"),
 ];
 
-/// What the log says about a mint. Among the extensions of its response.
+/// What the log says about a mint: an extension of the response.
 #[derive(Clone, Copy, Debug)]
 pub struct Minted {
     /// Where the ICE servers come from.
@@ -106,10 +106,10 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     // The page may not know which origin the browser sent, so the operator finds it here.
     let origin = error.and_then(|error| error.refused_origin.as_deref());
     let remedy = error.and_then(remedy);
-    let is_polled = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
+    let is_routine = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
     let passed = code.map_or(Some(0), |code| app.refusal_log.pass(code, app.clock.instant()));
     // Only a summary has a count.
-    let held_back = passed.filter(|held_back| *held_back > 0 && !is_polled);
+    let held_back = passed.filter(|held_back| *held_back > 0 && !is_routine);
     macro_rules! line {
         ($level:ident $(, $who:ident)*) => {
             tracing::$level!(
@@ -128,7 +128,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         };
     }
     match status {
-        _ if is_polled || passed.is_none() => line!(debug, client, user, label),
+        _ if is_routine || passed.is_none() => line!(debug, client, user, label),
         500.. => {
             line!(warn);
             tracing::info!(request_id, client, user, label, "whose request has failed");
@@ -137,8 +137,8 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     }
 }
 
-/// Whether the answer is one of many that say nothing new. An error is not, so that its `requestId` is in the log; only that a replica does
-/// not lead is what load balancers ask `/leader` for.
+/// Whether the response is one of many that say nothing new. An error says something new, and its `requestId` must be in the log. But at
+/// `/leader` load balancers often get the error that a replica does not lead.
 pub(super) fn is_polled(method: &str, route: &str, code: Option<&str>) -> bool {
     POLLED.contains(&(method, route)) && (code.is_none() || route == "/leader")
 }
@@ -146,5 +146,6 @@ pub(super) fn is_polled(method: &str, route: &str, code: Option<&str>) -> bool {
 /// What the operator can do about a refusal that follows from a limit or a rule.
 fn remedy(error: &ErrorBody) -> Option<&str> {
     let is_rule = matches!(error.code, "RATE_LIMITED" | "ORIGIN_NOT_ALLOWED");
-    error.remedy.or_else(|| error.message.as_deref().filter(|_| is_rule))
+    let message = if is_rule { error.message.as_deref() } else { None };
+    error.remedy.or(message)
 }

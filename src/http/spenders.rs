@@ -18,7 +18,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::parameter_forms::{By, GrantsQuery, SpendersQuery};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
-use crate::account::{SpenderList, SpentIn};
+use crate::account::SpentIn;
 use crate::app::App;
 use crate::rate::Lately;
 use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
@@ -262,14 +262,13 @@ pub async fn list_spenders(
         let csv = csv::of(&app.config, kind, period, used, &list.page(usize::MAX, None).await);
         return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response());
     }
-    let used = |list: &SpenderList| list.used.get();
     let (as_of, unknown_bytes, used_bytes, spenders, next) = if let Some(kind) = kind {
         let after = place_after(cursor, |text| place(kind, text))?;
         let list = app.account.spenders(kind, time).await;
         let rows = Arc::clone(&list).page(limit + 1, after).await;
         let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
         let bodies = app.account.read(|books| rows.into_iter().map(|row| spender_body(books, row)).collect());
-        (list.as_of, list.unknown_bytes, used(&list), bodies, next)
+        (list.as_of, list.unknown_bytes, list.used.get(), bodies, next)
     } else {
         let after = place_after(cursor, grant_place)?;
         let rows = grants(&app, GrantFilter::default(), limit + 1, after, since).await;

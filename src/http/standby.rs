@@ -1,5 +1,5 @@
 //! The routes of a standby: its own health and metrics. Tests: `tests/it/replicas/role.rs`.
-//! Everything else goes to the replica that leads. Its outermost layer does what a node can do by itself: the rules of the head, the
+//! Everything else goes to the replica that leads. Its outermost layer does what a standby can do by itself: the rules of the head, the
 //! client's address, the bound on the body, and the form of its own errors.
 
 use std::convert::Infallible;
@@ -33,7 +33,7 @@ use turn_base::request::id::REQUEST_ID;
 
 /// The longest body that is passed on. No route takes a longer one.
 const BODY_MAX: usize = 1024 * 1024;
-/// The route in the metrics of what a standby refuses instead of passing it on.
+/// The route in the metrics of a request that a standby refuses instead of passing it on.
 const FORWARDING: &str = "forwarding";
 
 type StandbyState = State<Arc<Standby>>;
@@ -43,7 +43,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     let started = standby.clock.instant();
     let id = standby.request_ids.of(request.headers());
     let route = own_route(request.uri().path());
-    // Before anything is added to the head.
+    // The rules are for the head as the client sent it, so they come before anything is added.
     let refused = head::refuse(&request, route, &standby.config.access.hosts, false);
     if let Ok(id) = HeaderValue::from_str(&id) {
         request.headers_mut().insert(REQUEST_ID, id);

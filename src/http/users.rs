@@ -1,7 +1,7 @@
 //! What an operator does about who spends: revoke the credentials of a user, a server key, a label and so on, block and unblock a user,
 //! remove a person.
 //! Tests: `tests/it/spenders.rs`, `tests/it/server_keys/limits.rs`.
-//! Each is in effect when its response is sent, and survives a restart if the ledger does.
+//! Each change is in effect when its response is sent, and survives a restart if the ledger does.
 
 use axum::Json;
 use axum::extract::Path;
@@ -250,7 +250,7 @@ fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// `issued`: what becomes of the credentials that the user has.
+/// What a block means. `issued`: the sentence about the credentials that the user has.
 fn blocked_message(user: &str, issued: &str, auth: Option<&Auth>) -> String {
     let anonymous = match auth {
         Some(auth) if auth.config.required => "",

@@ -1,5 +1,6 @@
-//! The mint in other wire formats: TURN REST draft, Matrix, stunner, Metered, the links of WHIP and WHEP. Tests: `tests/it/wire_formats.rs`.
-//! The same origin rule, rate limit and budget apply as on `/api/turn-credentials`. A format is not served until `DOORS` names it.
+//! The mint in other wire formats: TURN REST draft, Matrix, stunner, Metered, the links of WHIP and WHEP. Tests:
+//! `tests/it/wire_formats.rs`. The same origin rule, rate limit and budget apply as on `/api/turn-credentials`. A format is not served
+//! until `DOORS` names it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -294,7 +295,7 @@ async fn with_form(request: Request) -> Result<Request, ApiError> {
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
-/// A path with a query and a form. What is in both is there once.
+/// A path with the parameters of a query and a form. A parameter that is in both is there once.
 fn joined(uri: &Uri, form: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let asked: HashSet<&str> = query.split('&').collect();

@@ -1,9 +1,13 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
-//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. A user has its own allowance.
-//! At one address [`USERS_FACTOR`] users may use theirs up. Many people can be behind one address of a carrier, so half of the
-//! allowance of each user is beside that, for [`USERS_MAX`] users at most. Every response has `RateLimit-*` headers. Body and
-//! headers of a 429 contain the same wait, rounded up. The library uses its own clock, and its maps grow with their keys. So the
-//! tables give it the keys: one for each client that has a row. Our clock only decides when a row is removed.
+//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it.
+//!
+//! A user has the allowance of a client, on all addresses together. At one address, users who have used more than half of it share
+//! [`USERS_FACTOR`] allowances. The others there share [`USERS_MAX`] halves of an allowance, because many people can be behind one address
+//! of a carrier.
+//!
+//! Every response has `RateLimit-*` headers. Body and headers of a 429 contain the same wait, rounded up. The library uses its own
+//! clock, and its maps grow with their keys. So the tables, which are bounded, give it the keys: one for each row. Our clock only
+//! decides when a row is removed.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -31,7 +35,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// How many users of one address have half of their allowance beside the [`USERS_FACTOR`] allowances of all together.
+/// How many users of one address can use half of their allowance, whatever heavier users there do.
 const USERS_MAX: u32 = 1_000;
 
 /// What is asked for. Each kind has its own allowance.
@@ -47,7 +51,7 @@ pub enum Allowance {
 pub struct RateLimit {
     mints: Limits,
     renewals: Limits,
-    /// Of each server key. Its row is its place in the setting.
+    /// The limit of each server key. The library's key is the place of the server key in the setting.
     server_keys: Limit,
     tables: Mutex<Tables>,
     ipv6_prefix: u8,
@@ -56,12 +60,12 @@ pub struct RateLimit {
     metrics: Arc<Metrics>,
 }
 
-/// The limits of one kind. A user has the allowance of a client.
+/// The limits of one [`Allowance`]. A user has the limit of an anonymous client.
 struct Limits {
     anonymous: AddressLimits,
-    /// Of users who have used more than half of their allowance.
+    /// Of all users at an address who have used more than half of their allowance.
     heavy_users: AddressLimits,
-    /// Of all other users.
+    /// Of all other users at an address.
     light_users: AddressLimits,
 }
 
@@ -78,7 +82,7 @@ struct Limit {
     governor: GovernorConfig<KeyOfRequest, StateInformationMiddleware>,
 }
 
-/// Who has a row.
+/// The clients and users that have a row.
 struct Tables {
     clients: PerAddress<Keyed>,
     users: PerUser<Keyed>,
@@ -86,7 +90,7 @@ struct Tables {
     last: Key,
 }
 
-/// The key of one row in the library's maps. No two rows ever have the same.
+/// The key of one row in the library's maps. No two rows ever have the same key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Key(u64);
 
@@ -163,9 +167,9 @@ impl RateLimit {
         })
     }
 
-    /// Takes one out of each allowance that applies: that of the user, of the client and of the /48 around it. Returns what the first
-    /// of them has left. `Err`: one of them is used up. Then nothing is taken out of those that follow it, so none can use up the
-    /// allowance of its neighbours.
+    /// Takes one out of each allowance that applies, in this order: of the user, of the client, of the /48 around the client. Returns what
+    /// the first of them has left. `Err`: one of them is used up. Then nothing is taken out of the following ones, so nobody can use up
+    /// the allowance of neighbours.
     pub fn take(&self, kind: Allowance, address: IpAddr, user: Option<&User>) -> Result<RateLeft, RateLeft> {
         let now = self.clock.since_boot();
         let limits = match kind {
@@ -175,10 +179,10 @@ impl RateLimit {
         let mut tables = self.tables.lock();
         let Tables { clients, users, last } = &mut *tables;
         let mut is_shared = false;
-        let mut take = |limit: &Limit, Visit { row, is_shared: shares, .. }: Visit<'_, Keyed>| {
-            is_shared |= shares;
-            row.until = now.saturating_add(self.window);
-            limit.take(*row.key.get_or_insert_with(|| last.next()))
+        let mut take = |limit: &Limit, visit: Visit<'_, Keyed>| {
+            is_shared |= visit.is_shared;
+            visit.row.until = now.saturating_add(self.window);
+            limit.take(*visit.row.key.get_or_insert_with(|| last.next()))
         };
         let of_user =
             user.map(|user| take(&limits.anonymous.client, users.visit(user.as_str(), now))).transpose();
@@ -198,7 +202,7 @@ impl RateLimit {
         })
     }
 
-    /// Takes one out of the allowance of the server key at this place. No address has a part in it.
+    /// Takes one out of the allowance of the server key at this place in the setting. The address does not matter.
     pub fn take_of_server(&self, place: usize) -> Result<RateLeft, RateLeft> {
         self.server_keys.take(Key(u64::try_from(place).unwrap_or(u64::MAX))).inspect_err(|_| {
             self.metrics.rate_limited.inc();

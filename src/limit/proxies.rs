@@ -19,7 +19,7 @@ struct Latest {
     /// One bit for each request, the latest in the lowest bit. Set if the request had a header that was not read.
     unread: u64,
     requests: u32,
-    /// Where the latest such request came from.
+    /// Where the latest request with such a header came from.
     peer: Option<IpAddr>,
 }
 
@@ -30,7 +30,7 @@ pub struct Unread {
     pub forwarded: u32,
     /// All of the latest requests.
     pub of: u32,
-    /// Where the latest such request came from.
+    /// Where the latest of these came from.
     pub peer: IpAddr,
 }
 

@@ -16,7 +16,7 @@ use turn_base::throttle::Throttle;
 
 /// How many wrong tokens of one client get a 401. Further ones get a 429.
 const WRONG_MAX: u32 = 20;
-/// After this time one more gets a 401; after a minute, all 20 do.
+/// The time after which one more wrong token gets a 401. After a minute, 20 do again.
 const EACH: Duration = Duration::from_secs(3);
 /// Clients with a row of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;
@@ -64,7 +64,7 @@ impl WrongTokens {
         Some(spent.next)
     }
 
-    /// Forgets clients whose allowance is back.
+    /// Removes clients whose allowance is full again.
     pub fn sweep(&self) {
         self.rate.lock().sweep(self.clock.since_boot());
     }

@@ -63,7 +63,7 @@ pub enum IceResponse {
 }
 
 impl IceResponse {
-    /// Its servers. `stun`: those of the settings.
+    /// The servers of the response. `stun`: the STUN servers of the settings.
     pub fn servers<'a>(&'a self, stun: &'a IceServerList) -> &'a IceServerList {
         match self {
             Self::Minted(minted) => &minted.ice_servers,

@@ -30,7 +30,7 @@ pub enum CredentialSource {
 /// Another provider.
 #[derive(Debug)]
 pub struct HttpSource {
-    /// It, as if it were one key.
+    /// The provider, as if it had one TURN key.
     pub provider: Arc<Provider>,
     /// How long its credentials are taken to live. `HTTP_ICE_TTL_SECONDS`.
     pub life: Duration,
@@ -65,7 +65,7 @@ impl CredentialSource {
         }
     }
 
-    /// The provider that mints them over the network.
+    /// The provider that mints the source's credentials over the network.
     pub const fn provider(&self) -> Option<&Arc<Provider>> {
         match self {
             Self::Cloudflare(provider) => Some(provider),
@@ -83,7 +83,7 @@ impl CredentialSource {
     }
 
     /// Mints a credential that lives at most `life` from `now`. The request's `grant` becomes its id. A credential that was minted
-    /// ahead already has an id. `relay`: which one of the fleet it names.
+    /// ahead already has an id. `relay`: the relay of the fleet that the credential names.
     pub async fn mint(
         &self,
         request: &MintRequest,
@@ -95,7 +95,7 @@ impl CredentialSource {
         let issue = |ice_servers, turn_key| Minted { ice_servers, grant, turn_key, life, works_for: life };
         Ok(match self {
             Self::Cloudflare(provider) => {
-                // The pool's credentials are of any key.
+                // The pool's credentials are of any TURN key, so a request for one key does not use them.
                 let pooled = if request.place.turn_key.is_none() { provider.take_pooled(life) } else { None };
                 if let Some((PooledCredential { servers, grant, turn_key, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());

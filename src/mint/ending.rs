@@ -1,9 +1,9 @@
 //! Credentials that the broker ends by itself: those of members that have left their call, of a chain of renewals that relayed more than
-//! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all of them while counted and vouched bytes alone have reached the limit. And those for which
-//! the source did not answer when somebody else asked it. Tests: `tests/it/ending.rs`.
-//! Each is revoked in the ledger, and its source is asked until it has answered. What is left to do is found in the ledger, so with
-//! one on disk a crash or a takeover loses none of it. A revocation releases what is left after the time
-//! that trials have proven; without a proof nothing, and `reservedGB` stays until counts release it.
+//! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all of them while counted and vouched bytes alone have reached the limit. Also those that
+//! somebody else revoked while the source did not answer. Tests: `tests/it/ending.rs`.
+//! Each is revoked in the ledger, and its source is asked until it has answered. The ledger has what is left to do, so if it is on
+//! disk, a crash or a takeover loses nothing. If trials have proven how long a revoked credential relays, a revocation
+//! releases the promise after that time. Otherwise it releases nothing, and `reservedGB` stays until counts release it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const AT_ONCE: usize = 60;
 /// The pause between two searches for credentials at the limit.
 const SEARCH_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long the last of them may take when the process stops.
+/// How long the last steps may take when the process stops.
 const LAST_MAX: Duration = Duration::from_secs(3);
 
 /// What the broker ends by itself.
@@ -46,7 +46,7 @@ pub struct EndingProgress {
     /// its call, or again after a failure.
     #[schema(example = 0)]
     pub revoked: u64,
-    /// Whether the source has refused all of the last ones for which it was asked.
+    /// Whether the source has refused all credentials of the last step.
     #[serde(skip)]
     #[schema(ignore)]
     pub is_refused: bool,
@@ -70,15 +70,17 @@ pub struct Ending {
 pub struct EndingState {
     /// Credentials to revoke because the limit is reached. Those with the most counted bytes come first.
     waiting: Vec<GrantId>,
-    /// When they were last searched for.
+    /// When credentials to revoke were last searched for.
     searched: Option<Instant>,
 }
 
 impl EndingProgress {
-    /// That the source refuses, with how many credentials still run.
+    /// The fault that the source refuses, with how many credentials still run.
     pub fn fault(self) -> Option<FoundFault> {
-        let is_there = self.is_refused && self.left > 0;
-        is_there.then(|| Fault::NotRevoked.found(format!("{} still run.", self.left)))
+        if !self.is_refused || self.left == 0 {
+            return None;
+        }
+        Some(Fault::NotRevoked.found(format!("{} still run.", self.left)))
     }
 }
 
@@ -101,7 +103,7 @@ impl Ending {
         *self.progress.lock()
     }
 
-    /// Asks for the end of at most [`AT_ONCE`] credentials. Returns for how many. Ends within 8 s.
+    /// Asks for the end of at most [`AT_ONCE`] credentials. Returns how many it asked for. Takes 8 s at most.
     pub async fn step(&self, state: &mut EndingState) -> usize {
         let account = &self.mint.account;
         // Another leader may know of a higher limit, and knows nothing of what these books would revoke.
@@ -113,23 +115,24 @@ impl Ending {
         if self.note_limit(is_at_limit) {
             *state = EndingState::default();
         }
-        let is_due = state
-            .searched
-            .is_none_or(|at| self.clock.instant().saturating_duration_since(at) >= SEARCH_PAUSE);
+        let is_due = match state.searched {
+            None => true,
+            Some(at) => self.clock.instant().saturating_duration_since(at) >= SEARCH_PAUSE,
+        };
         if is_at_limit && state.waiting.is_empty() && is_due {
             state.searched = Some(self.clock.instant());
             state.waiting = self.search().await;
         }
-        // Neither those at the limit nor the others keep each other waiting.
+        // Half of the step is for credentials at the limit, so neither they nor the unanswered ones make the others wait.
         let most = if state.waiting.is_empty() { AT_ONCE } else { AT_ONCE / 2 };
-        let (mut ids, all) =
+        let (mut ids, unanswered) =
             account.change(|books| (books.take_unanswered(most), books.grants().unanswered_count()));
-        let not_now = all.saturating_sub(ids.len());
+        let unanswered_left = unanswered.saturating_sub(ids.len());
         let more = state.waiting.len().min(AT_ONCE.saturating_sub(ids.len()));
         ids.extend(state.waiting.drain(..more));
-        self.progress.lock().left = state.waiting.len().saturating_add(not_now);
+        self.progress.lock().left = state.waiting.len().saturating_add(unanswered_left);
         let rows = account.revoke_each(&ids);
-        // What cannot be written now is written later, and whose credential it is may use it no more in any case.
+        // Revocations that cannot be written now are written later. So the source is asked all the same, unless another replica may lead.
         if rows.is_empty() || account.recorded().await.is_err() && !account.holds_lease() {
             return 0;
         }
@@ -152,7 +155,7 @@ impl Ending {
         }
     }
 
-    /// Notes whether all credentials are being ended. Returns whether that has changed.
+    /// Records whether all credentials are being ended. Returns whether that has changed.
     fn note_limit(&self, is_at_limit: bool) -> bool {
         let was_at_limit = std::mem::replace(&mut self.progress.lock().is_at_limit, is_at_limit);
         if is_at_limit && !was_at_limit {

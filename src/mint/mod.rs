@@ -57,7 +57,8 @@ pub struct MintRequest {
     pub place: Place,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<RenewalRight>,
-    /// Whether nobody gets the credential, so its call stays on the relay of the grant that it renews, whatever its state.
+    /// Whether nobody gets the credential, because it only prolongs a call. The call stays on the relay of the grant that is renewed,
+    /// whatever the state of that relay.
     pub stays: bool,
 }
 
@@ -135,8 +136,8 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// Mints for one client: a credential from the first source that can issue one. A block and a freeze are checked here too, because they
-    /// hold for all sources, and the books see only those that they count.
+    /// Mints for one client: a credential from the first source that can issue one. A block and a freeze are checked here, too: they hold
+    /// for all sources, but the books are asked only about metered ones.
     pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
         let (blocked, is_frozen) =
             self.account.read(|books| (books.block_of(&request.requester), books.is_frozen()));
@@ -165,7 +166,7 @@ impl Mint {
                     minted.degraded = reason.or(minted.degraded);
                     return Ok(IceResponse::Minted(Box::new(minted)));
                 }
-                // As its operator wants it: no source has failed.
+                // The relays have used what the operator lets them relay: no source has failed.
                 Ok(None) if RelayState::are_used_up(&self.relay_states(credentials)) => is_used_up = true,
                 Ok(None) | Err(NotAdmitted::Uncut) => {
                     reason = reason.or(Some(DegradedReason::ProviderUnavailable));
@@ -184,7 +185,7 @@ impl Mint {
                         return Err(why);
                     }
                     metered_is_closed = true;
-                    // This reason replaces any other: the operator can act on it.
+                    // This reason replaces that of an earlier source: the operator can act on it.
                     reason = Some(match why {
                         NotAdmitted::NotRecorded | NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => {
                             DegradedReason::LedgerUnavailable
@@ -198,8 +199,8 @@ impl Mint {
         Ok(IceResponse::Stun(reason.or(used_up)))
     }
 
-    /// Renews the grant of a member of a call, if that is due and its source is one whose sessions this process ends. The budget decides,
-    /// as it does about every renewal. Nobody gets the new credential: the allocations of the first one go on.
+    /// Renews the grant of a member of a call, if that is due and this process ends the sessions of its source. The budget decides, as
+    /// about every renewal. Nobody gets the new credential: the allocations of the first one go on.
     pub async fn renew_member(&self, grant: GrantId, ttl: Duration) {
         let is_cut_here = |credentials: &&CredentialSource| self.cut_here.contains(&credentials.source());
         let ready = self.sources.iter().filter_map(Source::ready).filter(is_cut_here).collect::<Vec<_>>();
@@ -234,8 +235,8 @@ impl Mint {
         }
     }
 
-    /// Finds a wrong key or token without waiting for a caller, and that a provider works again: tests Cloudflare after the start, and
-    /// each provider again whenever it does not mint. Mints nothing while minting is stopped.
+    /// Tests Cloudflare after the start, and each provider again while it does not mint. So a wrong key or token is found without waiting
+    /// for a caller, and also that a provider works again. Mints nothing while minting is stopped.
     pub async fn probe(&self) {
         loop {
             if !self.is_stopped() {
@@ -245,7 +246,7 @@ impl Mint {
         }
     }
 
-    /// Tests each provider once, if that is due. No caller may ask a provider that is not the first.
+    /// Tests each provider once, if that is due. The test cannot be left to callers: they may never reach a provider that is not the first.
     pub async fn probe_providers(&self) {
         for credentials in self.sources.iter().filter_map(Source::ready) {
             match credentials {
@@ -305,7 +306,7 @@ impl Mint {
     /// Whether the providers mint and one of the operator's own relays works, as far as is known. `None` if no provider is configured, and
     /// no fleet is down.
     pub fn provider_is_up(&self) -> Option<bool> {
-        let fleet = self.fleet().filter(|fleet| fleet.is_down()).map(|_| false);
+        let fleet = if self.fleet().is_some_and(Fleet::is_down) { Some(false) } else { None };
         self.providers().map(|provider| provider.is_up()).chain(fleet).reduce(|all, one| all && one)
     }
 
@@ -396,7 +397,8 @@ impl Mint {
         Ok(self.account.read(|books| {
             let preferred = renewed.and_then(|id| books.grants().get(id)).map(GrantRow::owner);
             if request.stays {
-                return fleet.0.iter().find(|relay| Some(relay.owner) == preferred).zip(Some(false));
+                let relay = fleet.0.iter().find(|relay| Some(relay.owner) == preferred)?;
+                return Some((relay, false));
             }
             let Place { region, failed, .. } = &request.place;
             let candidate = |relay: &OwnRelay| Candidate {
@@ -414,7 +416,8 @@ impl Mint {
         }))
     }
 
-    /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, or its breaker is open.
+    /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, or its breaker is
+    /// open.
     async fn try_source(
         &self,
         credentials: &CredentialSource,
@@ -427,7 +430,7 @@ impl Mint {
         }
         let (relay, is_elsewhere) = match credentials {
             CredentialSource::Coturn(fleet) => match self.relay_for(fleet, request)? {
-                // The budget comes before the source, as in `crate::alert::minting`.
+                // No relay serves. A refusal of the budget is the first reason to give, as in `crate::alert::minting`.
                 None => return self.account.refusal().map_or(Ok(None), Err),
                 Some((relay, is_elsewhere)) => (Some(relay), is_elsewhere),
             },
@@ -442,6 +445,7 @@ impl Mint {
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
         let Ok(Minted { ice_servers, grant, turn_key, life, works_for }) = minted else { return Ok(None) };
+        // Only the answer of the source says how long the credential works.
         let reservation = reservation.lasting(source, works_for)?;
         // The operator has chosen the URLs of a list.
         let urls = if source == IceSource::Manual { UrlChoice::All } else { self.urls };

@@ -42,7 +42,7 @@ const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 #[derive(Debug)]
 pub struct Provider {
     keys: Vec<Arc<TurnKey>>,
-    /// One for each lifetime that callers often ask for. The lock is never held across an await.
+    /// A pool for each lifetime that callers often ask for. The lock is never held across an await.
     pools: Mutex<Vec<Pool>>,
     /// A credential was taken, or one was minted for a caller: another one may be wanted.
     taken: Notify,
@@ -121,8 +121,8 @@ impl Provider {
         let _ = tokio::time::timeout(at_most, self.taken.notified()).await;
     }
 
-    /// Mints a credential of that lifetime, with the preferred key if that one works. The provider stores `identifier` with it.
-    /// Returns the key too.
+    /// Mints a credential with this lifetime, with the preferred key if that key works. The provider stores `identifier` with the
+    /// credential. Returns the key too.
     pub async fn mint(
         &self,
         life: Duration,
@@ -155,12 +155,12 @@ impl Provider {
         Err(Unavailable)
     }
 
-    /// Revokes the credential with this user name, which this key minted; without a name, the key of the settings. If the key is gone,
+    /// Revokes the credential with this user name. `key` has minted it; `None`: the key without a name, or the first. If the key is gone,
     /// the credential is unknown.
     pub async fn revoke(&self, username: &str, key: Option<IdDigest>) -> Result<RevocationAnswer, CallError> {
         let found = match key {
-            Some(_) => self.keys.iter().find(|of| of.id == key),
-            None => self.keys.iter().find(|of| of.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
+            Some(_) => self.keys.iter().find(|candidate| candidate.id == key),
+            None => self.keys.iter().find(|key| key.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
         match found {
             Some(key) => {
@@ -203,9 +203,9 @@ impl Provider {
         filled
     }
 
-    /// Tests each key and its token with one call, unless a mint has already shown that they work and its breaker is closed: while
-    /// something else refuses all callers, such as the budget, none of them would find that the provider works again.
-    /// The calls are no caller's, so they do not count in the metrics, and no failure opens a breaker.
+    /// Tests with one call each key and its token that have not minted yet or do not work. Callers may not find that the provider works
+    /// again: the budget can refuse them first. The calls are no caller's, so they do not count in the metrics, and no failure opens a
+    /// closed breaker.
     pub async fn probe(&self) {
         let keys = &self.keys;
         for key in keys.iter().filter(|key| !key.has_minted() || !key.is_up()) {
@@ -236,7 +236,7 @@ impl Provider {
         self.keys.iter().any(|key| key.is_up())
     }
 
-    /// Why callers can expect none, by the first key that says so.
+    /// Why callers can expect no credentials: the first failure of a key. `None` if they can.
     pub fn failure(&self) -> Option<ProviderFailure> {
         let failure = |key: &Arc<TurnKey>| {
             let error = key.failure()?;
@@ -320,12 +320,12 @@ impl Provider {
 fn in_order(keys: &[Arc<TurnKey>], preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
     let weights: Vec<u32> = keys.iter().map(|key| key.weight).collect();
     let preferred = keys.iter().position(|key| Some(key.name) == preferred);
-    // Without randomness no id of a grant could be made, so nothing would be minted.
+    // Without randomness 0 will do: then no grant id can be made either, and nothing is minted.
     let random = random::bytes().map(u64::from_be_bytes).unwrap_or_default();
     order(&weights, preferred, random).into_iter().filter_map(|index| keys.get(index))
 }
 
-/// A call for the pool. Dropping it reports the result to the pool; without a credential it counts as lost.
+/// A call for the pool. Dropping it reports the result to the pool. Without a credential, the call counts as lost.
 struct PoolCall<'a> {
     provider: &'a Provider,
     life: Duration,

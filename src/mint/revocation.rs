@@ -1,5 +1,5 @@
-//! Revocation at the source. The ledger has revoked the credentials before: the source is only asked to end them too. An answer of
-//! the source is noted with the grant when it arrives, so no later call for all credentials of a user asks again.
+//! Revocation at the source. The ledger has revoked the credentials before: the source is only asked to end them too. The source's answer
+//! is recorded with the grant. So when all credentials of a user are revoked later, the source is not asked about this one again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct RevokedAll {
     pub left: usize,
     /// This process ends their sessions within seconds.
     pub cut: usize,
-    /// The latest instant at which one of the others may still relay.
+    /// The latest instant at which one that is not cut may still relay.
     pub calls_until: Option<Timestamp>,
 }
 

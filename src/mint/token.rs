@@ -40,7 +40,7 @@ impl fmt::Debug for GrantToken {
 #[derive(Debug)]
 pub struct GrantKeys {
     signing: Hmac<Sha256>,
-    /// Each with when the last grant whose token it has signed has ended.
+    /// Each with the end of the last grant whose token it can have signed.
     earlier: Vec<(Hmac<Sha256>, Timestamp)>,
 }
 
@@ -60,8 +60,8 @@ impl GrantKeys {
         GrantToken(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The grant in a token; `None` for a text that was not signed with one of these keys, or for a grant that ends later than all that an
-    /// earlier key has signed. The signature is compared in constant time.
+    /// The grant in a token. `None` if none of these keys has signed the text. An earlier key counts only for a grant that ends no later
+    /// than the last one that the key can have signed. The signature is compared in constant time.
     pub fn verify(&self, token: &str) -> Option<Grant> {
         if token.len() > TOKEN_CHARS {
             return None;
@@ -71,7 +71,7 @@ impl GrantKeys {
         let is_signed = |key: &Hmac<Sha256>| key.clone().chain_update(payload).verify_slice(mac).is_ok();
         let grant = decode(payload)?;
         let mut earlier = self.earlier.iter().filter(|(_, until)| grant.expires_at <= *until);
-        (is_signed(&self.signing) || earlier.any(|(key, _)| is_signed(key))).then_some(grant)
+        if is_signed(&self.signing) || earlier.any(|(key, _)| is_signed(key)) { Some(grant) } else { None }
     }
 }
 

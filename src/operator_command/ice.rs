@@ -1,4 +1,4 @@
-//! `turn-broker ice`: keeps the ICE servers of a program in a file, for one that reads them from its configuration.
+//! `turn-broker ice`: keeps ICE servers in a file, for a program that reads them from its configuration.
 //!
 //! The file always has a relay that works: it is replaced as a whole, only by servers with a relay, and before their credential ends.
 
@@ -69,7 +69,7 @@ enum Form {
     Livekit,
 }
 
-/// What of a mint's response is written.
+/// The part of a mint's response that is used.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Minted {
@@ -78,7 +78,7 @@ struct Minted {
     ttl: u64,
 }
 
-/// Writes the file, and again until the process ends.
+/// Writes the file; with `--every` again and again, until the process ends.
 pub(super) async fn run(
     config: &Config,
     wanted: &IceOptions,
@@ -86,7 +86,7 @@ pub(super) async fn run(
 ) -> Result<String, OperatorError> {
     loop {
         let written = write(config, wanted, options).await;
-        let done = match (&written, &wanted.then) {
+        let command_done = match (&written, &wanted.then) {
             (Ok(_), Some(command)) => then(command).await.map_err(OperatorError::Then),
             _ => Ok(()),
         };
@@ -94,11 +94,11 @@ pub(super) async fn run(
         let text = |life: Duration| {
             format!("{} is written, with a credential of {} s", wanted.write.display(), life.as_secs())
         };
-        let said = written.and_then(|life| done.map(|()| text(life)));
-        let Some(every) = wanted.every else { return said };
+        let outcome = written.and_then(|life| command_done.map(|()| text(life)));
+        let Some(every) = wanted.every else { return outcome };
         // The reader of a pipe may have gone.
-        let _ = writeln!(io::stderr(), "turn-broker: {}", said.unwrap_or_else(|error| error.to_string()));
-        // A command that fails costs no further credential.
+        let _ = writeln!(io::stderr(), "turn-broker: {}", outcome.unwrap_or_else(|error| error.to_string()));
+        // If only the command failed, the file has a good credential, so the next write is no sooner.
         tokio::time::sleep(life.map_or(RETRY, |life| pause(every, life))).await;
     }
 }
@@ -165,7 +165,7 @@ async fn then(command: &str) -> Result<(), String> {
     }
 }
 
-/// The servers in the form of a program. A value in JSON is one in YAML.
+/// The servers in the form of a program. A JSON value is valid YAML too.
 fn text_of(form: Form, servers: &IceServerList) -> String {
     let of_each = |entry: fn((&IceServer, &IceUrl)) -> Value| servers.entries().map(entry).collect::<Value>();
     match form {

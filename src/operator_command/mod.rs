@@ -25,7 +25,7 @@ use text::failure;
 
 /// Longest JSON response that is read. Real ones have a few KiB.
 const BODY_MAX: usize = 64 * 1024;
-/// The same of a CSV.
+/// Longest CSV that is read.
 const CSV_MAX: usize = 16 << 20;
 /// The longest backup. Ten years of a busy service have less than 256 MiB.
 const BACKUP_MAX: u64 = 4 << 30;
@@ -164,7 +164,7 @@ async fn call(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
         request = request.json(body);
     }
     if let OperatorCommand::Backup { file: path } = command {
-        // Before the broker makes a copy.
+        // Checked before the broker makes a copy.
         if path.symlink_metadata().is_ok() {
             return Err(OperatorError::Exists(path.clone()));
         }

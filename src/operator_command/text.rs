@@ -151,9 +151,11 @@ pub(super) fn grants(page: &Value) -> Option<String> {
     }
     let mut text = format!("{:>12}  {:8}  {:22}  {:24}  of", "GB", "evidence", "credential", "expires");
     for grant in grants {
-        let of = [("user", "/user"), ("label", "/label"), ("address", "/address"), ("revoked", "/revokedAt")];
-        let of = of.into_iter().filter_map(|(name, path)| Some(format!("{name} {}", shown(grant, path)?)));
-        let of = of.collect::<Vec<_>>().join(", ");
+        let fields =
+            [("user", "/user"), ("label", "/label"), ("address", "/address"), ("revoked", "/revokedAt")];
+        let known =
+            fields.into_iter().filter_map(|(name, path)| Some(format!("{name} {}", shown(grant, path)?)));
+        let of = known.collect::<Vec<_>>().join(", ");
         let (bytes, evidence) = (gb(grant, "/bytes")?, shown(grant, "/evidence")?);
         let (id, expires) = (shown(grant, "/id")?, shown(grant, "/expiresAt")?);
         // Writing to a string does not fail.

@@ -15,17 +15,17 @@ use crate::config::{LogConfig, LogFormat};
 /// Lines that can wait to be written. Further lines are dropped and counted, so a slow reader of the log does not slow the
 /// service.
 const WAITING_MAX: usize = 8_192;
-/// The pause after lines were written. Those that come meanwhile are written together, and no caller has to wake the writer.
+/// The pause after lines were written. Lines that come meanwhile are written together, and no caller has to wake the writer.
 const WRITE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Bytes of lines that are written at once.
 const BUFFER_BYTES: usize = 32 * 1_024;
 
-/// Standard output, to which all lines that wait are written at once. A crash loses those of the last [`WRITE_PAUSE`].
+/// Standard output, to which all lines that wait are written at once. A crash loses the lines of the last [`WRITE_PAUSE`].
 struct Gathered(BufWriter<Stdout>);
 
 impl Write for Gathered {
-    /// A line: the thread that writes gets whole ones.
+    /// Takes one line: the thread that writes gets whole lines.
     fn write(&mut self, line: &[u8]) -> IoResult<usize> {
         self.0.write_all(&escaped(line)).map(|()| line.len())
     }

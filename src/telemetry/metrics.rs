@@ -27,7 +27,7 @@ const LATENCY_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.
 #[derive(Debug)]
 pub struct ScrapedFigures {
     own: Registry,
-    /// Without the prefix.
+    /// The metrics without the prefix.
     process: Registry,
 }
 
@@ -106,8 +106,9 @@ macro_rules! metrics {
             $($(#[doc = $help])+ $visibility $field: $type,)*
         }
 
-        /// A registry with every plain counter at zero. A series with labels appears when it is first counted, or at zero where its part starts: a rule asks
-        /// for its increase, which needs a value before the first event.
+        /// A registry with every plain counter at zero. A series with labels appears when its first event is counted. If an alert rule asks
+        /// for the increase of a series, the part that counts it adds the series at zero when it starts: an increase needs a value before
+        /// the first event.
         impl Default for Metrics {
             fn default() -> Self {
                 let mut registry = Registry::with_prefix(PREFIX);

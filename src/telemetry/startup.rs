@@ -80,7 +80,7 @@ fn report_budget(config: &Config) {
         BudgetMode::Estimate => tracing::info!("Budget mode: estimate"),
         BudgetMode::Strict => {
             tracing::info!("Budget mode: strict");
-            // The broker counts what its own relays carry.
+            // The broker itself counts what the operator's relays carry.
             let is_uncounted = |source: &IceSource| match source.facts().charged {
                 Charged::Uncounted => true,
                 Charged::ByTurnKey | Charged::BySfuApp => config.meter.analytics.is_none(),

@@ -1,4 +1,4 @@
-//! What an operator has ordered, in the words of the log and the command line.
+//! The operator's overrides, in the words of the log and the command line.
 
 use turn_ledger::{ByteCount, Snapshot};
 

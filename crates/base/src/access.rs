@@ -1,5 +1,6 @@
-//! The directories of the service, `STATE_DIR` and `REPORTS_DIR`: only their owner may read them, and whether they outlive a restart. The ledger holds the
-//! key that signs grant tokens, and anybody with that key can forge a grant. A report is what its sender saw.
+//! The directories of the service, `STATE_DIR` and `REPORTS_DIR`: the permissions that let only their owner read them, and whether they
+//! outlive a restart. The ledger holds the key that signs grant tokens, and anybody with that key can forge a grant. A report has what its
+//! sender saw.
 
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io;
@@ -14,7 +15,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The permission bits of everybody except the owner.
 const OTHERS: u32 = 0o077;
-/// Those of everybody who is not even in the group.
+/// The permission bits of everybody who is neither the owner nor in the group.
 const EVERYBODY: u32 = 0o007;
 /// The bit of a directory in which only the owner of a file may remove it. Such a directory is shared on purpose, like `/tmp`.
 const STICKY: u32 = 0o1000;
@@ -33,7 +34,8 @@ pub fn tighten(directory: &Path, setting: &str) -> io::Result<()> {
     tighten_open(&File::open(directory)?, directory, setting)
 }
 
-/// The same for a file in it. Where a link leads to is no file of ours. Returns what the file is now.
+/// The same for a file in the directory. Links are not followed, because their targets are not files of ours. Returns the file's metadata
+/// after that.
 pub fn tighten_file(path: &Path, setting: &str) -> io::Result<Metadata> {
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -60,7 +62,7 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     let parent = path.parent().and_then(|parent| std::fs::metadata(parent).ok());
     let of_parent = parent.map_or(0, |parent| parent.permissions().mode());
     match file.set_permissions(Permissions::from_mode(tightened)) {
-        // A warning at each start could not be followed.
+        // Kubernetes gives the group access again at each start, so an operator could not follow a warning.
         _ if (mode | of_parent) & SET_GROUP != 0 && mode & EVERYBODY == 0 => {
             tracing::debug!(
                 "the group of {shown} has access (mode {was}), because the volume has an fsGroup"

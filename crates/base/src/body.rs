@@ -26,9 +26,9 @@ use crate::request::client_addr::ClientAddr;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
-/// So much of each body counts against no bound on memory, so what others send keeps no short report out. Bytes.
+/// The part of each body that counts against no bound on memory, so that long bodies of others never keep a short report out. Bytes.
 pub const BODY_OWN: usize = 1_024;
-/// So much of a body must have arrived before its announced length has an effect on memory. Bytes.
+/// The part of a body that must have arrived before its announced length has an effect on memory. Bytes.
 const BELIEVED_FROM: usize = 32 * 1024;
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
@@ -56,7 +56,7 @@ impl BodyProgress {
 #[derive(Clone, Debug)]
 pub struct BodyLimit {
     bytes_max: usize,
-    /// `None` for a body that is counted already.
+    /// What counts long bodies. `None` for a body that is counted already.
     long_bodies: Option<MemoryQuota>,
 }
 
@@ -80,7 +80,7 @@ impl BodyLimit {
     }
 }
 
-/// The request with its whole body, and what counts a long one. Until the body has arrived, the request occupies only its socket and the
+/// The request with its whole body, and what counts a long body. Until the body has arrived, the request occupies only its socket and the
 /// buffer of its body.
 pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Option<MemoryUse>), ApiError> {
     if request.body().is_end_stream() {
@@ -126,7 +126,7 @@ pub async fn read_body(limit: &BodyLimit, request: Request) -> Gathered {
 /// A body, and what counts it if it may be a long one.
 pub type Gathered = Result<(Bytes, Option<MemoryUse>), ApiError>;
 
-/// The same, from the parts of a request.
+/// The same as [`read_body`], from the parts of a request.
 pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
@@ -180,11 +180,14 @@ async fn collect(
     Ok((bytes.into(), long))
 }
 
-/// The capacity of a buffer for `length` bytes. A long one that grew by and by would leave behind a piece of memory of each size, which the
-/// allocator keeps for a while. What nothing is written to occupies none.
+/// The capacity of a buffer for `length` bytes. A long buffer takes its announced length at once: each time that a buffer grows, the
+/// allocator keeps the old piece of memory for a while. A part to which nothing is written occupies no memory.
 fn capacity(before: usize, length: usize, bytes_max: usize, announced: Option<usize>) -> usize {
+    if length <= before {
+        return before;
+    }
     let believed = announced.filter(|announced| length > BELIEVED_FROM && *announced >= length);
-    if length <= before { before } else { believed.unwrap_or((2 * before).min(bytes_max)).max(length) }
+    believed.unwrap_or((2 * before).min(bytes_max)).max(length)
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

@@ -59,7 +59,8 @@ pub struct Minted {
 /// The broker, for routes of other packages.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Verifies a token that this client sent, and refuses a blocked user's. `None` if it is no JWT, or no sign-in is configured.
+    /// Verifies a token that this client sent, and refuses the token of a blocked user. `None` if the text is no JWT, or no sign-in is
+    /// configured.
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified>;
 
     /// Whether users have tokens.

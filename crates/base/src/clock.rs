@@ -15,7 +15,7 @@ const SINCE_BOOT: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const SINCE_BOOT: ClockId = ClockId::Monotonic;
 
-/// Where Linux states which start of the machine this is, as a random UUID.
+/// The file in which Linux identifies the present boot by a random UUID.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A source of all kinds of time.
@@ -74,7 +74,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The boot of a UUID; unknown if it is none.
+/// The boot that a UUID identifies; unknown if the text is no UUID.
 fn boot_of(id: &str) -> Boot {
     let hex: String = id.trim().chars().filter(|letter| *letter != '-').collect();
     std::num::NonZeroU128::new(u128::from_str_radix(&hex, 16).unwrap_or_default())

@@ -43,7 +43,7 @@ impl Network {
     /// No proxy, and no other authorities.
     pub const DIRECT: Self = Self { trust: Trust::COMMON, proxy: None };
 
-    /// The name that a request to this URL looks up: that of its host, or of the proxy. `None` for an address.
+    /// The name that a request to this URL looks up: the host's, or the proxy's. `None` for an address.
     fn name_for<'a>(&'a self, url: &'a Url) -> Option<&'a str> {
         let proxy = self.proxy.as_ref().filter(|proxy| proxy.takes(url));
         proxy.map_or(url, |proxy| &proxy.url).domain()
@@ -72,7 +72,7 @@ impl HttpsProxy {
         url.as_str().parse().is_ok_and(|url| matcher.intercept(&url).is_some())
     }
 
-    /// The same, but not for these hosts: names, each with those below it, addresses and CIDRs, comma-separated; or `*`.
+    /// The same proxy, but not for these hosts: names, each with the names below it, addresses and CIDRs, comma-separated; or `*`.
     #[must_use]
     pub fn except(self, hosts: &str) -> Self {
         Self { except: format!("{THIS_MACHINE},{hosts}"), ..self }

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 const SYSTEM_FILES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Those that are part of the program, so that an image without files of authorities works, and the system's. They are read once,
+/// The authorities that are part of the program, so that an image without files of authorities works, and the system's. They are read once,
 /// because that takes milliseconds. A file that is missing or cannot be read adds nothing.
 static ROOTS: LazyLock<RootCertStore> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
@@ -28,10 +28,10 @@ static ROOTS: LazyLock<RootCertStore> = LazyLock::new(|| {
 pub struct Trust(RootCertStore);
 
 impl Trust {
-    /// No others.
+    /// No further authorities.
     pub const COMMON: Self = Self(RootCertStore { roots: Vec::new() });
 
-    /// Those of a PEM file. The error names the file.
+    /// The authorities of a PEM file. The error names the file.
     pub fn of_file(file: &Path) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let bad = |error: &dyn Display| format!("{}: {error}", file.display());

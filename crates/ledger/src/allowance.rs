@@ -3,9 +3,9 @@
 //! both taken from it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group
 //! that waits for days does not collect a large amount.
 //!
-//! A grant, a client address, an IPv6 /48, a user and a server key each have one. A claim must fit into all that apply to it. Everything
-//! that is charged for a grant must also fit into what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. A report that
-//! somebody vouches for must fit into that only.
+//! A grant, a client address, an IPv6 /48, a user and a server key each have an allowance for claims. A claim must fit into all that apply
+//! to it. A grant also has an allowance for what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. Everything that is
+//! charged for the grant must fit into this one. A report that an app server vouches for must fit into nothing else.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::usage_rules::UsageRules;
 pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
 /// The most time whose allowance is saved, unless three heartbeats take longer.
 pub const SAVED_MAX: Duration = Duration::from_secs(600);
-/// `bit/s × ms` in a byte.
+/// `bit/s × ms` in a byte: 8 bits times 1,000 ms.
 const UNITS_PER_BYTE: u64 = 8_000;
 
 /// The allowance of one group of connections. It is not stored: after a restart nothing is left, so a restart gives no client
@@ -25,9 +25,9 @@ const UNITS_PER_BYTE: u64 = 8_000;
 pub struct Allowance {
     /// Connections open now.
     open: u32,
-    /// Those of them that are charged by time now.
+    /// Open connections that are charged by time now: their clocks run.
     clocks: u32,
-    /// The instant of `left`.
+    /// The instant for which `left` was computed.
     at: Timestamp,
     /// What may still be charged, in `bit/s × ms`.
     left: u64,
@@ -53,7 +53,7 @@ impl AllowanceTerms {
         Self { rate, estimated: rules.estimated_rate.get(), saved_max }
     }
 
-    /// The terms of what a relay can carry for a grant. Nothing of that is lost with time: an app server may count seldom.
+    /// The terms of what a relay can carry for a grant. What is saved has no limit, because an app server may count seldom.
     pub(crate) fn of_relay(rules: &UsageRules) -> Self {
         Self { saved_max: u64::MAX, ..Self::new(RELAY_RATE_MAX, rules) }
     }
@@ -70,11 +70,11 @@ impl Allowance {
         (self.left, self.at) = (0, self.at.max(now));
     }
 
-    /// Moves to `now`.
+    /// Computes what is left at `now`. While a connection is open, `left` grows by `rate` less what the running clocks use.
     fn advance(&mut self, now: Timestamp, terms: &AllowanceTerms) {
         let millis = now.millis_since(self.at);
         self.at = self.at.max(now);
-        // `give_back` may exceed `saved_max`: what its report left of that is lost.
+        // `give_back` may have raised `left` above `saved_max`. What the same report did not take of the excess is lost.
         self.left = self.left.min(terms.saved_max);
         if self.open == 0 {
             return;
@@ -97,17 +97,17 @@ struct AppliedAllowance<'a> {
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
     scopes: [Option<AppliedAllowance<'a>>; 6],
-    /// Whether somebody vouches for the report. Then only the first scope limits it.
+    /// Whether an app server vouches for the report. Then only the first scope limits it: what a relay can carry for the grant.
     is_vouched: bool,
-    /// Bytes that the limit of the one who vouches leaves; `None` without a limit.
+    /// Bytes that are left of the limit of the server key that vouches; `None` without a limit.
     limit_left: Option<ByteCount>,
     /// Whether less was charged than claimed.
     clamped: bool,
 }
 
 impl<'a> Allowances<'a> {
-    /// The allowances at `now`: of what a relay can carry for the grant, and for claims of the grant, of the client, of its group, of the
-    /// user and of the server key.
+    /// The allowances at `now`, in this order: for what a relay can carry for the grant, then for claims of the grant, of the client, of
+    /// its group, of the user and of the server key.
     pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 6], now: Timestamp) -> Self {
         let scopes = scopes.map(|scope| {
             scope.map(|(allowance, terms)| {
@@ -118,7 +118,7 @@ impl<'a> Allowances<'a> {
         Self { scopes, ..Self::default() }
     }
 
-    /// The same for a report that somebody vouches for, or not. `limit_left`: the bytes that this one's limit leaves.
+    /// Sets whether an app server vouches for the report, and the bytes that are left of the limit of its server key.
     #[must_use]
     pub fn vouched(self, is_vouched: bool, limit_left: Option<ByteCount>) -> Self {
         Self { is_vouched, limit_left, ..self }
@@ -134,7 +134,8 @@ impl<'a> Allowances<'a> {
         self.each(|scope| scope.allowance.open = scope.allowance.open.saturating_add(1));
     }
 
-    /// A connection closes that was open until `until`, and whose clock does not run any more.
+    /// Closes a connection whose clock has stopped. It counts as open until `until`: if it was the last one, what the group has gained
+    /// since then is taken back.
     pub fn close(&mut self, until: Timestamp) {
         self.each(|AppliedAllowance { allowance, terms }| {
             allowance.open = allowance.open.saturating_sub(1);
@@ -145,7 +146,7 @@ impl<'a> Allowances<'a> {
         });
     }
 
-    /// The open connections of another group join.
+    /// Adds the open connections of another group to this one.
     pub(crate) fn join(&mut self, other: &Allowance) {
         self.each(|AppliedAllowance { allowance, .. }| {
             allowance.open = allowance.open.saturating_add(other.open);
@@ -173,26 +174,28 @@ impl<'a> Allowances<'a> {
         self.each(|scope| scope.allowance.clocks = scope.allowance.clocks.saturating_sub(1));
     }
 
-    /// Whether the clocks that run and so many more fit into the rates.
+    /// Whether the running clocks and `more` further ones use no more than the rate of each limiting allowance.
     pub fn fits_clocks(&self, more: u32) -> bool {
         self.limiting().all(|AppliedAllowance { allowance, terms }| {
             terms.estimated.saturating_mul(allowance.clocks.saturating_add(more).into()) <= terms.rate
         })
     }
 
-    /// Charges bytes, at most `most`. Returns those that fit.
+    /// Charges bytes, at most `most`. Returns how many were charged.
     pub fn take(&mut self, wanted: ByteCount, most: ByteCount) -> ByteCount {
         let most = self.limit_left.map_or(most, |left| left.min(most));
         ByteCount::new(self.charge(wanted.get(), most.get(), |_| UNITS_PER_BYTE))
     }
 
-    /// Charges a past span of `millis` by time. Returns the part that fits.
+    /// Charges a past span of `millis` by time. Returns how many milliseconds were charged.
     pub fn take_time(&mut self, millis: u64) -> u64 {
         self.charge(millis, millis, |terms| terms.estimated)
     }
 
-    /// Charges as much of what is wanted as fits into each limiting allowance at its price, and at most `most`.
+    /// Charges `wanted` units, or as many as fit into each limiting allowance and into `most`. Returns how many were charged.
+    /// `price`: what one unit takes of an allowance.
     fn charge(&mut self, wanted: u64, most: u64, price: impl Fn(&AllowanceTerms) -> u64) -> u64 {
+        // `None` at a price of zero: the allowance does not limit such units.
         let fits = |scope: &AppliedAllowance<'_>| scope.allowance.left.checked_div(price(&scope.terms));
         let taken = self.limiting().filter_map(fits).fold(wanted.min(most), u64::min);
         self.clamped |= taken < wanted;
@@ -203,7 +206,7 @@ impl<'a> Allowances<'a> {
         taken
     }
 
-    /// How many of the scopes limit the report.
+    /// How many of the scopes, from the first one on, limit the report.
     fn limits(&self) -> usize {
         if self.is_vouched { 1 } else { self.scopes.len() }
     }
@@ -212,15 +215,15 @@ impl<'a> Allowances<'a> {
         self.scopes.iter().take(self.limits()).flatten()
     }
 
-    /// Gives back a span of `millis` that was charged by time, because its bytes are known now. Bytes of the same report
-    /// may use all of it. The rest is saved up to the limit.
+    /// Gives back the charge for a span of `millis`, because its bytes are known now. Bytes of the same report may use all of it, even
+    /// above the limit of what is saved. The rest is saved up to this limit.
     pub fn give_back(&mut self, millis: u64) {
         self.each(|AppliedAllowance { allowance, terms }| {
             allowance.left = allowance.left.saturating_add(terms.estimated.saturating_mul(millis));
         });
     }
 
-    /// Drops what was saved for claims.
+    /// Drops what was saved for claims. What a relay can carry for the grant, the first scope, stays.
     pub fn forfeit(&mut self) {
         self.scopes.iter_mut().skip(1).flatten().for_each(|scope| scope.allowance.left = 0);
     }

@@ -51,16 +51,16 @@ pub struct Head {
     pub counted: CountedSources,
     /// The latest grants that have left the table.
     pub dropped: BTreeMap<CountOwner, Dropped>,
-    /// The relays whose calls come to an end. At most 16 at a time.
+    /// The relays that the operator has drained: they get no new credentials. At most 16.
     pub draining: BTreeSet<CountOwner>,
-    /// How many grants are stored, so that it is seen if some are lost.
+    /// How many grants are stored, so that a loss of some is noticed.
     pub grants: usize,
 }
 
 /// Changes that are written together. A row replaces the stored one.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// What is written with each batch. A ledger that has it is no copy any more.
+    /// What is written with each batch.
     pub head: Head,
     /// The rows of each owner of counts.
     pub sources: BTreeMap<CountOwner, SourceRows>,
@@ -89,7 +89,7 @@ pub struct Stored {
     pub grants: Shards<GrantId, GrantRow>,
     /// Sums of what left the table of grants, by who spent it.
     pub spenders: BTreeMap<LeftKey, Sums>,
-    /// Whether it is a copy of a ledger that went on, and no process has opened it yet.
+    /// Whether it is a copy of a ledger that went on, and no process has written to it yet.
     pub is_copy: bool,
     /// Blocked users.
     pub blocked: BTreeSet<User>,
@@ -127,19 +127,20 @@ impl Stored {
         Some(self.head.as_ref()?.now)
     }
 
-    /// Whether grants are missing that were stored, in it or in the ledger of which it is a copy.
+    /// Whether grants may be missing: a copy lacks those that its original has stored since, or fewer are stored than the head says.
     pub fn lacks_grants(&self) -> bool {
         self.is_copy || self.head.as_ref().is_some_and(|head| head.grants > self.grants.len())
     }
 
-    /// Its keys, of which `signing` signs from `now` on, or from the last write on if that is later.
+    /// Its keys with a new one, `signing`, which signs from `now` on, or from the last write on if that is later.
     pub fn with_key_replaced(&self, signing: TokenKey, now: Timestamp) -> TokenKeys {
         let now = self.now().map_or(now, |then| now.max(then));
         self.keys.as_ref().map_or_else(|| TokenKeys::new(signing), |keys| keys.replaced(signing, now))
     }
 
-    /// The books' time with these clocks. A new ledger begins at the wall clock's. `followed`: the latest stored time that this process
-    /// saw another one write, and this machine's time since boot then. On the same boot the stored time since boot is exact.
+    /// The books' time with these clocks. A new ledger begins at the wall clock's time. `followed`: the latest time that this process saw
+    /// another process store, and this machine's time since boot when it saw that. It is not used if the stored mark is of the same boot,
+    /// because the mark's own time since boot is exact there.
     pub fn time(
         &self,
         wall: Timestamp,
@@ -158,7 +159,7 @@ impl Stored {
         }
     }
 
-    /// Applies a batch.
+    /// Applies a batch. A copy that has one is a ledger of its own.
     pub fn apply(&mut self, batch: Batch) {
         (self.head, self.is_copy) = (Some(batch.head), false);
         for (source, rows) in batch.sources {
@@ -171,9 +172,12 @@ impl Stored {
             }
         }
         replace(&mut self.spenders, batch.spenders);
-        self.blocked = batch.blocked.unwrap_or(std::mem::take(&mut self.blocked));
-        let addresses = std::mem::take(&mut self.blocked_addresses);
-        self.blocked_addresses = batch.blocked_addresses.unwrap_or(addresses);
+        if let Some(blocked) = batch.blocked {
+            self.blocked = blocked;
+        }
+        if let Some(addresses) = batch.blocked_addresses {
+            self.blocked_addresses = addresses;
+        }
         replace(&mut self.connections, batch.connections);
         replace(&mut self.sessions, batch.sessions);
     }

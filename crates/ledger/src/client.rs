@@ -42,12 +42,12 @@ impl ClientKey {
         }
     }
 
-    /// This key, and the one of the group that it belongs to.
+    /// This key, then that of the group that it belongs to, if any.
     pub fn with_wider(self) -> impl Iterator<Item = Self> {
         std::iter::once(self).chain(self.wider())
     }
 
-    /// How many times the allowances of one client it has.
+    /// How many times the allowances of one client this key has.
     pub fn factor(self) -> u32 {
         match self {
             Self::V4(_) | Self::V6(_) => 1,
@@ -60,11 +60,12 @@ fn first_half(address: Ipv6Addr) -> Prefix {
     address.octets().first_chunk().copied().unwrap_or_default()
 }
 
+/// The /48 of a /64.
 fn group(prefix: Prefix) -> Prefix {
     (u64::from_be_bytes(prefix) & !0xffff).to_be_bytes()
 }
 
-fn with_prefix(prefix: Prefix) -> Ipv6Addr {
+fn first_address(prefix: Prefix) -> Ipv6Addr {
     Ipv6Addr::from_bits(u128::from(u64::from_be_bytes(prefix)) << 64)
 }
 
@@ -72,8 +73,8 @@ impl fmt::Display for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(address) => address.fmt(f),
-            Self::V6(prefix) => write!(f, "{}/64", with_prefix(*prefix)),
-            Self::V6Group(prefix) => write!(f, "{}/48", with_prefix(*prefix)),
+            Self::V6(prefix) => write!(f, "{}/64", first_address(*prefix)),
+            Self::V6Group(prefix) => write!(f, "{}/48", first_address(*prefix)),
         }
     }
 }
@@ -87,11 +88,11 @@ impl FromStr for ClientKey {
     type Err = NotAClientKey;
 
     fn from_str(text: &str) -> Result<Self, NotAClientKey> {
-        let prefix = |text: &str| text.parse().map(first_half).map_err(|_| NotAClientKey);
+        let prefix_of = |text: &str| text.parse().map(first_half).map_err(|_| NotAClientKey);
         match text.split_once('/') {
             None => text.parse().map(Self::V4).map_err(|_| NotAClientKey),
-            Some((address, "64")) => prefix(address).map(Self::V6),
-            Some((address, "48")) => prefix(address).map(|prefix| Self::V6Group(group(prefix))),
+            Some((address, "64")) => prefix_of(address).map(Self::V6),
+            Some((address, "48")) => prefix_of(address).map(|prefix| Self::V6Group(group(prefix))),
             Some(_) => Err(NotAClientKey),
         }
     }

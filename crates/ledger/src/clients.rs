@@ -1,9 +1,9 @@
 //! What each client and each user holds: open connections, an allowance for claims, and in strict mode the bytes that live grants reserve.
 //! Tests: `src/clients_tests.rs`.
-//! A grant counts for its user, for its address, and for the group above the address ([`ClientKey::wider`]). What an address holds with
-//! grants of users is a row of its own, with [`USERS_FACTOR`] times the allowances. What all pages claim with grants of one server key has an
-//! allowance of as many times. A row exists only while it holds something. Everything
-//! that is held belongs to a grant or to a reservation, so the tables are bounded by those.
+//! A grant counts for its user, for its address, and for the group above the address ([`ClientKey::wider`]). An address has two rows: one
+//! for its grants without a user, and one for its grants of users, with [`USERS_FACTOR`] times the allowances. All pages with grants of one
+//! server key share an allowance for claims, also [`USERS_FACTOR`] times that of a client. A row exists only while it holds something.
+//! Everything that is held belongs to a grant or to a reservation, so the bounds of grants and reservations are also those of these tables.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -40,7 +40,7 @@ impl Default for ClientTerms {
 #[derive(Debug, Default)]
 struct ClientRow {
     claims: Allowance,
-    /// Reserved bytes of live grants, by the minute in which they end. Few, in order.
+    /// Reserved bytes of live grants, by the minute in which their promises end: a short sorted list.
     reserved: Vec<(Minute, u64)>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Holder<'a> {
     pub(crate) server: Option<&'a Label>,
 }
 
-/// An address or a group, and whether the row is for grants of users. A group comes after its clients.
+/// Whether the row is for grants of users, and an address or a group. A group comes after all clients, by the order of [`ClientKey`].
 pub(crate) type AddressKey = (bool, ClientKey);
 
 impl Holder<'_> {
@@ -73,7 +73,7 @@ impl Holder<'_> {
     }
 }
 
-/// How many times the allowances of one client it has.
+/// How many times the allowances of one client this row has.
 pub(crate) fn factor((is_of_users, key): AddressKey) -> u32 {
     key.factor().saturating_mul(if is_of_users { USERS_FACTOR } else { 1 })
 }
@@ -111,6 +111,7 @@ impl Clients {
         }
         let Some(first) = holder.addresses().next() else { return [None, None, user, server] };
         let last = holder.addresses().last().unwrap_or(first);
+        // One range, so that both rows are borrowed at once: its first row is the client's own, its last one the group's.
         let mut rows = self.addresses.range_mut(first..=last);
         let ends = [rows.next(), rows.next_back()];
         let [own, group] = ends.map(|row| row.map(|(key, row)| (&mut row.claims, terms(factor(*key)))));
@@ -131,13 +132,11 @@ impl Clients {
         let percent = self.terms.reserved_percent;
         let share = |row: Option<&mut ClientRow>, factor: u32| {
             let percent = percent.saturating_mul(factor).min(100);
-            let mut share = ClientShare { percent, reserved: 0, frees_at: None };
-            if let Some(row) = row {
-                row.forget_ended(Minute::of(now));
-                share.reserved = row.reserved.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
-                share.frees_at = row.reserved.first().map(|(end, _)| end.start());
-            }
-            share
+            let Some(row) = row else { return ClientShare { percent, reserved: 0, frees_at: None } };
+            row.forget_ended(Minute::of(now));
+            let reserved = row.reserved.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
+            let frees_at = row.reserved.first().map(|(end, _)| end.start());
+            ClientShare { percent, reserved, frees_at }
         };
         let mut addresses = holder.addresses();
         let mut of_address = |key| share(self.addresses.get_mut(&key), factor(key));
@@ -150,24 +149,24 @@ impl Clients {
         if bytes == 0 {
             return;
         }
-        let more = |row: &mut ClientRow| {
+        let add = |row: &mut ClientRow| {
             sorted::change(&mut row.reserved, end, |sum| *sum = sum.saturating_add(bytes));
         };
         for key in holder.addresses() {
-            more(self.addresses.entry(key).or_default());
+            add(self.addresses.entry(key).or_default());
         }
         if let Some(user) = holder.user {
-            more(self.users.entry(user.clone()).or_default());
+            add(self.users.entry(user.clone()).or_default());
         }
     }
 
     /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
     pub(crate) fn release(&mut self, holder: Holder<'_>, end: Minute, bytes: u64) {
-        let less = |sum: &mut u64| *sum = sum.saturating_sub(bytes);
-        self.change(holder, |row| sorted::change(&mut row.reserved, end, less));
+        let subtract = |sum: &mut u64| *sum = sum.saturating_sub(bytes);
+        self.change(holder, |row| sorted::change(&mut row.reserved, end, subtract));
     }
 
-    /// Something has ended: removes the rows that hold nothing.
+    /// Removes the rows of this holder that hold nothing any more.
     pub(crate) fn forget_idle(&mut self, holder: Holder<'_>, now: Timestamp) {
         self.change(holder, |row| row.forget_ended(Minute::of(now)));
     }
@@ -185,7 +184,7 @@ impl Clients {
         }
     }
 
-    /// Rows in use.
+    /// Rows of addresses, groups and users.
     pub(crate) fn count(&self) -> usize {
         self.addresses.len().saturating_add(self.users.len())
     }

@@ -1,8 +1,8 @@
 //! One reported connection and the rules of its charges. Tests: `src/connection_tests.rs`.
-//! A report covers the time since the previous one. If it contains bytes, that time is charged by bytes, and time charges since the last
-//! count are reversed. Otherwise it is charged by time. So a connection that keeps counting is charged exactly its bytes, and one that
-//! stops reporting is never free, up to the allowances that apply to it: bytes that do not fit are charged later, time never. Pure: time,
-//! settings and allowances are arguments, and changes are returned.
+//! A report covers the time since the previous one. If it contains bytes, they are charged, and all time charges since the last report with
+//! bytes are reversed. Otherwise the time is charged at the estimated rate. So a connection that keeps counting is charged exactly its
+//! bytes, and one that stops reporting is never free. The allowances limit both: bytes that do not fit are charged with a later report,
+//! time that does not fit is never charged. Pure: time, settings and allowances are arguments, and changes are returned.
 //! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse them.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::{BilledDirections, UsageRules};
 
-/// Who has opened a connection, in the order of [`Name`]s with the same id.
+/// Who has opened a connection. [`Name`]s with the same id are in the order of these variants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Owner {
     /// The app server that holds the reporter token.
@@ -77,7 +77,7 @@ pub struct Connection {
     /// Its id and owner.
     #[serde(skip)]
     pub name: Name,
-    /// Whether an app server had one of the same id meanwhile, which has ended.
+    /// Whether an app server's connection of the same id has ended while this one was open.
     pub(crate) outlived_servers: bool,
     /// Whose count replaces what it is charged.
     pub counted_by: CountOwner,
@@ -94,8 +94,9 @@ pub struct Connection {
     clock: Option<Clock>,
     /// Spans charged by time since the last count.
     estimates: Vec<Span>,
-    /// The part of the cumulative count that was processed, and when.
+    /// The part of the cumulative count that was charged, or was free.
     counted: u64,
+    /// When the last report with a count came.
     pub(crate) counted_until: Timestamp,
     /// Bytes charged by counts.
     claimed: ByteCount,
@@ -106,11 +107,12 @@ pub struct Connection {
     vouched: Vouched,
 }
 
-/// What the reporter itself has said of a connection, whatever its page says.
+/// What app servers themselves have said of a connection, whatever its page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Vouched {
-    /// The highest billed count, and when it came.
+    /// The highest billed count that was believed.
     bytes: u64,
+    /// When their last report with a count came.
     until: Timestamp,
     relayed: Option<bool>,
 }
@@ -128,8 +130,8 @@ impl Span {
     }
 }
 
-/// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. After
-/// that, the connection is charged again only if it reports.
+/// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. A stopped clock stays until
+/// the next report, which may charge the time since it stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Clock {
     since: Timestamp,
@@ -204,7 +206,7 @@ impl Connection {
         let given_up = self.last_seen.plus(rules.heartbeat.saturating_mul(3));
         match self.clock {
             Some(Clock { stops_at, running: true, .. }) => stops_at,
-            // Its time is charged until then: the interval was longer when it last reported.
+            // Time is charged until `stops_at`. It is the later one if the interval was longer at the last report.
             Some(Clock { stops_at, .. }) => given_up.max(stops_at),
             None => given_up,
         }
@@ -219,6 +221,7 @@ impl Connection {
             return (changes, false);
         }
         let mut charging = Charging::new(due, rules, allowances);
+        // Without a clock nothing is charged yet since the last report: it had a count, or the allowances had no room for a clock.
         if self.clock.is_none() && !self.is_direct() {
             let to = self.last_seen.plus(rules.heartbeat);
             self.estimate(Span { from: self.last_seen, to }, &mut charging);
@@ -263,8 +266,9 @@ impl Connection {
     }
 
     /// Takes what the app server itself says. Returns by how many bytes its count has grown, and since when; `None` if the report has no
-    /// count of what is billed, if the count has not grown, or if the connection was direct. It is believed up to what a relay carries for one
-    /// client, and up to `left` bytes more than before, the rest of the app server's limit. What a page says plays no part.
+    /// count of what is billed, if the count has not grown, or if the connection was direct. The count is believed up to what a relay
+    /// carries for one client since the connection opened, and up to `left` bytes above the count before. `left`: the rest of the app
+    /// server's limit. What a page says plays no part.
     pub(crate) fn vouched_growth(
         &mut self,
         report: Report,
@@ -275,7 +279,7 @@ impl Connection {
         let before = self.vouched;
         let free = is_free(before.relayed, report);
         self.vouched.relayed = report.relayed.or(before.relayed);
-        // Only whether it has a count.
+        // Only to see whether the report has a count. The value includes what the page has said.
         self.claim_in(report, billed)?;
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
         let carried =
@@ -284,7 +288,7 @@ impl Connection {
         let believed = traffic.billed(billed).min(believed_max).get();
         (self.vouched.bytes, self.vouched.until) = (believed.max(before.bytes), now);
         let growth = ByteCount::new(believed.saturating_sub(before.bytes));
-        (growth > ByteCount::ZERO && !free).then_some((growth, before.until))
+        if growth > ByteCount::ZERO && !free { Some((growth, before.until)) } else { None }
     }
 
     /// Closes the connection at `now`. Unless it is direct, what no report has covered is charged by time, because no later report will.
@@ -302,18 +306,19 @@ impl Connection {
         self.charged_without(Timestamp::default(), now, rules)
     }
 
-    /// The same without charges for time before `start` that a count can still reverse. So the difference between two calls with
-    /// the same `start` takes back nothing of an earlier period.
+    /// The same without the time before `start` that a count can still reverse. So if such time is reversed, the difference between two
+    /// calls with the same `start` takes back nothing of an earlier period.
     pub(crate) fn charged_without(&self, start: Timestamp, now: Timestamp, rules: &UsageRules) -> ByteCount {
-        let millis = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
-        let running = self.clock.map_or(0, |clock| millis(clock.since, now.min(clock.stops_at)));
-        let spans = self.estimates.iter().map(|span| millis(span.from, span.to));
-        let estimated = spans.fold(running, u64::saturating_add);
+        let millis_from_start = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
+        let of_clock = self.clock.map_or(0, |clock| millis_from_start(clock.since, now.min(clock.stops_at)));
+        let spans = self.estimates.iter().map(|span| millis_from_start(span.from, span.to));
+        let estimated = spans.fold(of_clock, u64::saturating_add);
         let millis = u128::from(self.settled_millis.saturating_add(estimated));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
-    /// The most bytes that a count can add. What a grant relays is limited by its allowance, for all its connections together.
+    /// The most bytes that a count can add: what a relay can carry since the connection opened, less what is charged for good. A connection
+    /// of a grant has no such limit, because the grant's allowance limits all its connections together.
     fn room(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
         if self.name.grant().is_some() {
             return ByteCount::new(u64::MAX);
@@ -328,7 +333,7 @@ impl Connection {
         self.relayed == Some(false)
     }
 
-    /// The billed count, if the report contains it.
+    /// The highest billed count so far, if the report contains a count.
     fn claim_in(&self, report: Report, billed: BilledDirections) -> Option<u64> {
         match billed {
             BilledDirections::Egress => report.bytes_received.map(|_| self.bytes_received),
@@ -342,7 +347,8 @@ impl Connection {
     fn take_claim(&mut self, claim: u64, free: bool, charging: &mut Charging<'_, '_>) {
         let (now, wanted) = (charging.now, ByteCount::new(claim.saturating_sub(self.counted)));
         let taken = if free {
-            // The count also covers time that may have been relayed. Its time charges become final.
+            // The time since the last report is free. The count may also cover earlier time, which may have been relayed: its time charges
+            // become final, and its bytes are not charged.
             self.forgive(charging);
             for estimate in std::mem::take(&mut self.estimates) {
                 self.settled_millis = self.settled_millis.saturating_add(estimate.millis());
@@ -379,10 +385,10 @@ impl Connection {
         self.estimates.retain(|estimate| estimate.millis() > 0);
     }
 
-    /// Charges the time since the last report, and the time from now on if the connection is relayed.
+    /// Charges the time since the last report, and the time from now on unless the connection is direct.
     fn charge_time(&mut self, charging: &mut Charging<'_, '_>) {
-        if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
-            && self.relayed != Some(false)
+        if !self.is_direct()
+            && let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
         {
             clock.stops_at = charging.now.plus(charging.rules.heartbeat);
             return;
@@ -403,8 +409,7 @@ impl Connection {
         }
     }
 
-    /// Stops the clock. Its charge becomes one that a count can reverse. Returns the instant up to which time is
-    /// charged.
+    /// Stops the clock. Its charge becomes an estimate, which a count can reverse. Returns the instant up to which time is charged.
     fn stop_clock(&mut self, charging: &mut Charging<'_, '_>) -> Timestamp {
         let Some(clock) = self.clock.take() else { return self.last_seen };
         if clock.running {
@@ -416,7 +421,7 @@ impl Connection {
         to
     }
 
-    /// Charges the end of a past span by time, as far as the allowances have room. A later count can reverse it.
+    /// Charges a past span by time. If the allowances have less room, only the end of the span. A later count can reverse it.
     fn estimate(&mut self, span: Span, charging: &mut Charging<'_, '_>) {
         let left_out = span.millis().saturating_sub(charging.allowances.take_time(span.millis()));
         let span = Span { from: span.from.plus_millis(left_out), to: span.to };
@@ -426,6 +431,7 @@ impl Connection {
         }
     }
 
+    /// Adds a charged span to the estimates.
     fn remember(&mut self, span: Span) {
         match self.estimates.last_mut() {
             Some(last) if last.to == span.from => last.to = span.to,
@@ -439,8 +445,8 @@ impl Connection {
     }
 }
 
-/// Whether the time since the last report is free: the connection is direct now, and was not reported relayed. A switch may have happened at
-/// any time in between.
+/// Whether the time since the last report is free: the connection is direct now, and was not reported as relayed before. A relayed one may
+/// have switched at any time in between.
 fn is_free(before: Option<bool>, report: Report) -> bool {
     report.relayed.or(before) == Some(false) && before != Some(true)
 }

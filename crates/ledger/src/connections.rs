@@ -1,7 +1,8 @@
 //! The table of open connections. Tests: `src/connections/tests`.
 //! Every open connection has exactly one due instant in the queue, so a connection that stops reporting is closed without a scan. The size
 //! of the table is bounded, and so are the connections of one grant, of one client and of one server key. A part of the table is kept for
-//! app servers and another one for clients, so neither can fill it for the other. Calls apply their changes to the ledger, in order.
+//! app servers and another one for clients, so neither can fill the table for the other. Each call notes its changes for the ledger, in
+//! order.
 
 mod stored;
 
@@ -22,11 +23,12 @@ use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
-/// One part in this many of the table is kept for connections that app servers open.
+/// The table has this many equal parts, of which one is kept for connections that app servers open.
 const SERVERS_SHARE: usize = 10;
-/// One part in this many of the table is kept for clients, and is the most that one server key holds.
+/// The table has this many equal parts, of which one is kept for clients. One server key holds no more than one such part.
 const QUARTER: usize = 4;
-/// Heartbeats after which a silent connection is closed: at most this much time is charged for it before its owner is asked again.
+/// Heartbeats after which a silent connection is closed. No report charges more time, so no connection is charged more time between two
+/// checks of the limit of its server key.
 const MISSED_MAX: u32 = 3;
 
 /// See the module's invariant.
@@ -39,7 +41,7 @@ pub struct Connections {
     rows: BTreeMap<Name, Box<Connection>>,
     /// Rows that clients have opened with a grant.
     of_clients: usize,
-    /// Rows of each server key that has some.
+    /// What each server key holds. A key without rows has no entry.
     of_servers: BTreeMap<Label, ServerRows>,
     /// [`Connection::due_at`] of every row.
     queue: BTreeSet<(Timestamp, Name)>,
@@ -50,7 +52,7 @@ pub struct Connections {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ServerRows {
     open: usize,
-    /// Those that are charged: they do not say that they use no relay.
+    /// Open connections that are not reported as direct, and so are charged.
     charged: usize,
 }
 
@@ -122,7 +124,8 @@ impl Connections {
         if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
             return Err(OpenError::GrantExpired);
         }
-        // The members of a call stay on the first grant of their chain: they cannot take another credential.
+        // A client opens connections on its newest grant only. The members of a call, who cannot take another credential, stay on the first
+        // one.
         if let Caller::Grant(grant) = caller
             && grants.was_renewed(grant.id)
         {
@@ -163,9 +166,8 @@ impl Connections {
         Ok(Outcome { value: (), clamped })
     }
 
-    /// Closes a connection. `None` if it is not open: closing twice is harmless. To a grant, another grant's connection is unknown, and to
-    /// a server key every one that it may not report on. What others hold under the same name changes nothing for the reporter, and
-    /// what app servers hold nothing for a grant.
+    /// Closes a connection. `None` if it is not open: closing twice is harmless. [`ReportError::Unknown`] if only others have a connection
+    /// of this id, on which the caller may not report. A grant is not told of those of app servers: for these it gets `None`, too.
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
@@ -175,28 +177,28 @@ impl Connections {
     ) -> Result<Option<Outcome<Closed>>, ReportError> {
         let Some(name) = self.find(grants, caller, id) else {
             let is_shown = |name: &Name| caller.is_vouched() || name.grant().is_some();
-            let mut named = self.rows.range(named(id)).filter(|(name, _)| is_shown(name));
-            let is_anothers = named.any(|(name, _)| !caller.reports_on(name, |id| grants.minted_by(id)));
+            let mut shown = self.rows.range(named(id)).filter(|(name, _)| is_shown(name));
+            let is_anothers = shown.any(|(name, _)| !caller.reports_on(name, |id| grants.minted_by(id)));
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, &name, now))
     }
 
-    /// Closes all connections of these grants. Reads every row, so it is for an operator's calls only.
+    /// Closes all connections of grants that are over. Reads every row, so it is for an operator's calls only.
     pub(crate) fn close_all_of(
         &mut self,
         grants: &mut Grants,
         is_over: impl Fn(&Grants, GrantId) -> bool,
         now: Timestamp,
     ) -> Vec<Closed> {
-        let is_one = |name: &&Name| name.grant().is_some_and(|grant| is_over(grants, grant));
-        let names: Vec<_> = self.rows.keys().filter(is_one).cloned().collect();
+        let has_grant_over = |name: &&Name| name.grant().is_some_and(|grant| is_over(grants, grant));
+        let names: Vec<_> = self.rows.keys().filter(has_grant_over).cloned().collect();
         let ended = names.iter().filter_map(|name| self.end(grants, name, now));
         ended.map(|outcome| outcome.value).collect()
     }
 
-    /// Stops clocks of clients' connections until those that run fit into the allowances. For allowances that have become
-    /// smaller. What was saved is dropped.
+    /// Called when allowances have become smaller. Drops what was saved for claims, and stops clocks of clients' connections until the
+    /// running ones fit into the allowances.
     pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) {
         for name in self.rows.keys().cloned().collect::<Vec<_>>() {
             let Some(connection) = self.rows.get_mut(&name) else { continue };
@@ -250,23 +252,24 @@ impl Connections {
         labels
     }
 
-    /// The row that the caller may report on: a client on its own, an app server on its own or, if only one row that it may report on
-    /// has the name, on that one. What an app server says of its own connection after its end is never said of another one that was
-    /// open then.
+    /// The row with this id that the caller reports on: its own or, for an app server without its own, that of somebody else, if it may
+    /// report on just one. If an app server's connection of this id has ended while that one was open, the report may be about the ended
+    /// one: `None`.
     fn find(&self, grants: &Grants, caller: Caller<'_>, id: &str) -> Option<Name> {
-        let own = Some(caller.names(id)).filter(|name| self.rows.contains_key(name));
-        own.or_else(|| {
-            let mut named = self
-                .rows
-                .range(named(id))
-                .filter(|(name, _)| caller.reports_on(name, |id| grants.minted_by(id)));
-            let (name, row) = named.next().filter(|_| named.next().is_none())?;
-            if row.outlived_servers { None } else { Some(name.clone()) }
-        })
+        let own = caller.names(id);
+        if self.rows.contains_key(&own) {
+            return Some(own);
+        }
+        let reports_on = |name: &Name| caller.reports_on(name, |id| grants.minted_by(id));
+        let mut others = self.rows.range(named(id)).filter(|(name, _)| reports_on(name));
+        let (name, row) = others.next()?;
+        let is_only = others.next().is_none();
+        if is_only && !row.outlived_servers { Some(name.clone()) } else { None }
     }
 
-    /// Whether the limit of a server key has room for what it says of a connection. One that begins to be charged fits only if
-    /// every other one of the key could be silent now, and be charged until it is closed. The first one always fits into what is left.
+    /// Whether the limit of a server key has room for what it says of a connection. A connection that begins to be charged fits only if
+    /// there is room for it and for all others of the key that are charged, even if each is silent from now on and charged until it is
+    /// closed. If no other one is charged, any rest of the limit is enough.
     fn has_limit_for(
         &self,
         grants: &mut Grants,
@@ -317,7 +320,7 @@ impl Connections {
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
         apply(grants, connection, changes);
-        // A count replaces all that was charged by time since the last one.
+        // A count replaces all that was charged by time since the last count, so the change is spread over that time.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
@@ -344,14 +347,14 @@ impl Connections {
         self.remove(grants, name, before, now, false).map(|value| Outcome { value, clamped })
     }
 
-    /// Whether the table has a row for this caller. Each kind may use all rows but those that are kept for the other one, and one server key
-    /// a quarter.
+    /// Checks that the table has room for one more row of this caller. Clients may use all rows except those that are kept for app servers,
+    /// and app servers all except those that are kept for clients. One server key may use a quarter of the table.
     fn check_room_for(&self, caller: Caller<'_>) -> Result<(), OpenError> {
         let of_servers = self.rows.len().saturating_sub(self.of_clients);
         let (used, kept) =
             if caller.is_vouched() { (of_servers, QUARTER) } else { (self.of_clients, SERVERS_SHARE) };
-        let kept = self.rows_max.checked_div(kept).unwrap_or(0);
-        if used >= self.rows_max.saturating_sub(kept) || self.rows.len() >= self.rows_max {
+        let kept_rows = self.rows_max.checked_div(kept).unwrap_or(0);
+        if used >= self.rows_max.saturating_sub(kept_rows) || self.rows.len() >= self.rows_max {
             return Err(OpenError::TableFull);
         }
         if self.of_server(caller).open >= self.rows_max.div_ceil(QUARTER) {
@@ -388,8 +391,8 @@ impl Connections {
         self.dirty.note(name.clone());
     }
 
-    /// Removes a row that is not in the queue any more, and notes for its spender what was charged since `before`, the charge as of its last
-    /// report. `given_up`: the row is removed because nothing was reported for too long.
+    /// Removes a row that is not in the queue any more, and notes for its spender what was charged since its last report. `before`: the
+    /// charge as of that report. `given_up`: the row is removed because nothing was reported for too long.
     fn remove(
         &mut self,
         grants: &mut Grants,
@@ -423,7 +426,7 @@ impl Connections {
     }
 }
 
-/// The names with that id, of any owner.
+/// The names with that id, of any owner, by the order of [`Owner`]: the reporter is the first one, and this grant the last one.
 fn named(id: &str) -> RangeInclusive<Name> {
     Name::new(id, Owner::Reporter)..=Name::new(id, Owner::Grant(GrantId::new([u8::MAX; 16])))
 }
@@ -438,7 +441,8 @@ fn limit_left(
     let Caller::Server(key) = caller else { return None };
     let of = Limited::Server(key.clone());
     let (limit, promises) = (grants.limit_of(&of)?, grants.promises_of(&of, now));
-    // A grant's connection uses what is promised for the grant. Without a grant, that stays promised.
+    // A grant's connection uses up what is promised for the grant, so only used bytes count. A connection without a grant relays beside the
+    // promises. In strict mode they have reserved their part of the limit, so they count, too.
     let is_beside = grant.is_none() && grants.is_strict();
     let taken = if is_beside { promises.committed(|_, minutes| minutes.bytes) } else { promises.used };
     Some(limit.minus(taken))
@@ -458,7 +462,8 @@ fn count_clamped(grants: &mut Grants, clamped: bool) {
     }
 }
 
-/// What a connection was charged as of its last report. What was charged for the time before this period stays with its spender.
+/// What a connection was charged as of its last report, without the time before this period: a later count does not take that from its
+/// spender.
 fn noted(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
     connection.charged_without(grants.period.start, connection.last_seen, rules)
 }

@@ -14,7 +14,7 @@ use crate::units::{ByteCount, Timestamp};
 /// Days are kept for twelve periods before the current one, whatever the billing day.
 const DAYS_KEPT: i64 = 13 * 31;
 
-/// Added to a margin that the provider states itself. No setting changes that.
+/// Added to a stored margin that the provider states itself. The sum is higher than any setting, so no setting changes this margin.
 const STATED: u32 = 1_000;
 
 /// What is known of one source on one day.
@@ -37,7 +37,7 @@ pub struct DayCount {
     pub estimated: Option<ByteCount>,
     /// What app servers vouched for on the whole day, once its period is over. Until then the minutes have it.
     pub vouched: ByteCount,
-    /// Whether a credential was live in that time. Until the period is over, the minutes say so.
+    /// Whether a credential was live in the time that is not counted. Until the period is over, the minutes say so.
     pub was_live: bool,
 }
 
@@ -78,8 +78,8 @@ impl DayCount {
         self.total().plus(self.estimated.unwrap_or_default()).max(self.vouched)
     }
 
-    /// The same count if it may be so many percent from the truth. What a raised margin adds is not limited by what was promised,
-    /// which is not known any more.
+    /// The same count with a margin of at least so many percent. What a raised margin adds is not limited by what was promised, which is
+    /// not known any more.
     fn with_margin(self, sampling: u32) -> Self {
         if self.sampling >= sampling {
             return self;
@@ -88,7 +88,8 @@ impl DayCount {
         Self { at_most: self.at_most.max(sampled), sampling, ..self }
     }
 
-    /// Changes the estimate of a day whose period is over. What is counted of it since is not estimated any more.
+    /// The same day, counted until `as_of`. If its period is over, its estimate lies evenly in the time that was not counted, and the part
+    /// that is counted now is not estimated any more.
     pub(crate) fn counted_until(self, day: Day, as_of: Timestamp) -> Self {
         let (left, before) = (day.end().millis_since(as_of), day.end().millis_since(self.as_of));
         let rest = |bytes: ByteCount| {
@@ -99,7 +100,8 @@ impl DayCount {
     }
 }
 
-/// The most that the true count can be if `counted` is too low by up to `percent` of it. Rounded up.
+/// The most that the true count can be if sampling may have missed `percent` of the true count. Rounded up.
+/// Then `counted` is at least true × (100 - percent) / 100, so the true count is at most `counted` × 100 / (100 - percent).
 pub(crate) fn at_most(counted: u128, percent: u32) -> u128 {
     let rest = u128::from(100_u32.saturating_sub(percent).max(1));
     counted.saturating_mul(100).div_ceil(rest)
@@ -113,7 +115,7 @@ pub(crate) struct DayCounts {
 }
 
 impl DayCounts {
-    /// As stored, with this margin of error in percent. From here on, changes are recorded.
+    /// As stored, with at least this margin of error in percent. From here on, changes are recorded.
     pub(crate) fn restore(stored: &Rows<Day, DayCount>, sampling: u32) -> Self {
         let rows = stored.iter().filter_map(|(day, count)| Some((*day, (*count)?.with_margin(sampling))));
         Self { rows: rows.collect(), dirty: Dirty::default() }

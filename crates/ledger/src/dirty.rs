@@ -1,6 +1,6 @@
 //! The keys of rows that have changed since the last [`Dirty::take`] and must be stored. Tests: below.
-//! The value of a key is the change, for tables that store changes. A row that is added and removed between two calls of `take` leaves no
-//! entry, so short-lived rows do not accumulate while the disk fails.
+//! Each key has a value that says how its row has changed. A row that is added and removed between two calls of `take` leaves no entry, so
+//! short-lived rows do not accumulate while the disk fails.
 
 use std::collections::BTreeMap;
 

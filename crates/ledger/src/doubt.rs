@@ -1,6 +1,7 @@
-//! Counts that contradict what is known, and wait for another one to confirm them. Tests: below.
-//! One that grows by more than ten times what was promised, and by a tenth of the limit, waits for the next one. One that is lower than an
-//! earlier one of its day, by more than the margin, waits for one an hour later, and for bytes or a probe that were counted meanwhile.
+//! Counts that contradict what is known, and wait until another count confirms them. Tests: below.
+//! A count that grows by more than ten times what was promised, and by more than a tenth of the limit, waits for the next count. A count
+//! that is lower than an earlier one of its day, by more than the margin, waits for a count an hour later, and for bytes or a probe that
+//! were counted in between.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,9 +14,9 @@ use crate::units::{ByteCount, Timestamp};
 
 /// A count that grows by more than this many times what was promised is absurd.
 const ABSURD_FACTOR: u128 = 10;
-/// A growth by no more than one part in this many of the limit is never absurd: other keys promise nothing.
+/// A growth by no more than one part in this many of the limit is never absurd: nothing is promised for bytes of other TURN keys.
 const LIMIT_PART: u64 = 10;
-/// A lower count is believed when another one confirms it so much later.
+/// A lower count is believed when another count confirms it so much later.
 const LOWER_FOR: Duration = Duration::from_secs(3_600);
 
 /// How a count contradicts what is known.
@@ -23,7 +24,7 @@ const LOWER_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) enum Contradiction {
     /// It grew by more than anybody can believe.
     Absurd,
-    /// It is lower than one before it.
+    /// It is lower than a count of its day before it.
     Lower,
 }
 
@@ -31,6 +32,7 @@ pub(crate) enum Contradiction {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CountDoubt {
+    /// Of the waiting counts of a day that agree with each other, the first.
     first: BTreeMap<Day, Doubted>,
 }
 
@@ -48,8 +50,9 @@ pub(crate) fn is_absurd(bytes: u64, promised: u128, limit: ByteCount) -> bool {
 }
 
 impl CountDoubt {
-    /// Whether the count `total` of a day is taken, though it contradicts what is known. `sampling`: a confirmation may be so many percent
-    /// lower. `is_shown_since`: whether bytes or a probe of the time after an instant were counted.
+    /// Whether the count `total` of a day is taken. `why`: how it contradicts what is known; `None` ends the doubt about this day.
+    /// `sampling`: a confirmation may be so many percent lower. `is_shown_since`: whether bytes or a probe of the time after an instant
+    /// were counted.
     pub(crate) fn accepts(
         &mut self,
         day: Day,
@@ -80,7 +83,7 @@ impl CountDoubt {
         is_confirmed
     }
 
-    /// How a count of this period that waits contradicts what is known.
+    /// How a waiting count of this period contradicts what is known; `None` if no count waits.
     pub(crate) fn of(&self, period: Period) -> Option<Contradiction> {
         let waiting = self.first.iter().filter(|(day, _)| period.contains(day.start()));
         waiting.map(|(_, doubted)| doubted.why).next()

@@ -1,5 +1,5 @@
 //! What grants and connections change in the ledger, in the order in which it happened. Tests: `tests/simulation`.
-//! They cannot reach the ledger themselves: each method of the books ends with `settle`, which applies it.
+//! Grants and connections cannot reach the ledger: each method of the books ends with `settle`, which applies these changes.
 
 use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
@@ -40,11 +40,11 @@ impl Effects {
         self.0.push(effect);
     }
 
-    /// Notes that a promise takes the place of another one. Of one that moves from a credential that is being made to its row, only the
-    /// difference is left.
+    /// Notes that a promise takes the place of another one. A commit first adds the promise of the row, and then removes the hold. These
+    /// two become one replacement, so that only their difference changes the ledger.
     pub(crate) fn note_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
-        let [before, after] =
-            [before, after].map(|promise| promise.map(|promise| (promise.owner, promise.time)));
+        let owned_time = |promise: &Promise| (promise.owner, promise.time);
+        let (before, after) = (before.map(owned_time), after.map(owned_time));
         if before == after {
             return;
         }

@@ -8,7 +8,7 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::Timestamp;
 
-/// A provider is asked for nothing older. It was missed while the broker did not run.
+/// A provider is asked for no older counts. What is older was missed while the broker did not run.
 pub const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// See the module's description.
@@ -20,7 +20,7 @@ pub struct GrantCounts {
     pub until: Timestamp,
     /// Bytes by grant. An identifier that is not the id of a grant is in `other`.
     pub by_grant: BTreeMap<GrantId, Traffic>,
-    /// Bytes under identifiers that are not the id of a grant, and without an identifier. Not those of the program's own tests.
+    /// Bytes under identifiers that are not the id of a grant, and without an identifier. Bytes of the program's own tests are in neither.
     pub other: Traffic,
     /// Whether every identifier of the span is included. Otherwise the source had more than could be asked for, or returned
     /// them in an order in which one could be left out.
@@ -35,7 +35,7 @@ pub struct GrantCounts {
 pub enum CountsTaken {
     /// All of them count.
     Whole,
-    /// Many counts are taken in parts. The same call takes the next part, and what was taken may be written in between.
+    /// The first part of them counts, because there are many. Repeat the call for the next part. What was taken may be written in between.
     InPart,
     /// Nothing has changed.
     Refused,

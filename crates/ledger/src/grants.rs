@@ -2,8 +2,8 @@
 //! A row states what is promised for the grant, whether it was renewed or revoked, and who it was issued to. Every method that changes what
 //! is stored of a row records the change. What a client may claim over all its grants is kept beside the rows.
 //!
-//! The table is bounded. When it is full of live grants, no metered credential is issued. A grant that has ended differs only by its
-//! state: it stays for what it spent, and for a tail that turns out to be longer.
+//! The table is bounded. When it is full of live grants, no metered credential is issued. The row of a grant that has ended stays, because
+//! of the bytes that the grant has spent, and because its tail may turn out to be longer.
 
 pub(crate) mod chains;
 pub(crate) mod counts;
@@ -121,7 +121,7 @@ impl Grants {
         self.rows.get(&id).filter(|row| !self.is_past(row))
     }
 
-    /// The same, if the grant is of this source.
+    /// The row of a grant of this source, live or ended.
     fn any_of(&self, source: IceSource, id: GrantId) -> Option<&GrantRow> {
         self.any(id).filter(|row| row.source == source)
     }
@@ -154,11 +154,11 @@ impl Grants {
         }
     }
 
-    /// When the last credential of a source expires that the ledger has had; 1970 if there was none.
+    /// The latest expiry of a source's credentials, of rows and of grants that have left the table; 1970 if there was none.
     pub(crate) fn latest_expiry_of(&self, source: IceSource) -> Timestamp {
-        let left = self.dropped.iter().filter(|(group, _)| group.source == source);
-        let left = left.map(|(_, dropped)| dropped.expiry).max();
-        self.indexes.latest_expiry_of(source).max(left).unwrap_or_default()
+        let groups = self.dropped.iter().filter(|(group, _)| group.source == source);
+        let of_dropped = groups.map(|(_, dropped)| dropped.expiry).max();
+        self.indexes.latest_expiry_of(source).max(of_dropped).unwrap_or_default()
     }
 
     /// Clients and groups of clients that hold something.
@@ -177,16 +177,22 @@ impl Grants {
         may_renew && self.edit(grant.id, |row| row.extra_mut().renewed = true).is_some()
     }
 
-    /// Returns a renewal that was not used. The grant that it made is forgotten, unless that may be on disk.
+    /// Gives back a renewal that issued no grant. The row goes on to name a grant of the renewal that is in the table: this grant may be on
+    /// disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
-        self.edit_live(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
+        self.edit_live(id, |row| {
+            row.extra_mut().renewed = false;
+            row.extra_mut().renewed_by = made;
+        });
     }
 
-    /// The live grant of a server key whose credential has this user name.
+    /// The live grant whose credential has this user name, among the grants of server keys.
     pub fn with_username(&self, username: &str) -> Option<GrantId> {
         let id = self.indexes.with_username(username)?;
-        self.get(id).is_some_and(|row| row.username.as_deref() == Some(username)).then_some(id)
+        // The index has only a hash of the name.
+        let known = self.get(id)?.username.as_deref();
+        if known == Some(username) { Some(id) } else { None }
     }
 
     /// The row of a live grant that was not revoked.
@@ -219,8 +225,8 @@ impl Grants {
         Ok(())
     }
 
-    /// The allowances for what is reported of a grant at `now`. Without a grant, or for one that is not in the table, nothing
-    /// is limited.
+    /// The allowances for what is reported of a grant at `now`. Nothing is limited without a grant, and for a grant that is not in the
+    /// table or has ended.
     pub(crate) fn allowances(
         &mut self,
         id: Option<GrantId>,
@@ -253,17 +259,22 @@ impl Grants {
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
         self.edit(grant.id, |row| row.client = Some(client));
         let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };
-        // The allowances of the user and of the server key have counted its connections before.
+        // The allowances of the user and of the server key have counted the grant's connections already.
         let [client, group, ..] = self.clients.scopes(holder, rules);
         let mut allowances = Allowances::new([None, None, client, group, None, None], now);
         allowances.join(&claims);
     }
 
-    /// Forgets what is of an earlier period, and once a minute ends grants whose promise is over and that are not in use: at most
-    /// `rows_at_once` of each. Forgets old minutes too. `false` if there are more. No figure depends on when this is called.
+    /// One step of tidying up. First it forgets what is of an earlier period. Then, once a minute, it ends grants whose promise is over and
+    /// that are not in use, and forgets old minutes; and it removes the oldest ended grants if there are too many. It takes at most
+    /// `rows_at_once` of each. `false` if there is more to do. No figure depends on when this is called.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        // Old rows leave also while the walk goes on.
-        self.forget_past(now) && self.end_over(now) & self.leave_oldest(now)
+        if !self.forget_past(now) {
+            return false;
+        }
+        let is_walk_over = self.end_over(now);
+        // The oldest leave also while the walk goes on.
+        self.leave_oldest(now) && is_walk_over
     }
 
     /// Whether a grant that costs nothing may have a row. These rows fill no more than half of the table.
@@ -281,8 +292,8 @@ impl Grants {
         self.rows.contains_key(&id)
     }
 
-    /// Adds a credential that was not issued now: a grant that should be in the table, with its promise, or one of another program. The
-    /// table has room.
+    /// Adds a credential that was not issued now: a grant that is missing in the table, with its promise, or a credential of another
+    /// program that knows the secret of a coturn. The table has room.
     pub(crate) fn take_up(
         &mut self,
         grant: &Grant,

@@ -1,5 +1,6 @@
 //! Grants that were handed out and that this ledger does not have. Tests: `src/books/lacking_tests.rs`.
-//! It is stored with the books' time. The bound is not published as holding before the last of these grants has ended.
+//! What is known of them is stored with the books' time. The overshoot bound is not published as holding before the last of these grants
+//! has ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,19 +23,20 @@ pub struct Lacking {
     pub until: Timestamp,
     /// Why they are missing.
     pub cause: LackCause,
-    /// Whether it was found while the books' time was uncertain, and has been since: `until` moves with that time.
+    /// Whether the books' time has been uncertain since these grants were found missing. While it is, `until` moves with that time.
     pub(crate) is_undated: bool,
     /// When the ledger began, until it is known whether its provider had counted bytes before.
     pub(crate) began: Option<Timestamp>,
 }
 
 impl Lacking {
-    /// That of a new ledger.
+    /// What is known in a new ledger.
     pub(crate) fn of_new(began: Timestamp) -> Self {
         Self { began: Some(began), ..Self::default() }
     }
 
-    /// Such grants may relay until then. A restored copy replaces any other cause, because the operator must first know of lost grants.
+    /// Notes that such grants may relay until then. [`LackCause::Restored`] replaces the other cause, because the operator must first know
+    /// of lost grants.
     pub(crate) fn extend(&mut self, until: Timestamp, cause: LackCause, now: Timestamp) {
         if self.until <= now || cause == LackCause::Restored {
             self.cause = cause;

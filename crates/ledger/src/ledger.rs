@@ -65,7 +65,7 @@ pub struct Ledger {
     counts: PeriodCounts,
     /// Whether more time may have passed than the books know.
     is_doubtful: bool,
-    /// The latest time that it may be.
+    /// The latest time that it may be: that of a wall clock that is ahead and not accepted.
     latest: Timestamp,
 }
 
@@ -124,7 +124,7 @@ impl Ledger {
         }
     }
 
-    /// Adds the stored promises of some grants. The minutes that are over have them already.
+    /// Adds one stored promise for so many grants. The stored rows of minutes that are over have it already.
     pub(crate) fn restore_promises(&mut self, (owner, time): OwnedTime, grants: i64) {
         let rest = time.reserved().start.max(Minute::of(self.now))..time.until;
         self.promising(owner).minutes.change_live(rest, time.level().times(grants));
@@ -147,7 +147,7 @@ impl Ledger {
         }
     }
 
-    /// The timeline of an owner of which something is promised. One that is not in the settings any more has one, too.
+    /// The timeline of an owner for whom something is promised. An owner that is not in the settings any more gets one, too.
     fn promising(&mut self, owner: CountOwner) -> &mut Timeline {
         let found = self.sources.iter().position(|timeline| timeline.terms.owner == owner);
         let index = found.unwrap_or_else(|| {
@@ -191,12 +191,12 @@ impl Ledger {
         self.sources.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// Whose count replaces what is relayed at a source with a TURN key that is not known: that of its first key in the settings.
+    /// The owner of what is relayed at a source with a TURN key that is not known: the first key of this source in the settings.
     pub(crate) fn first_owner(&self, source: IceSource) -> CountOwner {
         self.all_of(source).next().map_or(source.into(), |timeline| timeline.terms.owner)
     }
 
-    /// Whose count has what is relayed at a source with this TURN key or relay; without one, [`Self::first_owner`].
+    /// The owner of what is relayed at a source with this TURN key or relay; without one, [`Self::first_owner`].
     pub(crate) fn owner_with(&self, source: IceSource, turn_key: Option<IdDigest>) -> CountOwner {
         turn_key.map_or_else(|| self.first_owner(source), |_| CountOwner { source, turn_key })
     }
@@ -208,7 +208,7 @@ impl Ledger {
 
     /// Whether counts of a source are taken; `false` for one that is not configured.
     pub fn is_read(&self, source: IceSource) -> bool {
-        self.all_of(source).any(|source| source.terms.is_read)
+        self.all_of(source).any(|timeline| timeline.terms.is_read)
     }
 
     /// The margin of error of each source's count in this period, in percent.
@@ -238,7 +238,8 @@ impl Ledger {
         of_each.fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// Assumes a rate of the grants of a source that counts have shown. `faster`: what chains still exceed it by.
+    /// Assumes a rate for the grants of a source, because counts have shown it. `faster`: by how much chains still exceed it. Chains belong
+    /// to the whole source, so their excess counts at the owner without a TURN key.
     pub(crate) fn raise_rate(&mut self, source: IceSource, rate: BitRate, faster: Excess) {
         let of_source = self.sources.iter_mut().filter(|timeline| timeline.terms.owner.source == source);
         for timeline in of_source {
@@ -249,7 +250,7 @@ impl Ledger {
 
     /// The best figure of one source in this period; zero for an unknown source.
     pub fn used_of(&self, source: IceSource) -> ByteCount {
-        self.all_of(source).map(|source| source.minutes.used()).fold(ByteCount::ZERO, ByteCount::plus)
+        self.all_of(source).map(|timeline| timeline.minutes.used()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
     /// The same of one owner.
@@ -291,8 +292,8 @@ impl Ledger {
         }
     }
 
-    /// By how much usage passes the limit if each source comes to have used this much in this period. Sources whose calls are ended at the
-    /// limit pass it with nothing.
+    /// By how much usage passes the limit if each source comes to have used this much in this period. Calls that the broker ends at the
+    /// limit add nothing after it. So usage passes the limit by no more than it does now, plus what the other sources still use.
     pub(crate) fn overshoot(&self, used_later: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
         let all = self.sum(&used_later);
         let goes_on = self.metered().filter(|source| !source.is_ended_at_limit(self.now));
@@ -341,7 +342,7 @@ impl Ledger {
         self.metered().filter_map(|source| source.minutes.days.used(period)).reduce(ByteCount::plus)
     }
 
-    /// What the rows of who spent in the earlier period that began at `start` add up to.
+    /// The totals of the earlier period that began at `start`, to which the rows of its spenders add up.
     pub fn past_bytes(&self, start: Timestamp) -> PeriodBytes {
         let period = self.terms.billing_day.period_at(start);
         let used = self.used_in(period).unwrap_or_default();
@@ -361,7 +362,8 @@ impl Ledger {
         total
     }
 
-    /// What was used within [`RECENT_MAX`], as counted or, later, as reported; of a minute that began before, its part.
+    /// What was used within [`RECENT_MAX`]: as counted or, where no count reaches yet, as reported. Of the first minute, only the part that
+    /// lies in this time.
     pub(crate) fn used_lately(&self) -> ByteCount {
         let since = self.now.minus(RECENT_MAX);
         let first = Minute::of(since);
@@ -374,7 +376,8 @@ impl Ledger {
         self.sum(Minutes::proven)
     }
 
-    /// The most that is promised at a source in a minute of this period that has begun; zero for any other one.
+    /// The most that is promised to an owner in a minute of this period that has begun; zero in any other minute. Without a TURN key: to
+    /// all owners of the source.
     pub fn promised_in(&self, owner: impl Into<CountOwner>, minute: Minute) -> ByteCount {
         let owner = owner.into();
         let is_asked = |of: &&Timeline| owner.turn_key.is_none() || of.terms.owner == owner;
@@ -423,7 +426,7 @@ impl Ledger {
         let owner = owner.into();
         let source = owner.source;
         let from = self.counted_from(source);
-        // Where sessions are cut here, a renewal prolongs those that the grants before it began.
+        // Where the broker ends sessions, those of the grants before a renewal last until the renewal ends.
         let prolonged = renewed.filter(|_| source.refuses_revoked() || self.cut_tail(owner).is_some());
         Request {
             source,
@@ -458,12 +461,15 @@ impl Ledger {
 
     /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest.
     pub fn refusal(&self, slack: Duration) -> Option<Refusal> {
-        let mut refusal = None;
+        let mut last_refusal = None;
         for source in self.metered().filter(|source| source.terms.owner.source.issues_credentials()) {
-            // Strict mode makes it as long as the tail requires.
-            refusal = Some(self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).err()?);
+            // Strict mode makes the life as long as the tail requires.
+            match self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)) {
+                Ok(_) => return None,
+                Err(refusal) => last_refusal = Some(refusal),
+            }
         }
-        refusal
+        last_refusal
     }
 
     /// The most bytes that grants of a source may relay in these minutes.

@@ -43,9 +43,9 @@ pub struct MinuteRow {
     pub live: u64,
     /// The bytes that the live grants may relay, at the rates that were assumed for each.
     pub per_minute: u64,
-    /// Under grants.
+    /// What connections under grants have reported.
     pub granted: ClaimedUsage,
-    /// Without a grant.
+    /// What app servers have reported without a grant, and what the broker itself relays to test counts.
     pub ungranted: ClaimedUsage,
     /// The bytes that app servers vouched for under grants. They are in `granted`, too, as far as they were charged.
     pub vouched: u64,
@@ -61,7 +61,7 @@ impl MinuteRow {
         }
     }
 
-    /// The bytes that app servers vouched for.
+    /// The bytes that app servers vouched for, under grants or without one, and those of the broker itself.
     pub(crate) fn vouched(&self) -> ByteCount {
         ByteCount::new(self.ungranted.claimed).plus(ByteCount::new(self.vouched))
     }
@@ -109,7 +109,7 @@ pub struct SourceState {
     pub late: Option<LateCounts>,
     /// The counts that wait for their confirmation.
     pub(crate) doubt: CountDoubt,
-    /// The account that was counted, with the app of the SFU.
+    /// A digest of what the provider has counted, as in the terms.
     pub(crate) counted_in: Option<IdDigest>,
     /// The id of the TURN key, so that its bytes are asked for when it has left the settings.
     pub(crate) turn_key: Option<Arc<str>>,

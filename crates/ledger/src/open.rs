@@ -25,11 +25,12 @@ use crate::verdict::BudgetMode;
 pub struct Setup {
     /// The budget.
     pub terms: Terms,
-    /// Every owner of counts: the sources that issue grants or are read, and each TURN key. The keys of a source come first, in their order.
+    /// Every owner of counts: the sources that issue grants or are read, and each TURN key. The keys of a source come first, in their
+    /// order.
     pub sources: Vec<SourceTerms>,
     /// The ids of the TURN keys.
     pub turn_keys: Vec<Arc<str>>,
-    /// Those whose sessions may outlive every promise, and nobody sees it.
+    /// The sources whose sessions may outlive every promise without anybody seeing it.
     pub unseen: Vec<IceSource>,
     /// Bytes that a server key may use in a period, of those with a limit.
     pub server_limits: BTreeMap<Label, ByteCount>,
@@ -48,6 +49,7 @@ impl Setup {
         // If the clock is behind the stored time, the books continue from the stored time.
         let then = stored.now().unwrap_or(moment.now);
         let period = self.terms.billing_day.period_at(then);
+        // The counts of an earlier period are dropped.
         let counts = stored.head.as_ref().map(|head| head.counts).filter(|(of, _)| *of == period);
         let mut ledger =
             Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
@@ -66,6 +68,7 @@ impl Setup {
     }
 }
 
+/// The group whose source counts by grant, if that is read.
 fn counted_by_grant(terms: &SourceTerms) -> Option<CountOwner> {
     let counts_grants = terms.owner.source.facts().counts_of_grants != CountsOfGrants::Unknown;
     (terms.is_read && counts_grants).then_some(terms.owner.group())

@@ -1,5 +1,5 @@
 //! Whose bytes a count is of. Tests: below.
-//! A count speaks for one owner alone: a source and, where its provider counts by TURN key, that key, or one of the operator's own relays.
+//! A count is of one owner alone: of a source; of one TURN key, where the provider counts by key; or of one of the operator's own relays.
 //! A promise names its owner, and only the owner's count releases it.
 
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::source::facts::Charged;
 pub struct IdDigest([u8; 8]);
 
 impl IdDigest {
-    /// That of an id.
+    /// The digest of an id.
     pub fn of(id: &str) -> Self {
         let mut digest = [0; 8];
         digest.copy_from_slice(&Sha256::digest(id)[..8]);
@@ -37,8 +37,8 @@ impl fmt::Display for IdDigest {
 pub struct CountOwner {
     /// The source that relays.
     pub source: IceSource,
-    /// The TURN key that mints there, or the relay of the operator's own. `None` for a source without either, and for what is counted
-    /// beside them.
+    /// The TURN key that mints there, or the operator's own relay. `None` for a source without either, and for the rest that a source
+    /// counts beside its keys or relays.
     pub turn_key: Option<IdDigest>,
 }
 

@@ -1,5 +1,5 @@
 //! A promise: what one credential can still relay, with the assumptions under which it was given. Tests: below.
-//! A setting that changes later can make it larger, never smaller.
+//! A later change of a setting can make a promise larger, never smaller.
 //!
 //! The source's minutes, the sum of its user and the share of its client change in one function, `Grants::replace_promise`.
 
@@ -33,13 +33,14 @@ pub struct Promise {
 pub struct PromisedTime {
     /// The first minute in which a count may have bytes of its grant.
     pub from: Minute,
-    /// The first minute that the grants before it in its chain of renewals do not cover. Of a chain, one grant relays at a time.
-    /// A user could relay with all of them, so for the limit of a user this does not count.
+    /// The first minute that the grants before it in its chain of renewals do not cover. The budget assumes that one grant of a chain
+    /// relays at a time, so the minutes before are reserved already. The limit of a user assumes that the user relays with all of them at
+    /// once.
     pub reserved_from: Minute,
-    /// Earlier grants of its chain of renewals whose sessions last until its end, because the broker ends the sessions of this source. A
-    /// user could relay with all of them at once.
+    /// How many earlier grants of its chain have sessions that last until its end, because the broker ends the sessions of this source only
+    /// then. Only the limit of a user counts them.
     pub chain_before: u16,
-    /// The first minute in which nothing of it is counted any more: expiry, tail and the difference of the clocks are over.
+    /// The first minute in which no count can have bytes of its grant any more: expiry, tail and the difference of the clocks are over.
     pub until: Minute,
     /// The most bytes that are relayed in a minute.
     pub per_minute: u64,
@@ -70,17 +71,18 @@ impl From<PromisedTime> for StoredTime {
 }
 
 impl PromisedTime {
-    /// That of a grant that renews none.
+    /// The time of a grant that renews none.
     pub const fn new(from: Minute, until: Minute, per_minute: u64) -> Self {
         Self { from, reserved_from: from, chain_before: 0, until, per_minute }
     }
 
-    /// The minutes in which a count may have bytes of its grant. None, if its end was lowered to before its begin.
+    /// The minutes in which a count may have bytes of its grant. Empty if a revocation has moved `until` to before `from`.
     pub fn counted_minutes(&self) -> Range<Minute> {
         self.from.min(self.until)..self.until
     }
 
-    /// What counts against the limit of a user: its minutes, and those in which the grants before it go on because of it.
+    /// What counts against the limit of a user: its own minutes, and for each grant of `chain_before` the minutes by which this one
+    /// prolongs it.
     pub fn of_user(&self) -> [(Range<Minute>, LiveDelta); 2] {
         let before = self.level().times(self.chain_before.into());
         [(self.counted_minutes(), self.level()), (self.reserved(), before)]
@@ -101,7 +103,7 @@ impl PromisedTime {
         self.per_minute.saturating_mul(self.until.since(self.reserved().start))
     }
 
-    /// One grant more in its minutes.
+    /// One more grant, with its bytes per minute.
     pub fn level(&self) -> LiveDelta {
         let per_minute = i64::try_from(self.per_minute).unwrap_or(i64::MAX);
         LiveDelta { live: 1, per_minute }
@@ -172,16 +174,16 @@ impl GrantMinutes {
         Self { count: self.count.saturating_mul(minutes), bytes: self.bytes.saturating_mul(minutes) }
     }
 
-    /// The sum with a change of the level that lasts so many minutes, at least zero.
+    /// The sum after the level has changed by `by` in so many minutes, at least zero.
     pub(crate) fn shifted(self, minutes: u64, by: LiveDelta) -> Self {
-        let size = Self { count: by.live.unsigned_abs().into(), bytes: by.per_minute.unsigned_abs().into() };
-        let size = size.times(minutes);
-        let shifted = |sum: u128, size: u128, is_less: bool| {
-            if is_less { sum.saturating_sub(size) } else { sum.saturating_add(size) }
+        let (count, bytes) = (by.live.unsigned_abs().into(), by.per_minute.unsigned_abs().into());
+        let size = Self { count, bytes }.times(minutes);
+        let add_signed = |sum: u128, size: u128, is_negative: bool| {
+            if is_negative { sum.saturating_sub(size) } else { sum.saturating_add(size) }
         };
         Self {
-            count: shifted(self.count, size.count, by.live < 0),
-            bytes: shifted(self.bytes, size.bytes, by.per_minute < 0),
+            count: add_signed(self.count, size.count, by.live < 0),
+            bytes: add_signed(self.bytes, size.bytes, by.per_minute < 0),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Whether a count is one of its owner. Tests: below.
+//! Whether a count has the bytes of its owner. Tests: below.
 //! A provider that counts nothing, or the wrong account, answers zero too. So a count of a time in which a credential was live is believed
-//! only if it shows bytes of that very key: those of calls or, where no call relays, those of the broker's own probe, made with that key. No
-//! client can forge either. They prove the time before them, up to an hour. Later counts are believed once they are seen; what is not proven
-//! by then stays promised.
+//! only if it shows bytes of that very key: those of calls or, where no call relays, those of the broker's own probe, made with that key.
+//! No client can forge either. They prove the counts of up to an hour before them. Once they are seen, counts of earlier time are taken
+//! too, but what was promised for that time stays promised.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
 
-/// A probe is made for counts without bytes. After this time, what it relayed should long be counted.
+/// A probe is made for counts without bytes. This time after the first of them, the bytes of the probe should long be counted.
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);
 /// Bytes prove so much time before them.
 const PROVEN_BY_BYTES: Duration = Duration::from_secs(3_600);
@@ -22,7 +22,7 @@ const UNSHOWN_MAX: usize = 96;
 /// What shows that the counts of one owner are its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CountProof {
-    /// The minutes in which a probe relayed that no count has shown.
+    /// The minutes of probes that no count has shown.
     unshown: BTreeSet<Minute>,
     /// The end of the latest time in which a count has shown bytes or a probe.
     shown_until: Timestamp,
@@ -34,13 +34,15 @@ pub(crate) struct CountProof {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RefusedCount {
+    /// When it was refused.
     since: Timestamp,
+    /// Its end.
     as_of: Timestamp,
 }
 
 impl CountProof {
-    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `shows_bytes`: it has bytes of this time.
-    /// `was_live`: a credential was live in this time.
+    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `shows_bytes`: it has bytes of this
+    /// time. `was_live`: a credential was live in this time.
     pub(crate) fn believes(
         &mut self,
         as_of: Timestamp,
@@ -49,7 +51,7 @@ impl CountProof {
         was_live: bool,
         now: Timestamp,
     ) -> bool {
-        // A count of a part of the probe's minute would replace the whole probe.
+        // A count replaces what was charged for a probe as soon as it reaches into the probe's minute, so it must show the probe.
         let lacks_probe = self.unshown.first().is_some_and(|minute| minute.start() < as_of);
         let is_shown = shows_bytes || self.shown_until > counted;
         if lacks_probe || (was_live && !is_shown) {
@@ -60,7 +62,7 @@ impl CountProof {
             self.shown_until = self.shown_until.max(as_of);
         }
         if is_shown {
-            // A count of an earlier day says nothing about this one.
+            // A count of an earlier day says nothing about the refused one.
             self.refused = self.refused.filter(|refused| as_of < refused.as_of);
             if was_live && self.shown_until.since(as_of) > PROVEN_BY_BYTES {
                 self.unproven_until = self.unproven_until.max(as_of);
@@ -99,8 +101,8 @@ impl CountProof {
         self.unshown.iter().copied()
     }
 
-    /// A count shows the probe of this minute, so nobody waits for an earlier one any more. One of the hour before was lost in sampling. With
-    /// one that is older, the counts of its time were lost.
+    /// A count shows the probe of this minute, so earlier probes are not awaited any more. If an earlier probe relayed in the hour before,
+    /// sampling has lost it. If it is older, the counts of its time were lost, so what lies before that hour is unproven.
     pub(crate) fn show(&mut self, minute: Minute) {
         if self.unshown.remove(&minute) {
             self.shown_until = self.shown_until.max(minute.end());

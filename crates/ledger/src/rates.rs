@@ -22,7 +22,8 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Those of one source. A session of the SFU has no rate of its own: its promises and its clocks say what it takes.
+    /// The rates of one source. A session of the SFU has no fixed rate: its promises state their own rate, and the number of its clocks is
+    /// its rate in kbit/s.
     pub(crate) fn of(self, source: IceSource) -> Self {
         let of_sfu = Self { estimated: SFU_UNIT, liability: BitRate::default(), ..self };
         if source.facts().grants == GrantsAre::Sessions { of_sfu } else { self }
@@ -46,7 +47,8 @@ impl Rates {
         granted.min(cap).saturating_add(self.bytes_of(minute.ungranted))
     }
 
-    /// Bytes of one minute that app servers vouched for, and what connections without a grant are charged by time. No promise caps them.
+    /// Bytes of one minute that app servers vouched for, under a grant or without one, and the charges by time of connections without a
+    /// grant. No promise caps them.
     pub(crate) fn vouched(&self, minute: &MinuteRow) -> u128 {
         self.bytes_of(minute.ungranted).saturating_add(minute.vouched.into())
     }

@@ -1,6 +1,6 @@
 //! A provider's own count of bytes. Tests: below.
-//! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future, and go down only once that is
-//! confirmed ([`crate::doubt`]).
+//! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future. A lower reading than before counts
+//! only once a later one confirms it ([`crate::doubt`]).
 
 use std::time::Duration;
 
@@ -25,18 +25,18 @@ pub struct Reading {
     pub margin: Option<u32>,
 }
 
-/// What a source that is watched here has carried since its last count.
+/// What a source whose sessions are listed or relayed here has carried since its last count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// The instant up to which all bytes are counted.
     pub as_of: Timestamp,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
-    /// Those that the source has shown. Only these test the assumed rate; the rest is estimated.
+    /// Bytes of these that the source has shown. Only these test the assumed rate; the rest is estimated.
     pub shown: ByteCount,
     /// Other bytes.
     pub other: ByteCount,
-    /// Bytes of the period before this one, ours and others, if the last count was before the reset.
+    /// Bytes of the period before this one, granted and other, if the last count was before the reset.
     pub before: ByteCount,
     /// Whether the time since the last count was not observed, so that bytes may be missing.
     pub is_after_gap: bool,
@@ -48,13 +48,13 @@ pub struct Carried {
 pub enum ReadingOutcome {
     /// It was accepted.
     Taken,
-    /// The ledger has a later one of that day, or does not know the source.
+    /// The ledger has a later reading of that day, or does not know the source.
     Older,
-    /// It is lower than an earlier one by more than the sampling margin. It is ignored until one an hour later confirms it.
+    /// It is lower than an earlier reading by more than the sampling margin. It is ignored until a reading an hour later confirms it.
     Fell,
     /// It grew by more than ten times what was promised. It is ignored unless the next one confirms it.
     Doubted,
-    /// Credentials were live, and it shows neither bytes nor a probe. It is ignored.
+    /// Credentials were live, but it shows neither bytes nor a probe. It is ignored.
     Unproven,
 }
 
@@ -68,19 +68,20 @@ pub struct LateCounts {
 }
 
 impl Reading {
-    /// The same up to `now` at most. `None` if what is known of its day is later.
+    /// The same up to `now` at most. `None` if its day is already counted to a later instant.
     pub(crate) fn until(self, now: Timestamp, before: &DayCount) -> Option<Self> {
         let as_of = self.as_of.min(now).min(self.day.end());
         (as_of >= before.as_of).then_some(Self { as_of, ..self })
     }
 
-    /// Whether it is lower than what is known of its day by more than the margin of error, `sampling` percent.
+    /// Whether it is lower than the known count of its day by more than the margin of error, `sampling` percent.
     pub(crate) fn is_lower(&self, before: &DayCount, sampling: u32) -> bool {
         let total = before.total();
         u128::from(self.total().get()) < u128::from(total.get()).saturating_sub(total.share_up(sampling))
     }
 
-    /// The same with no less than what is known of its day: a small decrease is noise. Bytes that another key has now count once.
+    /// The same with no less bytes than the known count of its day: a small decrease is noise. Only the total is kept. If both parts were,
+    /// bytes that have moved between `granted` and `other` would count twice.
     pub(crate) fn at_least(mut self, before: &DayCount) -> Self {
         let total = before.total();
         if self.total() < total {
@@ -90,7 +91,8 @@ impl Reading {
         self
     }
 
-    /// Bytes under our credentials that flowed since `before`. Bytes that moved here from another key did not.
+    /// Bytes under our credentials that flowed since `before`. Bytes that moved from `other` to `granted` did not flow, so the total bounds
+    /// them.
     pub(crate) fn growth_since(&self, before: &DayCount) -> ByteCount {
         self.granted.minus(before.granted).min(self.total().minus(before.total()))
     }

@@ -43,8 +43,8 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether it may report on a connection of this name, which somebody else may have opened. `minted_by`: the server key that minted a
-    /// grant.
+    /// Whether this caller may report on a connection of this name, which somebody else may have opened. `minted_by`: the server key that
+    /// minted a grant.
     pub(crate) fn reports_on<'g>(
         self,
         name: &Name,
@@ -58,7 +58,7 @@ impl Caller<'_> {
         }
     }
 
-    /// The name of a connection that it opens under this id.
+    /// The name of a connection that this caller opens under this id.
     pub(crate) fn names(self, id: &str) -> Name {
         let owner = match self {
             Self::Grant(grant) | Self::Member(grant) => Owner::Grant(grant.id),
@@ -68,7 +68,7 @@ impl Caller<'_> {
         Name::new(id, owner)
     }
 
-    /// Whether its reports are not clamped to the allowances.
+    /// Whether its reports are believed, not clamped to the allowances for claims.
     pub fn is_vouched(self) -> bool {
         matches!(self, Self::Reporter | Self::Server(_))
     }

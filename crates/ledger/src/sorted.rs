@@ -1,7 +1,7 @@
 //! Lists in the order of their keys, for tables of a few rows. Tests: `src/clients_tests.rs`.
 //! They take less memory than a map.
 
-/// Changes the value of a key. A key without a value has the default one.
+/// Changes the value of a key. A key with the default value is not in the list.
 pub(crate) fn change<K: Ord, V: Default + PartialEq>(
     list: &mut Vec<(K, V)>,
     key: K,

@@ -16,7 +16,8 @@ pub const MINT_SLACK: Duration = Duration::from_secs(4);
 /// The relay of this process relays for at most this long after the last write of its count.
 pub const UNWRITTEN_MAX: Duration = Duration::from_secs(4);
 
-/// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting. Rows hold the position, so a new one is the last.
+/// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting. Rows hold the position, so a new one is the
+/// last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[derive(
     serde::Serialize,
@@ -50,7 +51,7 @@ impl IceSource {
     pub const ALL: [Self; Self::COUNT] =
         [Self::Cloudflare, Self::Coturn, Self::Http, Self::Relay, Self::Manual, Self::Stun, Self::Sfu];
 
-    /// Those that `ICE_SOURCES` can name.
+    /// The sources that `ICE_SOURCES` can name.
     pub fn named() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|source| source.facts().grants != GrantsAre::Sessions)
     }
@@ -65,12 +66,13 @@ impl IceSource {
         self.facts().expiry_tail
     }
 
-    /// Whether its count comes from another party, which can be wrong. Others are counted here.
+    /// Whether its count comes from another party, which can be wrong.
     pub const fn is_counted_by_provider(self) -> bool {
         matches!(self.facts().charged, Charged::ByTurnKey | Charged::BySfuApp)
     }
 
-    /// By how much the clock of the provider that counts may differ from ours, in both directions. A promise is that much longer at each end.
+    /// By how much the clock of the provider that counts may differ from ours, in both directions. A promise is that much longer at each
+    /// end.
     pub const fn clocks_differ_by(self) -> Duration {
         if self.is_counted_by_provider() { REFERENCE_DIFFERENCE_TOLERATED } else { Duration::ZERO }
     }

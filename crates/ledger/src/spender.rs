@@ -1,8 +1,8 @@
 //! Who spends what a grant relays: a user, a label, an origin and a call, each with a fixed longest length, so a row stays small.
 //! Tests: below.
-//! The user is verified before it gets here. The label is the application's free text, and nobody verifies it. The call is that of the
-//! broker's own signaling. A [`Spender`] goes as a whole from the request into the row of its grant, so whatever else a request says of a
-//! grant belongs here.
+//! The user is verified before it gets here. The label is the application's free text, and nobody verifies it. The call is one of the
+//! broker's own signaling. A [`Spender`] goes as a whole from the request into the row of its grant, so anything new that a request says of
+//! its grant belongs here.
 
 use std::sync::Arc;
 
@@ -108,12 +108,13 @@ pub struct Spender {
     pub call: Option<Call>,
     /// The name of the server key that asked for it.
     pub server: Option<Label>,
-    /// When the sign-in of the user expires. With a later token beside a renewal, that of the token.
+    /// When the sign-in of the user expires. A renewal that comes with a later token takes the token's expiry.
     pub signed_in_until: Option<Timestamp>,
 }
 
 impl Spender {
-    /// The same, with what it does not say taken from the grant that it renews. The user and the key are always the renewed grant's.
+    /// The spender of a renewal: what it does not say is taken from the renewed grant. The user and the server key are always those of the
+    /// renewed grant.
     #[must_use]
     pub fn renewing(self, renewed: Option<&Self>) -> Self {
         let renewed = renewed.cloned().unwrap_or_default();

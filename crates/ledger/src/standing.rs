@@ -1,5 +1,5 @@
 //! What the published bound depends on besides the assumed rate: that the books' time is right. Tests: `src/books/tests/clock.rs`.
-//! It is stored with that time. The bound is not published as holding before the instants here.
+//! This is stored with the books' time. The bound is not published as holding before `jumped_until`.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +11,16 @@ use crate::units::clock::{ClockMark, Moment};
 pub struct Standing {
     /// The clocks at the books' time.
     pub mark: ClockMark,
-    /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
+    /// Until when grants that were alive at a jump of the time may relay beyond what is promised.
     pub jumped_until: Timestamp,
     /// Whether the process that wrote this had a relay, and has not ended in order: it may have relayed after this write.
     pub is_relaying: bool,
 }
 
 impl Standing {
-    /// Applies a reading of the clocks, before the books advance to it. If a clock was wrong on either side of a jump, no time has
-    /// passed, and grants relay for as much longer than was promised. `alive_until`: the end of the last live grant.
+    /// Applies a reading of the clocks, before the books advance to it. If a clock was wrong before or after a jump, less time than the
+    /// jump has passed, perhaps none. Then grants relay longer than was promised, by the jump at most. `before`: the time of the books.
+    /// `alive_until`: the end of the last live grant.
     pub(crate) fn advance(
         &mut self,
         moment: &Moment,

@@ -1,6 +1,7 @@
 //! The trial of a tail: for how long a credential of the broker's own relays after its end, and until when that is billed.
 //! Tests: `src/tail_tests.rs`.
-//! Three proofs within eight days replace the tail that is assumed otherwise. Bytes of any grant after it end that.
+//! Three proofs within eight days replace the tail that is assumed otherwise. If any grant relays after the proven tail, the proofs until
+//! then count no more.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,27 +11,27 @@ use serde::{Deserialize, Serialize};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
 
-/// So many proofs make a tail.
+/// How many proofs a proven tail needs.
 const PROOFS_MIN: usize = 3;
-/// So long a proof counts.
+/// How long a proof counts.
 const PROVES_FOR: Duration = Duration::from_secs(8 * 86_400);
-/// The most trials that are remembered: more than eight days have.
+/// The most trials that are remembered. Once the tail is proven, eight days have fewer.
 const TRIALS_MAX: usize = 16;
 /// What is added to the longest tail that was seen.
 const MARGIN: Duration = Duration::from_secs(300);
 /// The pause between two trials once the tail is proven.
 const DAY: Duration = Duration::from_secs(86_400);
-/// The pause before.
+/// The pause between two trials before the tail is proven.
 const PAUSE: Duration = Duration::from_secs(6 * 3_600);
-/// So long after the end, data are sent in each minute,
+/// For how long after the end of the credential data are sent in each minute.
 const EACH_MINUTE_FOR: Duration = Duration::from_secs(20 * 60);
-/// and later in each fifth one.
+/// The pause between two sends after that.
 const SPARSE: Duration = Duration::from_secs(5 * 60);
-/// A credential is revoked at this age. One that expires allocates so long before its end again.
+/// A credential is revoked at this age. A credential that expires makes its second allocation this long before its end.
 const SHORTLY: Duration = Duration::from_secs(30);
-/// After so many minutes in a row without an answer nothing is known of the way.
+/// A trial ends after this many sends in a row without an answer: perhaps the network is down.
 const UNANSWERED_MAX: usize = 3;
-/// A single minute may be lost on the way: a refused credential is over after so many.
+/// A trial ends with a refusal only after this many sends in a row that did not come back, because one alone may be lost on the way.
 const LOST_MIN: usize = 2;
 
 /// How a credential ends.
@@ -45,14 +46,14 @@ pub enum CredentialEnd {
     Revocation,
 }
 
-/// What came of sending data with the credential.
+/// The result of sending data with the credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrialAnswer {
-    /// They came back.
+    /// The data came back.
     Relayed,
-    /// They did not come back, and the server refused the credential.
+    /// The data did not come back, and the server refused the credential.
     Refused,
-    /// They did not come back, and nobody says why.
+    /// The data did not come back, and the reason is unknown.
     Nothing,
 }
 
@@ -84,7 +85,7 @@ pub struct TailTrial {
 }
 
 impl TailTrial {
-    /// A credential of this life was asked for at an instant.
+    /// The trial of a credential with this life, which was asked for at `began_at`.
     pub fn new(end: CredentialEnd, began_at: Timestamp, life: Duration) -> Self {
         let ended_at = (end == CredentialEnd::Expiry).then(|| began_at.plus(life));
         Self { began_at, ended_at, sent: vec![], refused_at: None }
@@ -100,11 +101,11 @@ impl TailTrial {
         self.ended_at
     }
 
-    /// What is due. `max`: so long after the end the trial goes on at most.
+    /// What is due. `max`: for how long after the end of the credential the trial goes on at most.
     pub fn step(&self, now: Timestamp, max: Duration) -> TrialStep {
         let last = self.sent.last().copied();
-        let in_a_row = |is_one: fn(TrialAnswer) -> bool| {
-            self.sent.iter().rev().take_while(|(_, answer)| is_one(*answer)).count()
+        let in_a_row = |counts: fn(TrialAnswer) -> bool| {
+            self.sent.iter().rev().take_while(|(_, answer)| counts(*answer)).count()
         };
         let is_refused = last.is_some_and(|(_, answer)| answer == TrialAnswer::Refused)
             && in_a_row(|answer| answer != TrialAnswer::Relayed) >= LOST_MIN;
@@ -121,7 +122,7 @@ impl TailTrial {
         let is_dense = self.ended_at.is_none_or(|end| now < end.plus(EACH_MINUTE_FOR));
         let is_second = self.sent.len() == 1 && self.ended_at.is_some_and(|end| now < end);
         let is_due = match self.ended_at {
-            // A holder of a credential may allocate shortly before its end, too.
+            // Shortly before the end, because the holder of a credential may still allocate then.
             Some(end) if is_second => now.plus(SHORTLY) >= end,
             _ if is_dense => Minute::of(now) > Minute::of(at),
             _ => Minute::of(now) >= Minute::of(at.plus(SPARSE)),
@@ -137,7 +138,7 @@ impl TailTrial {
         self.ended_at = self.ended_at.or(Some(now));
     }
 
-    /// Data were sent. `refused`: the server refused an allocation or a refresh, whether or not data came back.
+    /// Notes that data were sent. `refused`: the server refused an allocation or a refresh, whether or not data came back.
     pub fn sent(&mut self, now: Timestamp, came_back: bool, refused: bool) {
         let answer = match (came_back, refused) {
             (true, _) => TrialAnswer::Relayed,
@@ -148,7 +149,7 @@ impl TailTrial {
         self.sent.push((now, answer));
     }
 
-    /// The minutes of which the count is asked, with those beside them: `[from, until)`.
+    /// The minutes of which the count is asked for, with three more at each end: `[from, until)`.
     pub fn span(&self) -> (Timestamp, Timestamp) {
         let last = self.sent.last().map_or(self.began_at, |(at, _)| *at);
         let spare = Duration::from_secs(180);
@@ -160,13 +161,13 @@ impl TailTrial {
         self.sent.iter().rev().find(|(_, answer)| *answer == TrialAnswer::Relayed).map(|(at, _)| *at)
     }
 
-    /// Whether data came back as long as the trial went on.
+    /// Whether data came back as long as the trial went on. The last ones are sent up to two pauses before its end.
     pub fn relays_on(&self, max: Duration) -> bool {
         let end = self.ended_at.unwrap_or(self.began_at);
         self.relayed_until().is_some_and(|at| at.plus(SPARSE).plus(SPARSE) >= end.plus(max))
     }
 
-    /// So long after its end the credential relayed at least.
+    /// For how long after its end the credential relayed, at least. Without a limit if it relayed as long as the trial went on.
     pub(crate) fn relayed_for(&self, max: Duration) -> Duration {
         if self.relays_on(max) {
             return Duration::MAX;
@@ -175,14 +176,13 @@ impl TailTrial {
         self.relayed_until().map_or(Duration::ZERO, |at| at.since(end))
     }
 
-    /// What the trial shows. `billed`: the minutes with counted bytes of its credential; `None` where nobody counts, so the data that came
-    /// back stand in. It proves nothing unless all that was sent before the end is billed, and unless it is known what came after the last
-    /// billed minute. Where nobody counts, one that relays on proves nothing: a relay may do so for ever.
+    /// What the trial shows. `billed`: the minutes with counted bytes of its credential; `None` where nobody counts: the minutes in which
+    /// data came back take their place. The trial proves a tail only if all that was sent before the end came back and is billed, and if
+    /// the result of a later send than the last billed one is known. Where nobody counts, a credential that relays as long as the trial
+    /// goes on proves nothing: it may relay for ever.
     pub fn judge(&self, billed: Option<&BTreeSet<Minute>>, max: Duration) -> TailEvidence {
-        let of = |which: TrialAnswer| {
-            self.sent.iter().filter(move |(_, answer)| *answer == which).map(|(at, _)| *at)
-        };
-        let relayed: BTreeSet<_> = of(TrialAnswer::Relayed).map(Minute::of).collect();
+        let relayed = self.sent.iter().filter(|(_, answer)| *answer == TrialAnswer::Relayed);
+        let relayed: BTreeSet<_> = relayed.map(|(at, _)| Minute::of(*at)).collect();
         let is_counted = billed.is_some();
         let billed = billed.unwrap_or(&relayed);
         let end = self.ended_at.unwrap_or(self.began_at);
@@ -194,12 +194,13 @@ impl TailTrial {
         let relayed_until = self.relayed_until();
         let is_known = |(at, answer): &&(Timestamp, TrialAnswer)| match answer {
             TrialAnswer::Relayed => true,
+            // After a refusal that is final: no later data came back.
             TrialAnswer::Refused => relayed_until < Some(*at),
             TrialAnswer::Nothing => false,
         };
         let next =
             self.sent.iter().filter(is_known).map(|(at, _)| Minute::of(*at)).find(|minute| *minute > last);
-        // It was billed as long as the trial went on.
+        // If no later send is known because it was billed as long as the trial went on, the tail is at least the longest one.
         let goes_on = is_counted && self.relays_on(max);
         let seen = next.map(|minute| minute.start().since(end)).or(goes_on.then_some(max));
         TailEvidence {
@@ -207,7 +208,7 @@ impl TailTrial {
             billed_until: billed.last().map(|minute| minute.end()),
             relayed_until,
             refused_at: self.refused_at,
-            tail: seen.filter(|_| is_shown && self.ended_at.is_some()),
+            tail: if is_shown && self.ended_at.is_some() { seen } else { None },
         }
     }
 }
@@ -223,25 +224,25 @@ pub struct TailEvidence {
     pub relayed_until: Option<Timestamp>,
     /// When the server first refused the credential.
     pub refused_at: Option<Timestamp>,
-    /// The time from the end to the first minute after the last billed one of which it is known what came; `None`: it proves nothing.
+    /// The time from the end to the first minute after the last billed one with a known result; `None`: the trial proves nothing.
     pub tail: Option<Duration>,
 }
 
 /// A tail that is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvenTail {
-    /// The longest that was seen, and a margin, in whole minutes.
+    /// The longest tail that a proof showed, and a margin, in whole minutes.
     pub tail: Duration,
-    /// When the last trial of it began.
+    /// When the last trial that proves it began.
     pub measured_at: Timestamp,
 }
 
 /// The trials of one way in which credentials of one owner end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TailTrials {
-    /// When the last one began, or was to begin.
+    /// When the last trial began, or was to begin.
     tried_at: Option<Timestamp>,
-    /// One that waits for its count.
+    /// The trial that waits for its count.
     pub(crate) uncounted: Option<TailTrial>,
     evidence: Vec<TailEvidence>,
     /// When bytes after the proven tail were seen. Earlier trials prove nothing.
@@ -254,7 +255,7 @@ impl TailTrials {
     /// Whether another trial is to begin.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let pause = if self.proven(now).is_some() { DAY } else { PAUSE };
-        // The count of one that began too long ago proves nothing any more.
+        // If the trial began too long ago, its count proves nothing any more.
         let waits = self.uncounted.as_ref().is_some_and(|trial| now.since(trial.began_at) <= PROVES_FOR);
         !waits && self.tried_at.is_none_or(|at| now.since(at) >= pause)
     }
@@ -263,7 +264,7 @@ impl TailTrials {
         self.tried_at = Some(now);
     }
 
-    /// What a trial has shown.
+    /// Takes what a trial has shown.
     pub(crate) fn take(&mut self, shown: TailEvidence) {
         self.uncounted = None;
         if self.evidence.len() >= TRIALS_MAX {
@@ -282,7 +283,7 @@ impl TailTrials {
         self.contradicted_at
     }
 
-    /// The tail that they prove.
+    /// The tail that the trials prove.
     pub(crate) fn proven(&self, now: Timestamp) -> Option<ProvenTail> {
         let is_recent = |at: Timestamp| now.since(at) <= PROVES_FOR && self.contradicted_at < Some(at);
         let recent = self.evidence.iter().filter(|shown| is_recent(shown.began_at));
@@ -293,13 +294,13 @@ impl TailTrials {
         (proofs.len() >= PROOFS_MIN).then_some(ProvenTail { tail, measured_at })
     }
 
-    /// The same, as promises rely on it: it becomes shorter only with a trial.
+    /// The same, as promises rely on it. When an old proof no longer counts, this tail does not become shorter before the next trial.
     pub fn in_force(&self, now: Timestamp) -> Option<ProvenTail> {
         let proven = self.proven(now)?;
         Some(ProvenTail { tail: proven.tail.max(self.relied_on.unwrap_or_default()), ..proven })
     }
 
-    /// Bytes were counted after the proven tail.
+    /// Notes that bytes were counted after the proven tail, so it is not relied on any more.
     pub(crate) fn contradict(&mut self, now: Timestamp) {
         (self.contradicted_at, self.relied_on) = (Some(now), None);
     }

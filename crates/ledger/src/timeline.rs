@@ -55,7 +55,7 @@ struct Running {
 /// A point of the usage series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Bytes in this span, estimated.
+    /// Bytes in this span: as counted, or estimated where no count reaches.
     pub used: ByteCount,
     /// Most grants alive in any of its minutes.
     pub live: u64,
@@ -75,11 +75,12 @@ impl Timeline {
         state.raised = state.raised.filter(|raised| raised.instead_of == rates.liability);
         let rates = Rates { liability: state.raised.map_or(rates.liability, |raised| raised.rate), ..rates };
         let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
-        let is_of_another =
-            terms.counted_in.is_some() && state.counted_in.is_some_and(|of| terms.counted_in != Some(of));
-        if is_of_another {
+        let has_changed =
+            matches!((terms.counted_in, state.counted_in), (Some(now), Some(before)) if now != before);
+        if has_changed {
             minutes.forget_counts();
-            // What it showed is not of this account. Its period is none, so the bytes of the trial begin anew.
+            // The provider counts something else now, such as another account, so what its counts have shown means nothing any more. The
+            // default period is no real one, so `flowed` and the trial begin anew below.
             let SourceState { raised, late, cut_until, .. } = state;
             state = SourceState { raised, late, cut_until, ..SourceState::default() };
         }
@@ -107,7 +108,9 @@ impl Timeline {
     /// Takes the changes that must be stored.
     pub(crate) fn take_changes(&mut self) -> SourceRows {
         let state = Some(self.state()).filter(|state| self.stored_state.as_ref() != Some(state));
-        self.stored_state = state.clone().or(self.stored_state.take());
+        if state.is_some() {
+            self.stored_state.clone_from(&state);
+        }
         SourceRows { minutes: self.minutes.take_changes(), days: self.minutes.days.take_changes(), state }
     }
 
@@ -166,9 +169,10 @@ impl Timeline {
 
     /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.
     pub(crate) fn replace_promise(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
-        let key = |time: PromisedTime| (time.reserved_from, time.per_minute);
+        let start_and_rate = |time: PromisedTime| (time.reserved_from, time.per_minute);
         match (before, after) {
-            (Some(before), Some(after)) if key(before) == key(after) => {
+            (Some(before), Some(after)) if start_and_rate(before) == start_and_rate(after) => {
+                // Only the minutes between the two ends change: one of these ranges is empty.
                 let end = |time: PromisedTime| time.until.max(time.reserved_from);
                 self.minutes.change_live(end(before)..end(after), after.level());
                 self.minutes.change_live(end(after)..end(before), before.level().negated());
@@ -208,9 +212,9 @@ impl Timeline {
     /// Changes the charge for a past span of one connection by time. `change` adds, or takes back what was added.
     fn change_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp, change: fn(u64, u64) -> u64) {
         let rates = self.minutes.rates;
-        self.minutes.change_past(from, to, |day, from, to| {
-            let millis = to.millis_since(from.max(day.as_of));
-            let bytes = ByteCount::saturating(rates.bytes_of_time(millis));
+        self.minutes.change_past(from, to, |day, begin, end| {
+            let uncounted_millis = end.millis_since(begin.max(day.as_of));
+            let bytes = ByteCount::saturating(rates.bytes_of_time(uncounted_millis));
             day.estimated =
                 Some(ByteCount::new(change(day.estimated.unwrap_or_default().get(), bytes.get())));
         });
@@ -243,8 +247,8 @@ impl Timeline {
         });
     }
 
-    /// Adds bytes evenly to one figure of the minutes of a past span. The part before this period is left out, and what rounding leaves goes to
-    /// the current minute.
+    /// Adds bytes evenly to one figure of the minutes of a past span. The part before this period is left out, and what rounding leaves
+    /// goes to the current minute.
     fn spread(
         &mut self,
         figure: impl Fn(&mut MinuteRow) -> &mut u64,
@@ -254,9 +258,9 @@ impl Timeline {
     ) {
         let mut placed = share(bytes, from..to, self.minutes.period().start);
         for minute in self.minutes.touched(from, to) {
-            let share = share(bytes, from..to, minute.end().min(to));
-            self.minutes.claim(&figure, minute, share.minus(placed).get().into());
-            placed = share.max(placed);
+            let until_its_end = share(bytes, from..to, minute.end().min(to));
+            self.minutes.claim(&figure, minute, until_its_end.minus(placed).get().into());
+            placed = until_its_end.max(placed);
         }
         self.minutes.claim(figure, self.minutes.current(), bytes.minus(placed).get().into());
     }
@@ -273,15 +277,17 @@ impl Timeline {
         slice
     }
 
-    /// Skips to `to`, a time after this period, while nothing is charged by time and no grant is alive: after a sleep of months, or when the
-    /// clock was set.
+    /// Skips to `to`, a time after this period, while nothing is charged by time and no grant is alive: after a sleep of months, or when
+    /// the clock was set.
     fn leap(&mut self, to: Timestamp) {
-        // `begin` takes the current minute into the new period. It must be a new one, because the bytes of this one belong to the old period.
+        // `begin` takes the current minute into the new period. So a new minute begins first, because the bytes of the old one belong to
+        // the old period.
         self.minutes.step();
         self.begin(self.billing_day.period_at(to), to);
         self.now = to;
     }
 
+    /// Begins another period at `now`.
     fn begin(&mut self, period: Period, now: Timestamp) {
         self.trial.begin_period();
         self.state.flowed = ByteCount::ZERO;

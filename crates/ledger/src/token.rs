@@ -17,7 +17,7 @@ pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
 const ID_BYTES: usize = 16;
 /// How many bits of an id are the time at which it was made, in milliseconds. They begin again from zero every 34 years.
 const TIME_BITS: u32 = 40;
-/// The time in the ids of names that are not ours: the last one.
+/// The time in the ids of names that are not ours: the last one that these bits hold.
 const FOREIGN: [u8; 5] = [u8::MAX; 5];
 
 /// A grant's id: the time and 88 random bits, safe to log. It is the user part of a coturn user name and Cloudflare's
@@ -26,7 +26,7 @@ const FOREIGN: [u8; 5] = [u8::MAX; 5];
 pub struct GrantId([u8; ID_BYTES]);
 
 impl GrantId {
-    /// Of these bytes.
+    /// The id of these bytes.
     pub const fn new(bytes: [u8; ID_BYTES]) -> Self {
         Self(bytes)
     }
@@ -38,20 +38,21 @@ impl GrantId {
         Self((time | u128::from_be_bytes(random) >> TIME_BITS).to_be_bytes())
     }
 
-    /// That of a session of the SFU, whose name the SFU made.
+    /// The id of a session of the SFU, from the name that the SFU gave the session.
     pub fn of_session(name: &str) -> Self {
         let digest = Sha256::digest(name);
         Self(std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default()))
     }
 
-    /// That of a user name that a program has made with the secret of a relay. No grant is minted at the end of time.
+    /// The id of a user name that another program has made with the secret of a relay. Its time is [`FOREIGN`], which no grant of the
+    /// broker has.
     pub fn of_foreign(name: &str) -> Self {
         let digest = Sha256::digest(name);
         let byte = |at: usize| at.checked_sub(FOREIGN.len()).and_then(|at| digest.get(at).copied());
         Self(std::array::from_fn(|at| byte(at).unwrap_or(u8::MAX)))
     }
 
-    /// Whether no grant of the broker has it.
+    /// Whether it was made by [`Self::of_foreign`], so it is not the id of a grant of the broker.
     pub fn is_foreign(&self) -> bool {
         self.0.starts_with(&FOREIGN)
     }

@@ -1,5 +1,5 @@
 //! The keys of grant tokens. Tests: below.
-//! One signs. Tokens that an earlier one has signed are good until the last of their grants has ended.
+//! One key signs. Tokens that an earlier key has signed are good until the last of their grants has ended.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct TokenKey([u8; 64]);
 pub struct EarlierKey {
     /// The key.
     pub key: TokenKey,
-    /// When the last grant whose token it has signed has ended.
+    /// When the last grant whose token this key has signed has ended.
     pub until: Timestamp,
 }
 
@@ -27,7 +27,7 @@ pub struct EarlierKey {
 pub struct TokenKeys {
     /// The key that signs.
     pub signing: TokenKey,
-    /// Earlier ones, the latest first.
+    /// Earlier keys, the latest first.
     pub earlier: Vec<EarlierKey>,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Debug for TokenKey {
 }
 
 impl TokenKeys {
-    /// Those of a new ledger.
+    /// The keys of a new ledger.
     pub const fn new(signing: TokenKey) -> Self {
         Self { signing, earlier: vec![] }
     }
@@ -64,7 +64,7 @@ impl TokenKeys {
         Self { signing, earlier }
     }
 
-    /// Without those whose grants have all ended.
+    /// Without earlier keys whose grants have all ended.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Self {
         let earlier = self.earlier.iter().copied().filter(|key| key.until > now).collect();

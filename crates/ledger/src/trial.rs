@@ -1,7 +1,7 @@
 //! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/trial_tests.rs`.
-//! The overshoot bound assumes that no grant relays faster. Each reading tests this: more bytes than all live grants at that rate could
-//! relay contradict it. One that fits shows little: each new grant makes the test more tolerant. Bytes that are counted late are held against
-//! the promises of the time in which they can have flowed.
+//! The overshoot bound assumes that no grant relays faster than the assumed rate. Each reading tests this: more bytes than all live grants
+//! could relay at this rate contradict it. A reading that fits shows little, because each new grant makes the test more tolerant. Bytes
+//! that are counted late are compared with the promises of the time in which they can have flowed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 /// A rate that is assumed because it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaisedRate {
-    /// The setting at that time. A start with another one ends it.
+    /// The setting at that time. A start with another setting ends this rate.
     pub(crate) instead_of: BitRate,
     pub(crate) rate: BitRate,
 }
@@ -24,50 +24,52 @@ pub(crate) struct RaisedRate {
 /// What counts of a period have shown above what live grants could relay at the assumed rate, or after the assumed tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
-    /// The most in one span of time, beyond the margin for sampling; of several chains, and after several tails, the sum.
+    /// The most bytes above in one span of time, beyond the margin for sampling; for several chains, and after several tails, the sum.
     pub bytes: ByteCount,
-    /// The highest rate of one live grant that this showed; zero if no grant was live, and for bytes after a tail.
+    /// The highest rate of one live grant that the counts showed; zero if no grant was live, and for bytes after a tail.
     pub rate: BitRate,
-    /// The longest time from an expiry to a byte; zero for what was relayed before the end of a tail.
+    /// The longest time from an expiry to a byte; zero if all bytes were relayed before the end of a tail.
     pub tail: Duration,
 }
 
 impl Excess {
     /// The highest of each.
     pub(crate) fn max(self, other: Self) -> Self {
-        Self { bytes: self.bytes.max(other.bytes), ..self.seen(other) }
+        Self { bytes: self.bytes.max(other.bytes), ..self.highest(other) }
     }
 
     /// The sum of the bytes, and the highest rate and tail.
     pub(crate) fn plus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.plus(other.bytes), ..self.seen(other) }
+        Self { bytes: self.bytes.plus(other.bytes), ..self.highest(other) }
     }
 
-    fn seen(self, other: Self) -> Self {
+    /// The bytes of this one, with the highest rate and tail of both.
+    fn highest(self, other: Self) -> Self {
         Self { rate: self.rate.max(other.rate), tail: self.tail.max(other.tail), ..self }
     }
 
-    /// What is left of it if this is assumed: nothing once it is as much as what was seen.
+    /// The excess if this rate and tail are assumed: none once both are as much as what was seen. An excess that showed neither stays,
+    /// because no assumption explains it.
     fn at(self, rate: BitRate, tail: Duration) -> Self {
-        let seen = Self { bytes: ByteCount::ZERO, ..self };
-        let is_assumed = seen != Self::default() && rate >= self.rate && tail >= self.tail;
-        if is_assumed { Self::default() } else { self }
+        let shows_either = self.rate > BitRate::default() || self.tail > Duration::ZERO;
+        let is_explained = shows_either && rate >= self.rate && tail >= self.tail;
+        if is_explained { Self::default() } else { self }
     }
 }
 
-/// The excess, seen in three ways. They may see the same bytes.
+/// The excess, found in three ways. The same bytes may be in several of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Excesses {
     /// Of all grants together.
     pub(crate) of_all: Excess,
-    /// The sum over chains of renewals, each for itself.
+    /// The sum over chains of renewals, each compared by itself.
     pub(crate) of_chains: Excess,
     /// The sum of what was relayed after tails.
     pub(crate) after_tails: Excess,
 }
 
 impl Excesses {
-    /// With what was seen since: the bytes of further grants after their tails, and the present figures of the others.
+    /// Adds what was seen since. `seen`: only the further bytes after tails, but the present figures of the other two ways.
     fn and(self, seen: Self) -> Self {
         Self {
             of_all: self.of_all.max(seen.of_all),
@@ -92,22 +94,23 @@ pub(crate) struct Point {
     pub(crate) as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
     pub(crate) granted: ByteCount,
-    /// Grant-minutes since the period's start.
+    /// Grant-minutes from the period's start to `as_of`.
     pub(crate) minutes: GrantMinutes,
-    /// Those up to the first instant whose bytes may be counted after this reading: earlier than `as_of` where counts can be late.
+    /// Grant-minutes whose bytes this reading has in full: those to `as_of`, or to an earlier instant where counts can be late.
     pub(crate) settled: GrantMinutes,
-    /// Those of the minute of `as_of`.
+    /// Grant-minutes of the minute of `as_of`.
     pub(crate) live: GrantMinutes,
 }
 
 /// What a trial knows of its period, as stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TrialState {
-    /// The point since which most has flowed above what was promised. A small excess that lasts shows over days only.
+    /// The point at which the tested span begins: that since which most has flowed above what was promised. The span may be days long,
+    /// because a small excess that lasts shows only then.
     since: Option<Point>,
     /// The average rate of one live grant in the last hour or two.
     observed: Option<BitRate>,
-    /// The highest one in an hour.
+    /// The highest average rate of one live grant in an hour.
     highest: Option<BitRate>,
     excess: Excesses,
 }
@@ -118,8 +121,8 @@ pub(crate) struct Trial {
     assumed: BitRate,
     /// The margin of error of a reading, in percent.
     sampling: u32,
-    /// The most that was counted under one key in this period. Sampling may have missed a share of it. It never falls: when the
-    /// key is replaced, its count starts again, and what sampling missed before may still arrive.
+    /// The most that was counted under one key in this period. Sampling may have missed a share of it. This never falls: when the key is
+    /// replaced, the count starts again, and what sampling missed before may still arrive.
     counted: ByteCount,
     /// Two points at most, at least an hour apart.
     hours: VecDeque<Point>,
@@ -127,7 +130,7 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// `tail`: the longest that is assumed. `state`: that of the time before, if it is of this period.
+    /// `tail`: the longest assumed tail. `state`: the stored state, if it is of this period.
     pub(crate) fn new(assumed: BitRate, tail: Duration, sampling: u32, state: TrialState) -> Self {
         let state = TrialState { excess: state.excess.at(assumed, tail), ..state };
         Self { assumed, sampling, counted: ByteCount::ZERO, hours: VecDeque::new(), state }
@@ -154,7 +157,7 @@ impl Trial {
         self.assumed
     }
 
-    /// Assumes a rate that was seen. That explains what all have relayed, but for these chains.
+    /// Assumes a rate that was seen. It explains the excess of all grants together, but not that of these `faster` chains.
     pub(crate) fn assume(&mut self, rate: BitRate, faster: Excess) {
         self.assumed = rate;
         let after_tails = self.state.excess.after_tails;
@@ -167,8 +170,8 @@ impl Trial {
         self.state.observed
     }
 
-    /// The highest average rate of one live grant in an hour of this period, at most what a relay carries for one. Before a whole hour is
-    /// counted, the one that was observed last.
+    /// The highest average rate of one live grant in an hour of this period, at most what a relay carries for a grant. Before a whole hour
+    /// is counted, the rate that was observed last.
     pub(crate) fn highest_hour(&self) -> Option<BitRate> {
         self.state.highest.or(self.state.observed).map(|rate| rate.min(RELAY_RATE_MAX))
     }
@@ -187,7 +190,7 @@ impl Trial {
         if let Some(of_all) = self.excess_of(&since, &point) {
             self.record(Excesses { of_all, ..Excesses::default() });
         }
-        // A span that begins with less than was promised shows less than its rest.
+        // If no more has flowed in the span than was promised, the next one begins here: what this span leaves unused would hide an excess.
         let (flowed, minutes) = (point.granted.minus(since.granted), point.minutes.minus(since.minutes));
         if u128::from(flowed.get()) <= self.promised(minutes) {
             self.state.since = Some(point);
@@ -208,13 +211,18 @@ impl Trial {
 
     /// The bytes that flowed beyond what the live grants and the sampling margin explain; `None` if there are none.
     fn excess_of(&self, from: &Point, to: &Point) -> Option<Excess> {
+        // From `from.settled`, because bytes of later minutes may have been counted late: after `from`.
         let promised = self.promised(to.minutes.minus(from.settled).plus(edges(to)));
         let flowed = u128::from(to.granted.minus(from.granted).get());
         let excess = flowed.saturating_sub(promised.saturating_add(self.counted.share_up(self.sampling)));
+        if excess == 0 {
+            return None;
+        }
         let rate = average_rate(from, to, edges(to)).unwrap_or_default();
-        (excess > 0).then(|| Excess { bytes: ByteCount::saturating(excess), rate, ..Excess::default() })
+        Some(Excess { bytes: ByteCount::saturating(excess), rate, ..Excess::default() })
     }
 
+    /// What grants could relay in these minutes: at their own rates, or at the assumed one if that is more.
     fn promised(&self, minutes: GrantMinutes) -> u128 {
         let assumed = self.assumed.over_millis(minutes.count.saturating_mul(Minute::MILLIS.into()));
         minutes.bytes.max(assumed)
@@ -231,8 +239,10 @@ fn edges(to: &Point) -> GrantMinutes {
 fn average_rate(from: &Point, to: &Point, tolerance: GrantMinutes) -> Option<BitRate> {
     let grant_seconds = to.minutes.minus(from.minutes).plus(tolerance).count.saturating_mul(60);
     let bits = u128::from(to.granted.minus(from.granted).get()).saturating_mul(8);
-    let bits_per_second = (grant_seconds > 0).then(|| bits.div_ceil(grant_seconds))?;
-    Some(BitRate::new(u64::try_from(bits_per_second).unwrap_or(u64::MAX)))
+    if grant_seconds == 0 {
+        return None;
+    }
+    Some(BitRate::new(u64::try_from(bits.div_ceil(grant_seconds)).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

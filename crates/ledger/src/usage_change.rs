@@ -19,11 +19,12 @@ pub struct UsageChange {
 /// What a [`UsageChange`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The number of clocks that run changes. A clock is a connection, or 1 kbit/s of a session of the SFU.
+    /// The number of running clocks of one connection or session changes. A connection has one clock, a session of the SFU one for each
+    /// kbit/s.
     Clocks {
-        /// How many ran.
+        /// How many of them ran.
         before: u64,
-        /// How many run from now on.
+        /// How many of them run from now on.
         after: u64,
     },
     /// A past span of a connection is charged by time.
@@ -40,9 +41,9 @@ pub enum ChangeKind {
         /// Its end.
         to: Timestamp,
     },
-    /// A connection reported that it received bytes over a past span.
+    /// A connection reported bytes over a past span.
     AddBytes {
-        /// Received bytes, at least one.
+        /// Billed bytes, at least one.
         bytes: ByteCount,
         /// Start of the span.
         from: Timestamp,

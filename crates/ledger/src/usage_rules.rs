@@ -1,5 +1,5 @@
 //! The rules by which connections are charged. Tests: `src/connection_tests.rs`.
-//! They are settings, so they need nothing of a connection.
+//! They are settings, the same for all connections.
 
 use std::time::Duration;
 

@@ -22,8 +22,9 @@ pub enum BudgetMode {
 
 /// Strict mode shortens no lifetime below this. With less, a call would renew all the time.
 pub const STRICT_LIFE_MIN: Duration = Duration::from_secs(300);
-/// In strict mode a lifetime is at least one part in this many of the tail, whatever was asked for. Until its tail ends, each credential of
-/// a chain of renewals works: with lives of 300 s and a tail of 7,200 s these would be 25, with lives of 1,800 s they are five.
+/// In strict mode a lifetime is at least one part in this many of the tail, whatever was asked for. Each credential of a chain of renewals
+/// works until its tail ends. With lives of 300 s and a tail of 7,200 s, 1 + 7,200 / 300 = 25 of them would work at once; with lives of
+/// 1,800 s, five do.
 const TAIL_PARTS: u64 = 4;
 
 /// The shortest lifetime that strict mode gives beside this tail.
@@ -38,7 +39,7 @@ const STRICT_SHARE: u128 = 100;
 /// address all get some.
 const CLIENT_SHARE: u128 = 10;
 /// A strict grant takes at most one part in this many of the room that its user has left, so that a user may have several devices.
-/// It is not smaller, because each renewal reserves a tail, and shorter lives mean more renewals (ADR 11).
+/// The share is not smaller, because each renewal reserves a tail, and shorter lives mean more renewals (ADR 11).
 const USER_SHARE: u128 = 3;
 
 /// The ledger's sums over the metered sources at one instant. `used <= committed` always holds.
@@ -84,7 +85,8 @@ pub struct Refusal {
     pub figures: Figures,
     /// Whether some source has readings. A reading releases what was reserved and not relayed.
     pub awaits_reading: bool,
-    /// Set if the budget has room and only the caller's address has reserved its share: when the first of its promises ends.
+    /// Set if the budget has room and only the caller's address, group or user has reserved its share: when the first of their promises
+    /// ends.
     pub client_frees_at: Option<Timestamp>,
     /// Set if the budget has room and only the limit of the user, or of the server key, has none.
     pub limited: Option<LimitUsage>,
@@ -94,15 +96,16 @@ pub struct Refusal {
 const NEXT_READING: Duration = Duration::from_secs(60);
 
 impl Refusal {
-    /// When a credential may fit again, if that is known: when a promise of the caller's address ends, otherwise at the reset. `None` if a
-    /// reading may release something before.
+    /// When a credential may fit again, if that is known: when a promise under the caller's full share ends, otherwise at the reset. `None`
+    /// if a reading may release something before.
     pub fn until(&self) -> Option<Timestamp> {
         let is_spent = self.limited.map_or(self.figures.is_spent(), |of| of.is_spent());
         let may_ease = self.awaits_reading && !is_spent;
-        self.client_frees_at.or((!may_ease).then_some(self.figures.period.end))
+        let reset = if may_ease { None } else { Some(self.figures.period.end) };
+        self.client_frees_at.or(reset)
     }
 
-    /// The time until then, or until the next reading.
+    /// The time to wait: until [`Self::until`], or else until the next reading.
     pub fn retry_in(&self) -> Duration {
         let Figures { now, period, .. } = self.figures;
         let least = if self.client_frees_at.is_some() { Duration::from_secs(1) } else { Duration::ZERO };
@@ -126,7 +129,7 @@ pub struct Request {
     pub per_minute: u64,
     /// The first minute of the period in which its bytes may be counted: now, or before if the clock of its provider may be behind.
     pub from: Minute,
-    /// The first minute that is not promised already, for the grant that this one renews.
+    /// The first minute that is not promised already for the grant that this one renews; `from` without one.
     pub reserved_from: Minute,
     /// Grants before it whose sessions it prolongs. For the limit of a user, each of them could relay too.
     pub chain_before: u16,
@@ -139,7 +142,7 @@ pub struct Request {
 /// Who has a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
-    /// A user. Could relay with each grant of a chain of renewals.
+    /// A user, who could relay with all grants of a chain of renewals at once.
     User,
     /// A server key. Of a chain of renewals, one grant relays at a time.
     Server,
@@ -210,18 +213,20 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
         BudgetMode::Estimate => Ok(request.life),
         BudgetMode::Strict => {
             let (room, per_minute) = (FreeBytes::of(&figures, request.from), u128::from(request.per_minute));
+            // The first minutes of a renewal, which the promise of the renewed grant covers.
             let covered = u128::from(request.reserved_from.since(request.from));
+            // How long ago the first minute began.
             let begun = figures.now.since(request.from.start());
             let of_client = request.client_room(figures.limit, begun);
-            let share = room.minutes(per_minute, STRICT_SHARE);
-            let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
+            let of_budget = room.minutes(per_minute, STRICT_SHARE);
+            let added = of_budget.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
             let limits = || {
                 let shares = request.limits.iter().flatten();
                 shares.map(|share| (share, FreeBytes::of_limit(room, share)))
             };
             let of_limits = limits().map(|(share, room)| request.minutes_of(share.usage.kind, room, covered));
-            let share = share.saturating_add(covered).min(of_limits.min().unwrap_or(u128::MAX));
-            let longest = request.longest_life(share, begun);
+            let most = added.saturating_add(covered).min(of_limits.min().unwrap_or(u128::MAX));
+            let longest = request.longest_life(most, begun);
             let life = if request.source.decides_life() {
                 request.life
             } else {
@@ -237,10 +242,11 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
                 let client_frees_at = Some(frees_at.unwrap_or(figures.now));
                 return Err(Refusal { client_frees_at, ..refusal });
             }
+            // What the grants before it may relay in a minute by which it prolongs their sessions.
             let prolonged = per_minute.saturating_mul(request.chain_before.into());
-            let fits = |(share, room): &(&LimitShare, FreeBytes)| match share.usage.kind {
-                // A user may relay with a grant and its renewal at once, so nothing is promised to the user already. A session of the SFU
-                // takes one rate at a time.
+            let fits_limit = |(share, room): &(&LimitShare, FreeBytes)| match share.usage.kind {
+                // A user may relay with a grant and its renewal at once, so no minute of a renewal is promised to the user already. A
+                // session of the SFU takes one rate at a time.
                 LimitKind::User => {
                     let covered_of_it = if request.source.issues_credentials() { 0 } else { covered };
                     let with_it = room.after(covered_of_it, minutes, per_minute);
@@ -248,7 +254,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
                 }
                 LimitKind::Server => room.after(covered, minutes, per_minute).is_some(),
             };
-            match limits().find(|limit| !fits(limit)) {
+            match limits().find(|limit| !fits_limit(limit)) {
                 Some((share, _)) => refused_to(share),
                 None => Ok(life),
             }
@@ -287,17 +293,19 @@ impl FreeBytes {
 
     /// Grant-minutes that fit into one part in `share` of the room. Rounded down.
     fn minutes(self, per_minute: u128, share: u128) -> u128 {
-        let minute = per_minute.saturating_mul(share);
-        let affordable = |bytes: u128| bytes.checked_div(minute).unwrap_or(u128::MAX);
-        match affordable(self.this) {
-            all if all >= self.minutes_left => self.minutes_left.saturating_add(affordable(self.next)),
-            some => some,
+        // (room / share) / per_minute is room / (per_minute × share).
+        let fitting = |room: u128| room.checked_div(per_minute.saturating_mul(share)).unwrap_or(u128::MAX);
+        let until_reset = fitting(self.this);
+        if until_reset < self.minutes_left {
+            return until_reset;
         }
+        self.minutes_left.saturating_add(fitting(self.next))
     }
 
-    /// The room that a grant leaves which covers `minutes`; `None` if it does not fit into both periods. The
-    /// first `covered` of them are promised already.
+    /// The room after a grant of so many `minutes`, of which the first `covered` are promised already. `None` if it does not fit into both
+    /// periods.
     fn after(self, covered: u128, minutes: u128, per_minute: u128) -> Option<Self> {
+        // The new minutes of this period, and those of the next one.
         let here = minutes.min(self.minutes_left).saturating_sub(covered);
         let there = minutes.saturating_sub(self.minutes_left.max(covered));
         let this = self.this.checked_sub(here.saturating_mul(per_minute))?;
@@ -355,16 +363,18 @@ impl Request {
         if kind == LimitKind::Server {
             return room.minutes(self.per_minute.into(), STRICT_SHARE).saturating_add(covered);
         }
-        let (most, before) =
-            (room.minutes(self.per_minute.into(), USER_SHARE), u128::from(self.chain_before));
+        let most = room.minutes(self.per_minute.into(), USER_SHARE);
+        let before = u128::from(self.chain_before);
         if most <= covered {
             return most;
         }
+        // M minutes of its own also prolong `before` grants by M - covered minutes each. M + before × (M - covered) <= most gives
+        // M <= (most + before × covered) / (1 + before).
         let all = most.saturating_add(before.saturating_mul(covered));
         all.checked_div(before.saturating_add(1)).unwrap_or(most)
     }
 
-    /// Minutes that a grant with this lifetime covers if its first one has begun so long ago. Rounded up at both ends.
+    /// Minutes that a grant with this lifetime touches. `begun`: how long ago its first minute began.
     fn minutes(&self, life: Duration, begun: Duration) -> u128 {
         begun.saturating_add(life).saturating_add(self.overhead()).as_millis().div_ceil(60_000)
     }

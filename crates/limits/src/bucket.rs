@@ -10,17 +10,17 @@ use crate::table::Row;
 pub struct Rate {
     /// The most at once.
     pub burst: u32,
-    /// One more after this time.
+    /// The time in which one unit refills.
     pub each: Duration,
 }
 
 impl Rate {
-    /// `burst` at once, and one more after each such time.
+    /// `burst` at once, and one more after each `each`.
     pub const fn new(burst: u32, each: Duration) -> Self {
         Self { burst, each }
     }
 
-    /// `burst` at once, and so many a second.
+    /// `burst` at once, and `per_second` more each second.
     pub const fn per_second(burst: u32, per_second: u32) -> Self {
         match Duration::from_secs(1).checked_div(per_second) {
             Some(each) => Self { burst, each },
@@ -28,7 +28,7 @@ impl Rate {
         }
     }
 
-    /// So many times as much.
+    /// `factor` times as much.
     #[must_use]
     pub fn times(self, factor: u32) -> Self {
         Self { burst: self.burst.saturating_mul(factor), each: self.each / factor.max(1) }
@@ -44,9 +44,9 @@ pub struct Bucket {
 /// The bucket does not hold as much as was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// Time until it does.
+    /// Time until the bucket does.
     pub next: Duration,
-    /// Time until it is full.
+    /// Time until the bucket is full.
     pub full: Duration,
 }
 
@@ -61,6 +61,7 @@ impl Bucket {
     pub fn take_several(&mut self, count: u32, rate: Rate, now: Duration) -> Result<(), Spent> {
         let full_at = self.full_at.max(now);
         let after = full_at.saturating_add(rate.each.saturating_mul(count));
+        // An empty bucket is full after `each * burst`. A bucket that would be full later than that does not hold `count` now.
         let next = after.saturating_sub(now.saturating_add(rate.each.saturating_mul(rate.burst)));
         if !next.is_zero() {
             return Err(Spent { next, full: full_at.saturating_sub(now) });

@@ -6,10 +6,10 @@ use crate::holder::{Holder, Share};
 /// The most that may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// By one client or one user. An IPv6 /48 has four times as much, the users of one client ten times, but no more than it leaves
-    /// free. So four /48s leave room for clients elsewhere.
+    /// By one client or one user. An IPv6 /48 may hold four times as much, the users of one client ten times, but neither may hold more
+    /// than is still free. So four /48s leave room for clients elsewhere.
     pub client_max: usize,
-    /// By all together.
+    /// By all holders together.
     pub all_max: usize,
 }
 
@@ -31,22 +31,22 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// By all together.
+    /// How much all holders have together.
     pub fn all(&self) -> usize {
         self.all
     }
 
-    /// In a share; by all together if there is none.
+    /// How much is held in a share. `None`: by all holders together.
     pub fn of(&self, share: Option<&Share>) -> usize {
         share.map_or(self.all, |share| self.by_share.get(share).copied().unwrap_or(0))
     }
 
-    /// Whether a holder may have so much more.
+    /// Whether a holder may have `more` in addition.
     pub fn fits(&self, holder: &Holder, more: usize, bounds: Bounds) -> bool {
         self.all.saturating_add(more) <= bounds.all_max && self.full(holder, more, bounds).is_none()
     }
 
-    /// The first share of a holder that has no room for so much more; `None` if all have.
+    /// The first share of a holder that has no room for `more`. `None` if all of them have room.
     pub fn full(&self, holder: &Holder, more: usize, bounds: Bounds) -> Option<Share> {
         let free = bounds.all_max.saturating_sub(self.all);
         self.by_share.full(holder, |held, factor| {
@@ -55,18 +55,18 @@ impl Counts {
         })
     }
 
-    /// The share that has most for its size.
+    /// The share that holds most for its size.
     pub fn largest(&self) -> Option<Share> {
         let for_its_size = |(share, held): &(&Share, &usize)| **held / share.factor();
         self.by_share.iter().max_by_key(for_its_size).map(|(share, _)| share.clone())
     }
 
-    /// A holder has so much more.
+    /// A holder has `more` in addition.
     pub fn add(&mut self, holder: &Holder, more: usize) {
         self.replace(holder, 0, more);
     }
 
-    /// A holder has so much less.
+    /// A holder has `less` no longer.
     pub fn remove(&mut self, holder: &Holder, less: usize) {
         self.replace(holder, less, 0);
     }

@@ -1,5 +1,5 @@
-//! What holders have: sockets, entries, sessions. Each share of a holder has a row while something is counted in it, so the bound on what
-//! all of them have bounds the table.
+//! What holders have: sockets, entries, sessions. A share has a row only while something is counted in it. So a bound on what all holders
+//! have together bounds the table.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,12 +11,11 @@ use crate::holder::{Holder, Share};
 pub struct Held<T>(HashMap<Share, T>);
 
 impl<T: Default> Held<T> {
-    /// The first share of a holder that is used up; `None` if there is room. `is_full` gets what is counted in a share, and how many
-    /// times as large as that of one client it is.
+    /// The first share of a holder that is full. `None` if all of them have room. `is_full` gets what is counted in a share, and the
+    /// [factor](Share::factor) of the share.
     pub fn full(&self, holder: impl Into<Holder>, is_full: impl Fn(&T, usize) -> bool) -> Option<Share> {
         let nothing = T::default();
-        let is_full = |share: &Share| is_full(self.0.get(share).unwrap_or(&nothing), share.factor());
-        holder.into().shares().find(is_full)
+        holder.into().shares().find(|share| is_full(self.get(share).unwrap_or(&nothing), share.factor()))
     }
 
     /// Changes what a holder has, in each of its shares. `change` returns whether anything is left.

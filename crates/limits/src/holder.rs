@@ -1,5 +1,5 @@
-//! Whose share something takes: that of a client address, or of a user who has signed in. What a user holds counts for the user on any
-//! address, and for the users of the address together, apart from what others there hold.
+//! Holders, and the shares in which they count. A holder is a client address, or a user who has signed in. What a user holds counts for
+//! the user on any address, and for all users of the address together. It does not count for the address itself.
 
 use turn_ledger::{ClientKey, USERS_FACTOR, User};
 
@@ -10,10 +10,10 @@ pub struct Holder {
     user: Option<User>,
 }
 
-/// One of the shares that what a holder has is counted in.
+/// A share of what all may have together. What a holder has counts in several shares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Share {
-    /// Of a client or a /48, without its users.
+    /// Of a client or a /48. What its users hold does not count in it.
     Client(ClientKey),
     /// Of a user, on any address.
     User(User),
@@ -22,7 +22,7 @@ pub enum Share {
 }
 
 impl Share {
-    /// How many times as large as that of one client it is.
+    /// How many times the share of one client this is.
     pub fn factor(&self) -> usize {
         let factor = match self {
             Self::Client(key) => key.factor(),
@@ -49,7 +49,8 @@ impl Holder {
         self.user.as_ref()
     }
 
-    /// The shares it counts in, its own first: that of the user on any address, or of the address without one.
+    /// The shares in which the holder counts. The holder's own is the first: that of the user on any address; without a user, that of
+    /// the address.
     pub fn shares(&self) -> impl Iterator<Item = Share> {
         let own = self.user.clone().map(Share::User);
         let of_address = self.client.with_wider().map(|key| match self.user {
@@ -59,7 +60,7 @@ impl Holder {
         own.into_iter().chain(of_address)
     }
 
-    /// Whether it counts in a share.
+    /// Whether the holder counts in a share.
     pub fn is_in(&self, share: &Share) -> bool {
         self.shares().any(|own| own == *share)
     }

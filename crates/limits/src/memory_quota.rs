@@ -1,6 +1,6 @@
-//! Counts the bytes that are kept in memory for clients and users: bounded for each of their shares, and for all together. Each use,
-//! such as a socket or a body, also has some bytes of its own, which do not count. So those that fill their share take nothing from
-//! others.
+//! Counts the bytes that are kept in memory for clients and users: bounded for each of their shares, and for all together. The first
+//! bytes of each use, such as a socket or a body, are always allowed and do not count. So a holder that fills a share leaves
+//! these bytes to others.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl MemoryQuota {
 }
 
 impl MemoryUse {
-    /// For whom they are kept.
+    /// For whom the bytes are kept.
     pub fn holder(&self) -> &Holder {
         &self.holder
     }
@@ -80,7 +80,7 @@ impl MemoryUse {
         self.bytes = bytes;
     }
 
-    /// Those beyond its own.
+    /// How many of these bytes count: those beyond the use's own.
     fn shared(&self, bytes: usize) -> usize {
         bytes.saturating_sub(self.quota.0.own)
     }

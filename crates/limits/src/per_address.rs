@@ -93,11 +93,15 @@ pub struct PerHolder {
 }
 
 impl PerHolder {
-    /// `rows_max`: clients with a row of their own, half for each address family. The users have as many, and so have their clients.
+    /// `rows_max`: clients with a row of their own, half for each address family. There are as many rows for users, and as many for the
+    /// clients of users.
     pub fn new(rate: Rate, rows_max: usize) -> Self {
-        let clients = || PerAddress::new(rows_max);
-        let (clients, clients_of_users, users) = (clients(), clients(), PerUser::new(rows_max));
-        Self { rate, clients, clients_of_users, users }
+        Self {
+            rate,
+            clients: PerAddress::new(rows_max),
+            clients_of_users: PerAddress::new(rows_max),
+            users: PerUser::new(rows_max),
+        }
     }
 
     /// Takes `count` tokens from the bucket of each share, the holder's own first, until one has too few. So a holder whose own bucket
@@ -114,7 +118,7 @@ impl PerHolder {
         })
     }
 
-    /// Forgets those whose bucket is full.
+    /// Removes rows whose bucket is full.
     pub fn sweep(&mut self, now: Duration) {
         self.clients.sweep(now);
         self.clients_of_users.sweep(now);

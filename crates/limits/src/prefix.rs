@@ -6,7 +6,7 @@ use turn_ledger::ClientKey;
 
 use crate::table::Key;
 
-/// The prefix that counts again around an IPv6 client: what a provider assigns to one site.
+/// The length of the prefix around an IPv6 client that has an allowance of its own: what a provider assigns to one site.
 const GROUP_LENGTH: u8 = 48;
 /// The length of the prefix that has all IPv4 addresses, `::ffff:0:0/96`.
 const IPV4_LENGTH: u8 = 96;
@@ -53,8 +53,8 @@ impl Prefix {
 }
 
 impl Key for Prefix {
-    /// The prefixes around it for which rows are counted, the widest first, and how many times the number of free rows one may
-    /// have. The widest is the network of a whole provider: a flood from a few of its customers must not lock out the others.
+    /// For IPv4 a /8 and a /16, for IPv6 a /32 and a /48. The widest is the network of a whole provider: a flood from a few of its
+    /// customers must not lock out the others.
     fn networks(self) -> impl Iterator<Item = (Self, usize)> {
         let levels = if self.is_ipv4() {
             [(IPV4_LENGTH + 8, 64), (IPV4_LENGTH + 16, 1)]

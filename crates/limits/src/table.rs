@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::Duration;
 
-/// Rows that are shared by those that have no row of their own.
+/// Rows that are shared by keys without a row of their own.
 pub const SHARED_ROWS: u64 = 1_024;
 /// How many of these rows the clients of one full network share.
 pub const SHARED_ROWS_OF_NETWORK: u64 = 16;
@@ -25,7 +25,8 @@ pub trait Row: Default {
 
 /// What identifies a row.
 pub(crate) trait Key: Copy + Eq + Hash {
-    /// The networks whose rows are counted, and how many times the number of free rows each may have.
+    /// The networks around the key whose rows are counted, the widest first. The number with a network says how many times the number of
+    /// free rows the network may have.
     fn networks(self) -> impl Iterator<Item = (Self, usize)>;
 }
 
@@ -73,21 +74,22 @@ impl<K: Key, T: Row> Table<K, T> {
 
     /// The row of a key: its own, or one that it shares with others.
     pub(crate) fn visit(&mut self, key: K, factor: u32, now: Duration) -> Visit<'_, T> {
-        let shared = if self.rows.contains_key(&key) { None } else { self.admit(key, now).err() };
-        let row = match shared {
+        let shared_row = if self.rows.contains_key(&key) { None } else { self.admit(key, now).err() };
+        let row = match shared_row {
             None => self.rows.entry(key).or_default(),
             Some(number) => self.shared.entry(number).or_default(),
         };
-        Visit { row, factor, is_shared: shared.is_some() }
+        Visit { row, factor, is_shared: shared_row.is_some() }
     }
 
-    /// Counts a new row. `Err`: there is no place for it; the number of the shared row.
+    /// Counts a new row. `Err`: there is no place for one, so the key has the shared row with this number.
     fn admit(&mut self, key: K, now: Duration) -> Result<(), u64> {
         let may_sweep = self.last_sweep.is_none_or(|last| now.saturating_sub(last) >= SWEEP_PAUSE);
         if self.full(key).is_some() && may_sweep {
             self.sweep(now);
         }
         if let Some(full) = self.full(key) {
+            // A full network has a group of shared rows, and a key one row of this group.
             let group = self.hasher.hash_one(full) % (SHARED_ROWS / SHARED_ROWS_OF_NETWORK);
             let within = self.hasher.hash_one(key) % SHARED_ROWS_OF_NETWORK;
             return Err(group * SHARED_ROWS_OF_NETWORK + within);
@@ -105,7 +107,11 @@ impl<K: Key, T: Row> Table<K, T> {
             self.counts.get(network).copied().unwrap_or(0) >= free.saturating_mul(*times)
         };
         // The widest first, so that all clients in it share the same few rows.
-        key.networks().find(is_full).map(|(network, _)| network).or((free == 0).then_some(key))
+        match key.networks().find(is_full) {
+            Some((network, _)) => Some(network),
+            None if free == 0 => Some(key),
+            None => None,
+        }
     }
 
     /// Removes idle rows.
@@ -129,7 +135,7 @@ impl<K: Key, T: Row> Table<K, T> {
         self.last_sweep = Some(now);
     }
 
-    /// Rows of their own.
+    /// Keys with a row of their own.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -1,5 +1,5 @@
-//! What the sessions of one address or user may be and have. The bounds of an IPv6 /48 are four times those of an address, and those of the
-//! users of an address ten times.
+//! The bounds on the sessions of one address or user, and on what these have. The bounds of an IPv6 /48 are four times those of an address,
+//! and the bounds of all users of an address ten times.
 
 use turn_limits::{Bounds, Counts, Holder, PerHolder, Rate, SHARES};
 
@@ -11,11 +11,11 @@ pub(crate) const PER_ADDRESS_MAX: usize = 64;
 /// Tracks and data channels.
 pub(crate) const TRACKS: Bounds =
     Bounds { client_max: TRACKS_PER_ADDRESS_MAX, all_max: SHARES * TRACKS_PER_ADDRESS_MAX };
-/// Calls of clients that are on their way to the SFU. While it does not answer, no others wait for it.
+/// Calls of clients that are on their way to the SFU. Further calls are refused, so that they do not pile up while the SFU does not answer.
 const CALLS: Bounds = Bounds { client_max: CALLS_PER_ADDRESS_MAX, all_max: SHARES * CALLS_PER_ADDRESS_MAX };
 /// Tracks and data channels of the sessions of one address or user.
 pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = 8_192;
-/// Those of one address. A page waits for each of its calls.
+/// Calls of one address or user that are on their way. A page waits for each of its calls, so this is a large office.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// New sessions of one address or user. A page that cannot connect asks again after 0.25 to 10 s.
 pub(crate) const NEW_SESSIONS: Rate = Rate::per_second(20, 1);

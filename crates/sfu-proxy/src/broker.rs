@@ -27,8 +27,8 @@ pub trait SfuBroker: Broker {
     /// Whether every change up to now is on disk. Waits for the write.
     async fn recorded(&self) -> bool;
 
-    /// Charges what a session is and takes now: `row` makes its row at a time of the books, `None` if it has ended. If a look has found it,
-    /// what it takes is promised for longer. `false`: not now, because it is unknown how much time has passed.
+    /// Replaces the row of a session and charges it. `row` makes the row at a time of the books, `None` if the session has ended. If a look
+    /// has found the session, what it takes is promised for longer. `false`: not now, because it is unknown how much time has passed.
     fn remember(
         &self,
         session: &Arc<str>,

@@ -48,10 +48,14 @@ impl SfuProxy {
         let wanted =
             if is_update { sessions.check_update(id, wanted) } else { sessions.check_request(id, wanted) }?;
         sessions.call_begins(id, now)?;
-        let promised = self.promise(sessions, id, &wanted);
-        let asked = if promised.is_ok() { &wanted } else { &RequestedTracks::default() };
-        let number = sessions.ask(id, asked, now);
-        promised.map(|()| (number, wanted)).inspect_err(|_| sessions.call_ends(id, number, true, now))
+        if let Err(fault) = self.promise(sessions, id, &wanted) {
+            // The call ends without having asked for anything.
+            let number = sessions.ask(id, &RequestedTracks::default(), now);
+            sessions.call_ends(id, number, true, now);
+            return Err(fault);
+        }
+        let number = sessions.ask(id, &wanted, now);
+        Ok((number, wanted))
     }
 
     fn promise(
@@ -74,16 +78,15 @@ impl SfuProxy {
             })?;
             self.service.broker.pull(id.as_str(), more).map_err(fault_of)
         };
-        let mut promised = promise(sessions, id, &wanted.pulled);
-        for channel in &wanted.replies {
-            if promised.is_ok() {
-                promised = promise(sessions, &channel.session, std::slice::from_ref(channel));
-            }
-            if promised.is_ok() {
+        let promise_all = |sessions: &mut Sessions| {
+            promise(sessions, id, &wanted.pulled)?;
+            for channel in &wanted.replies {
+                promise(sessions, &channel.session, std::slice::from_ref(channel))?;
                 sessions.set_replies(channel, true);
             }
-        }
-        promised.inspect_err(|_| sessions.take_back(id, &wanted.replies))
+            Ok(())
+        };
+        promise_all(sessions).inspect_err(|_| sessions.take_back(id, &wanted.replies))
     }
 }
 

@@ -4,6 +4,7 @@
 //! partytracks' own server. Ours also expires. The other cookie holds the ICE servers that a browser got: partytracks asks for them again
 //! with each attempt to open a session.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use base64::Engine;
@@ -39,15 +40,14 @@ const USE: &[u8] = b"turn-broker sfu lock";
 #[derive(Clone, Debug)]
 pub(crate) struct LockKey(SigningKey);
 
-/// A lock that a browser has sent. Those that are kept longest are the largest.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+/// A lock that a browser has sent.
 struct Lock<'a> {
     /// Whether it is valid, and something is open in its session.
     is_needed: bool,
-    /// In seconds since 1970. `None` if it is not valid.
+    /// When it was made, in seconds since 1970. `None` if it is not valid.
     made_at: Option<u64>,
     name: &'a str,
-    /// Of its name and its value, in bytes.
+    /// The length of its name and its value, in bytes.
     length: usize,
 }
 
@@ -95,9 +95,9 @@ impl LockKey {
         self.set_cookie(SERVERS_NAME, given, prefix, SERVERS_LIFE)
     }
 
-    /// The values of `Set-Cookie` that remove locks from a browser: those that are not valid, and of those that have more than
-    /// [`LOCKS_BYTES_MAX`] together first those of sessions in which nothing is open, the oldest first. A browser sends all of them with
-    /// each request, and a request's headers have a limit.
+    /// The values of `Set-Cookie` that remove locks from a browser: all that are not valid, and as many others as exceed
+    /// [`LOCKS_BYTES_MAX`] together, first the locks of sessions in which nothing is open, then the oldest. A browser sends all its locks
+    /// with each request, and a request's headers have a limit.
     pub(crate) fn removed<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
@@ -111,7 +111,8 @@ impl LockKey {
             Some(Lock { is_needed, made_at, name, length: name.len().saturating_add(token.len()) })
         });
         let mut locks: Vec<_> = locks.collect();
-        locks.sort_unstable_by(|a, b| b.cmp(a));
+        // The locks to keep come first. Name and length only make the order certain.
+        locks.sort_unstable_by_key(|lock| Reverse((lock.is_needed, lock.made_at, lock.name, lock.length)));
         let mut left = LOCKS_BYTES_MAX;
         locks.retain(|lock| {
             left = left.saturating_sub(lock.length);

@@ -33,7 +33,7 @@ pub struct Service {
     pub broker: Arc<dyn SfuBroker>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What the long bodies in memory have.
+    /// Counts the long bodies that are in memory.
     pub long_bodies: MemoryQuota,
     /// The ICE servers of a response without a credential.
     pub stun: Value,
@@ -96,7 +96,7 @@ impl SfuProxy {
             started: service.clock.instant(),
             service,
         };
-        // They are looked at as soon as the watch begins.
+        // The watch looks at these sessions as soon as it begins.
         let open = open.into_iter().filter_map(|(id, row)| OpenedSession::of_row(&id, row, then));
         proxy.with(|sessions, now| open.for_each(|session| sessions.restore(&session, now)));
         proxy
@@ -136,10 +136,10 @@ impl SfuProxy {
         if is_blocked { Err(SfuFault::BLOCKED) } else { Ok(()) }
     }
 
-    /// The values of `Set-Cookie` that remove what is invalid, and too many locks, from a browser: those of open sessions last.
+    /// The values of `Set-Cookie` that remove invalid and superfluous locks from a browser: see `LockKey::removed`.
     pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
-        let is_open = |id: &_| self.with(|sessions, _| sessions.has_open(id));
-        self.lock_key.removed(cookies, prefix, is_open)
+        let has_open = |id: &_| self.with(|sessions, _| sessions.has_open(id));
+        self.lock_key.removed(cookies, prefix, has_open)
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.

@@ -170,7 +170,7 @@ impl NewTracks {
         let mut wanted = wanted(self.tracks.unwrap_or_default(), offered.as_ref());
         if self.auto_discover == Some(true) {
             let offered = offered.unwrap_or_default();
-            // What cannot be read here could have any number of tracks there.
+            // A description that cannot be read here could have any number of tracks for the SFU.
             if offered.is_empty() {
                 return Err(SfuFault::MALFORMED);
             }

@@ -103,7 +103,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// `settles_at`: of one of before a restart, which takes what it took.
+    /// `settles_at`: only for a session of before a restart. Until a look finds no track, such a session takes what its row says.
     pub(super) fn new(
         session: &OpenedSession,
         settles_at: Option<Duration>,
@@ -248,8 +248,9 @@ impl Session {
             if entry.is_refused {
                 let is_refused =
                     |track: &Track| is_asked(track) && (track.id.is_none() || track.has_id_of(entry));
-                let refused = self.tracks.iter().position(is_refused);
-                refused.map(|nth| self.tracks.remove(nth));
+                if let Some(nth) = self.tracks.iter().position(is_refused) {
+                    self.tracks.remove(nth);
+                }
             } else {
                 let known = |track: &Track| is_asked(track) && track.has_id_of(entry);
                 let new = |track: &Track| is_asked(track) && track.id.is_none();
@@ -268,7 +269,7 @@ impl Session {
         }
     }
 
-    /// A call has ended. A look that begins before `settles_at` does not say that what it asked for is gone.
+    /// A call has ended. A look that begins before `settles_at` cannot show that what the call asked for is gone.
     pub(super) fn call_ends(&mut self, call: u64, settles_at: Duration) {
         self.calls_in_progress = self.calls_in_progress.saturating_sub(1);
         for track in self.tracks.iter_mut().filter(|track| track.call == call) {
@@ -276,8 +277,8 @@ impl Session {
         }
     }
 
-    /// Takes the state that the SFU reports to a look. A track that nobody has asked for counts as video, and so does one that has become
-    /// another one. Returns whether the session may go on.
+    /// Takes the state that the SFU reports to a look. A track that nobody has asked for counts as video, and so does a track in whose
+    /// place the SFU reports another one. Returns whether the session may go on.
     pub(super) fn see(&mut self, state: &SfuAnswer, began: Duration) -> bool {
         for entry in state.entries.iter().filter(|entry| entry.id.is_some()) {
             let known = self.tracks.iter().position(|track| track.has_id_of(entry));

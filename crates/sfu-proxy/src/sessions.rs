@@ -1,6 +1,7 @@
-//! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the
-//! SFU no longer knows it, or its row is needed for another one while it has no tracks. A look asks the SFU for the state of a session:
-//! each 30 s, from its begin, or from a request for tracks, until it has none. Meanwhile it is a member of the call in its room.
+//! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the SFU no
+//! longer knows it, or its row is needed for another one while it has no tracks. A look asks the SFU for the state of a session. Looks
+//! begin with the session, and again with a request for tracks. They come each 30 s until the session has no tracks. Meanwhile the session
+//! is a member of the call in its room.
 
 mod allowance;
 pub(crate) mod looks;
@@ -134,8 +135,8 @@ impl Sessions {
         }
     }
 
-    /// Ends the sessions whose life is over at `now`. Returns those that still have tracks: they must be closed by force, and stay in the
-    /// table until a look finds none. One whose tracks are not known waits until they are.
+    /// Ends the sessions whose life is over at `now`. Returns the sessions that still have tracks: these must be closed by force, and stay
+    /// in the table until a look finds none. A session of before a restart, whose tracks are not known yet, stays too.
     pub(crate) fn elapse(&mut self, now: Duration) -> Vec<SessionId> {
         let mut overdue = vec![];
         while let Some(id) = self.ends.pop(now) {
@@ -151,7 +152,7 @@ impl Sessions {
         overdue
     }
 
-    /// Those of these sessions that have something to close, with all of it.
+    /// The sessions among `ids` that have something to close, each with all of it.
     pub(crate) fn closable(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackId>)> {
         let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.ids())));
         sessions.filter(|(_, ids)| !ids.is_empty()).collect()
@@ -172,7 +173,7 @@ impl Sessions {
         self.rows.len()
     }
 
-    /// `settles_at`: of a session of before a restart, which takes what it took.
+    /// `settles_at`: only for a session of before a restart: see [`Session::new`].
     fn insert(&mut self, session: &OpenedSession, settles_at: Option<Duration>, now: Duration) {
         let id = &session.id;
         self.remove(id);
@@ -195,7 +196,7 @@ impl Sessions {
         self.ends.clear(id);
     }
 
-    /// The session is reported to the ledger.
+    /// Notes that the session must be reported to the ledger. `is_found`: whether a look has found it.
     pub(crate) fn report(&mut self, id: &SessionId, is_found: bool) {
         *self.changed.entry(id.clone()).or_default() |= is_found;
     }
@@ -229,7 +230,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a session is not looked at, as it has no tracks, and makes no call to the SFU.
+    /// Whether a session makes no call to the SFU and is not looked at, which means that it has no tracks.
     fn may_give_way(&self, id: &SessionId) -> bool {
         self.looks.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.load().calls == 0)
     }

@@ -28,6 +28,6 @@ pub fn kbps(rate: BitRate) -> u32 {
 pub struct Taken {
     /// What it has asked for and the SFU has not refused, at assumed rates, in kbit/s.
     pub kbps: u32,
-    /// Those that the SFU has confirmed, at estimated rates, in kbit/s.
+    /// What the SFU has confirmed, at estimated rates, in kbit/s.
     pub charged_kbps: u32,
 }

@@ -1,5 +1,5 @@
 //! The client of Cloudflare's SFU. A request is repeated only if its connection broke before an answer: then two sessions may open, of
-//! which one has no track and costs nothing. It ends within [`DEADLINE`]. The app's secret is in no error and in no log line.
+//! which one has no track and costs nothing. Each request ends within [`DEADLINE`]. The app's secret is in no error and in no log line.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The task that watches sessions. It asks the SFU for the state of each session with tracks, because no call says that a page was
-//! closed. Sessions that must not pull any more it closes by force, every few seconds until they do not, while
-//! no other broker leads.
+//! closed. It closes sessions by force that must not pull any more, every few seconds until they pull nothing, but only while this broker
+//! may act as the leader.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::upstream::{ForwardedRequest, SfuResponse, is_gone};
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
-/// The most of these calls at the same time. Calls of clients do not count.
+/// The most looks, or closing calls, at the same time. Calls of clients do not count.
 pub(crate) const AT_ONCE_MAX: usize = 64;
 
 impl SfuProxy {
@@ -33,7 +33,7 @@ impl SfuProxy {
             tokio::select! {
                 _ = tick.tick() => {
                     let overdue = self.with(Sessions::elapse);
-                    // What is overdue comes up again.
+                    // Without the lease nothing is closed. Overdue sessions come up again after `CLOSE_INTERVAL`.
                     if self.service.broker.holds_lease() {
                         let overdue = self.with(|sessions, _| sessions.closable(overdue.into_iter()));
                         self.close_all(overdue).await;
@@ -60,7 +60,7 @@ impl SfuProxy {
         });
     }
 
-    /// Closes what the ledger lets take nothing more. `closed_at`: when it last did.
+    /// Closes the tracks of the sessions that the ledger lets take nothing more. `closed_at`: when this last closed something.
     async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
         let now = self.service.clock.instant();
         if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {

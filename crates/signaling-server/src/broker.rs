@@ -20,7 +20,7 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// For webhooks. It must not follow redirects.
     pub client: HttpClient,
-    /// What the long bodies in memory have.
+    /// Counts the long bodies that are in memory.
     pub long_bodies: MemoryQuota,
     /// The ICE servers of a reply without a credential, as JSON.
     pub stun: Box<RawValue>,

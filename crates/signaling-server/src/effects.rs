@@ -76,8 +76,8 @@ impl Sockets {
         let verified = verified.map_err(|why| closing(&why.into()))?;
         let user = verified.map(|verified| verified.user);
         if let (Some(user), Some(place)) = (&user, place.upgrade()) {
-            let full = |_: &ApiError| self.service.broker.count(Counted::Limited("refused"));
-            place.sign_in(user.clone()).inspect_err(full).map_err(|full| closing(&full))?;
+            let count = |_: &ApiError| self.service.broker.count(Counted::Limited("refused"));
+            place.sign_in(user.clone()).inspect_err(count).map_err(|full| closing(&full))?;
         }
         Ok(user)
     }

@@ -155,7 +155,7 @@ impl<P: Protocol> Hub<P> {
         let mut sending = Sending { common: &self.common, sockets: &state.sockets, sender, latest: None };
         let asked = actions.into_iter().filter_map(|action| sending.carry_out(action)).collect();
         drop(sending);
-        // Only now, because its end may raise a question.
+        // The socket is removed only now, because its end may raise a question, which needs its row.
         if let Some(closed) = closed {
             state.sockets.remove(&closed);
         }
@@ -195,7 +195,7 @@ impl<P: Protocol> AnyHub for Hub<P> {
     }
 
     fn take(&self, event: Event<Text>) -> Vec<Asked> {
-        // Before the lock, so that a long frame delays no other socket.
+        // Parsed before the lock, so that a long frame delays no other socket.
         let event = event.parse(P::parse);
         self.step(&mut self.state.lock(), event)
     }
@@ -233,7 +233,7 @@ impl Common {
         is_within
     }
 
-    /// Forgets those that have sent nothing for a while.
+    /// Forgets the holders that have sent nothing for a while.
     pub(crate) fn sweep(&self) {
         self.received.lock().sweep(self.now());
     }
@@ -295,7 +295,7 @@ impl Sending<'_> {
         None
     }
 
-    /// Counts a text for its sender, once for all its copies. One that no socket has caused counts for its receiver.
+    /// Counts a text for its sender, once for all its copies. A text that no socket has caused counts for its receiver.
     fn count(&mut self, text: &Text, to: &Holder) -> Sent {
         let memory = &self.common.shared.memory;
         let Some(sender) = &self.sender else { return memory.first_copy(to, text.len()) };

@@ -1,5 +1,5 @@
-//! Counts the bytes of a socket's incomplete message. Its time is bounded. Nothing else ends such a message, because a client may send its
-//! fragments as slowly as it likes, with pings between them.
+//! The incomplete message of a socket: its bytes are counted, and its time is bounded. Nothing else would end such a message: a client may
+//! send its fragments as slowly as it likes, with pings between them.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(crate) struct Inbox(Mutex<Incomplete>);
 #[derive(Debug)]
 struct Incomplete {
     bytes: usize,
-    /// Counts those that are not in the buffer which each socket has. So a short message costs nothing.
+    /// Counts the bytes that do not fit in the buffer which each socket has. So a short message costs nothing.
     beyond_buffer: MemoryUse,
     /// When the first of them arrived.
     since: Instant,

@@ -24,14 +24,15 @@ pub(crate) struct Memory(Arc<Shared>);
 
 struct Shared {
     waiting: MemoryQuota,
-    /// Those that are open. One that has ended is removed when another one opens.
+    /// The open sockets. A socket that has ended is removed when another one opens.
     sockets: Mutex<Vec<Weak<Mailbox>>>,
     broker: Arc<dyn ServerBroker>,
 }
 
 /// What waits at one socket.
 pub(crate) struct Mailbox {
-    /// Who has opened the socket. What waits counts for it, also once a user has signed in, for whom the place and what arrives count then.
+    /// Who has opened the socket. What waits counts for this holder, even after a user has signed in over the socket. Only the place, and
+    /// the rate of what arrives, then count for the user.
     pub(crate) holder: Holder,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
@@ -42,7 +43,7 @@ pub(crate) struct Mailbox {
 impl Memory {
     /// Nothing waits. `broker`: counts the sockets that must end.
     pub(crate) fn new(broker: Arc<dyn ServerBroker>) -> Self {
-        // Who must end is found afterwards, because it is seldom the one for whom the last bytes count.
+        // No bound here: `make_room` finds the largest sender afterwards. The last bytes are seldom of that sender.
         let waiting = MemoryQuota::new(0, Bounds::NONE);
         Self(Arc::new(Shared { waiting, sockets: Mutex::default(), broker }))
     }
@@ -113,7 +114,7 @@ impl Mailbox {
         counted
     }
 
-    /// Returns once the socket must end: too much that its holder pays for waits.
+    /// Returns once the socket must end, because too much waits and its holder has sent most of it.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
     }

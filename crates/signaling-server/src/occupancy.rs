@@ -73,7 +73,7 @@ impl Place {
         self.holder.lock().clone()
     }
 
-    /// A user has signed in: from now on it counts for the user. Without room there, it stays as it is.
+    /// A user has signed in: from now on the place counts for the user. If the user has as many as allowed, nothing changes.
     pub(crate) fn sign_in(&self, user: User) -> Result<(), ApiError> {
         let (mut holder, mut open) = (self.holder.lock(), self.occupancy.open.lock());
         let signed_in = Holder::new(holder.client(), Some(user));

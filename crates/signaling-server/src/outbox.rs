@@ -54,7 +54,7 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     frames: VecDeque<Queued>,
-    /// Of their texts.
+    /// The bytes of their texts.
     bytes: usize,
     is_closed: bool,
 }
@@ -158,12 +158,14 @@ impl Queue {
         if !limits.drops_floods {
             return 0;
         }
-        let weight = |frame: &Frame| frame.bytes() + limits.queued_bytes_max / limits.queued_frames_max;
-        let parts = self.frames.iter().filter_map(|it| Some((it.sender()?, weight(&it.frame))));
-        let largest = largest_sender(parts)
-            .filter(|(sender, weight)| *sender != owner && *weight >= limits.queued_bytes_max / FLOOD_PART);
-        let largest = largest.map(|(sender, _)| sender.clone());
-        largest.map_or(0, |largest| self.drop_where(|sender| *sender == largest))
+        let weight_of = |frame: &Frame| frame.bytes() + limits.queued_bytes_max / limits.queued_frames_max;
+        let parts = self.frames.iter().filter_map(|it| Some((it.sender()?, weight_of(&it.frame))));
+        let Some((largest, weight)) = largest_sender(parts) else { return 0 };
+        if largest == owner || weight < limits.queued_bytes_max / FLOOD_PART {
+            return 0;
+        }
+        let largest = largest.clone();
+        self.drop_where(|sender| *sender == largest)
     }
 
     fn drop_where(&mut self, is_dropped: impl Fn(&Holder) -> bool) -> usize {

@@ -37,7 +37,7 @@ const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. 
 const JSON: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 /// The value of `Allow`.
 const METHODS: &str = "GET, POST, DELETE, OPTIONS";
-/// The method that is meant, because a page that closes can only send a POST.
+/// The header with the method that is meant: a page that closes can only send a POST.
 const WORKER_METHOD: HeaderName = HeaderName::from_static("x-worker-method");
 /// The headers of every answer, errors included, so that a page of any origin can read it. Which origins are served is decided
 /// by [`Origin`], not by the browser.
@@ -81,7 +81,7 @@ async fn answer(
     };
     let (origin, holder) = (origin(&headers, broker), Holder::new(ClientKey::of(client), user));
     let wall = p2pcf.service.clock.now();
-    // Before the lock: a body has up to 256 KiB.
+    // Parsed before the lock: a body has up to 256 KiB.
     let operation = operation(&method, &headers, &body, wall);
     let answer = p2pcf.answer(Request { origin, holder, operation }, wall);
     let for_the_log = summarized(broker, &answer, origin);

@@ -1,7 +1,7 @@
 //! The routes of rooms. Tests: `tests/it/signaling/rooms.rs`. The user of a socket is that of its token, else the one that a trusted proxy
 //! names, else the one that the visitor has chosen with `/set-username`. The name is known before the socket opens, and the client cannot
-//! change it afterwards. Each of the three is a visitor of its own, also with the same name. Where users can sign in in a better way, a name
-//! is marked.
+//! change it afterwards. Each of the three is a visitor of its own, also with the same name. A name is marked as a guest's if users can
+//! prove their names in a better way.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::socket_request::SocketRequest;
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
-/// Numbers of visitors that are proven. Those of chosen names are random.
+/// The numbers of visitors whose names a token or a proxy proves. Visitors with chosen names have random numbers.
 const BY_TOKEN: u128 = 0;
 const BY_PROXY: u128 = 1;
 /// Marks a name whose visitor has not signed in.

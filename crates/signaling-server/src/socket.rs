@@ -35,7 +35,7 @@ pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// The shortest time for which a socket occupies its place. So in this time one address opens at most as many sockets as it may
 /// have open.
 pub(crate) const PLACE_MIN: Duration = Duration::from_secs(1);
-/// What a frame counts as at least, in bytes: an empty one has work, too.
+/// The least that a frame counts as, in bytes: an empty frame makes work, too.
 const FRAME_COST: usize = 128;
 /// A frame that is longer than allowed by up to this much is read to its end, so that the client receives the close frame. A
 /// longer one ends the connection. Bytes.
@@ -191,7 +191,7 @@ impl Session<'_> {
                 Ok(event) => self.sockets.take(self.hub, event),
                 Err(close) => return Some(close),
             }
-            // Frames that have arrived already would not let others have their turn.
+            // As long as frames have arrived already, nothing above waits, so other tasks would never have their turn.
             tokio::task::consume_budget().await;
         }
     }
@@ -266,7 +266,8 @@ async fn say_goodbye(socket: &mut WebSocket, close: Closing) {
     let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), answered).await;
 }
 
-/// Sends what answers a client's close frame: the library has it ready, and writes it when it reads on. No other one follows.
+/// Sends the answer to a client's close frame: the library has the answer ready, and writes it at the next read. No other close frame
+/// follows.
 async fn answer_close(socket: &mut WebSocket) -> Option<Closing> {
     let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), socket.recv()).await;
     None

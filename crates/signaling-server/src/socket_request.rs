@@ -1,6 +1,6 @@
 //! A request for a socket. It must ask for an upgrade, in all protocols, and may carry the user's token. A token that is refused closes the
-//! socket instead of failing the upgrade, because a page cannot read the response to that. So does a missing one at `PeerJS`, whose client
-//! shows the page a message, but no close frame. The rule about origins is a layer around the routes.
+//! socket instead of failing the upgrade, because a page cannot read the response of a failed upgrade. At `PeerJS` a missing token does the
+//! same, after a message: its client shows the page messages, but no close frames. The rule about origins is a layer around the routes.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Dropped {
-    /// It sends more than its rate, or causes more calls of webhooks: its socket is closed.
+    /// A client sends more than its rate, or causes more calls of webhooks than its rate: its socket is closed.
     Flood,
     /// A frame is too long: its socket is closed.
     TooLong,

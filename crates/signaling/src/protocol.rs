@@ -68,7 +68,7 @@ pub struct Upgrade {
     pub headers: Vec<(String, String)>,
     /// The user, if a token, a trusted proxy or the visitor names one.
     pub user: Option<User>,
-    /// The number of the visitor who has chosen the name of `user`. 0 if that name is proven.
+    /// 0 if a token names `user`. In a room also 1 if a trusted proxy does, or the random number of the visitor who chose the name.
     pub visitor: u128,
     /// The time of the wall clock, in milliseconds since 1970. Only for ids.
     pub wall_millis: u64,
@@ -126,7 +126,8 @@ pub enum Event<F> {
     },
     /// The time of [`Protocol::next_due`] has come.
     Due,
-    /// The operator ends a room: its sockets are closed. One that still waits for its sign-in or a webhook has no place there, and stays.
+    /// The operator ends a room: its sockets are closed. A socket that still waits for its sign-in or a webhook has no place in the room,
+    /// and stays open.
     EndRoom {
         /// The room's name.
         room: Arc<str>,
@@ -170,8 +171,8 @@ impl Event<Text> {
 /// What a protocol asks of the shell. Actions are carried out in their order.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send a text frame. If the queue of the socket is full, a sender of much of it loses that part, if [`Limits::drops_floods`]. Otherwise,
-    /// or if there is no such sender, the socket is closed.
+    /// Send a text frame. If the queue of the socket is full, with [`Limits::drops_floods`] a client that has sent much of the queue loses
+    /// its frames there. Without, or if there is no such client, the socket is closed.
     Send {
         /// To this socket.
         to: SocketId,
@@ -249,7 +250,7 @@ pub enum Question {
     SignIn(Text),
     /// Ask the application whether this member may join.
     Authorize(Webhook),
-    /// Tell the application that the socket has ended. The only one without a reply.
+    /// Tell the application that the socket has ended. The only question without a reply.
     TellDisconnected(Webhook),
     /// Mint a credential for a member of a call.
     Mint {

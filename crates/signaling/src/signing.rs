@@ -27,7 +27,7 @@ impl SigningKey {
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(self.code(text.as_bytes())))
     }
 
-    /// The text of a [signed](Self::sign) one. `None` if the signature is wrong.
+    /// The text in a [signed](Self::sign) token. `None` if the signature is wrong.
     pub fn signed<'a>(&self, token: &'a str) -> Option<&'a str> {
         let (text, code) = token.rsplit_once('.')?;
         let code = URL_SAFE_NO_PAD.decode(code).ok()?;

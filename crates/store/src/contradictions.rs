@@ -34,7 +34,8 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
     found
 }
 
-/// Which row is missing that every stored ledger has, and no write removes. Without it a ledger would begin anew. `was_written`: whether anything is known to have been written.
+/// The row that is missing, of those that every stored ledger has and that no write removes. A ledger without it must not be opened,
+/// because it would begin anew. `was_written`: whether anything is known to have been written.
 pub fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
     let has_rows = !(stored.sources.is_empty()
         && stored.grants.is_empty()

@@ -1,21 +1,22 @@
 //! When a replica stands for election. Pure: an observation of the ledger's row and this machine's time since boot in, an action out. No
 //! clock of another machine is compared with this one's: what counts is for how long this replica itself has seen nothing change. A wrong
-//! action costs a takeover and never more, because the takeover itself compares the row with the one that was seen.
+//! action costs a takeover and never more, because the takeover itself succeeds only if the row is still the one that was observed.
 
 use std::time::Duration;
 
 use crate::observation::Observation;
 use turn_ledger::Timestamp;
 
-/// How long the leader's session must be gone. A leader whose connection broke has this time to come back. A leader whose session the
-/// database itself may have ended has the lease.
+/// How long the leader's session must be gone before a replica stands. A leader whose connection broke has this time to come back. A leader
+/// whose session may have ended with the database has the whole lease.
 const GONE_MIN: Duration = Duration::from_millis(500);
 
-/// Since when the row must be unchanged for a leader that is silent. A leader writes each second, and a look sees that within a quarter.
+/// After how long without a change of the row its leader counts as silent. A leader writes each second, and a look sees that within a
+/// quarter of a second.
 const SILENCE_MIN: Duration = Duration::from_millis(1_500);
 
-/// How long a new leader may read the ledger. It writes nothing meanwhile, and each 100,000 live grants take it half a second. It is replaced
-/// before if its session ends.
+/// How long a new leader may read the ledger. It writes nothing meanwhile, and needs half a second for each 100,000 live grants. It is
+/// replaced earlier if its session ends.
 pub const OPENING_MAX: Duration = Duration::from_secs(60);
 
 /// What a replica does after an observation.
@@ -40,25 +41,28 @@ pub struct Election {
     format: i32,
     /// `LEASE_SECONDS`.
     lease: Duration,
-    /// The latest session that was seen, also before an interruption, and the number of its last write then.
+    /// The latest session that was seen, also before an interruption, and the number of the last write then.
     latest: Option<(String, i64)>,
+    /// `None` before the first observation and after an interruption.
     view: Option<View>,
 }
 
 /// What was seen without an interruption. All times are since boot.
 #[derive(Clone, Copy, Debug)]
 struct View {
+    /// Epoch and number of the last write.
     row: (i64, i64),
     /// When the row was first seen like this.
     unchanged_since: Duration,
     /// Through which connection it was seen.
     connection: u64,
     /// Whether the leader was there during this connection, by its session or by a write. A restart or a failover of the database ends all
-    /// sessions and this connection. So only after this a session that is missing means that the leader has ended it.
+    /// sessions and this connection, too. So a missing session means that the leader has ended it only if this is `true`.
     was_there: bool,
     /// Since when the leader's session is gone.
     gone_since: Option<Duration>,
-    latest: Duration,
+    /// When the last observation came.
+    seen_at: Duration,
     /// The time of the books and when it was first seen. `None` until a change was seen: an unchanged row can be of any age.
     followed: Option<(Timestamp, Duration)>,
 }
@@ -91,7 +95,7 @@ impl Election {
         }
     }
 
-    /// The database could not be read: nobody knows what has happened meanwhile. What was silent before counts no more.
+    /// Called when the database could not be read: nobody knows what has happened meanwhile, so the silence before does not count.
     pub fn interrupt(&mut self) {
         self.view = None;
     }
@@ -100,7 +104,7 @@ impl Election {
     /// could see.
     pub fn is_silent(&self) -> bool {
         self.view.is_some_and(|view| {
-            view.gone_since.is_some() || view.latest.saturating_sub(view.unchanged_since) > SILENCE_MIN
+            view.gone_since.is_some() || view.seen_at.saturating_sub(view.unchanged_since) > SILENCE_MIN
         })
     }
 
@@ -124,22 +128,24 @@ impl Election {
 
     /// The view, unless it is so old that this process must have stood still.
     fn view_at(&self, now: Duration) -> Option<View> {
-        self.view.filter(|view| now.saturating_sub(view.latest) <= self.lease / 2)
+        self.view.filter(|view| now.saturating_sub(view.seen_at) <= self.lease / 2)
     }
 }
 
 impl View {
+    /// The view after one more observation.
     fn after(before: Option<Self>, seen: &Observation, now: Duration) -> Self {
         let row = (seen.epoch, seen.seq);
         let same = before.filter(|view| view.row == row);
         let connected = before.filter(|view| view.connection == seen.connection);
-        // What was before the first connection, nobody knows here. But the database knows when it started.
+        // This process knows nothing from before its first connection. But the database knows what was written since it started.
         let was_there = seen.has_session
             || seen.connection == 0 && seen.has_written
             || connected.is_some_and(|view| view.was_there || view.row != row);
         let is_gone = was_there && !seen.has_session;
         let followed = match same {
             Some(view) => view.followed,
+            // A change was seen only if there is an earlier view.
             None => before.and(seen.books_now).map(|books| (books, now)),
         };
         Self {
@@ -148,7 +154,7 @@ impl View {
             connection: seen.connection,
             was_there,
             gone_since: is_gone.then(|| same.and_then(|view| view.gone_since).unwrap_or(now)),
-            latest: now,
+            seen_at: now,
             followed,
         }
     }

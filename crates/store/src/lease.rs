@@ -1,8 +1,10 @@
-//! The leader's own view of its lead. It begins with the last write that the database has completed, counted from the START of that write:
-//! from then on another replica may have seen nothing change. It ends before another replica may stand because of silence. One that stands
-//! because this leader's session has been gone for half a second need not wait for it, so for the rest of a lease two replicas can each
-//! believe that they lead. Nothing in the ledger depends on it, because each write is fenced, and no metered credential is answered before
-//! its write. It only ends early what a leader without a database would still answer and do.
+//! The lease: for how long a leader may believe that it leads. It begins at the START of the last write that the database has completed,
+//! because another replica may have seen nothing change since then. It ends before another replica may stand for election because of
+//! silence. A replica that stands because this leader's session has been gone for half a second does not wait for the end of the lease.
+//! Until then two replicas can each believe that they lead.
+//!
+//! Nothing in the ledger depends on the lease, because each write is fenced, and no metered credential is answered before its write. The
+//! lease only ends early what a leader without a database would still answer and do.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,7 +29,7 @@ impl Lease {
         self.began.fetch_max(millis(began), Ordering::Relaxed);
     }
 
-    /// Whether this one may still act as the leader: no other replica can have replaced it for its silence.
+    /// Whether this process may still act as the leader: no other replica can have replaced it because of silence.
     pub fn holds(&self, now: Duration) -> bool {
         let began = Duration::from_millis(self.began.load(Ordering::Relaxed));
         now.saturating_sub(began) <= self.span

@@ -1,4 +1,4 @@
-//! What one look at the database shows. A file of its own, because the simulation of the ledger includes it too.
+//! What one look at the database shows.
 
 use serde::Deserialize;
 use turn_ledger::Timestamp;
@@ -34,7 +34,7 @@ pub struct Observation {
     pub takeovers: Takeovers,
 }
 
-/// The time of the books in their row of what is written with each batch.
+/// The time of the books in the row that is written with each batch.
 pub fn books_now(head: &[u8]) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Head {

@@ -1,5 +1,5 @@
-//! What a write has led to, and what its writer does next. Pure: what came back, and the row of `shard`, decide. A batch is given to the
-//! database until it is certain that it was committed once.
+//! The result of a write, and what its writer does next. Pure: the answer and the row of `shard` decide. A writer sends a batch until it is
+//! certain that the batch was committed once.
 
 use crate::takeovers::Takeovers;
 
@@ -17,17 +17,18 @@ pub enum Lost {
 /// What came back from a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The row of `shard` was changed, and the server has not said that the commit may be missing on its synchronous standby. Those who wait have their answer.
+    /// The row of `shard` was changed, and the server has not said that the commit may be missing on its synchronous standby. Those who
+    /// wait have their answer.
     Written,
-    /// It was not changed: its epoch or its number is another one. The writer reads the row.
+    /// The row was not changed: its epoch or its number is another one. The writer reads the row.
     Refused,
-    /// It may have been changed, and may still be. The writer gives the connection up, and reads the row in another one.
+    /// The row may have been changed, or may be changed later. The writer gives the connection up, and reads the row in another one.
     Unknown,
 }
 
 impl Answer {
-    /// `changed`: how many rows of `shard`; `None` after an error, or without an answer in time. `is_unconfirmed`: whether the server said
-    /// that the commit may not be on its synchronous standby.
+    /// `changed`: how many rows of `shard` were changed; `None` after an error, or without an answer in time. `is_unconfirmed`: whether the
+    /// server said that the commit may not be on its synchronous standby.
     pub const fn of(changed: Option<i64>, is_unconfirmed: bool) -> Self {
         match (changed, is_unconfirmed) {
             (Some(1), false) => Self::Written,
@@ -46,7 +47,7 @@ pub struct Term {
     pub seq: i64,
     /// Two replicas have the same epoch if the database was restored to an earlier state and another election followed.
     pub session: String,
-    /// The number of its election.
+    /// The number of the write that elected it.
     elected: i64,
     /// Why it may not write any more: the ledger was released or lost.
     over: Option<Lost>,
@@ -66,10 +67,10 @@ pub struct Shard {
 pub enum Step {
     /// It reads the row of `shard`.
     Read,
-    /// It sends the batch. If it sends it again, then with the same number, so a copy that is still on its way changes nothing.
+    /// It sends the batch, a second time with the same number, so a copy that is still on its way changes nothing.
     Send,
-    /// The batch was committed. An empty one is sent, and the answer waits for that: only a commit that has completed proves that the one
-    /// before is on the synchronous standby, too.
+    /// The batch was committed. The writer sends an empty one, and answers after that: only a later commit that has completed proves that
+    /// this one is on the synchronous standby, too.
     Confirm,
     /// Those who wait have their answer.
     Done,
@@ -78,7 +79,7 @@ pub enum Step {
 }
 
 impl Term {
-    /// That of a replica whose election is committed.
+    /// The term of a replica whose election is committed.
     pub const fn new(epoch: i64, seq: i64, session: String) -> Self {
         Self { epoch, seq, session, elected: seq, over: None }
     }
@@ -112,9 +113,10 @@ impl Term {
     fn judge(&self, shard: Option<&Shard>) -> Step {
         let Some(shard) = shard else { return Step::End(lost_since(0, self.seq)) };
         let kept = shard.takeovers.kept(&self.session, self.seq, shard.seq);
-        // What else is lost is not known.
+        // The election itself is lost, with all that was written since. Whether more is lost is not known.
         let Some(kept) = kept else { return Step::End(lost_since(self.elected - 1, self.seq)) };
         let is_ours = shard.takeovers.latest() == Some(&self.session);
+        // Less than `seq`: completed writes are lost. The same: the batch was not committed. One more: it was committed.
         match kept.saturating_sub(self.seq) {
             ..0 => Step::End(lost_since(kept, self.seq)),
             0 if is_ours => Step::Send,

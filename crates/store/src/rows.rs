@@ -58,7 +58,7 @@ pub const KEY_FORMAT: &str = "format";
 /// What is written with each batch.
 pub const KEY_HEAD: &str = "head";
 const KEY_ALERTS: &str = "alerts";
-/// Only a copy of a ledger that no process has opened has it, and a database that has lost writes.
+/// The mark of a copy, until a process writes to it, and of a database that has lost writes.
 pub const KEY_COPIED: &str = "copy";
 /// The ledger was copied to another place, and is in use there.
 pub const KEY_MOVED: &str = "moved";
@@ -67,7 +67,7 @@ const KEY_BLOCKED_ADDRESSES: &str = "blocked-addresses";
 /// The keys of grant tokens.
 pub const KEY_TOKEN_KEY: &str = "token-key";
 
-/// Rows that a copy holds at a time.
+/// The most rows that are copied at a time.
 const COPIED_TOGETHER: usize = 1_024;
 
 /// Called with each row that cannot be read. An error ends the reading.
@@ -144,7 +144,7 @@ pub fn read<A: Default + DeserializeOwned>(
     Ok(contents)
 }
 
-/// Writes a batch, and removes old minutes. Returns up to where they are removed once that is written.
+/// Writes a batch, and removes old minutes. Returns up to where minutes are removed, once the write is committed.
 pub fn write<A: Serialize>(
     to: &mut impl WriteRows,
     changes: &Changes<A>,
@@ -179,7 +179,7 @@ pub fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreEr
     for table in TABLES {
         let mut rows: Vec<Row> = vec![];
         from.each(table, &mut |key, row| {
-            // Each store states its own format. The copy is in use.
+            // Each store states its own format, and only the original is marked as moved.
             if table != META || ![KEY_FORMAT, KEY_MOVED].map(str::as_bytes).contains(&key) {
                 rows.push((key.to_vec(), Some(row.to_vec())));
             }
@@ -215,7 +215,7 @@ fn values<Id: Ord, R>(
     Ok(found.into_iter().collect())
 }
 
-/// Passes each row of a table to `take`, which returns what is wrong with it.
+/// Passes each row of a table to `take`. If `take` returns what is wrong with the row, `bad` decides whether to continue.
 fn rows(
     from: &impl ReadRows,
     table: Table,
@@ -253,7 +253,7 @@ impl Meta {
         Ok(Self(found))
     }
 
-    /// The owners of counts whose text follows this in the name of a value.
+    /// The owners of counts whose text follows `prefix` in the name of a value.
     fn owners(&self, prefix: &str) -> Vec<CountOwner> {
         self.0.keys().filter_map(|key| key.strip_prefix(prefix)?.parse().ok()).collect()
     }
@@ -262,12 +262,12 @@ impl Meta {
         self.0.contains_key(key)
     }
 
-    /// The bytes of one; `None` if there is none.
+    /// The bytes of a value; `None` if there is none.
     pub fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.0.get(key).map(Vec::as_slice)
     }
 
-    /// One that is JSON; `None` if there is none, or a bad one that the reader passes.
+    /// A value that is JSON; `None` if there is none, or if it is bad and `bad` continues.
     pub fn json<T: DeserializeOwned>(&self, key: &str, bad: OnBadRow<'_>) -> Result<Option<T>, StoreError> {
         let Some(bytes) = self.bytes(key) else { return Ok(None) };
         match serde_json::from_slice(bytes) {
@@ -296,7 +296,7 @@ fn from_key<'a, T: Deserialize<'a>>(key: &'a [u8]) -> Result<T, String> {
     from_row(key).map_err(|_| BROKEN_KEY.into())
 }
 
-/// The error never contains a part of the row.
+/// A key or a row as values. The error never contains a part of the row.
 pub fn from_row<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, String> {
     match postcard::take_from_bytes(row) {
         Ok((value, [])) => Ok(value),
@@ -304,7 +304,7 @@ pub fn from_row<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, String> {
     }
 }
 
-/// A number of a key, as bytes that have its order. So the minutes of a source are next to each other.
+/// A number of a key, as bytes in the order of the numbers. So the minutes of a source are in order, and next to each other.
 pub fn ordered(number: i64) -> [u8; 8] {
     (number ^ i64::MIN).to_be_bytes()
 }

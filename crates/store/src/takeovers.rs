@@ -1,7 +1,7 @@
 //! The latest takeovers of a ledger, as the row of `shard` lists them. They show whether a write is still in the ledger, however many
 //! replicas have led since a failover of the database. Pure.
 
-/// The name that stands for no session: somebody has stated here that writes are lost.
+/// In place of a session's name: no replica took over, but one has stated that writes up to `began` are lost.
 pub const LOSS_STATED: &str = "";
 
 /// The latest takeovers, newest first.
@@ -12,12 +12,12 @@ pub struct Takeovers(Vec<Takeover>);
 struct Takeover {
     /// The number of the last write before it.
     began: i64,
-    /// The random name of the session that writes since.
+    /// The random name of the session that has written since.
     session: String,
 }
 
 impl Takeovers {
-    /// Those of a row: both lists are newest first.
+    /// The takeovers of a row: both lists are newest first.
     pub fn new(began: Vec<i64>, sessions: Vec<String>) -> Self {
         Self(began.into_iter().zip(sessions).map(|(began, session)| Takeover { began, session }).collect())
     }
@@ -33,10 +33,11 @@ impl Takeovers {
         self.0.first().is_none_or(|takeover| last > takeover.began + 1)
     }
 
-    /// Of what this session has written up to `seq`, the number of the last write that is in the ledger: at least `seq` if nothing is
-    /// lost, or if somebody has stated the loss since. `last`: the number of the last write of all. `None`: the session is not listed, so
-    /// nothing of it is there, or nobody knows.
+    /// The number of the last write of this session that is in the ledger. `seq`: the last one that the session has completed. The result
+    /// is at least `seq` if nothing is lost, or if the loss was stated since. `last`: the number of the last write of all. `None`: the
+    /// session is not listed, so nothing of it is there, or nobody knows.
     pub fn kept(&self, session: &str, seq: i64, last: i64) -> Option<i64> {
+        // The last write of a session is the one before the next takeover.
         let mut last = last;
         for takeover in &self.0 {
             if takeover.session == session {

@@ -154,7 +154,7 @@ impl Alert {
         let large = self.large_spender().map(|(by, ..)| by);
         let section = if large.is_some() { "spenders" } else { self.urgency().section() };
         let Spending { by, now, .. } = &self.spending;
-        // The list begins with users. The alert may name others.
+        // The dashboard's list begins with users. If the alert names spenders of another kind, the link leads to the list of that kind.
         match large.or(now.as_ref().map(|now| now.by)).or(*by) {
             Some(SpenderKind::Label) if section == "spenders" => "by-label",
             Some(SpenderKind::Origin) if section == "spenders" => "by-origin",

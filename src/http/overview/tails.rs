@@ -1,4 +1,4 @@
-//! For how long credentials relay after their end, as the broker's trials show.
+//! How long credentials relay after their end, as the broker's trials show.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -65,15 +65,15 @@ impl From<&TailEvidence> for TrialBody {
 }
 
 pub(super) fn tails(app: &App) -> Vec<TailBody> {
-    let name_of = |id: IdDigest| app.config.ice.turn_keys().find(|key| IdDigest::of(&key.id) == id);
+    let turn_key_of = |id: IdDigest| app.config.ice.turn_keys().find(|key| IdDigest::of(&key.id) == id);
     app.account.read(|books| {
         let now = books.now();
         let all = books.ledger().tail_trials();
         let bodies = all.filter_map(|(terms, end, trials)| {
             let proven = trials.in_force(now).filter(|_| terms.takes_proofs);
-            // One that has left the settings has no name.
+            // A TURN key that has left the settings has no name, so its trials are not shown.
             let key = match terms.owner.turn_key {
-                Some(id) => Some(name_of(id)?.name),
+                Some(id) => Some(turn_key_of(id)?.name),
                 None => None,
             };
             Some(TailBody {

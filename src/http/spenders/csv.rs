@@ -15,7 +15,7 @@ const HEAD: &str = "BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,Charge
                     SubAccountId,Tags,ConsumedQuantity,ConsumedUnit,BilledCost,BillingCurrency,\
                     x_By,x_Bytes,x_MeasuredBytes,x_ClaimedBytes,x_Evidence,x_MarginPercent,x_Grants\r\n";
 
-/// The rows of a period by a kind of spender, which used so much. `rows`: most bytes first.
+/// The sums of a period by a kind of spender. `used`: all bytes of the period. `rows`: most bytes first.
 pub(super) fn of(
     config: &Config,
     kind: SpenderKind,
@@ -26,7 +26,7 @@ pub(super) fn of(
     let rows = largest(rows, ROWS_MAX);
     let costs = shares(config.prices.price.of(used), rows.iter().map(|(_, sums)| sums.bytes()), used);
     let (start, end) = (instant(period.start), instant(period.end));
-    let margin = config.meter.analytics.as_ref().map_or(0, |_| config.meter.sampling_percent);
+    let margin = if config.meter.analytics.is_some() { config.meter.sampling_percent } else { 0 };
     let mut csv = HEAD.to_owned();
     for ((key, sums), cost) in rows.iter().zip(costs) {
         let name = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
@@ -82,7 +82,7 @@ fn instant(at: Timestamp) -> String {
     at.to_utc().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A cell with a text from outside. A spreadsheet would run one that begins like a formula.
+/// A cell with a text from outside. A spreadsheet would run a text that begins like a formula, so such a text gets a mark.
 fn quoted(text: &str) -> String {
     let mark = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
     format!("\"{mark}{}\"", text.replace('"', "\"\""))

@@ -15,7 +15,7 @@ pub(super) fn page<T>(
 ) -> (Vec<T>, Option<String>) {
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(cursor);
+    let next = if has_more { rows.last().map(cursor) } else { None };
     (rows, next)
 }
 
@@ -51,8 +51,9 @@ pub(super) fn place_after<T>(
     cursor: Option<String>,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Option<T>, ApiError> {
+    let Some(text) = cursor.filter(|text| !text.is_empty()) else { return Ok(None) };
     let wrong = || ApiError::invalid("Set `cursor` to the `next` of the page before.");
-    cursor.filter(|text| !text.is_empty()).map(|text| parse(&text).ok_or_else(wrong)).transpose()
+    parse(&text).map(Some).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Number of whole windows that are kept.
 const WINDOWS: usize = 3;
-/// Another caller is expected for so long after the last one.
+/// How long after a caller another one is expected.
 const RECENT: Duration = Duration::from_secs(3_600);
 
 /// Callers by window.
@@ -56,7 +56,7 @@ impl Demand {
             self.past[WINDOWS - 1] = std::mem::take(&mut self.current);
             self.began += WINDOW;
         }
-        // No caller for longer than all windows: a new window begins now.
+        // The last call was longer ago than all windows, so `past` is all zero. A new window begins now.
         self.began = now;
     }
 }

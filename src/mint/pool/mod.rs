@@ -65,7 +65,7 @@ pub struct PoolCounts {
 }
 
 impl PoolCounts {
-    /// Those of two pools together.
+    /// The counts of two pools together.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -193,8 +193,8 @@ impl Pool {
         (expected / 2).min(self.max)
     }
 
-    /// How many more the demand may have. In the worst case, each lost response stands for a minted credential, and the ready ones,
-    /// the pending ones and these are never handed out. Even then, less than half of all credentials must be wasted.
+    /// How many more credentials the demand may have. In the worst case, each lost response stands for a minted credential, and no ready,
+    /// pending or new one is ever handed out. Even then less than half of all may be wasted: `doubtful + new < useful`.
     fn affordable(&self) -> u64 {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);
         let doubtful = self.wasted + self.lost + self.ready() + self.pending;

@@ -1,8 +1,8 @@
-//! The connections of the HTTP client. After a time-out, and after a connection broke, later requests use new ones: the other end may
-//! accept bytes on the old ones for hours and answer nothing. Requests in progress on the old ones may still end.
-//! A request whose connection broke before an answer began is repeated once on a new one: servers close kept connections at any time, also
-//! while a request is on its way. So a request may arrive twice. A second mint, session or count costs nothing, because nobody
-//! gets the first one; a revocation and an alert name what they are about.
+//! The connections of the HTTP client. After a time-out, and after a connection broke, later requests use new connections: the other end
+//! may accept bytes on the old ones for hours and answer nothing. Requests in progress on the old connections may still end. A request
+//! whose connection broke before an answer began is repeated once on a new connection: servers close kept connections at any time, also
+//! while a request is on its way. So a request may arrive twice. A second mint, session or count costs nothing, because nobody gets the
+//! first one. A second revocation or alert does no harm, because it names what it is about.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ struct Shared {
 #[derive(Clone)]
 struct Connections {
     client: Client,
-    /// How often older ones were left.
+    /// How many times connections were left before. It identifies these.
     number: u64,
 }
 
-/// The connections that brought a response, which its body may find broken.
+/// The client, and the number of the connections that brought a response. Reading its body may show that they are broken.
 #[derive(Clone)]
 struct Origin(HttpClient, u64);
 
@@ -121,11 +121,11 @@ impl HttpClient {
         Ok(response)
     }
 
-    /// Leaves these connections, unless that was done before.
+    /// Leaves the connections of this number, unless that was done before.
     fn leave(&self, number: u64) {
         let mut current = self.shared.current.write();
         if current.number == number {
-            // It was built from the same settings before, so it can be built again.
+            // A client was built from the same settings before, so this does not fail.
             if let Ok(client) = client(&self.shared.tls, &self.shared.network, &self.shared.names) {
                 *current = Connections { client, number: number.wrapping_add(1) };
             }

@@ -16,13 +16,13 @@ pub enum CallError {
     /// The request could not be built.
     #[error("the request cannot be built")]
     Unsendable,
-    /// No connection (DNS, refused, TLS), so the request was not sent. The root cause.
+    /// No connection (DNS, refused, TLS), so the request was not sent. With the root cause.
     #[error("no connection: {0}")]
     Connect(String),
     /// The deadline passed. The request may have had its effect.
     #[error("no answer in time")]
     Timeout,
-    /// The connection broke during the exchange. The request may have had its effect. The root cause.
+    /// The connection broke during the exchange. The request may have had its effect. With the root cause.
     #[error("the connection broke: {0}")]
     Broken(String),
     /// A status that is no success.

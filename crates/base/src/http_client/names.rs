@@ -1,5 +1,5 @@
-//! Name look-ups of the HTTP client. One that takes long goes on when its request has ended, and its answer is kept for the next
-//! request: with a dead first name server each look-up takes 5 s, longer than a mint may take.
+//! Name look-ups of the HTTP client. A slow look-up goes on when its request has ended, and its answer is kept for the next request: with a
+//! dead first name server each look-up takes 5 s, longer than a mint may take.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 pub(super) const LOOKUP_MAX: Duration = Duration::from_secs(5);
 /// How long a request waits before it uses the answer that is kept, which may be outdated. Well below the time limit for connecting.
 const NEWER_MAX: Duration = Duration::from_millis(500);
-/// Names of which answers are kept. The settings name them, so there are few.
+/// The most names of which answers are kept. The settings name the hosts, so there are few.
 const NAMES_MAX: usize = 64;
 
 type Answer = Result<Vec<SocketAddr>, String>;
@@ -63,7 +63,7 @@ impl Names {
         if is_kept { Ok(()) } else { self.find(name, most).await.map(drop) }
     }
 
-    /// The addresses: of a look-up, or those that are kept if it takes long.
+    /// The addresses of a look-up, or the kept ones if the look-up takes long.
     async fn find(&self, name: &str, most: Duration) -> Answer {
         let (mut running, kept) = self.begin(name);
         let most = if kept.is_some() { NEWER_MAX } else { most };

@@ -19,12 +19,12 @@ impl TokenDigest {
         Self::of_text(token.expose_secret())
     }
 
-    /// That of a token that somebody has shown.
+    /// The digest of a token that is no `SecretString`, such as one that somebody has sent.
     pub fn of_text(token: &str) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// Whether both are of one token.
+    /// Whether both are digests of one token.
     pub fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }

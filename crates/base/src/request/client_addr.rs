@@ -1,5 +1,5 @@
-//! The client's address: the peer of the socket, or if that is a trusted proxy, the one that its header names. Proxies append to
-//! `X-Forwarded-For`, so it is read from the right. The first address that is not a trusted proxy is the client's. Entries to the
+//! The client's address: the peer of the socket, or if that is a trusted proxy, the address that its header names. Proxies append to
+//! `X-Forwarded-For`, so that header is read from the right. The first address that is not a trusted proxy is the client's. Entries to the
 //! left of it can be forged: they are never used, and no byte in them changes what the others mean. Any other header has one address.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -61,7 +61,8 @@ impl TrustedProxies {
         address
     }
 
-    /// The address that a trusted proxy names. The proxy's own if the header has none, or more than one.
+    /// The address that a trusted proxy names. The peer's own if the peer is no trusted proxy, or if the header is not one line with one
+    /// address.
     fn named(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let line = only_line(headers, &self.client_header).filter(|_| self.contain(peer));
         line.and_then(|line| parse_hop(line.as_bytes())).unwrap_or(peer)

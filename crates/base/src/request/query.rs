@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer};
 use crate::body::remedy;
 use crate::error::ApiError;
 
-/// The query of a request, as `T` describes it. Other parameters are ignored, unless `T` denies them; one of `T` that stands there twice is refused.
+/// The query of a request, as `T` describes it. Other parameters are ignored, unless `T` denies them. A parameter of `T` that occurs twice
+/// is refused.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -23,7 +24,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The same, of a query.
+/// Parses a query as [`Query`] does.
 pub fn parse_query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, ApiError> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     read(serde_urlencoded::Deserializer::new(pairs))

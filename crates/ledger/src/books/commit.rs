@@ -105,10 +105,10 @@ impl Books {
     /// While the wall clock is ahead and not accepted yet, either time may be right. The hold begins at the books' time and
     /// ends with a credential that is created at the wall clock's time, so it covers the credential in both cases.
     ///
-    /// Of a grant and its renewal, only one relays at a time, so a renewal only needs room for the time after the promise for
-    /// the renewed grant ends. In strict mode, a client and a user may only reserve a share of the limit, and a user the limit of a user.
-    /// A user could relay with both, so for the limit of a user a renewal reserves all its minutes, and where sessions are cut here
-    /// also the time by which it prolongs those of the grants before it.
+    /// Of a grant and its renewal, only one relays at a time. So a renewal needs room only for the minutes after the promise of the renewed
+    /// grant. In strict mode, a client and a user may reserve only their shares of the limit, and a user no more than the limit of a user.
+    /// A user could relay with both grants, so for the limit of a user a renewal reserves all its minutes. Where the broker ends sessions,
+    /// a renewal also prolongs the sessions of the grants before it, so it reserves that time too.
     pub fn reserve(
         &mut self,
         source: IceSource,
@@ -117,18 +117,21 @@ impl Books {
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
         let owner = self.ledger.owner_with(source, requester.turn_key);
-        // Which of several TURN keys mints is known only then, so the longest of their tails is reserved, and all minutes of a renewal.
+        // Of several TURN keys, it is known only after the mint which one has minted. So the longest of their tails is reserved, and all
+        // minutes of a renewal.
         let is_known = requester.turn_key.is_some() || self.ledger.has_one_owner(source);
         let asked = if is_known { owner } else { owner.group() };
         let request = self.admission(asked, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
-        let metered = Some(requester).filter(|_| source.is_metered());
-        let spender = metered.and_then(|requester| requester.spender.as_deref());
-        let (user, server) =
-            spender.map(|spender| (spender.user.clone(), spender.server.clone())).unwrap_or_default();
-        let client = metered.and_then(|requester| requester.client);
+        let (mut user, mut server, mut client) = (None, None, None);
+        if source.is_metered() {
+            client = requester.client;
+            if let Some(spender) = &requester.spender {
+                (user, server) = (spender.user.clone(), spender.server.clone());
+            }
+        }
         let (now, life) = (self.now(), request.life);
         let promise = Promise { owner, time: request.promise(now), user, server, client };
         self.grants.replace_promise(None, Some(&promise));
@@ -136,9 +139,9 @@ impl Books {
         Ok(Hold { promise, life, expires_by: request.expires_by(now), clock_ahead: self.clock_ahead() })
     }
 
-    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: what a session of the SFU
-    /// may take in a minute, and the first minute that is not promised already; `None` for a credential. The first credential of a client or
-    /// user always fits into its share, and so does what takes no more.
+    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: what a session of the
+    /// SFU may take in a minute, and the first minute that is not promised already; `None` for a credential. The first credential of a
+    /// client or user always fits into its share, and so does a first session that takes no more than a credential.
     pub(super) fn admission(
         &mut self,
         owner: impl Into<CountOwner>,
@@ -170,8 +173,8 @@ impl Books {
         } else {
             Holder::default()
         };
-        // Who has reserved nothing gets one credential in any case, but no session of the SFU that takes more than one would. Rates of
-        // sessions are whole kbit/s, rounded up.
+        // A client or user that has reserved nothing gets one credential in any case, but no session of the SFU that takes more than a
+        // credential. A `reserved` above zero takes this exception away. Rates of sessions are whole kbit/s, rounded up.
         let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
         let reserved_min = u64::from(session.is_some_and(|(taken, _)| taken > of_grant));
         let clients = self.grants.clients.shares(holder, now).map(|share| {
@@ -196,8 +199,9 @@ impl Books {
             .map_err(NotAdmitted::Refused)
     }
 
-    /// What is promised for the grant that a credential renews, if the same count covers both. Of the two, one relays at a time. A count of
-    /// another TURN key or relay would release the minutes of the one while the other relays.
+    /// The promise of the grant that a credential renews, if the same count covers both grants. The credential relies on these minutes,
+    /// because of the two grants only one relays at a time. A count of another TURN key or relay could release them while the renewal
+    /// relays.
     fn relied_on(&self, renews: Option<GrantId>, owner: CountOwner) -> Option<PromisedTime> {
         self.grants.get(renews?).filter(|row| row.owner() == owner)?.promised
     }
@@ -227,7 +231,7 @@ impl Books {
             return Err(blocked.unwrap_or(NotAdmitted::Stopped));
         }
         let is_metered = grant.source.is_metered();
-        // The machine may have slept: the provider made the credential now at the latest, and it expires later than the hold covers.
+        // The machine may have slept during the mint. If the provider made the credential only now, it expires later than the hold covers.
         let is_late = self.now().plus(hold.life) > hold.expires_by;
         if is_metered && (is_late || self.grants.is_full()) {
             self.release(&hold);
@@ -249,6 +253,7 @@ impl Books {
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(time));
             (row.client, row.spender, row.turn_key) = (client, spender, owner.turn_key);
+            // A source that decides the life may give all of it, although the client was told a shorter one.
             let told = grant.expires_at.since(grant.issued_at);
             let untold =
                 if grant.source.decides_life() { hold.life.saturating_sub(told) } else { Duration::ZERO };
@@ -263,7 +268,7 @@ impl Books {
             self.grants.note_renewal(renewed, grant.id);
         }
         let Hold { promise: before, .. } = hold;
-        // What is promised from now on is what the row says.
+        // From now on the row has the promise.
         self.grants.replace_promise(Some(&before), None);
         self.settle();
         let counts = self.ledger.counts_mut();
@@ -284,7 +289,7 @@ impl Books {
                 Err(NotRecorded)
             }
             Written::No => {
-                // With its row goes what is promised for it.
+                // This also releases the promise of the row.
                 self.grants.remove(commit.grant);
                 self.settle();
                 let counts = self.ledger.counts_mut();

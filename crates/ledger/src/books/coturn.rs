@@ -40,8 +40,9 @@ pub(super) fn restored(
 
 impl Books {
     /// Applies the session list of a relay. Returns the sessions that must end: those whose grant has expired or was revoked, those of
-    /// other programs whose user is blocked or over its limit, and all when the budget is spent, or that of the relay. `asked_at`: when coturn was asked. A session that began while the listing was on its way may
-    /// be missing from it, so only what was relayed before counts as seen.
+    /// other programs whose user is blocked or over its limit, and all sessions once the budget or the limit of the relay is spent.
+    /// `asked_at`: when coturn was asked. A session that began while the listing was on its way may be missing from it, so only what was
+    /// relayed before `asked_at` counts as seen.
     pub fn take_sessions(
         &mut self,
         relay: impl Into<CountOwner>,
@@ -54,7 +55,8 @@ impl Books {
         let usage = self.coturn.entry(relay).or_default();
         let (seen_at, listed_before) = (usage.complete_at, usage.sessions.grants());
         if listing.is_complete && usage.has_gap(asked_at) {
-            // coturn lets a session go on as long as its client refreshes it. One that ended meanwhile is not shown any more.
+            // coturn lets a session go on as long as its client refreshes it. So each session of the last listing may have relayed past the
+            // end of its promise, also a session that has ended in the gap and that no listing shows any more.
             for grant in &listed_before {
                 self.grants.extend_promise(*grant, Minute::from_end(asked_at));
             }
@@ -76,7 +78,7 @@ impl Books {
             self.judge_all(relay.source);
             if self.is_cut(listing, seen_at) {
                 self.ledger.with(relay, |timeline| timeline.state.cut_until = now);
-                // What a gap raised ends for a grant whose session is gone.
+                // The gap has made promises longer. They get the short tail again, except where a grant still has a session.
                 let promised = if self.uncut.contains(&relay) {
                     self.grants.promised_at(relay)
                 } else {
@@ -90,22 +92,22 @@ impl Books {
             }
         }
         let is_spent = self.ledger.figures().is_spent() || self.ledger.is_used_up(relay);
-        let must_end = |session: &&Session| is_spent || self.must_end(session);
-        listing.sessions.iter().filter(must_end).map(|session| session.id).collect()
+        let to_end = listing.sessions.iter().filter(|session| is_spent || self.must_end(session));
+        to_end.map(|session| session.id).collect()
     }
 
     fn must_end(&self, session: &Session) -> bool {
         if !session.grant.is_foreign() {
             return self.grant_end(session.grant, session.expires_at).is_some();
         }
-        // coturn lets it go on after the end of its credential, and nothing is promised for it that would end then.
+        // A session of another program may go on after its credential has expired: coturn allows it, and it has no promise that ends then.
         let row = self.grants.any(session.grant);
         let is_over = |user: &User| self.is_blocked(user) || self.grants.is_over_limit_of(user);
         self.grants.is_revoked(session.grant) || row.and_then(GrantRow::user).is_some_and(is_over)
     }
 
-    /// Gives each credential of a program that knows the relay's secret a row, as long as it has a session. Nothing is promised for it: the
-    /// program asks nobody. Its user is the name after the colon, or the whole name.
+    /// Gives a row to each credential of another program that knows the relay's secret, while the credential has a session. Nothing is
+    /// promised for it, because the program does not ask the broker. Its user is the name after the colon, or the whole name.
     fn take_up_foreign(&mut self, relay: CountOwner, listing: &Listing) {
         let now = self.now();
         for session in listing.sessions.iter().filter(|session| session.grant.is_foreign()) {
@@ -117,8 +119,8 @@ impl Books {
             let user = user.filter(|user| {
                 self.grants.has_room_for(&Limited::User(user.clone()), Named::WithoutMint, now)
             });
-            let life = now.plus(FOREIGN_LIFE_MIN)..=now.plus(LIFE_MAX);
-            let expires_at = session.expires_at.unwrap_or_default().clamp(*life.start(), *life.end());
+            let named_expiry = session.expires_at.unwrap_or_default();
+            let expires_at = named_expiry.clamp(now.plus(FOREIGN_LIFE_MIN), now.plus(LIFE_MAX));
             let grant = Grant { id: session.grant, source: relay.source, issued_at: now, expires_at };
             let (label, origin, call, server, signed_in_until) = Default::default();
             let spender = Spender { user, label, origin, call, server, signed_in_until }.known();
@@ -126,7 +128,8 @@ impl Books {
         }
     }
 
-    /// What is reported without a grant is at none of several relays. It is counted up to where each of them is.
+    /// Counts what belongs to none of several relays: what is reported without a grant. It is counted up to the instant up to which every
+    /// relay is counted. `None`, a relay without a complete listing, is the minimum.
     fn carry_rest(&mut self, relay: CountOwner, is_after_gap: bool) {
         let relays = self.ledger.cut_groups().into_iter().filter(|other| other.turn_key.is_some());
         let counted_until = relays.map(|relay| self.coturn.get(&relay).map(|usage| usage.complete_at));
@@ -142,13 +145,13 @@ impl Books {
         self.coturn.entry(relay.into()).or_default().sessions.cut(ids, now);
     }
 
-    /// Whether a listing shows that sessions were cut: it has none whose credential had expired more than [`CUT_TIME`] before the
-    /// previous complete listing, at `seen_at`. A session of a revoked grant shows nothing. Its holder can begin another one after each
-    /// cut until the credential expires, so its promise lasts until then.
+    /// Whether a listing shows that sessions were cut: it has no session whose credential had expired more than [`CUT_TIME`] before the
+    /// previous complete listing, at `seen_at`. A session of a revoked grant shows nothing, because its holder can begin another session
+    /// after each cut until the credential expires. So the promise of a revoked grant lasts until then.
     fn is_cut(&self, listing: &Listing, seen_at: Timestamp) -> bool {
-        let has_expired = |grant, expiry: Option<Timestamp>| {
-            let expiry = self.grants.expiry_of(grant, expiry);
-            expiry.is_none_or(|expiry| expiry.plus(CUT_TIME) < seen_at)
+        let has_expired = |grant, expiry| match self.grants.expiry_of(grant, expiry) {
+            Some(expiry) => expiry.plus(CUT_TIME) < seen_at,
+            None => true,
         };
         let ours = |session: &&Session| !session.grant.is_foreign();
         !listing.sessions.iter().filter(ours).any(|session| has_expired(session.grant, session.expires_at))
@@ -178,7 +181,7 @@ impl Books {
         self.uncut.contains(&relay.into())
     }
 
-    /// Whether and why nothing more is relayed for a grant. `expiry`: the expiry in its credential.
+    /// Why nothing more may be relayed for a grant; `None` while it may. `expiry`: the expiry in its credential.
     pub fn grant_end(&self, grant: GrantId, expiry: Option<Timestamp>) -> Option<GrantEnd> {
         let figures = self.ledger.figures();
         self.grants.end_of(grant, expiry, figures.is_spent(), figures.now)

@@ -11,24 +11,25 @@ use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
 impl Books {
-    /// The ledger lacks grants that were handed out until now. While the books' time is uncertain, now may be later than they know, so this
-    /// is said again until it is certain.
+    /// Notes that the ledger lacks grants that were handed out until now. While the books' time is uncertain, the true time may be later,
+    /// so [`Self::date_lack`] notes this again until the time is certain.
     pub(super) fn lack_grants(&mut self) {
         self.lack_grants_of(self.now(), LackCause::Restored);
         self.lacking.is_undated = self.moment.is_uncertain();
     }
 
-    /// Goes on with what was said while the time was uncertain.
+    /// Notes again, as of now, that grants are missing, if that was found while the time was uncertain.
     pub(super) fn date_lack(&mut self) {
         if self.lacking.is_undated {
             self.lack_grants();
         }
     }
 
-    /// The ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended. What they
-    /// relayed comes back with the provider's next counts. If nobody reads such counts, it is missing until the period ends in which they do.
+    /// The ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended. The bytes
+    /// of these grants come back with the provider's next counts. If nobody reads such counts, the bytes are missing until the end of the
+    /// period in which the longest of these grants has ended.
     fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
-        let ended = last.plus(self.longest());
+        let ended = last.plus(self.relays_for_max());
         self.lack_until(ended, cause);
         let mut sources = self.ledger.tails().into_iter().map(|(group, _)| group.source);
         if !sources.all(|source| source.is_counted_by_provider() && self.ledger.is_read(source)) {
@@ -42,22 +43,24 @@ impl Books {
         self.ledger.set_lacks_until(self.lacking.until);
     }
 
-    /// How long a credential can be relayed with after it was minted, at most.
-    fn longest(&self) -> Duration {
+    /// The longest time from a mint to the last byte of its credential.
+    fn relays_for_max(&self) -> Duration {
         let tails = self.ledger.tails().into_iter().map(|(group, _)| self.ledger.long_tail(group));
         LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default())
     }
 
-    /// The time before a new ledger began in which somebody may have relayed with a credential that still works. `None` if it is known whether
-    /// the provider counted bytes in it, or such a credential has ended since.
+    /// The time before a new ledger began in which somebody may have relayed with a credential that still works. `None` if it is known
+    /// whether the provider counted bytes in it, or if every such credential has ended since.
     pub fn time_before(&self) -> Option<(Timestamp, Timestamp)> {
-        let (began, longest) = (self.lacking.began?, self.longest());
+        let (began, longest) = (self.lacking.began?, self.relays_for_max());
+        if began.plus(longest) <= self.now() {
+            return None;
+        }
         let back = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
         let from = Timestamp::from_millis(began.as_millis().saturating_sub(back));
-        let matters = began.plus(longest) > self.now();
         // By the clock of the provider, the first bytes of this ledger may lie before it began.
         let until = began.minus(REFERENCE_DIFFERENCE_TOLERATED);
-        matters.then(|| (Minute::of(from).start(), Minute::of(until).start()))
+        Some((Minute::of(from).start(), Minute::of(until).start()))
     }
 
     /// Takes what the provider has counted in [`Self::time_before`] under our keys: the ledger lacks the grants of these bytes. `is_final`:

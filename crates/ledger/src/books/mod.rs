@@ -52,20 +52,21 @@ pub struct Books {
     blocked: BTreeSet<User>,
     /// Addresses that get no credentials, and until when.
     blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
-    /// Whether what is blocked must be stored.
+    /// Whether the next batch must store the blocked users and addresses.
     has_blocked: bool,
-    /// Sources whose sessions may outlive every promise, and nobody sees it.
+    /// Sources whose sessions may outlive every promise unnoticed, because a setting that would show them is missing.
     unseen: Vec<IceSource>,
     /// The limit in the configuration.
     configured_limit: ByteCount,
     /// The latest reading of the clocks.
     moment: Moment,
+    /// What is stored of the clocks, of a jump of the time, and of the relay in this process.
     standing: Standing,
-    /// The relays whose sessions are not cut now. Then each of their promises has the long tail.
+    /// The relays whose sessions should be cut and are not cut now. Each of their promises has the long tail.
     uncut: BTreeSet<CountOwner>,
-    /// What was above the promises, and under unknown identifiers, when that was looked at last.
+    /// The excess over the promises, and the bytes under unknown identifiers, as [`Self::raise_rates`] has seen them last.
     judged_excess: (ByteCount, ByteCount),
-    /// The relays whose calls come to an end.
+    /// The relays that get no new credentials, so that their calls come to an end.
     draining: BTreeSet<CountOwner>,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
@@ -90,21 +91,24 @@ impl Books {
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
         grants.raised = ledger.raised_rates();
-        // Promises of one minute are beside each other, and mostly equal. `None` comes after the last one.
+        // Grants of one minute follow each other, and most of their promises are equal. Equal promises in a row are added in one step.
+        // `None` ends the last row.
         let mut equal: Option<(OwnedTime, i64)> = None;
         let mut restore_promise = |next: Option<OwnedTime>| match &mut equal {
-            Some((of, grants)) if Some(*of) == next => *grants = grants.saturating_add(1),
+            Some((promise, count)) if Some(*promise) == next => *count = count.saturating_add(1),
             last => {
-                if let Some((of, grants)) = std::mem::replace(last, next.map(|time| (time, 1))) {
-                    ledger.restore_promises(of, grants);
+                if let Some((promise, count)) = std::mem::replace(last, next.map(|promise| (promise, 1))) {
+                    ledger.restore_promises(promise, count);
                 }
             }
         };
         grants.restore(stored.grants, stored.spenders, |time| restore_promise(Some(time)));
         restore_promise(None);
+        // The relay of the process that has ended may have relayed until this instant.
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.groups(), then, relayed_until);
+        // With another billing day, the stored bytes under unknown identifiers are of another period.
         if head.counts.0.start != ledger.period().start {
             grants.forget_unknown();
         }
@@ -152,13 +156,14 @@ impl Books {
         books
     }
 
-    /// Notes that this process ends in order: it relays nothing after the next batch. What waits to be counted counts as after a crash.
+    /// Notes that this process ends in order: it relays nothing after the next batch. While the time is in doubt, the last bytes of the
+    /// relay are not counted. Then the next start counts them as after a crash.
     pub fn finish(&mut self) {
         self.standing.is_relaying &= !self.may_count();
     }
 
-    /// Whether what is counted here may be taken now. While a jump of the time is in doubt, nobody knows in which period it has flowed:
-    /// it waits.
+    /// Whether bytes that the broker itself counts may be taken now. While a jump of the time is in doubt, nobody knows in which period
+    /// they have flowed, so they wait.
     pub fn may_count(&self) -> bool {
         !self.moment.in_doubt
     }
@@ -270,7 +275,7 @@ impl Books {
         Ok(opened)
     }
 
-    /// Notes the address of a caller whose grant's row has none, before its call: the call counts for that address.
+    /// Notes the address of a caller whose grant's row has none, before the call is applied, so that the call counts for that address.
     pub fn note_client(&mut self, caller: Caller<'_>, client: ClientKey) {
         self.recognize(caller.grant().as_ref());
         if let Caller::Grant(grant) = caller {
@@ -280,9 +285,9 @@ impl Books {
         }
     }
 
-    /// Notes who spends what a connection of an app server relays, as that says. A client cannot say this, and a client's
-    /// connection of the same name stays as it is: anybody can open one. A user for whom the sums have no row is not noted: there
-    /// would be no limit. An app server may name anybody, so these names fill no more than half of the rows.
+    /// Notes who spends what a connection relays, as its app server says. A client cannot say this. A client's connection of the same
+    /// name stays as it is, because anybody can open one. A user for whom the sums have no row is not noted, because no limit would hold
+    /// for this user. An app server may name anybody, so such names fill no more than half of the rows.
     pub fn report_spender(&mut self, caller: Caller<'_>, id: &str, mut by_reporter: Spender) {
         if !caller.is_vouched() || by_reporter == Spender::default() {
             return;
@@ -294,14 +299,14 @@ impl Books {
         self.connections.report_spender(caller, id, by_reporter);
     }
 
-    /// The caller for the member of a call that has this grant. `None` if the grant is not in the table.
+    /// The member of a call that has this grant, as a caller. `None` if the grant is not in the table.
     pub fn member_with(&self, id: GrantId) -> Option<Caller<'static>> {
         let GrantRow { source, issued_at, expires_at, .. } = *self.grants.get(id)?;
         Some(Caller::Member(Grant { id, source, issued_at, expires_at }))
     }
 
-    /// Adds a grant whose token is valid, and that this ledger does not know although it should: the ledger was restored from an
-    /// older copy. Others are missing too.
+    /// Adds a grant whose token is valid and that this ledger does not know. The ledger was then restored from an older copy, so other
+    /// grants are missing too.
     pub(super) fn recognize(&mut self, grant: Option<&Grant>) {
         let now = self.now();
         let Some(grant) = grant.filter(|grant| !grant.is_expired(now)) else { return };
@@ -365,8 +370,8 @@ impl Books {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Goes on with what changes a few grants at a time: their figures after a reset, and the end of those that can have no further effect.
-    /// `false` if there are more.
+    /// Updates the next few grants: their figures after a reset, and the end of each grant that can have no further effect. `false` if more
+    /// grants wait.
     pub fn tidy(&mut self) -> bool {
         self.grants.forget_expired(self.now())
     }

@@ -16,7 +16,7 @@ impl Books {
         self.ledger.set_limit(self.overrides.limit(self.configured_limit));
     }
 
-    /// Stops all minting, or allows it again. Meanwhile, a client claims at most what is promised for its grant anyway.
+    /// Stops all minting, or allows it again. While minting is stopped, a client can claim no more than what is promised for its grant.
     pub fn override_freeze(&mut self, frozen: bool) {
         let was_frozen = std::mem::replace(&mut self.overrides.frozen, frozen);
         if frozen != was_frozen {
@@ -24,7 +24,7 @@ impl Books {
         }
     }
 
-    /// Sets what the client of one grant may claim, after an override or a start.
+    /// Sets the rate at which the client of a grant may claim bytes, after an override or a start.
     pub(super) fn set_claim_rate(&mut self) {
         let (promised, now) = (self.ledger.assumed_rate(), self.now());
         self.grants.set_claim_rate(self.is_frozen().then_some(promised), now);
@@ -39,13 +39,13 @@ impl Books {
         self.overrides.frozen
     }
 
-    /// Whether an override forbids handing out a new credential. `renews`: the grant that it renews.
+    /// Whether the operator forbids handing out a new credential: minting is stopped, or the grant that it renews was revoked.
     pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
         self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
     }
 
     /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. Its budget stays
-    /// reserved, and no report charges it any more. The caller asks its source to end it.
+    /// reserved, and no report charges it any more. The caller asks the source to end the credential.
     pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         self.revoke_asking(grant, self.now().plus(ASK_PAUSE))
     }
@@ -56,7 +56,7 @@ impl Books {
         self.revoke_asking(grant, FIRST)
     }
 
-    /// `ask_from`: from when on [`Self::take_unanswered`] returns it; `FIRST`: at once.
+    /// `ask_from`: the instant from which [`Self::take_unanswered`] returns the credential; `FIRST`: at once.
     fn revoke_asking(&mut self, grant: GrantId, ask_from: Timestamp) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
         let row = self.grants.revoke(grant, now, ask_from)?.clone();
@@ -66,10 +66,11 @@ impl Books {
         Some((row, closed))
     }
 
-    /// Releases what is promised for the revoked grants of a source that it has no session of. The source must refuse revoked
-    /// grants, and must have refused these since before it looked. Returns how many minutes of grants it has released.
+    /// Releases what is promised for the revoked grants of a source that have no session there. The source must refuse revoked
+    /// grants, and must have refused these since before it listed its sessions. Returns how many minutes of grants were released.
     pub fn release_gone(&mut self, source: IceSource, has_session: impl Fn(GrantId) -> bool) -> u64 {
-        // While the wall clock is ahead and not accepted yet, it may be right, and then what was relayed so far counts at its time.
+        // While the wall clock is ahead and not accepted yet, it may be right. Then what was relayed so far counts at the wall clock's
+        // time.
         let now = self.now().plus(self.clock_ahead());
         let released = self.grants.release_gone(source, has_session, now);
         self.settle();

@@ -1,5 +1,5 @@
-//! What a source says of its own counts, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
-//! Nothing else in the ledger changes without the grants. A source that is not known changes nothing.
+//! The counts of sources, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
+//! They change the ledger without the grants. An owner that is not known changes nothing.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Books {
         self.ledger.take_reading(owner, reading)
     }
 
-    /// Takes what an owner that is watched here has carried since its last count. Not while it is unknown how much time has passed.
+    /// Takes what an owner that the broker itself watches has carried since its last count. Only while [`Self::may_count`].
     pub fn carry(&mut self, owner: impl Into<CountOwner>, carried: &Carried) {
         let owner = owner.into();
         self.ledger.with(owner, |timeline| timeline.carry(carried, true));
@@ -38,7 +38,7 @@ impl Books {
             .with(source.into(), |timeline| timeline.state.late.take_if(|late| late.lag <= configured));
     }
 
-    /// Sets whether a probe finds a way. Without one, counts of this owner without bytes are believed.
+    /// Sets whether the broker can make a probe for this owner. If it cannot, counts without bytes are believed.
     pub fn set_probed(&mut self, owner: impl Into<CountOwner>, is_probed: bool) {
         let proof = if is_probed { ProofRule::Probe } else { ProofRule::Missing };
         self.ledger.with(owner.into(), |timeline| timeline.terms.proof = proof);
@@ -61,13 +61,13 @@ impl Books {
         self.ledger.with(owner.into(), |timeline| timeline.state.proof.show(minute));
     }
 
-    /// Notes when a trial begins, so that a restart waits for the next one too.
+    /// Notes that a trial begins now. The pause until the next trial then lasts over a restart.
     pub fn begin_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd) {
         let now = self.now();
         self.ledger.with_trials(owner.into(), end, |trials| trials.begin(now));
     }
 
-    /// Counts what a trial is about to relay. It is no grant's.
+    /// Counts what a trial is about to relay. These bytes are no grant's, so they do not test the assumed rate.
     pub fn charge_trial(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
         let owner = owner.into();
         self.charge_probe(owner, bytes);

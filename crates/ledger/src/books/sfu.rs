@@ -15,8 +15,8 @@ use crate::token::GrantId;
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much
-    /// time has passed, a session that takes nothing any more stays as it is: it is charged until that is known, and must be noted again
-    /// (`false`).
+    /// time has passed, a session that takes nothing any more stays as it is, and is charged on. Then this returns `false`, and the caller
+    /// must note the session again.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) -> bool {
         let is_over = session.is_none_or(|session| session.kbps == 0);
         if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
@@ -28,8 +28,8 @@ impl Books {
         true
     }
 
-    /// Promises that a session takes so many kbit/s more. That must be on disk before the SFU is asked for them. Its answer must
-    /// follow with [`Self::set_sfu_session`].
+    /// Promises that a session takes so many kbit/s more. The promise must be on disk before the SFU is asked for them. The SFU's answer
+    /// must follow with [`Self::set_sfu_session`].
     pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         let id = GrantId::of_session(name);
         if self.grants.is_revoked(id) {
@@ -64,8 +64,8 @@ impl Books {
         })
     }
 
-    /// Goes on with the sessions whose promise is over. Nobody asks an SFU that is not in the settings any more, so a session of it ends
-    /// with its life.
+    /// Goes on with the sessions whose promise does not cover what they take in this minute. Nobody asks an SFU that is not in the settings
+    /// any more, so its sessions end with their lives.
     pub(super) fn go_on_with_sessions(&mut self) {
         let now = self.now();
         while let Some(id) = self.grants.due_session(now) {
@@ -78,30 +78,33 @@ impl Books {
         }
     }
 
-    /// Promises that a session takes so many kbit/s from now on, for as long as its source's tail. Without room, its promise stays as it is.
+    /// Promises that a session takes so many kbit/s from now on, for as long as its source's tail. Without room, its promise stays as it
+    /// is.
     fn promise_session(&mut self, id: GrantId, kbps: u32) -> Result<(), NotAdmitted> {
         let (now, after) = (self.now(), counted_after(self.now()));
         self.grants.count_session(id, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
-        let begin = self.ledger.counted_from(IceSource::Sfu);
-        // What was promised of before covers a rate that is no higher, because it takes only one of them at a time.
-        let begin = row.behind().iter().fold(begin, |begin, time| {
+        let counted_from = self.ledger.counted_from(IceSource::Sfu);
+        // Earlier promises cover their minutes for a rate that is no higher, because a session takes only one rate at a time. So the new
+        // promise begins after them.
+        let begin = row.behind().iter().fold(counted_from, |begin, time| {
             let covers = time.from <= begin && time.per_minute >= per_minute;
             if covers { begin.max(time.until) } else { begin }
         });
-        // A lower rate counts when nothing of before is counted any more. No promise of a session that takes something ends earlier
-        // (`go_on`).
+        // A lower rate is promised from the first minute in which nothing of the time before is counted. The present promise lasts until
+        // then: `go_on` never lets the promise of a session that takes something end earlier.
         let is_lower = before.is_some_and(|time| per_minute < time.per_minute);
         let from = if is_lower { after.max(begin) } else { begin };
-        self.grants.release_session(id, from, self.ledger.counted_from(IceSource::Sfu));
+        self.grants.release_session(id, from, counted_from);
         self.settle();
         if per_minute == 0 {
             return Ok(());
         }
-        let none = Duration::ZERO;
-        let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some((per_minute, from)));
+        // The promise lasts for the tail alone.
+        let (life, slack) = (Duration::ZERO, Duration::ZERO);
+        let admitted = self.admission(IceSource::Sfu, life, slack, &requester, Some((per_minute, from)));
         let time = match &admitted {
             Ok(request) => Some(PromisedTime::new(from, request.promise(self.now()).until, per_minute)),
             Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),

@@ -25,10 +25,10 @@ const UNKNOWN_PERCENT: u32 = 5;
 /// See [`UNKNOWN_PERCENT`]. In the first minutes of a period a few bytes are a large part of what was used, and mean nothing.
 const UNKNOWN_LIMIT_PART: u64 = 1_000;
 
-/// The assumed rates and tails hold while what counts have shown beyond them is at most this share of the limit.
+/// The assumed rates and tails hold while what counts have shown beyond them is at most so many percent of the limit.
 const EXCESS_PERCENT: u32 = 1;
 
-/// Minting may wait so long for the clock before that is a fault. A reference clock that can be asked answers before.
+/// Minting may wait so long for the clock before that is a fault. A reference clock that works answers sooner.
 const CLOCK_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Why the bound may not hold. The only list of the reasons: each has a condition here, and a hint in the service.
@@ -42,7 +42,7 @@ pub enum BoundBreak {
     UnknownBytes,
     /// A count is not believed.
     Disbelief,
-    /// App servers vouched for more than its count of a day, and the margin and a hundredth of the limit.
+    /// App servers vouched for more on one day than its count, the margin and a hundredth of the limit together.
     VouchedAbove,
     /// Counts become final later than the lag.
     LateCounts,
@@ -69,7 +69,8 @@ pub struct Snapshot {
     pub figures: Figures,
     /// The providers' own counts.
     pub measured: MeasuredUsage,
-    /// The most by which the live credentials can still take usage past the limit, if the calls that are ended at the limit end there.
+    /// The most by which the live credentials can still take usage past the limit. Calls that the broker ends at the limit add nothing
+    /// more.
     pub uncut_overshoot: ByteCount,
     /// The same if they relay at the highest hourly average that counts have shown in this period; `None` without a count.
     pub likely_overshoot: Option<ByteCount>,
@@ -85,7 +86,7 @@ pub struct Snapshot {
     pub live_grants: u64,
     /// Live grants that have a row.
     pub grant_rows: usize,
-    /// Most of them.
+    /// How many live grants can have a row.
     pub grant_rows_max: usize,
     /// What was used within [`crate::RECENT_MAX`], as counted or, later, as reported.
     pub used_lately: ByteCount,
@@ -131,14 +132,14 @@ impl Snapshot {
         is_much || !self.unknown_bytes_are_few()
     }
 
-    /// Whether what was counted in this period under identifiers that the ledger does not know is no more than a hundredth of the limit,
-    /// also together with what was counted beyond the assumed rates and tails. No promise covers such bytes.
+    /// Whether the bytes of this period under identifiers that the ledger does not know are no alarm beside what was counted beyond the
+    /// assumed rates and tails: see `is_small_beside`. No promise covers such bytes.
     pub fn unknown_bytes_are_few(&self) -> bool {
         is_small_beside(self.unknown_bytes, self.measured.excess.bytes, self.figures.limit)
     }
 
-    /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time, and that lasts, so somebody must
-    /// look at it.
+    /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time, and that lasts, so somebody
+    /// must look at it.
     pub fn is_stopped_by_clock(&self) -> bool {
         self.refusal == Some(NotAdmitted::ClockInDoubt) && self.clock_ahead_for >= CLOCK_WAIT_MAX
     }
@@ -148,7 +149,7 @@ impl Snapshot {
         matches!(self.refusal, Some(NotAdmitted::Refused(_))) && !self.figures.is_spent()
     }
 
-    /// Whether grants have four fifths of their room.
+    /// Whether four fifths of the room for grants are taken.
     pub fn grants_are_many(&self) -> bool {
         self.grant_rows.saturating_mul(5) >= self.grant_rows_max.saturating_mul(4)
     }
@@ -158,8 +159,8 @@ impl Snapshot {
         self.lacks_until > self.figures.now
     }
 
-    /// Whether what counts of this period have shown beyond the assumed rates and tails is no more than a hundredth of the limit, also
-    /// together with unknown bytes. A call of several streams is no emergency.
+    /// Whether what counts of this period have shown beyond the assumed rates and tails is no alarm beside the unknown bytes: see
+    /// `is_small_beside`. A call of several streams is no emergency.
     pub fn rate_holds(&self) -> bool {
         is_small_beside(self.measured.excess.bytes, self.unknown_bytes, self.figures.limit)
     }
@@ -169,7 +170,7 @@ impl Snapshot {
         self.broken().next().is_none()
     }
 
-    /// Why they may not.
+    /// The reasons why they may not hold.
     pub fn broken(&self) -> impl Iterator<Item = BoundBreak> {
         BoundBreak::VARIANTS.iter().copied().filter(|reason| self.has(*reason))
     }
@@ -186,6 +187,7 @@ impl Snapshot {
             BoundBreak::ClockDiffers => self.clock_differs_by > REFERENCE_DIFFERENCE_TOLERATED,
             BoundBreak::ClockInDoubt => self.clock_doubt.is_some(),
             BoundBreak::ClockJumped => self.jumped_until > self.figures.now,
+            // By the wall clock, this period has not begun.
             BoundBreak::EarlierPeriod => self.clock_behind > into_period.max(CLOCK_DIFFERENCE_TOLERATED),
             BoundBreak::Lacking => self.lacks_grants(),
             BoundBreak::Unseen => self.unseen.is_some(),
@@ -200,12 +202,12 @@ impl Books {
         let (figures, measured) = (self.ledger.figures(), self.ledger.measured());
         let rate = measured.highest_hour.unwrap_or_default();
         let uncut_overshoot = self.ledger.overshoot(|minutes| minutes.committed().plus(minutes.margin()));
-        let likely = |_| self.ledger.overshoot(|minutes| minutes.used_at(rate)).min(uncut_overshoot);
+        let at_rate = || self.ledger.overshoot(|minutes| minutes.used_at(rate)).min(uncut_overshoot);
         Snapshot {
             figures,
             measured,
             uncut_overshoot,
-            likely_overshoot: measured.as_of.map(likely),
+            likely_overshoot: measured.as_of.map(|_| at_rate()),
             counts: self.ledger.counts(),
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,
@@ -243,10 +245,10 @@ impl Books {
     }
 
     fn unseen_source(&self) -> Option<IceSource> {
-        let since = self.ledger.billing_day().period_until(self.ledger.period().start).start;
+        let last_period = self.ledger.billing_day().period_until(self.ledger.period().start);
         let is_proven = |source| self.ledger.proven_tail(source, CredentialEnd::Expiry).is_some();
         let mut unseen = self.unseen.iter().copied().filter(|source| !is_proven(*source));
-        unseen.find(|source| self.grants.latest_expiry_of(*source) >= since)
+        unseen.find(|source| self.grants.latest_expiry_of(*source) >= last_period.start)
     }
 
     pub(super) fn clock_ahead(&self) -> Duration {
@@ -254,8 +256,8 @@ impl Books {
     }
 }
 
-/// Whether `part` is no alarm: it is at most [`EXCESS_PERCENT`] of the limit, and if both together are more, `other` is the larger one and is
-/// the alarm.
+/// Whether `part` is no alarm: it is at most [`EXCESS_PERCENT`] of the limit. If only both together are more, the larger of them is the
+/// alarm.
 pub(super) fn is_small_beside(part: ByteCount, other: ByteCount, limit: ByteCount) -> bool {
     is_small(part, limit) && (part < other || is_small(part.plus(other), limit))
 }

@@ -57,8 +57,9 @@ pub struct AllRevoked {
 }
 
 impl Books {
-    /// Takes what a source counted for its grants since [`Grants::counted_until`]. A span that is not final replaces the last
-    /// one. What a span that begins later leaves out counts as not counted. A span that begins earlier is refused: its counts were taken.
+    /// Takes what a source counted for its grants since [`Grants::counted_until`]. A span that is not final counts until the next one
+    /// replaces it. If a span begins later, the time between is uncounted. A span that begins earlier is refused, because its
+    /// counts were taken before.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
         let limit = self.ledger.figures().limit;
         let uncounted = self.ledger.uncounted(source, counts);
@@ -67,8 +68,8 @@ impl Books {
         self.grants.take_counts(source, counts, billed, limit, &uncounted, tail)
     }
 
-    /// So many bytes of each grant of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its
-    /// promises.
+    /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone. If they exceed the assumed
+    /// rate, the promises of the chain rise.
     pub fn judge(&mut self, source: IceSource, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
         let billed = self.connections.rules().billed;
         let by_grant = by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
@@ -76,8 +77,8 @@ impl Books {
         self.settle();
     }
 
-    /// The grants whose count grew after they were to end, at most `most`. Sampling may have missed earlier bytes before, so each of them is
-    /// asked for by minute, alone.
+    /// The grants whose count grew after they were to end, at most `most`. The growth may be earlier bytes that
+    /// sampling had missed, so the provider is asked for each of these grants alone, by minute.
     pub fn late(&self, source: IceSource, most: usize) -> Vec<LateGrant> {
         self.grants.late(source, self.ledger.shortest_tail(source), most)
     }
@@ -112,7 +113,7 @@ impl Books {
         self.judge_all(source);
     }
 
-    /// Judges the chains of a source that is watched here: what it counts of a grant is not sampled.
+    /// Judges the chains of a source that the broker itself watches. Its counts are not sampled, so nobody must be asked again.
     pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
             let by_grant = suspect.grants.iter().map(|id| (*id, self.grants.counted_of(&[*id]))).collect();
@@ -143,13 +144,13 @@ impl Books {
         Some(OverLimit { grant, row, address, counted, revoked, closed })
     }
 
-    /// Whether the limit is reached by what was counted and vouched for alone, so that no claim has done it.
+    /// Whether what was counted and vouched for reaches the limit alone, without any claim of a page.
     pub fn is_limit_proven(&self) -> bool {
         let figures = self.ledger.figures();
         figures.is_spent() && self.ledger.proven() >= figures.limit
     }
 
-    /// What the rows of who spends add up to.
+    /// The totals of this period, to which the rows of its spenders add up.
     pub fn period_bytes(&self) -> PeriodBytes {
         let figures = self.ledger.figures();
         let seen = [figures.period.start, figures.now];
@@ -165,17 +166,19 @@ impl Books {
     pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
         let limit = self.grants.limit_of(of)?;
         let mut promises = self.grants.promises_of(of, self.now());
-        promises.promised.retain(|_| self.ledger.mode() == BudgetMode::Strict);
+        if self.ledger.mode() != BudgetMode::Strict {
+            promises.promised.clear();
+        }
         let bytes_of = |source, minutes| self.ledger.promised(source, minutes);
         let committed = promises.committed(bytes_of);
-        let next = promises.promised.iter().map(|of| bytes_of(of.source, of.next));
-        let next = next.fold(0, u128::saturating_add);
+        let in_next_period = promises.promised.iter().map(|of| bytes_of(of.source, of.next));
+        let committed_next = ByteCount::saturating(in_next_period.fold(0, u128::saturating_add));
         let kind = match of {
             Limited::User(_) => LimitKind::User,
             Limited::Server(_) => LimitKind::Server,
         };
         let usage = LimitUsage { kind, limit, used: promises.used };
-        Some(LimitShare { usage, committed, committed_next: ByteCount::saturating(next) })
+        Some(LimitShare { usage, committed, committed_next })
     }
 
     /// What a server key has used in this period, and its limit.
@@ -192,7 +195,7 @@ impl Books {
             }
             self.blocked.insert(user.clone());
         }
-        // Noted in either case, so that a caller who waits for the disk waits for the earlier call too.
+        // Also for a user who is blocked already: the earlier block may not be on disk yet, and this caller waits until it is.
         self.has_blocked = true;
         Ok(())
     }
@@ -216,7 +219,7 @@ impl Books {
         until: Option<Timestamp>,
     ) -> Result<(), TooManyBlocked> {
         let now = self.now();
-        self.blocked_addresses.retain(|_, until| is_ahead(*until, now));
+        self.blocked_addresses.retain(|_, until| is_in_effect(*until, now));
         if !self.blocked_addresses.contains_key(&client)
             && self.blocked_addresses.len() >= BLOCKED_ADDRESSES_MAX
         {
@@ -231,7 +234,7 @@ impl Books {
     pub fn unblock_address(&mut self, client: ClientKey) -> bool {
         let until = self.blocked_addresses.remove(&client);
         self.has_blocked = true;
-        until.is_some_and(|until| is_ahead(until, self.now()))
+        until.is_some_and(|until| is_in_effect(until, self.now()))
     }
 
     /// Why a requester gets no credential, if the operator has blocked its user or its address.
@@ -245,7 +248,7 @@ impl Books {
     /// Whether a client, or its group, is blocked.
     pub fn is_address_blocked(&self, client: ClientKey) -> bool {
         let mut ends = client.with_wider().filter_map(|client| self.blocked_addresses.get(&client));
-        ends.any(|until| is_ahead(*until, self.now()))
+        ends.any(|until| is_in_effect(*until, self.now()))
     }
 
     /// Whether a spender is blocked; `None` for a kind that cannot be.
@@ -269,7 +272,7 @@ impl Books {
     pub fn blocked_addresses(&self) -> Vec<(ClientKey, Option<Timestamp>)> {
         let now = self.now();
         let blocked = self.blocked_addresses.iter().map(|(client, until)| (*client, *until));
-        blocked.filter(|(_, until)| is_ahead(*until, now)).collect()
+        blocked.filter(|(_, until)| is_in_effect(*until, now)).collect()
     }
 
     /// Revokes all live grants of a spender, and closes their connections. The caller asks their sources to end them. Reads every row.
@@ -296,6 +299,7 @@ impl Books {
         let (now, mut names) = (self.now(), BTreeSet::from([SpenderKey::User(user.clone())]));
         names.extend(self.connections.unname(user).into_iter().map(SpenderKey::Label));
         let rows = self.grants.unname(user, now, &mut names);
+        // A label that a connection of somebody else has stays.
         for label in self.connections.iter().filter_map(|one| one.spender.as_ref()?.label.clone()) {
             names.remove(&SpenderKey::Label(label));
         }
@@ -303,8 +307,8 @@ impl Books {
         Forgotten { revoked, names, rows }
     }
 
-    /// Notes what its source answered when it was asked to revoke a grant. If it has revoked it, and if trials have proven for how long a
-    /// revoked credential relays, what is promised after that is released.
+    /// Notes what the source of a grant answered when the broker asked it to revoke the grant. If the source has revoked it, and trials
+    /// have proven for how long a revoked credential relays, the promise after that time is released.
     pub fn note_revocation_answer(&mut self, grant: GrantId, answer: RevocationAnswer) {
         self.grants.note_revocation_answer(grant, answer);
         if answer == RevocationAnswer::Revoked {
@@ -312,15 +316,15 @@ impl Books {
         }
     }
 
-    /// Revoked credentials whose source must be asked to end them now, at most `most`. They are returned again after [`ASK_PAUSE`] if it has
-    /// not answered by then.
+    /// Revoked credentials whose source must be asked to end them now, at most `most`. They are returned again after [`ASK_PAUSE`] if the
+    /// source has not answered by then.
     pub fn take_unanswered(&mut self, most: usize) -> Vec<GrantId> {
         self.grants.take_unanswered(self.now(), most)
     }
 }
 
 /// Whether a block until this instant is in effect.
-fn is_ahead(until: Option<Timestamp>, now: Timestamp) -> bool {
+fn is_in_effect(until: Option<Timestamp>, now: Timestamp) -> bool {
     until.is_none_or(|until| now < until)
 }
 

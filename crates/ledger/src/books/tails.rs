@@ -15,12 +15,13 @@ use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
-/// Chains that have relayed faster than all others are left out if they did no more than this part of the limit: of four sources, a hundredth.
+/// One part in this many of the limit: the fastest chains of a source set no rate while their excesses together are at most this. With four
+/// sources, that leaves out a hundredth of the limit.
 const SPARED_PART: u64 = 400;
 
 impl Books {
-    /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:
-    /// also at a start, and after the machine was suspended. What was over when sessions were last seen cut stays over.
+    /// Raises every promise at a relay to the long tail once its sessions are not cut any more. This comes before anything else acts on the
+    /// time, also at a start and after the machine was suspended. A promise that was over when sessions were last seen cut stays over.
     pub(super) fn follow_cutting(&mut self) {
         for relay in self.ledger.cut_groups() {
             if self.ledger.is_cut(relay) {
@@ -31,9 +32,9 @@ impl Books {
         }
     }
 
-    /// Once counts and app servers show above the promises more than a hundredth of the limit, the rate that chains of renewals have shown is
-    /// assumed: of grants that are alive or new, and for good. What all grants of a source relayed together shows no rate: a stranger may
-    /// have its key, or the ledger may lack grants.
+    /// Assumes the rate that chains of renewals have shown, once counts and app servers show more than a hundredth of the limit above the
+    /// promises. The rate holds for live and new grants, until the configured rate changes. What all grants of a source relayed together
+    /// shows no rate: a stranger may have the source's key, or the ledger may lack grants.
     pub(super) fn raise_rates(&mut self) {
         let (excess, unknown) = (self.ledger.excess(), self.grants.unknown_bytes());
         if std::mem::replace(&mut self.judged_excess, (excess, unknown)) == (excess, unknown) {
@@ -44,7 +45,8 @@ impl Books {
             return;
         }
         let spared = ByteCount::new(limit.get() / SPARED_PART);
-        let (sources, mut is_raised): (Vec<_>, _) = (self.ledger.sources().collect(), false);
+        let sources: Vec<_> = self.ledger.sources().collect();
+        let mut is_raised = false;
         for source in sources {
             let rate = self.grants.rate_shown(source, spared).min(RELAY_RATE_MAX);
             if rate > self.ledger.rate_at(source) {
@@ -58,8 +60,8 @@ impl Books {
         }
     }
 
-    /// Extends every grant whose tail is shorter than the one that its promise relies on now, also one whose tail is over: the settings may
-    /// have changed. coturn's sessions were cut until a known time, so what was over then stays over.
+    /// Raises every promise whose tail or rate is lower than what promises rely on now, also a promise that is over: the settings may have
+    /// changed. coturn's sessions were cut until a known time, so what was over then stays over.
     pub(super) fn extend_tails(&mut self) {
         let mut shortest = BTreeMap::new();
         for (owner, tail) in self.ledger.tails_relied_on() {
@@ -67,7 +69,8 @@ impl Books {
             let of_group = shortest.entry(owner.group()).or_insert(tail);
             *of_group = tail.min(*of_group);
         }
-        // Whose promises left the table is not known.
+        // Of a grant that has left the table, only its group is known. With a tail that is not the shortest, grants of an owner whose
+        // shorter tail is proven would count as missing.
         for (group, tail) in shortest {
             self.lack_dropped(group, tail, self.ledger.cut_until(group));
         }
@@ -87,7 +90,7 @@ impl Books {
         self.settle();
     }
 
-    /// With this tail, grants may relay that have left the table, and were not over at `since`.
+    /// Notes until when grants may relay that have left the table, if they have this tail. Not those that were over at `since`.
     fn lack_dropped(&mut self, group: CountOwner, tail: Duration, since: Timestamp) {
         let may_relay = self.grants.may_relay_until(group, tail.saturating_add(MINT_SLACK), since);
         if let Some(until) = may_relay.filter(|until| *until > self.now()) {
@@ -95,8 +98,9 @@ impl Books {
         }
     }
 
-    /// The count of a trial: the minutes in which bytes of its credential were billed. `None` where nobody counts. Promises that rely on a
-    /// shorter tail, or on a shorter time after a revocation, take a longer one at once. Returns what it shows; `None` if no trial waits.
+    /// Takes the count of a trial. `billed`: the minutes in which bytes of its credential were billed; `None` where nobody counts. If the
+    /// trial proves a longer tail, or a longer time after a revocation, the promises that rely on a shorter one are extended at once.
+    /// Returns what the trial shows; `None` if no trial waits.
     pub fn count_trial(
         &mut self,
         owner: CountOwner,
@@ -116,18 +120,21 @@ impl Books {
                 }
             }
         }
-        // Nobody else says that the tail has become longer.
+        // Where nobody counts, only trials show that the tail has become longer. A trial that proves nothing may still have relayed past
+        // the proven tail.
         if billed.is_none() && end == CredentialEnd::Expiry && shown.tail.is_none() {
             self.note_after_expiry(owner.source, relayed_for);
         }
         Some(shown)
     }
 
-    /// The source has just revoked a grant. While the time is uncertain, nobody knows until when it relays.
+    /// Releases what is promised for a grant after the proven time, because its source has just revoked it. While the time is in doubt,
+    /// nobody knows until when the grant relays, so nothing is released.
     pub(super) fn release_revoked(&mut self, id: GrantId) {
-        let Some(owner) = self.grants.get(id).map(GrantRow::owner).filter(|_| !self.moment.in_doubt) else {
+        if self.moment.in_doubt {
             return;
-        };
+        }
+        let Some(owner) = self.grants.get(id).map(GrantRow::owner) else { return };
         if let Some(tail) = self.ledger.revocation_tail(owner) {
             self.grants.end_by_revocation(id, Minute::from_end(self.now().plus(tail)));
             self.settle();
@@ -141,7 +148,7 @@ impl Books {
             self.ledger.contradict_tail(owner, CredentialEnd::Revocation);
             let tail = self.ledger.tail(owner);
             self.raise_tails(owner, tail, Timestamp::default());
-            // A revoked grant leaves the table when it has expired.
+            // A revoked grant leaves the table when it has expired, so it may relay for a whole tail from now on.
             if self.grants.has_dropped(owner.group()) {
                 self.lack_until(self.now().plus(tail).plus(MINT_SLACK), LackCause::Restored);
             }
@@ -149,8 +156,8 @@ impl Books {
         self.grants.end_lateness(source, CredentialEnd::Revocation);
     }
 
-    /// Bytes of this source's grants were counted this long after their expiry. If that exceeds a proven tail, it ends the proof, even an old
-    /// one on which only live promises still rely: they and new ones get the assumed tail again.
+    /// Bytes of this source's grants were counted this long after their expiry. If that exceeds a proven tail, the proof ends, also an old
+    /// proof on which only live promises still rely. These promises and new ones get the assumed tail again.
     pub fn note_after_expiry(&mut self, source: IceSource, after: Duration) {
         let is_late = |tail: Duration| after > tail.saturating_add(source.clocks_differ_by());
         let shortened = self.ledger.shortened_tails(source, CredentialEnd::Expiry);

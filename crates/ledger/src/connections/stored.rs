@@ -28,7 +28,7 @@ impl Connections {
             }
         }
         let rules = &self.rules;
-        // Collected, because an insertion of each row would take most of a start.
+        // Collected at once: to insert row by row would take most of the time of a start.
         self.queue = connections.values().map(|row| (row.due_at(rules), row.name.clone())).collect();
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         for connection in connections.values() {

@@ -7,7 +7,7 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::Timestamp;
 
-/// Most sessions that are read. With more, the listing is not complete.
+/// Most sessions that are read. A listing with more is not complete.
 pub const SESSIONS_MAX: usize = 65_536;
 
 /// A session's number in coturn. Numbers start again when coturn restarts.
@@ -47,7 +47,7 @@ pub enum Reach {
     Bound,
 }
 
-/// One authenticated session, which is one allocation. Those without a valid credential are not listed.
+/// One authenticated session, which is one allocation. Sessions without a valid credential are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The session's number.

@@ -13,10 +13,11 @@
 //! - An estimate is charged once a day: nothing is added until the counts exceed it. So a session is overcharged by at most one
 //!   estimate on each day that it lives.
 //!
-//! At worst, these bytes are not charged: sessions that began and ended between two listings, a session with permissions
-//! only (2,047 packets), packets that are larger than the estimate assumes (16 KB each at most to a client), traffic above the last rate
-//! just before a session ends, and a session some seconds old when coturn starts again, if its client comes back, gets the same number and
-//! relays more before the next listing. To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
+//! At worst, these bytes are not charged: those of sessions that began and ended between two listings, those of a session with permissions
+//! only (2,047 packets), those by which packets are larger than the estimate assumes (16 KB each at most to a client), and those above the
+//! last rate just before a session ends. If coturn restarts, a client comes back, gets the same number and relays more before the next
+//! listing than before the restart, its new session is taken for the old one, which was some seconds old: the old bytes are subtracted.
+//! To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
 
 pub(crate) mod row;
 
@@ -33,7 +34,7 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{BitRate, Timestamp};
 
-/// A session among those of all relays: each of them numbers its own from 1.
+/// A session among those of all relays: each relay numbers its sessions from 1.
 pub type SessionKey = (CountOwner, SessionId);
 
 /// The sessions of one coturn that are not known to have ended.
@@ -53,7 +54,7 @@ pub struct SessionDelta {
     pub shown: Traffic,
     /// The charges before `reset`, of all sessions.
     pub before: Traffic,
-    /// The reset since the listing before.
+    /// The reset since the listing before, at which the charges are divided.
     reset: Option<Timestamp>,
 }
 
@@ -74,8 +75,8 @@ impl Sessions {
     }
 
     /// Takes the complete listing at `at`, which is not before the last one's time. A session in the first listing is charged from its own
-    /// start. `default_rate` is the rate in each direction of a session without a measured rate. `reset`: each session's charges are divided
-    /// there, by the time.
+    /// start. `default_rate` is the rate in each direction of a session without a measured rate. `reset`: a reset since the last listing,
+    /// at which each session's charges are divided in proportion to the time.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -104,8 +105,8 @@ impl Sessions {
         delta
     }
 
-    /// A day begins. What was estimated in the one before does not count in this one, so packets that are shown from now on are
-    /// charged in full. Removes sessions that were not seen for so long.
+    /// Begins a day. The estimates of the day before cover nothing of this one: packets that coturn shows from now on are charged in full.
+    /// Removes sessions that were not seen for longer than `longest`.
     pub fn begin_day(&mut self, now: Timestamp, longest: Duration) {
         let dirty = &mut self.dirty;
         self.rows.retain(|id, row| {
@@ -130,12 +131,12 @@ impl Sessions {
         }
     }
 
-    /// Our grants of the sessions that the last listing showed.
+    /// The grants of our sessions that the last listing showed.
     pub(crate) fn grants(&self) -> BTreeSet<GrantId> {
         self.rows.values().map(|row| row.grant).filter(|grant| !grant.is_foreign()).collect()
     }
 
-    /// Whether some are of other programs, which know the secret.
+    /// Whether some sessions are of other programs that know the secret.
     pub(crate) fn has_foreign(&self) -> bool {
         self.rows.values().any(|row| row.grant.is_foreign())
     }
@@ -155,6 +156,7 @@ impl Sessions {
         delta.add(session.grant, added, since..at);
     }
 
+    /// Charges a session that had ended by `at`, and removes it.
     fn end(&mut self, id: SessionId, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
         let Some(mut row) = self.rows.remove(&id) else { return };
         self.dirty.note_removed(id);
@@ -165,6 +167,7 @@ impl Sessions {
 }
 
 impl SessionDelta {
+    /// Adds what was charged for a span. The part of the span before the reset gets its share by the time.
     fn add(&mut self, grant: GrantId, charged: Traffic, span: Range<Timestamp>) {
         let before = match self.reset {
             Some(reset) if span.start < reset => charged

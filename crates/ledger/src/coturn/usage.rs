@@ -36,11 +36,12 @@ pub struct RelayLoad {
 }
 
 impl RelayLoad {
-    /// After a listing of so many sessions, which have carried so many bytes in this time.
+    /// The load after a listing of so many sessions, which have carried so many bytes since the listing before. The rate of each listing
+    /// counts for a quarter, and the rate until then for three quarters.
     fn next(self, sessions: usize, bytes: ByteCount, millis: u64) -> Self {
         let latest = bytes.get().saturating_mul(1_000).checked_div(millis).unwrap_or(0);
-        let sum = self.bytes_per_second.saturating_mul(3).saturating_add(latest);
-        Self { sessions, bytes_per_second: sum / 4 }
+        let four_times = self.bytes_per_second.saturating_mul(3).saturating_add(latest);
+        Self { sessions, bytes_per_second: four_times / 4 }
     }
 }
 
@@ -55,8 +56,8 @@ impl CoturnUsage {
         now.since(self.complete_at) > LISTING_GAP
     }
 
-    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last one, and the
-    /// billed bytes of each grant. `None`: it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
+    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last listing, and the
+    /// billed bytes of each grant. `None`: the listing is not complete, and is ignored. The next complete one shows the same bytes.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -68,12 +69,13 @@ impl CoturnUsage {
             return None;
         }
         let is_after_gap = self.has_gap(now);
-        let divided = Some(reset).filter(|reset| is_after_gap && self.complete_at < *reset);
+        // A short span over a reset is not divided: all its bytes are of the new period.
+        let divided_at = Some(reset).filter(|reset| is_after_gap && self.complete_at < *reset);
         let SessionDelta { added, shown, before, .. } =
-            self.sessions.take(listing, now, rules.estimated_rate, divided);
+            self.sessions.take(listing, now, rules.estimated_rate, divided_at);
         let millis = now.millis_since(std::mem::replace(&mut self.complete_at, now));
-        // Nobody knows at which rate the parts of a divided span were relayed.
-        let shown = if divided.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
+        // Nobody knows at which rate the parts of a divided span were relayed, so it does not test the assumed rate.
+        let shown = if divided_at.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
         let before = before.billed(rules.billed);
         let mut carried = Carried { as_of: now, shown, is_after_gap, before, ..Carried::default() };
         let mut by_grant = BTreeMap::new();

@@ -1,11 +1,13 @@
 //! Which grant renewed which, and what counts and app servers show of a chain of renewals above its promise.
 //! Tests: `src/books/spending/tests/chains.rs`.
-//! The promises of a chain are those of one client, of which one credential relays at a time. The sum over all grants of a source hides one
-//! chain that relays more beside idle ones. Its promises are raised to the rate that is shown, and no others.
+//! A chain belongs to one client, and one of its credentials relays at a time. A chain that relays more than is assumed does not show in
+//! the sum over all grants of a source while other chains are idle. So each chain is judged by itself, and only its own promises are
+//! raised, to the rate that it shows.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::Grants;
@@ -20,9 +22,9 @@ use crate::trial::{Excess, Excesses};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
+/// The most grants of a chain that are looked at, back from one that was counted. Earlier grants of a longer chain have ended.
 const MEMBERS_MAX: usize = 500;
-/// The most chains that wait to be asked for, and the most of which it is remembered how much they exceed.
+/// The most chains in each list: of those that wait to be asked for, of those over the limit, of those with a known excess.
 pub(super) const CHAINS_MAX: usize = 1_000;
 /// Nearly all chains are asked for within this time after their last count.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
@@ -30,28 +32,28 @@ const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
 const RAISED_OVER: u64 = 60;
 /// A limit is near when so much of it is used, in percent. Beside others, sampling may show less.
 const NEAR_PERCENT: u32 = 80;
-/// A provider whose clock is two minutes behind counts so many minutes more.
+/// Minutes in addition to the promised ones: a provider counts so many more if its clock is two minutes behind.
 const EDGES: u64 = 2;
 
-/// Chains of renewals, by the first grant that was looked at.
+/// Chains of renewals that stand out.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    /// Those that are to be asked for alone.
+    /// Chains that are to be asked for alone, by the first of their grants that is looked at.
     suspects: BTreeMap<(IceSource, GrantId), Waiting>,
-    /// The grants of those that have relayed more than one may since somebody looked, and how much.
+    /// Chains that relayed more than one chain may: their grants, and how much. [`Grants::take_over_limit`] empties the list.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
-    /// The end of the count.
+    /// The end of the chain's latest count.
     until: Timestamp,
-    /// What was counted of it, if it is near a limit.
+    /// What was counted of the chain, if it is near a limit.
     near_limit: Option<ByteCount>,
 }
 
-/// A chain of renewals of which more was counted than promised, or that is near a limit. Counts of many grants are sampled, so its grants are
-/// asked for alone before they are judged.
+/// A chain of renewals of which more was counted than promised, or that is near a limit. Counts of many grants are sampled, so the provider
+/// is asked for the grants of this chain alone before they are judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
     /// Its grants in this period, in the order of their renewals.
@@ -75,34 +77,34 @@ impl Chains {
         self.suspects.remove(&(source, id));
     }
 
-    /// Counts of another period say nothing about these.
+    /// Counts of the period before say nothing about this one.
     pub(super) fn begin_period(&mut self) {
         self.suspects.clear();
     }
 }
 
 impl Grants {
-    /// The grants of the chain of this one at its source, as far as they are looked at.
+    /// The chain of a grant at its source: the grants that are looked at, in the order of their renewals.
     pub(super) fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
-        self.chain_from(self.before(id, source).last().unwrap_or(id), source)
+        self.chain_from(self.with_renewed(id, source).last().unwrap_or(id), source)
     }
 
-    /// The same from the first one that is looked at.
+    /// The same, if the first grant that is looked at is known.
     fn chain_from(&self, first: GrantId, source: IceSource) -> Vec<GrantId> {
         let of_source = self.with_renewals(first).take_while(|id| self.any_of(source, *id).is_some());
         of_source.take(MEMBERS_MAX).collect()
     }
 
-    /// A grant, the one that it renews, and so on, as far as they are looked at.
-    fn before(&self, id: GrantId, source: IceSource) -> impl Iterator<Item = GrantId> {
+    /// A grant, the grant that it renews, and so on back, as far as they are looked at.
+    fn with_renewed(&self, id: GrantId, source: IceSource) -> impl Iterator<Item = GrantId> {
         let is_of_it = move |id: &GrantId| self.any_of(source, *id).is_some();
-        let before = move |id: &GrantId| self.indexes.renewed.get(id).copied().filter(is_of_it);
-        iter::successors(Some(id), before).take(MEMBERS_MAX)
+        let renewed = move |id: &GrantId| self.indexes.renewed.get(id).copied().filter(is_of_it);
+        iter::successors(Some(id), renewed).take(MEMBERS_MAX)
     }
 
-    /// A grant was counted until an instant: notes its chain if that is more than is promised, or near a limit.
+    /// A grant was counted until an instant: notes its chain if more was counted than promised or allowed, or if the chain is near a limit.
     pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
-        // Late counts test only the limit of a credential.
+        // Late counts are tested only against the limit of a chain.
         let is_judged = match source.facts().counts_of_grants {
             CountsOfGrants::Unknown => false,
             CountsOfGrants::Late => self.has_grant_limit(),
@@ -117,7 +119,7 @@ impl Grants {
         let is_near = source.is_counted_by_provider() && self.is_near_limit(&grants, counted);
         let is_above = self.is_over_limit(&grants, counted)
             || self.counted_excess(&grants, source, counted, until).is_some();
-        // Those that are only near a limit leave room for the others.
+        // Chains that are only near a limit leave half of the room to the others.
         let most = if is_above { CHAINS_MAX } else { CHAINS_MAX / 2 };
         if (is_above || is_near) && self.chains.suspects.len() < most {
             let waiting = self.chains.suspects.entry((source, first)).or_default();
@@ -130,19 +132,20 @@ impl Grants {
     fn is_near_limit(&self, grants: &[GrantId], counted: ByteCount) -> bool {
         let is_near =
             |used: ByteCount, limit: ByteCount| u128::from(used.get()) > limit.share_up(NEAR_PERCENT);
+        if self.grant_limit().is_some_and(|limit| is_near(counted, limit)) {
+            return true;
+        }
         let spender = grants.last().and_then(|id| self.any(*id)?.spender.as_deref());
-        let mut of_limited =
-            self.with_limit(spender).filter_map(|of| Some((self.used(&of), self.limit_of(&of)?)));
-        self.grant_limit().is_some_and(|limit| is_near(counted, limit))
-            || of_limited.any(|(used, limit)| is_near(used, limit))
+        self.with_limit(spender)
+            .any(|of| self.limit_of(&of).is_some_and(|limit| is_near(self.used(&of), limit)))
     }
 
-    /// Finds the suspected chains again after a restart. A chain that is over gets no further count that would show it.
+    /// Finds the suspected chains again after a restart. This matters for a chain that has ended: no further count would show it.
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
-            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(row.owner().group());
-            (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source))
+            let is_recent = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(row.owner().group());
+            (spent.measured() > ByteCount::ZERO && is_recent).then_some((*id, source))
         };
         let counted: Vec<_> = self.iter().filter_map(counted_lately).collect();
         self.note_vouched_over_limit();
@@ -153,7 +156,7 @@ impl Grants {
         }
     }
 
-    /// A limit of a credential that is new, or lower than before, holds for what app servers have said already.
+    /// `GRANT_LIMIT_GB` may be new or lower after a restart: compares it with what app servers have reported of each chain.
     fn note_vouched_over_limit(&mut self) {
         if !self.has_grant_limit() {
             return;
@@ -171,20 +174,22 @@ impl Grants {
         rows.map(|row| self.spent_of(row).measured()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// Chains of a source that are to be asked for alone, at most `most`: in turn one that is near a limit and one of which more was counted
-    /// than promised, so neither waits for the other. Of those near a limit, first those of which most was counted; of the others, first
-    /// those that were not judged before.
+    /// At most `most` chains of a source that are to be asked for alone. Chains that are near a limit alternate with the others, of which
+    /// more was counted than promised, so neither kind waits for the other. Of the first kind, chains of which most was counted come first;
+    /// of the second kind, chains that were not judged before.
     pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
         let of_source = self.chains.suspects.iter().filter(|((of, _), _)| *of == source);
-        let (mut near, mut fast): (Vec<_>, Vec<_>) = of_source
+        let (mut near, mut others): (Vec<_>, Vec<_>) = of_source
             .map(|((_, first), waiting)| (*first, *waiting))
             .partition(|(_, waiting)| waiting.near_limit.is_some());
         near.sort_by_key(|(_, waiting)| Reverse(waiting.near_limit));
-        fast.sort_by_key(|(first, _)| self.indexes.judged.contains(&(source, *first)));
-        let mut in_turn: Vec<_> = near.into_iter().enumerate().chain(fast.into_iter().enumerate()).collect();
+        others.sort_by_key(|(first, _)| self.indexes.judged.contains(&(source, *first)));
+        // The sort is stable, so each turn has the chain near a limit first.
+        let mut in_turn: Vec<_> =
+            near.into_iter().enumerate().chain(others.into_iter().enumerate()).collect();
         in_turn.sort_by_key(|(turn, _)| *turn);
         let of_chain = |(_, (first, Waiting { until, .. })): (usize, (GrantId, Waiting))| {
-            // The clock of its provider may be behind.
+            // The clock of the provider may be behind.
             let issued_at = self.any(first)?.issued_at.minus(source.clocks_differ_by());
             let from = issued_at.max(self.period.start);
             Some(Suspect { grants: self.chain_from(first, source), from, until })
@@ -192,7 +197,8 @@ impl Grants {
         in_turn.into_iter().take(most).filter_map(of_chain).collect()
     }
 
-    /// So many bytes of each grant of a chain were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
+    /// Judges a chain that was asked for alone. `by_grant`: what was counted of each of its grants. Bytes above the assumed rate raise the
+    /// promises of the chain.
     pub(crate) fn judge(
         &mut self,
         source: IceSource,
@@ -209,13 +215,13 @@ impl Grants {
         let counted = by_grant.values().copied().fold(ByteCount::ZERO, ByteCount::plus);
         self.note_over_limit(&suspect.grants, counted);
         if let Some(shown) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
-            // It may have been renewed since it was asked for.
+            // The chain may have been renewed since it was asked for.
             self.raise(source, &self.chain_from(first, source), &shown);
         }
     }
 
-    /// An app server has reported bytes for a chain: what exceeds the assumed rate raises its promises. `after_tail`: bytes of this report
-    /// that came after the tail. A session of the SFU is promised by its tracks, not at the assumed rate.
+    /// An app server has reported bytes for a chain: what exceeds the assumed rate raises the promises of the chain. `after_tail`: bytes of
+    /// this report that came after the tail. Sessions of the SFU are not judged, because their tracks say at what rate they relay.
     pub(super) fn judge_vouched(
         &mut self,
         source: IceSource,
@@ -241,8 +247,8 @@ impl Grants {
     /// Raises the promises of a chain to the rate that was seen, and records by how much all chains of the source exceed the assumed rate.
     fn raise(&mut self, source: IceSource, grants: &[GrantId], shown: &Shown) {
         if let Some(first) = grants.first().copied() {
-            // Of a long chain, another grant was the first one that was looked at before.
-            let of_chain = self.before(first, source).chain(grants.iter().copied());
+            // The first grant keeps the excess. A long chain may have had another first grant of those that are looked at.
+            let of_chain = self.with_renewed(first, source).chain(grants.iter().copied());
             for other in of_chain.filter(|other| *other != first).collect::<Vec<_>>() {
                 self.move_excess(source, other, first);
             }
@@ -251,40 +257,40 @@ impl Grants {
             }
         }
         let per_minute = shown.per_minute;
-        let raise = |row: &mut GrantRow| {
-            let raised = |time: PromisedTime| time.per_minute.max(per_minute);
-            row.promised = row.promised.map(|time| PromisedTime { per_minute: raised(time), ..time });
-        };
         for id in grants {
-            let promised = self.any(*id).and_then(|row| row.promised);
-            if promised.is_some_and(|time| time.per_minute < per_minute) {
-                self.edit(*id, raise);
+            if let Some(time) = self.any(*id).and_then(|row| row.promised)
+                && time.per_minute < per_minute
+            {
+                self.edit(*id, |row| row.promised = Some(PromisedTime { per_minute, ..time }));
             }
         }
         let of_chains = self.excess_of_chains(source);
         self.effects.note(Effect::Excess(source, Excesses { of_chains, ..Excesses::default() }));
     }
 
-    /// What the chains of a source exceed the assumed rate by.
+    /// By how much all chains of a source exceed the assumed rate.
     pub(crate) fn excess_of_chains(&self, source: IceSource) -> Excess {
-        // One that was seen when less was assumed may be within the present rate.
+        // An excess that was seen when less was assumed may be within the present rate.
         let is_above = |excess: &Excess| excess.rate.per_minute() > self.per_minute(source);
         self.excesses(source).filter(is_above).fold(Excess::default(), Excess::plus)
     }
 
-    /// The lowest rate above which the chains of a source have relayed no more than `spared`; zero if that is so already. The fastest ones
-    /// are short bursts: each has raised its own promise.
+    /// The rate of the slowest chain such that all faster chains of the source together exceed by at most `spared` bytes; zero if all
+    /// chains together do. Up to `spared`, the fastest chains are ignored: they are short bursts, and each has raised its own promises.
     pub(crate) fn rate_shown(&self, source: IceSource, spared: ByteCount) -> BitRate {
         let mut excesses: Vec<_> = self.excesses(source).collect();
-        excesses.sort_by_key(|excess| std::cmp::Reverse(excess.rate));
-        let mut faster = ByteCount::ZERO;
-        let is_above_spared = |excess: &&Excess| {
-            faster = faster.plus(excess.bytes);
-            faster > spared
-        };
-        excesses.iter().find(is_above_spared).map(|excess| excess.rate).unwrap_or_default()
+        excesses.sort_by_key(|excess| Reverse(excess.rate));
+        let mut bytes = ByteCount::ZERO;
+        for excess in excesses {
+            bytes = bytes.plus(excess.bytes);
+            if bytes > spared {
+                return excess.rate;
+            }
+        }
+        BitRate::default()
     }
 
+    /// The excess of each chain of a source in this period, and that of all chains that have left the table.
     fn excesses(&self, source: IceSource) -> impl Iterator<Item = Excess> {
         let of_source = self.indexes.judged.iter().filter(move |(of, _)| *of == source);
         let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
@@ -296,12 +302,12 @@ impl Grants {
         self.raised.get(&source).copied().unwrap_or(self.terms.per_minute)
     }
 
-    /// The first grant of a chain keeps by how much the chain exceeds the assumed rate.
+    /// Notes with the first grant of a chain by how much the chain exceeds the assumed rate.
     fn note_excess(&mut self, first: GrantId, excess: Excess) {
         self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
     }
 
-    /// Another grant of the chain is the first one now.
+    /// The grant `to` is the first one of the chain now, in place of `from`.
     fn move_excess(&mut self, source: IceSource, from: GrantId, to: GrantId) {
         if self.indexes.judged.contains(&(source, from)) {
             let excess = self.any(from).map(|row| self.spent_of(row).excess).unwrap_or_default();
@@ -323,7 +329,8 @@ impl Grants {
         }
     }
 
-    /// What a source counted of a chain above the assumed rate, beyond the margin of its counts. `None` as well if its counts are not exact.
+    /// What a source counted of a chain above the assumed rate, beyond the margin of its counts. `None` if that is nothing, or if the
+    /// counts are not exact.
     fn counted_excess(
         &self,
         grants: &[GrantId],
@@ -336,8 +343,10 @@ impl Grants {
         if is_exact { self.excess(grants, source, counted, margin, until) } else { None }
     }
 
-    /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond a margin, and the average
-    /// rates that they show.
+    /// What the bytes of a chain show above the assumed rate; `None` if nothing.
+    /// Excess = bytes − margin − assumed rate × promised minutes. Each grant has its own minutes, which those before it do not cover.
+    /// Rate = bytes ÷ all minutes from the first grant to the end of the last promise. Minutes outside of the period and of the count are
+    /// left out.
     fn excess(
         &self,
         grants: &[GrantId],
@@ -347,20 +356,23 @@ impl Grants {
         until: Timestamp,
     ) -> Option<Shown> {
         let (start, until) = (Minute::of(self.period.start), Minute::from_end(until));
-        // Nothing before the first one is in the table, so all its minutes are its own.
+        // No grant before the first one is looked at, so all its minutes are its own.
         let first = self.any(*grants.first()?)?;
         let begin = Minute::of(first.issued_at);
         let own = |(nth, id): (usize, &GrantId)| {
             let time = self.any(*id)?.promised?;
-            Some((if nth == 0 { begin } else { time.reserved().start }, time))
+            let from = if nth == 0 { begin } else { time.reserved().start };
+            Some(from..time.until)
         };
-        let times: Vec<_> = grants.iter().enumerate().filter_map(own).collect();
-        let minutes = |(from, time): &(Minute, PromisedTime)| time.until.min(until).since((*from).max(start));
-        let promised = times.iter().map(minutes).fold(EDGES, u64::saturating_add);
+        let spans: Vec<_> = grants.iter().enumerate().filter_map(own).collect();
+        let counted = |span: &Range<Minute>| span.end.min(until).since(span.start.max(start));
+        let promised = spans.iter().map(counted).fold(EDGES, u64::saturating_add);
         let most = u128::from(self.per_minute(source)).saturating_mul(promised.into());
-        let bytes = u128::from(relayed.get()).checked_sub(most.saturating_add(margin));
-        let bytes = bytes.filter(|bytes| *bytes > 0)?;
-        let end = times.iter().map(|(_, time)| time.until).max()?;
+        let above = u128::from(relayed.get()).saturating_sub(most.saturating_add(margin));
+        if above == 0 {
+            return None;
+        }
+        let end = spans.iter().map(|span| span.end).max()?;
         let minutes = end.min(until).since(begin.max(start)).max(1);
         let rate_over = |minutes: u64| {
             let bits = u128::from(relayed.get()).saturating_mul(8);
@@ -368,7 +380,7 @@ impl Grants {
             BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX))
         };
         let excess =
-            Excess { bytes: ByteCount::saturating(bytes), rate: rate_over(minutes), ..Excess::default() };
+            Excess { bytes: ByteCount::saturating(above), rate: rate_over(minutes), ..Excess::default() };
         let raised = rate_over(minutes.max(RAISED_OVER)).min(RELAY_RATE_MAX);
         Some(Shown { excess, per_minute: raised.per_minute() })
     }
@@ -378,25 +390,25 @@ impl Grants {
         self.edit_live(renewed, |row| row.extra_mut().renewed_by = Some(by));
     }
 
-    /// Whether the renewal of a grant is committed. One that is being made, or whose write failed, does not count; one without a row
-    /// costs nothing, so nothing of it was written.
+    /// Whether the renewal of a grant is committed. A renewal that is being made, or whose write failed, is not. A renewal without a row
+    /// is: it costs nothing, so it is not written.
     pub(crate) fn was_renewed(&self, id: GrantId) -> bool {
         let is_written = |by| self.any(by).is_none_or(|row| row.state != GrantState::Unwritten);
         self.any(id).is_some_and(|row| row.extra().renewed && row.extra().renewed_by.is_some_and(is_written))
     }
 
-    /// A grant, its renewal, the renewal of that, and so on. The latest one ends the list.
+    /// A grant, its renewal, the renewal of that, and so on.
     pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
         iter::successors(Some(id), move |id| self.any(*id)?.extra().renewed_by)
     }
 
-    /// When the last credential of a grant and its renewals at the same source expires, by either clock. Revoked renewals do not
-    /// count. `expiry`: that of the credential, if no row is known.
+    /// The latest expiry, by the later clock, of a grant and its renewals at the same source. Renewals that are revoked or not yet written
+    /// do not count. `expiry`: that of the credential, for a grant without a row.
     pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
         let source = self.any(id).map(|row| row.source);
-        let of_chain = self.with_renewals(id).filter_map(|it| Some((it, self.get(it)?)));
-        let counts = |(it, row): &(GrantId, &GrantRow)| {
-            *it == id
+        let of_chain = self.with_renewals(id).filter_map(|member| Some((member, self.get(member)?)));
+        let counts = |(member, row): &(GrantId, &GrantRow)| {
+            *member == id
                 || (Some(row.source) == source
                     && row.extra().revoked_at.is_none()
                     && row.state != GrantState::Unwritten)
@@ -404,8 +416,8 @@ impl Grants {
         of_chain.filter(counts).map(|(_, row)| row.latest_expiry()).max().or(expiry)
     }
 
-    /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are
-    /// released. A renewal that is not in the table relies on them, for all we know.
+    /// Whether no renewal relies on the minutes of a grant: the grant was not renewed, or its renewal is released, so nothing can be
+    /// relayed on the renewal. A renewal that is not in the table may rely on them.
     pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
         let renewal = row.extra().renewed_by.and_then(|id| self.any(id));
         !row.extra().renewed || renewal.is_some_and(GrantRow::is_released)

@@ -1,7 +1,7 @@
 //! What the sources count for their grants in this period, until when, and what they count under identifiers that the ledger does not know.
 //! Tests: `src/books/spending/tests/counts.rs`.
-//! A source's final counts are taken once, in the order of time. What nobody counted is assumed to have been relayed in full, in strict
-//! mode with a limit for each user.
+//! A source's final counts are taken once, in the order of time. In strict mode with a limit of users or server keys, time that nobody
+//! counted is charged at the promised rate.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,9 +37,9 @@ impl Grants {
         self.counted.values().map(CountedSource::unknown).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
-    /// counted by anybody. Neither is a grant of an owner whose own counts are missing. Refused: a span that begins earlier, any other count
-    /// while a final one is taken in part, and an absurd count that the next one has not confirmed. `tail`: as in [`Self::late`].
+    /// Takes what a source counted for its grants since [`Self::counted_until`]. If the span begins later, nobody counted the time in
+    /// between. Nobody counted the grants of an owner in `uncounted` either. Refused are a span that begins earlier, a count that is not
+    /// final while a final one is taken in part, and an absurd count if the one before it was not absurd. `tail`: as in [`Self::late`].
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
@@ -55,10 +55,12 @@ impl Grants {
         if waits || counts.from < counted_until || counts.until < counts.from {
             return CountsTaken::Refused;
         }
-        if taking.is_none_or(|taking| !taking.is_of(counts)) {
+        let is_begun = taking.is_some_and(|taking| taking.is_of(counts));
+        if !is_begun {
             let is_absurd = self.is_absurd(source, counts, billed, limit);
-            let [open, settled] = &mut self.counted.entry(source.into()).or_default().was_absurd;
-            let was_absurd = std::mem::replace(if counts.is_final { settled } else { open }, is_absurd);
+            let [of_open, of_final] = &mut self.counted.entry(source.into()).or_default().was_absurd;
+            let last = if counts.is_final { of_final } else { of_open };
+            let was_absurd = std::mem::replace(last, is_absurd);
             if is_absurd && !was_absurd {
                 return CountsTaken::Refused;
             }
@@ -71,6 +73,7 @@ impl Grants {
         }
         if counts.is_final && !(counts.is_complete && uncounted.is_empty()) {
             self.assume(source, counts.from, counts.until, |id, owner| {
+                // Nothing is missing of a grant that was counted: `u128::MAX` is more than any promise.
                 let is_counted = counts.is_complete && !uncounted.contains(&owner);
                 (is_counted || counts.by_grant.contains_key(&id)).then_some(u128::MAX)
             });
@@ -88,8 +91,8 @@ impl Grants {
         CountsTaken::Whole
     }
 
-    /// Whether a count says of a grant, or of an identifier that the ledger does not know, what nobody can believe. Such a count would
-    /// lock its user out until the reset.
+    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would lock its user
+    /// out until the reset.
     fn is_absurd(
         &self,
         source: IceSource,
@@ -103,14 +106,15 @@ impl Grants {
             row.map_or(0, |row| row.promised_between(from, until).get().into())
         };
         let mut counted = counts.by_grant.iter().map(|(id, bytes)| (bytes.billed(billed).get(), id));
-        // Most counts are no tenth of the limit, so few rows are looked for.
+        // The first test excludes all counts below a tenth of the limit, so few rows are looked up.
         counted.any(|(bytes, id)| {
             doubt::is_absurd(bytes, 0, limit) && doubt::is_absurd(bytes, promised(id), limit)
         }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
     }
 
-    /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops what they and those that were not
-    /// counted have claimed. After the last one it returns the bytes under unknown identifiers.
+    /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops the claims of the time that is counted. A
+    /// complete count covers also claims of grants that it does not name. After the last grant it returns the bytes under unknown
+    /// identifiers.
     fn take_part(
         &mut self,
         source: IceSource,
@@ -122,14 +126,15 @@ impl Grants {
         let CountedSource { seen_until, taking, .. } =
             self.counted.get(&source.into()).copied().unwrap_or_default();
         let most = self.terms.bounds.rows_at_once;
-        let begin = Taking { unknown: counts.other.billed(billed), ..Taking::of(counts) };
-        let mut taking = taking.filter(|taking| taking.is_of(counts)).unwrap_or(begin);
+        let anew = Taking { unknown: counts.other.billed(billed), ..Taking::of(counts) };
+        let mut taking = taking.filter(|taking| taking.is_of(counts)).unwrap_or(anew);
         let after = taking.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let is_of_counted = |id| self.any(id).is_none_or(|row| !uncounted.contains(&row.owner()));
+        let has_counted_owner = |id| self.any(id).is_none_or(|row| !uncounted.contains(&row.owner()));
         let is_counted =
-            |id: &GrantId| counts.is_complete && is_of_counted(*id) || counts.by_grant.contains_key(id);
+            |id: &GrantId| counts.is_complete && has_counted_owner(*id) || counts.by_grant.contains_key(id);
         let claiming = self.claiming_after(source, taking.last).filter(is_counted).take(most);
         let ids = counts.by_grant.range((after, Bound::Unbounded)).take(most).map(|(id, _)| *id);
+        // Each of the two lists has its first `most` ids, so the first `most` of both together are the next ones of all.
         let ids: BTreeSet<_> = ids.chain(claiming).collect();
         let is_last = ids.len() < most;
         let ids: Vec<_> = ids.into_iter().take(most).collect();
@@ -146,8 +151,8 @@ impl Grants {
         is_last.then_some(taking.unknown)
     }
 
-    /// Takes what a group that is watched here has counted for its grants since the last call. Everything before `now` is counted, so
-    /// what they claimed for that time does not count.
+    /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `now` is counted, so the
+    /// claims of that time are dropped.
     pub(crate) fn add_counts(
         &mut self,
         group: impl Into<CountOwner>,
@@ -168,7 +173,7 @@ impl Grants {
         (counted.until, counted.seen_until) = (counted.until.max(now), counted.seen_until.max(now));
     }
 
-    /// The grants of a source that claim something, in the order of their ids after this one.
+    /// The grants of a source that claim something, in the order of their ids, after `last`.
     fn claiming_after(&self, source: IceSource, last: Option<GrantId>) -> impl Iterator<Item = GrantId> {
         let begin = last.map_or(Bound::Included(GrantId::new([0; 16])), Bound::Excluded);
         let of_source =
@@ -176,7 +181,7 @@ impl Grants {
         self.indexes.claiming.range(of_source).map(|(_, id)| *id)
     }
 
-    /// The source has counted a grant in `[from, until)`, so what its client claims for that time does not count.
+    /// The source has counted a grant in `[from, until)`, so the claims of that time are dropped.
     fn drop_claim(&mut self, source: IceSource, id: GrantId, from: Timestamp, until: Timestamp) {
         if !self.indexes.claiming.contains(&(source, id)) {
             return;
@@ -190,8 +195,8 @@ impl Grants {
         self.recent.drop_claims(id, until, seen_at);
     }
 
-    /// Nobody counted a group's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been
-    /// relayed.
+    /// Nobody counted a group's grants in `[from, until)`, apart from the bytes that `counted` returns. Whoever has a limit is charged what
+    /// was promised beyond these bytes.
     pub(crate) fn assume(
         &mut self,
         group: impl Into<CountOwner>,
@@ -206,8 +211,9 @@ impl Grants {
         let from = Minute::of(from.max(self.period.start));
         let until = Minute::from_end(until);
         let missing = |(id, row): (&GrantId, &GrantRow)| {
-            let most = u128::from(row.promised_between(from, until).get());
-            let bytes = ByteCount::saturating(most.saturating_sub(counted(*id, row.owner()).unwrap_or(0)));
+            let promised = u128::from(row.promised_between(from, until).get());
+            let bytes =
+                ByteCount::saturating(promised.saturating_sub(counted(*id, row.owner()).unwrap_or(0)));
             (row.owner().group() == group && bytes > ByteCount::ZERO).then_some((*id, bytes))
         };
         let missing: Vec<_> = self.iter().filter_map(missing).collect();
@@ -216,8 +222,8 @@ impl Grants {
         }
     }
 
-    /// Restores the stored counts and sums. Groups without a stored state are counted from `now` on. `relayed_until`: when a relay that
-    /// crashed had ended at the latest.
+    /// Restores the stored counts. Groups without a stored state are counted from `now` on. `relayed_until`: the latest instant at which
+    /// the relay in a process that crashed may have relayed.
     pub(crate) fn restore_counts(
         &mut self,
         counted: CountedSources,
@@ -227,7 +233,7 @@ impl Grants {
     ) {
         self.counted = counted;
         for group in groups.collect::<BTreeSet<_>>() {
-            // The clock of its provider may be behind.
+            // The clock of the provider may be behind.
             let begin = Minute::of(now.minus(group.source.clocks_differ_by())).start();
             if let Entry::Vacant(counted) = self.counted.entry(group) {
                 counted.insert(CountedSource { until: begin, ..CountedSource::default() });
@@ -235,7 +241,7 @@ impl Grants {
             } else if let Some(until) = relayed_until
                 && group.source.facts().charged == Charged::Here
             {
-                // What it carried since the last write of its counts is lost with the process.
+                // What the relay counted after its counts were last written is lost.
                 self.assume(group, self.counted_until(group), until, |_, _| None);
                 self.add_counts(group, &BTreeMap::new(), now);
             }
@@ -243,7 +249,8 @@ impl Grants {
         self.suspect_again();
     }
 
-    /// Takes counts by grant. What the last count had not was relayed from one instant to another. Returns the bytes that belong to none.
+    /// Takes counts by grant. What they have beyond the last count was relayed in `[from, at)`. Returns the bytes under identifiers that
+    /// are not those of a grant of this source.
     fn count_grants(
         &mut self,
         source: IceSource,
@@ -270,6 +277,7 @@ impl Grants {
         unknown
     }
 
+    /// The same for bytes under identifiers that the ledger does not know.
     fn count_unknown(
         &mut self,
         group: impl Into<CountOwner>,
@@ -296,17 +304,17 @@ pub struct CountedSource {
     pub(super) seen_until: Timestamp,
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
-    /// How far a count is taken that is taken in parts.
+    /// How far the present count is taken; `None` if no count is taken in part.
     pub(super) taking: Option<Taking>,
-    /// Whether the last count was absurd: of those that are not final, and of those that are.
+    /// Whether the last count that is not final was absurd, and whether the last final one was.
     pub(super) was_absurd: [bool; 2],
     /// The excess, in this period, of chains of renewals that have left the table.
     pub(super) excess_of_left: Excess,
-    /// The tails of the grants up to this one were looked at.
+    /// The tails of all grants up to this place were looked at.
     pub(super) looked_at: Option<EndedPlace>,
 }
 
-/// How far a count by grant is taken. It is stored with what was taken, so that a crash lets no part count twice.
+/// How far a count by grant is taken. It is stored in one write with the parts that were taken, so that no part counts twice after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Taking {
     /// The span of the count.
@@ -320,13 +328,13 @@ pub(super) struct Taking {
 }
 
 impl Taking {
-    /// The begin of taking a count.
+    /// Nothing of a count is taken yet.
     pub(super) fn of(counts: &GrantCounts) -> Self {
         let span = (counts.from, counts.until);
         Self { span, is_final: counts.is_final, last: None, unknown: ByteCount::ZERO }
     }
 
-    /// Whether it goes on with this count.
+    /// Whether this is the count that is being taken.
     pub(super) fn is_of(&self, counts: &GrantCounts) -> bool {
         let Self { span, is_final, .. } = Self::of(counts);
         (self.span, self.is_final) == (span, is_final)

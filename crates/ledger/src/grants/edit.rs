@@ -1,8 +1,8 @@
 //! The only writer of a row. Tests: `src/grants_tests.rs`.
-//! Whatever follows from a row changes with it: its places in the indexes, the sums of those who have a limit, what is promised for it, and
-//! the sums of an earlier period when its figures begin anew.
-//! Two fields are no part of this, because nothing follows from them and nobody stores them: what a grant may claim, and what a relay can
-//! carry for it ([`Grants::allowances`]).
+//! Whatever follows from a row changes with it: its places in the indexes, the sums of whoever has a limit, its promise in all sums, and
+//! the sums of an earlier period when the figures of the row begin anew.
+//! Two fields are changed elsewhere, because nothing follows from them and they are not stored: what a grant may claim, and what a relay
+//! can carry for it ([`Grants::allowances`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ use crate::units::slot::Day;
 #[derive(Debug)]
 pub(super) struct Derived {
     places: Places,
-    /// Whose limits count it. Nobody's if it costs nothing.
+    /// The spender whose limits count it. `None` if it costs nothing.
     spender: Option<Arc<Spender>>,
-    /// What it adds to their sums.
+    /// What it adds to the sums of the spender's user and server key.
     share: Sums,
     owner: CountOwner,
     client: Option<ClientKey>,
     promised: Option<PromisedTime>,
-    /// What is promised of a session of the SFU at rates that it had before.
+    /// The earlier promises of a session of the SFU.
     behind: Vec<PromisedTime>,
 }
 
@@ -68,7 +68,7 @@ impl Derived {
         self.promised.iter().chain(&self.behind).map(promise_for)
     }
 
-    /// The promises that differ, each beside one that takes its place.
+    /// The promises that differ, in pairs: one that is gone, and one that takes its place. A pair may lack one of the two.
     fn changed_promises(&self, after: &Self) -> Vec<[Option<Promise>; 2]> {
         let facts = |of: &Self| (of.promised, of.owner, of.client);
         if (facts(self), &self.behind, &self.spender) == (facts(after), &after.behind, &after.spender) {
@@ -80,9 +80,9 @@ impl Derived {
             let same = added.iter().position(|other| other == promise);
             same.map(|at| added.swap_remove(at)).is_none()
         });
+        let pairs = removed.len().max(added.len());
         let (mut removed, mut added) = (removed.into_iter(), added.into_iter());
-        std::iter::from_fn(|| Some([removed.next(), added.next()]).filter(|both| *both != [None, None]))
-            .collect()
+        (0..pairs).map(|_| [removed.next(), added.next()]).collect()
     }
 }
 
@@ -92,13 +92,13 @@ impl Grants {
         self.edit_with(id, change, Self::replace_promise)
     }
 
-    /// The same of a live grant. `None` for another one.
+    /// The same for a live grant. `None` if it is not in the table or has ended.
     pub(super) fn edit_live<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
         self.get(id)?;
         self.edit(id, change)
     }
 
-    /// The same as [`Self::edit`]. `apply`: what becomes of each promise that differs.
+    /// The same as [`Self::edit`]. `apply`: what is done with each pair of promises that differ.
     pub(super) fn edit_with<T>(
         &mut self,
         id: GrantId,
@@ -113,7 +113,7 @@ impl Grants {
         Some(result)
     }
 
-    /// The commit of a grant will not be undone. Its row is stored already.
+    /// The commit of a grant will not be undone any more. The row is not written again: the state on disk is the same.
     pub(crate) fn note_written(&mut self, id: GrantId) {
         if self.get(id).is_some_and(|row| row.state == GrantState::Unwritten) {
             let _ = self.write(id, |row| row.state = GrantState::Live);
@@ -128,13 +128,13 @@ impl Grants {
     ) -> Option<(T, Vec<[Option<Promise>; 2]>)> {
         let row = self.rows.get_mut(&id)?;
         let before = Derived::of(row, &self.indexes, &self.terms, self.period);
-        let earlier = (!row.is_of(self.period)).then(|| row.clone());
+        let with_past_figures = if row.is_of(self.period) { None } else { Some(row.clone()) };
         let result = change(row);
-        let earlier = earlier.filter(|_| row.is_of(self.period));
+        let has_present_figures = row.is_of(self.period);
         let after = Derived::of(row, &self.indexes, &self.terms, self.period);
         self.note(id, Some(&before), &after);
-        if let Some(earlier) = earlier {
-            self.keep_past(&earlier);
+        if let Some(past) = with_past_figures.filter(|_| has_present_figures) {
+            self.keep_past(&past);
         }
         Some((result, before.changed_promises(&after)))
     }
@@ -188,7 +188,7 @@ impl Grants {
                 restored((promise.owner, promise.time));
             }
         };
-        // Live ones come first, because users are summed as long as there is room.
+        // Live grants come first, because users are summed as long as there is room.
         let mut ended = vec![];
         for (id, row) in rows.iter_mut() {
             if row.has_ended() {
@@ -200,7 +200,9 @@ impl Grants {
         }
         ended.sort_unstable();
         for (_, id) in ended {
-            rows.get(&id).into_iter().for_each(|row| derive(self, id, row));
+            if let Some(row) = rows.get(&id) {
+                derive(self, id, row);
+            }
         }
         self.rows = rows;
         self.left.restore(left, Day::of(self.period.start));
@@ -225,17 +227,19 @@ impl Grants {
         }
     }
 
+    /// Brings the indexes and the sums of limits up to date. `before`: `None` for a new row.
     fn note(&mut self, id: GrantId, before: Option<&Derived>, after: &Derived) {
         self.indexes.note(id, before.map(|of| &of.places), Some(&after.places));
-        let Some(before) = before.filter(|before| before.spender != after.spender) else {
-            let share = before.map(|of| of.share).unwrap_or_default();
-            return self.change_limited(after.spender.as_deref(), &share, &after.share);
-        };
-        self.change_limited(before.spender.as_deref(), &before.share, &Sums::default());
-        self.change_limited(after.spender.as_deref(), &Sums::default(), &after.share);
+        let mut share_before = before.map(|of| of.share).unwrap_or_default();
+        if let Some(before) = before.filter(|before| before.spender != after.spender) {
+            self.change_limited(before.spender.as_deref(), &before.share, &Sums::default());
+            share_before = Sums::default();
+        }
+        self.change_limited(after.spender.as_deref(), &share_before, &after.share);
     }
 
-    /// What differs from what follows from the rows; `None` if nothing does. Reads every row: for the simulation.
+    /// The name of an index or sum that differs from one made anew from the rows; `None` if there is none. Reads every row: for the
+    /// simulation.
     pub fn difference(&self) -> Option<&'static str> {
         let mut anew = Self::new(self.terms.clone(), self.period);
         for (_, row) in self.rows.iter() {

@@ -1,7 +1,7 @@
 //! Revoked credentials, and those that the broker ends by itself: of a chain of renewals that relayed more than `GRANT_LIMIT_GB`, and with
 //! `AT_LIMIT=revoke` all of them once the budget is spent. Tests: `src/books/spending/tests/ending.rs`.
-//! Claims of pages never end one: only what was counted, and asked for alone where counts are sampled, or what an app server has said.
-//! Nothing is released by it.
+//! Claims of pages never end a chain. Only counts do (where counts are sampled, a count of the chain alone), and reports of app servers.
+//! An end releases no promise.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
-/// A chain of renewals that has relayed more than one may.
+/// A chain of renewals that has relayed more than `GRANT_LIMIT_GB`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverLimit {
     /// The last grant of the chain.
@@ -41,7 +41,7 @@ pub struct OverLimit {
 }
 
 impl Grants {
-    /// Whether more was counted of a chain than one may relay, and it has not ended.
+    /// Whether more was counted of a chain than `GRANT_LIMIT_GB`, and one of its grants is still valid.
     pub(super) fn is_over_limit(&self, grants: &[GrantId], counted: ByteCount) -> bool {
         let is_over = self.terms.bounds.spenders.grant_limit.is_some_and(|limit| counted > limit);
         is_over && grants.iter().any(|id| self.valid(*id).is_some())
@@ -57,26 +57,26 @@ impl Grants {
         self.terms.bounds.spenders.grant_limit
     }
 
-    /// Notes that these grants are to be revoked, if they have relayed more than one chain may.
+    /// Notes that the grants of a chain are to be revoked, if they have relayed more than `GRANT_LIMIT_GB`.
     pub(super) fn note_over_limit(&mut self, grants: &[GrantId], relayed: ByteCount) {
         if self.is_over_limit(grants, relayed) && self.chains.over_limit.len() < CHAINS_MAX {
             self.chains.over_limit.push((grants.to_vec(), relayed));
         }
     }
 
-    /// An app server has said what a connection of a grant relayed. Of it counts what all connections of a grant together can relay: no
-    /// more than one client can. Its chain is over the limit if app servers have said so much of it, and [`Self::judge_vouched`] compares
-    /// it with the promise.
+    /// An app server has reported what a connection of a grant relayed. All connections of a grant together count at most what a relay can
+    /// carry for one client. What app servers have reported of the chain is compared with `GRANT_LIMIT_GB`, and with the promises
+    /// ([`Self::judge_vouched`]).
     pub(crate) fn vouch(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, at: Timestamp) {
         let Some(row) = self.any(id) else { return };
         let (owner, start) = (row.owner(), self.period.start);
-        let most = |from: Timestamp, to: Timestamp| {
+        let capacity = |from: Timestamp, to: Timestamp| {
             ByteCount::saturating(RELAY_RATE_MAX.over_millis(to.millis_since(from).into()))
         };
-        // Each part of a report over the reset has its own period, and its own limit.
+        // A report over the reset has a part in each period. Each part has a limit of its own.
         let part = later_part(bytes, from, at, start);
-        let more = part.min(most(row.issued_at.max(start), at).minus(self.spent_of(row).vouched));
-        let earlier = bytes.minus(part).min(most(from, start));
+        let more = part.min(capacity(row.issued_at.max(start), at).minus(self.spent_of(row).vouched));
+        let earlier = bytes.minus(part).min(capacity(from, start));
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         for (bytes, from, to) in [(earlier, from, start), (more, from.max(start), at)] {
             let kind = ChangeKind::Vouch { bytes, from, to };
@@ -86,7 +86,7 @@ impl Grants {
             }
         }
         let grants = self.chain_of(id, owner.source);
-        // A connection may outlive the credential that opened it: a renewal promises its bytes.
+        // A connection may outlive the credential that opened it. Then the promise of a renewal has its bytes.
         let alive_until = grants.iter().filter_map(|id| self.any(*id)?.alive_until()).max();
         let is_after_tail = alive_until.is_some_and(|end| end.start() <= from);
         let after_tail = if is_after_tail { more } else { ByteCount::ZERO };
@@ -94,22 +94,20 @@ impl Grants {
         self.judge_vouched(owner.source, &grants, after_tail, at);
     }
 
-    /// What app servers have said of these grants in this period.
+    /// What app servers have reported of these grants in this period.
     pub(super) fn vouched_of(&self, grants: &[GrantId]) -> ByteCount {
         let rows = grants.iter().filter_map(|id| self.any(*id));
         rows.map(|row| self.spent_of(row).vouched).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// Whether a grant is revoked and its chain has relayed too much, as far as was counted or vouched for in this period.
+    /// Whether a grant is revoked, and more of its chain was counted or reported by app servers in this period than `GRANT_LIMIT_GB`.
     pub fn was_over_limit(&self, id: GrantId) -> bool {
-        let Some(limit) = self.terms.bounds.spenders.grant_limit.filter(|_| self.is_revoked(id)) else {
+        let (Some(limit), Some(row)) = (self.grant_limit(), self.any(id)) else { return false };
+        if !self.is_revoked(id) {
             return false;
-        };
-        let source = self.any(id).map(|row| row.source);
-        source.is_some_and(|source| {
-            let chain = self.chain_of(id, source);
-            self.counted_of(&chain).max(self.vouched_of(&chain)) > limit
-        })
+        }
+        let chain = self.chain_of(id, row.source);
+        self.counted_of(&chain).max(self.vouched_of(&chain)) > limit
     }
 
     /// The grants of the chains that were noted to be over the limit since the last call, and what each relayed.
@@ -117,10 +115,12 @@ impl Grants {
         std::mem::take(&mut self.chains.over_limit)
     }
 
-    /// Revoked credentials whose source must be asked now, at most `most`: first those for which it was never asked.
+    /// At most `most` revoked credentials whose source must be asked now. Credentials for which it was never asked come first.
     pub(crate) fn take_unanswered(&mut self, now: Timestamp, most: usize) -> Vec<GrantId> {
         let mut ids = vec![];
-        while let Some(id) = self.indexes.unanswered.first(now).filter(|_| ids.len() < most) {
+        while ids.len() < most
+            && let Some(id) = self.indexes.unanswered.first(now)
+        {
             if self.get(id).is_some_and(|row| must_be_asked(row, now)) {
                 self.indexes.unanswered.insert(id, now.plus(ASK_PAUSE));
                 ids.push(id);
@@ -142,10 +142,12 @@ impl Grants {
     }
 }
 
-/// The credentials that nobody has revoked and that their source can revoke, found in parts: [`Self::look`] is called until it returns true.
+/// The credentials that nobody has revoked and that their source can revoke, found in parts: [`Self::look`] is called until it returns
+/// true.
 #[derive(Debug, Default)]
 pub struct RevocableWalk {
     grants: Walk,
+    /// What was counted of each grant, and what it may still relay.
     found: Vec<([ByteCount; 2], GrantId)>,
 }
 
@@ -161,7 +163,7 @@ impl RevocableWalk {
         rows.len() < LOOKED_AT_ONCE
     }
 
-    /// Those of which most was counted in this period come first, then those that may still relay most.
+    /// Grants of which most was counted in this period come first. Of equal ones, those that may still relay most come first.
     pub fn in_order(mut self) -> impl Iterator<Item = GrantId> {
         self.found.sort_unstable_by_key(|(bytes, id)| (Reverse(*bytes), *id));
         self.found.into_iter().map(|(_, id)| id)
@@ -173,7 +175,7 @@ fn must_be_asked(row: &GrantRow, now: Timestamp) -> bool {
     has_no_answer(row) && row.latest_expiry() > now
 }
 
-/// The same, whether or not it has expired.
+/// The same, whether or not the credential has expired.
 pub(super) fn has_no_answer(row: &GrantRow) -> bool {
     let is_asked = row.source.revokes_by_name() && row.username.is_some();
     is_asked && row.extra().revocation_answer.is_none()
@@ -191,10 +193,10 @@ impl Grants {
         self.any(id).is_some_and(|row| row.extra().revoked_at.is_some())
     }
 
-    /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, for one that costs nothing
-    /// and for one that has expired and has no open connection.
+    /// Revokes a grant. A second call does not change the time. `None` for a grant that is unknown, that costs nothing, or that has expired
+    /// and has no open connection.
     ///
-    /// The grant stays committed, because a running allocation may continue. Its source is asked to end it from `ask_from` on.
+    /// The promise stays, because a running allocation may continue. The source is asked from `ask_from` on to revoke the credential.
     pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp, ask_from: Timestamp) -> Option<&GrantRow> {
         let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         if row.extra().revoked_at.is_none() {
@@ -206,7 +208,7 @@ impl Grants {
         self.get(id)
     }
 
-    /// Notes what its source answered when it was asked to revoke a grant.
+    /// Notes what a source answered when it was asked to revoke a grant.
     pub(crate) fn note_revocation_answer(&mut self, id: GrantId, answer: RevocationAnswer) {
         self.edit_live(id, |row| row.extra_mut().revocation_answer = Some(answer));
     }
@@ -220,10 +222,10 @@ impl Grants {
         })
     }
 
-    /// The reason why the relay must stop serving a grant, if there is one. `expiry` is the one in the credential, for a grant without a
-    /// row. A grant with neither counts as expired. A row of the time in which the wall clock was ahead has two expiries, and the later
-    /// one counts: the other clock may be wrong, and room is promised until then. A renewal at the same source prolongs what was begun
-    /// before it: room is promised for the chain, of which one credential relays at a time.
+    /// The reason why the relay must stop serving a grant, if there is one. `expiry`: that of the credential, for a grant without a row. A
+    /// grant without a row or an `expiry` counts as expired. A row has two expiries if the wall clock was ahead when it was made. The later
+    /// one counts: either clock may be wrong, and the promise lasts until then. A renewal at the same source prolongs the sessions of the
+    /// renewed grant, because the promises of the chain cover them: one of its credentials relays at a time.
     pub fn end_of(
         &self,
         id: GrantId,
@@ -242,18 +244,18 @@ impl Grants {
     }
 }
 
-/// The pause before a source that has not answered is asked again for the same grant. A request to revoke a grant asks by itself, and
-/// has ended by then.
+/// The pause before a source that has not answered is asked again for the same grant. A request to revoke a grant asks the source itself,
+/// and has ended by then.
 pub const ASK_PAUSE: Duration = Duration::from_secs(10);
-/// The time for what was just revoked: it comes before all others.
+/// When to ask about a grant that was just revoked: before all others.
 pub(crate) const FIRST: Timestamp = Timestamp::from_millis(0);
-/// The time for what was revoked before this process started: it comes next.
+/// When to ask about a grant that was revoked before this process started: after [`FIRST`], and before those that were asked about already.
 pub(super) const NEXT: Timestamp = Timestamp::from_millis(1);
 
-/// See the module's description. A grant is in both fields or in none.
+/// The revoked credentials whose source has not answered yet. A grant is in both fields or in none.
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
-    /// The earliest time to ask about each.
+    /// The earliest time to ask about each grant.
     from: BTreeMap<GrantId, Timestamp>,
     in_order: BTreeSet<(Timestamp, GrantId)>,
 }
@@ -275,12 +277,12 @@ impl Unanswered {
         self.from.len()
     }
 
-    /// Whether each of these is in another index, too.
+    /// Whether each of these grants is in another index, too.
     pub(super) fn is_part_of(&self, other: &Self) -> bool {
         self.from.keys().all(|id| other.from.contains_key(id))
     }
 
-    /// The first one that is due.
+    /// The first grant that is due.
     pub(super) fn first(&self, now: Timestamp) -> Option<GrantId> {
         self.in_order.first().filter(|(from, _)| *from <= now).map(|(_, id)| *id)
     }

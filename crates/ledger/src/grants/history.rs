@@ -1,9 +1,10 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
-//! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
-//! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, if the table is full, or
-//! for longer than [`COUNTED_WITHIN`]. What a grant has spent in the period is added to the sums of what left the table.
-//! A row names the first day of the period of its figures. With another period they count as zero, and begin anew when something changes
-//! them: then the sums of that other period get them. So nobody waits for all rows, and another billing day is a reset like any other.
+//! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its
+//! last bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, if the table is full,
+//! or for longer than [`COUNTED_WITHIN`]. What a leaving grant has spent in the period is added to the sums of what left the table.
+//! A row names the first day of the period of its figures. In any other period these figures count as zero. When something changes them,
+//! they are added to the sums of their own period, and begin anew. So a reset waits for no row, and another billing day is a reset like any
+//! other.
 //! When a person is removed, the bytes stay, in rows and sums without a name.
 
 use std::collections::BTreeSet;
@@ -63,7 +64,8 @@ impl Grants {
                 self.walk = None;
                 return true;
             };
-            let (is_over, has_behind) = (!row.has_ended() && !row.is_live(now), !row.behind().is_empty());
+            let is_over = !row.has_ended() && !row.is_live(now);
+            let has_behind = !row.behind().is_empty();
             let id = *id;
             self.recent.forget_old(id, now);
             if has_behind {
@@ -80,6 +82,7 @@ impl Grants {
         false
     }
 
+    /// Ends a grant. The row of one that costs nothing leaves at once.
     fn end(&mut self, id: GrantId, now: Timestamp) {
         self.forget_behind(id, Minute::of(now));
         let Some(row) = self.rows.get(&id) else { return };
@@ -89,13 +92,13 @@ impl Grants {
             return;
         }
         self.edit(id, |row| {
-            // Only what a history shows is kept.
+            // The history does not show the user name.
             row.username = None;
             row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
         });
     }
 
-    /// Removes the oldest ended grants if there are too many: at most `rows_at_once` of the first [`LOOKED_AT_ONCE`]. `false` if there
+    /// Removes the oldest ended grants if there are too many: at most `rows_at_once`, from the [`LOOKED_AT_ONCE`] oldest. `false` if there
     /// may be more.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
@@ -106,13 +109,13 @@ impl Grants {
         let oldest = self.indexes.ended.iter().copied().take(LOOKED_AT_ONCE);
         let (counted, others): (Vec<_>, Vec<_>) =
             oldest.partition(|(end, id)| self.is_counted(*id, end.start(), now));
-        // Uncounted grants go only if the table is full.
+        // Uncounted grants leave only if the table stays too large when the counted ones have left.
         let without_room = self.rows.len().saturating_sub(bounds.grants).saturating_sub(counted.len());
         let leaving = counted.into_iter().chain(others.into_iter().take(without_room));
         self.leave_all(&leaving.take(too_many).collect::<Vec<_>>())
     }
 
-    /// Removes ended grants. `false` if these are `rows_at_once`, so there may be more.
+    /// Removes these ended grants. `false` if these are `rows_at_once`, so there may be more.
     pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
         for (_, id) in places {
             self.leave(*id);
@@ -120,7 +123,7 @@ impl Grants {
         places.len() < self.terms.bounds.rows_at_once
     }
 
-    /// Whether the source of a grant has counted it until its end for good, or its counts of grants are not read, or not any more.
+    /// Whether a grant waits for no count: its source has counted it until its end for good, or does not count it (any more).
     fn is_counted(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
         self.rows.get(&id).is_none_or(|row| {
             let is_too_old = now.since(end) > COUNTED_WITHIN;
@@ -129,8 +132,8 @@ impl Grants {
         })
     }
 
-    /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are. What it has spent in this
-    /// period or the one of its figures, and what nobody has counted of it, stays in the sums.
+    /// Removes the row of a grant that has ended. The minutes of its promise are over, so those of its source stay as they are. What the
+    /// grant has spent stays in the sums of the period of its figures, and what nobody has counted of it stays in those of this period.
     pub(super) fn leave(&mut self, id: GrantId) {
         self.pass_excess_on(id);
         if let Some(row) = self.any(id) {
@@ -148,7 +151,8 @@ impl Grants {
         self.drop_row(&row);
     }
 
-    /// A grant leaves the table. Nothing more can be relayed on one that was released, and no tail matters to one that ended by a revocation.
+    /// Notes until when a grant that leaves the table may relay. A released grant relays nothing more. The tail after an expiry does not
+    /// matter for a grant that ended by a revocation.
     pub(super) fn drop_row(&mut self, row: &GrantRow) {
         if let Some(PromisedTime { until, .. }) = row.promised
             && !row.is_released()
@@ -161,13 +165,13 @@ impl Grants {
         }
     }
 
-    /// Whether a grant that may still have relayed has ever left the table, of those that are counted together ([`CountOwner::group`]).
+    /// Whether a grant of a group has ever left the table with a promise that was not released.
     pub(crate) fn has_dropped(&self, group: CountOwner) -> bool {
         self.dropped.contains_key(&group)
     }
 
-    /// When the last grant of a group that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all
-    /// were over at `since`.
+    /// When the last grant of a group that has left the table stops relaying, if credentials relay for `after_expiry` after their expiry.
+    /// `None` if the promises covered that time, or all were over at `since`.
     pub(crate) fn may_relay_until(
         &self,
         group: impl Into<CountOwner>,
@@ -183,10 +187,12 @@ impl Grants {
 /// No tail of any setting is longer.
 pub const TAIL_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// The latest of a source's grants that have left the table.
+/// The grants of a group that have left the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
+    /// The latest expiry of a credential.
     pub(crate) expiry: Timestamp,
+    /// The latest end of a promise.
     pub(super) until: Minute,
 }
 
@@ -195,7 +201,7 @@ impl Grants {
     pub(crate) fn begin_period(&mut self, period: Period) {
         let is_same = self.period.start == period.start;
         self.period = period;
-        // With another billing day, the same period can only end on another day.
+        // A period with the same start is the same one: another billing day changes at most its end.
         if !is_same {
             self.limited.begin();
             self.forget_unknown();
@@ -226,12 +232,12 @@ impl Grants {
         row.spent_in(self.period)
     }
 
-    /// Whether a grant ended in a period before, and its row waits to be forgotten.
+    /// Whether a grant ended before this period and has spent nothing in it, so its row only waits to be forgotten.
     pub(super) fn is_past(&self, row: &GrantRow) -> bool {
         row.is_over(self.period.start) && self.spent_of(row).is_empty()
     }
 
-    /// Adds what a row has spent in an earlier period to the sums of that.
+    /// Adds what a row has spent in an earlier period to the sums of that period.
     pub(super) fn keep_past(&mut self, row: &GrantRow) {
         let is_past = row.figures_since < Day::of(self.period.start) && row.source.is_metered();
         if is_past && row.spent().bytes() > ByteCount::ZERO {
@@ -240,8 +246,8 @@ impl Grants {
         }
     }
 
-    /// Removes a user from all rows, with the labels and the addresses in them, and adds these to `names`. The grants are revoked, and have no
-    /// open connection. Returns how many rows there were. Reads every row.
+    /// Removes a user from all rows, with the labels and the addresses in these rows, which it adds to `names`. The user's grants are
+    /// revoked, and have no open connection. Returns how many rows there were. Reads every row.
     pub(crate) fn unname(&mut self, user: &User, now: Timestamp, names: &mut BTreeSet<SpenderKey>) -> usize {
         let of_user = self.rows.iter().filter(|(_, row)| row.user() == Some(user));
         let rows: Vec<_> = of_user.map(|(id, row)| (*id, row.clone())).collect();

@@ -1,7 +1,7 @@
-//! What is looked up in the table of grants by something else than their ids. Tests: `tests/simulation`.
-//! After each step, the simulation compares the indexes with those that are made anew from the rows.
-//! Each index follows from a few fields of the row, its [`Places`]. Only [`Indexes::note`] changes one, for each row that comes, changes or
-//! leaves: also for each row of a restored ledger.
+//! The indexes of the table of grants, for everything that is not looked up by the id. Tests: `tests/simulation`.
+//! After each step, the simulation compares the indexes with indexes that are made anew from the rows.
+//! What the indexes have of a row follows from a few of its fields: its [`Places`]. [`Indexes::note`] changes the indexes for each row that
+//! comes, changes or leaves, also for each row of a restored ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -18,24 +18,25 @@ use crate::units::{ByteCount, Timestamp};
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    /// Those that have ended, by that minute.
+    /// Grants that have ended, by the minute of their end.
     pub(super) ended: BTreeSet<EndedPlace>,
-    /// Live ones that were revoked, by the time of the revocation.
+    /// Live grants that were revoked, by the time of the revocation.
     pub(super) revoked: BTreeSet<(Timestamp, GrantId)>,
-    /// Revoked ones whose promise can still be released.
+    /// Revoked grants whose promise can still be released.
     pub(super) releasable: BTreeSet<GrantId>,
-    /// Revoked ones whose source has not answered. Those that have expired meanwhile leave when they are found.
+    /// Revoked grants whose source has not answered. A grant that has expired meanwhile leaves when [`super::Grants::take_unanswered`]
+    /// finds it.
     pub(super) unanswered: Unanswered,
-    /// Those that claim something for the time after their source's count.
+    /// Grants that claim something for the time after their source's count.
     pub(super) claiming: BTreeSet<(IceSource, GrantId)>,
-    /// Those whose row says how much their chain exceeded the assumed rate in this period.
+    /// Grants whose row says how much their chain exceeded the assumed rate in this period.
     pub(super) judged: BTreeSet<(IceSource, GrantId)>,
     /// Sessions of the SFU with a promise, by the minute in which it is over.
     pub(super) pulling: BTreeSet<(Minute, GrantId)>,
-    /// The grant that each renewal renews.
+    /// From each renewal to the grant that it renews.
     pub(super) renewed: BTreeMap<GrantId, GrantId>,
-    /// Those of server keys by the hash of the user name of their credential, which takes little memory. Some providers give one user name to
-    /// all, which then names the last grant.
+    /// Grants of server keys by a hash of the user name of their credential: the hash takes little memory. Some providers give all
+    /// credentials one user name. Then the index has the last grant.
     by_username: BTreeMap<u64, GrantId>,
     hasher: RandomState,
     /// The latest expiry that a row of each source ever had.
@@ -74,12 +75,16 @@ impl Places {
             renewed_by,
             username,
         } = self;
-        !(*is_releasable || *is_unanswered)
-            && ended.or(*pulls_until).is_none()
-            && revoked_at.is_none()
-            && claims_at.or(*is_judged_at).is_none()
-            && renewed_by.is_none()
-            && username.is_none()
+        let is_in_any = ended.is_some()
+            || revoked_at.is_some()
+            || *is_releasable
+            || *is_unanswered
+            || claims_at.is_some()
+            || is_judged_at.is_some()
+            || pulls_until.is_some()
+            || renewed_by.is_some()
+            || username.is_some();
+        !is_in_any
     }
 }
 
@@ -114,7 +119,7 @@ impl Indexes {
             let expiry = self.latest_expiry.entry(after.source).or_default();
             *expiry = after.latest_expiry.max(*expiry);
         }
-        // Nearly all rows are in no other index.
+        // Nearly all rows are in no index.
         if before.is_none_or(Places::are_none) && after.is_none_or(Places::are_none) {
             return;
         }
@@ -137,6 +142,7 @@ impl Indexes {
         }
         let [name_before, name] = both.map(|of| of?.username);
         if name_before != name {
+            // Another grant with the same name may have taken the place.
             let is_its = |name: &u64| self.by_username.get(name) == Some(&id);
             name_before.filter(is_its).map(|name| self.by_username.remove(&name));
             self.by_username.extend(name.map(|name| (name, id)));
@@ -148,7 +154,7 @@ impl Indexes {
         self.judged.clear();
     }
 
-    /// The grant whose credential has most likely this user name.
+    /// The grant whose credential has a user name with the hash of this one: most likely the same name.
     pub(super) fn with_username(&self, username: &str) -> Option<GrantId> {
         self.by_username.get(&self.hasher.hash_one(username)).copied()
     }
@@ -158,7 +164,7 @@ impl Indexes {
         self.latest_expiry.get(&source).copied()
     }
 
-    /// The first difference from the indexes of these rows, which are made anew; `None` if there is none.
+    /// The name of the first index that differs from one made anew from these rows; `None` if there is none.
     pub(super) fn difference<'a>(
         &self,
         rows: impl Iterator<Item = (&'a GrantId, &'a GrantRow)>,
@@ -187,8 +193,8 @@ impl Indexes {
     }
 }
 
-/// Brings one index up to date after a row has come, changed or left. `both`: the places of the row before and after, where there is one.
-/// `entry`: what this index has of them, if anything.
+/// Brings one index up to date after a row has come, changed or left. `both`: the places of the row before and after; `None` without a row.
+/// `entry`: the entry of this index that follows from places, if there is one.
 fn replace<T: Ord>(
     index: &mut BTreeSet<T>,
     both: [Option<&Places>; 2],

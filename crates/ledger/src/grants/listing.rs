@@ -12,15 +12,15 @@ use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
-/// So many rows are looked at in one step.
+/// How many rows one step looks at.
 pub(super) const LOOKED_AT_ONCE: usize = 2_000;
 
-/// Which grants are listed. What is absent does not matter.
+/// Which grants are listed. By default all are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantFilter {
-    /// Grants of each of these.
+    /// Only grants that are of all these spenders.
     pub keys: Vec<SpenderKey>,
-    /// Only live or only ended ones.
+    /// Only live grants (`true`), or only the others (`false`).
     pub live: Option<bool>,
 }
 
@@ -61,6 +61,7 @@ pub struct GrantPage {
     places: Vec<GrantPlace>,
 }
 
+/// Sorts more bytes first.
 fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
     (Reverse(bytes), id)
 }
@@ -79,13 +80,14 @@ impl GrantPage {
     /// Looks at the next grants. `true` if these are all.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let (rows, is_last) = grants.next_metered(&mut self.walk, self.since);
-        let places = rows
-            .into_iter()
-            .map(|(id, row)| (row, (grants.spent_since(id, row, self.since, now).bytes(), id)))
-            .filter(|(_, (bytes, _))| self.since.is_none() || *bytes > ByteCount::ZERO)
-            .filter(|(_, place)| self.after.is_none_or(|after| order(*place) > order(after)))
-            .filter(|(row, _)| grants.is_listed(row, &self.filter, now));
-        self.places.extend(places.map(|(_, place)| place));
+        for (id, row) in rows {
+            let place = (grants.spent_since(id, row, self.since, now).bytes(), id);
+            let is_relevant = self.since.is_none() || place.0 > ByteCount::ZERO;
+            let is_on_page = self.after.is_none_or(|after| order(place) > order(after));
+            if is_relevant && is_on_page && grants.is_listed(row, &self.filter, now) {
+                self.places.push(place);
+            }
+        }
         if self.places.len() > self.limit {
             self.places.select_nth_unstable_by_key(self.limit, |place| order(*place));
             self.places.truncate(self.limit);
@@ -103,8 +105,8 @@ impl GrantPage {
 }
 
 impl Grants {
-    /// How many of [`Ledger::live_grants`](crate::ledger::Ledger::live_grants) were revoked. In a minute, one of a chain of renewals counts:
-    /// it is revoked if none that renews it is valid.
+    /// How many of [`Ledger::live_grants`](crate::ledger::Ledger::live_grants) were revoked. Of a chain of renewals, the grant counts that
+    /// reserves this minute. It counts as revoked if all its renewals are revoked, too.
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
         let minute = Minute::of(now);
         let is_counted = |Revoked { grant, .. }: &Revoked| {
@@ -115,7 +117,8 @@ impl Grants {
         u64::try_from(self.revoked().filter(is_counted).count()).unwrap_or(u64::MAX)
     }
 
-    /// The next rows of a walk, and whether these are the last ones. `since`: only of grants that have relayed something lately.
+    /// The next rows of a walk that are not free, and whether these are the last ones. With `since`, only rows of grants that have relayed
+    /// something lately.
     pub(super) fn next_metered(
         &self,
         walk: &mut Walk,
@@ -139,6 +142,7 @@ impl Grants {
         live.is_none_or(|live| row.is_live(now) == live) && keys.iter().all(|key| self.terms.is_of(row, key))
     }
 
+    /// What a grant has spent since an instant, or in this period.
     pub(super) fn spent_since(
         &self,
         id: GrantId,
@@ -151,13 +155,12 @@ impl Grants {
 
     fn listed(&self, id: GrantId, since: Option<Timestamp>, now: Timestamp) -> Option<ListedGrant> {
         let row = self.any(id)?;
-        let (address, live) = (self.terms.address(row), row.is_live(now));
         Some(ListedGrant {
             id,
             row: row.clone(),
             spent: self.spent_since(id, row, since, now),
-            address,
-            live,
+            address: self.terms.address(row),
+            live: row.is_live(now),
         })
     }
 }

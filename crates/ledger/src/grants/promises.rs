@@ -1,11 +1,11 @@
 //! What is promised for the grants in the table. Tests: `src/books/tests/promises.rs`.
-//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the sums of user and server key,
-//! the client's share, and the minutes of its source in the ledger.
+//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the sums of user and server
+//! key, the client's share, and the minutes of its source in the ledger.
 //!
-//! A promise for a revoked grant is released when its source has no session of it and refuses new ones. The minute of that moment
-//! stays promised, because its bytes may not be counted yet. At a source whose trials have proven for how long a revoked credential relays,
-//! the promise ends so long after the revocation. A grant that was renewed is released after its renewal: of the two, one
-//! relays at a time, so the renewal relies on the minutes of the renewed grant.
+//! The promise of a revoked grant is released when its source has no session of the grant and refuses new ones. The present minute stays
+//! promised, because its bytes may not be counted yet. Where trials have proven for how long a revoked credential relays, the promise ends
+//! so long after the revocation. A renewed grant is released only after its renewal: one of the two relays at a time, so the renewal relies
+//! on the minutes of the renewed grant.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::units::Timestamp;
 use crate::units::slot::Minute;
 
 impl GrantRow {
-    /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
+    /// Whether its promise can be released once it has no session: it was revoked, and its source ends its sessions and refuses new ones.
     pub(super) fn may_be_released(&self) -> bool {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
     }
 
-    /// Whether its promise ends before its credential, because its source has revoked it.
+    /// Whether its promise ends no later than its credential, because its source has revoked the credential.
     pub(super) fn ends_by_revocation(&self) -> bool {
         let is_shorter = |time: PromisedTime| time.until.start() <= self.latest_expiry();
         self.extra().revocation_answer == Some(RevocationAnswer::Revoked)
@@ -41,7 +41,7 @@ impl Grants {
         self.effects.note_promise(before, after);
     }
 
-    /// The same without the minutes of its source.
+    /// The same, but the minutes of the source stay as they are.
     pub(super) fn change_promised(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { owner, time, user, server, client }) = promise else { continue };
@@ -60,8 +60,8 @@ impl Grants {
         }
     }
 
-    /// Raises the promises of an owner to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
-    /// a grant that has ended can be live again. `trusts_revocations`: one that ends by a revocation gets no longer.
+    /// Raises the promises of an owner to this tail and rate. A promise that was over at `since` or is released stays as it is. A grant
+    /// that has ended can be live again. `trusts_revocations`: a promise that ends by a revocation does not get longer.
     pub(crate) fn raise_tails(
         &mut self,
         owner: CountOwner,
@@ -79,8 +79,9 @@ impl Grants {
                 Minute::from_end(row.latest_expiry().plus(tail)).max(before.until)
             };
             let per_minute = before.per_minute.max(per_minute);
-            // Of nearly all promises, nothing changes.
-            ((until, per_minute) != (before.until, before.per_minute)).then_some((*id, until, per_minute))
+            // Nearly all promises stay as they are.
+            let is_raised = (until, per_minute) != (before.until, before.per_minute);
+            is_raised.then_some((*id, until, per_minute))
         };
         for (id, until, per_minute) in of_owner.filter_map(raised).collect::<Vec<_>>() {
             self.raise_promise(id, until, per_minute);
@@ -90,7 +91,7 @@ impl Grants {
     /// Sets the end and the rate of a promise, neither of them lower than before.
     fn raise_promise(&mut self, id: GrantId, until: Minute, per_minute: u64) {
         self.edit(id, |row| {
-            // A grant that has ended is live again, because its tail turns out to be longer.
+            // The tail of a grant that has ended turns out to be longer, so the grant is live again.
             if row.state == GrantState::Ended {
                 row.state = GrantState::Live;
             }
@@ -106,22 +107,23 @@ impl Grants {
         ids
     }
 
-    /// Lowers the promise of a grant whose session is not in a complete listing: to its expiry and this tail, or to the minute of the
-    /// listing if that is later.
+    /// Lowers the promise of a grant that has no session in a complete listing. It ends with this tail after the expiry, or with the minute
+    /// of the listing, whichever is later.
     pub(crate) fn lower_tail(&mut self, id: GrantId, tail: Duration, listed: Timestamp) {
         if let Some(row) = self.rows.get(&id) {
             self.lower_promise(id, Minute::from_end(row.latest_expiry().plus(tail)).max(Minute::of(listed)));
         }
     }
 
-    /// The source has revoked a grant, which relays until `until` at most. If that is after its expiry, its tail says until when it relays.
+    /// The source has revoked a grant, which relays until `until` at most. Nothing changes if the credential expires before that: then its
+    /// tail says until when it relays.
     pub(crate) fn end_by_revocation(&mut self, id: GrantId, until: Minute) {
         if self.rows.get(&id).is_some_and(|row| until.start() <= row.latest_expiry()) {
             self.lower_promise(id, until);
         }
     }
 
-    /// Revoked grants of an owner relay for `longer` than was assumed.
+    /// The revoked grants of an owner relay for longer than was assumed, by `longer`.
     pub(crate) fn extend_revoked(&mut self, owner: CountOwner, longer: Duration, now: Timestamp) {
         let is_revoked = |row: &GrantRow| row.owner() == owner && row.ends_by_revocation();
         let revoked = self.rows.iter().filter(|(_, row)| is_revoked(row));
@@ -133,8 +135,8 @@ impl Grants {
         }
     }
 
-    /// Sets the end of a promise, if that is earlier than before. The renewal of the grant then reserves the minutes that the grant loses. While
-    /// the renewal was taken and has no row yet, the promise stays.
+    /// Sets the end of a promise, if that is earlier than before. The renewal of the grant then reserves the minutes that the grant loses.
+    /// The promise stays as it is while a renewal is under way that has no row yet.
     fn lower_promise(&mut self, id: GrantId, until: Minute) {
         let Some(row) = self.rows.get(&id).filter(|row| !row.has_ended() && !row.is_released()) else {
             return;
@@ -148,7 +150,7 @@ impl Grants {
         self.follow_chain(id);
     }
 
-    /// The renewals of a grant begin to reserve where those before them end.
+    /// Lets each renewal of a grant reserve its minutes from the end of the chain before it on. Stops where nothing changes.
     fn follow_chain(&mut self, first: GrantId) {
         let chain: Vec<_> = self.with_renewals(first).collect();
         for pair in chain.windows(2) {
@@ -156,6 +158,7 @@ impl Grants {
             let (Some(before), Some(time)) = (before, self.any(pair[1]).and_then(|row| row.promised)) else {
                 return;
             };
+            // No later than it was, and not before the first minute of the promise.
             let reserved_from = time.reserved_from.min(before.max(time.from));
             if reserved_from == time.reserved_from {
                 return;
@@ -164,8 +167,8 @@ impl Grants {
         }
     }
 
-    /// Extends the promise of a grant to `until`, because its session may have gone on; a grant that has ended is live again. An earlier
-    /// `until` changes nothing. A released promise stays released.
+    /// Extends the promise of a grant to `until`, because its session may have gone on. A grant that has ended is live again. Nothing
+    /// changes if `until` is earlier than before, or if the promise is released.
     pub(crate) fn extend_promise(&mut self, id: GrantId, until: Minute) {
         let promised = self.rows.get(&id).filter(|row| !row.is_released()).and_then(|row| row.promised);
         if let Some(before) = promised.filter(|time| time.until < until) {
@@ -173,13 +176,13 @@ impl Grants {
         }
     }
 
-    /// Until when the last grant counts as alive.
+    /// The latest instant until which a grant counts as alive.
     pub fn alive_until(&self) -> Timestamp {
         self.rows.iter().filter_map(|(_, row)| row.alive_until()).max().unwrap_or_default().start()
     }
 
-    /// Releases what is promised for the revoked grants of a source that have no session now. The source must have refused new
-    /// sessions of each since before it looked. Returns how many minutes of grants it has released.
+    /// Releases the promises of the revoked grants of a source that have no session at `now`. The source must have refused new sessions of
+    /// each grant since before its sessions were listed. Returns how many grant-minutes are released.
     pub(crate) fn release_gone(
         &mut self,
         source: IceSource,
@@ -194,7 +197,7 @@ impl Grants {
         gone.into_iter().map(|id| self.release_promise(id, now)).fold(0, u64::saturating_add)
     }
 
-    /// Returns how many minutes it has released.
+    /// Releases the minutes of a promise after the present one. Returns how many of them the grant had reserved.
     fn release_promise(&mut self, id: GrantId, now: Timestamp) -> u64 {
         let end = Minute::of(now).next();
         let promised = self.rows.get(&id).and_then(|row| row.promised);

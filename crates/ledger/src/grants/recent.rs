@@ -1,6 +1,6 @@
 //! What grants relayed in the last minutes, as their connections claimed it and as their sources counted it.
 //! Tests: `src/books/spending/tests/recent.rs`.
-//! A count replaces what was claimed for the time that it covers. It is kept in memory, for a grant while it has any.
+//! A count replaces what was claimed for the time that it covers. All this is kept in memory only, and for a grant while it has bytes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ struct MinuteBytes {
     claimed: ByteCount,
 }
 
-/// The last minutes in which there was something.
+/// Those of the last minutes that have bytes, in order.
 #[derive(Debug, Default)]
 struct RecentMinutes(Vec<(Minute, MinuteBytes)>);
 
@@ -52,6 +52,7 @@ impl RecentMinutes {
     ) {
         let last = Minute::of(to);
         for minute in (Minute::of(from).max(first_minute(to)).number()..=last.number()).map(Minute::new) {
+            // The bytes after the minute's start, without the bytes after its end.
             let later = later_part(bytes, from, to, minute.end());
             let part = later_part(bytes, from, to, minute.start()).minus(later);
             sorted::change(&mut self.0, minute, |of| change(of, part));
@@ -60,7 +61,7 @@ impl RecentMinutes {
     }
 
     /// Adds what a connection is charged more than before, or subtracts what it is charged less, evenly over the time since `charge.from`.
-    /// Leaves out what is before `counted_until`, because the count has it.
+    /// Leaves out the time before `counted_until`, because the count has its bytes.
     fn claim(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let ConnectionCharge { before, after, at, .. } = *charge;
         let from = charge.from.max(counted_until).min(at);
@@ -74,7 +75,7 @@ impl RecentMinutes {
         self.spread(bytes, from.min(until), until, |of, part| of.measured = of.measured.plus(part));
     }
 
-    /// Everything before `until` is counted. Nothing was claimed after `seen_at`.
+    /// Everything before `until` is counted, so only claims of the time after it stay. Nothing was claimed for the time after `seen_at`.
     fn drop_claims(&mut self, until: Timestamp, seen_at: Timestamp) {
         for (minute, of) in &mut self.0 {
             let end = minute.end().min(seen_at.max(minute.start()));
@@ -114,7 +115,7 @@ impl RecentBytes {
         self.change(id, |minutes| minutes.claim(charge, counted_until));
     }
 
-    /// Changes the minutes of a grant, which has some only while it has bytes.
+    /// Changes the minutes of a grant. Only a grant with bytes is kept.
     fn change(&mut self, id: GrantId, change: impl FnOnce(&mut RecentMinutes)) {
         let minutes = self.grants.get_or_default(id);
         change(minutes);
@@ -147,7 +148,7 @@ impl RecentBytes {
         self.change(id, |minutes| minutes.drop_claims(until, seen_at));
     }
 
-    /// Lets the bytes of connections that an app server has opened for a user be nobody's.
+    /// Removes a user from the bytes of connections without a grant, which an app server has opened. The bytes stay.
     pub(super) fn unname(&mut self, user: &User) {
         let is_of_user = |(spender, _): &(Spender, RecentMinutes)| spender.user.as_ref() == Some(user);
         let all = std::mem::take(&mut self.ungranted).into_iter();
@@ -172,7 +173,7 @@ impl RecentBytes {
         }
     }
 
-    /// The same of what is of no grant in the table.
+    /// The same for connections without a grant, and for unknown identifiers.
     pub(super) fn forget_old_of_others(&mut self, now: Timestamp) {
         let first = first_minute(now);
         self.unknown.forget_before(first);

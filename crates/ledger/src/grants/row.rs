@@ -22,8 +22,8 @@ use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
-/// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
-/// have is in [`GrantExtra`].
+/// One grant. Its stored form has the fields in this order. There are up to 2,000,000 rows, so a row takes at most 120 bytes of memory.
+/// What few grants have is in [`GrantExtra`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
     /// The source that made its credential.
@@ -43,9 +43,10 @@ pub struct GrantRow {
     pub spender: Option<Arc<Spender>>,
     /// Where it is in its life.
     pub(super) state: GrantState,
-    /// The first day of the period that its figures belong to: this one, or another one until they change ([`Grants::begin_period`](super::Grants::begin_period)).
+    /// The first day of the period of its figures (`spent`). Figures of another period than the present one count as zero, and begin anew
+    /// when they change ([`Self::set_spent`]).
     pub(super) figures_since: Day,
-    /// What it has spent in that period.
+    /// What it has spent in the period of its figures.
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
     pub turn_key: Option<IdDigest>,
@@ -53,7 +54,7 @@ pub struct GrantRow {
     pub(super) extra: Option<Box<GrantExtra>>,
 }
 
-/// In one allocation. That of `serde` makes a box first.
+/// Reads a spender with one allocation. For an `Arc`, `serde` would make a `Box` first.
 fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<Spender>>, D::Error> {
     Ok(Option::<Spender>::deserialize(from)?.map(Arc::new))
 }
@@ -81,7 +82,7 @@ pub struct GrantExtra {
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
-    /// What a relay can carry for it. A freeze does not change that, so an app server's counts stay right.
+    /// What a relay can carry for it. A freeze does not change this allowance, so an app server's counts stay right.
     #[serde(skip)]
     pub(super) capacity: Allowance,
 }
@@ -95,16 +96,20 @@ pub enum RevocationAnswer {
     Revoked,
 }
 
-/// What only the row of a session has: what it may take, and what it is charged, in kbit/s.
+/// What only the row of a session of the SFU has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulls {
     pub(super) name: Arc<str>,
+    /// The grant whose token opened the session.
     pub(super) opened_by: Option<GrantId>,
+    /// What the session may take from others.
     pub(super) kbps: u32,
+    /// What it is charged for.
     pub(super) charged_kbps: u32,
-    /// What it took before is in its bytes.
+    /// What the session took before this instant is in the row's bytes.
     pub(super) counted_until: Timestamp,
-    /// What is still promised at rates that it had before, by the clock of the provider.
+    /// Earlier promises, at the rates that the session had then. The provider, whose clock may be behind, may still count bytes in their
+    /// minutes.
     pub(super) behind: Vec<PromisedTime>,
     /// Whether the budget has no room to promise it for longer.
     #[serde(skip)]
@@ -119,7 +124,7 @@ pub enum GrantState {
     /// Its promise, its credential or a connection on it is not over.
     #[default]
     Live,
-    /// It was revoked, and what was promised for it is released: nothing more can be relayed on it.
+    /// It was revoked, and its promise is released: nothing more can be relayed on it.
     Released,
     /// It is over, and kept for its bytes, and for a tail that turns out to be longer.
     Ended,
@@ -128,7 +133,7 @@ pub enum GrantState {
 }
 
 impl GrantRow {
-    /// A grant that has just been issued. A user name that says which grant it is of is not kept.
+    /// A grant that has just been issued. A user name that the broker chose is not kept, because it follows from the grant's id.
     pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
         Self {
             source: grant.source,
@@ -168,16 +173,17 @@ impl GrantRow {
         self.extra.get_or_insert_default()
     }
 
-    /// Whose count releases what is promised for it.
+    /// The owner whose count releases its promise.
     pub fn owner(&self) -> CountOwner {
         CountOwner { source: self.source, turn_key: self.turn_key }
     }
 
-    /// The row as stored: what is on disk is no longer unwritten.
+    /// The row as stored. Once it is on disk, it is no longer unwritten.
     pub(super) fn stored(&self) -> Self {
         Self { state: self.stored_state(), ..self.clone() }
     }
 
+    /// The state that the row has on disk.
     pub(super) fn stored_state(&self) -> GrantState {
         if self.state == GrantState::Unwritten { GrantState::Live } else { self.state }
     }
@@ -193,7 +199,7 @@ impl GrantRow {
         self.spender.as_deref()?.user.as_ref()
     }
 
-    /// Whose limits count what it relays. Nobody's if it costs nothing.
+    /// The spender whose limits count what it relays. `None` if it costs nothing.
     pub(super) fn limited_spender(&self) -> Option<&Arc<Spender>> {
         self.spender.as_ref().filter(|_| self.source.is_metered())
     }
@@ -229,12 +235,12 @@ impl GrantRow {
         self.figures_since == Day::of(period.start)
     }
 
-    /// Sets its figures to zero. From now on they are those of this period.
+    /// Begins its figures anew, at zero, for this period.
     pub(super) fn begin_period(&mut self, period: Period) {
         (self.figures_since, self.spent) = (Day::of(period.start), None);
     }
 
-    /// Whether it has ended and is kept for its bytes only.
+    /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, GrantState::Ended | GrantState::EndedReleased)
     }
@@ -242,25 +248,25 @@ impl GrantRow {
     /// What its user may relay because of it in `[from, until)`.
     pub(super) fn promised_between(&self, from: Minute, until: Minute) -> ByteCount {
         let bytes = |(minutes, level): (Range<Minute>, LiveDelta)| {
-            let minutes = minutes.end.min(until).since(minutes.start.max(from));
-            level.per_minute.unsigned_abs().saturating_mul(minutes)
+            let common = minutes.end.min(until).since(minutes.start.max(from));
+            level.per_minute.unsigned_abs().saturating_mul(common)
         };
         let of_user = self.promised.map(|time| time.of_user()).into_iter().flatten();
         ByteCount::new(of_user.map(bytes).fold(0, u64::saturating_add))
     }
 
-    /// Whether it had ended before an instant.
+    /// Whether it has ended, and its last minute was over at an instant.
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
         self.has_ended() && self.ends_in().start() <= at
     }
 
-    /// The first minute in which it may have ended.
+    /// The first minute after its promise and its credential. An open connection may keep it live for longer.
     pub(super) fn ends_in(&self) -> Minute {
         self.alive_until().unwrap_or_default().max(Minute::from_end(self.expires_at))
     }
 
-    /// Whether the ledger counts it as alive, its credential still works, or a connection is open on it. A released one stays until its
-    /// credential has expired, because its source must go on refusing it.
+    /// Whether the ledger counts it as alive, its credential may still work, or a connection is open on it. A released grant stays live
+    /// until its credential has expired, because its source must go on refusing the credential.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
         let is_promised = self.alive_until().is_some_and(|until| until.start() > now);
         !self.has_ended() && (is_promised || self.is_in_use(now))
@@ -305,7 +311,7 @@ pub enum GrantEnd {
 /// Who asks for a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requester {
-    /// The client. `None` for one whose requests are vouched for: no allowance of an address applies.
+    /// The client. `None` if somebody vouches for the request: then no allowance of an address applies.
     pub client: Option<ClientKey>,
     /// The grant that the credential renews.
     pub renews: Option<GrantId>,

@@ -1,10 +1,11 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
-//! Each is a grant with one connection, from its first request until the SFU does not know it any more. What it may take from others is
-//! promised before the SFU is asked for it, and again for 300 s by each look that finds it. Nothing else ends it, so without a look its
-//! promise goes on minute by minute. The minutes before a change stay promised at their rate.
+//! Each session is a grant with one connection, from its first request until the SFU does not know it any more. What it may take from
+//! others is promised before the SFU is asked for it, and again for 300 s by each look that finds the session. Only a look can show that a
+//! session has ended, so without a look its promise goes on minute by minute. When the rate changes, the minutes before stay promised at
+//! their rate.
 //!
-//! A promise rises at once. It falls when the clock of the provider is certainly in the next minute of ours, because what was taken until
-//! now may be counted by then. No count names a session, so what the SFU said of its tracks is the measure.
+//! A promise rises at once. It falls only from the minute in which the provider, whose clock may be ahead of ours, counts nothing of the
+//! present minute any more. No count names a session, so its bytes follow from what the SFU has said of its tracks.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub struct SfuSession {
     pub opened_by: Option<GrantId>,
     /// The client that opened it.
     pub client: ClientKey,
-    /// When its life is over.
+    /// When its life is over. It stays open while it takes something.
     pub ends_at: Timestamp,
     /// What it may take from others, in kbit/s.
     pub kbps: u32,
@@ -45,7 +46,7 @@ impl GrantRow {
         self.extra().pulls.as_deref()
     }
 
-    /// What is promised of a session of the SFU for the minutes before its present promise.
+    /// The earlier promises of a session of the SFU, for the minutes before its present promise.
     pub(crate) fn behind(&self) -> &[PromisedTime] {
         self.pulls().map_or(&[], |pulls| &pulls.behind)
     }
@@ -61,7 +62,7 @@ impl GrantRow {
 }
 
 impl Grants {
-    /// The open sessions of the SFU. One whose life is over is open while it takes something.
+    /// The open sessions of the SFU. A session whose life is over is open while it takes something.
     pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
         let open = self
             .rows
@@ -70,7 +71,7 @@ impl Grants {
             .filter(move |row| row.expires_at > now || row.sfu_kbps() > 0);
         open.filter_map(|row| {
             let Pulls { name, opened_by, kbps, charged_kbps, .. } = row.pulls()?.clone();
-            // That of a person who was removed is nobody's.
+            // The row of a person who was removed has no client.
             let nobody = || ClientKey::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             let (spender, ends_at) = (row.spender.clone(), row.expires_at);
             let client = row.client.unwrap_or_else(nobody);
@@ -78,31 +79,32 @@ impl Grants {
         })
     }
 
-    /// Starts the clocks of all sessions.
+    /// After a restart: from now on, all sessions are charged by time.
     pub(crate) fn start_sfu_clocks(&mut self) {
         let open = self.rows.iter().map(|(_, row)| row).filter(|row| !row.has_ended());
         let charged = open.filter_map(|row| Some(u64::from(row.pulls()?.charged_kbps)));
         self.effects.note(Effect::Usage(rate_change(0, charged.fold(0, u64::saturating_add))));
     }
 
-    /// The start of this minute, if what some session takes in it is not promised for as long as it may be counted.
+    /// The start of this minute, if the promise of a session ends before what it takes in this minute is certainly counted
+    /// ([`counted_after`]).
     pub(crate) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
         let next = counted_after(now);
         self.indexes.pulling.first().filter(|(due, _)| *due < next).map(|_| Minute::of(now).start())
     }
 
-    /// The first such session. It is the first one until [`Self::go_on`] or its end.
+    /// The first such session. [`Self::go_on`] or its end lets the next one be the first.
     pub(crate) fn due_session(&self, now: Timestamp) -> Option<GrantId> {
         self.next_session(now).and_then(|_| self.indexes.pulling.first()).map(|(_, id)| *id)
     }
 
-    /// The name of a session whose life is over, if the SFU is not in the settings any more: then nobody asks whether it has ended.
+    /// The name of a session whose life is over, if the SFU is not in the settings any more: then nobody looks whether it has ended.
     pub(crate) fn unwatched(&self, id: GrantId, now: Timestamp) -> Option<Arc<str>> {
         let row = self.get(id).filter(|row| !self.terms.watches_sfu && row.expires_at <= now)?;
         Some(Arc::clone(&row.pulls()?.name))
     }
 
-    /// Notes what a session takes; `None`: it has ended. What is promised for it stays, except for one that has ended.
+    /// Notes what a session takes; `None`: it has ended. The promise changes only if the session has ended.
     pub(crate) fn note_session(
         &mut self,
         name: &Arc<str>,
@@ -134,7 +136,7 @@ impl Grants {
         }
     }
 
-    /// The row of a new session. What its page does not say is as the grant has it that opened it.
+    /// The row of a new session. If the page does not say the label or the origin, the row has those of the grant that opened the session.
     fn row_of(&self, name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
         let grant = Grant {
             id: GrantId::of_session(name),
@@ -144,13 +146,11 @@ impl Grants {
         };
         let by_page = session.spender.as_deref().cloned().unwrap_or_default();
         let by_grant = session.opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
-        let Spender { user, label, origin, call, server, signed_in_until } = by_page;
-        let of_grant = by_grant.unwrap_or_default();
-        let (label, origin) = (label.or(of_grant.label), origin.or(of_grant.origin));
-        let (name, opened_by) = (Arc::clone(name), session.opened_by);
+        let by_grant = by_grant.unwrap_or_default();
+        let (label, origin) = (by_page.label.or(by_grant.label), by_page.origin.or(by_grant.origin));
         let pulls = Pulls {
-            name,
-            opened_by,
+            name: Arc::clone(name),
+            opened_by: session.opened_by,
             kbps: 0,
             charged_kbps: 0,
             counted_until: now,
@@ -161,7 +161,7 @@ impl Grants {
             state: GrantState::Live,
             extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
             client: Some(session.client),
-            spender: Spender { user, label, origin, call, server, signed_in_until }.known(),
+            spender: Spender { label, origin, ..by_page }.known(),
             ..GrantRow::new(&grant, None, None)
         }
     }
@@ -186,30 +186,34 @@ impl Grants {
         self.recent.count(id, bytes, now, now);
     }
 
-    /// Takes back what is promised for a session from this minute on. What lies behind stays until its source has counted it.
+    /// Takes back what is promised for a session from the minute `from` on. The minutes before it stay promised until they are over by the
+    /// provider's clock (`counted_from`).
     pub(crate) fn release_session(&mut self, id: GrantId, from: Minute, counted_from: Minute) {
         let Some(before) = self.rows.get(&id).and_then(|row| row.promised) else { return };
         let behind = PromisedTime { until: before.until.min(from), ..before };
         self.edit(id, |row| {
             row.promised = None;
-            if let Some(pulls) = row.pulls_mut() {
-                pulls.behind.extend((behind.from < behind.until).then_some(behind));
+            if let Some(pulls) = row.pulls_mut()
+                && behind.from < behind.until
+            {
+                pulls.behind.push(behind);
             }
         });
         self.forget_behind(id, counted_from);
     }
 
-    /// Forgets what was promised of before for a session, as far as it ends by then. Nobody counts it by session, so the user is charged all of it.
+    /// Forgets the earlier promises of a session that end by `until`. No count names a session, so in strict mode whoever has a limit is
+    /// charged all that was promised.
     pub(super) fn forget_behind(&mut self, id: GrantId, until: Minute) {
         let start = Minute::of(self.period.start);
         let Some(row) = self.rows.get(&id) else { return };
         let over = row.behind().iter().filter(|time| time.until <= until);
-        let bytes =
+        let promised =
             |time: &PromisedTime| time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
-        let Some(bytes) = over.map(bytes).reduce(u64::saturating_add) else { return };
+        let Some(bytes) = over.map(promised).reduce(u64::saturating_add) else { return };
         let assumed = if self.terms.promises() { ByteCount::new(bytes) } else { ByteCount::ZERO };
         self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
-        // The time of these promises is over: the minutes of the source stay as they are.
+        // The time of these promises is over, so the minutes of the source stay as they are.
         let forget =
             |row: &mut GrantRow| row.pulls_mut().map(|pulls| pulls.behind.retain(|time| time.until > until));
         self.edit_with(id, forget, Self::change_promised);
@@ -227,8 +231,8 @@ impl Grants {
         });
     }
 
-    /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute if it
-    /// takes something.
+    /// The promise of a session is over, and no look has found the session or shown that it has ended: the promise goes on through this
+    /// minute if the session takes something.
     pub(crate) fn go_on(&mut self, id: GrantId, counted_from: Minute, now: Timestamp) {
         self.count_session(id, now);
         let next = counted_after(now);
@@ -238,7 +242,7 @@ impl Grants {
         }
     }
 
-    /// The sessions that take something and must not. `is_over`: of one for which there is room.
+    /// The sessions that take something and must not: there is no room for them, or `is_over` says so.
     pub(crate) fn sessions_to_close(&self, is_over: impl Fn(GrantId, &GrantRow) -> bool) -> Vec<Arc<str>> {
         let rows = self.indexes.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
         let to_close = rows.filter_map(|(id, row)| {
@@ -249,7 +253,7 @@ impl Grants {
     }
 }
 
-/// The first minute in which the provider, by its clock, counts nothing that is taken until the end of this minute.
+/// The first minute in which the provider, whose clock may be ahead, counts nothing that is taken until the end of this minute.
 pub(crate) fn counted_after(now: Timestamp) -> Minute {
     Minute::of(now.plus(IceSource::Sfu.clocks_differ_by())).next()
 }

@@ -1,5 +1,5 @@
 //! What grants have spent. Tests: `src/books/spending/tests`.
-//! Every change of a row's bytes changes the sum of its user, if users have a limit, and of its server key by the same difference.
+//! Every change of a row's bytes changes the sums of its server key and, if users have a limit, of its user by the same difference.
 
 use super::Grants;
 use super::row::GrantRow;
@@ -18,12 +18,12 @@ use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
-    /// Bytes that somebody may use in a period.
+    /// Bytes that a user or a server key may use in a period.
     pub(crate) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
         self.terms.limit_of(of)
     }
 
-    /// Who of a spender has a limit.
+    /// The user and the server key of a spender, as far as they have a limit.
     pub(crate) fn with_limit<'a>(
         &'a self,
         spender: Option<&'a Spender>,
@@ -54,35 +54,36 @@ impl Grants {
         self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
 
-    /// Whether the budget is strict, so promises reserve it.
+    /// Whether the budget is strict: promises reserve a part of it.
     pub(crate) fn is_strict(&self) -> bool {
         self.terms.is_strict
     }
 
-    /// What somebody has used and may still use.
+    /// What a user or a server key has used and may still use.
     pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
         let uncounted = self.uncounted(now);
         self.limited.of(of, now, self.period.end, &uncounted)
     }
 
-    /// Whether somebody with a limit has a sum, or can get one.
+    /// Whether there is a row for the sum of a user or a server key, or room for one. Without a limit, none is needed.
     pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named, now: Timestamp) -> bool {
         let uncounted = self.uncounted(now);
         self.limit_of(of).is_none() || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
     }
 
-    /// What somebody with a limit has used.
+    /// What a user or a server key with a limit has used.
     pub(super) fn used(&self, of: &Limited) -> ByteCount {
         self.limited.used(of)
     }
 
-    /// Whether a user has used as much as each of them may.
+    /// Whether a user has used as much as each user may.
     pub(crate) fn is_over_limit_of(&self, user: &User) -> bool {
         let user = Limited::User(user.clone());
         self.limit_of(&user).is_some_and(|limit| self.limited.used(&user) >= limit)
     }
 
-    /// The first minute of each source that still counts as promised: in strict mode, the first that it has not counted for good.
+    /// The first minute of each source in which promises count: in strict mode the first that it has not counted for good, otherwise this
+    /// minute.
     fn uncounted(&self, now: Timestamp) -> Uncounted {
         let until = |source| {
             let groups = self.terms.counted.iter().filter(|group| group.source == source);
@@ -96,13 +97,14 @@ impl Grants {
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
         self.recent.claim_ungranted(spender, charge);
         let [more, less] = charge.since(self.period.start);
+        // The charge grows from `less` to `more`; one of the two is zero.
         let share = Sums::of_charge(less, more, charge.at);
         let keys = SpenderKind::ALL.map(|kind| key_of(spender, kind));
         self.left.add(Day::of(self.period.start), keys, &share);
         self.change_limited(Some(spender), &Sums::default(), &share);
     }
 
-    /// Changes what a grant has spent in this period. Nothing is noted if it stays as it was.
+    /// Changes what a grant has spent in this period. Nothing is written if it stays as it was.
     pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) {
         let Some(before) = self.rows.get(&id).map(|row| self.spent_of(row)) else { return };
         let (mut after, period) = (before, self.period);
@@ -112,7 +114,7 @@ impl Grants {
         }
     }
 
-    /// Changes what a user with a limit and a server key have spent.
+    /// Changes the sums of a spender's user, if users have a limit, and server key.
     pub(super) fn change_limited(&mut self, spender: Option<&Spender>, before: &Sums, after: &Sums) {
         if before == after {
             return;

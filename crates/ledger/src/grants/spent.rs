@@ -1,6 +1,7 @@
 //! The bytes of one grant in a period: what its source counted, and what its connections claimed for the time after the count.
 //! Tests: below.
-//! A claim is spread evenly over the time that it covers, so a count takes its part of it. What was measured never decreases in a period.
+//! A claim is spread evenly over the time that it covers. A count replaces the part of the claim that is in its time. What was measured
+//! never decreases in a period.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +16,13 @@ pub struct Spent {
     pub(super) claimed: ByteCount,
     /// The most that its source has counted so far.
     pub(super) measured: ByteCount,
-    /// The part of it that will not be counted again.
+    /// What its source has counted for good. A count that is not final is added to this, and replaces the one before it.
     pub(super) closed: ByteCount,
-    /// Bytes of time that nobody counted, at the assumed rate.
+    /// What was promised for time that nobody counted.
     pub(super) assumed: ByteCount,
-    /// What app servers have said of it. Its claims contain it, until they are counted.
+    /// What app servers have reported of it. These bytes are also in `claimed` until they are counted.
     pub(super) vouched: ByteCount,
-    /// What its chain of renewals showed above the assumed rate, if it is the first one.
+    /// What its chain of renewals showed above the assumed rate, if it is the first grant of the chain.
     pub(super) excess: Excess,
     /// When something was last counted or claimed.
     pub(super) seen_at: Timestamp,
@@ -30,19 +31,19 @@ pub struct Spent {
 /// A change of what one connection of a grant was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionCharge {
-    /// What was charged as of the last call.
+    /// What the connection was charged until the last change.
     pub(crate) before: ByteCount,
-    /// What is charged now.
+    /// What it is charged now.
     pub(crate) after: ByteCount,
     /// Since when the difference was relayed.
     pub(crate) from: Timestamp,
-    /// When.
+    /// Until when it was relayed.
     pub(crate) at: Timestamp,
 }
 
 impl ConnectionCharge {
-    /// What it adds in a period that began at `start`, and what it takes back. What was relayed earlier belongs to the period before,
-    /// where nothing is taken back any more.
+    /// What it adds in a period that began at `start`, and what it takes back; one of the two is zero. Bytes that were relayed earlier are
+    /// not added, because they belong to the period before. All that is taken back is taken from this period.
     pub(super) fn since(&self, start: Timestamp) -> [ByteCount; 2] {
         let more = later_part(self.after.minus(self.before), self.from, self.at, start);
         [more, self.before.minus(self.after)]
@@ -70,13 +71,13 @@ impl Spent {
         self.seen_at
     }
 
-    /// The most that was relayed in the time that is counted for good. `sampling`: the count's margin of error in percent.
+    /// The most that was relayed in the time that is counted or assumed for good. `sampling`: the count's margin of error in percent.
     pub(super) fn settled(&self, sampling: u32) -> ByteCount {
         ByteCount::saturating(at_most(self.closed.get().into(), sampling)).plus(self.assumed)
     }
 
-    /// One of its connections was charged. What was relayed before this period, which began at `start`, belongs to the last one. Its source
-    /// has counted everything before `counted_until`.
+    /// One of its connections was charged, in a period that began at `start`. Its source has counted everything before `counted_until`, so
+    /// only the part after that is claimed.
     pub(super) fn charge(&mut self, charge: &ConnectionCharge, start: Timestamp, counted_until: Timestamp) {
         let [more, less] = charge.since(start);
         let later = |bytes| later_part(bytes, charge.from.max(start), charge.at, counted_until);
@@ -84,12 +85,12 @@ impl Spent {
         self.seen_at = self.seen_at.max(charge.at);
     }
 
-    /// Its source has counted everything before `until`, and before that everything before `from`.
+    /// Its source has counted everything before `until`. Until now this was `from`, so the claims are of the time from there to `seen_at`.
     pub(super) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
         self.claimed = later_part(self.claimed, from, self.seen_at, until);
     }
 
-    /// Its source counted bytes in a span of time. `is_final`: they will not be counted again.
+    /// Its source counted bytes since its last final count. `is_final`: they will not be counted again.
     pub(super) fn count(&mut self, bytes: ByteCount, is_final: bool, at: Timestamp) {
         let total = self.closed.plus(bytes);
         if is_final {
@@ -98,7 +99,8 @@ impl Spent {
         self.count_alone(total, at);
     }
 
-    /// Its source counted so many bytes in all, until an instant. What it counts beside others may be less, because that is sampled.
+    /// Its source counted `total` bytes in this period until an instant. Another count may be lower because of sampling: the highest one
+    /// stays.
     pub(super) fn count_alone(&mut self, total: ByteCount, at: Timestamp) {
         if total > self.measured {
             self.measured = total;
@@ -106,7 +108,7 @@ impl Spent {
         }
     }
 
-    /// Whether it says anything.
+    /// Whether all its figures are zero.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self { seen_at: self.seen_at, ..Self::default() }
     }

@@ -1,6 +1,6 @@
 //! Who spends, summed over the rows in parts. Tests: `src/books/spending/tests`.
-//! The sums of this period are those of all grants in the table, and of what left it. The row without a key is what the others leave of
-//! the period's bytes, so the rows of a kind add up to these.
+//! The sums of this period are those of all grants in the table, and of what left it. The row without a key has what the other rows leave
+//! of the period's bytes, so the rows of a kind add up to the period.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -16,28 +16,28 @@ use crate::spenders::sums::{PeriodBytes, Sums};
 use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
 
-/// The half of each of [`SpenderWalk::places`] that is an index into `found`, which has fewer rows.
+/// The lower half of a number in [`SpenderWalk::places`]: an index into `found`, which has fewer rows than fit into it.
 const PLACE: u64 = 0xffff_ffff;
 
-/// What each spender of a kind has spent, found in steps: [`Self::look`] is called until it returns true, and others can change the table in
-/// between. What changes meanwhile counts as it was or as it is. [`Self::rows`] needs no grants, so it is called without the lock.
+/// What each spender of a kind has spent, found in steps: [`Self::look`] is called until it returns true, and others can change the table
+/// in between. What changes meanwhile counts as it was or as it is. [`Self::rows`] needs no grants, so it is called without the lock.
 #[derive(Debug)]
 pub struct SpenderWalk {
     kind: SpenderKind,
     since: Option<Timestamp>,
-    /// The first day of an earlier period, if the sums are those of that.
+    /// The first day of the earlier period that is summed; `None` for this period.
     past: Option<Day>,
     grants: Walk,
-    /// Whether all grants were looked at, or in an earlier period the sums.
-    is_past_grants: bool,
+    /// Whether the first of two parts is over: the grants before the sums of what left the table; in an earlier period the other way round.
+    is_in_second_part: bool,
     /// The last sum of what left the table that was looked at.
     last: Option<LeftKey>,
     /// One for each grant and each sum that was looked at, if it has a key.
     found: Vec<SpenderSums>,
-    /// The sum of those without one.
+    /// The sum of all grants and sums without a key.
     rest: SpenderSums,
-    /// The upper half of the hash of each key that was found, and in the lower half its place there. Numbers are sorted in less time than a
-    /// million keys are looked up in a hash table that is larger than the processor's cache.
+    /// For each entry of `found` the upper half of its key's hash and, as the lower half, its index. Sorting these numbers takes less time
+    /// than looking up a million keys in a hash table that is larger than the processor's cache.
     places: Vec<u64>,
     hasher: RandomState,
 }
@@ -45,18 +45,17 @@ pub struct SpenderWalk {
 impl SpenderWalk {
     /// Nothing is found yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
     pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
-        let (grants, found, rest, places, hasher) = Default::default();
         Self {
             kind,
             since,
             past: None,
-            grants,
-            is_past_grants: false,
+            grants: Walk::default(),
+            is_in_second_part: false,
             last: None,
-            found,
-            rest,
-            places,
-            hasher,
+            found: vec![],
+            rest: SpenderSums::default(),
+            places: vec![],
+            hasher: RandomState::default(),
         }
     }
 
@@ -65,13 +64,13 @@ impl SpenderWalk {
         Self { past: Some(Day::of(start)), ..Self::new(kind, None) }
     }
 
-    /// Looks at the next grants. `true` if these are all.
+    /// Looks at the next grants or sums. `true` if these are the last ones.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
         if let Some(day) = self.past {
             return self.look_at_past(grants, day);
         }
-        if !self.is_past_grants {
-            self.is_past_grants = self.look_at_grants(grants, now);
+        if !self.is_in_second_part {
+            self.is_in_second_part = self.look_at_grants(grants, now);
             return false;
         }
         if let Some(since) = self.since {
@@ -92,9 +91,10 @@ impl SpenderWalk {
         is_last
     }
 
-    /// The sums come first: what a grant adds to them meanwhile is in no row rather than in two. `true` if these are all.
+    /// Looks at the next part of an earlier period. The sums come first: bytes that move from a grant to the sums meanwhile are then in no
+    /// row, rather than in two. `true` if this was the last part.
     fn look_at_past(&mut self, grants: &Grants, day: Day) -> bool {
-        if !std::mem::replace(&mut self.is_past_grants, true) {
+        if !std::mem::replace(&mut self.is_in_second_part, true) {
             for ((_, _, key), sums) in grants.left.of_past(day, self.kind) {
                 self.push(SpenderSums { key: key.clone(), sums: *sums, ..SpenderSums::default() });
             }
@@ -110,7 +110,7 @@ impl SpenderWalk {
         is_last
     }
 
-    /// `true` if these are all.
+    /// Looks at the next grants. `true` if these are the last ones.
     fn look_at_grants(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
         if self.since.is_none() && self.found.is_empty() {
@@ -146,7 +146,7 @@ impl SpenderWalk {
     pub fn rows(self, period: &PeriodBytes) -> Vec<SpenderSums> {
         let Self { since, found: mut rows, rest, mut places, .. } = self;
         places.sort_unstable();
-        // The first row of each key with this hash: almost always one.
+        // The first row of each key among those with the same half of a hash: almost always there is one key.
         let mut firsts: Vec<usize> = vec![];
         for same_hash in places.chunk_by(|a, b| a & !PLACE == b & !PLACE) {
             firsts.clear();
@@ -172,7 +172,8 @@ impl SpenderWalk {
     }
 }
 
-/// Lets the rows add up to the bytes of the period, with the row without a key. `rest`: what grants without a key have.
+/// Makes the rows add up to the bytes of the period, together with a row without a key, which is added. `rest`: what was found without a
+/// key.
 fn fit(rows: &mut Vec<SpenderSums>, mut rest: SpenderSums, period: &PeriodBytes) {
     let mut all = rest.sums;
     for row in &*rows {

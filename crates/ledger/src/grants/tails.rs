@@ -20,10 +20,10 @@ const BEFORE_EXPIRY: Duration = Duration::from_secs(600);
 /// The most ended grants in one search. The books are locked during it.
 const ROWS_MAX: usize = 1_000;
 
-/// The most late grants that wait to be asked for. One shows as much as all.
+/// The most late grants that wait to be asked for. One late grant proves as much as many.
 const LATE_MAX: usize = 100;
 
-/// So long at most a grant waits over a reset until its tail is looked at.
+/// The longest time for which an ended grant stays over a reset until its tail is looked at.
 const LOOKED_AT_WITHIN: Duration = Duration::from_secs(86_400);
 
 /// The place of a grant among those that have ended.
@@ -38,7 +38,7 @@ pub struct LateGrant {
     pub end: CredentialEnd,
     /// When its credential expires.
     pub expires_at: Timestamp,
-    /// When it was to relay nothing more.
+    /// From when it was to relay nothing more.
     pub from: Timestamp,
     /// The end of the count.
     pub until: Timestamp,
@@ -47,15 +47,15 @@ pub struct LateGrant {
 /// The next grants whose tails are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tails {
-    /// Those that relayed around their expiry, with the expiry.
+    /// Grants that relayed around their expiry, with the expiry.
     pub grants: BTreeMap<GrantId, Timestamp>,
     /// The last grant of this search. The next search begins after it.
     pub last: EndedPlace,
 }
 
 impl Grants {
-    /// The next grants of a source that have ended and are due by their expiry: at most `most`, which expire within `span`. `None` if no
-    /// other one is due.
+    /// The next ended grants of a source whose expiry `is_due`: at most `most`, whose expiries are within one `span` of time. `None` if no
+    /// further grant is due.
     pub fn tails(
         &self,
         source: IceSource,
@@ -67,14 +67,14 @@ impl Grants {
         let (mut grants, mut last) = (BTreeMap::new(), None);
         for place in self.indexes.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
             let row = self.rows.get(&place.1).filter(|row| row.source == source);
-            // Those of other sources are passed. No grant of this source ends before them any more.
+            // A grant of another source is skipped once the minute of its end is due. No grant of this source can end before it any more.
             if !is_due(row.map_or(place.0.start(), |row| row.expires_at)) {
                 break;
             }
             if let Some(row) = row.filter(|row| relayed_around_expiry(row)) {
-                let first = grants.values().fold(row.expires_at, |first, at| first.min(*at));
+                let earliest = grants.values().fold(row.expires_at, |earliest, at| earliest.min(*at));
                 let latest = grants.values().fold(row.expires_at, |latest, at| latest.max(*at));
-                if grants.len() >= most || latest.since(first) > span {
+                if grants.len() >= most || latest.since(earliest) > span {
                     break;
                 }
                 grants.insert(place.1, row.expires_at);
@@ -84,8 +84,8 @@ impl Grants {
         Some(Tails { grants, last: last? })
     }
 
-    /// From when a grant was to relay nothing more after this end; `None` if nothing is known of that. `tail`: the shortest time after an
-    /// expiry that promises of its source rely on because trials have proven it.
+    /// From when a grant was to relay nothing more after this end; `None` if no promise relies on that. `tail`: the shortest proven time
+    /// after an expiry on which promises of the source rely.
     fn over_from(row: &GrantRow, end: CredentialEnd, tail: Option<Duration>) -> Option<Timestamp> {
         match end {
             CredentialEnd::Expiry => {
@@ -97,7 +97,7 @@ impl Grants {
         }
     }
 
-    /// More bytes of a grant were counted, which flowed from one instant to another. `tail`: see [`Self::over_from`].
+    /// More bytes of a grant were counted than before, which were relayed in `[from, at)`. `tail`: see [`Self::over_from`].
     pub(super) fn note_if_late(
         &mut self,
         id: GrantId,
@@ -105,7 +105,7 @@ impl Grants {
         [from, at]: [Timestamp; 2],
         tail: Option<Duration>,
     ) {
-        // A final count repeats a time that was counted before.
+        // A final count repeats time that was counted before: then the span is empty.
         let Some(row) = self.any(id).filter(|_| from < at) else { return };
         let is_late = |end: &CredentialEnd| Self::over_from(row, *end, tail).is_some_and(|over| over <= from);
         for end in CredentialEnd::iter().filter(is_late).collect::<Vec<_>>() {
@@ -115,8 +115,8 @@ impl Grants {
         }
     }
 
-    /// The grants whose count grew after they were to end, at most `most`: the earliest counts first. Sampling may have missed earlier bytes
-    /// before, so each of them is asked for by minute before it is judged.
+    /// At most `most` grants whose count grew after they were to end, the earliest counts first. The bytes may be earlier ones that
+    /// sampling had missed, so each grant is asked for by minute before it is judged.
     pub(crate) fn late(&self, source: IceSource, tail: Option<Duration>, most: usize) -> Vec<LateGrant> {
         let of_source = self.late.iter().filter(|((of, ..), _)| *of == source);
         let late = of_source.filter_map(|((_, end, grant), until)| {
@@ -168,7 +168,7 @@ impl Grants {
         source.is_counted_by_provider() && self.terms.counted.contains(&source.into())
     }
 
-    /// Whether an ended grant stays over a reset, because its tail is still to be looked at.
+    /// Whether an ended grant stays in the table over a reset, because its tail is still to be looked at.
     pub(super) fn waits_for_look(&self, place: EndedPlace, now: Timestamp) -> bool {
         self.rows.get(&place.1).is_some_and(|row| {
             let looked_at = self.counted.get(&row.source.into()).and_then(|counted| counted.looked_at);

@@ -29,7 +29,7 @@ pub struct Bounds {
     pub grants: usize,
     /// What one client address may claim and reserve.
     pub client: ClientTerms,
-    /// How bytes are attributed to who spends them.
+    /// How bytes are attributed to spenders.
     pub spenders: SpenderTerms,
     /// The most rows that one step of a long change takes.
     pub rows_at_once: usize,
@@ -42,14 +42,14 @@ impl Default for Bounds {
     }
 }
 
-/// How many grants there may be, and how their bytes are attributed to who spends them.
+/// How many grants there may be, and how their bytes are attributed to spenders.
 #[derive(Clone, Debug, Default)]
 pub struct GrantTerms {
     /// Limits and bounds.
     pub bounds: Bounds,
-    /// Bytes that a server key may use in a period, of those with a limit.
+    /// Bytes that each server key with a limit may use in a period.
     pub server_limits: BTreeMap<Label, ByteCount>,
-    /// Whether the budget is strict. Then room is taken for what a user's grants may still relay.
+    /// Whether the budget is strict. Then a limit counts also what the grants of a user or server key may still relay.
     pub is_strict: bool,
     /// Whether sessions of the SFU are watched: it is in the settings.
     pub watches_sfu: bool,
@@ -72,7 +72,7 @@ impl GrantTerms {
         self.bounds.spenders.user_limit.is_some()
     }
 
-    /// The limit of somebody.
+    /// The limit of a user or a server key.
     pub(super) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
         match of {
             Limited::User(_) => self.bounds.spenders.user_limit,
@@ -80,16 +80,17 @@ impl GrantTerms {
         }
     }
 
-    /// Whether what somebody spends is summed: of users only if they have a limit, of server keys, which are few, always.
+    /// Whether there is a sum for a user or a server key: for users only if they have a limit, for server keys, which are few, always.
     pub(super) fn sums(&self, of: &Limited) -> bool {
         matches!(of, Limited::Server(_)) || self.limits_users()
     }
 
-    /// Whether room is taken for those who have a limit.
+    /// Whether promises count against limits of users or server keys.
     pub(super) fn promises(&self) -> bool {
         self.is_strict && (self.limits_users() || !self.server_limits.is_empty())
     }
 
+    /// Who of each kind spends what a grant relays.
     pub(super) fn keys(&self, row: &GrantRow) -> Keys {
         SpenderKind::ALL.map(|kind| self.key(row, kind))
     }
@@ -102,7 +103,8 @@ impl GrantTerms {
         }
     }
 
-    /// Whether a grant is one of this spender. A client is also found by its whole address, and an address by its client.
+    /// Whether a grant is one of this spender. The key of a client (a prefix) also finds grants of which the whole address is kept. A whole
+    /// address also finds grants of which only its prefix is kept.
     pub(super) fn is_of(&self, row: &GrantRow, key: &SpenderKey) -> bool {
         let spender = row.spender.as_deref();
         match key {
@@ -118,15 +120,16 @@ impl GrantTerms {
         }
     }
 
-    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for those who have
-    /// a limit.
+    /// What a grant may have relayed from `counted_until` to `end`, which nobody has counted. Zero if promises do not count against limits.
     pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
+        if !self.promises() {
+            return ByteCount::ZERO;
+        }
         let until = row.ends_in().min(Minute::of(end));
-        let bytes = self.promises().then(|| row.promised_between(Minute::of(counted_until), until));
-        bytes.unwrap_or_default()
+        row.promised_between(Minute::of(counted_until), until)
     }
 
-    /// What is kept of a client's address.
+    /// What is kept of the address of a grant's client.
     pub(super) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
         let client = || row.client.map(SpenderKey::Client);
         let whole = || row.extra().address.map(|address| SpenderKey::Address(IpAddr::V6(address)));
@@ -137,7 +140,7 @@ impl GrantTerms {
         }
     }
 
-    /// The share of a grant in its sums, if this is what it has spent.
+    /// What a grant adds to sums if it has spent this.
     pub(super) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
         let settled = spent.settled(self.sampling(row.source));
         let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
@@ -145,7 +148,7 @@ impl GrantTerms {
     }
 }
 
-/// The key of a kind that a spender has.
+/// The key that a spender has of a kind. The kind `Address` is not in a spender: see [`GrantTerms::address`].
 pub(super) fn key_of(spender: &Spender, kind: SpenderKind) -> Option<SpenderKey> {
     let Spender { user, label, origin, call, server, signed_in_until: _ } = spender;
     match kind {

@@ -1,7 +1,7 @@
 //! The readings of all sources, and what qualifies them: late counts, jumps of the time, sessions that are not cut.
 //! Tests: `src/ledger_tests.rs`.
 //!
-//! A source that is not known changes nothing here.
+//! An owner that is not known changes nothing here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, Figures};
 
-/// A count by grant that is not final speaks for an owner whose own count ends at most so long before it.
+/// A count by grant that is not final is taken for an owner if the owner's own count ends less than this before it.
 const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);
 /// Counts end with whole minutes.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -43,8 +43,8 @@ impl Ledger {
         self.sources.iter_mut().for_each(|source| source.lacks_until = until);
     }
 
-    /// An app server's report without a grant does not say under which key its bytes are. So they are compared with all that is counted at
-    /// their source.
+    /// Gives the counts of a source's TURN keys to its owner without a key. An app server's report without a grant does not say which key
+    /// relayed its bytes. So they are compared with all that is counted at their source.
     pub(crate) fn share_counts(&mut self, owner: CountOwner) {
         if owner.turn_key.is_none() {
             return;
@@ -59,8 +59,9 @@ impl Ledger {
         self.with(owner.source.into(), |rest| rest.minutes.set_counted_elsewhere(elsewhere));
     }
 
-    /// Whether a probe with the key of this owner would help its counts to be believed. `bytes`: what it would relay. In strict mode it must
-    /// not be what passes the limit. If more is promised already, only a count that is believed releases it.
+    /// Whether a probe with the key of this owner would help its counts to be believed. `bytes`: what it would relay. In strict mode the
+    /// probe must not be what passes the limit. If the limit is passed already, a probe helps: only a count that is believed releases
+    /// promises.
     pub fn needs_probe(&self, owner: impl Into<CountOwner>, bytes: ByteCount) -> bool {
         self.has_room_for_own(bytes) && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
     }
@@ -77,7 +78,7 @@ impl Ledger {
         found.map(|source| source.state.proof.unshown().collect()).unwrap_or_default()
     }
 
-    /// Notes the ids of TURN keys.
+    /// Notes the ids of TURN keys. An owner has only the digest of its key.
     pub(crate) fn note_turn_keys(&mut self, ids: &[Arc<str>]) {
         for id in ids {
             let turn_key = Some(IdDigest::of(id));
@@ -92,13 +93,14 @@ impl Ledger {
         asked.filter_map(|source| source.terms.owner.turn_key.zip(source.state.turn_key.clone())).collect()
     }
 
-    /// The owners of a source whose own counts are missing for some of the time of these counts by grant. What is final is counted an
-    /// hour later than the day, so the count of the day must have all of it.
+    /// The owners of a source whose own counts are missing for some of the time of these counts by grant. Final counts by grant are taken
+    /// an hour later than the counts of days, so the count of the day must have all of their time.
     pub(crate) fn uncounted(&self, source: IceSource, counts: &GrantCounts) -> Vec<CountOwner> {
         let GrantCounts { from, until, is_final, .. } = *counts;
         let later = if is_final { MINUTE } else { COUNTED_TOGETHER };
         let is_missing = |timeline: &&Timeline| {
             let start = timeline.minutes.period().start;
+            // Counts end with whole minutes, so one that ends later than a minute before `until` has all of the time.
             let due = until.minus(later).max(start);
             let is_uncounted = |day: Day| {
                 let as_of = timeline.minutes.days.get(day).as_of;
@@ -121,8 +123,8 @@ impl Ledger {
         }
     }
 
-    /// The relay in the process has crashed, and its last count with it: counts what was promised since. `until`: when it had ended at the
-    /// latest.
+    /// The relay in the process has crashed, and what it relayed after its last stored count is lost: counts what was promised since.
+    /// `until`: when the relay had ended at the latest.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
         self.with(source.into(), |timeline| timeline.count_lost(until));
     }
@@ -134,7 +136,7 @@ impl Ledger {
         self.latest = latest;
     }
 
-    /// Until when sessions of this owner were cut whose grant was over; 1970 if never.
+    /// The latest time at which sessions of this owner whose grant was over were cut; 1970 if never.
     pub(crate) fn cut_until(&self, owner: CountOwner) -> Timestamp {
         self.of(owner).map_or(Timestamp::default(), |timeline| timeline.state.cut_until)
     }

@@ -31,10 +31,11 @@ impl Ledger {
         cut.map(|timeline| timeline.terms.owner).collect()
     }
 
-    /// How long a grant of an owner that is issued now counts as alive after its expiry; zero for an unknown source. Of a source with
-    /// several TURN keys the longest: it is not known yet which of them mints.
+    /// How long a grant of an owner that is issued now counts as alive after its expiry; zero for an unknown source. For a source without a
+    /// TURN key, the longest tail of its keys: it is not known yet which key mints.
     pub fn tail(&self, owner: impl Into<CountOwner>) -> Duration {
-        let (owner, tail) = (owner.into(), |timeline: &Timeline| timeline.tail(self.latest()));
+        let owner = owner.into();
+        let tail = |timeline: &Timeline| timeline.tail(self.latest());
         let takes_proofs = |timeline: &&Timeline| timeline.terms.takes_proofs;
         let of_key = self.owned_by(owner).filter(takes_proofs).map(tail);
         let of_keys = || self.all_of(owner.source).filter(takes_proofs).map(tail).max();
@@ -51,21 +52,23 @@ impl Ledger {
         self.of(owner)?.terms.cut_tail
     }
 
-    /// What promises of each owner that were made before rely on at least: settings may have changed since.
+    /// The tail that the promises of each owner must have at least. Those made before may have a shorter one, because settings may have
+    /// changed.
     pub(crate) fn tails_relied_on(&self) -> Vec<(CountOwner, Duration)> {
         let issues = |owner: CountOwner| owner.source.is_metered() && owner.source.issues_credentials();
         let owners = self.sources.iter().filter(|timeline| issues(timeline.terms.owner));
         owners.map(|timeline| (timeline.terms.owner, timeline.tail_relied_on(self.latest()))).collect()
     }
 
-    /// What is proven of the ends of a source's credentials, of each of its TURN keys: the longest. `None`: not of all.
+    /// The longest tail that is proven for the TURN keys of a source. `None`: not every key has a proof.
     pub fn proven_tail(&self, source: IceSource, end: CredentialEnd) -> Option<ProvenTail> {
         let owners = self.all_of(source).filter(|timeline| timeline.terms.takes_proofs);
         let proven = owners.map(|timeline| timeline.proven_tail(end)).collect::<Option<Vec<_>>>()?;
         proven.into_iter().max_by_key(|proven| proven.tail)
     }
 
-    /// The shortest tail that promises of each of them rely on because trials have proven it, now or when they were made.
+    /// The owners of a source with promises that rely on a proven tail, with the shortest tail that was proven: now, or when the promises
+    /// were made.
     pub fn shortened_tails(&self, source: IceSource, end: CredentialEnd) -> Vec<(CountOwner, Duration)> {
         let of = |timeline: &Timeline| {
             let relied_on = timeline.state.tails.get(&end)?.relied_on.filter(|_| timeline.terms.takes_proofs);
@@ -103,31 +106,34 @@ impl Ledger {
         self.owned_by(owner.into())?.state.tails.get(&end)?.uncounted.as_ref()
     }
 
-    /// Takes what a trial has shown. Returns by how much less promises rely on, if they do.
+    /// Takes what a trial has shown. Returns by how much the proven tail is longer than the one that promises have relied on; `None` if it
+    /// is not longer, or if promises have relied on none.
     pub(crate) fn take_trial(
         &mut self,
         owner: CountOwner,
         end: CredentialEnd,
         shown: TailEvidence,
     ) -> Option<Duration> {
-        let (now, is_used) = (self.now, self.owned_by(owner).is_some_and(|of| of.terms.takes_proofs));
+        let now = self.now;
+        let takes_proofs = self.owned_by(owner).is_some_and(|timeline| timeline.terms.takes_proofs);
         let before = self.with_trials(owner, end, |trials| {
             trials.take(shown);
-            let ProvenTail { tail, .. } = trials.proven(now).filter(|_| is_used)?;
+            let ProvenTail { tail, .. } = trials.proven(now).filter(|_| takes_proofs)?;
             Some((trials.relied_on.replace(tail)?, tail))
         });
         let (before, tail) = before.flatten()?;
         tail.checked_sub(before).filter(|longer| *longer > Duration::ZERO)
     }
 
-    /// How long a credential counts as alive after its source has revoked it, by the clock that counts it. `None`: until its end, as any other.
+    /// How long a credential counts as alive after its source has revoked it, by the clock that counts it. `None`: as long as a credential
+    /// that was not revoked.
     pub(crate) fn revocation_tail(&self, owner: CountOwner) -> Option<Duration> {
         let timeline = self.owned_by(owner)?;
         let proven = timeline.proven_tail(CredentialEnd::Revocation)?;
         Some(proven.tail.saturating_add(timeline.clocks()))
     }
 
-    /// Whether nothing contradicts what was proven of revocations when grants were released by them.
+    /// Whether an owner's promises may still rely on a proven end of revoked credentials: nothing has contradicted the proof since.
     pub(crate) fn trusts_revocations(&self, owner: CountOwner) -> bool {
         let shortened = self.shortened_tails(owner.source, CredentialEnd::Revocation);
         shortened.into_iter().any(|(of, _)| of == owner)
@@ -152,28 +158,35 @@ impl Ledger {
 impl Timeline {
     /// How long a grant that is issued at `now` counts as alive after its expiry.
     pub(crate) fn tail(&self, now: Timestamp) -> Duration {
-        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.long_tail())
+        match self.terms.cut_tail {
+            Some(tail) if self.is_cut(now) => tail,
+            _ => self.long_tail(),
+        }
     }
 
-    /// The same while its sessions are not cut: by the clock of its provider, which counts it.
+    /// The same while its sessions are not cut. It includes the difference of the provider's clock, by which the bytes are counted.
     pub(crate) fn long_tail(&self) -> Duration {
         let proven = self.proven_tail(CredentialEnd::Expiry);
         proven.map_or(self.terms.tail, |proven| proven.tail).saturating_add(self.clocks())
     }
 
-    /// The shortest tail that its promises rely on: earlier ones may rely on an earlier proof.
+    /// The tail that its promises must have at least: that of the proof on which they rely, or without one that of new grants.
     fn tail_relied_on(&self, now: Timestamp) -> Duration {
         let trials = self.state.tails.get(&CredentialEnd::Expiry).filter(|_| self.terms.takes_proofs);
         let relied_on = trials.and_then(|trials| trials.relied_on);
         relied_on.map_or(self.tail(now), |tail| tail.saturating_add(self.clocks()))
     }
 
+    /// By how much the clock of its provider may differ.
     fn clocks(&self) -> Duration {
         self.terms.owner.source.clocks_differ_by()
     }
 
     /// What is proven of the ends of its credentials.
     fn proven_tail(&self, end: CredentialEnd) -> Option<ProvenTail> {
-        self.state.tails.get(&end).filter(|_| self.terms.takes_proofs)?.in_force(self.now)
+        if !self.terms.takes_proofs {
+            return None;
+        }
+        self.state.tails.get(&end)?.in_force(self.now)
     }
 }

@@ -49,8 +49,8 @@ impl Minutes {
         ByteCount::saturating(self.counted.used_at_most().saturating_sub(self.counted.used()))
     }
 
-    /// What the period will have used if each live grant relays at this rate in the time that is not counted. What has begun of it has at
-    /// least its estimate.
+    /// What the period will have used if each live grant relays at this rate in the time that is not counted. The part of that
+    /// time that has begun has used at least its estimate.
     pub(crate) fn used_at(&self, rate: BitRate) -> ByteCount {
         let at_rate = |minutes: GrantMinutes| u128::from(rate.per_minute()).saturating_mul(minutes.count);
         let begun = at_rate(self.sums.begun.minus(self.sums.measured)).max(self.sums.used);
@@ -67,8 +67,8 @@ impl Minutes {
     /// The first instant of this period from which on something was counted, reported or promised.
     pub(crate) fn used_since(&self) -> Option<Timestamp> {
         let counted = self.days.of(self.period).find(|(_, count)| count.total() > ByteCount::ZERO);
-        let mut begun = (self.first().number()..).map(Minute::new).zip(&self.begun);
-        let begun = begun.find(|(_, cell)| cell.live > 0 || self.estimate_of(**cell) > 0);
+        let mut minutes = (self.first().number()..).map(Minute::new).zip(&self.begun);
+        let begun = minutes.find(|(_, cell)| cell.live > 0 || self.estimate_of(**cell) > 0);
         let starts = [counted.map(|(day, _)| day.start()), begun.map(|(minute, _)| minute.start())];
         starts.into_iter().flatten().min()
     }
@@ -83,11 +83,11 @@ impl Minutes {
         self.counted
     }
 
-    /// The end of the count of a minute's day. The minute is counted in full if it ends before, and what was claimed for it counts only
-    /// if it begins after.
+    /// The end of the count of a minute's day. The minute is counted in full if it ends by then. If it begins before that, what
+    /// was claimed for it does not count.
     pub(super) fn counted_until(&self, minute: Minute) -> Timestamp {
         let start = minute.start();
-        // Nearly all minutes that are asked for are later than every count.
+        // Nearly all minutes that are asked for are later than every count. Their own start says that nothing of them is counted.
         if start >= self.counted.as_of { start } else { self.days.get(Day::of(start)).as_of }
     }
 
@@ -113,12 +113,13 @@ impl Minutes {
     /// that stay under grants because a small decrease is noise. No promise covers them. `unproven_until`: what lies before stays promised.
     pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount, unproven_until: Timestamp) {
         let before = self.days.get(reading.day);
-        // Bytes of a time that is unproven as a whole are a part of what was promised for it.
+        // If all of the time since the last count is unproven, its bytes are a part of what was promised for it, so they are not unseen.
         let is_whole = before.as_of < reading.as_of && reading.as_of <= unproven_until;
         let shown = if is_whole { reading.granted.minus(before.granted) } else { ByteCount::ZERO };
         let unproven = self.promised_between(before.as_of, reading.as_of.min(unproven_until));
         let unseen = ByteCount::saturating(unproven).minus(shown);
         let most = self.at_most_of(reading, as_granted, &before);
+        // A day that is counted again to the same end may have grown in any minute.
         let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
         let grown = reading.total().minus(before.total());
         self.spread(grown.get().into(), from, reading.as_of);
@@ -133,7 +134,7 @@ impl Minutes {
         self.count(reading.day, after.with_sampling(margin, reading.margin.is_some()));
     }
 
-    /// The margin of a count, in percent: that which its provider states, or the configured one.
+    /// The margin of a count, in percent: that which its provider states, or the configured one, which is then no lower than before.
     fn margin_of(&self, reading: &Reading, before: &DayCount) -> u32 {
         reading.margin.unwrap_or(self.sampling.max(before.margin()))
     }
@@ -149,21 +150,22 @@ impl Minutes {
         let moved = sampled(before.other.minus(reading.other)).saturating_add(sampled(as_granted));
         let known = u128::from(before.at_most.get()).saturating_add(moved);
         if reading.as_of == before.as_of {
-            // Growth within the margin is what sampling had missed. Bytes beyond it arrived late. Those that are of another key now take
-            // their margin along.
+            // The same time is counted again. Growth up to `known` is what sampling had missed. Bytes beyond it arrived late, with a margin
+            // of their own. Bytes that are of another key now take their margin along, so the result is limited by what is still granted.
             let counted = before.granted.plus(reading.growth_since(before));
             let late = counted.minus(ByteCount::saturating(known));
             return known.saturating_add(sampled(late)).min(sampled(reading.granted));
         }
         let granted = u128::from(reading.granted.get());
         let promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
-        let sampled = sampled(reading.granted);
-        if granted > promised { sampled } else { sampled.min(promised) }
+        let with_margin = sampled(reading.granted);
+        // If more is counted than was promised, the promise does not limit what sampling has missed.
+        if granted > promised { with_margin } else { with_margin.min(promised) }
     }
 
-    /// Adds what a source that is watched here has carried since its last count. It belongs to the last day, unless the estimate of
-    /// an earlier day of this period that nobody has counted explains it. For time that nobody observed, the
-    /// greater of count and estimate is used, and the rest of the promise stays.
+    /// Adds what a source that the broker itself watches has carried since its last count. The bytes belong to the last day, unless the
+    /// estimate of an earlier day of this period that nobody has counted explains them. For time that nobody observed, the greater of
+    /// count and estimate is used, and the rest of the promise stays.
     pub(crate) fn carry(&mut self, carried: &Carried) {
         let last = self.days.latest();
         self.carry_before(carried.before);
@@ -174,6 +176,7 @@ impl Minutes {
             if before.as_of >= until && !is_last {
                 continue;
             }
+            // Nobody has observed the time from the end of this day's count to the latest count of any day.
             let is_unseen = carried.is_after_gap || before.as_of < last;
             let (mut bytes, mut unseen) = (0, 0);
             if is_unseen && before.as_of < until {
@@ -203,8 +206,8 @@ impl Minutes {
         }
     }
 
-    /// Adds what was carried between the last count of an earlier period and its end, as far as the estimates of that time do not explain it,
-    /// to the last day of that period.
+    /// Adds what was carried between the last count of an earlier period and its end, as far as the estimates of that time do not explain
+    /// it, to the last day of that period.
     fn carry_before(&mut self, bytes: ByteCount) {
         let (latest, end) = (self.days.latest(), self.period.start);
         let uncounted = Period { start: latest.min(end), end };
@@ -251,7 +254,7 @@ impl Minutes {
         for (day, PastDay { vouched, was_live }) in days {
             let count = self.days.get(day);
             let estimated = ByteCount::saturating(self.used_of(day)).minus(count.total());
-            // The ledger may have begun later.
+            // A day of which nothing is known gets no row. The ledger may have begun later.
             if estimated > ByteCount::ZERO || was_live || count != DayCount::none(day) {
                 self.days.set(day, DayCount { estimated: Some(estimated), vouched, was_live, ..count });
             }
@@ -317,7 +320,7 @@ impl Minutes {
     }
 
     /// The same if its day is counted until `until`. The time that is counted adds nothing but what was vouched for. Nobody knows in which
-    /// part of a minute its claims flowed, so one that is counted in part has none.
+    /// part of a minute its claims flowed, so the claims of a minute that is counted in part do not count.
     pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: MinuteRow) -> MinuteFigures {
         let rest = minute.end().millis_since(until).min(Minute::MILLIS);
         let promised = self.promised_in(cell, rest);

@@ -29,7 +29,7 @@ struct Sums {
     used: u128,
     /// Grant-minutes of the minutes that have begun.
     begun: GrantMinutes,
-    /// Those that a reading covers.
+    /// Grant-minutes of the minutes that a reading covers in full.
     measured: GrantMinutes,
     /// Worst case of the minutes before the current one that no reading covers in full.
     worst_behind: u128,
@@ -42,11 +42,11 @@ struct Sums {
 /// What the minutes of one day say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct DayMinutes {
-    /// The estimate of those that are not counted.
+    /// The estimate of the minutes that are not counted.
     estimated: u128,
-    /// What app servers vouched for in these.
+    /// What app servers vouched for in the minutes that are not counted.
     vouched: u128,
-    /// What app servers vouched for in those that are counted, at least in part.
+    /// What app servers vouched for in the minutes that are counted, at least in part.
     vouched_counted: u128,
 }
 
@@ -130,7 +130,7 @@ impl CountedPart {
         self.granted.saturating_add(self.other).saturating_add(self.vouched)
     }
 
-    /// The most that it can really be.
+    /// The most that [`Self::used`] can really be.
     fn used_at_most(&self) -> u128 {
         self.at_most.saturating_add(self.other_at_most).saturating_add(self.vouched_above)
     }
@@ -145,7 +145,7 @@ pub(crate) struct Minutes {
     period: Period,
     /// The days of this period and of those before it.
     pub(crate) days: DayCounts,
-    /// What is counted under the TURN keys, if these are the minutes of what the account has beside them.
+    /// The counts of the TURN keys, if these are the minutes of their source's owner without a key.
     elsewhere: BTreeMap<Day, ByteCount>,
     /// What the minutes of this period say, day by day.
     by_day: BTreeMap<Day, DayMinutes>,
@@ -174,8 +174,8 @@ impl Minutes {
     pub(crate) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
         let now = self.figures_at(self.current(), current);
-        let later = self.sums.until_reset.minus(current.promised());
-        let later = self.rates.promised(later);
+        let later_minutes = self.sums.until_reset.minus(current.promised());
+        let later = self.rates.promised(later_minutes);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
         let uncounted = until_now.saturating_add(later);
         ByteCount::saturating(self.settled().saturating_add(uncounted))
@@ -186,13 +186,13 @@ impl Minutes {
         ByteCount::saturating(self.rates.promised(self.sums.after_reset))
     }
 
-    /// Sets what is counted under the TURN keys, day by day. What is vouched for without a grant may be any of it.
+    /// Sets what is counted under the TURN keys, day by day. What is vouched for without a grant may be a part of it.
     pub(crate) fn set_counted_elsewhere(&mut self, elsewhere: BTreeMap<Day, ByteCount>) {
         self.elsewhere = elsewhere;
         self.sum_days();
     }
 
-    /// Computes the sums over the counted days again. They are at most 31.
+    /// Computes the sums over the counted days again. A period has at most 31 days.
     fn sum_days(&mut self) {
         self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
     }
@@ -224,7 +224,7 @@ impl Minutes {
         self.begun.get(self.index(minute)?).copied()
     }
 
-    /// Minutes of this period that have begun and overlap `[from, to)`.
+    /// Minutes of this period that have begun and overlap `[from, to)`; none if that span is empty.
     pub(crate) fn touched(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Minute> + use<> {
         let end = if from < to { Minute::from_end(to) } else { Minute::of(from) };
         let (first, after) = (Minute::of(from).max(self.first()), end.min(self.current().next()));
@@ -295,12 +295,13 @@ impl Minutes {
         }
         let from = start.max(next);
         if from >= end {
-            // The count of the current minute carries over to the next one.
+            // `step` carries the grants of the current minute over to the next one, so here they end.
             if start < end && end == next {
                 self.change_difference(end, by.negated());
             }
             return;
         }
+        // A span that has begun is carried over from the current minute.
         if start > self.current() {
             self.change_difference(start, by);
         }
@@ -319,8 +320,8 @@ impl Minutes {
         }
     }
 
-    /// Ends the current minute and begins the next one. The worst case of the ended one joins the sum of past minutes. The live grants go on,
-    /// but for those that begin or end with the next minute. If it lies in another period, [`Self::begin`] follows.
+    /// Ends the current minute and begins the next one. The worst case of the ended one joins the sum of past minutes. The live grants go
+    /// on, but for those that begin or end with the next minute. If the next minute lies in another period, [`Self::begin`] follows.
     pub(crate) fn step(&mut self) {
         let current = self.current();
         let ended = self.current_cell();

@@ -26,9 +26,10 @@ impl Minutes {
         stored: &SourceRows,
     ) -> Self {
         let days = DayCounts::restore(&stored.days, sampling);
-        let mut used = stored.minutes.keys().map(|minute| Day::of(minute.start()));
-        let open = used.find(|day| days.get(*day).estimated.is_none()).map_or(period.start, Day::start);
-        let since = Period { start: open.min(period.start), ..period };
+        // A day without an estimate still needs its minutes, also if it lies before this period.
+        let mut stored_days = stored.minutes.keys().map(|minute| Day::of(minute.start()));
+        let unfolded = stored_days.find(|day| days.get(*day).estimated.is_none());
+        let since = Period { start: unfolded.map_or(period.start, Day::start).min(period.start), ..period };
         let mut minutes = Self {
             rates,
             sampling,
@@ -42,14 +43,15 @@ impl Minutes {
             sums: Sums::default(),
             dirty: Dirty::default(),
         };
-        let before = minutes.index(Minute::of(now)).unwrap_or(0);
-        minutes.begun.resize(before.saturating_add(1), MinuteRow::default());
+        let index_now = minutes.index(Minute::of(now)).unwrap_or(0);
+        minutes.begun.resize(index_now.saturating_add(1), MinuteRow::default());
         let (first, current) = (minutes.first(), minutes.current());
         for (minute, row) in stored.minutes.range(first..=current) {
             if let Some(cell) = minutes.index(*minute).and_then(|index| minutes.begun.get_mut(index)) {
                 *cell = *row;
             }
         }
+        // The rows of the grants add the promises of the current minute.
         let level = minutes.current_cell().level();
         if let Some(cell) = minutes.begun.last_mut() {
             cell.change_live(level.negated());
@@ -64,7 +66,8 @@ impl Minutes {
         minutes
     }
 
-    /// Days of this period whose period was over go back to their minutes. What was claimed for them since is in no minute.
+    /// Days whose period was over, and that belong to this period again, count by their minutes again. What was claimed for them in between
+    /// is in no minute, so their last minute gets it.
     fn reopen_days(&mut self) {
         let days = self.days.of(self.period).filter(|(_, count)| count.estimated.is_some());
         let over: Vec<_> = days.map(|(day, count)| (day, *count)).collect();
@@ -74,7 +77,7 @@ impl Minutes {
             if let Some(last) = self.touched(day.start(), day.end()).last()
                 && used > known
             {
-                // Where all is counted, only what is vouched for adds to the count.
+                // A counted minute raises the day only by what is vouched for: the sum of that must reach `used`.
                 let is_counted = last.start() < self.counted_until(last);
                 let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
                 let late = used.saturating_sub(if is_counted { vouched } else { known });
@@ -91,7 +94,7 @@ impl Minutes {
     /// Computes the sums from all minutes and days.
     pub(super) fn recount(&mut self) {
         let mut by_day = BTreeMap::<Day, DayMinutes>::new();
-        // What the minutes add depends on the time that is counted.
+        // What a minute adds depends on the time that is counted, so the end of the latest count comes first.
         self.sum_days();
         let mut sums = Sums::default();
         let (current, reset) = (self.current(), Minute::of(self.period.end));
@@ -115,9 +118,9 @@ impl Minutes {
         let mut level = MinuteRow { live, per_minute, ..MinuteRow::default() };
         let mut from = current.next();
         for (until, delta) in &self.differences {
-            let (before, after) = (until.min(&reset).since(from), until.since(from.max(reset)));
-            sums.until_reset = sums.until_reset.plus(level.promised().times(before));
-            sums.after_reset = sums.after_reset.plus(level.promised().times(after));
+            let (before_reset, after_reset) = (until.min(&reset).since(from), until.since(from.max(reset)));
+            sums.until_reset = sums.until_reset.plus(level.promised().times(before_reset));
+            sums.after_reset = sums.after_reset.plus(level.promised().times(after_reset));
             level.change_live(*delta);
             from = *until;
         }

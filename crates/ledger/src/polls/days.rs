@@ -1,6 +1,6 @@
 //! Which days Cloudflare is asked for. Tests: below.
-//! A count of a day whose end has settled rarely changes, so each poll asks for one of those only, in
-//! turn, and for the open day.
+//! The count of a day rarely changes after the end of the day has settled. So each poll asks for the open day and for one of the settled
+//! days, in turn.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub struct CountedDays<T> {
 }
 
 impl<T> CountedDays<T> {
-    /// The days of this period and the one before it that must be counted up to `as_of`, the oldest first: those that are not, one
-    /// that is, and the open one.
+    /// The days to count now, the oldest first, of this period and the last day before it: those that are not counted up to `as_of` or
+    /// their end, one of those that are, and the open day.
     pub fn due(&mut self, period: Period, as_of: Timestamp) -> Vec<Day> {
         let (first, open) = (Day::until(period.start), Day::until(as_of));
         self.days.retain(|day, _| first <= *day);

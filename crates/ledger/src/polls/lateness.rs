@@ -1,8 +1,8 @@
 //! The test of the lag. Tests: below.
-//! It compares two counts of the same hour: the first one when the lag has passed since the end of that
-//! hour, and the second one an hour later. If the count has grown by more than noise, counts settle later than the lag. Then
-//! the lag doubles, up to an hour, and the bound does not hold until the count of a later hour has not grown. So does the count of a
-//! whole day that is asked for again. The lag shrinks only when a longer one is configured. Pure: the meter queries and publishes.
+//! It compares two counts of the same hour: the first one when the lag has passed since the end of that hour, and the second one an hour
+//! later. If the count has grown by more than noise, counts settle later than the lag. Then the lag doubles, up to an hour, and the bound
+//! does not hold until the count of a later hour has not grown. A whole day that is counted again and has grown has the same effect. The
+//! lag shrinks only when a longer one is configured. Pure: the meter queries and publishes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::units::{ByteCount, Timestamp};
 const HOUR: Duration = Duration::from_secs(3_600);
 /// The longest lag, which is also the longest `ANALYTICS_LAG_SECONDS`.
 const LAG_MAX: Duration = HOUR;
-/// The lag after a lag of 0 was too short.
+/// The lag after a lag of 0 was too short: doubling it would change nothing.
 const LAG_MIN: Duration = Duration::from_secs(60);
 /// Growth of a window up to this is noise. So is growth within the margin, which strict mode keeps reserved.
 const NOISE: ByteCount = ByteCount::new(1_000_000);
@@ -24,12 +24,15 @@ const NOISE: ByteCount = ByteCount::new(1_000_000);
 pub struct Lateness {
     /// The configured lag.
     configured: Duration,
+    /// The margin of error of a count, in percent.
     sampling: u32,
+    /// The window under test, and its first count.
     first: Option<(Span, ByteCount)>,
+    /// The result so far.
     late: Option<LateCounts>,
 }
 
-/// A span of whole minutes, and how long ago it ended at least by Cloudflare's clock.
+/// A span of whole minutes, and how long ago it must have ended by Cloudflare's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Its first instant.

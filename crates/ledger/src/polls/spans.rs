@@ -1,8 +1,8 @@
 //! Which spans of time a poll by grant counts. Tests: below.
 //! Pure: the meter asks for them.
 //!
-//! Counts are final up to an instant. The open span after it ends where the count of the total does: when the lag has passed. So a
-//! count replaces claims only where every byte has arrived, and the last minutes of each grant stay with it.
+//! Counts are final up to an instant. The open span after it ends where the count of the total does: at the last minute that the lag has
+//! settled. So a count replaces claims only where every byte has arrived, and the claims of the last minutes stay.
 
 use std::time::Duration;
 
@@ -20,9 +20,10 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
 pub struct Spans {
     /// The hour that is counted finally.
     pub closed: Option<Span>,
-    /// The time behind it that has settled, which is counted again.
+    /// All settled time after the final counts. The next polls count it again. If the hour of `closed` is counted now, only what follows
+    /// that hour is left to count.
     pub open: Span,
-    /// Whether time before both is left out, because it is too long ago.
+    /// Whether time after the final counts is left out, because it is too long ago.
     pub skips: bool,
 }
 
@@ -39,8 +40,8 @@ pub fn spans(from: Timestamp, now: Timestamp, lag: Duration) -> Option<Spans> {
         return None;
     }
     let (end, age) = (start.plus(WINDOW), final_after(lag));
-    let closed = Span { from: start, until: end, age };
-    let closed = (now >= end.plus(age)).then_some(closed);
+    let is_final = now >= end.plus(age);
+    let closed = if is_final { Some(Span { from: start, until: end, age }) } else { None };
     Some(Spans { closed, open: Span { from: start, until, age: lag }, skips: from < oldest })
 }
 

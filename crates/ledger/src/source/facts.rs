@@ -1,5 +1,5 @@
-//! What is true of each source: one table, which everything reads that depends on the source. Whoever adds a source answers each question
-//! here. Tests: below.
+//! What is true of each source, as one table. All code that depends on the source reads this table. Whoever adds a source answers each
+//! question here. Tests: below.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ pub struct SourceFacts {
     pub title: &'static str,
     /// Its number in grant tokens. The meaning of a number never changes.
     pub token_number: u8,
-    /// The settings that are its own.
+    /// Its own settings.
     pub settings: SourceSettings,
     /// What its grants are.
     pub grants: GrantsAre,
     /// What is charged to the budget for what it relays.
     pub charged: Charged,
-    /// Whether it is also counted what each grant relayed.
+    /// Whether the bytes of each grant are counted, too.
     pub counts_of_grants: CountsOfGrants,
     /// Who ends its sessions when their grant is over or the budget is spent.
     pub ended_by: EndedBy,
@@ -26,7 +26,7 @@ pub struct SourceFacts {
     pub on_revocation: OnRevocation,
     /// How long relaying may outlive a grant whose sessions nobody ends sooner.
     pub expiry_tail: Duration,
-    /// Who chooses the user names of its credentials. The broker's own names say which grant they are of.
+    /// Who chooses the user names of its credentials. A name that the broker chooses has the id of its grant.
     pub names: DecidedBy,
     /// Who decides how long a credential works. If the source does, strict mode admits its credentials whole or not at all.
     pub life: DecidedBy,
@@ -77,14 +77,15 @@ pub enum Charged {
     Here,
 }
 
-/// How the relayed bytes of a grant are counted.
+/// How the relayed bytes of each grant are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountsOfGrants {
-    /// Not by grant.
+    /// They are not.
     Unknown,
-    /// Late by many packets, which are estimated.
+    /// The count comes late by many packets, which are estimated.
     Late,
-    /// Relayed bytes alone. Where such counts are sampled, a grant is asked for alone before it is judged.
+    /// The count has only bytes that were relayed. Where counts are sampled, that of one grant alone is asked for before the grant is
+    /// judged.
     Exact,
 }
 

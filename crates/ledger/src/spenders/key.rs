@@ -51,7 +51,7 @@ impl SpenderKind {
 /// The name of the lists whose rows are single grants.
 pub const GRANT: &str = "grant";
 
-/// What a list of who spends can be of: a kind, or single grants. HTTP, commands, dashboard and documents have this list.
+/// The names of all lists of who spends: one for each kind, and that of single grants. HTTP, commands, dashboard and documents use them.
 pub fn spender_lists() -> [&'static str; SpenderKind::ALL.len() + 1] {
     std::array::from_fn(|at| SpenderKind::ALL.get(at).map_or(GRANT, |kind| kind.name()))
 }
@@ -59,7 +59,7 @@ pub fn spender_lists() -> [&'static str; SpenderKind::ALL.len() + 1] {
 /// A key for each kind, in the order of [`SpenderKind::ALL`].
 pub(crate) type Keys = [Option<SpenderKey>; SpenderKind::ALL.len()];
 
-/// Who spends. The text of a key and its kind identify it.
+/// Who spends. Its kind and its text identify a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SpenderKey {
     /// A user.

@@ -1,10 +1,11 @@
 //! The sums of what left the table of grants, and of connections without a grant, by who spent it.
 //! Tests: `src/books/spending/tests/left.rs`.
-//! They are sums of one period, whose first day is in their keys. When the map is full, the smallest sums join those without a key. The
-//! sums of server keys stay, because each of them counts, and with a limit for each user those of users.
+//! Each sum is of one period, whose first day is in its key. When the map is full, the smallest sums of a kind join its rest: the sum
+//! without a spender. The sums of server keys never do, and those of users do not if each user has a limit: a restart restores from them
+//! what of the limits is used.
 //!
-//! After a period its sums by user, label and server key are kept for twelve more: the [`PAST_SUMS_MAX`] largest of each, and the rest as
-//! one. The others are forgotten in steps.
+//! After a period its sums by user, label and server key are kept for twelve more periods: the [`PAST_SUMS_MAX`] largest of each kind, and
+//! the rest. The sums of the other kinds are removed in steps.
 
 use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +16,13 @@ use super::sums::Sums;
 use crate::dirty::{Dirty, Rows};
 use crate::units::slot::Day;
 
-/// The part of a full map that makes room at once, so that it is rarely looked through.
+/// One in this many of the sums joins the rest at once, so that a full map is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;
 
-/// The most sums of a kind that are kept of an earlier period, beside the one without a key.
+/// The most sums of a kind that are kept of an earlier period, beside the rest.
 pub const PAST_SUMS_MAX: usize = 10_000;
 
-/// The twelve periods before one begin at most so many days before it.
+/// The twelve periods before a period begin at most this many days before it.
 const PAST_DAYS: i64 = 366;
 
 /// The first day of the period, and who has spent; `None`: somebody without a name, or whose sums made room.
@@ -30,20 +31,22 @@ pub type LeftKey = (Day, SpenderKind, Option<SpenderKey>);
 /// See the module's description.
 #[derive(Debug, Default)]
 pub struct LeftSums {
+    /// The present sums: those of this period, and those of an earlier one until [`Self::begin`] has taken them out.
     rows: BTreeMap<LeftKey, Sums>,
-    /// Those of earlier periods.
+    /// The sums of earlier periods.
     past: BTreeMap<LeftKey, Sums>,
-    /// How many of these have a key, by first day and kind.
+    /// How many of `past` have a spender, by first day and kind.
     past_counts: BTreeMap<(Day, SpenderKind), usize>,
     most: usize,
     past_most: usize,
     keeps_users: bool,
-    folded: u64,
+    /// How many sums have joined the rest since the start of the process.
+    joined: u64,
     dirty: Dirty<LeftKey>,
 }
 
 impl LeftSums {
-    /// No sums; of at most `most` keys, beside those of users if these stay.
+    /// No sums; at most `most`, unless too many of them never join the rest. `keeps_users`: whether those of users never do.
     pub(crate) fn new(most: usize, keeps_users: bool) -> Self {
         Self { most, keeps_users, past_most: PAST_SUMS_MAX.min(most), ..Self::default() }
     }
@@ -58,7 +61,7 @@ impl LeftSums {
         }
     }
 
-    /// Stored sums that have changed since the last call; `None` for one that is gone.
+    /// Stored sums that have changed since the last call; `None` for one that was removed.
     pub(crate) fn take_changes(&mut self) -> Rows<LeftKey, Sums> {
         let changed = self.dirty.take().into_keys();
         changed.map(|of| (of.clone(), self.rows.get(&of).or_else(|| self.past.get(&of)).copied())).collect()
@@ -80,12 +83,12 @@ impl LeftSums {
         self.dirty.note(of);
     }
 
-    /// Lets the smallest sums join those without a key.
+    /// Lets the smallest sums join the rest.
     fn make_room(&mut self) {
         let stays = |kind| kind == SpenderKind::Key || self.keeps_users && kind == SpenderKind::User;
-        let may_fold = |kind, key: &Option<_>| key.is_some() && !stays(kind);
-        let keyed = self.rows.iter().filter(|((_, kind, key), _)| may_fold(*kind, key));
-        let mut smallest: Vec<_> = keyed.map(|(of, sums)| (sums.bytes(), of.clone())).collect();
+        let may_join = |kind, key: &Option<_>| key.is_some() && !stays(kind);
+        let candidates = self.rows.iter().filter(|((_, kind, key), _)| may_join(*kind, key));
+        let mut smallest: Vec<_> = candidates.map(|(of, sums)| (sums.bytes(), of.clone())).collect();
         let count = self.most.checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1);
         if smallest.len() > count {
             smallest.select_nth_unstable(count);
@@ -93,7 +96,7 @@ impl LeftSums {
         }
         for (_, of) in smallest {
             self.unname_one(of);
-            self.folded = self.folded.saturating_add(1);
+            self.joined = self.joined.saturating_add(1);
         }
     }
 
@@ -105,7 +108,7 @@ impl LeftSums {
     }
 
     fn add_past_to(&mut self, of: LeftKey, share: &Sums) {
-        // Until it is taken out of the present ones, that sum is the one that is stored.
+        // A sum that is still among the present ones is stored from there.
         if self.rows.contains_key(&of) {
             return self.add_to(of, share);
         }
@@ -121,11 +124,13 @@ impl LeftSums {
         self.dirty.note(of);
     }
 
+    /// Lets the smallest sums of a kind in an earlier period join its rest.
     fn make_past_room(&mut self, day: Day, kind: SpenderKind) {
         let all = self
             .past
             .range((day, kind, None)..)
             .take_while(|((of_day, of, _), _)| (*of_day, *of) == (day, kind));
+        // The rest comes first, once there is one.
         let mut smallest: Vec<_> = all.skip(1).map(|(of, sums)| (sums.bytes(), of.clone())).collect();
         smallest.sort_unstable();
         smallest.truncate(smallest.len().checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1));
@@ -137,8 +142,9 @@ impl LeftSums {
     /// Removes a sum of an earlier period.
     fn remove_past(&mut self, of: &LeftKey) -> Option<Sums> {
         let sums = self.past.remove(of)?;
-        if of.2.is_some()
-            && let Some(count) = self.past_counts.get_mut(&(of.0, of.1))
+        let (day, kind, key) = of;
+        if key.is_some()
+            && let Some(count) = self.past_counts.get_mut(&(*day, *kind))
         {
             *count = count.saturating_sub(1);
         }
@@ -146,7 +152,7 @@ impl LeftSums {
         Some(sums)
     }
 
-    /// Lets the sums of these names join those without a name.
+    /// Lets the sums of these spenders join the rest.
     pub(crate) fn unname(&mut self, names: &BTreeSet<SpenderKey>) {
         let has_name = |(_, _, key): &&LeftKey| key.as_ref().is_some_and(|key| names.contains(key));
         for of in self.rows.keys().chain(self.past.keys()).filter(has_name).cloned().collect::<Vec<_>>() {
@@ -154,6 +160,7 @@ impl LeftSums {
         }
     }
 
+    /// Lets one sum join the rest of its kind and period.
     fn unname_one(&mut self, of: LeftKey) {
         let rest = (of.0, of.1, None);
         if let Some(sums) = self.rows.remove(&of) {
@@ -164,8 +171,8 @@ impl LeftSums {
         }
     }
 
-    /// Takes at most `most` sums of the period before this day out of the present ones, and forgets as many that are too old. `false` if
-    /// there are more.
+    /// Begins the period of this day, in at most `most` steps for each call: takes the sums of earlier periods out of the present ones,
+    /// then removes those that are too old. `false` if there are more.
     pub(crate) fn begin(&mut self, first_day: Day, most: usize) -> bool {
         let oldest = Day::new(first_day.number().saturating_sub(PAST_DAYS));
         for _ in 0..most {
@@ -212,9 +219,8 @@ impl LeftSums {
         sums.take_while(move |((day, of, _), _)| (*day, *of) == (first_day, kind))
     }
 
-    /// How many sums this period has, and how many were added to the one without a key since the start of the process, because there were
-    /// too many.
+    /// How many present sums there are, and how many have joined the rest since the start of the process because there were too many.
     pub fn counts(&self) -> (usize, u64) {
-        (self.rows.len(), self.folded)
+        (self.rows.len(), self.joined)
     }
 }

@@ -1,8 +1,8 @@
 //! What each user and each server key has spent in this period and may still relay, for their limits.
 //! Tests: `src/books/spending/tests/limits.rs`.
-//! Who has spent something keeps the sum until the period ends, so nobody uses a limit twice. A new user is refused when the table is full.
-//! What is promised for a credential that is being made keeps the sum of its user, so two users never get the same free place. Server keys
-//! are few, and always have a place.
+//! A sum with bytes stays until the period ends, so nobody uses a limit twice. A new user is refused when the table is full. A sum with a
+//! promise stays, too, even if the credential is still being made, so two users never get the same free place. Server keys are few, and
+//! always have a place.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ pub enum Limited {
 }
 
 impl Limited {
-    /// Who of a spender can have one.
+    /// The user and the server key of a spender: both can have a limit.
     pub fn of(spender: Option<&Spender>) -> impl Iterator<Item = Self> + '_ {
         let user = spender.and_then(|spender| spender.user.clone());
         let server = spender.and_then(|spender| spender.server.clone());
@@ -36,10 +36,10 @@ impl Limited {
     }
 }
 
-/// What one of them has used in this period, and what may come.
+/// What a user or a server key has used in this period, and what may come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitedPromises {
-    /// The bytes of its grants, and those without a grant.
+    /// Bytes of its grants, and of its connections without a grant.
     pub used: ByteCount,
     /// Bytes that no promise covers: counted for good, assumed for time that nobody counted, or charged without a grant.
     pub settled: ByteCount,
@@ -57,27 +57,27 @@ pub(crate) enum Named {
 }
 
 impl LimitedPromises {
-    /// Worst case for this whole period. `bytes_of`: what grants of a source may relay in these minutes.
+    /// Worst case for this whole period. It is `settled` and the promises of `uncounted`, or `used` and the promises of `ahead` if that is
+    /// more: then reports exceed the promises of the minutes until now. `bytes_of`: what grants of a source may relay in these minutes.
     pub(crate) fn committed(&self, bytes_of: impl Fn(IceSource, GrantMinutes) -> u128) -> ByteCount {
         let sum = |bytes: ByteCount, minutes: fn(&SourcePromises) -> GrantMinutes| {
             let promised = self.promised.iter().map(|of| bytes_of(of.source, minutes(of)));
             promised.fold(bytes.get().into(), u128::saturating_add)
         };
-        // What was reported above the promises of the time until now is beside what is still promised.
         ByteCount::saturating(sum(self.settled, |of| of.uncounted).max(sum(self.used, |of| of.ahead)))
     }
 }
 
-/// Grant-minutes of one source.
+/// Promised grant-minutes of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePromises {
     /// The source.
     pub source: IceSource,
-    /// Those of this period that are not counted yet.
+    /// The minutes of this period that are not counted yet.
     pub uncounted: GrantMinutes,
-    /// Those of this period that are not over.
+    /// The part of `uncounted` that is not over yet.
     pub ahead: GrantMinutes,
-    /// Those after this period.
+    /// The minutes after this period.
     pub next: GrantMinutes,
 }
 
@@ -85,9 +85,9 @@ pub struct SourcePromises {
 #[derive(Debug, Default)]
 pub(crate) struct LimitedSums {
     sums: Shards<Limited, LimitedSum>,
-    /// Of users.
+    /// The most sums: with this many, a new user gets none.
     most: usize,
-    /// When all promises were last looked through.
+    /// When all promises were last looked through, to remove idle sums.
     swept_at: Minute,
 }
 
@@ -99,25 +99,25 @@ struct LimitedSum {
 }
 
 impl LimitedSums {
-    /// No sums, of at most so many users.
+    /// An empty table for at most `most` sums.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, ..Self::default() }
     }
 
     /// Begins a period: nothing has been spent in it. What was promised stays.
     pub(crate) fn begin(&mut self) {
-        self.sums.iter_mut().for_each(|(_, of)| of.total = Sums::default());
-        self.sums.retain(|of| !of.is_idle());
+        self.sums.iter_mut().for_each(|(_, sum)| sum.total = Sums::default());
+        self.sums.retain(|sum| !sum.is_idle());
     }
 
-    /// Changes what one of them has spent.
+    /// Changes what a user or a server key has spent.
     pub(crate) fn change(&mut self, of: Limited, before: &Sums, after: &Sums) {
         let sum = self.sums.get_or_default(of);
         sum.total.remove(before);
         sum.total.add(after);
     }
 
-    /// Whether each of them has spent the same here and there.
+    /// Whether everybody has spent the same in both tables.
     pub(crate) fn has_same_bytes(&self, other: &Self) -> bool {
         let none = Sums::default();
         let total = |sums: &Self, of: &Limited| sums.sums.get(of).map_or(none, |sum| sum.total);
@@ -125,15 +125,15 @@ impl LimitedSums {
         all.all(|of| total(self, of).has_same_bytes(&total(other, of)))
     }
 
-    /// Forgets what one of them has spent. What is promised of a credential that is being made stays until it is released.
+    /// Removes what a user or a server key has spent. The promise for a credential that is being made stays until it is released.
     pub(crate) fn forget(&mut self, of: &Limited) {
         if let Some(sum) = self.sums.get_mut(of) {
             sum.total = Sums::default();
-            self.sums.retain(|of| !of.is_idle());
+            self.sums.retain(|sum| !sum.is_idle());
         }
     }
 
-    /// What one of them has used and may still use in a period that ends at `end`. Forgets the promises of minutes that are counted by now.
+    /// What a user or a server key has used and may still use in a period that ends at `end`. Removes the promises of counted minutes.
     pub(crate) fn of(
         &mut self,
         of: &Limited,
@@ -149,8 +149,8 @@ impl LimitedSums {
         self.sums.get(of).map_or(ByteCount::ZERO, |sum| sum.total.bytes())
     }
 
-    /// Whether one of them has a sum, or can get one. A program that names users without a mint fills no more than half of the table, so that
-    /// callers find room.
+    /// Whether a user or a server key has a sum, or can get one. A program that names users without a mint fills no more than half of the
+    /// table, so that callers find room.
     pub(crate) fn has_room_for(
         &mut self,
         of: &Limited,
@@ -163,29 +163,29 @@ impl LimitedSums {
         if is_server || self.sums.contains_key(of) {
             return true;
         }
-        // Nothing is promised for a name without a mint, so its sum may be idle now and not later.
+        // Such a name has no promise that holds its place. It takes the place only once bytes are charged.
         if named == Named::WithoutMint {
             return self.sums.len() < self.most / 2;
         }
         if self.sums.len() < self.most {
             return true;
         }
-        // Promises that were counted in the meantime hold no place. Looking at all of them is done once a minute.
+        // Promises that were counted in the meantime hold no place. All of them are looked through once a minute at most.
         if self.swept_at < Minute::of(now) {
             self.swept_at = Minute::of(now);
-            for (_, of) in self.sums.iter_mut() {
-                let _ = of.promises(now, end, uncounted);
+            for (_, sum) in self.sums.iter_mut() {
+                let _ = sum.promises(now, end, uncounted);
             }
-            self.sums.retain(|of| !of.is_idle());
+            self.sums.retain(|sum| !sum.is_idle());
         }
         self.sums.len() < self.most
     }
 
-    /// Changes the number of grants that may relay in the minutes of a promise: by 1 or -1. A user could relay with each grant of a chain of
-    /// renewals; for a server key the chain counts once.
+    /// Changes the number of grants that may relay in the minutes of a promise: by 1 or -1. A user could relay with each grant of a chain
+    /// of renewals; for a server key the chain counts once.
     pub(crate) fn promise(&mut self, of: &Limited, source: IceSource, time: &PromisedTime, is_added: bool) {
         let sum = if is_added { Some(self.sums.get_or_default(of.clone())) } else { self.sums.get_mut(of) };
-        // What was counted in the meantime is not there any more.
+        // A promise whose minutes were counted in the meantime was removed then.
         let Some(LimitedSum { promised, .. }) = sum.filter(|sum| is_added || !sum.promised.is_empty()) else {
             return;
         };
@@ -200,14 +200,15 @@ impl LimitedSums {
 }
 
 impl LimitedSum {
+    /// Whether it holds nothing, so that its place is free.
     fn is_idle(&self) -> bool {
         self.promised.is_empty() && self.total.bytes().max(self.total.settled()) == ByteCount::ZERO
     }
 
-    /// What was used, and what may come until `end` and after it. Forgets the promises of minutes that are counted by now.
-    fn promises(&mut self, now: Timestamp, end: Timestamp, uncounted: &Uncounted) -> LimitedPromises {
+    /// What was used, and what may come until `end` and after it. Removes the promises of counted minutes.
+    fn promises(&mut self, now: Timestamp, end: Timestamp, first_uncounted: &Uncounted) -> LimitedPromises {
         let (mut promised, now, end) = (vec![], Minute::of(now), Minute::of(end));
-        for (source, from) in *uncounted {
+        for (source, from) in *first_uncounted {
             self.promised.forget_before(source, from);
             let between = |from, to| self.promised.between(source, from, to);
             let (uncounted, ahead) = (between(from, end), between(from.max(now), end));

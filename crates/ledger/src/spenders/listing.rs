@@ -9,7 +9,7 @@ use crate::units::ByteCount;
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpenderSums {
-    /// Who; `None` for the rest.
+    /// Who; `None` for the rest, which has no key.
     pub key: Option<SpenderKey>,
     /// The sums of this period, or of the last minutes.
     pub sums: Sums,
@@ -19,7 +19,7 @@ pub struct SpenderSums {
     pub usable: u64,
 }
 
-/// A place in the order: rows with more bytes come first, then by key, and the rest before all with as many.
+/// A place in the order: rows with more bytes come first. Of rows with the same bytes, the rest comes first, then the others by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The bytes of the row at this place.
@@ -41,7 +41,7 @@ impl SpenderSums {
         Place { bytes: self.sums.bytes(), key: self.key.clone() }
     }
 
-    /// Its place among others: see [`Place`].
+    /// What rows are sorted by: see [`Place`].
     pub fn order(&self) -> (Reverse<ByteCount>, &Option<SpenderKey>) {
         (Reverse(self.sums.bytes()), &self.key)
     }

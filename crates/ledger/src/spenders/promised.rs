@@ -29,6 +29,7 @@ impl PromisedMinutes {
     pub(crate) fn between(&self, source: IceSource, from: Minute, to: Minute) -> GrantMinutes {
         let to = to.max(from);
         let of_source = self.deltas.iter().filter(|((of, _), _)| *of == source);
+        // A change at a minute counts in all minutes from there, or from `from` if it is earlier, to `to`.
         let sum = of_source.fold((0_i128, 0_i128), |(count, bytes), ((_, minute), delta)| {
             let left = i128::from(to.since(*minute.clamp(&from, &to)));
             let add = |sum: i128, level: i64| sum.saturating_add(i128::from(level).saturating_mul(left));
@@ -38,7 +39,7 @@ impl PromisedMinutes {
         GrantMinutes { count: size(sum.0), bytes: size(sum.1) }
     }
 
-    /// Merges what lies before `from`. The sums from there on stay.
+    /// Merges the changes up to `from` into one at `from`. The sums of later minutes stay the same.
     pub(crate) fn forget_before(&mut self, source: IceSource, from: Minute) {
         let mut sum = LiveDelta::default();
         self.deltas.retain(|((of, minute), delta)| {

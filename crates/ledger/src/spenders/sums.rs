@@ -1,5 +1,5 @@
 //! The sums of one key, or the share of one grant in them. Tests: `src/books/spending/tests`.
-//! They are signed, so that adding and subtracting shares in any order gives the same result. What is shown is never below zero.
+//! The sums are signed, so that adding and subtracting shares in any order gives the same result. What is shown is never below zero.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ impl Sums {
         Self { measured, claimed, settled, grants: 1, first_seen, last_seen }
     }
 
-    /// What a charge of a connection without a grant changes. Its bytes are part of no promise, so they count beside all of them.
+    /// What a charge of a connection without a grant changes. Its bytes are settled, because no promise covers them.
     pub(crate) fn of_charge(before: ByteCount, after: ByteCount, at: Timestamp) -> Self {
         let claimed = signed(after).saturating_sub(signed(before));
         Self { claimed, settled: claimed, first_seen: at, last_seen: at, ..Self::default() }
@@ -54,7 +54,7 @@ impl Sums {
         shown(self.claimed)
     }
 
-    /// All bytes: those that were counted, and those that were claimed since then.
+    /// All bytes: those that were measured, and those that were claimed since then.
     pub fn bytes(&self) -> ByteCount {
         self.measured().plus(self.claimed())
     }
@@ -81,15 +81,17 @@ impl Sums {
         [measured, claimed, settled, grants] == [0; 4]
     }
 
-    /// These sums as they are shown: claims that run ahead of what the period used are less in proportion. `all`: the sums of all rows.
+    /// These sums as they are shown. If the claims of all rows are more than the period's unmeasured bytes, those of each row are reduced
+    /// in proportion. `all`: the sums of all rows.
     pub(crate) fn within(&self, all: &Self, period: &PeriodBytes) -> Self {
         let room = signed(period.used).saturating_sub(all.measured).max(0);
-        let claimed = if all.claimed <= room { self.claimed } else { part(self.claimed, room, all.claimed) };
+        let claimed =
+            if all.claimed <= room { self.claimed } else { scaled(self.claimed, room, all.claimed) };
         Self { claimed, ..*self }
     }
 
-    /// What the rows with a key leave of the period's bytes, if this is the sum of the others. `keyed`: what those rows show, measured and
-    /// in all.
+    /// The row of the rest as it is shown, if this is the sum of all without a key: it has all bytes of the period that the rows with a key
+    /// do not show. `keyed`: what these rows show, measured and in all.
     pub(crate) fn as_rest(&self, all: &Self, keyed: [ByteCount; 2], period: &PeriodBytes) -> Self {
         let [keyed_measured, keyed_bytes] = keyed;
         let bytes = period.used.max(all.measured()).minus(keyed_bytes);
@@ -112,7 +114,7 @@ impl Sums {
 
     /// Adds a share.
     pub fn add(&mut self, share: &Self) {
-        self.join(share, i64::saturating_add);
+        self.combine(share, i64::saturating_add);
         let first = share.first_seen;
         let is_first = self.first_seen == Timestamp::default() || first < self.first_seen;
         if is_first && first != Timestamp::default() {
@@ -123,14 +125,14 @@ impl Sums {
 
     /// Takes a share away. The times stay.
     pub(crate) fn remove(&mut self, share: &Self) {
-        self.join(share, i64::saturating_sub);
+        self.combine(share, i64::saturating_sub);
     }
 
-    fn join(&mut self, share: &Self, of: impl Fn(i64, i64) -> i64) {
-        self.measured = of(self.measured, share.measured);
-        self.claimed = of(self.claimed, share.claimed);
-        self.settled = of(self.settled, share.settled);
-        self.grants = of(self.grants, share.grants);
+    fn combine(&mut self, share: &Self, operation: impl Fn(i64, i64) -> i64) {
+        self.measured = operation(self.measured, share.measured);
+        self.claimed = operation(self.claimed, share.claimed);
+        self.settled = operation(self.settled, share.settled);
+        self.grants = operation(self.grants, share.grants);
     }
 }
 
@@ -138,9 +140,10 @@ fn signed(bytes: ByteCount) -> i64 {
     i64::try_from(bytes.get()).unwrap_or(i64::MAX)
 }
 
-fn part(bytes: i64, of: i64, all: i64) -> i64 {
-    let part = i128::from(bytes).saturating_mul(of.into()).checked_div(all.into());
-    part.and_then(|part| i64::try_from(part).ok()).unwrap_or(0)
+/// `bytes` times `part / whole`.
+fn scaled(bytes: i64, part: i64, whole: i64) -> i64 {
+    let scaled = i128::from(bytes).saturating_mul(part.into()).checked_div(whole.into());
+    scaled.and_then(|scaled| i64::try_from(scaled).ok()).unwrap_or(0)
 }
 
 fn shown(bytes: i64) -> ByteCount {

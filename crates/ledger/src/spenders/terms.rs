@@ -1,4 +1,4 @@
-//! How many sums there are, and what they keep. Tests: `src/books/spending/tests/listing.rs`.
+//! The settings of the sums: the limits, how many sums there are, and what they keep. Tests: `src/books/spending/tests/listing.rs`.
 
 use crate::units::ByteCount;
 

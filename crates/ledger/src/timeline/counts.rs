@@ -14,15 +14,15 @@ use crate::units::{ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
-/// A reading is good if its `as_of` is at most this long ago. An older one shows that the wall clock is behind the
-/// books. At least [`LATE_MAX`].
+/// A reading is good if its `as_of` is at most this long ago: longer than the longest lag. An older reading shows that the wall clock is
+/// behind the books.
 const GOOD_FOR: Duration = Duration::from_secs(LATE_MAX.as_secs() + STALE_AFTER.as_secs());
 /// A provider may count bytes so much later than its other ones: the longest lag that is tested, and the longest `ANALYTICS_LAG_SECONDS`.
 const LATE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Timeline {
-    /// Takes a count of a day. One of a provider that contradicts what is known must be confirmed first. `tests_rate`: it tests the assumed
-    /// rate. It does not while it is unknown how much time has passed; then the next test includes its bytes.
+    /// Takes a count of a day. A provider's count that contradicts what is known must be confirmed first. `tests_rate`: whether it tests
+    /// the assumed rate. It does not while it is unknown how much time has passed. Then the next test includes its bytes.
     pub(crate) fn take_reading(
         &mut self,
         reading: &Reading,
@@ -32,8 +32,8 @@ impl Timeline {
         let before = self.minutes.days.get(reading.day);
         let outcome = match reading.until(self.now, &before) {
             None => ReadingOutcome::Older,
-            Some(until) => match self.judge(until, &before, limit) {
-                Ok(taken) => self.count(&taken, until.other.minus(taken.other), &before, tests_rate),
+            Some(clipped) => match self.judge(clipped, &before, limit) {
+                Ok(taken) => self.count(&taken, clipped.other.minus(taken.other), &before, tests_rate),
                 Err(why) => why,
             },
         };
@@ -57,9 +57,10 @@ impl Timeline {
             // What sampling had missed may arrive later.
             let missed = ByteCount::saturating(before.total().share_up(self.minutes.sampling()));
             let growth = reading.total().minus(before.total()).minus(missed).get();
-            let is_absurd = is_absurd(growth, promised, limit).then_some(Contradiction::Absurd);
-            let why = if is_lower { Some(Contradiction::Lower) } else { is_absurd };
+            let absurd = is_absurd(growth, promised, limit).then_some(Contradiction::Absurd);
+            let why = if is_lower { Some(Contradiction::Lower) } else { absurd };
             let SourceState { doubt, proof, .. } = &mut self.state;
+            // Where no probe can be made, none is required.
             let can_be_shown = self.terms.proof == ProofRule::Probe;
             let is_shown_since = |at| !can_be_shown || proof.has_shown_since(at);
             if !doubt.accepts(
@@ -75,12 +76,14 @@ impl Timeline {
         }
         if self.terms.proof.is_strict() {
             let shows_bytes = reading.growth_since(before) > ByteCount::ZERO;
+            // The ledger may lack grants that were live in the time between the two counts.
             let may_lack = before.as_of < self.lacks_until.min(reading.as_of);
             let was_live = before.was_live || promised > 0 || may_lack;
             if !self.state.proof.believes(reading.as_of, before.as_of, shows_bytes, was_live, self.now) {
                 return Err(ReadingOutcome::Unproven);
             }
         }
+        // A lower count that was confirmed is taken as it is. Any smaller decrease is noise.
         Ok(if is_lower { reading } else { reading.at_least(before) })
     }
 
@@ -96,7 +99,7 @@ impl Timeline {
         self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, until)
     }
 
-    /// `as_granted`: other bytes of the provider that the reading has under grants.
+    /// `as_granted`: bytes that the provider counts as other, and this reading under grants.
     fn count(
         &mut self,
         reading: &Reading,
@@ -107,8 +110,8 @@ impl Timeline {
         let counted_until = self.minutes.counted().as_of;
         self.minutes.measure(reading, as_granted, self.state.proof.unproven_until());
         if self.minutes.period().contains(reading.day.start()) {
-            // A day that is counted for the first time after later ones shows nothing that has flowed since, and neither does a day that
-            // was counted to the same end before.
+            // The growth of a day has flowed since its last count only if this count ends later. A day that is counted for the first time
+            // after later days shows nothing new either: its bytes flowed before the latest count.
             let is_later = reading.as_of > before.as_of;
             let is_compared =
                 is_later && (before.as_of > reading.day.start() || reading.as_of > counted_until);
@@ -140,6 +143,7 @@ impl Timeline {
         }
     }
 
+    /// Adds bytes that have flowed under grants. `tests_rate`: whether the assumed rate is tested now.
     fn test(&mut self, flowed: ByteCount, tests_rate: bool) {
         self.state.flowed = self.state.flowed.plus(flowed);
         if tests_rate {
@@ -149,8 +153,10 @@ impl Timeline {
 
     /// Gives the counts so far to the trial, with their grant-minutes.
     pub(super) fn add_point(&mut self) {
-        let ((minutes, live), counted) = (self.minutes.measured(), self.minutes.counted());
+        let (minutes, live) = self.minutes.measured();
+        let counted = self.minutes.counted();
         let is_late = self.terms.owner.source.is_counted_by_provider();
+        // A provider can count bytes of this last time later.
         let settled_at = counted.as_of.minus(if is_late { LATE_MAX } else { Duration::ZERO });
         let settled = minutes.minus(self.minutes.live_between(settled_at, counted.as_of));
         let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, settled, live };

@@ -13,7 +13,7 @@ use crate::tail::ProvenTail;
 use crate::trial::Excess;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// A source of whose grants a rate is assumed that counts have shown, instead of the one in the settings.
+/// A source for whose grants a rate is assumed that counts have shown, instead of the rate in the settings. The order is that of the rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeenRate {
     /// The rate of one grant.
@@ -56,7 +56,7 @@ pub struct MeasuredUsage {
     pub late_counts: Option<LateCounts>,
     /// Why a count is not believed.
     pub disbelief: Option<Disbelief>,
-    /// Whose count that is.
+    /// The owner of the count that is not believed.
     pub disbelieved: Option<CountOwner>,
     /// Whether counts without bytes are believed although no probe shows that bytes are counted.
     pub unprobed: bool,
@@ -110,6 +110,7 @@ impl Timeline {
     /// Adds this source's reading to `measured`.
     pub(crate) fn add_to(&self, measured: &mut MeasuredUsage) {
         let now = self.now;
+        // Just after the start, no listing can have shown yet whether sessions are cut.
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.vouched_above = measured.vouched_above.max(self.minutes.counted().vouched_above_day);

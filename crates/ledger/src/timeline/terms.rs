@@ -1,4 +1,4 @@
-//! The terms of one source. Tests: `src/open_tests.rs`.
+//! The terms of one owner of counts. Tests: `src/open_tests.rs`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::units::ByteCount;
 /// Sessions count as cut for this long after the listing that showed it.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(30);
 
-/// The terms of one source that issues credentials.
+/// The terms of one owner of counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceTerms {
     /// Whose count it is.
@@ -18,27 +18,27 @@ pub struct SourceTerms {
     pub tail: Duration,
     /// The tail while we cut sessions whose grant is over; `None` if we cannot cut this source's sessions.
     pub cut_tail: Option<Duration>,
-    /// Whether the tail that trials prove replaces `tail`, and a proven end of a revoked credential releases what is left.
+    /// Whether the tail that trials prove replaces `tail`, and a proven end of a revoked credential releases the rest of its promise.
     pub takes_proofs: bool,
-    /// What it may relay in a period, beside the limit of all.
+    /// What it alone may relay in a period, besides the limit of all together.
     pub limit: Option<ByteCount>,
     /// The margin of error of the provider's count, in percent.
     pub sampling: u32,
     /// Whether readings of this source are taken.
     pub is_read: bool,
-    /// What must show that its count is one.
+    /// What must show that a count without bytes is its own.
     pub proof: ProofRule,
-    /// The account that is counted, with the app of the SFU. `None` if that is not another party's.
+    /// A digest of what a provider counts: the account, the billed directions, the app of the SFU. `None` if no provider counts.
     pub counted_in: Option<IdDigest>,
 }
 
-/// What must show that a count of a time in which a credential was live is of this owner, if it has no bytes. One that counts nothing, or
+/// What must show that a count without bytes, of a time in which a credential was live, is this owner's. A provider that counts nothing, or
 /// another account, answers zero too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofRule {
     /// Nothing: it is counted here, or nothing is promised under it.
     Unneeded,
-    /// Nothing, although a probe would show it: there is no way for one.
+    /// Nothing. A probe would show it, but the broker cannot make one.
     Missing,
     /// Bytes. No probe can be made.
     Bytes,
@@ -73,7 +73,7 @@ impl SourceTerms {
         }
     }
 
-    /// The terms of an owner that has stored rows and has left the settings. A TURN key of an account that is still read is counted.
+    /// The terms of an owner that has stored rows and has left the settings. A TURN key is still counted while its account is read.
     pub(crate) fn of_a_stored(owner: CountOwner, rows: &SourceRows, configured: &[Self]) -> Self {
         let counted_in = rows.state.as_ref().and_then(|state| state.counted_in);
         let is_of_account = |terms: &&Self| {

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// The provider's clock may differ from the books' time by this much before the bound may not hold.
+/// How far the provider's clock may differ from the books' time. If it differs by more, the bound may not hold.
 pub const REFERENCE_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(120);
 const _: () =
     assert!(REFERENCE_DIFFERENCE_TOLERATED.as_secs().is_multiple_of(60), "promises are whole minutes");
 
-/// Which start of the machine this is, by the number that the system gives each; `None`: not known, so it equals no other.
+/// Which start of the machine this is: the number that the system gives each start. `None`: unknown, so it equals no other.
 pub type Boot = Option<NonZeroU128>;
 
 /// What is stored with the books' time, so that it continues exactly after a restart on the same boot of the machine.
@@ -23,7 +23,7 @@ pub struct ClockMark {
     since_boot_millis: u64,
     /// Whether a reference clock has agreed with the books' time, and no time was lost since.
     is_confirmed: bool,
-    /// Whether the books' time is in doubt since the machine has started.
+    /// Whether the books' time may lag since a start of the machine: see [`Moment::may_lag`].
     is_in_doubt: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct Moment {
     pub in_doubt: bool,
     /// For how long the wall clock has been ahead by a jump that is not accepted. Zero if it is not.
     pub ahead_for: Duration,
-    /// How far the reference clock is from the books' time. Zero without one.
+    /// How far the reference clock is from the books' time. Zero without a reference clock.
     pub differs_by: Duration,
     /// Stored with the books' time.
     pub mark: ClockMark,
@@ -65,19 +65,19 @@ pub enum ClockDoubt {
 }
 
 impl Moment {
-    /// Whether the books may lag behind the true time: the machine has started and nothing has settled for how long it was off,
-    /// or a reference clock is later.
+    /// Whether the books may lag behind the true time after a start of the machine: nothing has shown yet for how long it was off, or a
+    /// reference clock is later.
     pub const fn may_lag(&self) -> bool {
         self.mark.is_in_doubt
     }
 
-    /// What is not known of the time.
+    /// Why the books' time may not be the true one; `None` without a doubt.
     pub(crate) fn doubt(&self) -> Option<ClockDoubt> {
         if self.may_lag() { Some(ClockDoubt::Start) } else { self.in_doubt.then_some(ClockDoubt::Jump) }
     }
 
     /// Whether the books' time may not be the true one, so a reference clock must be asked: the wall clock is ahead by a jump that is not
-    /// accepted, or [`Self::may_lag`]. The question must not depend on what is refused until the answer comes.
+    /// accepted, or [`Self::may_lag`]. The reference clock must be asked in a way that is not refused while the time is uncertain.
     pub fn is_uncertain(&self) -> bool {
         self.wall.since(self.now) > JUMP || self.may_lag()
     }
@@ -115,7 +115,7 @@ pub struct SteadyTime {
     reference: Option<(Timestamp, Duration)>,
     /// See [`ClockMark`].
     is_confirmed: bool,
-    /// The time since boot when this process began, if it is not known for how long the machine was off before.
+    /// The time since boot when this process began, if it is not known for how long the machine was off before. `None` once it is known.
     doubt_since: Option<Duration>,
 }
 
@@ -139,8 +139,8 @@ impl SteadyTime {
         }
     }
 
-    /// Time that continues from `then`, which another process stored and this one saw at this time since boot. So the time since then is
-    /// known on any machine, and a wall clock that is ahead has jumped, as in a running process.
+    /// Time that continues from `then`, which another process stored. This process saw it at `seen_at`, a time since boot of its own
+    /// machine. So the time since then is known on any machine, and a wall clock that is ahead has jumped, as in a running process.
     pub fn following(then: Timestamp, mark: ClockMark, boot: Boot, seen_at: Duration) -> Self {
         Self {
             is_confirmed: mark.is_confirmed,
@@ -164,9 +164,10 @@ impl SteadyTime {
             self.ahead_since = None;
             self.anchor = (wall, since_boot);
         }
-        // In a pause the time since boot stands still, so a reference clock from before the jump knows nothing about it.
-        let told = self.reference.zip(self.ahead_since).filter(|((_, at), (since, _))| at > since);
-        let in_doubt = has_jumped && is_refused && told.and(verdict).is_none();
+        // While a virtual machine is paused, its time since boot stands still. So a reference clock that was read before the jump does not
+        // show whether time has passed, and its verdict ends no doubt.
+        let read_since = self.reference.zip(self.ahead_since).filter(|((_, at), (since, _))| at > since);
+        let in_doubt = has_jumped && is_refused && read_since.and(verdict).is_none();
         let was_confirmed =
             self.update_confirmed(now, since_boot, has_jumped && is_refused, !jumped.is_zero());
         let is_known = was_confirmed && self.is_confirmed;
@@ -190,8 +191,8 @@ impl SteadyTime {
         }
     }
 
-    /// Takes what a reference clock and an accepted jump say about the time in which the machine was off. Returns whether the books'
-    /// time was confirmed up to here.
+    /// Updates `is_confirmed` and `doubt_since` by what a reference clock or an accepted jump says about the time in which the machine was
+    /// off. Returns whether the books' time was confirmed until this reading.
     fn update_confirmed(
         &mut self,
         now: Timestamp,
@@ -211,24 +212,24 @@ impl SteadyTime {
         was_confirmed
     }
 
-    /// Takes the time of the reference clock, which has just arrived from another machine. It decides only whether a jump of the wall clock
-    /// is accepted, and whether the books' time is in doubt.
+    /// Takes the time of the reference clock, which has just arrived from another machine. The books never take this time over: it decides
+    /// only whether a jump of the wall clock is accepted, and whether the books' time is in doubt.
     pub fn set_reference(&mut self, date: Timestamp, since_boot: Duration) {
         self.reference = Some((date, since_boot));
     }
 
-    /// Whether the wall clock is ahead by the same jump for [`DOUBT`]. If the jump changes by more than [`JUMP`], the doubt
-    /// begins again, so a jump that happens at its end is not accepted with it. `None`: it is not ahead.
+    /// Whether the wall clock is ahead by the same jump for [`DOUBT`]. If the jump changes by more than [`JUMP`], the doubt begins again,
+    /// so that a second jump is not accepted with the first one. `ahead`: `None` if the wall clock is not ahead.
     fn lasts(&mut self, ahead: Option<Duration>, since_boot: Duration) -> bool {
-        let same = |first: Duration, ahead: Duration| first.abs_diff(ahead) <= JUMP;
+        let is_same = |first: Duration, ahead: Duration| first.abs_diff(ahead) <= JUMP;
         self.ahead_since = ahead.map(|ahead| match self.ahead_since {
-            Some((since, first)) if same(first, ahead) => (since, first),
+            Some((since, first)) if is_same(first, ahead) => (since, first),
             _ => (since_boot, ahead),
         });
         self.ahead_since.is_some_and(|(since, _)| since_boot.saturating_sub(since) >= DOUBT)
     }
 
-    /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without one, and if it is later.
+    /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without a reference clock, and if it is later than that.
     fn confirms(&self, time: Timestamp, since_boot: Duration) -> Option<bool> {
         let date = self.date(since_boot)?;
         if time > date.plus(JUMP) {

@@ -30,7 +30,7 @@ impl BillingDay {
         self.0
     }
 
-    /// The period that contains or ends at `at`.
+    /// The period that contains `at` or ends at it. If two do, the one that ends.
     pub fn period_until(self, at: Timestamp) -> Period {
         self.period_at(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
     }
@@ -40,16 +40,16 @@ impl BillingDay {
         let date = at.to_utc().date_naive();
         let this_month = self.reset_in_month_of(date);
         let (start, end) = if date < this_month {
-            (self.reset_in_month_of(back_a_month(date)), this_month)
+            (self.reset_in_month_of(first_of_previous_month(date)), this_month)
         } else {
-            (this_month, self.reset_in_month_of(on_a_month(date)))
+            (this_month, self.reset_in_month_of(first_of_next_month(date)))
         };
         Period { start: midnight(start), end: midnight(end) }
     }
 
     fn reset_in_month_of(self, date: NaiveDate) -> NaiveDate {
         let first = first_of_month(date);
-        let last = on_a_month(first).pred_opt().unwrap_or(first).day();
+        let last = first_of_next_month(first).pred_opt().unwrap_or(first).day();
         first.checked_add_days(Days::new(u64::from(self.0.min(last).saturating_sub(1)))).unwrap_or(first)
     }
 }
@@ -65,11 +65,11 @@ fn first_of_month(date: NaiveDate) -> NaiveDate {
     date.with_day(1).unwrap_or(date)
 }
 
-fn back_a_month(date: NaiveDate) -> NaiveDate {
+fn first_of_previous_month(date: NaiveDate) -> NaiveDate {
     first_of_month(date).checked_sub_months(Months::new(1)).unwrap_or(NaiveDate::MIN)
 }
 
-fn on_a_month(date: NaiveDate) -> NaiveDate {
+fn first_of_next_month(date: NaiveDate) -> NaiveDate {
     first_of_month(date).checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX)
 }
 

@@ -23,23 +23,22 @@ impl Minute {
 }
 
 impl<const LENGTH: i64> Slot<LENGTH> {
-    /// From its number since 1970.
-    /// The largest and the smallest one stand for what lies beyond: for minutes, about 4,000 years.
+    /// From its number since 1970. The last and the first slot stand for all beyond them: for minutes, beyond about 4,000 years.
     pub fn new(number: i64) -> Self {
         Self(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
     }
 
-    /// The one that contains `at`.
+    /// The slot that contains `at`.
     pub fn of(at: Timestamp) -> Self {
         Self::new(at.as_millis().div_euclid(LENGTH))
     }
 
-    /// The first one that does not begin before `at`.
+    /// The first slot that does not begin before `at`.
     pub fn from_end(at: Timestamp) -> Self {
         Self::of(Timestamp::from_millis(at.as_millis().saturating_add(LENGTH.saturating_sub(1))))
     }
 
-    /// The one that contains or ends at `at`.
+    /// The slot that contains `at` or ends at it. If two do, the one that ends.
     pub fn until(at: Timestamp) -> Self {
         Self::of(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
     }
@@ -59,18 +58,18 @@ impl<const LENGTH: i64> Slot<LENGTH> {
         self.next().start()
     }
 
-    /// The one after it.
+    /// The next slot.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// How many there are from `earlier` to here; zero if `earlier` is later.
+    /// How many slots there are from `earlier` to this one; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.number().saturating_sub(earlier.number())).unwrap_or(0)
     }
 
-    /// Those that begin in `[from, until)`.
+    /// The slots that begin in `[from, until)`.
     pub fn between(from: Timestamp, until: Timestamp) -> impl DoubleEndedIterator<Item = Self> {
         (Self::from_end(from).0..Self::from_end(until).0).map(Self)
     }

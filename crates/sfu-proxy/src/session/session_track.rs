@@ -23,7 +23,7 @@ pub(super) struct Track {
     pub(super) takes_replies: bool,
     /// The call that asks for it.
     pub(super) call: u64,
-    /// A look that begins earlier does not say that it is gone. `None` while its call is in progress.
+    /// A look that begins earlier cannot show that the track is gone. `None` while its call is in progress.
     pub(super) settles_at: Option<Duration>,
 }
 
@@ -70,7 +70,8 @@ impl Track {
             && agree(self.name.is_some(), entry.name.is_some(), self.name == entry.name)
     }
 
-    /// The SFU names it so. If that is another track than what was asked for, it can be of any kind, and is charged as video.
+    /// Takes the names that the SFU gives to this track. If the entry cannot be what was asked for, it can be of any kind, and is charged
+    /// as video.
     pub(super) fn confirm(&mut self, entry: &Entry) {
         if !self.may_be(entry) && self.kind == MediaKind::Audio {
             self.kind = MediaKind::Video;

@@ -13,8 +13,8 @@ use crate::session_id::SessionId;
 use crate::track::MediaKind;
 
 impl Sessions {
-    /// Checks what a session wants to push and pull: everything it pulls is of its own room, and there is room for it. Returns it with the
-    /// kind of each pull, as its session has pushed it.
+    /// Checks what a session wants to push and pull: everything it pulls is of its own room, and no bound is exceeded. Returns what it
+    /// wants, with the kind of each pull as the sending session has pushed it.
     pub(crate) fn check_request(
         &self,
         id: &SessionId,
@@ -22,6 +22,7 @@ impl Sessions {
     ) -> Result<RequestedTracks, SfuFault> {
         let mut wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
+        // An offer has the earlier mids of the session too. `autoDiscover` adds them here without a name.
         let is_new =
             |push: &Push| push.name.is_some() || push.mid.as_ref().is_none_or(|mid| !session.has(mid));
         wanted.pushed.retain(is_new);
@@ -38,8 +39,8 @@ impl Sessions {
         Ok(wanted)
     }
 
-    /// Checks a change of what a session takes already. It needs no more room, so nothing may take more than before. Only replies are more:
-    /// those are returned.
+    /// Checks a change of what a session takes already. It reserves nothing, so no track may take more than before. Only new replies on
+    /// data channels take more: these are returned.
     pub(crate) fn check_update(
         &self,
         id: &SessionId,
@@ -118,7 +119,7 @@ impl Sessions {
         self.amend(&channel.session, |session| session.set_replies(name, may_reply));
     }
 
-    /// What these pulls ask for at assumed rates, in kbit/s, unless a share of the session's holder takes more then than it may.
+    /// What these pulls ask for at assumed rates, in kbit/s. An error if a share of the session's holder would then take more than it may.
     pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<u32, SfuFault> {
         let rates = pulled.iter().map(|pull| pull.kind.kbps(self.terms.video.assumed));
         let demand = rates.fold(0_u32, u32::saturating_add);

@@ -29,14 +29,14 @@ impl Sessions {
         looks
     }
 
-    /// A session is looked at, at once: the SFU may have closed something, or nobody knows what it did.
+    /// Makes the look at a session due at once: the SFU may have closed something, or nobody knows what it did.
     pub(crate) fn look_now(&mut self, id: &SessionId, now: Duration) {
         if self.rows.contains_key(id) {
             self.looks.set(id.clone(), now);
         }
     }
 
-    /// The SFU has reported the state of a session. One without tracks leaves its call, and one of before a restart is over then.
+    /// The SFU has reported the state of a session. A session without tracks leaves its call; if it is of before a restart, it is over.
     pub(crate) fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
         let Some(may_go_on) = self.amend(&look.id, |session| session.see(state, look.began)) else { return };
         self.report(&look.id, true);

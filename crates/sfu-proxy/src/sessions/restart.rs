@@ -14,7 +14,7 @@ use crate::session_id::SessionId;
 use crate::taken::Taken;
 
 impl Sessions {
-    /// Adds a session that was open before a restart. No page uses it any more. It takes what it took until a look finds no track.
+    /// Adds a session that was open before a restart. No page uses it any more. Until a look finds no track, it takes what its row says.
     pub(crate) fn restore(&mut self, session: &OpenedSession, now: Duration) {
         self.insert(session, Some(now.saturating_add(self.terms.look_interval)), now);
     }

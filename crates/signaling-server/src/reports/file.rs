@@ -25,7 +25,7 @@ impl ReportFile {
 
     /// Appends a line. `false` if the file is full. A failure leaves nothing behind.
     pub(crate) fn append(&self, line: &str) -> io::Result<bool> {
-        // Where a link leads to is no file of ours.
+        // A link is not followed: its target is no file of ours.
         let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
         let mut file =
             File::options().append(true).create(true).mode(0o600).custom_flags(no_link).open(&self.0)?;

@@ -30,7 +30,7 @@ use file::ReportFile;
 pub(crate) const BURST: u32 = 10;
 /// One more is accepted after this time.
 pub(crate) const EACH: Duration = Duration::from_secs(60);
-/// Bytes of the reports of one client at once, a sixteenth of the file. The same again comes back within a day.
+/// Bytes of the reports of one client at once, a sixteenth of the file. The whole allowance comes back within a day.
 pub(crate) const BYTES_BURST: u32 = 1024 * 1024;
 /// Clients with a row of their own, half for each address family. An IPv6 /48 has four times as much of everything.
 pub(crate) const CLIENTS_MAX: usize = 4_096;
@@ -58,7 +58,7 @@ pub struct Reports {
     service: Arc<Service>,
 }
 
-/// A report in the file, and as it is posted. A kept one is found by the start of its line.
+/// A report as it is kept and as it is posted. A kept report is found by the start of its line, so the id comes first.
 #[derive(Serialize)]
 struct Line<'a, T> {
     id: String,
@@ -103,7 +103,7 @@ impl Reports {
         let id = uuid(u128::from_be_bytes(random::bytes()?));
         let line = Line { id, at: self.service.clock.now().to_string(), kind, report };
         let line = serde_json::to_string(&line).map_err(|_| ApiError::internal())?;
-        // A page's own JSON is kept as it is written. In it, a line can end between values only.
+        // A page's own JSON is kept as the page has written it. JSON has line ends only between values, so no value changes.
         Ok(line.replace(['\n', '\r'], " ") + "\n")
     }
 

@@ -82,7 +82,7 @@ impl Ayame {
         true
     }
 
-    /// A socket that is not a member does not enter its room.
+    /// Frees the place of a socket that has not become a member, if it has one.
     fn release(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get(&id) else { return };
         self.rooms.release(&socket.room, id);

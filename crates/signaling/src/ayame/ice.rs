@@ -1,4 +1,4 @@
-//! ICE servers for an `accept`. One that a browser refuses is left out, because the web SDK ends the whole session then.
+//! ICE servers for an `accept`. A server that a browser refuses is left out, because otherwise the web SDK ends the whole session.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};

@@ -88,7 +88,7 @@ impl Register {
     fn parse(fields: &Fields<'_>) -> Result<Self, Closing> {
         let room: Option<String> = fields.read(&Name::RoomId)?;
         let client: Option<String> = fields.read(&Name::ClientId)?;
-        // `key` is the old name. The web SDK sends only this one.
+        // `key` is the old name of `signalingKey`. The web SDK sends only the old name.
         let (key, old_key) = (fields.read(&Name::SignalingKey)?, fields.read(&Name::Key)?);
         let for_webhook = ForWebhook {
             signaling_key: key.or(old_key),
@@ -146,7 +146,7 @@ impl Fields<'_> {
 #[serde(tag = "type", rename = "accept", rename_all = "camelCase")]
 pub(super) struct Accept<'a> {
     pub(super) connection_id: &'a str,
-    /// Whether it is the second one. Then it makes the offer.
+    /// Whether it is the second member. The second member makes the offer.
     pub(super) is_exist_client: bool,
     /// The same as `is_exist_client`.
     pub(super) is_exist_user: bool,

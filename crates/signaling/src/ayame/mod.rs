@@ -55,7 +55,7 @@ pub const FRAMES_AT_ONCE_MAX: u32 = 1_000;
 /// mouse sends 60.
 pub const FRAMES_PER_SECOND_MAX: u32 = 200;
 const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
-/// Sockets of one client address whose webhooks are called at once: all that an office has, twice. An IPv6 /48 has four times as many.
+/// Sockets of one client address whose webhooks are called at once: twice as many as an office has. An IPv6 /48 has four times as many.
 pub const WEBHOOK_SOCKETS_AT_ONCE_MAX: u32 = 128;
 /// The same in a second, in the long run.
 pub const WEBHOOK_SOCKETS_PER_SECOND_MAX: u32 = 4;
@@ -186,7 +186,7 @@ impl Protocol for Ayame {
             frame_max: self.settings.read_limit,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: self.settings.read_limit + QUEUED_BYTES_MORE,
-            // The only sender is the partner of the call, which ends with either socket. A lost frame would be worse.
+            // Only the partner of the call fills this queue. To close one socket ends the call for both; a lost frame would be worse.
             drops_floods: false,
             too_slow: closing::TOO_SLOW,
         }

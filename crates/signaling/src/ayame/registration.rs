@@ -42,7 +42,7 @@ impl Ayame {
         }
     }
 
-    /// Goes on once it is known who the client is.
+    /// Continues a registration once it is known who the client is.
     fn identified(&mut self, id: SocketId, user: Result<Option<User>, Closing>, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         match user {

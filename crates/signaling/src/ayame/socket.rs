@@ -64,7 +64,7 @@ pub(super) enum SocketStage {
 #[derive(Default)]
 pub(super) struct Registration {
     pub(super) stage: Stage,
-    /// What the application is asked, until then.
+    /// The question for the application, until it is asked.
     pub(super) webhook: Option<Webhook>,
     /// What the application has answered. The default if it was not asked; `allowed` is not read again.
     pub(super) verdict: Verdict,

@@ -16,7 +16,7 @@ const ORIGINS_MAX: usize = 4_096;
 /// Where a page comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin<'a> {
-    /// The request has no `Origin`: no page sent it, or one of the broker's own origin.
+    /// The request has no `Origin`: no page sent it, or a page of the broker's own origin.
     Unnamed,
     /// The operator serves this origin without a limit.
     Listed,

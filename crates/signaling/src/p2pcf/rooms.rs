@@ -1,6 +1,6 @@
-//! The entries of all rooms. A room has one entry for each context id. An entry is replaced as a whole, by the same context id only,
-//! no two entries of a room have the same session, and it is removed by its page or when it expires. A room exists while it has
-//! entries. Each entry is one member of a call, from its `Joined` to its `Left`.
+//! The entries of all rooms. A room has one entry for each context id. Only the same context id replaces an entry, as a whole. No two
+//! entries of a room have the same session. An entry ends when its page removes it or when it expires. A room exists while it has entries.
+//! Each entry is one member of a call, from its `Joined` to its `Left`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -27,9 +27,9 @@ const GRACE: Duration = Duration::from_secs(30);
 pub(super) const LISTING_MAX: usize = 256 * 1024;
 /// What a listing has apart from entries and packages, with the longest delete key, in bytes.
 const LISTING_FRAME: usize = 256;
-/// What an entry counts as beside its texts, in bytes. That is more than its memory, so that there are not many.
+/// What an entry counts as beside its texts, in bytes. That is more than its memory, so that one client cannot have many entries.
 const ENTRY_OVERHEAD: usize = 8 * 1024;
-/// The same for a package: its memory.
+/// What a package counts as beside its texts, in bytes: its memory.
 const PACKAGE_OVERHEAD: usize = 128;
 
 /// Bytes of the entries of one client address or user: the 256 pages of a large office, with 8 KiB each. An IPv6 /48 has four times as many.
@@ -110,22 +110,23 @@ impl P2pcfRooms {
         }
     }
 
-    /// The entries of a room apart from one context's, and as many of their packages for a session as fit. Those of the entries that
-    /// have changed last come first.
+    /// The entries of a room except the entry of `context`, and as many of their packages for `session` as fit. Entries that have changed
+    /// last come first, and so do their packages.
     pub(super) fn list(&self, room: &str, context: Option<&str>, session: Option<&str>) -> Listed<'_> {
         let entries = self.by_name.get(room).into_iter().flatten();
         let mut others: Vec<_> =
             entries.filter(|(of, _)| Some(&***of) != context).map(|(_, entry)| entry).collect();
         others.sort_by_key(|entry| Reverse(entry.stored_at));
         let entries: Vec<_> = others.iter().map(|entry| &*entry.listed).collect();
-        let takes = |json: &RawValue| json.get().len() + 1;
+        // With the comma behind it.
+        let length_of = |json: &RawValue| json.get().len() + 1;
         let mut left = LISTING_MAX - LISTING_FRAME;
-        left = left.saturating_sub(entries.iter().map(|json| takes(json)).sum());
+        left = left.saturating_sub(entries.iter().map(|json| length_of(json)).sum());
         let mut listed = Listed { entries, packages: vec![], left_out: 0 };
         let packages = others.iter().flat_map(|entry| &entry.packages);
         for package in packages.filter(|package| Some(&*package.to) == session) {
-            if takes(&package.json) <= left {
-                left -= takes(&package.json);
+            if length_of(&package.json) <= left {
+                left -= length_of(&package.json);
                 listed.packages.push(&package.json);
             } else {
                 listed.left_out += 1;
@@ -160,7 +161,7 @@ impl P2pcfRooms {
         if replaced.is_none() && self.by_name.get(&room).is_some_and(|room| room.len() >= ROOM_ENTRIES_MAX) {
             return Err(Refusal::RoomFull);
         }
-        // What is replaced makes room.
+        // The entry that is replaced makes room for the new one.
         if let Some((holder, bytes)) = &replaced {
             self.held.remove(holder, *bytes);
         }

@@ -10,7 +10,7 @@ pub(super) fn is_id(text: &str) -> bool {
     (1..=ID_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-/// It may be the user's token, so it may be as long as one.
+/// Whether a text can be a token. It may be the user's token of the sign-in, so it may be as long as such a token.
 pub(super) fn is_token(text: &str) -> bool {
     (1..=SIGN_IN_MAX).contains(&text.len())
 }

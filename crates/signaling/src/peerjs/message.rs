@@ -13,7 +13,7 @@ pub(super) const OPEN: &str = r#"{"type":"OPEN"}"#;
 pub(super) const INCOMPLETE: &str =
     r#"{"type":"ERROR","payload":{"msg":"No id, token, or key supplied to websocket server"}}"#;
 pub(super) const WRONG_KEY: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid key provided"}}"#;
-/// The reference takes any id and token.
+/// A text of our own: the reference server takes any id and token.
 pub(super) const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id or token provided"}}"#;
 pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
 

@@ -169,7 +169,7 @@ impl Peerjs {
     }
 }
 
-/// The message that is sent before it says why.
+/// The message before the close frame says why.
 const REFUSED: Closing = Closing::normal("");
 const REPLACED: Closing = Closing::normal("replaced by a new socket");
 const LEFT: Closing = Closing::normal("left");

@@ -1,6 +1,6 @@
-//! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the message
-//! is dropped. Everything is bounded: for each id, for each client or user, and in all. What exceeds a bound is dropped. The sender of
-//! most of what waits for an id makes room for others, with its latest messages.
+//! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the message is
+//! dropped. Everything is bounded: for each id, for each client or user, and in all. What exceeds a bound is dropped. If the queue of an id
+//! is full, the largest sender in it loses its latest messages to make room for other senders.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -76,6 +76,7 @@ impl Waiting {
         while !fits(queue, &message) {
             let surplus = surplus(queue, &message).and_then(|place| queue.remove(place));
             dropped += 1;
+            // If no message gives way, the new one is dropped.
             let Some(surplus) = surplus else { break };
             self.held.remove(&surplus.holder, surplus.weight());
         }
@@ -136,14 +137,15 @@ fn fits(queue: &VecDeque<Message>, message: &Message) -> bool {
     queue.len() < MESSAGES_PER_ID_MAX && bytes + message.text.len() <= BYTES_PER_ID_MAX
 }
 
-/// The message that gives way to another one: the latest of the largest sender, but not its only one. `None` if the sender of the other
-/// one would have as much.
+/// The message in the queue that gives way to `message`: the latest of the largest sender, but not the only one of that sender. `None` if
+/// the sender of `message` would then have as much as the largest sender.
 fn surplus(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
     let parts = || queue.iter().map(|waiting| (&waiting.holder, waiting.weight()));
     let all: usize = parts().map(|(_, weight)| weight).sum();
     let kept = parts().filter(|(holder, _)| **holder == message.holder).map(|(_, weight)| weight);
     let own = kept.sum::<usize>() + message.weight();
-    // With half of the queue nobody else has more. So a flood costs no search.
+    // `own`, and the total on the right side, include the new message. If `own` is half of the total, nobody has more. So a flood costs no
+    // search.
     if 2 * own >= all + message.weight() {
         return None;
     }

@@ -142,12 +142,12 @@ impl Rooms {
         self.remove_or_publish(&name, now);
     }
 
-    /// Makes room for one more id of a holder, if there is none. If one of its shares has as many as it may, the ids of its users who have left
-    /// are forgotten. If all ids are taken, those of everybody who has left are. `false` if all are of users in rooms.
+    /// Frees ids until a holder may take one more. If one of its shares is full, the ids of users in this share who have left are
+    /// forgotten. If all ids are taken, the ids of all users who have left are forgotten. `false` if no user to whom that applies has left.
     fn free_ids_for(&mut self, holder: &Holder) -> bool {
         while !self.out.ids.fits(holder, 1, IDS) {
             let full = self.out.ids.full(holder, 1, IDS);
-            // Without a walk, because every refused socket would cost one.
+            // This count saves a walk through all rooms, which every refused socket would cost.
             if self.out.absent.of(full.as_ref()) == 0 {
                 return false;
             }

@@ -135,13 +135,14 @@ impl Room {
         });
     }
 
-    /// The room is over, has no users, and nobody owns its ids.
+    /// Forgets the owners of all ids, because the room is over.
     pub(super) fn forget_ids(self, out: &mut Out) {
         self.owners.into_values().for_each(|owner| out.forget(&owner.holder));
     }
 
-    /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
-    /// another visitor is not this user, also after it has left. `has_place`: its client may have this id.
+    /// Lets a socket enter. A user that is already in the room keeps its profile. Everybody in the room knows the id and the name of a
+    /// user, so they prove nothing: another visitor cannot take over an id, even after its user has left. `has_place`: its client may have
+    /// this id.
     pub(super) fn enter(
         &mut self,
         arrival: Arrival,
@@ -153,7 +154,7 @@ impl Room {
         let belongs_to_another =
             self.owners.get(&arrival.id).is_some_and(|owner| owner.visitor != arrival.visitor);
         // Before the sweep, so that a user who comes back in time is not removed.
-        if let Some(known) = self.users.get_mut(&arrival.id).filter(|_| !belongs_to_another) {
+        if !belongs_to_another && let Some(known) = self.users.get_mut(&arrival.id) {
             known.heartbeat = now;
         }
         self.sweep(settings.sweep, now, out);
@@ -173,7 +174,7 @@ impl Room {
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Out) {
         let Arrival { socket, id, visitor, holder, member } = arrival;
         let name = visitor.user.clone();
-        // A name that the visitor has chosen proves nothing.
+        // The number is 0 only if a token proves the name.
         let user = (visitor.number == 0).then(|| name.clone());
         let (call, member_id) = (self.call.clone(), member.clone());
         out.actions.call(CallEvent::Joined { call, member: member_id, user, grant: None });

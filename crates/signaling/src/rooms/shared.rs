@@ -6,8 +6,8 @@ use turn_limits::{Bounds, Counts, Holder, SHARES};
 
 use crate::actions::Actions;
 
-/// The most ids of users that one client address or one who has signed in has taken, in all rooms. A user outlives its socket, and the owner of
-/// an id is remembered when its user has left, so the bound on sockets bounds neither. An IPv6 /48 has four times as many.
+/// The most ids that one client address, or one signed-in user, has taken in all rooms. A member of a room outlives its socket, and the
+/// owner of an id is remembered when its member has left, so the bound on sockets bounds neither. An IPv6 /48 has four times as many.
 const IDS_PER_CLIENT_MAX: usize = 1_024;
 pub(super) const IDS: Bounds =
     Bounds { client_max: IDS_PER_CLIENT_MAX, all_max: SHARES * IDS_PER_CLIENT_MAX };
@@ -28,7 +28,7 @@ pub(super) struct Out {
     pub(super) actions: Actions,
     /// The ids that users in all rooms have taken.
     pub(super) ids: Counts,
-    /// Those whose users have left.
+    /// The ids among them whose users have left.
     pub(super) absent: Counts,
 }
 

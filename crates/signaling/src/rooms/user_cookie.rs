@@ -24,7 +24,8 @@ const USE: &[u8] = b"turn-broker room user";
 pub struct Visitor {
     /// The name.
     pub user: User,
-    /// A random number that only this visitor has, if it chose the name itself. 0 if the name is proven.
+    /// A random number that only this visitor has, if it chose the name itself. 0 if a token proves the name, and 1 if a trusted proxy
+    /// names the user.
     pub number: u128,
 }
 

@@ -41,7 +41,7 @@ struct Parts<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// Without it, `null` would be read as a missing member.
+/// Without this function, `null` would be read as a missing member.
 fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
@@ -64,7 +64,7 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
 /// The message about the topics of an array, which takes a lookup for each. Elements that are not texts are skipped.
 fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
     let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
-    // Of more, one is enough to be refused.
+    // One name beyond the bound is enough for the subscription to be refused.
     let elements = elements.into_iter().take(TOPICS_PER_SOCKET_MAX + 1);
     // For anything else, serde would write an error message that nobody reads.
     let texts = elements.map(RawValue::get).filter(|element| element.starts_with('"'));

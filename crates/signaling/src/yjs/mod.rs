@@ -49,7 +49,7 @@ const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_
 pub struct Yjs {
     sockets: Sockets<Socket>,
     topics: Topics,
-    /// When the sockets are closed of which a topic was refused.
+    /// When each socket is closed of which a topic was refused.
     refused: Deadlines<SocketId>,
     actions: Actions,
 }

@@ -174,8 +174,8 @@ impl Topics {
         now: Duration,
     ) -> Result<Vec<SocketId>, OverBound> {
         let Some(topic) = self.by_name.get_mut(name) else { return Ok(vec![]) };
-        let first = topic.subscribers.iter().take_while(|(order, _)| recipients.contains(order));
-        let to: Vec<_> = first.map(|(_, subscriber)| subscriber.socket).collect();
+        let reached = topic.subscribers.iter().take_while(|(order, _)| recipients.contains(order));
+        let to: Vec<_> = reached.map(|(_, subscriber)| subscriber.socket).collect();
         let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
         topic.fan_out.take_several(kib, FAN_OUT, now).map(|()| to).map_err(|_| OverBound)
     }

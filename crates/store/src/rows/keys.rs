@@ -4,7 +4,8 @@ use turn_ledger::{EarlierKey, Stored, Timestamp, TokenKey, TokenKeys};
 
 use super::{KEY_COPIED, KEY_TOKEN_KEY, StoreError, WriteRows, replace_named};
 
-/// The content of the mark of a copy whose key is its own. In one that still shares the key of the original, the mark is empty.
+/// The content of the mark of a copy ([`KEY_COPIED`]) that has its own key. If the copy still shares the key of the original, the mark is
+/// empty.
 const OWN_KEY: &[u8] = b"own key";
 
 /// Writes the keys. A copy notes that they are its own, so that its next start does not replace them again.
@@ -18,7 +19,7 @@ pub fn write_keys(to: &mut impl WriteRows, keys: &TokenKeys, stored: &Stored) ->
     if stored.is_copy { replace_named(to, KEY_COPIED, Some(OWN_KEY.into())) } else { Ok(()) }
 }
 
-/// The keys in their row. `None`: it does not have the form.
+/// The keys in their row; `None` if it does not have this form.
 pub(super) fn read_keys(row: &[u8]) -> Option<TokenKeys> {
     let (signing, rest) = row.split_first_chunk::<64>()?;
     let (earlier, rest) = rest.as_chunks::<72>();

@@ -22,14 +22,14 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// In a ledger in which this was stored.
+    /// The state of a ledger with these stored rows.
     pub fn of(stored: &Stored) -> Self {
         let first = stored.sources.values().filter_map(|rows| rows.minutes.keys().next()).min();
         Self { from: first.map(|minute| minute.number()), owners: stored.sources.keys().copied().collect() }
     }
 
-    /// Removes minutes that the books do not need at `now` and later. `written`: whose minutes may be new. Returns up to where, once that is
-    /// written.
+    /// Removes minutes that the books do not need at `now` and later. `written`: whose minutes may be new. Returns the state after that,
+    /// once the write is committed.
     pub(super) fn remove<'a>(
         &self,
         to: &mut impl WriteRows,

@@ -1,5 +1,5 @@
-//! The rows of each owner of counts: what was counted, and its minutes. Those of a source that this version does not know are an error, so
-//! that its usage is not lost.
+//! The rows of each owner of counts: what was counted, and its minutes. A row of a source that this version does not know is an error, so
+//! that the source's usage is not lost.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ pub(super) fn write_source(
     put(to, &format!("{STATES}{owner}"), rows.state.as_ref())
 }
 
-/// The name of what is stored once for an owner begins with this, and ends with the owner.
+/// The name of the state that is stored once for an owner begins with this, and ends with the owner.
 const STATES: &str = "counts/";
 
 /// The key of a minute or a day of an owner.

@@ -1,6 +1,6 @@
 //! One coturn session: the counts that coturn has shown, and the estimate of what it does not show. Tests: `src/coturn/sessions_tests.rs`.
 //!
-//! What is charged never decreases in a day, and is never less than the shown counts.
+//! The charges never decrease within a day, and are never less than the shown counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,24 +91,26 @@ impl SessionRow {
         }
     }
 
-    /// Whether more than the times of the last listing have changed. Those are not stored again.
+    /// Whether more has changed than `seen_at` and `age`, which each listing changes. A row is not stored again for these alone.
     pub(super) fn has_changed_since(&self, before: &Self) -> bool {
         Self { seen_at: self.seen_at, age: self.age, ..before.clone() } != *self
     }
 
-    /// Charges no more than the shown counts. Returns whether more was charged.
+    /// Lowers the charges to the shown counts. Returns whether more was charged.
     pub(super) fn forget_estimate(&mut self) -> bool {
         std::mem::replace(&mut self.charged, self.traffic) != self.traffic
     }
 
     /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.
     pub(super) fn is_of(&self, session: &Session) -> bool {
+        // The bytes have fallen in a direction if the smaller counts of both are not the row's.
         let has_fallen = session.packets < self.packets || session.traffic.min(self.traffic) != self.traffic;
         let is_younger =
             self.age.zip(session.age).is_some_and(|(was, is)| is.saturating_add(AGE_SLACK) < was);
         *self.user == *session.user && !has_fallen && !is_younger
     }
 
+    /// Takes the session as a listing shows it. Measures its rate once enough packets have come since the last measurement.
     pub(super) fn update(&mut self, session: &Session, at: Timestamp) {
         let before = self.seen_at;
         self.age = session.age.or(self.age);
@@ -135,6 +137,7 @@ impl SessionRow {
         measured.over(millis).min(measured.hidden_max())
     }
 
+    /// The same without a measured rate.
     fn unmeasured(&self, millis: u64, default_rate: BitRate) -> Traffic {
         if self.reach < Reach::Bound {
             return Traffic::ZERO;
@@ -152,18 +155,19 @@ impl SessionRow {
         self.traffic.plus(self.hidden(self.seen_at, default_rate)).plus(self.since_seen(measured, unwatched))
     }
 
-    /// The estimated traffic since the last listing. A session that was idle then is assumed to have stayed idle.
+    /// The estimated traffic since the last listing, at the measured rate. If the session has carried less per time from the measurement to
+    /// the last listing, at that rate: an idle session is assumed to have stayed idle.
     fn since_seen(&self, measured: Measurement, unwatched: Duration) -> Traffic {
-        let at_last_rate = measured.over(millis(unwatched));
-        let idle = self.seen_at.millis_since(self.mark.at);
-        if idle == 0 {
-            return at_last_rate;
+        let at_measured_rate = measured.over(millis(unwatched));
+        let since_measured = self.seen_at.millis_since(self.mark.at);
+        if since_measured == 0 {
+            return at_measured_rate;
         }
-        let carried = self.traffic.minus(self.mark.traffic).plus(measured.hidden_max());
-        at_last_rate.min(carried.scaled(millis(unwatched), idle))
+        let carried_max = self.traffic.minus(self.mark.traffic).plus(measured.hidden_max());
+        at_measured_rate.min(carried_max.scaled(millis(unwatched), since_measured))
     }
 
-    /// Raises the charges to `sum` if that is more. Returns the difference.
+    /// Raises the charges to `sum` where that is more. Returns the difference.
     pub(super) fn charge(&mut self, sum: Traffic) -> Traffic {
         let added = sum.minus(self.charged);
         self.charged = self.charged.plus(added);
