@@ -50,7 +50,7 @@ impl Module {
         matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
     }
 
-    /// Whether the address that clients are given begins with `ws`. `PeerJS` has WebSockets too, but its clients are given `http`.
+    /// Whether the address that clients are given begins with `ws`. `PeerJS` has `WebSockets` too, but its clients are given `http`.
     pub(super) const fn is_given_as_ws(self) -> bool {
         matches!(self, Self::Protocol(ProtocolName::Ayame | ProtocolName::Rooms | ProtocolName::Yjs))
     }
