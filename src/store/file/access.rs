@@ -17,8 +17,8 @@ const ROOT: u32 = 0;
 const WRITE_OF_OTHERS: u32 = 0o022;
 
 /// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. A permission that
-/// cannot be removed is only a warning too, unless it lets others write the ledger. Refuses a ledger that is a link, or that belongs neither
-/// to this user nor to root.
+/// cannot be removed is only a warning too, unless it lets others write the ledger. Refuses a ledger that is a link, or that belongs
+/// neither to this user nor to root.
 pub(super) fn tighten(directory: &Path) -> Result<(), OpenError> {
     let ledger = directory.join(FILE_NAME);
     let untrusted = |why| OpenError::Untrusted { path: ledger.clone(), why };
