@@ -99,8 +99,8 @@ impl Leader {
         Ok(Some(Self { database, session, term, failures: Throttle::new(), failure }))
     }
 
-    /// Whether a leader has written before the election. A takeover raises epoch and `seq`, a write only `seq`. A ledger that was copied from
-    /// a file has equal numbers until a leader writes.
+    /// Whether a leader has written before the election. A takeover raises epoch and `seq`, a write only `seq`. A ledger that was copied
+    /// from a file has equal numbers until a leader writes.
     pub(super) const fn is_of_written(&self) -> bool {
         self.term.seq > self.term.epoch
     }
