@@ -1,6 +1,6 @@
-//! Times that somebody waits for, each with a second value for the tests with a browser. Only a build with the feature `short-lives` has a way
-//! to select those values, and only the program of these tests uses it. They suit no operator, so an optimized build refuses the feature, and
-//! the program says that it has them.
+//! Times that somebody waits for, each with a shorter value for the tests with a browser. Only a build with the feature `short-lives` can
+//! select the short values, and only the program of these tests does. The short values suit no operator, so an optimized build refuses the
+//! feature, and the version says that a program has them.
 
 #[cfg(feature = "short-lives")]
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,12 @@ compile_error!(
 
 /// The shortest life of a credential: the least value of `?ttl=`, `TURN_TTL_SECONDS` and `SIGNALING_TTL_SECONDS`.
 pub const TTL_MIN: Bound = Bound::millis(60_000, 5_000);
-/// How often the grants of members are checked for renewals that are due. The last quarter of a life is for the renewal.
+/// How often the grants of members are checked for renewals that are due. A renewal is due in the last quarter of a life.
 pub const RENEW_INTERVAL: Bound = Bound::millis(5_000, 250);
 /// The interval between listings of coturn's sessions. It bounds the bytes that are relayed after the budget is spent, except for
 /// those that coturn does not show yet.
 pub const COTURN_LOOK_INTERVAL: Bound = Bound::millis(2_000, 500);
-/// The time between two looks at a session of the SFU. What the SFU is asked for comes into effect within it, or never.
+/// The time between two looks at a session of the SFU. A request to the SFU takes effect within this time, or never.
 pub const SFU_LOOK_INTERVAL: Bound = Bound::millis(30_000, 2_000);
 
 /// A time of every program, and the one after [`shorten`].
@@ -47,7 +47,7 @@ impl Bound {
 #[cfg(feature = "short-lives")]
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
 
-/// Selects the short times for this process. The first thing that the program of the tests does.
+/// Selects the short times for this process. The program of the tests calls this before anything else.
 #[cfg(feature = "short-lives")]
 pub fn shorten() {
     IS_SHORT.store(true, Ordering::Relaxed);
@@ -61,7 +61,7 @@ pub fn is_short() -> bool {
     false
 }
 
-/// The version, as `--version` and the log say it.
+/// The version, as `--version` and the log print it.
 pub fn version() -> &'static str {
     if is_short() { concat!(env!("CARGO_PKG_VERSION"), " (short-lives)") } else { env!("CARGO_PKG_VERSION") }
 }

@@ -1,4 +1,4 @@
-//! What the billed bytes of a period cost: so far, and at its end if the average rate since its first use continues. Amounts are
+//! What the billed bytes of a period cost: so far, and at its end if the average rate since its first use continues. Costs are
 //! rounded up. No admission depends on them.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use turn_ledger::{ByteCount, Period, Timestamp, lossy};
 
-/// There is no forecast before so much time has passed: the rate of a few hours is not that of whole days.
+/// There is no forecast before this much time has passed: the rate of a few hours is not the rate of whole days.
 pub const FORECAST_AFTER: Duration = Duration::from_secs(86_400);
 
 /// Millionths of a currency's unit in one unit, and in its hundredth.
@@ -43,17 +43,18 @@ impl fmt::Display for Money {
     }
 }
 
-/// A cost in shares by bytes. They add up to it, if the bytes add up to `all`.
+/// A cost in shares by bytes. A share is the difference between the rounded costs of all bytes up to and before its own. So the shares add
+/// up to the cost, if the bytes add up to `all`.
 pub fn shares(cost: Money, bytes: impl Iterator<Item = ByteCount>, all: ByteCount) -> Vec<Money> {
-    let part_of = |bytes: u128| {
+    let cost_of = |bytes: u128| {
         let part = bytes.saturating_mul(cost.0.into()).checked_div(all.get().into()).unwrap_or(0);
         u64::try_from(part).unwrap_or(u64::MAX)
     };
-    let mut before = 0_u128;
+    let mut sum = 0_u128;
     let share = |bytes: ByteCount| {
-        let first = part_of(before);
-        before = before.saturating_add(bytes.get().into());
-        Money(part_of(before).saturating_sub(first))
+        let cost_before = cost_of(sum);
+        sum = sum.saturating_add(bytes.get().into());
+        Money(cost_of(sum).saturating_sub(cost_before))
     };
     bytes.map(share).collect()
 }
@@ -76,13 +77,16 @@ impl Price {
     }
 }
 
-/// The bytes at the end of the period if the average rate since an instant of it continues, rounded up. `None` in the first day after
-/// that.
+/// The bytes at the end of the period if the average rate since `since` continues, rounded up. `None` in the first day after `since`. The
+/// rate is `used` / `elapsed`, and the whole time is from `since` to the end.
 pub fn forecast(period: Period, since: Timestamp, now: Timestamp, used: ByteCount) -> Option<ByteCount> {
     let elapsed = now.min(period.end).since(since);
+    if elapsed < FORECAST_AFTER {
+        return None;
+    }
     let whole = period.end.since(since).as_millis();
     let bytes = u128::from(used.get()).saturating_mul(whole).div_ceil(elapsed.as_millis().max(1));
-    (elapsed >= FORECAST_AFTER).then(|| ByteCount::saturating(bytes))
+    Some(ByteCount::saturating(bytes))
 }
 
 #[cfg(test)]

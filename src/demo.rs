@@ -102,12 +102,13 @@ impl Demo {
         let mut config = Config::from_env(&settings(environment, address, &token))?;
         config.is_demo = true;
         let page = reachable(address);
-        // Only requests to this machine, or to the address that the demo was told to listen on. A page elsewhere can make its own name
-        // resolve to this machine, and would be of the same origin. With its port, because only then an IPv6 address is in brackets.
+        // Only names of this machine, and the address on which the demo was told to listen, are allowed as the host of a request. Otherwise
+        // a page elsewhere could make its own name resolve to this machine, and would have the same origin as the demo. Print the port too,
+        // because only then an IPv6 address is in brackets.
         let own = page.to_string();
         config.access.hosts = AllowedHosts::at_port(&["localhost", "127.0.0.1", "[::1]", &own], page.port());
-        // On all addresses, the relay is at the UDP port with the page's number. A container then needs one number only, and the credentials
-        // name the address at which the machine around it publishes that port.
+        // If the demo listens on all addresses, the relay has the UDP port with the page's number. A container then needs one number only,
+        // and the credentials name the address at which its host publishes that port.
         if address.ip().is_unspecified() {
             config.ice.relay = Some(RelayConfig { listen: address, public_ip: page.ip() });
         }
@@ -117,7 +118,7 @@ impl Demo {
     }
 }
 
-/// `or_any`: use any free port if this one is in use.
+/// Binds the page's port. `or_any`: use any free port if this one is in use.
 fn listen(wanted: SocketAddr, or_any: bool) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = match TcpListener::bind(wanted) {
         Err(error) if or_any && error.kind() == io::ErrorKind::AddrInUse => {
@@ -142,7 +143,7 @@ fn settings(environment: Environment, address: SocketAddr, token: &str) -> Envir
         .with("OPERATOR_TOKEN", token)
 }
 
-/// `moved`: the default port, if it is in use.
+/// The text for the terminal. `moved`: the default port, if it was in use.
 fn greeting(page: &str, moved: Option<u16>) -> String {
     let moved = moved.map_or(String::new(), |port| format!("  (port {port} is in use)\n"));
     format!(

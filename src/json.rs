@@ -13,8 +13,8 @@ pub fn plain_number(value: f64) -> Number {
     whole.or_else(|| Number::from_f64(value)).unwrap_or_else(|| Number::from(0))
 }
 
-/// Reads a count that may be null. A whole number is one in any form (`198`, `198.0`, `1e3`), as in JSON Schema. A number
-/// above `u64::MAX` counts as that.
+/// Reads a count that may be null. A whole number may have any form (`198`, `198.0`, `1e3`), as in JSON Schema. A number
+/// above `u64::MAX` is read as `u64::MAX`.
 pub fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     deserializer.deserialize_any(CountVisitor)
 }
@@ -40,7 +40,7 @@ impl Visitor<'_> for CountVisitor {
         if count.fract() != 0.0 || count < 0.0 {
             return Err(E::custom("not a count"));
         }
-        // Only the text has every digit of a large number, without a cast.
+        // The decimal text converts a large number exactly, without a cast.
         Ok(Some(format!("{:.0}", count.abs()).parse().unwrap_or(u64::MAX)))
     }
 }

@@ -1,5 +1,6 @@
 //! `turn-broker ledger show | export | verify | rotate-key | copy`: a summary of the ledger on disk, its content as JSON, its errors, a new
-//! key of grant tokens, and its move to a database or back. The first three change nothing. None shows the token key or a TURN user name.
+//! key of grant tokens, and its move to a database or back. The first three change nothing. No command shows the token key or a TURN user
+//! name.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -71,7 +72,7 @@ pub enum LedgerCommandError {
         "STATE_DIR is not set: there is no ledger on disk. If it is in the database of DATABASE_URL, set STATE_DIR to the directory of a backup."
     )]
     NoDirectory,
-    /// There is no other place.
+    /// There is no database to copy to or from.
     #[error(
         "DATABASE_URL is not set. Set both STATE_DIR and DATABASE_URL to copy a ledger from one to the other."
     )]
@@ -87,6 +88,7 @@ pub enum LedgerCommandError {
 /// Inspects the ledger in `STATE_DIR`. `now`: the time of the summary if the ledger was never written, and of a new key.
 pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Report, LedgerCommandError> {
     let state_dir = config.budget.state_dir.as_deref();
+    // With STATE_DIR, the key of the file is replaced, even if DATABASE_URL is set too.
     if let (LedgerCommand::RotateKey, None, Some(database)) = (command, state_dir, &config.database) {
         copy::rotate_key(&Database::new(database), now)?;
         return Ok(Report { text: KEY_ROTATED.into(), is_sound: true });
@@ -113,7 +115,7 @@ pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Re
 }
 
 fn rotate_key(directory: &Path, now: Timestamp) -> Result<(), OpenError> {
-    // Without a ledger, none is made.
+    // `open` would create a ledger where there is none. This fails instead.
     drop(LedgerCopy::take(directory)?);
     let mut ledger = FileStorage::open(directory)?;
     let stored = ledger.read()?.books;
@@ -128,7 +130,7 @@ fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<S
     let (from, to) = (path.display(), format!("the schema {schema} of the database"));
     if to_database {
         let ledger = LedgerCopy::take(directory)?;
-        // No row that cannot be read is moved.
+        // A ledger with a row that cannot be read is not moved.
         ledger.stored()?;
         let rows = copy::to_database(ledger, directory, &database)?;
         return Ok(format!(
@@ -139,7 +141,7 @@ fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<S
     Ok(format!("The ledger of {to} is in {from}. No replica starts with the schema any more: drop it."))
 }
 
-/// The figures at the last write, or now if the books were never written.
+/// The summary, with the figures at the last write, or at `now` if the books were never written.
 fn summary(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp) -> String {
     let (written_at, alerts) = (stored.books.now(), stored.alerts.waiting_count());
     let snapshot = &setup(config).open(Some(stored.books), now).snapshot();

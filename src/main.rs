@@ -33,7 +33,8 @@ use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
 
-/// A mint makes about 140 allocations, five of them large. Those of the C library take a quarter of its CPU time (ADR 12).
+/// A mint makes about 140 memory allocations, five of them large. With the C library's allocator they take a quarter of its CPU time (ADR
+/// 12).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -47,7 +48,7 @@ const EXIT_CONFIG: u8 = 78;
 /// The signal for a write beyond the file size limit. The number is the same on every supported platform.
 const SIGXFSZ: i32 = 25;
 
-/// Connections that may wait to be accepted. The same as the default of [`TcpListener::bind`].
+/// Connections that may wait to be accepted: as many as by default with [`TcpListener::bind`].
 const BACKLOG: u32 = 1_024;
 
 /// Why a command failed, and its exit status.
@@ -191,7 +192,7 @@ fn serve(config: &Config, origin: &str, opened: Option<Opened>) -> Result<ExitCo
     block_on(serve_until_signal(config, opened, lost_lines))?
 }
 
-/// Forbids core dumps, and that other processes of this user read the memory of this one. It has every secret.
+/// Forbids core dumps, and forbids other processes of this user to read the memory of this process. The memory has every secret.
 fn keep_secrets_in_memory() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
@@ -225,7 +226,8 @@ fn treat_file_size_limit_as_full_disk() -> std::io::Result<()> {
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
-/// Whether a directory cannot be used because it is the wrong one. A full or broken disk may be good again at the next start.
+/// Whether a directory cannot be used because the setting is wrong. A full or broken disk is no wrong setting: it may work at the next
+/// start.
 fn is_of_setting(cause: ErrorKind) -> bool {
     use ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
     matches!(cause, AlreadyExists | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem)
@@ -280,7 +282,7 @@ async fn serve_until_signal(
     Ok(exit_code(ended))
 }
 
-/// One of several replicas on one database.
+/// Serves as one of several replicas on one database.
 async fn serve_as_replica(
     config: &Config,
     database: &DatabaseConfig,
@@ -306,7 +308,7 @@ fn exit_code(ended: Ended) -> ExitCode {
     }
 }
 
-/// Binds the address. `::` takes IPv4 too, whatever is the system's default, and means `0.0.0.0` where IPv6 is off.
+/// Binds the address. `::` accepts IPv4 too, whatever the system's default is, and means `0.0.0.0` where IPv6 is off.
 async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     if address.ip() != Ipv6Addr::UNSPECIFIED {
         return TcpListener::bind(address).await;
@@ -333,7 +335,7 @@ async fn listen(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
-/// The first signal starts the shutdown, the second ends it at once.
+/// The first signal starts the shutdown, the second signal ends the process at once.
 async fn watch(mut signals: Vec<Signal>, shutdown: Shutdown) {
     for stage in [shutdown.soft, shutdown.hard] {
         select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;

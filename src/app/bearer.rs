@@ -1,4 +1,4 @@
-//! What a bearer token is. This is the one place that says so: each token is of one kind, whatever the route.
+//! What a bearer token is. Only this module decides it, so a token is of the same kind on every route.
 
 use super::App;
 use super::rights::CallerKind;
@@ -16,11 +16,11 @@ pub enum BearerToken<'a> {
     Reporter,
     /// `OPERATOR_TOKEN`.
     Operator,
-    /// It has the form of a JWT, with which users sign in here. It is not verified yet.
+    /// A text in the form of a JWT, where users sign in with one. It is not verified yet.
     Jwt,
-    /// A grant that was signed here.
+    /// A grant token that this service has signed.
     Grant(Grant),
-    /// Nothing.
+    /// It proves nothing.
     Unknown,
 }
 

@@ -1,5 +1,5 @@
-//! What the handlers share with signaling and the proxy of the SFU, and the broker as these see it: sign-in, mints, calls, and the ledger
-//! that charges what sessions take.
+//! What the handlers share with signaling and the proxy of the SFU, and the interface for these two: sign-in, mints, calls, and the charges
+//! for sessions.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use turn_signaling_server::{Counted, ServerBroker};
 
 /// See the module's description.
 pub struct BrokerCore {
-    /// What the process had before it led, and has as a standby.
+    /// What the process has whether it leads or not.
     pub process: Arc<Process>,
     /// Ledger and connections.
     pub account: Arc<Account>,

@@ -76,7 +76,7 @@ pub fn build(
     build_leading(&Process::new(config.clone(), clock, lost_lines)?, store, None)
 }
 
-/// The same for one of several replicas.
+/// Like [`build`], for a process that may be one of several replicas.
 pub fn build_leading(
     process: &Arc<Process>,
     store: Option<(Store, Contents)>,
@@ -139,10 +139,10 @@ struct Parts<'a> {
     config: &'a Config,
     process: &'a Process,
     account: Arc<Account>,
-    /// One for all.
+    /// The client of all parts, which share its connections.
     client: HttpClient,
     stun: IceServerList,
-    /// Those of the ledger.
+    /// The keys of the ledger.
     keys: &'a TokenKeys,
 }
 
@@ -162,7 +162,7 @@ impl Parts<'_> {
         })
     }
 
-    /// The client of Cloudflare's APIs.
+    /// The client of Cloudflare's APIs. It tells the account the time in each response.
     fn provider_client(&self) -> HttpClient {
         let account = Arc::clone(&self.account);
         self.client.telling_clock(move |date| account.observe_date(date))
@@ -222,7 +222,7 @@ impl Parts<'_> {
     fn cloudflare_meter(&self) -> Option<CloudflareMeter> {
         let analytics = self.config.meter.analytics.as_ref()?;
         self.account.change(|books| books.forget_late_counts(IceSource::Cloudflare, analytics.lag));
-        // Those of the settings, and others that the ledger knows.
+        // The keys of the settings, and other keys that the ledger knows.
         let keys = self.account.read(|books| books.ledger().counted_turn_keys());
         let keys = keys.into_iter().map(|(digest, id)| OwnKey { digest, id }).collect();
         let counted = Counted::of(self.config);
@@ -261,7 +261,7 @@ impl Parts<'_> {
         }
     }
 
-    /// Each key of the settings, with whose probes its counts are proven.
+    /// Each key of the settings, with the API that mints its probes and trials. Empty without `RELAY_PROBE`.
     fn turn_keys(&self) -> Vec<(CountOwner, MintingApi)> {
         let cloudflare = self.config.ice.cloudflare.iter().filter(|_| self.config.meter.probes);
         let keys = cloudflare.flat_map(|it| it.keys.iter().map(move |key| (it, key)));
@@ -285,7 +285,7 @@ impl Parts<'_> {
         self.config.meter.coturn_cli.iter().map(meter).collect()
     }
 
-    /// `None` with `TURN_ENABLED=false`, because no credential for the relay is minted then.
+    /// The relay in this process. `None` also with `TURN_ENABLED=false`, because then no credential for the relay is minted.
     fn relay(&self) -> Result<Option<(Relay, RestServer)>, BuildError> {
         let ice = &self.config.ice;
         let Some(config) = ice.relay.filter(|_| ice.enabled) else { return Ok(None) };
@@ -333,7 +333,7 @@ impl Parts<'_> {
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
             IceSource::Stun => return Source::Stun,
-            // It has no credentials, so `ICE_SOURCES` cannot name it.
+            // The SFU has no credentials, so `ICE_SOURCES` cannot name it.
             IceSource::Sfu => None,
         };
         credentials.map_or(Source::Absent, Source::Ready)
@@ -362,7 +362,7 @@ impl Parts<'_> {
     fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
         let key = TurnKey::new(KeyName::DEFAULT, None, 1, self.http_api(http), self.process.clock.instant());
-        // Nothing is minted ahead there.
+        // At another provider nothing is minted in advance, so there are no lifetimes to prepare.
         let provider = Provider::new(vec![Arc::new(key)], &[], false, self.clock(), self.metrics());
         let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;

@@ -37,14 +37,14 @@ pub use broker_core::BrokerCore;
 pub use build::{build, build_leading};
 pub use opening::{bound_assumes, settings_digest, setup};
 
-/// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
+/// The most requests in progress, each counted once its body has been read. The slowest takes 4 s, so 1,024 / 4 = 256 a second are served
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// The most bytes of bodies that are in memory while they are read or their requests wait, beyond
-/// [`BODY_OWN`](turn_base::body::BODY_OWN) of each. The longest body has 1 MiB.
+/// The most memory for all bodies that are being read or whose requests wait, in bytes. The first [`BODY_OWN`](turn_base::body::BODY_OWN)
+/// bytes of each body do not count. The longest body has 1 MiB.
 pub const LONG_BYTES_MAX: usize = 32 << 20;
-/// The most of them that are of one client. An IPv6 /48 has four times as much.
+/// The most of this memory for one client. An IPv6 /48 has four times as much.
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
 const LONG_BODIES: Bounds = Bounds { client_max: LONG_BYTES_PER_CLIENT_MAX, all_max: LONG_BYTES_MAX };
 
@@ -57,11 +57,11 @@ pub struct App {
     pub core: Arc<BrokerCore>,
     /// The lead over other replicas. `None` without `DATABASE_URL`.
     pub lead: Option<Arc<Lead>>,
-    /// Checks what other replicas say of the requests that they forward. `None` without `DATABASE_URL`.
+    /// Checks what other replicas say about the requests that they forward. `None` without `DATABASE_URL`.
     pub forward_key: Option<ForwardKey>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
-    /// Try for how long credentials relay after their end, at each provider that counts nothing and says for how long they live.
+    /// Try how long credentials relay after their end, at each provider that counts nothing and whose credentials have a known life.
     pub uncounted_trials: Vec<TrialMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
     pub reference_clock: Option<ReferenceClock>,
@@ -75,7 +75,7 @@ pub struct App {
     pub server_keys: ServerKeys,
     /// Notices a proxy that is not among `trusted_proxies`.
     pub untrusted_proxies: UntrustedProxies,
-    /// Ends credentials by itself.
+    /// Ends credentials that the service itself has decided to end.
     pub ending: Ending,
     /// Signaling: sockets and requests.
     pub signaling: Arc<Signaling>,

@@ -39,19 +39,19 @@ pub fn setup(config: &Config) -> Setup {
     }
 }
 
-/// A digest of the settings that decide figures, to compare those of replicas. Of use only between processes of one version.
+/// A digest of the settings that decide figures, to compare the settings of replicas. Digests are comparable only within one version.
 pub fn settings_digest(config: &Config) -> String {
     URL_SAFE_NO_PAD.encode(&Sha256::digest(format!("{:?}", setup(config)))[..9])
 }
 
-/// The terms of every source that issues grants, and of those that are only read: the margin of Cloudflare's count and the
-/// cutting of coturn's sessions apply also when they no longer mint.
+/// The terms of every source that mints, and of every source that is only read. The margin of Cloudflare's count and the cutting of
+/// coturn's sessions apply also after the source has been removed from `ICE_SOURCES`.
 fn source_terms(config: &Config) -> Vec<SourceTerms> {
     let is_only_read = |source: &IceSource| {
-        let is_here = source.facts().charged == Charged::Here;
+        let counts_itself = source.facts().charged == Charged::Here;
         source.issues_credentials()
             && !config.ice.sources.contains(source)
-            && !is_here
+            && !counts_itself
             && is_read(*source, config)
     };
     let read = IceSource::ALL.into_iter().filter(is_only_read);
@@ -60,7 +60,7 @@ fn source_terms(config: &Config) -> Vec<SourceTerms> {
     sources.flat_map(|source| owners(source, config)).collect()
 }
 
-/// The terms of each owner of counts at a source: its TURN keys, and what is counted beside them.
+/// The terms of each owner of a count at a source: each TURN key, and the rest of the source.
 fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     let terms = terms_of(source, config);
     if source == IceSource::Coturn {
@@ -81,8 +81,8 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     of_keys.chain([terms]).collect()
 }
 
-/// The terms of each of the operator's own relays, which is read and cut if it is listed. The rest, which no listing shows, is read if every
-/// relay is listed: then there is none.
+/// The terms of each of the operator's own relays, and of the rest, which is no relay of the settings. A relay is read and cut if it is
+/// listed. No listing shows the rest. It counts as read if every relay is listed, because then there is nothing else.
 fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let unlisted = SourceTerms { is_read: false, cut_tail: None, ..listed };
     let owners = config.ice.coturn.iter().map(CoturnRelay::owner).chain([IceSource::Coturn.into()]);
@@ -90,15 +90,19 @@ fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let are_all_listed = listed.is_read && config.unlisted().next().is_none();
     let rest = SourceTerms { is_read: are_all_listed, ..unlisted };
     let limit = |owner: CountOwner| config.ice.coturn.iter().find(|of| of.owner() == owner)?.limit;
-    let terms = |owner: CountOwner| match owner.turn_key {
-        _ if is_listed(owner) => SourceTerms { owner, ..listed },
-        Some(_) => SourceTerms { owner, ..unlisted },
-        None => rest,
+    let terms = |owner: CountOwner| {
+        if is_listed(owner) {
+            SourceTerms { owner, ..listed }
+        } else if owner.turn_key.is_some() {
+            SourceTerms { owner, ..unlisted }
+        } else {
+            rest
+        }
     };
     owners.map(|owner| SourceTerms { limit: limit(owner), ..terms(owner) }).collect()
 }
 
-/// Whose count has the bytes that are relayed with a TURN key.
+/// The owner of the count of a TURN key's bytes.
 pub(super) fn owner_of(key: &TurnKeyConfig) -> CountOwner {
     CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of(&key.id)) }
 }
@@ -113,7 +117,7 @@ fn minting_sources(config: &Config) -> impl Iterator<Item = IceSource> {
     config.ice.sources.iter().copied().filter(|source| source.issues_credentials())
 }
 
-/// Whether its counts come with these settings.
+/// Whether counts of a source are read with these settings.
 fn is_read(source: IceSource, config: &Config) -> bool {
     match source.facts().charged {
         Charged::Nothing | Charged::Uncounted => false,
@@ -123,7 +127,7 @@ fn is_read(source: IceSource, config: &Config) -> bool {
     }
 }
 
-/// Whether trials show how long credentials of a provider that counts nothing relay after their end, and that is used.
+/// Whether trials measure how long credentials of a provider that counts nothing relay after their end, and no setting replaces the result.
 fn are_ends_tried(source: IceSource, config: &Config) -> bool {
     let is_life_known = match source {
         IceSource::Http => config.ice.http.as_ref().is_some_and(|http| http.life.is_some()),
@@ -163,8 +167,8 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 }
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
-/// `2 Mbps per grant until 7200 s after expiry`. If a higher rate is assumed because counts have shown it, the text has that and names the source.
-/// While the sessions of one of our relays are not cut, the long tail. Of what is measured, the date.
+/// `2 Mbps per grant until 7200 s after expiry`. If counts have shown a higher rate, the text has that rate and names the source. While the
+/// sessions of one of our relays are not cut, the text has the long tail. For what was measured, it has the date.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions: bool) -> String {
     let MeasuredUsage { raised, unprobed, proven_tail, proven_revocation, .. } = *measured;
     let uncut = measured.uncut || config.unlisted().next().is_some();
@@ -185,7 +189,7 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
         Some(format!(" ({what} {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive()))
     });
     let measured: String = stated.collect();
-    let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
+    let unproven = if unprobed { ", and that counts without bytes are right" } else { "" };
     let others = if foreign_sessions {
         ", and that sessions of other programs relay nothing more than the last listing shows"
     } else {
@@ -197,10 +201,10 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
             let is_only = terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
-                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{believed}{others}"
+                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{unproven}{others}"
             )
         }
-        None => format!("{assumed} per grant until {until} after expiry{measured}{believed}{others}"),
+        None => format!("{assumed} per grant until {until} after expiry{measured}{unproven}{others}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a process has whether it leads or not. It outlives the change of a replica from a standby to the leader.
+//! What a process has whether it leads or not. It stays when a standby becomes the leader.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct Process {
     pub lost_lines: LostLines,
     /// Summarizes refusals in the log.
     pub refusal_log: RefusalLog,
-    /// What the bodies in memory have beyond [`BODY_OWN`] each.
+    /// The memory of bodies, without the first [`BODY_OWN`] bytes of each.
     pub long_bodies: MemoryQuota,
     /// Makes ids for requests that have none.
     pub request_ids: RequestIds,
@@ -77,13 +77,13 @@ impl Process {
 
 /// What the handlers of a standby share.
 pub struct Standby {
-    /// What it keeps when it leads.
+    /// What it keeps when it becomes the leader.
     pub process: Arc<Process>,
     /// Sends requests to the leader.
     pub forwarder: Forwarder,
     /// Why this replica cannot lead, or what the operator should know before it does.
     pub warning: Mutex<Option<String>>,
-    /// Why it cannot serve until the operator has done something.
+    /// What the operator must do before it can serve.
     pub fault: Mutex<Option<String>>,
     /// Why the database could not be read at the last look.
     pub unread: Mutex<Option<String>>,

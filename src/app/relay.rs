@@ -55,7 +55,7 @@ impl RelayBroker for RelayAccount {
 
     fn release_all_but(&self, present: &[GrantId]) {
         self.account.change(|books| {
-            // An allocation goes on under the renewals of its grant.
+            // An allocation continues under the renewals of its grant.
             let present: BTreeSet<_> =
                 present.iter().flat_map(|grant| books.grants().with_renewals(*grant)).collect();
             books.release_gone(IceSource::Relay, |grant| present.contains(&grant));

@@ -1,5 +1,5 @@
-//! What each kind of caller may do: the one table that the doors ask. `tests/it/routes.rs` compares it with every route.
-//! What is a caller's own is decided where the things are, also in one place: [`Caller::acts_for`](turn_ledger::Caller::acts_for).
+//! What each kind of caller may do: the only table of rights, which every route uses. `tests/it/routes.rs` compares it with every route.
+//! What belongs to a caller is decided in one place, too: [`Caller::acts_for`](turn_ledger::Caller::acts_for).
 
 use strum::{EnumString, VariantArray};
 
@@ -38,14 +38,14 @@ pub enum Action {
     NameUser,
 }
 
-/// Of what.
+/// On what a caller may act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Of nothing.
+    /// On nothing.
     Nothing,
-    /// Of what it has opened or minted, or for itself.
+    /// On what it has opened or minted, or for itself.
     Own,
-    /// Of everything.
+    /// On everything.
     All,
 }
 

@@ -1,5 +1,5 @@
-//! The connections to the leader. Each new one proves that a leader is there before a request goes out, and says then that a replica has
-//! opened it. One that is idle is used again.
+//! The connections to the leader. On each new connection, first the leader proves that it leads, then this process proves that it is a
+//! replica. A request goes out only after that. An idle connection is used again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +21,20 @@ use super::target::Leader;
 
 /// The longest time until a new connection has proven that a leader is there.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// Connections that are opened at the same time. The leader counts each for one client until it knows who opens it.
+/// The most connections that are being opened at the same time. The leader counts each for one client until it knows that a replica opens
+/// it.
 pub const CONNECTING_MAX: usize = 128;
 /// Idle connections to the leader.
 const IDLE_MAX: usize = 64;
-/// How long they are used again. The leader closes them later, also one on which there was no request yet.
+/// How long an idle connection may be used again. The leader closes an idle connection later than that, even one without a request.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(8);
-/// A leader whose machine acknowledges nothing for this long is gone. A process that only stands still is not: its machine answers.
+/// A leader whose machine acknowledges nothing for this long is gone. The machine of a process that only hangs still acknowledges.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 /// How often a machine of which nothing is heard is asked whether it is there.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The system's buffer for what the leader sends to a WebSocket, in bytes. Linux doubles it. What does not fit there waits at the leader,
-/// which bounds what it keeps for a client that does not read. Long responses would take longer with it.
+/// which bounds what it keeps for a client that does not read. Other connections have the usual buffer, because a small one delays long
+/// responses.
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
 /// A connection on which the leader has proven that it is one.
@@ -44,7 +46,7 @@ pub(super) struct Connection {
     idle_since: Instant,
 }
 
-/// Those that are idle, and the places of those that are being opened.
+/// The idle connections, and the places of connections that are being opened.
 #[derive(Debug)]
 pub(super) struct Connections {
     idle: Arc<Mutex<Vec<Connection>>>,
@@ -58,7 +60,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// A connection to this leader; `None` if no leader is there. `is_socket`: for a WebSocket, which needs one of its own.
+    /// A connection to this leader; `None` if no leader is there. `is_socket`: for a WebSocket, which needs a new connection.
     pub(super) async fn get(&self, leader: &Arc<Leader>, is_socket: bool) -> Option<Connection> {
         if !is_socket && let Some(idle) = self.idle(leader) {
             return Some(idle);
@@ -91,7 +93,7 @@ impl Connections {
     }
 }
 
-/// Opens a connection, and asks for the proof. `None`: nobody is there, or no leader.
+/// Opens a connection, and asks for the proof. `None`: no leader answers there.
 async fn open(leader: &Arc<Leader>, receive_buffer: Option<usize>) -> Option<Connection> {
     let socket = connector(receive_buffer).call(Uri::try_from(&leader.url).ok()?).await.ok()?;
     let (mut sender, driver) = handshake(socket).await.ok()?;
@@ -99,7 +101,7 @@ async fn open(leader: &Arc<Leader>, receive_buffer: Option<usize>) -> Option<Con
     let challenge = Nonce::random().ok()?;
     let answer = ask(leader, &mut sender, CHALLENGE, |_| challenge.to_string().try_into().ok()).await?;
     let nonce = leader.key.proven(challenge, &leader.url, &answer)?;
-    // From this on the leader does not count the connection for one client.
+    // From this request on, the leader does not count the connection for one client.
     ask(leader, &mut sender, FORWARDED, |own| leader.key.sign(nonce, Hop::NO_CLIENT, own)).await?;
     let idle_since = clock::timer_now();
     Some(Connection { sender, nonce, leader: Arc::clone(leader), idle_since })

@@ -1,9 +1,10 @@
-//! Headers that concern one connection, and so are not passed on to the next one (RFC 9110, section 7.6.1).
+//! Headers that concern one connection, and so are not passed on to the next connection (RFC 9110, section 7.6.1).
 //!
-//! A header that the sender names in `Connection` is passed on, unless it is one of these. An intermediary would have to remove it. But all
-//! replicas together are one server, and what a request means must not depend on the replica that it reaches: the leader reads each header
-//! of a request that is sent to it. A client could also remove what a trusted proxy has added, such as the name of its user, if that proxy
-//! passes `Connection` on. For the same reason `Upgrade` is passed on: the leader refuses one that `Connection` does not name.
+//! Any other header is passed on, even if the sender names it in `Connection`. An intermediary would have to remove such a header. But all
+//! replicas together are one server, and what a request means must not depend on the replica that it reaches: a leader that gets the
+//! request itself reads every header. If such headers were removed, a client could also remove what a trusted proxy has added, such as the
+//! name of its user, if that proxy passes `Connection` on. For the same reason `Upgrade` is passed on: the leader refuses an `Upgrade` that
+//! `Connection` does not name.
 
 use axum::body::Bytes;
 use axum::extract::Request;
@@ -21,7 +22,7 @@ const OF_CONNECTION: [HeaderName; 6] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Whether a request asks to switch protocols. hyper sees only `Upgrade`.
+/// Whether a request asks to switch protocols: `Connection` must name `upgrade`. hyper looks only at the header `Upgrade`.
 pub(super) fn is_upgrade(request: &Request<Bytes>) -> bool {
     let named = request.headers().get_all(CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
     let mut named = named.flat_map(|line| line.split(',')).map(str::trim);
@@ -29,7 +30,8 @@ pub(super) fn is_upgrade(request: &Request<Bytes>) -> bool {
         && named.any(|name| name.eq_ignore_ascii_case("upgrade"))
 }
 
-/// Removes what concerns one connection. A request to switch protocols concerns both.
+/// Removes the headers that concern one connection. A request to switch protocols concerns both connections, so its `Connection` still
+/// names `upgrade`.
 pub(super) fn remove_of_connection(headers: &mut HeaderMap, is_upgrade: bool) {
     for name in OF_CONNECTION {
         headers.remove(name);

@@ -1,8 +1,9 @@
 //! How two replicas trust a connection between them. The key comes from the ledger, so there is no secret to configure, and no clock is
-//! compared. The replica that forwards sends a challenge. The leader answers with a nonce for this connection, under a code over the
-//! challenge, the nonce and its own address: whoever has got the address of a leader cannot make it, and what another leader says of itself
-//! proves nothing. Each request then has the addresses of its client and its peer in one header, under a code over them, the nonce, method
-//! and path: a header that somebody sees is of no use for another request, or on another connection.
+//! compared. A code is a MAC with this key. The replica that forwards sends a challenge. The leader answers with a nonce for this
+//! connection, and a code over the challenge, the nonce and its own URL. A stranger who has taken over the address of a leader cannot make
+//! that code, and the code of a leader at another URL proves nothing here. Each request then has one header with the addresses of its
+//! client and its peer, and a code over these addresses, the nonce, the method and the path. So whoever sees a header cannot use it for
+//! another request, or on another connection.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +20,7 @@ use turn_signaling::signing::SigningKey;
 pub const FORWARDED: HeaderName = HeaderName::from_static("turn-broker-forwarded");
 /// The header of a request that asks the leader to prove that it is one.
 pub const CHALLENGE: HeaderName = HeaderName::from_static("turn-broker-challenge");
-/// The header of its answer.
+/// The header of the leader's answer to a challenge.
 pub const PROOF: HeaderName = HeaderName::from_static("turn-broker-proof");
 const PURPOSE: &[u8] = b"turn-broker connection of replicas";
 
@@ -44,12 +45,12 @@ pub struct Hop {
 pub trait CountedSocket: Send + Sync {
     /// Counts the socket for nobody from now on.
     fn exempt(&self);
-    /// That of the connection, once a replica has sent a challenge.
+    /// The nonce of the connection, once a replica has sent a challenge.
     fn nonce(&self) -> &OnceLock<Nonce>;
 }
 
 impl ForwardKey {
-    /// From the key of the ledger.
+    /// Derives the key from the key of the ledger.
     pub fn derived_from(secret: &[u8; 64]) -> Self {
         Self(SigningKey::derived(secret, PURPOSE))
     }
@@ -62,7 +63,7 @@ impl ForwardKey {
         HeaderValue::from_str(&format!("{nonce} {}", self.code(&proven_text(challenge, nonce, url)))).ok()
     }
 
-    /// The nonce of the connection, if the answer to a challenge is that of the leader at this URL.
+    /// The nonce of the connection, if the leader at this URL has answered the challenge.
     pub fn proven(&self, challenge: Nonce, url: &str, answer: &HeaderMap) -> Option<Nonce> {
         let (nonce, code) = only_line(answer, &PROOF)?.to_str().ok()?.split_once(' ')?;
         let nonce = Nonce::read(nonce)?;
@@ -75,7 +76,7 @@ impl ForwardKey {
         HeaderValue::from_str(&format!("{} {} {code}", hop.client, hop.peer)).ok()
     }
 
-    /// What another replica says of a request. `None`: no replica made its header on this connection.
+    /// What another replica says about a request. `None`: no replica has made the header of this request on this connection.
     pub fn check<B>(&self, request: &Request<B>) -> Option<Hop> {
         let nonce = *socket_of(request)?.nonce().get()?;
         let (hop, code) = only_line(request.headers(), &FORWARDED)?.to_str().ok()?.rsplit_once(' ')?;
@@ -84,6 +85,7 @@ impl ForwardKey {
         self.is_code(&signed_text(nonce, hop, request), code).then_some(hop)
     }
 
+    /// The code of a text. The signing key makes `<text>.<code>`.
     fn code(&self, text: &str) -> String {
         self.0.sign(text).split_off(text.len() + 1)
     }
@@ -111,7 +113,7 @@ impl fmt::Display for Nonce {
 }
 
 impl Hop {
-    /// That of a replica's own request.
+    /// The origin of a replica's own request.
     pub(super) const NO_CLIENT: Self =
         Self { client: IpAddr::V4(Ipv4Addr::UNSPECIFIED), peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
 
@@ -134,11 +136,13 @@ fn socket_of<B>(request: &Request<B>) -> Option<&Arc<dyn CountedSocket>> {
     request.extensions().get()
 }
 
-/// No part of the two texts contains a space, and their first words differ. So no two of them are the same.
+/// The text under the code of an answer to a challenge. No part of this text or of [`signed_text`] contains a space, and their first words
+/// differ. So the same text never has two meanings.
 fn proven_text(challenge: Nonce, nonce: Nonce, url: &str) -> String {
     format!("leader {challenge} {nonce} {url}")
 }
 
+/// The text under the code of a forwarded request.
 fn signed_text<B>(nonce: Nonce, Hop { client, peer }: Hop, request: &Request<B>) -> String {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     format!("request {nonce} {client} {peer} {} {target}", request.method())

@@ -1,7 +1,7 @@
 //! How a request reaches the leader from another replica. It goes out on a connection on which a leader has proven itself, so it is
-//! forwarded once at most. Until the head of a response it has one place and one deadline, whatever it waits for: a leader, a connection, or
-//! the response. It is sent again only if that can do no harm: if it was not sent, or if its method is safe and no leader has answered it.
-//! A WebSocket ends with the lead of the replica that has it.
+//! forwarded once at most. Until the head of a response arrives, the request has one place and one deadline, whatever it waits for: a
+//! leader, a connection, or the response. It is sent again only if that can do no harm: if nothing was done, or if its method is safe and
+//! no leader has answered it. A WebSocket ends when its leader no longer leads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,13 +48,13 @@ use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
 /// The longest time until the head of a response.
 pub const ANSWER_MAX: Duration = Duration::from_secs(8);
-/// The longest time in which nothing more of a response comes. A long one takes as long as it needs.
+/// The longest pause within a response. A response that keeps coming may take as long as it needs.
 const PROGRESS_MAX: Duration = Duration::from_secs(30);
-/// The most requests that wait for the leader, whatever it does: for one that is not there yet, or for its response.
+/// The most requests that wait: for a leader that is not there yet, or for the response of the leader.
 const HELD_MAX: usize = 1_024;
-/// While fewer wait, one client may have all of these: it may be a proxy that is not in `TRUSTED_PROXIES`.
+/// While fewer requests than this wait, all of them may be of one client: it may be a proxy that is not in `TRUSTED_PROXIES`.
 pub const HELD_BY_ANYBODY_MAX: usize = HELD_MAX / 8;
-/// The most of them that are of one client, once so many wait.
+/// The most waiting requests of one client, once [`HELD_BY_ANYBODY_MAX`] wait.
 pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / SHARES;
 /// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
 const PROBE_MAX: Duration = Duration::from_millis(800);
@@ -63,7 +63,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before a leader that could not be reached, or has refused a request, is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// A response that is passed on as it is. Among its extensions.
+/// Marks a response that is passed on as it is. It is one of the response's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct PassedOn;
 
@@ -90,21 +90,21 @@ pub struct Forwarder {
     /// Whether the leader has written nothing lately.
     is_silent: AtomicBool,
     connections: Connections,
-    /// The requests that wait, each as one. What their bodies have in memory is bounded where they are read.
+    /// Counts the requests that wait, each as one. The memory of their bodies is bounded where the bodies are read.
     held: MemoryQuota,
     /// Asks for a look at who leads.
     look: Arc<Notify>,
-    /// The sockets that are passed on.
+    /// The upgraded sockets between clients and the leader.
     sockets: TaskTracker,
-    /// Ends them.
+    /// Ends the upgraded sockets.
     end: CancellationToken,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// A leader that is not reached.
+    /// Limits the log lines about a leader that is not reached.
     unreached: Throttle,
     /// When the leader last responded, since boot.
     reached: Mutex<Option<Duration>>,
-    /// Since when no request has reached the leader, since boot.
+    /// When the first check in a row failed to reach the leader, since boot. `None` after a request that has reached it.
     unreached_since: Mutex<Option<Duration>>,
 }
 
@@ -153,8 +153,8 @@ impl Forwarder {
         self.target.send_replace(Target::Here(routes));
     }
 
-    /// The response of the replica that leads; this one, if it leads when the request's turn comes. `NO_LEADER` if too many requests wait, or
-    /// after [`ANSWER_MAX`].
+    /// The response of the replica that leads. If this replica has become the leader meanwhile, its own response. `NO_LEADER` if too many
+    /// requests wait, or after [`ANSWER_MAX`].
     pub async fn forward(&self, request: Request<Bytes>) -> Result<Response, ApiError> {
         let hop = Hop::of(&request).ok_or_else(ApiError::internal)?;
         if *request.method() == Method::CONNECT {
@@ -174,7 +174,8 @@ impl Forwarder {
         }
     }
 
-    /// A place among the requests that wait. `None` if there is none for this client.
+    /// A place among the requests that wait. `None` if there is none for this client. A client beyond its share still gets a place while
+    /// fewer than [`HELD_BY_ANYBODY_MAX`] wait.
     fn place(&self, client: ClientKey) -> Option<MemoryUse> {
         let mut place = self.held.open(client);
         if !place.try_resize(1) {
@@ -186,8 +187,8 @@ impl Forwarder {
         Some(place)
     }
 
-    /// Whether the leader serves: an error if it says so, or if it cannot be reached. A leader that was reached so shortly ago that requests
-    /// still wait for the next one counts as one that serves.
+    /// Whether the leader serves. An error if the leader says that it does not, or if it cannot be reached. If a leader was reached within
+    /// [`ANSWER_MAX`], this is no error yet, because requests still wait for the next leader.
     pub async fn probe(&self) -> Result<(), ApiError> {
         let Target::Leader(leader) = self.target.borrow().clone() else { return Ok(()) };
         let answer = match &leader {
@@ -198,7 +199,7 @@ impl Forwarder {
             self.reached.lock().is_some_and(|at| self.clock.since_boot().saturating_sub(at) < ANSWER_MAX);
         match (answer, leader) {
             (Some((StatusCode::OK, _)), _) => Ok(()),
-            // The code of the error.
+            // The body has the code of the error.
             (Some((_, body)), _) if body.contains("LEDGER_UNAVAILABLE") => Err(ApiError::not_recorded()),
             _ if was_reached => Ok(()),
             (None, Some(leader)) => {
@@ -229,8 +230,8 @@ impl Forwarder {
         }
     }
 
-    /// The epoch of the leader that is followed, if this replica has not reached it for at least `span`. `None` if it has, or if there is no
-    /// other leader.
+    /// The epoch of the leader, if this replica has not reached it for at least `span`. `None` if this replica has reached the leader, or
+    /// if no other replica leads.
     pub fn unreached(&self, span: Duration) -> Option<i64> {
         let Target::Leader(leader) = self.target.borrow().clone() else { return None };
         let since = (*self.unreached_since.lock())?;
@@ -257,13 +258,15 @@ impl Forwarder {
                 let asked = tokio::select! {
                     biased;
                     asked = self.ask(leader, request, hop) => asked,
-                    // A leader that hands the lead over finishes what must not be sent again.
+                    // If the leader changes, send a safe request to the new one. An unsafe request must not be sent again, so wait: a
+                    // leader that hands over finishes the requests in progress.
                     Ok(()) = target.changed(), if is_safe => {
                         is_lost = false;
                         continue;
                     }
                 };
-                // A leader that is silent may be cut off from the database, which this replica reaches.
+                // A silent leader may be cut off from the database, while this replica reaches it. Then a 503 to a safe request is not the
+                // answer yet: another replica may take over.
                 let may_refuse = !is_safe || !self.is_silent.load(Ordering::Relaxed);
                 match asked {
                     Ok(response) if may_refuse || response.status() != StatusCode::SERVICE_UNAVAILABLE => {
@@ -271,7 +274,7 @@ impl Forwarder {
                         return Ok(Found::Response(response));
                     }
                     Err(Failure::Sent) if !is_safe => return Err("sent"),
-                    // A connection may end between two requests. Once more, for each leader.
+                    // The connection may have ended between two requests. Send a safe request once more to the same leader.
                     Err(Failure::Sent) if !std::mem::replace(&mut is_lost, true) => continue,
                     Ok(_) | Err(Failure::Sent | Failure::NotDone) => {}
                 }
@@ -280,6 +283,7 @@ impl Forwarder {
             if !std::mem::replace(&mut is_held, true) {
                 self.metrics.forwarded.count(["held"]);
             }
+            // A leader at which a repeated request was lost again gets no third attempt: wait for another one.
             tokio::select! {
                 Ok(()) = target.changed() => is_lost = false,
                 () = tokio::time::sleep(RETRY_PAUSE), if leader.is_some() && !is_lost => {}
@@ -340,7 +344,7 @@ impl Forwarder {
         } else if !is_upgrade(request) {
             self.connections.keep(connection);
         }
-        // Also if the leader would have a request upgraded.
+        // `Connection` names `Upgrade` also in a response that only says that an upgrade is required.
         let names_upgrade = response.headers().contains_key(UPGRADE);
         remove_of_connection(response.headers_mut(), names_upgrade);
         response.extensions_mut().insert(PassedOn);

@@ -17,14 +17,14 @@ pub(super) enum Target {
     Here(Router),
 }
 
-/// A lead of another replica.
+/// Another replica that leads.
 #[derive(Debug)]
 pub struct Leader {
-    /// The number of the lead.
+    /// The number of its lead.
     pub(super) epoch: i64,
     /// Where the others reach it, as it says itself.
     pub(super) url: String,
-    /// Host and port of it.
+    /// The host and port of the URL.
     pub(super) address: Authority,
     pub(super) key: ForwardKey,
 }
@@ -39,7 +39,7 @@ impl Leader {
     }
 }
 
-/// Whether it is the same lead at the same place.
+/// Two values are equal if they have the same epoch and the same URL.
 impl PartialEq for Leader {
     fn eq(&self, other: &Self) -> bool {
         (self.epoch, &self.url) == (other.epoch, &other.url)
@@ -47,7 +47,7 @@ impl PartialEq for Leader {
 }
 
 impl Target {
-    /// Whether requests go to this leader; `None`: to nobody.
+    /// Whether requests go to this leader. `None`: whether they go to nobody.
     pub(super) fn is_leader(&self, leader: Option<&Leader>) -> bool {
         matches!(self, Self::Leader(known) if known.as_deref() == leader)
     }

@@ -1,5 +1,6 @@
-//! A WebSocket through a standby: bytes are passed on in both directions. The leader has the protocol, with its limits and timers. Only the
-//! frame that closes it can be the standby's own. It never stands within another frame, or after the leader's: then the socket just ends.
+//! A WebSocket through a standby: bytes are passed on in both directions. The leader has the protocol, with its limits and timers. The only
+//! frame that a standby sends itself is a close frame. It never sends one within another frame, or after a close frame of the leader: then
+//! the socket just ends.
 
 use std::io::Cursor;
 use std::pin::pin;
@@ -45,7 +46,7 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
         let mut from_client = BufReader::with_capacity(BUFFER, from_client);
         let _ = copy_buf(&mut from_client, &mut to_leader).await;
         let _ = to_leader.shutdown().await;
-        // What is unread when a socket is closed can cost the client the frame that closes it.
+        // A socket that is closed with unread bytes is reset, and then the client may lose the close frame.
         copy_buf(&mut from_client, &mut sink()).await
     });
     let mut down = pin!(async {
@@ -68,7 +69,7 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
     });
     tokio::select! {
         biased;
-        // Once the leader has closed, nothing bounds the socket any more, so the client has to close it soon.
+        // Once the leader has closed, its limits and timers no longer bound the socket, so the client has to close it soon.
         closed = &mut down => if closed.is_ok() {
             let _ = timeout(CLOSE_MAX, up).await;
         },
@@ -102,7 +103,7 @@ impl Frames {
                     self.left = usize::try_from(length).unwrap_or(usize::MAX);
                     self.has_closed |= header.opcode == OpCode::Control(Control::Close);
                 }
-                // No frame is found in what follows.
+                // In what follows no frame can be found, so never send a close frame.
                 Err(_) => (self.left, self.has_closed) = (usize::MAX, true),
             }
             self.header.clear();

@@ -38,7 +38,7 @@ impl MintingApi {
         call::within(within, attempt).await
     }
 
-    /// Revokes the credential with this user name. It is unknown to a provider that takes no revocations.
+    /// Revokes the credential with this user name. The answer of a provider that takes no revocations is `Unknown`.
     pub async fn revoke(&self, username: &str) -> Result<RevocationAnswer, CallError> {
         match self {
             Self::Cloudflare(api) => api.revoke(username).await,
@@ -54,7 +54,7 @@ impl MintingApi {
         }
     }
 
-    /// What to do about an error of it.
+    /// What to do about an error of this provider.
     pub fn remedy(&self, error: &CallError) -> &'static str {
         match self {
             Self::Cloudflare(_) => cloudflare::remedy(error),

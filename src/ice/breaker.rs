@@ -1,5 +1,5 @@
 //! A circuit breaker. After several failures in a row it opens: no call is made for a while. Then it is half-open: one caller
-//! tries. Any success closes it. A try that fails opens it for longer, for at most 30 s. `now` is an argument.
+//! tries. Any success closes it. A try that fails opens it again, for twice as long, at most 30 s. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub const FAILURES_TO_OPEN: u32 = 5;
 const OPEN_FIRST: Duration = Duration::from_secs(2);
 /// The longest open period.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
-/// After this time another caller may try: longer than a call lasts, so the first one was cancelled.
+/// After this time another caller may try. It is longer than a call lasts, so a try that has not reported by then was canceled.
 const TRY_MAX: Duration = Duration::from_secs(4);
 
 /// The state, as shown to operators.
@@ -86,7 +86,8 @@ impl Breaker {
         }
     }
 
-    /// The result of an admitted call. While nobody tries, a failure is one of a call from before the breaker opened.
+    /// Takes the result of an admitted call. A failure while the breaker is open and nobody tries changes nothing: its call began before
+    /// the breaker opened.
     pub fn report(&self, succeeded: bool, now: Instant) {
         let mut inner = self.0.lock();
         *inner = match *inner {

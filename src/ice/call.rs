@@ -1,5 +1,5 @@
-//! A mint over the network, the same for every provider: one deadline, one retry, a bounded body, and a list of servers with a relay. Only the
-//! request and the shape of the response differ.
+//! A mint over the network, the same for every provider: one deadline, one retry, a bounded body, and a list of servers with a relay. Only
+//! the request and the shape of the response differ.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use turn_base::http_client::{CallError, body};
 /// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
-/// The time limit of one attempt. It ends before [`DEADLINE`], so that the client sees which connection does not answer, and says so if
-/// the name look-up takes long.
+/// The time limit of one attempt. An attempt ends before [`DEADLINE`], so that its error can say what was slow: the connection or the name
+/// look-up.
 pub const ATTEMPT: Duration = Duration::from_millis(2_800);
 
 /// Pause before the retry, so that a server that is restarting does not get both in the same millisecond.
@@ -21,7 +21,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest response that is read. Real ones have 0.7 KiB.
 const BODY_MAX: usize = 64 * 1024;
 
-/// Makes the call, and once more if that is safe and may help. It ends `within` this time.
+/// Makes the call, and once more if that is safe and may help. Both attempts together end within `limit`.
 pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
     limit: Duration,
     attempt: impl Fn() -> F,
@@ -42,8 +42,8 @@ pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
     }
 }
 
-/// Whether a second mint is safe and may help: after a failed connect or a 5xx that asks for no pause. A gateway can return 5xx although a credential was minted.
-/// Nobody has received that credential, so it is not charged.
+/// Whether a second mint is safe and may help: after a failed connect, or after a 5xx that asks for no pause. A gateway can return 5xx
+/// although a credential was minted. Nobody has received that credential, so it is not charged.
 fn is_worth_a_retry(error: &CallError) -> bool {
     matches!(error, CallError::Connect(_))
         || matches!(error.status(), Some(500..=599)) && error.retry_after().is_none()
@@ -54,7 +54,7 @@ pub async fn read(response: Response) -> Result<Vec<u8>, CallError> {
     body(BODY_MAX, response).await
 }
 
-/// The cleaned list. One without a relay is an error, because the broker has its own STUN servers.
+/// The cleaned list. A list without a relay is an error, because the broker has its own STUN servers.
 pub fn with_relay(raw: Vec<RawIceServer>) -> Result<IceServerList, CallError> {
     let servers = IceServerList::clean(raw, OnBadUrl::Drop).map_err(unusable)?;
     if servers.relays() { Ok(servers) } else { Err(unusable(IceServersError::NoRelay)) }

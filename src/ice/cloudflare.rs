@@ -14,7 +14,7 @@ use super::server::{IceServerList, OneOrMany, RawIceServer};
 use turn_base::http_client::{Api, CallError, HttpClient};
 use turn_ledger::RevocationAnswer;
 
-/// How the identifiers begin of credentials that the program mints for itself. Nobody else has them.
+/// The beginning of the identifier of each credential that the program mints for itself. Nobody else gets these credentials.
 pub const OWN_IDENTIFIERS: &str = "turn-broker-";
 
 /// A TURN key at Cloudflare, and the client that uses it.
@@ -31,7 +31,7 @@ pub fn is_of_the_key(error: &CallError) -> bool {
     says_unknown_key(error) || error.status() == Some(403)
 }
 
-/// What to do. Of a status by reports from users of the API, because Cloudflare does not document its errors.
+/// What to do about an error. What a status means comes from reports of the API's users, because Cloudflare does not document its errors.
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
         CallError::Connect(_) => "check CLOUDFLARE_API_BASE, DNS, HTTPS_PROXY and the firewall",

@@ -1,5 +1,5 @@
-//! The operator's own relays, and which of them a credential names. [`Fleet::choose`] is pure: what is known of the relays and randomness are
-//! arguments.
+//! The operator's own relays, and the choice of the relay for a credential. [`Fleet::choose`] is pure: what is known of the relays, and
+//! randomness, are arguments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,10 @@ use turn_relay::client::{RelayError, relay_to_itself};
 
 /// The time limit of a probe.
 pub const PROBE_MAX: Duration = Duration::from_secs(4);
-/// Listings show most of what a credential carries after this time.
+/// After this time listings are assumed to show half of the load that was expected of new credentials, after twice this time three
+/// quarters.
 const SHOWN_AFTER: Duration = Duration::from_secs(30);
-/// The lifetime of its credential: longer than clocks differ.
+/// The lifetime of a probe's credential: longer than clocks differ.
 const PROBE_TTL: Duration = Duration::from_secs(3_600);
 
 /// One relay.
@@ -33,7 +34,7 @@ pub struct OwnRelay {
     pub host: String,
     /// The name of its region, if it has one.
     pub name: Option<KeyName>,
-    /// Whose count has its bytes.
+    /// The owner of the count of its bytes.
     pub owner: CountOwner,
     /// Computes credentials for it.
     pub server: RestServer,
@@ -56,29 +57,29 @@ struct ExpectedLoad {
 /// What is known of a relay that a credential may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The least is the best.
+    /// How well it suits the credential.
     pub fit: Fit,
-    /// What it carries; `None` if it is not listed.
+    /// What it carries; `None` if its sessions are not listed.
     pub bytes_per_second: Option<u64>,
 }
 
-/// How well a relay suits one credential. The least is the best.
+/// How well a relay suits one credential. The least value is the best, and an earlier field decides first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fit {
-    /// Whether it can get one.
+    /// Whether the relay can get new credentials.
     pub state: RelayState,
-    /// Whether the page could not use it.
+    /// Whether the page has failed to use the relay.
     pub has_failed: bool,
     /// Whether the page asks for another region.
     pub is_elsewhere: bool,
 }
 
-/// Whether a relay can get new credentials.
+/// Whether a relay can get new credentials. The order of the variants is from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RelayState {
     /// Yes.
     Serves,
-    /// Only while no other one serves: its sessions are not listed now, so nobody ends them.
+    /// Only while no other relay serves: its sessions are not listed now, so nobody ends them.
     LastResort,
     /// No: it does not work, or in strict mode its sessions are not listed.
     Down,
@@ -94,14 +95,14 @@ impl RelayState {
         self <= Self::LastResort
     }
 
-    /// Whether relays have used what they may relay in this period, and the others are drained.
+    /// Whether at least one relay is used up, and each of the others is used up or drained.
     pub fn are_used_up(states: &[Self]) -> bool {
         states.contains(&Self::UsedUp) && states.iter().all(|state| *state >= Self::Draining)
     }
 }
 
 impl ExpectedLoad {
-    /// Half of it is shown after each [`SHOWN_AFTER`].
+    /// The expected load that listings do not show yet: it halves with each [`SHOWN_AFTER`].
     fn at(self, now: Timestamp) -> u64 {
         let halvings = now.since(self.at).as_secs().checked_div(SHOWN_AFTER.as_secs()).unwrap_or(0);
         self.bytes_per_second.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
@@ -137,21 +138,23 @@ impl OwnRelay {
         }
     }
 
-    /// What it carries, with what is expected of credentials that were just issued; `None` if it is not listed.
+    /// The bytes a second that it carries, and those that are expected of credentials that were just issued; `None` if its sessions are not
+    /// listed.
     pub fn load(&self, books: &Books) -> Option<u64> {
         books.ledger().cut_tail(self.owner)?;
         let expected = self.expected.lock().at(books.now());
         Some(books.relay_load(self.owner).bytes_per_second.saturating_add(expected))
     }
 
-    /// A credential that may carry so many bytes a second names it.
+    /// Adds the expected load of a new credential for this relay.
     pub fn expect(&self, bytes_per_second: u64, now: Timestamp) {
         let mut expected = self.expected.lock();
         let sum = expected.at(now).saturating_add(bytes_per_second);
         *expected = ExpectedLoad { bytes_per_second: sum, at: now };
     }
 
-    /// Probes it again and again: an allocation, and a datagram through it to itself. A relay without a URL over UDP is not probed.
+    /// Probes the relay again and again: makes an allocation, and sends a datagram through it to itself. A relay without a URL over UDP is
+    /// not probed.
     pub async fn watch(&self, clock: &Arc<dyn Clock>) {
         let user = format!("{OWN_IDENTIFIERS}probe");
         loop {
@@ -181,23 +184,22 @@ impl OwnRelay {
     }
 }
 
-/// `None`: this machine has no way to the relay, so nothing is known of it.
+/// Whether the relay works, or why not. `None`: this machine has no route to the relay, so the probe shows nothing.
 async fn probe(url: &IceUrl, server: &IceServer) -> Option<Result<(), String>> {
     let (server, url) = (server.clone(), url.clone());
     let relayed = async move {
         let Some(UdpRelay { address, username, password }) = UdpRelay::of(&server, &url).await else {
-            return Err("its name has no address, or the resolver does not answer".to_owned());
+            return Some(Err("its name has no address, or the resolver does not answer".to_owned()));
         };
         match relay_to_itself(address, &username, &password, 1).await {
-            Ok(_) => Ok(true),
-            Err(RelayError::Unreachable) => Ok(false),
-            Err(error) => Err(error.to_string()),
+            Ok(_) => Some(Ok(())),
+            Err(RelayError::Unreachable) => None,
+            Err(error) => Some(Err(error.to_string())),
         }
     };
-    // It releases its allocation also when nobody waits for it any more.
+    // In a task of its own, the probe releases its allocation even after the time limit.
     match timeout(PROBE_MAX, tokio::spawn(relayed)).await {
-        Ok(Ok(Ok(has_way))) => has_way.then_some(Ok(())),
-        Ok(Ok(Err(failure))) => Some(Err(failure)),
+        Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) | Err(_) => Some(Err("no answer in time".to_owned())),
     }
 }
@@ -219,8 +221,9 @@ impl Fleet {
         self.0.iter().all(|relay| !relay.health.lock().is_up())
     }
 
-    /// The preferred one if none serves better, in whatever region it is. Else of two by chance that suit best the one that carries less.
-    /// `candidates`: each relay.
+    /// The preferred relay, unless another one is in a better state, or the page has failed to use only the preferred one. The region of
+    /// the preferred relay does not matter. Otherwise takes two of the best relays by chance, and of these two the one that carries less.
+    /// `candidates`: one for each relay, in the same order.
     pub fn choose(
         &self,
         candidates: &[Candidate],
@@ -236,18 +239,22 @@ impl Fleet {
         }
         let of_best: Vec<_> = all().filter(|(_, of)| of.fit == best).collect();
         let (first, second) = two_of(of_best.len(), random);
-        let ((relay, of), (other, than)) = (of_best.get(first)?, of_best.get(second)?);
-        let carries_less = than.bytes_per_second.zip(of.bytes_per_second).is_some_and(|(than, of)| than < of);
-        Some((if carries_less { other } else { relay }, best))
+        let ((relay, load), (other, other_load)) = (of_best.get(first)?, of_best.get(second)?);
+        let other_carries_less = match (load.bytes_per_second, other_load.bytes_per_second) {
+            (Some(load), Some(other_load)) => other_load < load,
+            _ => false,
+        };
+        Some((if other_carries_less { other } else { relay }, best))
     }
 }
 
-/// Two of so many by chance, which differ if there are two.
+/// Two different indexes below `count` by chance; the same one twice if there is only one. Each half of `random` picks one of them.
 fn two_of(count: usize, random: u64) -> (usize, usize) {
-    let [first, step] =
-        [random >> 32, random & u64::from(u32::MAX)].map(|part| usize::try_from(part).unwrap_or(0));
-    let first = first.checked_rem(count).unwrap_or(0);
-    let step = step.checked_rem(count.saturating_sub(1)).map_or(0, |step| step + 1);
+    let half = |bits: u64| usize::try_from(bits).unwrap_or(0);
+    let first = half(random >> 32).checked_rem(count).unwrap_or(0);
+    // From 1 to `count` - 1, so that the second index is another one.
+    let step =
+        half(random & u64::from(u32::MAX)).checked_rem(count.saturating_sub(1)).map_or(0, |step| step + 1);
     (first, (first + step).checked_rem(count).unwrap_or(0))
 }
 

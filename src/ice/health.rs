@@ -5,11 +5,12 @@ use std::time::Duration;
 use turn_base::backoff::jitter;
 use turn_ledger::Timestamp;
 
-/// So many outcomes in a row change the state.
+/// This many outcomes in a row that contradict the state change it.
 const IN_A_ROW: u8 = 2;
 /// The longest time from one probe to the next.
 const PAUSE: Duration = Duration::from_secs(10);
-/// The same after a probe that contradicts the state: two that fail take 20 s at most, with the time limit of each.
+/// The longest time after a probe that contradicts the state. Two failed probes in a row show within 20 s that a relay has gone down: at
+/// most 10 s until the first, 5 s until the second, and the time limit of 4 s.
 const PAUSE_IN_DOUBT: Duration = Duration::from_secs(5);
 /// By how much a pause may be shorter.
 const JITTER: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ impl RelayHealth {
         self.is_up
     }
 
-    /// Since when that is so; `None` since the start.
+    /// Since when the state is as it is; `None` if it has not changed since the start.
     pub fn since(&self) -> Option<Timestamp> {
         self.since
     }

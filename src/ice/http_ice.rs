@@ -1,5 +1,5 @@
-//! The client of any other provider: one HTTP request, whose response has a list of ICE servers. Nothing of it is assumed but the list. A
-//! credential lives as long as the provider says, or as the setting says if it says nothing.
+//! The client of any other provider: one HTTP request, whose response has a list of ICE servers. Nothing but the list is required. A
+//! credential lives as long as the response says. If the response says nothing, the setting decides.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use super::server::{IceServerList, OneOrMany, RawIceServer};
 use turn_base::http_client::{CallError, HttpClient, successful};
 use turn_base::web_url::WebhookUrl;
 
-/// The longest life that a provider may state. The books assume that no credential lives longer, not even one that they have lost.
+/// The longest life that a provider may state. The books assume that no credential lives longer, not even a credential that is missing in a
+/// restored ledger.
 const LIFE_MAX: Duration = Duration::from_secs(172_800);
 
 /// The request for a list. Its `Debug` form shows only method and host.
 #[derive(Clone, Debug)]
 pub struct ListRequest {
-    /// Where the list is. The whole URL is a secret, because that of some providers has a key. `HTTP_ICE_URL`.
+    /// Where the list is. The whole URL is a secret, because the URLs of some providers have a key. `HTTP_ICE_URL`.
     pub url: WebhookUrl,
     /// GET, POST or PUT. `HTTP_ICE_METHOD`; GET when unset.
     pub method: Method,
@@ -31,7 +32,7 @@ pub struct ListRequest {
 pub struct HttpIce {
     /// Sends the request.
     pub client: HttpClient,
-    /// What the provider is asked.
+    /// The request for a list.
     pub request: ListRequest,
 }
 
@@ -97,7 +98,7 @@ fn wrong_life() -> String {
     format!("its `ttl` is not a number of seconds from 1 to {}", LIFE_MAX.as_secs())
 }
 
-/// The forms of a response: the list itself, or an object that has it. Twilio names it `ice_servers`, Xirsys puts it into `v`.
+/// The forms of a response: the list itself, or an object that has the list. Twilio names the list `ice_servers`; Xirsys puts it into `v`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Answer {

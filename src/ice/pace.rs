@@ -1,5 +1,5 @@
-//! The pace of the requests to a provider, learned from its answers: a token bucket whose rate grows with each success and halves when the
-//! provider refuses as too fast, and that is empty for as long as the provider asks to wait. Pure: `now` is an argument.
+//! The pace of the requests to a provider, learned from its answers: a token bucket. Its rate grows with each success, and halves when the
+//! provider refuses a request as too fast. While the provider asks to wait, the bucket is empty. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,12 @@ const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 10_000.0;
 /// What a success adds to the rate: a provider that takes 500 a second is tried with 525 a second later.
 const GAIN: f64 = 0.05;
-/// How much may be saved up, as a time at the rate. So the people of a full room do not wait for each other.
+/// The size of the bucket, as a time at the rate: so many requests may follow each other without a wait. So the people of a full room do
+/// not wait for each other.
 const BURST: Duration = Duration::from_millis(500);
-/// The longest wait for one's turn. Whoever would wait longer is refused at once, so that the next source is tried.
+/// The longest wait of a request for its turn. A request that would wait longer is refused at once, so that the next source is tried.
 const WAIT_MAX: Duration = Duration::from_secs(1);
-/// The pause after a refusal that names none.
+/// The pause after a refusal that states no pause.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The pace of the requests to one provider.
@@ -23,9 +24,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Pace {
     /// Requests a second.
     rate: f64,
-    /// When the bucket is full.
+    /// When the bucket will be full. Each request moves this by the time in which one token comes back. The bucket is empty while this is
+    /// [`BURST`] or more in the future.
     full_at: Instant,
-    /// Until when a refusal lasts. Others that arrive meanwhile belong to it.
+    /// When the pause after the latest refusals ends. A refusal before this belongs to them, so it does not halve the rate again.
     refused_until: Instant,
 }
 
@@ -35,9 +37,10 @@ impl Pace {
         Self { rate: RATE_FIRST, full_at: now, refused_until: now }
     }
 
-    /// How long the next request waits for its turn. An error is the time after which to come again.
+    /// How long the next request waits for its turn. The error is the time after which to try again.
     pub fn take(&mut self, now: Instant) -> Result<Duration, Duration> {
         let full_at = self.full_at.max(now);
+        // Until this much has passed, the bucket stays empty.
         let wait = full_at.saturating_duration_since(now + BURST);
         if wait > WAIT_MAX {
             return Err(wait);

@@ -21,7 +21,7 @@ impl RestSecret {
         Self(secret)
     }
 
-    /// A secret that nobody else has, of random bytes.
+    /// A secret of random bytes, which nobody else has.
     pub fn generated(random: &[u8; 32]) -> Self {
         Self(SecretString::from(STANDARD.encode(random)))
     }

@@ -33,10 +33,10 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// How many URLs of a source a response has.
+/// Which URLs of a source a response has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlChoice {
-    /// At most one of each [`Reach`]. Browsers try every URL, so more of them delay a call by seconds.
+    /// At most one URL of each [`Reach`]. Browsers try every URL, so more URLs delay a call by seconds.
     Short,
     /// All.
     All,
@@ -64,7 +64,7 @@ pub struct IceServer {
 #[serde(transparent)]
 pub struct IceServerList(pub(super) Vec<IceServer>);
 
-/// What was expected of a list of servers. The text never repeats the list, because it has passwords.
+/// What was expected of a list of servers. The text never repeats the list, because the list has passwords.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IceServersError {
     /// A `turn(s):` entry has no username or credential. Browsers throw an error for it.
@@ -165,14 +165,14 @@ impl IceServerList {
         self.0.iter().find_map(|server| server.username.as_deref())
     }
 
-    /// The first credential, with its URLs and those that need none.
+    /// One entry with the first credential, its URLs, and the URLs that need no credential.
     pub fn in_one(&self) -> IceServer {
         let username = self.username();
-        let usable = self.0.iter();
-        let usable =
-            usable.filter(|server| server.username.is_none() || server.username.as_deref() == username);
-        let urls = usable.clone().flat_map(|server| server.urls.clone()).collect();
-        let credential = usable.clone().find_map(|server| server.credential.clone());
+        let is_usable =
+            |server: &&IceServer| server.username.is_none() || server.username.as_deref() == username;
+        let usable = || self.0.iter().filter(is_usable);
+        let urls = usable().flat_map(|server| server.urls.clone()).collect();
+        let credential = usable().find_map(|server| server.credential.clone());
         IceServer { urls, username: username.map(str::to_owned), credential }
     }
 
@@ -196,8 +196,8 @@ impl IceServerList {
         self.0.iter().flat_map(|server| &server.urls)
     }
 
-    /// The URLs that a response has. Of several with the same [`Reach`] the first is kept, over TLS the first on port 443, which
-    /// the most networks let pass.
+    /// The list with the URLs that a response has. Of several URLs with the same [`Reach`] the first is kept. Over TLS a URL on port 443
+    /// comes first, because most networks let that port pass, and a URL over DTLS comes last.
     #[must_use]
     pub fn choose(mut self, choice: UrlChoice) -> Self {
         if choice == UrlChoice::All {
@@ -209,6 +209,7 @@ impl IceServerList {
             alike.min_by_key(|(_, url)| rank(url)).map(|(index, _)| index)
         };
         let kept = Reach::ALL.map(first);
+        // The position of each URL in the whole list.
         let mut index = 0..;
         for server in &mut self.0 {
             server.urls.retain(|_| kept.contains(&index.next()));
@@ -219,7 +220,7 @@ impl IceServerList {
 }
 
 impl IceServer {
-    /// Only an entry with a URL that relays keeps its credential. So the first credential of a list is that of a relay.
+    /// Removes the credential of an entry without a URL that relays. So the first credential of a list belongs to a relay.
     fn without_spare_credential(mut self) -> Self {
         if !self.urls.iter().any(IceUrl::relays) {
             (self.username, self.credential) = (None, None);

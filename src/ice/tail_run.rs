@@ -1,4 +1,4 @@
-//! A trial of a tail that runs: a credential of the broker's own, with which data are relayed to itself beyond its end
+//! A running trial of a tail: with a credential of its own, the broker relays data to itself beyond the end of the credential
 //! ([`turn_ledger::TailTrial`]). Nobody else gets the credential.
 
 use std::time::Duration;
@@ -18,11 +18,12 @@ use turn_relay::client::{Allocation, RelayError};
 const DATAGRAMS: u16 = 100;
 /// The same, in bytes.
 pub const BYTES: ByteCount = ByteCount::new(100_000);
-/// The most that one trial relays: a minute before the end, 20 after it, and each fifth of the rest of two hours.
+/// The most that one trial relays, rounded up: 100,000 bytes in each of 41 minutes. These are one minute before the end, 20 after it, and
+/// every fifth minute of the rest of two hours.
 pub const BYTES_MAX: ByteCount = ByteCount::new(5_000_000);
-/// The life of the credential that expires: the shortest that Cloudflare is asked for.
+/// The life of a credential that is to expire: the shortest that Cloudflare is asked for.
 pub const TTL: Duration = Duration::from_secs(60);
-/// So much longer than the trial the credential lives that is revoked: its expiry must not end what the revocation does not.
+/// By how much a credential that is to be revoked outlives its trial: what the revocation does not end, its expiry must not end either.
 const LONGER: Duration = Duration::from_secs(900);
 /// The time limit of what is relayed in one minute, which takes seconds.
 const RELAY_MAX: Duration = Duration::from_secs(30);
@@ -30,7 +31,7 @@ const RELAY_MAX: Duration = Duration::from_secs(30);
 /// See the module's description.
 #[derive(Debug)]
 pub struct TailRun {
-    /// As far as it has come.
+    /// What was done and seen until now.
     pub trial: TailTrial,
     servers: IceServerList,
     allocation: Option<Allocation>,
@@ -63,7 +64,8 @@ pub fn identifier(end: CredentialEnd, began_at: Timestamp) -> String {
 }
 
 impl TailRun {
-    /// Mints the credential. `life`: of one that expires. A provider may decide, and then it counts from the earliest end.
+    /// Mints the credential. `life`: the life of a credential that is to expire. If the provider states another life, the shorter one
+    /// counts, so the trial begins to look at the earliest end.
     pub async fn begin(
         key: &MintingApi,
         end: CredentialEnd,
@@ -116,8 +118,8 @@ impl TailRun {
         }
     }
 
-    /// Relays over the present allocation. Where `allocates`, or where nothing comes back, over a new one. Returns whether data came back,
-    /// and whether the credential was refused.
+    /// Relays over the present allocation, and over a new one if nothing comes back. If `allocates`, tries a new allocation first. A new
+    /// allocation that relays replaces the present one. Returns whether data came back, and whether the credential was refused.
     async fn relay(&mut self, allocates: bool) -> (bool, bool) {
         if !allocates && self.present_relays().await {
             return (true, false);

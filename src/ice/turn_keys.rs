@@ -1,5 +1,5 @@
-//! The operator's TURN keys at Cloudflare: which one mints, and which ids count as ours. A mint takes a key by weight, or the one
-//! it asks for. [`order`] is pure: randomness is an argument. Another provider counts as one key.
+//! The operator's TURN keys at Cloudflare: which key mints, and which ids count as ours. A mint takes a key by weight, or the key
+//! that it asks for. [`order`] is pure: randomness is an argument. Another provider counts as one key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ pub struct TurnKey {
     pub weight: u32,
     /// The client that uses it.
     pub api: MintingApi,
-    /// Its circuit breaker. A key can fail alone, and all keys fail when Cloudflare does.
+    /// Its circuit breaker. Each key has its own, because a key can fail alone.
     pub breaker: Breaker,
     /// The pace of its requests.
     pace: Mutex<Pace>,
@@ -43,7 +43,8 @@ impl TurnKey {
         Self { name, id, weight, api, breaker: Breaker::default(), pace, has_minted, failure }
     }
 
-    /// Waits for the turn of a request, and returns for how long. The error is that of a provider that has refused requests as too fast.
+    /// Waits for the turn of a request, and returns for how long it has waited. If the wait would be too long, the error is like that of a
+    /// provider that refuses a request as too fast.
     pub async fn turn(&self, now: Instant) -> Result<Duration, CallError> {
         let status = StatusCode::TOO_MANY_REQUESTS;
         let refused = |wait| CallError::Status { status, retry_after: Some(wait) };
@@ -54,7 +55,7 @@ impl TurnKey {
         Ok(wait)
     }
 
-    /// Notes the pace of a request that was made.
+    /// Adapts the pace to the result of a request.
     pub fn note_pace<T>(&self, result: &Result<T, CallError>, now: Instant) {
         self.pace.lock().note(result.as_ref().err(), now);
     }
@@ -92,10 +93,10 @@ impl TurnKey {
         self.failure.read().clone()
     }
 
-    /// Whether callers can expect credentials: the breaker is closed, and no call has failed yet, or one has minted.
+    /// Whether callers can expect credentials: the breaker is closed, and the key has minted or no call has failed yet.
     pub fn is_up(&self) -> bool {
-        let is_refuted = !self.has_minted() && self.failure.read().is_some();
-        !is_refuted && self.breaker.state() == BreakerState::Closed
+        let may_work = self.has_minted() || self.failure.read().is_none();
+        may_work && self.breaker.state() == BreakerState::Closed
     }
 }
 
@@ -115,8 +116,8 @@ impl OwnKey {
     }
 }
 
-/// The order in which keys of these weights are tried: the preferred one, or one by weight, then the others with a weight.
-/// Each key with a weight is there once.
+/// The order in which keys of these weights are tried. First the preferred key, or else one by weight. Then every other key with a weight,
+/// once.
 pub fn order(weights: &[u32], preferred: Option<usize>, random: u64) -> Vec<usize> {
     let first = preferred.or_else(|| by_weight(weights, random));
     let others = weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(|(index, _)| index);

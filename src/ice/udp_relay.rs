@@ -1,4 +1,4 @@
-//! A relay over UDP that a credential is tried at: by the probe of counts, by the trials of the tail, and by the probes of own relays.
+//! A relay over UDP at which a credential is tried: by the probe of counts, by the trials of the tail, and by the probes of own relays.
 
 use std::net::SocketAddr;
 
@@ -26,7 +26,7 @@ impl UdpRelay {
         Some(Self { address, username, password })
     }
 
-    /// The first one of a list. `None` as well if it has none.
+    /// The first relay over UDP in a list. `None` also if the list has none.
     pub async fn first(servers: &IceServerList) -> Option<Self> {
         let (server, url) = servers.udp_relays().next()?;
         Self::of(server, url).await

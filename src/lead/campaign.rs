@@ -1,4 +1,4 @@
-//! A replica's way to the lead: it looks at the ledger's row until it is its turn, stands, and opens the ledger.
+//! A replica's way to the lead: it looks at the ledger's row until it may stand for election, takes the lead, and opens the ledger.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use turn_base::throttle::Throttle;
 
 /// How often the row is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// The shortest pause before a look that a request asks for, because it did not reach the leader.
+/// The shortest pause between two looks. A request that did not reach the leader asks for a look before [`LOOK_INTERVAL`] is over.
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest time of one look. A slower one counts as an interruption.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
-/// What is said of a look that has taken that long.
+/// The error of a look that has taken [`LOOK_MAX`].
 const NO_ANSWER: &str = "the database has not answered within 2 s";
 
-/// What a replica brings along.
+/// The settings with which a replica stands for election.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// `LEASE_SECONDS`.
@@ -50,11 +50,11 @@ pub struct Outlook<'a> {
     pub is_silent: bool,
     /// What the operator should know about this replica.
     pub warning: Option<String>,
-    /// Why it cannot serve until the operator has done this.
+    /// What the operator must do before this replica can serve.
     pub fault: Option<String>,
 }
 
-/// Learns what a look has shown, or why the database could not be read. Returns the number of the lead that this replica does not reach.
+/// Learns what a look has shown, or why the database could not be read. Returns the epoch of the leader that this replica does not reach.
 pub trait Tell: FnMut(Result<Outlook<'_>, &str>) -> Option<i64> + Send {}
 
 impl<F: FnMut(Result<Outlook<'_>, &str>) -> Option<i64> + Send> Tell for F {}
@@ -74,7 +74,7 @@ pub struct Campaign<E> {
     electorate: E,
     election: Election,
     candidate: Candidate,
-    /// Somebody could not reach the leader.
+    /// Notified by a request that could not reach the leader.
     look: Arc<Notify>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -99,14 +99,13 @@ impl<E: Electorate> Campaign<E> {
         Self { electorate, election, candidate, look, clock, metrics, key, refused, failures }
     }
 
-    /// Returns once this replica leads and has opened the ledger, or if it may not use the database. `tell` learns after each look what is
-    /// known, or why the database could not be read. It returns the number of the lead that this replica does not reach.
+    /// Returns once this replica leads and has opened the ledger, or if it may not use the database. Calls `tell` after each look.
     pub async fn run(&mut self, mut tell: impl Tell) -> Result<Won, E::Error> {
         loop {
             if let Some(won) = self.look(&mut tell).await? {
                 return Ok(won);
             }
-            // A request that did not reach the leader asks for a look. Many of them ask for one.
+            // A request that did not reach the leader asks for a look. Many such requests cause one look.
             tokio::time::sleep(LOOK_PAUSE_MIN).await;
             let _ = timeout(LOOK_INTERVAL.saturating_sub(LOOK_PAUSE_MIN), self.look.notified()).await;
         }
@@ -172,9 +171,9 @@ impl<E: Electorate> Campaign<E> {
         let lease = Lease::new(self.candidate.lease, began);
         let followed = self.election.followed();
         let url = self.electorate.url();
-        // A row that names this replica was written by an earlier process of it.
-        let lost = seen.leader.clone().filter(|leader| seen.is_held && *leader != url);
-        let replaced = lost.map(|leader| (leader, began));
+        // A row that names this replica was written by an earlier process at the same URL.
+        let lost_leader = seen.leader.clone().filter(|leader| seen.is_held && *leader != url);
+        let replaced = lost_leader.map(|leader| (leader, began));
         let lead = Arc::new(Lead { replaced, ..Lead::new(epoch, url, lease, followed) });
         let (clock, metrics, renewed) =
             (Arc::clone(&self.clock), Arc::clone(&self.metrics), Arc::clone(&lead));
@@ -182,7 +181,7 @@ impl<E: Electorate> Campaign<E> {
             renewed.lease.renew(began);
             metrics.ledger_write_seconds.observe(took.as_secs_f64());
         });
-        // Reading the ledger takes up to a second.
+        // Reading the ledger blocks, for seconds if it is large.
         let opened = tokio::task::spawn_blocking(move || Store::open_noted(storage, clock, note)).await;
         self.refused = match &opened {
             Ok(Err(error)) => Some(error.to_string()),
@@ -231,7 +230,7 @@ impl<E: Electorate> Campaign<E> {
     }
 }
 
-/// What an operator has to do if two replicas say that they are reached at the same address: each would take the other for itself.
+/// What an operator has to do if two replicas say that they are reached at the same address: each would take the other one for itself.
 pub fn fault(electorate: &impl Electorate) -> Option<String> {
     let url = electorate.url();
     electorate.has_twin().then(|| {

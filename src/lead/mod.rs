@@ -1,4 +1,4 @@
-//! Replicas on one ledger: which of them leads, and for how long its lead holds. One leader has the books. All others forward to it.
+//! Replicas on one ledger: which of them leads, and until when it may rely on that. One leader has the books. All others forward to it.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ pub struct Lead {
     pub url: String,
     /// Until when this process may rely on its lead.
     pub lease: Lease,
-    /// The latest time of the books that another leader stored, and for how long this machine had run when this process saw it. `None` if it
-    /// saw none.
+    /// The latest time of the books that this process saw from another leader, and this machine's time since boot when it first saw that.
+    /// `None` if it saw none.
     pub followed: Option<(Timestamp, Duration)>,
-    /// The leader before, if it was lost before it could release the ledger, and this process' time since boot then.
+    /// The URL of the leader before, if it ended without releasing the ledger, and this machine's time since boot at the takeover.
     pub replaced: Option<(String, Duration)>,
     /// Whether this process gives the lead up, because no other replica reaches it.
     pub given_up: CancellationToken,
@@ -41,16 +41,16 @@ impl Lead {
         Self { epoch, url, lease, followed, replaced: None, given_up, replicas, fault }
     }
 
-    /// Whether no other replica reaches this one. A replica that has given its own lead up for that lately has no say: two that do not reach
-    /// each other would hand the lead to and fro.
+    /// Whether there are other replicas and none of them reaches this one. A replica that has itself lately given up its lead for this
+    /// reason does not count: otherwise two replicas that do not reach each other would pass the lead back and forth.
     pub fn is_unreached(&self, replicas: &[Replica]) -> bool {
-        let has_say = |replica: &&Replica| replica.url != self.url && replica.is_live && !replica.gave_up;
-        let mut others = replicas.iter().filter(has_say).peekable();
+        let counts = |replica: &&Replica| replica.url != self.url && replica.is_live && !replica.gave_up;
+        let mut others = replicas.iter().filter(counts).peekable();
         others.peek().is_some() && others.all(|replica| replica.unreached == Some(self.epoch))
     }
 
-    /// What an operator must do if a replica of the same version has other settings: it is another deployment, or one that was changed in
-    /// part. `settings`: the digest of this one's.
+    /// What an operator must do if a replica of the same version has other settings: it belongs to another deployment, or only some
+    /// replicas were changed. `settings`: the digest of this replica's settings.
     pub fn differing(&self, replicas: &[Replica], settings: &str) -> Option<String> {
         let differs = |replica: &&Replica| {
             replica.is_live && replica.version == VERSION && replica.settings.as_deref() != Some(settings)
@@ -66,17 +66,17 @@ impl Lead {
         self.replicas.read().clone()
     }
 
-    /// Takes the replicas that are seen now.
+    /// Sets the replicas that are seen now.
     pub fn set_replicas(&self, replicas: Vec<Replica>) {
         *self.replicas.write() = replicas;
     }
 
-    /// What an operator must do about the replicas, as far as it was seen lately.
+    /// What an operator must do about the replicas; `None` if the latest check found nothing.
     pub fn fault(&self) -> Option<String> {
         self.fault.read().clone()
     }
 
-    /// Takes a fault. A new one is logged.
+    /// Sets the fault. A new text is logged.
     pub fn set_fault(&self, fault: Option<String>) {
         set_and_log(&mut self.fault.write(), fault, |fault| tracing::error!("{fault}"));
     }

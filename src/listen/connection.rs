@@ -1,6 +1,6 @@
-//! The state of an open connection: what it waits for, until when, and what of its latest response is not written. It is idle while it
-//! waits for its client: for a head, for a body, or for the client to read a response. An idle connection can be told to end, which makes
-//! room for another one of the same peer.
+//! The state of an open connection: what it waits for, until when, and how much of its latest response is not written yet. A connection is
+//! idle while it waits for its client: for a head, for a body, or for the client to read a response. An idle connection can be ended to
+//! make room for another connection of the same peer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +19,14 @@ use super::not_http::FIRST_BYTES;
 /// The longest idle time between requests while half of all sockets are open.
 const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 
-/// The system's buffer for what is sent to a client, in bytes. Linux doubles it for its own structures. A client far away gets so much
-/// in one round trip.
+/// The system's buffer for what is sent to a client, in bytes. Linux doubles it for its own structures. A client far away gets about one
+/// buffer in each round trip.
 pub(super) const SEND_BUFFER: usize = 8 * 1024;
 
-/// The most bytes of one write. The system takes one write more than its buffer holds.
+/// The most bytes of one write. The system accepts one more write when its buffer is almost full.
 pub(super) const WRITE_MAX: usize = 8 * 1024;
 
-/// The most memory of the system for what was written to a client, in bytes.
+/// The most memory of the system for what was written to a client, in bytes: the doubled buffer, and one write beyond it.
 pub(super) const SYSTEM_BYTES: usize = 2 * SEND_BUFFER + WRITE_MAX;
 
 /// The state of a connection, shared by its socket, its service, and the table of connections.
@@ -48,7 +48,7 @@ pub(super) struct Connection {
 
 struct State {
     phase: Phase,
-    /// Whether the latest request has a body, of which a part may be unread.
+    /// Whether the latest request has a body. A part of the body may be unread.
     has_body: bool,
     /// The latest response, until all of it has been written.
     unwritten: Option<Unwritten>,
@@ -100,17 +100,17 @@ impl Connection {
         }
     }
 
-    /// Whether another replica has opened it.
+    /// Whether another replica has opened the connection.
     pub(super) fn is_of_replica(&self) -> bool {
         self.is_of_replica.load(Ordering::Relaxed)
     }
 
-    /// Another replica has opened it. Returns whether that is new.
+    /// Notes that another replica has opened the connection. Returns whether that was not known.
     pub(super) fn exempt(&self) -> bool {
         !self.is_of_replica.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether what is sent counts for a client.
+    /// Whether the connection and its unread bytes count for a client.
     pub(super) fn is_counted(&self) -> bool {
         self.client.is_some() && !self.is_of_replica()
     }
@@ -130,7 +130,7 @@ impl Connection {
         BodyProgress::new(until, Arc::clone(&self.body_arrived))
     }
 
-    /// A response with a body of so many bytes is ready. The connection may be idle for `keep_alive`.
+    /// Notes that a response is ready, with a body of this many bytes. After it the connection may be idle for `keep_alive`.
     pub(super) fn end_service(&self, keep_alive: Duration, bytes: usize) {
         let mut state = self.state.lock();
         state.phase = Phase::Idle { keep_alive };
@@ -174,7 +174,7 @@ impl Connection {
         self.state.lock().first_bytes.clone()
     }
 
-    /// Bytes have arrived. `false` if the connection must end.
+    /// Notes bytes that have arrived. `false` if the connection must end.
     pub(super) fn received(&self, bytes: &[u8]) -> bool {
         let mut state = self.state.lock();
         if let Some(first) = &mut state.first_bytes {
@@ -190,8 +190,8 @@ impl Connection {
         }
     }
 
-    /// The client has read so many bytes, so its idle time begins again. A flush does not count, because hyper flushes after every read, even
-    /// of a head that arrives byte by byte.
+    /// Notes that the system has taken this many bytes, because the client reads. The idle time begins again. A flush does not restart it,
+    /// because hyper flushes after every read, even of a head that arrives byte by byte.
     pub(super) fn sent(&self, bytes: usize) {
         let mut state = self.state.lock();
         state.since = now();
@@ -200,18 +200,18 @@ impl Connection {
         }
     }
 
-    /// All that was ready has been written. The rest of a response that another replica sends may come later.
+    /// Notes that everything that was ready has been written. If bytes of the response are left, they come later from the leader.
     pub(super) fn written(&self) {
         let mut state = self.state.lock();
         state.unwritten = state.unwritten.filter(|unwritten| unwritten.bytes > 0);
     }
 
-    /// Until when it may wait. `is_crowded`: while half of all sockets are open.
+    /// Until when the connection may wait. `is_crowded`: whether half of all sockets are open.
     pub(super) fn deadline(&self, is_crowded: bool) -> Option<Instant> {
         let state = self.state.lock();
         match state.phase {
             Phase::Opened => Some(state.since + REQUEST_TIMEOUT),
-            // A replica keeps its connections for a time that it knows, and closes them itself.
+            // Another replica closes its idle connections itself, and relies on the usual time.
             Phase::Idle { keep_alive } if is_crowded && !self.is_of_replica() => {
                 Some(state.since + keep_alive.min(KEEP_ALIVE_CROWDED))
             }
@@ -221,7 +221,7 @@ impl Connection {
         }
     }
 
-    /// When the socket is closed, what its client has not read is discarded.
+    /// Makes the system discard, when the socket is closed, what the client has not read.
     pub(super) fn discard_unread(&self) {
         self.discards_unread.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The listener and its connections. They outlive the role of a replica: each request goes to the routes of the moment.
+//! The listener and its connections. They stay when the role of a replica changes: each request goes to the routes of the current role.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,22 +31,22 @@ use turn_base::throttle::Throttle;
 
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The longest head that is read, in bytes, and the most headers. [`head`](crate::http) refuses less in our own form, and replicas need room
-/// for what they add to each other's requests: id, signature, length and host.
+/// The longest head that is read, in bytes, and the most headers. [`head`](crate::http) has lower limits, beyond which a request gets an
+/// error in our own form. The difference is room for what a replica adds to a request: id, signature, length and host.
 const HEAD_READ_MAX: usize = 20 * 1024;
 const HEADERS_READ_MAX: usize = 128;
-/// How long an idle connection stays open at the drain: a request that is on its way would be lost, and no proxy repeats a POST.
+/// How long an idle connection stays open at the drain. Otherwise a request that is on its way would be lost, and no proxy repeats a POST.
 pub(super) const LAST_REQUESTS: Duration = Duration::from_millis(250);
 /// How often connections that wait for too long are ended.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// An open listener with its connections. One that is dropped is closed.
+/// An open listener with its connections. Dropping it closes all of them.
 pub(super) struct Door(Arc<DoorShared>);
 
 /// What the connections share.
 struct DoorShared {
     peers: Arc<Peers>,
-    /// The routes of this replica's role at the moment.
+    /// The routes of this replica's current role.
     routes: watch::Receiver<Router>,
     /// How long a connection may be idle after a response.
     keep_alive: Duration,
@@ -56,7 +56,7 @@ struct DoorShared {
     requests: TaskTracker,
     /// No connection is accepted any more. Requests in progress may finish.
     drain: CancellationToken,
-    /// Other replicas know that they may finish. A request that comes while its connection is closed would be lost.
+    /// Connections of other replicas may be closed, too. Before, a replica that still forwards to this one would lose a request.
     handed_over: CancellationToken,
     /// Everything ends now.
     cut: CancellationToken,
@@ -95,18 +95,18 @@ impl Door {
         self.0.requests.wait().await;
     }
 
-    /// Returns once no connection is open and none can come.
+    /// Returns once no connection is open and no further one can be accepted.
     pub(super) async fn wait_for_connections(&self) {
         self.0.connections.close();
         self.0.connections.wait().await;
     }
 
-    /// The open sockets.
+    /// The number of open sockets.
     pub(super) fn sockets(&self) -> usize {
         self.0.peers.open()
     }
 
-    /// Closes the connections of other replicas once their requests are answered, as the drain does with all others.
+    /// Closes the connections of other replicas once their requests are answered, as the drain does with all other connections.
     pub(super) fn hand_over(&self) {
         self.0.handed_over.cancel();
     }
@@ -156,7 +156,8 @@ async fn end_overdue(peers: Arc<Peers>) {
     }
 }
 
-/// Serves requests until either side closes, or until the request in progress at the drain, or shortly after it, is answered.
+/// Serves requests until either side closes. At the drain, waits a little for a request that is on its way, and answers the request in
+/// progress.
 async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
     let connection = Arc::clone(&slot.connection);
     let of_requests = Arc::clone(&inside);
@@ -199,7 +200,7 @@ async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, pe
     }
 }
 
-/// A head that never ends occupies no more than the longest one.
+/// The HTTP server of a connection. A head that never ends occupies no more memory than the longest head.
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_headers(HEADERS_READ_MAX);
@@ -224,10 +225,12 @@ async fn serve_one(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         connection.begin_upgraded(response.extensions_mut().remove());
     } else {
-        // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without one.
+        // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without its
+        // body.
         let length = response.headers().get(CONTENT_LENGTH).filter(|_| !is_head);
         let bytes = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
-        // A replica closes its connections itself, within the time that one without a request has.
+        // Another replica closes its idle connections itself, before `REQUEST_TIMEOUT`. It gets that time even if `KEEP_ALIVE_SECONDS` is
+        // less.
         let keep_alive =
             if connection.is_of_replica() { keep_alive.max(REQUEST_TIMEOUT) } else { keep_alive };
         connection.end_service(keep_alive, bytes);

@@ -36,13 +36,14 @@ use door::{Door, LAST_REQUESTS};
 pub use peers::{SOCKETS_MAX, SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
-/// Open files that the process needs: two for each request that is forwarded to a provider, and a reserve.
+/// Open files that the process needs: a socket for each of [`SOCKETS_MAX`] clients, another one for each request that is sent on, and a
+/// reserve.
 pub const FILES_WANTED: u64 = 16_384;
 /// Time to finish after the first signal.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// Of this time, how long requests in progress may delay the release of a ledger that other replicas share.
+/// The part of [`DRAIN_MAX`] in which requests in progress may delay the release of a ledger that other replicas share.
 const HANDOVER_MAX: Duration = Duration::from_millis(500);
-/// For how long the other replicas may take to see that the ledger is released. They look four times a second.
+/// How long the other replicas may take to see that the ledger is released. They look four times a second.
 const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 /// Time to tell clients that the books are void.
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
@@ -129,7 +130,7 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     }
     match &app.lead {
         None => app.account.finish().await,
-        // Its supervisor starts it again.
+        // With this exit status its supervisor starts the process again.
         Some(lead) if lead.given_up.is_cancelled() => return Ended::Lost,
         Some(_) => {}
     }
@@ -151,7 +152,7 @@ async fn drain(
         sockets.wait().await;
     };
     if app.lead.is_some() && lost.is_none() {
-        // Another replica leads once the ledger is released, so a request that takes long must not delay that.
+        // Another replica can lead once the ledger is released, so a long request must not delay the release.
         tokio::time::sleep(LAST_REQUESTS).await;
         let _ = timeout(HANDOVER_MAX, finished()).await;
         app.account.finish().await;
@@ -173,7 +174,7 @@ async fn drain(
     }
 }
 
-/// What runs beside the requests until `end`. A panic ends only its own task. All but the relay start again.
+/// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. All tasks but the relay start again.
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
@@ -252,15 +253,15 @@ async fn restart_after_panic<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-/// Runs the relay in this process until `end`, at which it ends its allocations and counts what they have relayed.
+/// Runs the relay in this process until `end`. Then the relay ends its allocations, and counts what they have relayed.
 async fn relay(app: Arc<App>, end: CancellationToken) {
     if let Some(relay) = &app.relay {
         relay.run(&end).await;
     }
 }
 
-/// Runs the timers of signaling and the watch of the SFU's sessions, and closes the sockets at the end. Then the calls are over, and the
-/// credentials of their members are ended.
+/// Runs the timers of signaling and the watch of the SFU's sessions until `end`, and then closes the sockets. After that all calls are
+/// over, so the credentials of their members are ended.
 async fn signaling(app: Arc<App>, end: CancellationToken) {
     let over = CancellationToken::new();
     let calls = tokio::spawn(member_tasks::run(Arc::clone(&app), over.clone()));
@@ -299,7 +300,8 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 app.account.evaluate_alerts(sources, &app.config, is_delivered).await;
             }
             _ = flush.tick() => {
-                // What is left goes on at the next tick: while the store waits for its disk or database, the rest of this loop does not.
+                // A tidying that is not done in time continues at the next tick. So this loop does not wait while the store waits for its
+                // disk or database.
                 let _ = tokio::time::timeout(FLUSH_INTERVAL, app.account.tidy()).await;
                 app.account.flush();
             }

@@ -1,5 +1,5 @@
-//! What comes to the listener and is not HTTP: the header of the PROXY protocol, TLS, HTTP/2. The client gets a bare 400, so the log and
-//! a metric say what it was.
+//! What arrives at the listener and is not HTTP/1: the header of the PROXY protocol, TLS, HTTP/2. The client gets a bare 400, so the log
+//! and a metric say what has arrived.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
 
-/// How many of the first bytes are kept and logged: enough to tell what they are, and too few to hold a secret.
+/// How many of the first bytes are kept and logged: enough to see what they are, and too few for a secret.
 pub(super) const FIRST_BYTES: usize = 12;
-/// One line is logged in this time.
+/// At most one line is logged in this time.
 const NOT_HTTP_WINDOW: Duration = Duration::from_secs(60);
 
-/// What bytes can be, by those that they begin with: the name in the metric, and what the operator can do.
+/// What can arrive: its first bytes, its name in the metric, and what the operator can do.
 const KINDS: [(&[u8], &str, &str); 4] = [
     (b"PROXY ", "proxy_header", NO_PROXY_HEADER),
     (b"\r\n\r\n\0\r\nQUIT\n", "proxy_header", NO_PROXY_HEADER),
@@ -36,7 +36,7 @@ impl NotHttp {
         Self { clock, metrics, log: Throttle::every(NOT_HTTP_WINDOW) }
     }
 
-    /// A peer has sent bytes that begin like this.
+    /// Counts and logs that a peer has sent these first bytes.
     pub(super) fn report(&self, peer: SocketAddr, first: &[u8]) {
         let (kind, remedy) = kind_of(first);
         self.metrics.not_http.count([kind]);

@@ -1,9 +1,9 @@
-//! The open connections. A peer that is not a trusted proxy may have at most [`SOCKETS_PER_PEER_MAX`]. If it opens one more, its longest-idle
-//! one is closed, so a health check from an address at its limit is still served. A connection whose request is being handled is not idle.
-//! Only open sockets have rows, so the bound on sockets bounds the table.
+//! The open connections. A peer that is not a trusted proxy may have at most [`SOCKETS_PER_PEER_MAX`]. If it opens one more, the connection
+//! that has been idle for longest is closed, so a health check from an address at its limit is still served. A connection whose request is
+//! being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
 //!
-//! The same table bounds what the broker keeps for a peer that does not read: [`UNREAD_PER_PEER_MAX`]. If it is more, the connections
-//! with its oldest unread responses are closed. And it ends connections that wait for too long.
+//! The same table bounds what the broker keeps for a peer that does not read: [`UNREAD_PER_PEER_MAX`]. Above that, the connections with the
+//! oldest unread responses are closed. The table also ends connections that wait for too long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -27,9 +27,10 @@ pub const SOCKETS_MAX: usize = 8_192;
 pub const SOCKETS_PER_PEER_MAX: usize = 256;
 /// The most unread bytes of responses to one IPv4 address, or to one IPv6 /64: what waits to be written, and the system's buffers.
 pub const UNREAD_PER_PEER_MAX: usize = 8_000_000;
-// A peer with as many sockets as it may have does not exceed it with the system's buffers alone.
+// The system's buffers alone, of as many sockets as a peer may have, stay below the bound on unread bytes.
 const _: () = assert!(SOCKETS_PER_PEER_MAX * SYSTEM_BYTES < UNREAD_PER_PEER_MAX);
-// Another replica opens so many at once, and some connections may be new for another reason.
+// Another replica opens at most `CONNECTING_MAX` connections at once. Until it has proven itself, they count for its address, where other
+// connections may be open, too.
 const _: () = assert!(CONNECTING_MAX <= SOCKETS_PER_PEER_MAX / 2);
 
 /// The open connections of all peers.
@@ -45,11 +46,11 @@ pub(super) struct Peers {
 pub(super) struct Slot {
     pub(super) connection: Arc<Connection>,
     pub(super) peers: Arc<Peers>,
-    /// What a replica signs its requests on this socket with.
+    /// The nonce with which another replica signs its requests on this socket.
     nonce: OnceLock<Nonce>,
 }
 
-/// The open connections by number, so in the order in which they were opened, and the numbers of those that count for a client.
+/// The open connections by number, so in the order in which they were opened, and for each client the numbers of its connections.
 #[derive(Default)]
 struct Table {
     opened: u64,
@@ -69,7 +70,7 @@ impl Peers {
         let client = (!self.trusted.contain(peer)).then(|| ClientKey::of(peer));
         let mut table = self.table.lock();
         let is_full = |numbers: &BTreeSet<u64>, factor| numbers.len() >= SOCKETS_PER_PEER_MAX * factor;
-        // Closing a socket of the client makes room in the /48 around it too.
+        // Make room in each full share: that of the client, and that of the /48 around it.
         while let Some(full) = client.and_then(|client| table.by_client.full(client, is_full)) {
             let Some(idle) = table.uncount_longest(&full, Connection::idle_since) else {
                 self.report(peer, "refused");
@@ -104,8 +105,9 @@ impl Peers {
         }
     }
 
-    /// A part of a response waits because the client does not read. Ends older ones if the broker keeps too much for the client: those that
-    /// have been unread for longest. This one stays, because one response alone may exceed the bound.
+    /// Called when a part of a response waits because the client does not read. If the broker keeps too much for the client, ends its other
+    /// connections: first the one whose response has been unread for longest. `latest` stays, because one response alone may exceed the
+    /// bound.
     pub(super) fn stalled(&self, latest: &Connection) {
         let Some(client) = latest.client.filter(|_| latest.is_counted()) else { return };
         let unread_since = |connection: &Connection| {
@@ -158,7 +160,8 @@ impl Drop for Slot {
 }
 
 impl Table {
-    /// Of the connections in a full share, the one that has waited for longest no longer counts. `since`: since when one waits, if it does.
+    /// Finds the connection of a full share that has waited for longest, and stops counting it. `since`: since when a connection waits;
+    /// `None` if it does not.
     fn uncount_longest(
         &mut self,
         full: &Share,
@@ -172,7 +175,7 @@ impl Table {
         Some(longest)
     }
 
-    /// It may have been uncounted before.
+    /// Stops counting a connection. Does nothing if it no longer counts.
     fn uncount(&mut self, connection: &Connection) {
         if let Some(client) = connection.client {
             self.by_client.change(client, |numbers| {
@@ -182,7 +185,7 @@ impl Table {
         }
     }
 
-    /// The unread bytes of some connections.
+    /// The unread bytes of some connections. For each, the system's buffers count in full.
     fn unread(&self, numbers: &BTreeSet<u64>) -> usize {
         let waiting = |it: &Arc<Connection>| it.unwritten().map_or(0, |unwritten| unwritten.bytes);
         let connections = numbers.iter().filter_map(|number| self.open.get(number));

@@ -26,7 +26,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
 use turn_base::clock::Clock;
 
-/// How often the leader shows that it is there, and looks who else is.
+/// How often the leader shows that it is there, and looks which other replicas are.
 const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a replica starts with.
@@ -83,7 +83,8 @@ impl<E: Electorate> Replica<E> {
         ));
         let app = open(process, (store, contents), lead).await?;
         startup::report_books(&app.account.snapshot());
-        // The lease counts from before the ledger was read, which may have taken longer. A write renews it. If it fails, requests say so.
+        // The lease counts from before the ledger was read, so it may be over already. A write renews it. If the write fails, requests get
+        // an error.
         let _ = app.account.recorded().await;
         let leading = router::build(&app);
         standby.forwarder.lead(leading.clone());
@@ -94,7 +95,7 @@ impl<E: Electorate> Replica<E> {
     }
 }
 
-/// Builds the service, which takes the books up to half a second, away from the threads that serve.
+/// Builds the service outside of the threads that serve, because opening the books may take half a second.
 async fn open(
     process: Arc<Process>,
     stored: (Store, Contents),
@@ -107,12 +108,12 @@ async fn open(
     }
 }
 
-/// Forwards to the leader of the moment. Without the key, no leader can prove that it is one. Returns the number of a lead that this replica
-/// has not reached for a lease.
+/// Makes the standby forward to the leader that was seen. Without the key no leader can prove that it leads, so nothing is forwarded.
+/// Returns the epoch of the leader, if this replica has not reached it for the time of a lease.
 fn follow(standby: &Standby, outlook: Result<Outlook<'_>, &str>, lease: Duration) -> Option<i64> {
     *standby.unread.lock() = outlook.as_ref().err().map(ToString::to_string);
     let Ok(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
-        // A leader that cannot be seen may be well.
+        // Nothing is known about the leader now. It may be well.
         standby.forwarder.set_silent(false);
         return None;
     };

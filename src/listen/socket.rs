@@ -1,9 +1,9 @@
 //! A client's socket. Its time limits are those of its connection: a request must arrive within `REQUEST_TIMEOUT` of its first byte, body
 //! included. The first request must begin within the same time after the connection is opened. Between requests a connection
 //! may be idle for `KEEP_ALIVE_SECONDS`. Proxies use shorter times, so the proxy closes first and never sends into a closing
-//! socket. A client that does not read its response is disconnected after [`STALL_MAX`]. What follows a request that was answered
-//! before its body had arrived is read and thrown away, within bounds: a socket that is closed with unread bytes is reset, and then
-//! the client, or a proxy such as nginx, may lose the response.
+//! socket. A client that does not read its response is disconnected after [`STALL_MAX`]. If a request was answered before its body
+//! had arrived, the rest of the body is read and thrown away, within bounds: a socket that is closed with unread bytes is reset, and
+//! then the client, or a proxy such as nginx, may lose the response.
 //!
 //! The system's buffer for what is sent to a client is small, and what does not fit there waits here. So the broker knows how many
 //! bytes of a response it keeps for a client that does not read.
@@ -29,20 +29,20 @@ use super::peers::Slot;
 /// The longest time in which a client may read nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
 
-/// For how long a socket that closes reads what is left of a request.
+/// How long a socket that closes reads what is left of a request.
 pub const LINGER_MAX: Duration = Duration::from_secs(3);
 
-/// The most bytes that a socket that closes reads of what is left of a request.
+/// The most bytes that a socket that closes reads of the rest of a request.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 
-/// The same of a WebSocket: the longest frame that a client would send by mistake.
+/// The most bytes that a WebSocket that closes reads: the longest frame that a client would send by mistake.
 const WEB_SOCKET_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// The most bytes of one read: fewer than hyper's first buffer has room for. A read that fills the buffer doubles the next one, and a
-/// request that never ends would keep that.
+/// The most bytes of one read: less than hyper's first buffer. After a read that fills its buffer, hyper doubles the buffer, and a request
+/// that never ends would keep the larger one.
 const READ_MAX: u64 = 8 * 1024 - 1;
 
-/// A socket that fails with [`io::ErrorKind::TimedOut`] when its client does not read. It holds what its connection occupies.
+/// A socket that fails with [`io::ErrorKind::TimedOut`] when its client does not read. It holds the row and the place of its connection.
 pub(super) struct TimedSocket {
     socket: TcpStream,
     slot: Arc<Slot>,
@@ -54,7 +54,7 @@ pub(super) struct TimedSocket {
 }
 
 impl TimedSocket {
-    /// `place`: among all sockets.
+    /// `place`: its permit among [`SOCKETS_MAX`](super::SOCKETS_MAX).
     pub(super) fn new(socket: TcpStream, slot: Arc<Slot>, place: OwnedSemaphorePermit) -> Self {
         // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
         // first use.
@@ -65,7 +65,7 @@ impl TimedSocket {
         Self { socket, slot, alarm: None, discards: None, _place: place }
     }
 
-    /// Ready when the client has closed its side, or has used up what may be thrown away.
+    /// Ready when the client has closed its side, when `left` bytes were thrown away, or after [`LINGER_MAX`].
     fn poll_discard(&mut self, mut left: usize, context: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 4 * 1024];
         while left > 0 {
@@ -85,7 +85,7 @@ impl TimedSocket {
         Poll::Ready(())
     }
 
-    /// Ready so long after its first call.
+    /// Ready when `span` has passed since the alarm was set, which the first call does.
     fn poll_alarm(&mut self, span: Duration, context: &mut Context<'_>) -> Poll<()> {
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(clock::deadline(span))));
         alarm.as_mut().poll(context)
@@ -98,7 +98,7 @@ impl TimedSocket {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if sent.is_ready() {
-            // A socket that closes is flushed again and again, and its time goes on.
+            // A socket that closes is flushed again and again, and that must not restart its alarm.
             if self.discards.is_none() {
                 self.alarm = None;
             }
@@ -140,7 +140,7 @@ impl Drop for TimedSocket {
 }
 
 /// Reads what a client still sends on a WebSocket that has ended, within bounds. A socket that is closed with unread bytes is reset, and
-/// then the client loses the close frame. The socket counts until then.
+/// then the client loses the close frame. The socket counts for its peer until this ends.
 async fn end_web_socket(socket: OwnedFd, _slot: Arc<Slot>) {
     let Ok(mut socket) = TcpStream::from_std(socket.into()) else { return };
     let rest = async {

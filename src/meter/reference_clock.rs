@@ -1,5 +1,5 @@
-//! Cloudflare's clock, asked for while the books' time is uncertain. What else would ask Cloudflare may be what waits for that time, such
-//! as a mint. So the time is asked for on its own, also while minting is stopped: this question mints nothing.
+//! Cloudflare's clock, asked for while the books' time is uncertain. Every response of Cloudflare has its time, but the requests that would
+//! bring one, such as mints, may themselves wait until the time is known. So this asks for the time alone, also while minting is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::account::Account;
 
 /// How often it is checked whether the books' time is uncertain.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The pause after a question.
+/// The pause after a request.
 const ASK_PAUSE: Duration = Duration::from_secs(10);
 
 /// See the module's description.

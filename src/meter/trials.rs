@@ -1,5 +1,6 @@
-//! Trials of the tail: for how long a credential of the broker's own relays after its end. [`turn_ledger::TailTrial`] says what is due; this
-//! does it, a few times a minute. Where a provider counts, its meter asks for the count. Elsewhere the last data that came back stand in.
+//! Trials of the tail: for how long a credential of the broker's own relays after its end. [`turn_ledger::TailTrial`] says what is due, and
+//! this module does it, a few times a minute. Where a provider counts, its meter asks for the count. Elsewhere the last data that came back
+//! replace the count.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use crate::ice::tail_run::{BYTES, BYTES_MAX, Stepped, TailRun};
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::{CountOwner, CredentialEnd, TailEvidence, Timestamp, TrialStep};
 
-/// The first trial begins so long after the start. A process that starts again and again makes none.
+/// How long after the start of the process the first trial begins. A process that restarts again and again makes none.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
-/// What is due is looked for so often.
+/// The pause between two checks of what is due.
 const PAUSE: Duration = Duration::from_secs(15);
 
 /// The trials that run.
@@ -41,9 +42,9 @@ pub async fn make_trials(meter: &impl MakesTrials) {
 /// Makes trials at some providers.
 #[derive(Debug)]
 pub struct TrialMeter {
-    /// Who mints, and whose bytes these are.
+    /// The APIs that mint the credentials, each with the owner of the count of its bytes.
     pub providers: Vec<(CountOwner, MintingApi)>,
-    /// How long the credential lives that expires. One that is revoked lives longer.
+    /// The lifetime of a credential whose end is its expiry. A credential that is to be revoked lives longer.
     pub life: Duration,
     /// Keeps what trials show.
     pub account: Arc<Account>,
@@ -52,7 +53,7 @@ pub struct TrialMeter {
 }
 
 impl MakesTrials for TrialMeter {
-    /// Begins each trial, relays or revokes.
+    /// Makes one step of each trial: begins it, relays, revokes or finishes.
     async fn step_trials(&self, trials: &mut Trials) {
         for (owner, api) in &self.providers {
             let revokes = owner.source.revokes_by_name();
@@ -76,7 +77,7 @@ impl TrialMeter {
         if matches!(step, TrialStep::Relay { .. }) {
             let charge = |books: &mut turn_ledger::Books| books.charge_trial(owner, BYTES);
             if self.account.record_change(charge).await.is_err() {
-                // What is charged and not relayed would be charged again with each step.
+                // The bytes are charged in the books but not relayed. Without this end, each later step would charge them again.
                 return self.fail_trial((owner, end), trials).await;
             }
         }
@@ -91,7 +92,7 @@ impl TrialMeter {
         }
     }
 
-    /// The trial waits for its count, or nobody counts.
+    /// Stores a trial that has relayed. Where the provider counts, the trial now waits for the count; elsewhere its result is known now.
     fn finish_trial(&self, owner: CountOwner, end: CredentialEnd, run: TailRun) {
         let shown = self.account.change(|books| {
             books.note_trial(owner, end, run.trial);
@@ -102,14 +103,15 @@ impl TrialMeter {
         }
     }
 
-    async fn fail_trial(&self, of: (CountOwner, CredentialEnd), trials: &mut Trials) {
-        if let Some(mut run) = trials.0.remove(&of) {
+    async fn fail_trial(&self, trial: (CountOwner, CredentialEnd), trials: &mut Trials) {
+        if let Some(mut run) = trials.0.remove(&trial) {
             run.close().await;
             self.metrics.tail_trials.count(["failed"]);
         }
     }
 
-    /// Begins a trial that is due. `None`: none is, or there is no credential. Then the next one is due some hours later.
+    /// Begins a trial that is due. `None`: no trial is due, or the credential could not be minted. After a failed mint the next trial is
+    /// due some hours later.
     async fn begin_trial(&self, owner: CountOwner, end: CredentialEnd, api: &MintingApi) -> Option<TailRun> {
         if !self.account.read(|books| books.ledger().needs_trial(owner, end, BYTES_MAX)) {
             return None;

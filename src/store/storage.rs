@@ -16,17 +16,17 @@ use turn_base::random::{self, NoRandomness};
 use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
 pub use turn_store::outcome::Lost;
 
-/// Requests that are met with one write.
+/// The most requests that one write answers.
 pub(super) const GROUP_MAX: usize = 512;
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {
-    /// Reads everything that is stored. One that has lost what no write removes is refused.
+    /// Reads everything that is stored. Refuses a ledger without a row that no write removes.
     fn read(&mut self) -> Result<Contents, OpenError>;
     /// Replaces the keys of grant tokens in what was read.
     fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError>;
-    /// Reads everything, and makes the key of grant tokens that the ledger does not have. One that was copied gets a key of its own, because
-    /// the original may go on: to it, tokens of the copy are forged.
+    /// Reads everything, and makes a key of grant tokens if the ledger has none. A ledger that was copied gets a key of its own, because
+    /// the original may still be in use and must not accept tokens of the copy.
     fn load(&mut self, now: Timestamp) -> Result<Contents, OpenError> {
         let mut contents = self.read()?;
         let stored = &mut contents.books;
@@ -43,17 +43,18 @@ pub trait Storage: Sized + Send + 'static {
     /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown. After the last batch, releases the
     /// ledger.
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError>;
-    /// Makes it usable again after a failed write. By default the next write does that.
+    /// Makes the storage usable again after a failed write. By default the next write does that.
     fn recover(&mut self) -> Result<(), WriteError> {
         Ok(())
     }
-    /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Keeps what it needs to write them at once.
+    /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Meanwhile keeps what a write needs, such as a
+    /// connection.
     fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
         requests.blocking_recv_many(group, GROUP_MAX)
     }
     /// What copies the ledger.
     fn copier(&self) -> Arc<dyn CopyLedger>;
-    /// Where it says why it cannot write now, while a write blocks.
+    /// The place where the storage says, while a write blocks, why it cannot write.
     fn failure(&self) -> Failure {
         Failure::default()
     }
@@ -64,7 +65,7 @@ pub type Failure = Arc<Mutex<Option<String>>>;
 
 /// Copies a ledger while its storage writes it.
 pub trait CopyLedger: Debug + Send + Sync {
-    /// Copies what is stored into a new file. No later write changes the copy. It takes about as long as reading the ledger at a start.
+    /// Copies what is stored into a new file. No later write changes the copy. A copy takes about as long as reading the ledger at a start.
     fn copy(&self) -> Result<LedgerFile, BackupError>;
 }
 
@@ -80,10 +81,10 @@ pub struct LedgerFile {
 /// Why a batch was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Nothing of it is stored. It may be written later, with further changes.
+    /// Nothing of the batch is stored. It may be written later, with further changes.
     #[error(transparent)]
     Failed(#[from] StoreError),
-    /// It will never be written.
+    /// The batch will never be written here.
     #[error(transparent)]
     Lost(#[from] Lost),
 }
@@ -108,7 +109,7 @@ pub enum OpenError {
     Untrusted {
         /// The file.
         path: PathBuf,
-        /// Who could.
+        /// Who could have written it.
         why: String,
     },
     /// The file does not exist, and the caller does not create one.
@@ -222,7 +223,7 @@ pub enum BackupError {
 #[error("its pages are broken")]
 pub struct Broken;
 
-/// A closed ledger is used only after a failure.
+/// The error of a ledger that is closed. A ledger is used while it is closed only after it could not be opened again.
 pub(super) fn closed() -> StoreError {
     redb::StorageError::DatabaseClosed.into()
 }

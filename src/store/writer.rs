@@ -46,7 +46,7 @@ struct Disk {
     failure: Failure,
 }
 
-/// Called after each completed write, with when it began, since boot, and how long it took.
+/// Called after each completed write, with its beginning as the time since boot, and with its duration.
 pub type NoteWrite = Box<dyn Fn(Duration, Duration) + Send>;
 
 /// Where the writer takes a batch when it is free.
@@ -55,7 +55,7 @@ pub trait ChangeSource: Debug + Send + Sync {
     fn take(&self) -> Changes;
 }
 
-/// A request to write all changes, and the caller that waits for it. Without a source, the writer only retries what it has kept.
+/// A request to write all changes, and the caller that waits for it. Without a source, the writer only writes what it has kept.
 #[derive(Default)]
 struct WriteRequest {
     source: Option<Arc<dyn ChangeSource>>,
@@ -85,7 +85,7 @@ impl Store {
         Self::open_noted(storage, Arc::new(SystemClock), Box::new(|_, _| ()))
     }
 
-    /// The same. `note` learns of each write, whose times are those of `clock`.
+    /// Like [`Self::open`]. `note` learns of each write, with times of `clock`.
     pub fn open_noted<S: Storage>(
         mut storage: S,
         clock: Arc<dyn Clock>,
@@ -122,14 +122,14 @@ impl Store {
         (Self { queue, disk, lost, copier }, requests, writer)
     }
 
-    /// Resolves once this process may never write the ledger again. Everything that waits has its answer then.
+    /// Resolves once this process may never write the ledger again. By then every caller that waits for a write has its answer.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         let mut lost = self.lost.clone();
         async move {
             let found = lost.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
             match found {
                 Some(lost) => lost,
-                // The writer has ended in order.
+                // The writer has ended after the last write.
                 None => std::future::pending().await,
             }
         }
@@ -137,7 +137,10 @@ impl Store {
 
     /// Reserves room for a request. `None`: the queue is full or the disk fails, so changes must stay in the books.
     pub fn room(&self) -> Option<QueueSlot<'_>> {
-        let permit = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
+        let permit = self.queue.try_reserve().ok()?;
+        if self.is_failing() {
+            return None;
+        }
         Some(QueueSlot { permit, disk: &self.disk })
     }
 
@@ -180,7 +183,7 @@ impl QueueSlot<'_> {
 }
 
 impl Pending {
-    /// Waits for the write in progress and for its own, for [`COMMIT_TIMEOUT`] each.
+    /// Waits for the write in progress and then for this one, for [`COMMIT_TIMEOUT`] each.
     pub async fn wait(self) -> Written {
         self.wait_for(COMMIT_TIMEOUT).await
     }
@@ -194,6 +197,7 @@ impl Pending {
                 Ok(Err(_)) => return Written::Unknown,
                 Err(_) => {}
             }
+            // A write that has begun since has a time of its own.
             let until_of_latest = self.disk.began.lock().map(|began| began + timeout);
             match until_of_latest.filter(|later| *later > until) {
                 Some(later) => until = later,
@@ -248,6 +252,7 @@ impl<S: Storage> Writer<S> {
         *self.disk.began.lock() = Some(clock::timer_now());
         let is_last = group.iter().any(|request| request.is_last);
         let (mut waiting, mut changed) = (vec![], None);
+        // All sources are the same books, and one batch has all their changes.
         for WriteRequest { source, done, .. } in group {
             waiting.extend(done);
             changed = source.or(changed);
@@ -277,7 +282,7 @@ impl<S: Storage> Writer<S> {
             _ => {}
         }
         for done in waiting {
-            // A caller that is gone has not sent its credential. What is reserved for it shrinks as time passes.
+            // A caller that is gone has not sent its credential. What is reserved for the credential shrinks as time passes.
             let _ = done.send(written.is_ok());
         }
         is_over
@@ -285,6 +290,7 @@ impl<S: Storage> Writer<S> {
 
     fn try_write(&mut self, is_last: bool) -> Result<(), WriteError> {
         let Some(storage) = &mut self.storage else { return Err(closed().into()) };
+        // `has_failed` stays true if this attempt returns early.
         if std::mem::replace(&mut self.has_failed, true) {
             storage.recover()?;
         }

@@ -1,4 +1,4 @@
-//! What the relay asks of the broker, and what it reports to it and to the metrics.
+//! What the relay asks the broker, and what it reports to the broker and to the metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use turn_ledger::{ByteCount, Carried, GrantEnd, GrantId, Timestamp, Traffic};
 
 use crate::allocation_rules::Username;
 
-/// What the relay asks of the broker, and reports to it.
+/// The broker, as the relay sees it.
 #[async_trait]
 pub trait RelayBroker: Send + Sync {
     /// The password of a user name.
@@ -17,20 +17,20 @@ pub trait RelayBroker: Send + Sync {
     /// Whether and why nothing more is relayed for a user name.
     fn grant_end(&self, user: &Username) -> Option<GrantEnd>;
 
-    /// The instant up to which a count that is made now is complete. `None` while it is unknown how much time has passed: then
-    /// nothing is counted.
+    /// The instant up to which a count that is made now is complete. `None` while it is unknown how much time has passed; meanwhile
+    /// no count is reported.
     fn may_count_until(&self) -> Option<Timestamp>;
 
-    /// Takes what was carried since the last call, in all and for each grant.
+    /// Takes what was carried since the last call, in total and for each grant.
     fn carry(&self, carried: &Carried, by_grant: &BTreeMap<GrantId, Traffic>);
 
-    /// Whether what was carried is on disk. Waits for the write.
+    /// Waits until the counts that were reported are on disk. `false` if the write fails.
     async fn recorded(&self) -> bool;
 
     /// What is left of the budget.
     fn remaining(&self) -> ByteCount;
 
-    /// Only these grants have an allocation. All others of the relay that have ended relay nothing more.
+    /// Says that only these grants have an allocation. So every other grant of the relay that has ended relays nothing more.
     fn release_all_but(&self, present: &[GrantId]);
 }
 
@@ -40,7 +40,7 @@ pub type Note = Arc<dyn Fn(Event) + Send + Sync>;
 /// What is counted in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// There are so many allocations now.
+    /// The number of allocations now.
     Allocations(u64),
     /// An allocation has ended, for this reason.
     Ended(&'static str),

@@ -1,5 +1,5 @@
-//! A client of any TURN server over UDP: whether a credential relays there. It makes an allocation and sends datagrams through it to
-//! the allocation itself, because an allocation alone proves nothing about peers. The allocation is released in any case.
+//! A client of any TURN server over UDP, which finds out whether a credential relays there. It makes an allocation and sends datagrams
+//! through it to the allocation itself, because an allocation alone proves nothing about peers. The allocation is released in any case.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,7 +21,7 @@ const PAYLOAD: u16 = 1_000;
 const ALLOCATION: &str = "the allocation request";
 const PERMISSION: &str = "the permission for itself as a peer";
 
-/// Why a credential does not relay. A step is named as in a sentence. No text is the server's.
+/// Why a credential does not relay. Each text can be a part of a sentence. No text comes from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
     /// No socket, or no route.
@@ -41,20 +41,20 @@ pub enum RelayError {
     /// No datagram comes out of the allocation.
     #[error("it makes allocations, but no datagram comes through one, so calls fail")]
     NothingThrough,
-    /// The answers have no challenge.
+    /// The server's answer has no error code, or no challenge for the credential.
     #[error("the server asks for no credential, or is no TURN server")]
     NoChallenge,
 }
 
 impl RelayError {
-    /// The library has the code in its text only, before the server's own words.
+    /// Finds the server's error code. The library has the code only in its text, before the server's own text.
     fn of(step: &'static str, text: &str) -> Self {
         let code = text.split_once("(error ").and_then(|(_, rest)| rest.split(':').next()?.parse().ok());
         code.map_or(Self::NoChallenge, |code| Self::Refused { step, code })
     }
 }
 
-/// Relays so many datagrams with [`PAYLOAD`] through a new allocation to itself, one after the other. Returns the relayed address.
+/// Relays this many datagrams of [`PAYLOAD`] bytes through a new allocation to itself, one after the other. Returns the relayed address.
 pub async fn relay_to_itself(
     server: SocketAddr,
     username: &str,
@@ -74,12 +74,12 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// Makes one.
+    /// Makes an allocation.
     pub async fn open(server: SocketAddr, username: &str, password: &str) -> Result<Self, RelayError> {
         let client = client_of(server, username, password).await.map_err(|_| RelayError::Unreachable)?;
         let allocated = match timeout(STEP, client.allocate()).await {
             Err(_) => Err(RelayError::Timeout(ALLOCATION)),
-            // Only a request that could not be sent.
+            // The library has this error only for a request that could not be sent.
             Ok(Err(turn::Error::Util(_))) => Err(RelayError::Unreachable),
             Ok(Err(error)) => Err(RelayError::of(ALLOCATION, &error.to_string())),
             Ok(Ok(conn)) => Ok(Box::new(conn)),
@@ -93,7 +93,7 @@ impl Allocation {
         }
     }
 
-    /// Relays so many datagrams to itself, one after the other. Returns the relayed address.
+    /// Relays this many datagrams to itself, one after the other. Returns the relayed address.
     pub async fn relay(&self, datagrams: u16) -> Result<SocketAddr, RelayError> {
         let itself = self.conn.local_addr().map_err(|_| RelayError::Unreachable)?;
         for _ in 0..datagrams {
@@ -102,7 +102,7 @@ impl Allocation {
         Ok(itself)
     }
 
-    /// Releases it.
+    /// Releases the allocation.
     pub async fn close(self) {
         let _ = self.conn.close().await;
         let _ = self.client.close().await;

@@ -1,5 +1,5 @@
-//! The table of clients that have an allocation, by address. A row exists as long as the TURN library has the allocation,
-//! to within a second. Data of a client without a row is dropped. The bound on allocations bounds the table.
+//! The table of clients that have an allocation, by address. A row exists while the TURN library has the allocation, to within a second.
+//! Data of a client without a row is dropped. The bound on allocations bounds the table.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
-//! The bytes of all allocations between the relay and its clients, TURN framing and STUN included, with a limit on those that are billed.
-//! Once the limit is reached, packets are dropped. The packet that reaches it still passes and may cross it, so that the ledger
-//! sees a spent budget. A packet and its count are one step, so a count has what was sent, in all and for each grant.
+//! The bytes of all allocations between the relay and its clients, TURN framing and STUN included, with a limit on the billed bytes.
+//! Once the limit is reached, packets are dropped. The packet that reaches the limit still passes and may exceed it, so that the ledger
+//! sees a spent budget. Sending a packet and counting it are one step, so a count has exactly what was sent, in total and for each grant.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +27,13 @@ struct Counts {
 }
 
 impl Meter {
-    /// A limit of zero: nothing passes until [`Self::allow`].
+    /// A meter with a limit of zero: nothing passes until [`Self::allow`].
     pub(crate) fn new(directions: BilledDirections, note: Note) -> Self {
         Self { directions, note, counts: Mutex::default(), reached: Notify::new() }
     }
 
-    /// Lets `transmit` send so many bytes to a client with this grant. What could not be sent is not counted. `None`: the limit is reached.
+    /// Lets `transmit` send this many bytes to a client with this grant. Bytes that could not be sent are not counted. `None`: the limit is
+    /// reached.
     pub(crate) fn send<T, E>(
         &self,
         grant: GrantId,
@@ -63,7 +64,8 @@ impl Meter {
         self.counts.lock().add(grant, traffic, self.directions);
     }
 
-    /// The billed bytes, and the traffic of each grant, since the last call. The limit stays where it is.
+    /// The billed bytes, and the traffic of each grant, since the last call. What was taken is subtracted from the limit, so as many bytes
+    /// as before may still pass.
     pub(crate) fn take(&self) -> (ByteCount, BTreeMap<GrantId, Traffic>) {
         let mut counts = self.counts.lock();
         let allowed = counts.allowed.minus(counts.billed);
@@ -71,7 +73,7 @@ impl Meter {
         (taken.billed, taken.by_grant)
     }
 
-    /// Allows so many billed bytes after the last [`Self::take`].
+    /// Sets how many bytes may be billed after the last [`Self::take`].
     pub(crate) fn allow(&self, bytes: ByteCount) {
         self.counts.lock().allowed = bytes;
     }
@@ -81,7 +83,7 @@ impl Meter {
         self.reached.notified().await;
     }
 
-    /// Whether a packet passes. One that does not is dropped, and wakes [`Self::until_reached`].
+    /// Whether a packet passes. A packet that does not pass is dropped, and wakes [`Self::until_reached`].
     fn is_open(&self, counts: &Counts) -> bool {
         let is_open = counts.billed < counts.allowed;
         if !is_open {

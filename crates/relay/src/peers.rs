@@ -1,5 +1,5 @@
-//! The peer policy: the addresses with which the relay exchanges packets. Pure. It protects the machine of the relay: on loopback, peers
-//! are on loopback; elsewhere they are hosts of private networks, as its clients are, and other allocations of this relay.
+//! The peer policy: the addresses with which the relay exchanges packets. Pure. It protects the machine of the relay. A relay that listens
+//! on loopback has peers on loopback only. Any other relay has peers in private networks, where its clients are, and its own allocations.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,13 +20,14 @@ impl PeerPolicy {
             return false;
         }
         if self.listen.ip().is_loopback() {
-            // False for the IPv4-mapped form of a loopback address.
+            // This refuses the IPv4-mapped form of a loopback address.
             return peer.ip().is_loopback();
         }
         if peer.ip() == self.public_ip {
             return is_relayed(peer.port());
         }
-        // A relay that is reached at a published port of this machine serves no network. A packet to `listen` stays on this machine.
+        // If clients use a loopback address although the relay listens elsewhere, as in a container with a published port, then no network
+        // is served. A packet to the address of `listen` would reach this machine itself.
         !self.public_ip.is_loopback() && peer.ip() != self.listen.ip() && is_private(peer.ip())
     }
 }

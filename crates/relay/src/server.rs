@@ -166,7 +166,7 @@ impl Relay {
         }
     }
 
-    /// Adds or removes a client's row, so that it matches the library. `socket`: the one that a new allocation uses.
+    /// Adds or removes a client's row, so that the table matches the library. `socket`: the socket that a new allocation uses.
     async fn update_client(&self, client: SocketAddr, socket: Option<Arc<ClientSocket>>) {
         let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
@@ -228,8 +228,8 @@ impl Relay {
         (self.access.note)(Event::Allocations(length(self.access.clients.len())));
     }
 
-    /// Says which grants have no allocation any more, after those of grants that have ended were deleted. Meanwhile no request is
-    /// handled: one that was admitted before its grant ended could otherwise make an allocation that nobody has looked for. Returns
+    /// Tells the broker which grants have an allocation, after the allocations of ended grants were deleted. Meanwhile no request is
+    /// handled: a request that was admitted before its grant ended could otherwise make an allocation that this list lacks. Returns
     /// the clients with an allocation.
     async fn release_gone(&self) -> HashSet<SocketAddr> {
         let _no_request = self.requests.lock().await;
@@ -265,7 +265,8 @@ impl Relay {
     }
 }
 
-/// The clients, and who may be one. It gives the library the key of a user name, if that user may have or use an allocation.
+/// The table of clients, and the decision who may be a client. It gives the library the key of a user name if that user may make or use an
+/// allocation.
 struct ClientAccess {
     clients: Clients,
     broker: Arc<dyn RelayBroker>,
@@ -273,7 +274,7 @@ struct ClientAccess {
 }
 
 impl ClientAccess {
-    /// A client that has an allocation keeps it until the relay ends it.
+    /// Whether a client may make or use an allocation. A client that has an allocation may use it until the relay ends the allocation.
     fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
         let user = Username::parse(name).ok_or(Refused::Unknown)?;
         if self.clients.has(client, name) {

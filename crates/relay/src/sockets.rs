@@ -30,7 +30,7 @@ pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
     meter: Arc<Meter>,
-    /// Held while a packet is sent and counted, so that none is on its way once it says that the socket has ended.
+    /// Locked while a packet is sent and counted, so that no packet is being sent when `has_ended` is set.
     state: Mutex<ClientState>,
 }
 
@@ -65,12 +65,12 @@ impl ClientSocket {
         }
     }
 
-    /// Stops sending. A packet that is counted is sent and in [`Self::traffic`] by then.
+    /// Stops sending. Every packet that was sent is in [`Self::traffic`] when this returns.
     pub(crate) fn end(&self) {
         self.state.lock().has_ended = true;
     }
 
-    /// What it carried. It does not change any more after [`Self::end`], apart from what it receives.
+    /// What the socket carried. After [`Self::end`] only the received bytes can still change.
     pub(crate) fn traffic(&self) -> Traffic {
         self.state.lock().traffic
     }

@@ -30,11 +30,11 @@ pub const RATE_LIMIT_REST: Duration = Duration::from_secs(5 * 60);
 const CLOCK_TOLERATED: Duration = Duration::from_secs(5);
 /// The longest response to a query of sums. One with one group for each selection has 0.3 KiB.
 const BODY_MAX: usize = 64 * 1024;
-/// For so long a field that Cloudflare has refused is not asked for.
+/// How long a field that Cloudflare has refused is left out of queries.
 const REFUSED_FOR: Duration = Duration::from_secs(86_400);
-/// The most groups that the API returns for one selection. Without dimensions it returns one; if there are more, all count.
+/// The most groups that the API returns for one selection. Without dimensions it returns one group; if there are more, all count.
 const GROUPS_MAX: u32 = 10_000;
-/// The selection of the interval in which the true bytes are with 99 %.
+/// Selects the upper end of the interval that has the true bytes with a probability of 99 %.
 const CONFIDENCE: &str =
     " confidence(level: 0.99) { sum { egressBytes { upper sampleSize } ingressBytes { upper sampleSize } } }";
 /// The filter of a span of time.
@@ -47,19 +47,19 @@ pub struct CloudflareAnalytics {
     account_id: String,
     keys: Vec<OwnKey>,
     counted: Counted,
-    /// When Cloudflare refused to count by the app of the SFU, in the time of the question. No document says that it can.
+    /// The end of the span for which Cloudflare last refused to count by the app of the SFU, in milliseconds. No document says that it can.
     apps_refused_at: AtomicI64,
-    /// When Cloudflare refused to say how far sampling may be wrong. Not documented for these data sets.
+    /// The same for the margins of sampling, which are not documented for these data sets.
     margins_refused_at: AtomicI64,
 }
 
-/// What of a count is ours.
+/// Which bytes of a count are ours.
 #[derive(Clone, Debug)]
 pub struct Counted {
     /// The directions that count.
     pub billed: BilledDirections,
-    /// The app whose sessions of the SFU go through this service. Then a count without the SFU's bytes is no count: it would replace an
-    /// estimate by nothing.
+    /// The app whose sessions of the SFU go through this service. With an app, a count without the SFU's bytes is an error: it would
+    /// replace an estimate by zero.
     pub sfu_app: Option<String>,
 }
 
@@ -83,18 +83,18 @@ pub struct UsageCount {
     pub sfu: ByteCount,
     /// Bytes of other TURN keys and apps, which share the account's free volume.
     pub other: ByteCount,
-    /// How much of them sampling may have missed.
+    /// How much of the true bytes sampling may have missed.
     pub margins: Margins,
 }
 
 /// How much of the true bytes sampling may have missed, in percent, as far as Cloudflare says so: the upper end of its interval of 99 %.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Margins {
-    /// Of all our TURN keys.
+    /// Of the bytes of all our TURN keys.
     pub own: Option<u32>,
-    /// Of each.
+    /// Of the bytes of each TURN key.
     pub by_key: BTreeMap<IdDigest, u32>,
-    /// Of our app of the SFU.
+    /// Of the bytes of our app of the SFU.
     pub sfu: Option<u32>,
 }
 
@@ -151,7 +151,7 @@ impl CloudflareAnalytics {
         loop {
             let counted = self.count_once(from, until, age, optional).await;
             let is_refused = matches!(counted, Err(AnalyticsError::QueryRefused));
-            // Of two that may be refused, the margins are left out first.
+            // Cloudflare does not say which field it refuses, so leave out the margins first, then the app.
             let Optional { by_app, margins } = optional;
             if is_refused && margins {
                 optional = Optional { by_app, margins: false };
@@ -183,12 +183,12 @@ impl CloudflareAnalytics {
         Ok(counted)
     }
 
-    /// Whether our TURN keys are known, so others do not count as ours.
+    /// Whether our TURN keys are known, so that bytes of other keys do not count as ours.
     pub fn knows_keys(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// Asks within `deadline`. The body of an error response only distinguishes errors, so an unreadable one counts as empty.
+    /// Asks within `deadline`. The body of an error response only says which error it is, so a body that cannot be read counts as empty.
     async fn ask(
         &self,
         deadline: Duration,
@@ -255,7 +255,8 @@ impl KeyFilter {
     }
 }
 
-/// The request body: one query that selects all TURN keys, the SFU, by its apps if wanted, and our own keys if they are known.
+/// The request body: one query that selects the bytes of all TURN keys, of the SFU (by app if wanted), and of our own keys if they are
+/// known.
 ///
 /// The time filters are those of Cloudflare's examples. A cell has the time of the start of its minute, so "after one second
 /// before `from`" selects the cell at `from` and none before it.

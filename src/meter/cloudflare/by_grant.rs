@@ -1,10 +1,10 @@
 //! The bytes of each grant, by Cloudflare's own count. They say who spends. The total never comes from here, and a failure
 //! here does not disturb it.
 //!
-//! Each poll counts the open [`spans`] again, and once an hour the hour that is final. The end of the final counts is stored with the
-//! ledger, so no hour is counted twice.
+//! Each poll counts the open span of [`spans`] again, and once an hour also the hour that has become final. The end of the final counts is
+//! stored with the ledger, so no hour is counted twice.
 //!
-//! The counts also say which grants relay around their expiry. [`super::tail`] looks at what they relayed after it.
+//! The counts also say which grants relayed around their expiry. [`super::tail`] computes what they relayed after it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use turn_ledger::polls::lateness::Span;
 use turn_ledger::polls::spans::{final_after, spans};
 use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
-/// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and 22 queries of chains, late
-/// grants and tails: in 5 minutes 210 of the 300 queries that Cloudflare allows.
+/// The shortest interval between two polls. A poll has at most two spans of 10 pages ([`PageBounds`]), and 8 + 4 + 10 queries of chains,
+/// late grants and tails. Five polls in 5 minutes are 5 * 42 = 210 of the 300 queries that Cloudflare allows.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
-/// How many chains of renewals are asked for alone in one poll.
+/// How many chains of renewals one poll asks for, each in a query of its own.
 const SUSPECTS_MAX: usize = 8;
-/// How many late grants are asked for in one poll.
+/// How many late grants one poll asks for.
 const LATE_MAX: usize = 4;
-/// How many queries of tails one poll makes. With a tail of two hours, each is for 41 grants.
+/// How many queries of tails one poll makes. With a tail of two hours, each query is for at most 41 grants.
 const TAIL_QUERIES_MAX: usize = 10;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
 impl CloudflareMeter {
-    /// Polls while `reads` says that the total can be read: a wrong token is reported only there.
+    /// Polls while `reads` says that the total can be read, so that a wrong token is reported only with the total.
     pub(super) async fn run_by_grant(&self, mut reads: watch::Receiver<bool>) {
         let mut failures = 0;
         while reads.wait_for(|is_read| *is_read).await.is_ok() {
@@ -41,8 +41,9 @@ impl CloudflareMeter {
         }
     }
 
-    /// Counts the hour that is final, if there is one, and the open span. If the first fails, the open span is counted
-    /// all the same. If the second fails, nothing is taken, so that no grant seems to lose bytes. Returns what was taken.
+    /// Counts the hour that has become final, if there is one, and the open span. If the final hour cannot be read, the open span is
+    /// counted nevertheless. If the open span cannot be read, nothing is taken, so that no grant seems to lose bytes. Returns what was
+    /// taken.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
         let Some(spans) = spans(from, self.account.time_of_provider(), self.lag_in_use()) else {
@@ -75,8 +76,8 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Asks for each chain of renewals of which more was counted than promised, or that is near a limit, alone, and passes the answer to the
-    /// books.
+    /// Asks for each suspect chain of renewals in a query of its own, and passes the answer to the books. A chain is suspect if more was
+    /// counted than promised, or if it is near a limit.
     async fn judge_suspects(&self) -> Result<(), AnalyticsError> {
         for suspect in self.account.read(|books| books.grants().suspects(SOURCE, SUSPECTS_MAX)) {
             let from = Minute::of(suspect.from).start();
@@ -87,7 +88,7 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Asks for each grant whose count grew after it was to end, by minute.
+    /// Asks, by minute, for each grant whose count grew after the grant was to end.
     async fn judge_late(&self) -> Result<(), AnalyticsError> {
         for late in self.account.read(|books| books.late(SOURCE, LATE_MAX)) {
             let span = Span { from: late.from, until: late.until, age: Duration::ZERO };
@@ -98,7 +99,7 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Asks for the minutes after their expiry of grants that relayed around it, once these minutes are final.
+    /// Asks for the minutes of grants that relayed around their expiry, once the minutes after the expiry are final.
     async fn look_at_tails(&self) -> Result<(), AnalyticsError> {
         let mut longest = Duration::ZERO;
         for _ in 0..TAIL_QUERIES_MAX {
@@ -117,7 +118,7 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Asks for those of one query. Returns the longest time from an expiry to a byte; `None`: there are none to ask for.
+    /// Makes one such query. Returns the longest time from an expiry to a byte after it; `None`: there is no grant to ask for.
     async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
         let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag_in_use()));
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
@@ -140,8 +141,9 @@ impl CloudflareMeter {
     }
 
     async fn take_by_grant(&self, counts: &GrantCounts) {
-        let take = |books: &mut Books| {
-            Some(books.take_grant_counts(SOURCE, counts)).filter(|taken| *taken != CountsTaken::InPart)
+        let take = |books: &mut Books| match books.take_grant_counts(SOURCE, counts) {
+            CountsTaken::InPart => None,
+            taken => Some(taken),
         };
         let is_taken = self.account.change_in_parts(take).await == CountsTaken::Whole;
         let outcome = match (counts.is_complete, counts.is_final) {

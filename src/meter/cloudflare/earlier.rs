@@ -11,14 +11,14 @@ use turn_ledger::polls::spans::final_after;
 use turn_ledger::{Books, Timestamp, Traffic};
 
 impl CloudflareMeter {
-    /// Asks for it with each poll, until bytes are found or none can come any more.
+    /// Asks for that count with each poll, until bytes are found or no further bytes can be counted.
     pub(super) async fn count_earlier(&self, now: Timestamp) -> Result<(), AnalyticsError> {
         let Some((from, until)) = self.account.read(Books::time_before) else { return Ok(()) };
         if !self.api.knows_keys() {
             return Ok(());
         }
         let span = Span { from, until, age: Duration::ZERO };
-        // Whatever is on the first page says enough.
+        // The first page is enough to see whether there are bytes.
         let bounds = PageBounds { rows: ROWS_MAX, pages: 1 };
         let counts = self.api.count_by_grant(span, false, bounds).await?;
         let relayed = counts.by_grant.values().fold(counts.other, |sum, bytes| sum.plus(*bytes));

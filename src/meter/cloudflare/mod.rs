@@ -1,7 +1,7 @@
-//! The meter of Cloudflare's analytics. It reads the count of each UTC day, of the open one up to a whole minute that is
-//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`Lateness`] tests that lag each hour. The open day is asked
-//! for with each poll, and with it one of those that have settled, in turn, because some bytes are counted late. [`by_grant`] asks
-//! for the bytes of each grant, beside it.
+//! The meter of Cloudflare's analytics. It reads the count of each UTC day. The open day is read up to a whole minute that is
+//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`Lateness`] tests that lag each hour. Each poll asks for the open
+//! day, and for one of the earlier days in turn, because some bytes are counted late. Independently, [`by_grant`] asks for the bytes of
+//! each grant.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub struct CloudflareMeter {
     pub metrics: Arc<Metrics>,
 }
 
-/// What the queries have shown, for people. In memory: the first ones after a start set it.
+/// What the queries have shown, for people. Kept in memory only: the first queries after a start set it.
 #[derive(Debug, Default)]
 pub struct Shown {
     /// Why the latest query failed, and what to do; `None` if it was answered.
@@ -95,7 +95,7 @@ pub struct MeterState {
 }
 
 impl MeterState {
-    /// The sum over the counted days of a period.
+    /// The bytes of each TURN key, summed over the counted days of a period.
     fn sum(&self, period: Period) -> BTreeMap<IdDigest, ByteCount> {
         let mut by_key = BTreeMap::<_, ByteCount>::new();
         for (key, bytes) in self.days.of(period).flat_map(|count| &count.by_key) {
@@ -107,8 +107,8 @@ impl MeterState {
 }
 
 impl CloudflareMeter {
-    /// Queries again and again: the total, and the bytes of each grant; and makes trials of the tail. None waits for another, except that
-    /// the second begins when the total was read.
+    /// Queries the total and the bytes of each grant again and again, and makes trials of the tail. The three run independently, except
+    /// that the bytes of each grant are asked for only while the total can be read.
     pub async fn run(&self) {
         let (reads, is_read) = watch::channel(false);
         tokio::join!(self.run_total(&reads), self.run_by_grant(is_read), make_trials(self));
@@ -141,12 +141,12 @@ impl CloudflareMeter {
         Lateness::new(self.lag, self.sampling, self.account.snapshot().measured.late_counts)
     }
 
-    /// How old a minute must be before its count replaces what was claimed, for the total and for each grant.
+    /// How old a minute must be before its count replaces what clients claimed, for the total and for each grant.
     fn lag_in_use(&self) -> Duration {
         self.lateness().lag()
     }
 
-    /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.
+    /// Queries once, and gives the reading to the account. Then tests the lag, if that is due. Keeps why the query failed.
     pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let asked = self.read_settled(state).await;
         let failure = asked.as_ref().err().map(|error| format!("{error}: {}", error.remedy()));
@@ -156,7 +156,7 @@ impl CloudflareMeter {
 
     async fn read_settled(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let (now, lag) = (self.account.time_of_provider(), state.lateness.lag());
-        // After the lag has grown, the same minutes are counted again until later ones have settled.
+        // After the lag has grown, the same minutes are counted again until later minutes have settled.
         let as_of = settled_minute(now, lag).max(state.as_of);
         let age = lag.min(now.since(as_of));
         let period = self.billing_day.period_until(as_of);
@@ -171,7 +171,7 @@ impl CloudflareMeter {
             .map(|(key, name)| (name.as_str(), by_key.get(key).map_or(0, |bytes| bytes.get())));
         self.metrics.key_usage(named);
         self.shown.lock().usage = Some((period, by_key));
-        // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
+        // This reading is valid even if a count for the lag's test fails. The failed count is due again with the next reading.
         let tested = self.count_windows(now, &mut state.lateness).await;
         let what = "the lag of Cloudflare's analytics was not tested";
         state.untested = count_failures(what, &tested, state.untested);
@@ -258,8 +258,8 @@ impl CloudflareMeter {
     }
 }
 
-/// Gives the count of a day to each of its owners: our TURN keys, the SFU, and the rest of the account. Returns what happened to the first of
-/// them that was not taken.
+/// Gives the count of a day to each of its owners: our TURN keys, the SFU, and the rest of the account. Returns what happened to the first
+/// of them that was not taken.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
     let none = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
     let keys = count.by_key.iter().map(|(key, granted)| {
@@ -268,8 +268,10 @@ fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount)
     });
     // Without a key of ours, all keys count as ours.
     let granted = if count.by_key.is_empty() { count.own } else { ByteCount::ZERO };
-    let rest = Reading { granted, other: count.other, margin: count.margins.own, ..none };
-    let rest = (IceSource::Cloudflare.into(), rest);
+    let rest = (
+        IceSource::Cloudflare.into(),
+        Reading { granted, other: count.other, margin: count.margins.own, ..none },
+    );
     let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, margin: count.margins.sfu, ..none });
     let has_sfu = books.ledger().is_read(IceSource::Sfu);
     let readings = keys.chain([rest]).chain(has_sfu.then_some(sfu));
@@ -278,7 +280,7 @@ fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount)
     refused.unwrap_or(ReadingOutcome::Taken)
 }
 
-/// Logs the first and every tenth failure in a row. Returns how many there are now.
+/// Logs the first failure in a row, and then every tenth one. Returns the number of consecutive failures.
 fn count_failures<T>(what: &str, asked: &Result<T, AnalyticsError>, failures: u32) -> u32 {
     let Err(error) = asked else { return 0 };
     if failures.is_multiple_of(10) {

@@ -1,5 +1,6 @@
-//! The broker's own probe: a credential that nobody else has, with which some bytes are relayed to itself. Where no call relays, only a count
-//! that shows them is believed, because a provider that counts nothing answers zero too ([`turn_ledger::ReadingOutcome::Unproven`]).
+//! The broker's own probe: a credential that nobody else has, with which the broker relays some bytes to itself. While no call relays, a
+//! count is believed only if it shows bytes of the probe, because a provider that counts nothing answers zero too
+//! ([`turn_ledger::ReadingOutcome::Unproven`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +24,7 @@ const DATAGRAMS: u16 = 300;
 const BYTES: ByteCount = ByteCount::new(300_000);
 /// The lifetime of its credential: the shortest that Cloudflare is asked for.
 const TTL: Duration = Duration::from_secs(60);
-/// The time limit of what it relays, which takes seconds.
+/// The time limit of the relaying, which takes seconds.
 const RELAY_MAX: Duration = Duration::from_secs(30);
 /// The pause between two probes. With the lag it stays below the hour after which counts are missing.
 const PAUSE: Duration = Duration::from_secs(30 * 60);
@@ -33,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(30 * 60);
 pub(super) struct ProbeState {
     /// When the latest one was made or failed.
     tried_at: Option<Timestamp>,
-    /// Whether it found no way.
+    /// Whether the latest probe reached no relay, or got no bytes through.
     has_no_way: bool,
 }
 
@@ -43,7 +44,7 @@ fn identifier(minute: Minute) -> String {
 }
 
 impl CloudflareMeter {
-    /// Asks whether the probes are counted that the next count, which ends at `as_of`, should contain.
+    /// Asks which probes are counted, of those that the next count should contain. That count ends at `as_of`.
     pub(super) async fn look_for_probes(
         &self,
         as_of: Timestamp,
@@ -51,7 +52,7 @@ impl CloudflareMeter {
     ) -> Result<(), AnalyticsError> {
         for (owner, _) in &self.trials.providers {
             let mut minutes = self.account.read(|books| books.ledger().unshown_probes(*owner));
-            // A probe of the end of a minute goes on in the next one, and Cloudflare's clock may differ.
+            // A probe at the end of a minute continues into the next minute, and Cloudflare's clock may differ.
             let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
             minutes.retain(|minute| end(minute) <= as_of);
             let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { continue };
@@ -68,7 +69,7 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Makes the probes that counts need. If one finds no way, further counts of its key are believed without one.
+    /// Makes the probes that counts need. If a probe gets no bytes through, further counts of its key are believed without a probe.
     pub(super) async fn probe_if_due(&self, states: &mut BTreeMap<CountOwner, ProbeState>) {
         for (owner, key) in &self.trials.providers {
             self.probe_with(*owner, key, states.entry(*owner).or_default()).await;
@@ -85,11 +86,12 @@ impl CloudflareMeter {
         }
         state.tried_at = Some(now);
         let charge = || self.account.record_change(|books| books.charge_probe(owner, BYTES));
-        // Where there was no way, most probes relay nothing.
+        // Charge the bytes before they are relayed. After a probe that got nothing through, the next one will most likely relay nothing
+        // either, so it is charged afterwards.
         if !state.has_no_way && charge().await.is_err() {
             return;
         }
-        // Without a credential nothing is known about the way.
+        // Without a credential nothing was tried.
         let minute = Minute::of(now);
         let Some(relayed) = relay(key, &identifier(minute)).await else { return };
         if state.has_no_way && relayed.is_ok() && charge().await.is_err() {
@@ -99,7 +101,7 @@ impl CloudflareMeter {
         state.has_no_way = relayed.is_err();
     }
 
-    /// Notes whether the probe of a minute has relayed. `is_known`: the one before found no way either.
+    /// Notes whether the probe of a minute has relayed. `is_known`: the probe before has not relayed either.
     fn note_probe(&self, owner: CountOwner, minute: Minute, relayed: Result<(), RelayError>, is_known: bool) {
         self.account.change(|books| {
             books.set_probed(owner, relayed.is_ok());

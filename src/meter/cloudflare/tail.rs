@@ -1,5 +1,5 @@
 //! What grants relay after their expiry, by Cloudflare's analytics. Each grant that relayed around its expiry is asked for once, when its
-//! minutes have settled. Pure: the meter asks and says what was seen.
+//! minutes have settled. Pure: the meter asks, and passes the answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use super::analytics::by_grant::ROWS_MAX;
 use turn_ledger::polls::lateness::Span;
 use turn_ledger::{GrantId, Grants, IceSource, Minute, Tails, Timestamp, Traffic};
 
-/// How far beyond the configured tail is looked. The grants of one query expire within the same time, so that its rows have a bound.
+/// How far beyond the configured tail a query looks. The grants of one query also expire within this time of each other, so that the number
+/// of its rows has a bound.
 const BEYOND: Duration = Duration::from_secs(3_600);
 /// The most grants of one query.
 const BATCH_MAX: usize = 100;
@@ -27,7 +28,8 @@ pub(super) fn due_tails(
     grants.tails(source, is_due, grants_max(look), BEYOND)
 }
 
-/// The most grants of one query.
+/// The most grants of one query. The query has one row for each grant and minute. Its span is at most [`BEYOND`], for the different
+/// expiries, and `look`, each with a part of a minute at its end.
 fn grants_max(look: Duration) -> usize {
     let minutes = (BEYOND + look).as_secs() / MINUTE_SECONDS + 2;
     let count = ROWS_MAX / usize::try_from(minutes).unwrap_or(usize::MAX);
@@ -49,19 +51,19 @@ pub(super) fn after_tails(
     since: Timestamp,
 ) -> (Traffic, Duration) {
     let tail = tail.saturating_add(IceSource::Cloudflare.clocks_differ_by());
-    let after = |expires_at: Timestamp| Minute::from_end(expires_at.plus(tail).max(since));
-    let rows = tails.grants.iter().filter_map(|(id, expires_at)| Some((*expires_at, minutes.get(id)?)));
-    let rows = rows.flat_map(|(expires_at, minutes)| {
-        minutes
-            .range(after(expires_at)..)
-            .map(move |(minute, bytes)| (minute.end().since(expires_at), *bytes))
-    });
-    rows.fold(Default::default(), |(sum, longest): (Traffic, Duration), (age, bytes)| {
-        (sum.plus(bytes), longest.max(age))
-    })
+    let (mut sum, mut longest) = (Traffic::ZERO, Duration::ZERO);
+    for (id, expires_at) in &tails.grants {
+        let Some(minutes) = minutes.get(id) else { continue };
+        let first = Minute::from_end(expires_at.plus(tail).max(since));
+        for (minute, bytes) in minutes.range(first..) {
+            sum = sum.plus(*bytes);
+            longest = longest.max(minute.end().since(*expires_at));
+        }
+    }
+    (sum, longest)
 }
 
-/// The whole minute after which a grant is not looked at.
+/// The end of the last minute in which a grant is looked at.
 fn end_of(expires_at: Timestamp, look: Duration) -> Timestamp {
     Minute::of(expires_at.plus(look)).end()
 }

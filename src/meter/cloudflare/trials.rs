@@ -11,7 +11,7 @@ use turn_ledger::polls::spans::final_after;
 use turn_ledger::{CountOwner, CredentialEnd};
 
 impl MakesTrials for CloudflareMeter {
-    /// Asks for the counts of trials that are over, and goes on with the others.
+    /// Asks for the counts of trials that are over, and continues the other trials.
     async fn step_trials(&self, trials: &mut Trials) {
         for (owner, _) in &self.trials.providers {
             for end in CredentialEnd::iter() {

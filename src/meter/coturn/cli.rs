@@ -4,9 +4,9 @@
 //! - coturn takes each read as one command, with or without a line end. So a command is one write, and the next one waits
 //!   for the response. Commands never contain text from outside.
 //! - A response ends with the prompt `> `, and nothing else marks its end. A TURN client can put a prompt into the listing
-//!   (see [`listing`](super::listing)). So a second command follows the listing, and its response repeats a
-//!   random word. The listing ends where that word is.
-//! - `ps` prints 256 sessions, or `cli-max-output-sessions`. The CLI can raise that until coturn restarts.
+//!   (see [`listing`](super::listing)). So after the listing comes a second command, whose response repeats a random word. The listing ends
+//!   before the line with that word.
+//! - `ps` prints at most 256 sessions, or `cli-max-output-sessions`. The CLI can raise that number until coturn restarts.
 //! - `cs` responds with the prompt only, whether or not the session exists. The next listing shows the result.
 //!
 //! Each call uses its own connection. So no call reads what a canceled one left behind, and a restart of coturn between two
@@ -95,8 +95,8 @@ impl CoturnCli {
         in_time(self.list()).await
     }
 
-    /// Ends the first [`CUTS_MAX`] of these sessions. Returns the number of sent commands, including those for sessions
-    /// that had already ended.
+    /// Ends the first [`CUTS_MAX`] of these sessions. Returns the number of commands that were sent. Sessions that had already ended count
+    /// too.
     pub async fn cut(&self, ids: &[SessionId]) -> Result<usize, CliError> {
         let now = &ids[..ids.len().min(CUTS_MAX)];
         if !now.is_empty() {
@@ -193,7 +193,7 @@ impl Dialogue {
         self.0.write_all(format!("{command}\r\n").as_bytes()).await.map_err(CliError::Broken)
     }
 
-    /// Reads until `is_end`.
+    /// Reads until `is_end` of all that was received, but at most `most` bytes.
     async fn receive(&mut self, most: usize, is_end: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, CliError> {
         let mut received = Vec::with_capacity(ANSWER_MAX);
         loop {

@@ -1,9 +1,9 @@
 //! The parser of coturn's `ps` output. The text is not trusted: coturn prints the ORIGIN attribute of an allocation
-//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. So where an origin
-//! can be, nothing is a session or the total. coturn's own lines after the origin are longer, so no true one is there.
-//! Within a session the last line of a kind counts, and coturn prints its own lines after the origin. User names of
-//! listed sessions were signed with the shared secret. coturn numbers the sessions 1, 2, 3 and ends with their total: a
-//! text whose numbers disagree is not a listing.
+//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. So within the
+//! greatest length of an origin, no line counts as the start of a session or as the total. No true line is lost by that,
+//! because coturn's own lines between the origin and the next session are longer. Within a session the last line of a kind
+//! counts, and coturn prints its own lines after the origin. User names of listed sessions were signed with the shared
+//! secret. coturn numbers the sessions 1, 2, 3 and ends with their total: a text whose numbers disagree is not a listing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -14,11 +14,11 @@ use turn_ledger::{ByteCount, GrantId, Listing, Reach, SESSIONS_MAX, Session, Ses
 /// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;
 
-/// A probe relays a few datagrams.
+/// The most that a session of the broker's own relays. It sends a few datagrams.
 const PROBE_BYTES_MAX: ByteCount = ByteCount::new(100_000);
 
-/// Most bytes of an origin as printed: coturn puts a carriage return before a line feed, and doubles some others. Its own lines from there
-/// to the next session have at least 276.
+/// Most bytes of an origin as printed: coturn puts a carriage return before a line feed, and doubles some other bytes. coturn's own lines
+/// between the origin and the next session have at least 276 bytes.
 const ORIGIN_MAX: usize = 2 * 127;
 
 /// Parses the output of `ps`: the raw bytes between the command and the next prompt. `None` if it is not a listing.
@@ -48,7 +48,7 @@ struct Reader {
     /// Sessions beyond [`SESSIONS_MAX`]. They are only counted.
     skipped: u64,
     total: Option<u64>,
-    /// How many of the next bytes can still be of this session's origin. `None` before its first line.
+    /// How many of the next bytes can still belong to this session's origin. `None` before the first line of the origin.
     origin_left: Option<usize>,
     /// Whether a number or a total was not the expected one.
     is_out_of_order: bool,
@@ -155,8 +155,10 @@ fn usage(counts: &str) -> Option<(u64, Traffic)> {
 
 /// `192.0.2.1` and `2001:db8::1` are permissions; `192.0.2.1:5000` and `[2001:db8::1]:5000` are channels.
 fn peer(line: &str) -> Option<Reach> {
-    let permitted = line.parse::<IpAddr>().ok().map(|_| Reach::Permitted);
-    permitted.or_else(|| line.parse::<SocketAddr>().ok().map(|_| Reach::Bound))
+    if line.parse::<IpAddr>().is_ok() {
+        return Some(Reach::Permitted);
+    }
+    line.parse::<SocketAddr>().ok().map(|_| Reach::Bound)
 }
 
 /// The number of a session; `None` unless it is above zero.
@@ -164,7 +166,8 @@ fn session_id(text: &str) -> Option<SessionId> {
     number(text).and_then(SessionId::new)
 }
 
-/// Whether it is a probe of the broker or of `doctor`: nobody's session. What relays more than a probe is not one.
+/// Whether a session is the broker's own or `doctor`'s, so that no client is charged for it. A session that has relayed more than they do
+/// is somebody else's.
 fn is_own(session: &Session) -> bool {
     let name = session.user.split_once(':').map(|(_, name)| name);
     let Traffic { received, sent } = session.traffic;
@@ -186,7 +189,8 @@ fn between<'a>(line: &'a str, start: &str, end: &str) -> Option<&'a str> {
 
 /// Parses a text of decimal digits only.
 fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_decimal { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The meter of coturn. Every [`COTURN_LOOK_INTERVAL`] it lists the sessions, gives their bytes to the account, and ends those whose
-//! grant has expired or is revoked, and all when the budget is spent. coturn itself never ends a running allocation.
+//! The meter of coturn. Every [`COTURN_LOOK_INTERVAL`] it lists the sessions, gives their bytes to the account, and ends each session whose
+//! grant has expired or is revoked. When the budget is spent, it ends all sessions. coturn itself never ends a running allocation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
 use turn_ledger::{Books, CountOwner, IceSource};
 
-/// How long relaying may outlive a grant that we end. It allows for some failed or slow listings.
+/// How long a session may outlive its grant when we end it. This allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);
 
-/// After so many broken logins coturn is asked rarely.
+/// After this many broken logins coturn is asked rarely.
 const BROKEN_LOGINS_MAX: u32 = 3;
-/// The pause between two logins then.
+/// The pause between two logins after [`BROKEN_LOGINS_MAX`].
 const BROKEN_PAUSE: Duration = Duration::from_secs(300);
 
 /// The meter of one relay.
@@ -52,8 +52,8 @@ impl CoturnMeter {
         }
     }
 
-    /// Lists sessions once, and ends those that must end; returns how many. Without the lease none: another replica may know of a renewal or
-    /// of a higher limit.
+    /// Lists sessions once, and ends those that must end; returns how many. Ends none without the lease, because another replica may know
+    /// of a renewal or of a higher limit.
     pub async fn look(&self) -> Result<usize, CliError> {
         let asked_at = self.account.read(Books::now);
         let listing = self.cli.sessions().await?;
@@ -88,7 +88,7 @@ impl CoturnMeter {
             }
             return 0;
         };
-        // Log the first failure in a row, then one in five minutes.
+        // Log the first failure in a row, then every 150th: each five minutes if coturn fails at once.
         if failures.is_multiple_of(150) {
             tracing::warn!(
                 relay = self.name,
@@ -101,7 +101,7 @@ impl CoturnMeter {
     }
 }
 
-/// So many broken logins since the last listing: each of them may have ended coturn, and all its calls.
+/// The number of broken logins since the last listing. Each may have ended coturn, and all its calls.
 fn count_broken(looked: &Result<usize, CliError>, before: u32) -> u32 {
     match looked {
         Ok(_) => 0,

@@ -16,14 +16,14 @@ const ROOT: u32 = 0;
 /// The permissions of everybody except the owner to write.
 const WRITE_OF_OTHERS: u32 = 0o022;
 
-/// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. That a permission cannot
-/// be changed is only a warning too, unless others may write the ledger. Refuses a ledger that is a link, or of another user.
+/// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. A permission that
+/// cannot be removed is only a warning too, unless it lets others write the ledger. Refuses a ledger that is a link, or that belongs
+/// neither to this user nor to root.
 pub(super) fn tighten(directory: &Path) -> Result<(), OpenError> {
     let ledger = directory.join(FILE_NAME);
     let untrusted = |why| OpenError::Untrusted { path: ledger.clone(), why };
-    match std::fs::symlink_metadata(&ledger) {
-        Ok(found) if found.is_symlink() => return Err(untrusted("it is a link".to_owned())),
-        _ => {}
+    if std::fs::symlink_metadata(&ledger).is_ok_and(|found| found.is_symlink()) {
+        return Err(untrusted("it is a link".to_owned()));
     }
     match tighten_files(directory)
         .map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?
@@ -49,7 +49,7 @@ fn distrust(owner: u32, user: u32, mode: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// What the ledger is now; `None` if there is none.
+/// Returns the metadata that the ledger has afterwards; `None` without a ledger.
 fn tighten_files(directory: &Path) -> io::Result<Option<Metadata>> {
     access::tighten(directory, "STATE_DIR")?;
     let mut ledger = None;
@@ -62,11 +62,12 @@ fn tighten_files(directory: &Path) -> io::Result<Option<Metadata>> {
         }
         match access::tighten_file(&entry.path(), "STATE_DIR") {
             Ok(found) if name == FILE_NAME => ledger = Some(found),
-            // Of a file that this user may not read, only the owner can be known.
+            // The metadata of a file that this user may not read says at least who owns it.
             Err(error) if name == FILE_NAME && error.kind() == ErrorKind::PermissionDenied => {
                 ledger = Some(entry.metadata()?);
             }
             Err(error) if name == FILE_NAME => return Err(error),
+            // A copy beside the ledger prevents no start.
             Ok(_) | Err(_) => {}
         }
     }

@@ -1,5 +1,5 @@
-//! A copy of the ledger's file while the service runs. It has what was stored at one moment, between two writes. The writer goes on beside
-//! it, so no mint waits for the copy.
+//! A copy of the ledger's file while the service runs. It has what was stored at one moment, between two writes. The writer continues
+//! meanwhile, so no mint waits for the copy.
 //! The new file has no name: nothing is left of it when it is closed, or when the process is killed.
 
 use std::fs::{File, Permissions};
@@ -14,13 +14,13 @@ use super::tables;
 use crate::store::rows::{self, KEY_COPIED, ReadRows, StoreError};
 use crate::store::storage::{BackupError, LedgerFile};
 
-/// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that are read
-/// for it cannot be used again until it ends.
+/// The copy is made only if this many times the ledger's length is free. One length is for the copy. The other one is for the writer:
+/// it cannot reuse pages of the ledger until the copy has ended.
 const SPACE_FACTOR: u64 = 2;
 /// Memory for pages of the copy. Bytes.
 const CACHE: usize = 4 << 20;
 
-/// Copies the rows into a new file in this directory. `bytes`: how many they are.
+/// Copies the rows into a new file in this directory. `bytes`: the length of the ledger.
 pub(in crate::store) fn copy(
     from: &impl ReadRows,
     directory: &Path,
@@ -35,7 +35,7 @@ pub(in crate::store) fn copy(
 fn write_copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File, BackupError> {
     let stat = rustix::fs::statvfs(directory).map_err(io::Error::from)?;
     check_space(stat.f_bavail.saturating_mul(stat.f_frsize), bytes)?;
-    // It has no name from the beginning, so nobody can have put something in its place.
+    // The file never has a name, so nobody can have put something in its place.
     let file = tempfile::tempfile_in(directory)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     let write = || -> Result<(), StoreError> {

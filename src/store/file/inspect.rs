@@ -14,7 +14,7 @@ use crate::store::contradictions::contradictions;
 use crate::store::rows::{self, BadRow, OnBadRow, StoreError};
 use crate::store::storage::OpenError;
 
-/// A ledger's file, with a lock.
+/// A ledger's file, with a shared lock. What redb writes into it stays in memory.
 #[derive(Debug)]
 pub struct LedgerCopy {
     /// The file.
@@ -79,7 +79,7 @@ impl LedgerCopy {
     }
 }
 
-/// A file that was closed properly needs no repair: one would go back to an earlier state.
+/// Refuses to repair a file that was closed properly. Such a file needs no repair, and a repair would return to an earlier state.
 fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
     let damaged = |error: StoreError| OpenError::damaged(path, &error);
     let was_closed = was_closed(&file).map_err(|error| damaged(StorageError::Io(error).into()))?;
@@ -96,7 +96,7 @@ fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
     Ok(copy)
 }
 
-/// Whether its last writer has closed it, as redb notes it in the byte after the magic number.
+/// Whether the last writer has closed the file. redb stores that in the byte after the magic number, which has 9 bytes.
 fn was_closed(file: &UnchangedFile) -> io::Result<bool> {
     const RECOVERY_REQUIRED: u8 = 2;
     let mut flags = [0];
@@ -107,7 +107,7 @@ fn was_closed(file: &UnchangedFile) -> io::Result<bool> {
 /// Opens the file with a lock, so that no process writes to it meanwhile.
 fn open_locked(directory: &Path, path: &Path) -> Result<UnchangedFile, OpenError> {
     let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
-    // Opening a pipe would wait for somebody who writes into it.
+    // To open a pipe would block until somebody writes into it.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return Err(unusable(io::Error::other("ledger.redb is not a file")));
     }

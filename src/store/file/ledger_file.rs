@@ -14,11 +14,11 @@ use crate::store::storage::{Broken, OpenError};
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "ledger.redb";
 
-/// The name of a file that is being made. One that a power cut has left is made anew.
+/// The name of a ledger's file until it is complete. An incomplete file that a power cut has left is overwritten.
 pub(super) const PART_NAME: &str = "ledger.redb.part";
 
-/// Creates a file that only its owner can read: it holds the key that signs grant tokens. Who makes one has a lock on it until the ledger has
-/// its name. `None`: somebody else makes it, or has made it.
+/// Creates a file that only its owner can read: it holds the key that signs grant tokens. Its maker holds a lock on it until it is renamed
+/// to the ledger. `None`: another process makes the ledger, or has made it.
 pub(super) fn make_part(part: &Path, ledger: &Path) -> io::Result<Option<File>> {
     let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(part)?;
     match file.try_lock() {
@@ -38,15 +38,15 @@ thread_local! {
     static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `read` and turns a panic into an error. redb panics at some broken pages. The operator needs a remedy instead, and no text of the
-/// panic before it.
+/// Runs `read` and turns a panic into an error. redb panics at some broken pages. The operator gets a remedy, and not the text of the
+/// panic.
 pub(super) fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T, Broken> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        let others = take_hook();
+        let previous = take_hook();
         set_hook(Box::new(move |panic| {
             if !IS_CAUGHT.get() {
-                others(panic);
+                previous(panic);
             }
         }));
     });

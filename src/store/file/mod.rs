@@ -58,7 +58,7 @@ pub struct FileStorage {
     path: PathBuf,
     /// The file that was opened. It has no lock.
     file: Arc<File>,
-    /// Whether it was not in its place at the last look.
+    /// Whether the file was not in its place at the last check.
     was_gone: bool,
     pruned: Pruned,
 }
@@ -86,7 +86,7 @@ impl Storage for FileStorage {
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
-        self.is_in_place()?;
+        self.require_in_place()?;
         self.pruned = self.change(|transaction| rows::write(&mut &*transaction, batch, &self.pruned))?;
         if is_last {
             *self.database.lock() = None;
@@ -95,9 +95,9 @@ impl Storage for FileStorage {
     }
 
     fn recover(&mut self) -> Result<(), WriteError> {
-        self.is_in_place()?;
+        self.require_in_place()?;
         let mut database = self.database.lock();
-        // The file is locked until it is closed.
+        // An open database holds the lock of the file, so close it first.
         *database = None;
         *database = Some(files().open(&self.path).map_err(StoreError::from)?);
         Ok(())
@@ -128,13 +128,16 @@ impl FileStorage {
         Ok(Self { database, path, file, was_gone: false, pruned: Pruned::default() })
     }
 
-    /// Fails if the file was deleted or moved: what is written into it would be lost with this process. Only the same file counts as back: a
-    /// backup lacks what was written since. Else inodes are not compared, because some file systems of containers change them.
-    fn is_in_place(&mut self) -> Result<(), StoreError> {
-        let same_file = || Some((metadata(&self.path).ok()?, self.file.metadata().ok()?));
-        let is_same =
-            || same_file().is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()));
-        self.was_gone = !self.path.try_exists().unwrap_or(true) || self.was_gone && !is_same();
+    /// Fails if the file was deleted or moved: what is written into it would be lost with this process. Once the file was gone, only the
+    /// same inode counts as its return, because a restored backup lacks what was written since. Before that, inodes are not compared,
+    /// because some file systems of containers change them.
+    fn require_in_place(&mut self) -> Result<(), StoreError> {
+        let is_same_file = || match (metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(opened)) => (there.dev(), there.ino()) == (opened.dev(), opened.ino()),
+            _ => false,
+        };
+        let is_there = self.path.try_exists().unwrap_or(true);
+        self.was_gone = !is_there || self.was_gone && !is_same_file();
         if !self.was_gone {
             return Ok(());
         }
@@ -150,13 +153,13 @@ impl FileStorage {
         if !path.try_exists().map_err(unusable)? {
             return Self::create(directory, path, |_| Ok(()));
         }
-        // redb checks a file only after a crash. What it would repair here is refused, and the file stays as it is.
+        // redb itself checks a file only after a crash. A file that is damaged otherwise is refused here, and stays as it is.
         LedgerCopy::take(directory)?.check_pages()?;
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
         Self::new(database, path).map_err(unusable)
     }
 
-    /// Creates a ledger with these rows in this directory. It refuses to replace an existing one.
+    /// Creates a ledger with these rows in this directory. Refuses to replace an existing ledger.
     pub(in crate::store) fn create_of(directory: &Path, rows: &impl ReadRows) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         turn_base::access::make_directory(directory).map_err(unusable)?;
@@ -167,7 +170,7 @@ impl FileStorage {
         Self::create(directory, path, |mut transaction| rows::copy(rows, &mut transaction)).map(drop)
     }
 
-    /// Creates a ledger, which gets its name when it is complete and synced.
+    /// Creates a ledger. The file gets its name when it is complete and synced.
     fn create(
         directory: &Path,
         path: PathBuf,
@@ -195,7 +198,7 @@ impl FileStorage {
         })
     }
 
-    /// States that the ledger was copied to a database: no broker begins with it any more.
+    /// Marks the ledger as copied to a database: no broker starts with this file any more.
     pub(in crate::store) fn mark_moved(directory: &Path) -> Result<(), OpenError> {
         let store = Self::open(directory)?;
         let marked = store.change(|transaction| tables::put(transaction, KEY_MOVED, &[]));

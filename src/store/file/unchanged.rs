@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
-/// Bytes of a part that is kept in memory once it is written.
+/// The bytes of a part. A part that is written is kept in memory.
 const PART: u64 = 4_096;
 
 /// See the module's description.
@@ -18,11 +18,11 @@ pub(super) struct UnchangedFile {
     written: Mutex<Written>,
 }
 
-/// How it differs from the file.
+/// How the content that redb sees differs from the file.
 #[derive(Debug)]
 struct Written {
     length: u64,
-    /// Up to where the file's own bytes are there. Zeros follow.
+    /// Bytes before this offset are those of the file, the later ones are zeros, unless a written part replaces them.
     from_file: u64,
     /// Written parts by their number.
     parts: BTreeMap<u64, Vec<u8>>,
@@ -39,19 +39,20 @@ impl UnchangedFile {
 impl Written {
     fn read(&self, file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let in_file = to_usize(self.from_file.saturating_sub(offset)).min(out.len());
-        let (own, zeros) = out.split_at_mut(in_file);
-        file.read_exact_at(own, offset)?;
+        let (from_file, zeros) = out.split_at_mut(in_file);
+        file.read_exact_at(from_file, offset)?;
         zeros.fill(0);
-        for (number, at, within) in parts_of(offset, out.len()) {
+        for (number, in_range, in_part) in parts_of(offset, out.len()) {
             let Some(part) = self.parts.get(&number) else { continue };
-            let bytes = out.iter_mut().skip(at).zip(part.iter().skip(within));
+            let bytes = out.iter_mut().skip(in_range).zip(part.iter().skip(in_part));
             bytes.for_each(|(to, from)| *to = *from);
         }
         Ok(())
     }
 }
 
-/// The parts of a range: the number of each, where it begins in the range, and where the range begins in it.
+/// The parts that a range touches: the number of each, the offset in the range at which the part begins, and the offset in the part at
+/// which the range begins. At least one of the two offsets is 0.
 fn parts_of(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset.saturating_add(to_u64(length));
     (offset / PART..end.div_ceil(PART)).map(move |number| {
@@ -94,10 +95,10 @@ impl StorageBackend for UnchangedFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut written = self.written.lock();
-        for (number, at, within) in parts_of(offset, data.len()) {
+        for (number, in_range, in_part) in parts_of(offset, data.len()) {
             let mut part = vec![0; to_usize(PART)];
             written.read(&self.file, number * PART, &mut part)?;
-            let bytes = part.iter_mut().skip(within).zip(data.iter().skip(at));
+            let bytes = part.iter_mut().skip(in_part).zip(data.iter().skip(in_range));
             bytes.for_each(|(to, from)| *to = *from);
             written.parts.insert(number, part);
         }

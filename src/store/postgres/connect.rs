@@ -1,5 +1,6 @@
 //! Connections to the database. Each statement has a deadline, because a connection that is half open behind a proxy never fails by
-//! itself. An error drops its connection. No error contains a password or the content of a row.
+//! itself. Callers drop a connection after an error, unless the server has only refused the statement. No error contains a password or the
+//! content of a row.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -28,24 +29,25 @@ use crate::store::storage::OpenError;
 
 /// The longest time for one statement.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// The longest time for each part of what is stored, such as its first row, which a large ledger is sorted for. A leader that reads for a
-/// minute in all is replaced.
+/// The longest time for each answer while the whole ledger is read: to the query of a table, and to each of its rows. Before the first row
+/// the server may have to sort a large table. A leader that reads for a minute in all is replaced.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest time for a connection to one address, unless the URL says another. A look at the database has time for three of them.
+/// The longest time for a connection to one address, unless the URL has another time. A replica's look at the database may take as long as
+/// three such attempts.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// The name of sessions that do not lead.
 pub(super) const SESSION_NAME: &str = "turn-broker";
 
-/// The function of the server that waits for the synchronous standby. Its warning says that the commit may not be there. Unlike the text, its
-/// name is not translated.
+/// The function of the server that waits for the synchronous standby. Its warning says that the commit may be missing on that standby.
+/// Unlike the warning's text, the name of the function is not translated.
 const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
-/// The function of the server that sends what somebody's own trigger says, which may be the content of a row.
+/// The function of the server that sends the text of a RAISE, as in an operator's own trigger. The text may have the content of a row.
 const RAISE: &str = "exec_stmt_raise";
 /// A warning of the database is logged once in this time.
 const WARNING_WINDOW: Duration = Duration::from_secs(60);
 
-/// The database, and the timeline that the server writes.
+/// The system identifier of the database, and the server's timeline: the first eight hexadecimal digits in the name of its WAL file.
 const HISTORY: &str = "SELECT system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int \
     FROM pg_control_system()";
 const OLD_PRIMARY: &str = "Stop the old primary of the database: DATABASE_URL leads to one that has an older timeline than one that was seen, so another server has replaced it.";
@@ -53,11 +55,14 @@ const OLD_PRIMARY: &str = "Stop the old primary of the database: DATABASE_URL le
 /// `PostgreSQL` 14, as the server states it.
 const VERSION_MIN: i32 = 140_000;
 
-/// What each session needs. A statement that is canceled while it waits for a synchronous standby is committed nevertheless, so the
-/// server must cancel none; a lock is waited for less long than for the whole statement, so that no waiting session stays behind.
-/// The server plans a write while the tables are small, and keeps the plan while they grow: it has to find rows by their keys, or each write
-/// would read a whole table. A plan that it has to make nevertheless counts as so expensive that the server would compile it, for a quarter
-/// of a second.
+/// The settings of each session:
+/// - No timeout of the server ends a statement. A statement that is canceled while it waits for a synchronous standby is committed
+///   nevertheless.
+/// - The wait for a lock ends before [`STATEMENT_TIMEOUT`], so no session still waits for a lock after its client has given up.
+/// - Writes find rows by their keys. The server plans a write while the tables are small, and keeps the plan while they grow. Without these
+///   settings the plan would read whole tables.
+/// - No plan is compiled. The server still makes a disabled plan where it has no other one. The plan counts as so expensive that the server
+///   would compile it, which takes a quarter of a second.
 const SESSION: &str = "
     SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
         ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout');
@@ -79,10 +84,10 @@ pub enum DatabaseError {
     /// No connection, or an error as the answer.
     #[error("the database: {0}")]
     Failed(String),
-    /// An error as the answer to a statement that was therefore not committed. It concerns the statement and not the session.
+    /// An error as the answer to a statement, which was therefore not committed. The session can still be used.
     #[error("the database: {0}")]
     Refused(String),
-    /// The database would lose answered writes.
+    /// The database cannot keep the ledger safely. The text is the remedy.
     #[error("{0}")]
     Unfit(&'static str),
     /// A pooler in transaction or statement mode. It gives the session of one client to another one, so settings of a session and its name
@@ -99,7 +104,7 @@ pub enum DatabaseError {
         /// Its format.
         found: i32,
     },
-    /// The name of a session cannot be made.
+    /// There is no random name for a session.
     #[error(transparent)]
     Random(#[from] NoRandomness),
     /// No runtime, or no thread.
@@ -126,11 +131,12 @@ impl From<DatabaseError> for OpenError {
     }
 }
 
-/// Whether another session would get the same answer: a full disk and the like (class 53), or a right that is missing. Not so a server that
-/// has become read-only: another one has taken over.
+/// Whether another session would get the same answer: the server lacks a resource, such as disk space (class 53), or a right is missing. An
+/// answer that the server has become read-only is different: another server has taken over, so a new session helps.
 fn is_of_statement(answer: &DbError) -> bool {
-    let is_so = answer.code().code().starts_with("53") || *answer.code() == SqlState::INSUFFICIENT_PRIVILEGE;
-    is_so && answer.parsed_severity() == Some(Severity::Error)
+    let is_same_elsewhere =
+        answer.code().code().starts_with("53") || *answer.code() == SqlState::INSUFFICIENT_PRIVILEGE;
+    is_same_elsewhere && answer.parsed_severity() == Some(Severity::Error)
 }
 
 /// Where the ledger is.
@@ -140,11 +146,11 @@ pub struct Database {
     /// The server's certificate and name are always verified.
     tls: ClientConfig,
     schema: String,
-    /// Of all sessions.
+    /// Limits the log lines of the warnings of all sessions.
     warnings: Arc<Throttle>,
     /// The newest history of the database that was seen.
     newest: Mutex<Option<History>>,
-    /// Whether the first host of the settings that lets write is an old primary.
+    /// Whether the first writable host of the settings was found to be an old primary.
     is_first_old: AtomicBool,
 }
 
@@ -180,13 +186,14 @@ impl Database {
         &self.schema
     }
 
-    /// Where the other replicas reach this one at that port, if no setting says so: at the address from which it reaches the database.
+    /// The URL at which the other replicas reach this one if no setting says so: its port, at the address from which it reaches the
+    /// database.
     pub async fn default_url(&self, port: u16) -> String {
         let address = self.local_address().await.unwrap_or(Ipv4Addr::LOCALHOST.into());
         format!("http://{}", SocketAddr::new(address, port))
     }
 
-    /// `None` through a socket of the file system.
+    /// The address from which this machine reaches the database. `None` if it does so through a socket of the file system.
     async fn local_address(&self) -> Option<IpAddr> {
         let host = self.options.get_hosts().iter().find_map(|host| match host {
             Host::Tcp(host) => Some(host.as_str()),
@@ -194,7 +201,7 @@ impl Database {
         });
         let database = lookup_host((host?, 0)).await.ok()?.next()?;
         let any = if database.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-        // This sends nothing, and finds the way.
+        // To connect a UDP socket sends nothing, but chooses the local address.
         let socket = UdpSocket::bind((any, 0)).await.ok()?;
         socket.connect((database.ip(), 5_432)).await.ok()?;
         Some(socket.local_addr().ok()?.ip())
@@ -207,6 +214,7 @@ impl Database {
         }
         let mut options = self.options.clone();
         options.application_name(name);
+        // In the order of the settings, each attempt would lead to the old primary again.
         if self.is_first_old.load(Ordering::Relaxed) {
             options.load_balance_hosts(LoadBalanceHosts::Random);
         }
@@ -235,8 +243,8 @@ impl Database {
         Ok(Connection { client, is_unconfirmed, driver })
     }
 
-    /// Asks each host of the settings that lets write for its history: a process that has just started has seen none. So one that starts again
-    /// knows an old primary while the other one can be reached.
+    /// Asks each writable host of the settings for its history, because a process that has just started has seen none. So a restarted
+    /// process recognizes an old primary while the new one can be reached.
     async fn see_each_host(&self) {
         let hosts = self.options.get_hosts().len();
         if hosts < 2 {
@@ -249,9 +257,9 @@ impl Database {
         }
     }
 
-    /// Refuses a primary that another one has replaced, as far as this process has seen that one.
+    /// Refuses a primary that another one has replaced, if this process has seen the other one.
     async fn refuse_old(&self, connection: &Connection) -> Result<(), DatabaseError> {
-        // A server that does not say it is believed.
+        // A server that does not tell its history is accepted.
         let Some(seen) = connection.history().await else { return Ok(()) };
         if self.observe(seen) {
             return Ok(());
@@ -260,7 +268,7 @@ impl Database {
         Err(DatabaseError::Unfit(OLD_PRIMARY))
     }
 
-    /// Keeps the newest history that was seen. `false` if this one is older.
+    /// Keeps this history, unless a newer one was seen. Returns whether it was kept.
     fn observe(&self, seen: History) -> bool {
         let mut newest = self.newest.lock();
         let is_old = seen.is_before(*newest);
@@ -279,7 +287,7 @@ fn only_host(options: &tokio_postgres::Config, at: usize) -> tokio_postgres::Con
         Some(Host::Unix(path)) => only.host_path(path),
         None => &mut only,
     };
-    // One port is that of all hosts.
+    // A single port in the settings applies to all hosts.
     options.get_ports().get(at).or(options.get_ports().first()).map(|port| only.port(*port));
     options.get_hostaddrs().get(at).map(|address| only.hostaddr(*address));
     options.get_user().map(|user| only.user(user));
@@ -336,9 +344,10 @@ impl Connection {
         within(self.client.query_typed_one(sql, &[])).await
     }
 
-    /// Refuses a server that forgets what it has committed.
+    /// Refuses a server that forgets what it has committed, and one that is too old.
     pub(crate) async fn check_server(&self) -> Result<(), DatabaseError> {
-        // Neon has a commit on several machines before it is answered, and none of its settings is the customer's.
+        // Neon answers a commit when several machines have stored it, so `fsync` may be off there. Its customers cannot change these
+        // settings.
         let settings = "SELECT current_setting('server_version_num')::int, \
             current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on' \
             OR coalesce(current_setting('neon.timeline_id', true), '') <> '' AND current_setting('synchronous_standby_names') = 'walproposer'";

@@ -23,9 +23,10 @@ const ROWS_TOGETHER: usize = 10_000;
 /// The longest time for the commit of a whole ledger.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A new ledger has no epoch. Nobody leads what is copied until the commit.
+/// Changes the row of a new ledger, whose epoch is 0. The row stays locked until the commit, so no replica leads meanwhile.
 const CLAIM_NEW: &str = "UPDATE shard SET epoch = 1, seq = 1 WHERE id = 1 AND epoch = 0 AND NOT held";
-/// Ends the lead of a replica that is gone, or cut off.
+/// Ends the lead of a replica that is gone or cut off. Changes nothing if a replica was seen in the last 5 s, or if the leader's session is
+/// still there.
 const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, held = false, \
     began = (seq || began)[1:16], sessions = ('turn-broker ledger copy'::text || sessions)[1:16] WHERE id = 1 \
  AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval '5 s') \
@@ -33,7 +34,7 @@ const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, hel
 const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) \
     ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row";
 
-/// A replica may lead.
+/// The error if [`CLAIM_LEFT`] has changed nothing.
 const IN_USE: &str =
     "a replica runs on the ledger in the database. Stop every replica, wait 5 s, and try again.";
 
@@ -83,7 +84,7 @@ impl ReadSession {
     }
 }
 
-/// Into a file in `TMPDIR`, in a session of its own.
+/// Copies into a file in `TMPDIR`, in a session of its own.
 impl CopyLedger for Database {
     fn copy(&self) -> Result<LedgerFile, BackupError> {
         let session = ReadSession::open(self).map_err(StoreError::from)?;
@@ -92,12 +93,12 @@ impl CopyLedger for Database {
     }
 }
 
-/// Moves a ledger's file into a database that has none. Returns the number of rows. If it fails at the last step, no broker begins with the
-/// file, which can be copied again.
+/// Moves a ledger's file into a database that has no ledger. Returns the number of rows. If the commit fails, the file is already marked as
+/// moved: no broker starts with it, but it can be copied again.
 pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) -> Result<usize, CopyError> {
     let mut batch = RowBatch::default();
     rows::copy(&ledger.rows()?, &mut batch)?;
-    // It has a lock on the file.
+    // `ledger` holds the lock of the file, which is opened again below.
     drop(ledger);
     let session = ReadSession::open(database)?;
     session.runtime.get().block_on(async {
@@ -116,7 +117,7 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
     Ok(batch.rows.len())
 }
 
-/// Begins a transaction that nobody else changes the ledger in: no replica uses it.
+/// Begins a transaction during which nobody else changes the ledger. Fails if a replica uses the ledger.
 fn begin_alone(session: &ReadSession, database: &Database) -> Result<(), CopyError> {
     session.runtime.get().block_on(async {
         schema::make(&session.connection, database.schema()).await?;
@@ -159,7 +160,7 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
     begin_alone(&session, database)?;
     let runtime = session.runtime.get();
     let snapshot = Snapshot { runtime, client: &session.connection.client };
-    // No row that cannot be read is moved.
+    // A ledger with a row that cannot be read is not moved.
     read(&snapshot)?;
     FileStorage::create_of(directory, &snapshot)?;
     let mut moved = RowBatch::default();

@@ -1,5 +1,5 @@
-//! The session of the replica that leads: the election, and writes that change nothing unless epoch, session and number are its own. Each
-//! batch is applied once, whatever happens to its answer.
+//! The session of the replica that leads: the election, and the writes. A write changes nothing unless the row of `shard` has the epoch and
+//! the session of this replica, and the number of its last write. Each batch is applied once, whatever happens to its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +27,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Ends the session of the leader that was seen, so that a write that hangs in it does not hold the row.
 const END_SESSION: &str = "SELECT pg_terminate_backend(pid) FROM shard JOIN pg_stat_activity USING (pid) \
     WHERE id = 1 AND epoch = $1 AND seq = $2 AND application_name = sessions[1]";
-/// It lists the last 16 takeovers.
+/// Takes the lead if the row of `shard` is as it was seen. `began` and `sessions` list the last 16 takeovers.
 const STAND: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, held = true, leader = $3, pid = pg_backend_pid(), \
     began = (seq || began)[1:16], sessions = ($4 || sessions)[1:16], settings = $5, version = $6, \
     written_at = clock_timestamp() \
     WHERE id = 1 AND epoch = $1 AND seq = $2 RETURNING epoch, seq, format";
-/// One statement and one round trip. Every part of it depends on the row of `shard`.
+/// One statement and one round trip. No part of it changes anything unless `fence` has changed the row of `shard`.
 const WRITE: &str = "
     WITH fence AS (UPDATE shard SET seq = $2 + 1, held = $4, pid = pg_backend_pid(), written_at = clock_timestamp()
                     WHERE id = 1 AND epoch = $1 AND seq = $2 AND sessions[1] = $3 RETURNING 1),
@@ -41,7 +41,7 @@ const WRITE: &str = "
      gone AS (DELETE FROM item USING unnest($8::smallint[], $9::bytea[]) AS old (kind, key)
                 WHERE item.kind = old.kind AND item.key = old.key AND EXISTS (TABLE fence))
     SELECT count(*) FROM fence";
-/// The lock waits for a write that was sent before and still runs.
+/// `FOR UPDATE` waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 
 /// The version of this replica.
@@ -63,7 +63,7 @@ pub(super) struct Leader {
     session: Option<(Connection, Statement)>,
     term: Term,
     failures: Throttle,
-    /// Why the write that blocks is not done.
+    /// Why the write in progress has not succeeded yet.
     pub(super) failure: Failure,
 }
 
@@ -80,7 +80,7 @@ impl Leader {
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
         let (connection, write) = open(&database, &session).await?;
         connection.check_server().await?;
-        // Without the right to end another session, its write ends by itself or the row stays locked.
+        // This fails without the right to end another session. Then the row stays locked until a write that hangs there ends by itself.
         let view: Values<'_> = &[(&seen.epoch, Type::INT8), (&seen.seq, Type::INT8)];
         if let Err(error) = connection.execute(END_SESSION, view).await {
             tracing::debug!(%error, "the session of the leader before was not ended");
@@ -99,7 +99,8 @@ impl Leader {
         Ok(Some(Self { database, session, term, failures: Throttle::new(), failure }))
     }
 
-    /// Whether anything was written before the election. A takeover raises both numbers, a write only the second.
+    /// Whether a leader has written before the election. A takeover raises epoch and `seq`, a write only `seq`. A ledger that was copied
+    /// from a file has equal numbers until a leader writes.
     pub(super) const fn is_of_written(&self) -> bool {
         self.term.seq > self.term.epoch
     }
@@ -107,7 +108,8 @@ impl Leader {
     /// Writes a batch once. Returns when its outcome is known.
     pub(super) async fn write(&mut self, rows: &RowBatch, is_held: bool) -> Result<(), WriteError> {
         self.term.begin()?;
-        // From here on nothing else may be sent with this number, because this batch may arrive late.
+        // Without a session nothing is sent, so this failure is certain. After this line only this batch may be sent with this number,
+        // because a copy of it may arrive late.
         self.session().await.map_err(StoreError::from)?;
         let empty = RowBatch::default();
         let (mut rows, mut next, mut failures) = (rows, Step::Send, 0);
@@ -120,7 +122,7 @@ impl Leader {
                 }
                 Step::Read => {
                     let shard = self.read().await;
-                    // A write that always fails is not sent again at once.
+                    // Pause, because the next step may send the same write again.
                     tokio::time::sleep(step(PAUSE_MIN, failures, PAUSE_MAX)).await;
                     failures += 1;
                     self.term.after_read(shard.as_ref())
@@ -141,7 +143,7 @@ impl Leader {
         }
     }
 
-    /// The session, opened again if it has ended. Once the election is committed, everything can be read in it.
+    /// The session, opened again if it has ended.
     pub(super) async fn session(&mut self) -> Result<&(Connection, Statement), DatabaseError> {
         let is_open = self.session.as_ref().is_some_and(|(connection, _)| !connection.client.is_closed());
         if !is_open {
@@ -151,14 +153,15 @@ impl Leader {
         Ok(self.session.as_ref().expect("it was just opened"))
     }
 
-    /// Sends the batch once, and returns what to do next. If it is unknown whether it was committed, the session is dropped, because the
-    /// statement may still run in it. If the database has refused the statement, nothing runs any more, and the session is kept: a standby
-    /// would take the leader for dead without it.
+    /// Sends the batch once, and returns what to do next. If it is unknown whether the batch was committed, the session is dropped, because
+    /// the statement may still run in it. If the database has refused the statement, the statement does not run any more. Then the session
+    /// is kept, because a standby would take a leader without a session for dead.
     async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Step {
         let sent = self.try_send(rows, is_held).await;
-        let (changed, is_unconfirmed) =
-            sent.as_ref().map_or((None, false), |(changed, unconfirmed)| (Some(*changed), *unconfirmed));
-        let answer = Answer::of(changed, is_unconfirmed);
+        let answer = match &sent {
+            Ok((changed, is_unconfirmed)) => Answer::of(Some(*changed), *is_unconfirmed),
+            Err(_) => Answer::of(None, false),
+        };
         if answer == Answer::Unknown {
             let error = sent.err();
             *self.failure.lock() = error.as_ref().map(ToString::to_string);
@@ -197,7 +200,7 @@ impl Leader {
         Ok((row.get(0), connection.take_unconfirmed()))
     }
 
-    /// Reads the row of `shard`, for as long as it takes.
+    /// Reads the row of `shard`, and tries again until that succeeds. `None`: there is no row.
     async fn read(&mut self) -> Option<Shard> {
         let mut failures = 0;
         loop {
@@ -219,7 +222,7 @@ impl Leader {
         Ok(row.map(|row| Shard { seq: row.get(0), takeovers: Takeovers::new(row.get(1), row.get(2)) }))
     }
 
-    /// If the database has lost writes, the next leader learns it.
+    /// If the database has lost writes, stores that for the next leader.
     async fn state_loss(&mut self, lost: Lost) {
         let Lost::Writes(_) = lost else { return };
         let seq = self.term.seq;

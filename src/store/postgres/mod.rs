@@ -1,5 +1,5 @@
-//! The ledger in `PostgreSQL`, for one leader and any number of standbys. Whatever a leader believes: a write changes nothing unless
-//! the row of `shard` still is as its last write left it, and no other replica can be elected without changing that row.
+//! The ledger in `PostgreSQL`, for one leader and any number of standbys. Even if a leader wrongly believes that it still leads, its write
+//! changes nothing unless the row of `shard` is as its last write left it. No other replica can be elected without changing that row.
 
 mod blocking;
 pub mod connect;

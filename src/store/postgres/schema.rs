@@ -1,13 +1,16 @@
-//! The tables. One schema is one ledger. Whoever changes a table of it changes the format. `node` and `process` are about replicas.
+//! The tables. One schema has one ledger. A change to `shard` or `item` is a change of the format. `node` and `process` are about replicas.
 
 use tokio_postgres::types::Type;
 
 use super::connect::{Connection, DatabaseError};
 use crate::store::rows::FORMAT;
 
-/// Sessions that begin at the same time make the tables one after the other.
+/// The lock under which a session makes the tables, so that two sessions do not make them at the same time.
 const LOCK: i64 = 0x7475_726e_5f62_726b;
 
+/// The only row of `shard` says who leads. A takeover raises `epoch` and `seq`; each write raises `seq`. `held` is false after the leader
+/// has released the ledger. `began` and `sessions` list the latest takeovers, newest first: `seq` before each, and the session that took
+/// over.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS shard (
         id smallint PRIMARY KEY CHECK (id = 1),
@@ -29,7 +32,7 @@ const TABLES: &str = "
         id text PRIMARY KEY, url text NOT NULL, began timestamptz NOT NULL, seen_at timestamptz NOT NULL);
     ALTER TABLE node ADD COLUMN IF NOT EXISTS unreached bigint, ADD COLUMN IF NOT EXISTS gave_up_at timestamptz;";
 
-/// Makes the tables if they are not there.
+/// Makes the tables, unless the column that was added last is there.
 pub(super) async fn make(connection: &Connection, schema: &str) -> Result<(), DatabaseError> {
     let last =
         "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass($1 || '.node') AND attname = 'gave_up_at'";

@@ -29,7 +29,8 @@ const OBSERVE: &str = "SELECT epoch, seq, held, \
     leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1), began, sessions, \
     written_at > pg_postmaster_start_time() \
     FROM shard WHERE id = 1";
-/// Also says whether another process was seen at the same address, more than a lease after this one has begun.
+/// Stores that this replica is there, and how far its clock (`$4`) is ahead of the database's. Returns whether another process was seen at
+/// the same address in the last 5 s, more than a lease after this one has begun.
 const NOTE: &str = "WITH noted AS (INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
         $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $7) \
     ON CONFLICT (url) DO UPDATE SET version = EXCLUDED.version, settings = EXCLUDED.settings, \
@@ -38,14 +39,14 @@ const NOTE: &str = "WITH noted AS (INSERT INTO node VALUES ($1, $2, $3, clock_ti
         ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at RETURNING p.began) \
     SELECT EXISTS (SELECT FROM process, own WHERE url = $1 AND id <> $5 \
         AND process.seen_at > greatest(own.began + make_interval(secs => $6), clock_timestamp() - interval '5 s'))";
-/// Whether two processes were seen at one address, more than a lease after both have begun.
+/// Whether two processes were seen at one address in the last 5 s, more than a lease after both have begun.
 const SHARED: &str = "SELECT EXISTS (SELECT FROM process one JOIN process other USING (url) \
     WHERE url = $1 AND one.id < other.id AND least(one.seen_at, other.seen_at) > greatest( \
         greatest(one.began, other.began) + make_interval(secs => $2), clock_timestamp() - interval '5 s'))";
-/// Replicas of earlier days, as each container has another address.
+/// Removes replicas of earlier days. They accumulate if each new container has a new address.
 const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 day'; \
     DELETE FROM process WHERE seen_at < now() - interval '1 day'";
-/// A replica that is well is seen each second.
+/// A replica is live if it was seen in the last 3 s. It is seen each second while it works.
 const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms, settings, \
     seen_at > clock_timestamp() - interval '3 s', unreached, \
     coalesce(gave_up_at > clock_timestamp() - interval '5 minutes', false) FROM node \
@@ -60,12 +61,12 @@ pub trait Electorate: Send + 'static {
     /// Why the database cannot be asked.
     type Error: Error + Send;
 
-    /// Whether no replica may use what the settings lead to.
+    /// Whether no replica can use this database, so that it would be useless to try again.
     fn is_unusable(error: &Self::Error) -> bool;
 
-    /// Where the others reach this replica. Known once the database was reached.
+    /// Where the others reach this replica. Without a setting, empty until the database was reached.
     fn url(&self) -> String;
-    /// Whether another replica has lately said that it is reached there.
+    /// Whether another replica has lately said that it is reached at the same URL.
     fn has_twin(&self) -> bool;
     /// Looks at the row that says who leads, and shows the others that this replica is there.
     fn observe(&mut self) -> impl Future<Output = Result<Observation, Self::Error>> + Send;
@@ -74,19 +75,19 @@ pub trait Electorate: Send + 'static {
         &mut self,
         seen: &Observation,
     ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
-    /// The others learn with the next looks that this replica does not reach the leader of this epoch, or does.
+    /// Sets the epoch whose leader this replica does not reach; `None` if it reaches the leader. [`Self::observe`] shows it to the others.
     fn set_unreached(&mut self, epoch: Option<i64>);
-    /// States that this replica gives its lead up, because no other one reaches it.
+    /// States that this replica gives its lead up, because no other replica reaches it.
     fn give_up(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
-    /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
+    /// States in the ledger that writes up to `seq` are lost. This ends every lead.
     fn state_loss(&mut self, seq: i64) -> impl Future<Output = Result<(), Self::Error>> + Send;
-    /// The key that signs; `None` before the first leader has made it.
+    /// The key that signs grant tokens; `None` before the first leader has made it.
     fn key(&mut self) -> impl Future<Output = Result<Option<[u8; 64]>, Self::Error>> + Send;
     /// The replicas that were seen lately.
     fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
 }
 
-/// One replica, as all see it. Only whether a leader gives its lead up depends on it.
+/// One replica, as all replicas see it in the database. A leader decides by it only whether to give its lead up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
     /// Where the others reach it.
@@ -101,7 +102,7 @@ pub struct Replica {
     pub clock_ahead_millis: i64,
     /// Whether it was seen in the last seconds.
     pub is_live: bool,
-    /// The number of the lead that it has not reached for `LEASE_SECONDS`.
+    /// The epoch of the leader that it has not reached for `LEASE_SECONDS`.
     pub unreached: Option<i64>,
     /// Whether it has lately given its lead up.
     pub gave_up: bool,
@@ -115,21 +116,22 @@ pub struct Standby {
     clock: Arc<dyn Clock>,
     port: u16,
     connection: Option<Connection>,
-    /// How many there were.
+    /// How many connections this process has opened.
     connections: u64,
+    /// When this replica last showed the others that it is there.
     noted_at: Option<Instant>,
-    /// The name of this start.
+    /// The random name of this process, made when it is first needed.
     id: Option<String>,
     lease: Duration,
     has_twin: bool,
     unreached: Option<i64>,
-    /// Whether the database, and what is before it, was found fit.
+    /// Whether it was checked that no pooler shares sessions.
     is_checked: bool,
 }
 
 impl Standby {
-    /// Connects nowhere yet. `port`: that of this replica, unless the settings have its address. `settings`: the digest of those that decide
-    /// figures.
+    /// Connects nowhere yet. `port`: the port of this replica, for its URL if the settings have none. `settings`: the digest of the
+    /// settings that decide figures.
     pub fn new(config: &DatabaseConfig, port: u16, settings: String, clock: Arc<dyn Clock>) -> Self {
         let url = config.advertise_url.as_ref().map(origin).unwrap_or_default();
         Self {
@@ -148,7 +150,8 @@ impl Standby {
         }
     }
 
-    /// Takes the connection, so that one whose call is canceled is not used again.
+    /// Takes the connection out of `self`, or opens one. A call puts it back when it succeeds, so the connection of a call that has failed
+    /// or was canceled is not used again.
     async fn connection(&mut self) -> Result<Connection, DatabaseError> {
         if let Some(connection) = self.connection.take().filter(|open| !open.client.is_closed()) {
             return Ok(connection);
@@ -203,7 +206,7 @@ impl Electorate for Standby {
         self.has_twin
     }
 
-    /// The others see this at most once a second.
+    /// Writes the row of this replica at most once a second.
     async fn observe(&mut self) -> Result<Observation, DatabaseError> {
         let connection = self.connection().await?;
         let row = connection.row(OBSERVE, &[(&KEY_HEAD.as_bytes(), Type::BYTEA)]).await?;
@@ -230,7 +233,7 @@ impl Electorate for Standby {
         })
     }
 
-    /// The storage blocks, so open its writer in a thread that may.
+    /// The storage blocks, so the caller must open its writer in a thread that may block.
     async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
         let (database, node, seen) = (Arc::clone(&self.database), self.node.clone(), seen.clone());
         let stood = tokio::task::spawn_blocking(move || PostgresStorage::stand(database, &node, &seen));
@@ -262,7 +265,7 @@ impl Electorate for Standby {
         Ok(row.and_then(|row| row.get::<_, &[u8]>(0).first_chunk().copied()))
     }
 
-    /// Those of the last minute.
+    /// The replicas that were seen in the last minute.
     async fn replicas(&mut self) -> Result<Vec<Replica>, DatabaseError> {
         let connection = self.connection().await?;
         let rows = connection.rows(REPLICAS, &[]).await?;
@@ -281,7 +284,8 @@ impl Electorate for Standby {
     }
 }
 
-/// Refuses a pooler that gives the session of one client to another one. In statement mode nobody may begin a transaction.
+/// Refuses a pooler that gives the session of one client to another one. In statement mode the pooler refuses BEGIN. In transaction mode it
+/// gives `other` the idle session of `connection`, and keeps that session for `other` until the transaction ends.
 pub(crate) async fn refuse_shared_session(
     database: &Database,
     connection: &Connection,
@@ -294,7 +298,8 @@ pub(crate) async fn refuse_shared_session(
         return Err(if is_there { DatabaseError::SharedSession } else { error });
     }
     let of_other: i32 = other.one(BACKEND).await?.get(0);
-    // Others may have got the session meanwhile. A pooler still gives another one the second time, because that one is in use.
+    // Another client may have got the session of `connection` before `other` asked. Then that session is in use, so the pooler gives
+    // `connection` a different one for its second query.
     if of_one != of_other && of_one == connection.one(BACKEND).await?.get::<_, i32>(0) {
         return Ok(());
     }

@@ -19,6 +19,7 @@ use turn_ledger::{Stored, TokenKeys};
 
 /// The pause before an idle leader connects again if that has failed.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+
 /// The ledger of the replica that leads. Its functions block, so it belongs to a thread of its own.
 #[derive(Debug)]
 pub struct PostgresStorage {
@@ -54,7 +55,7 @@ impl PostgresStorage {
 }
 
 impl Storage for PostgresStorage {
-    /// Everything that was committed before the election, and nothing later can have been: the election is committed.
+    /// Reads everything that an earlier leader has committed. The election is committed, so no earlier leader can write any more.
     fn read(&mut self) -> Result<Contents, OpenError> {
         let was_written = self.leader.is_of_written();
         let runtime = self.runtime.get();
@@ -94,11 +95,11 @@ impl Storage for PostgresStorage {
                     count = requests.recv_many(group, GROUP_MAX) => return count,
                     () = leader.broken() => {}
                 }
-                // An empty batch states the new session.
+                // An empty batch opens a session, and stores its process id in `shard`.
                 let pause = match leader.write(&RowBatch::default(), true).await {
                     Ok(()) => continue,
                     Err(WriteError::Failed(_)) => CONNECT_PAUSE,
-                    // The next write says so.
+                    // Wait for a request. Its write returns the loss.
                     Err(WriteError::Lost(_)) => Duration::MAX,
                 };
                 if let Ok(count) = timeout(pause, requests.recv_many(group, GROUP_MAX)).await {

@@ -14,8 +14,8 @@ use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
 use turn_ledger::{BilledDirections, ByteCount, IdDigest, Traffic};
 
-/// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched in this order: a rate limit voids the
-/// whole response, and the phrase of the account contains a general one.
+/// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched for in this order. After a rate limit nothing else in the
+/// response counts. The phrase about the account contains a phrase about rights.
 const TOO_MANY: &[&str] = &[
     "rate limit",
     "quota exceeded",
@@ -47,17 +47,17 @@ pub(super) fn parse(
     Ok(account.count(keys, counted)?)
 }
 
-/// The selections of the one account of a query, or an error.
+/// The selections of the only account in a response, or an error.
 pub(super) fn account<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A, AnalyticsError> {
-    let errors = complaint(body);
+    let errors = errors_in(body);
     if status == StatusCode::OK {
         return match errors? {
             None => only_account(body),
-            Some(errors) => Err(known(&errors).unwrap_or(AnalyticsError::QueryRefused)),
+            Some(errors) => Err(known_error(&errors).unwrap_or(AnalyticsError::QueryRefused)),
         };
     }
     let errors = errors.ok().flatten();
-    Err(errors.as_deref().and_then(known).unwrap_or_else(|| match status {
+    Err(errors.as_deref().and_then(known_error).unwrap_or_else(|| match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AnalyticsError::Unauthorized,
         StatusCode::TOO_MANY_REQUESTS => AnalyticsError::RateLimited,
         StatusCode::BAD_REQUEST if errors.is_some() => AnalyticsError::QueryRefused,
@@ -74,15 +74,15 @@ struct Errors {
     errors: Option<Value>,
 }
 
-/// The errors of a response as one text in lower case; `None` without errors. It is only compared, never kept.
-fn complaint(body: &[u8]) -> Result<Option<String>, CallError> {
+/// The errors of a response as one text in lower case; `None` without errors, or with an empty list. The text is only searched, never kept.
+fn errors_in(body: &[u8]) -> Result<Option<String>, CallError> {
     let Errors { errors } = serde_json::from_slice(body).map_err(|_| unusable("it is no JSON"))?;
     let errors = errors.filter(|errors| errors.as_array().is_none_or(|list| !list.is_empty()));
     Ok(errors.map(|errors| errors.to_string().to_lowercase()))
 }
 
-fn known(errors: &str) -> Option<AnalyticsError> {
-    let says = |words: &[&str]| words.iter().any(|word| errors.contains(word));
+fn known_error(errors: &str) -> Option<AnalyticsError> {
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| errors.contains(phrase));
     if says(TOO_MANY) {
         Some(AnalyticsError::RateLimited)
     } else if says(NO_ACCOUNT) {
@@ -144,7 +144,7 @@ struct Interval {
 }
 
 impl Group {
-    /// The most that its billed bytes can be.
+    /// The most that the billed bytes of the group can be; `None` if Cloudflare does not say it.
     fn upper(&self, billed: BilledDirections) -> Option<ByteCount> {
         let Intervals { egress_bytes, ingress_bytes } = self.confidence.as_ref()?.sum.as_ref()?;
         let upper = |interval: &Option<Interval>| ByteCount::from_whole(interval.as_ref()?.upper?.ceil());
@@ -185,9 +185,11 @@ fn only_account<A: DeserializeOwned>(body: &[u8]) -> Result<A, AnalyticsError> {
 }
 
 impl Account {
-    /// Each selection is sampled separately, so our keys may exceed all keys. The others are zero then.
+    /// The count in this response. Each selection is sampled separately, so the count of our keys may exceed the count of all keys. Then
+    /// the other keys count zero.
     ///
-    /// A missing count of our keys is zero only if no key was used: as zero it would release what our grants reserved.
+    /// A missing count of our keys is taken as zero only if no key of the account was used. Otherwise zero would release what our grants
+    /// have reserved, so it is an error.
     fn count(&self, keys: &[OwnKey], counted: &Counted) -> Result<UsageCount, CallError> {
         let Counted { billed, sfu_app } = counted;
         if sfu_app.is_some() && self.calls_usage_adaptive_groups.is_none() {
@@ -196,6 +198,7 @@ impl Account {
         let billed = *billed;
         let all = total(self.calls_turn_usage_adaptive_groups.iter().flatten(), billed)?;
         let all_apps = total(self.calls_usage_adaptive_groups.iter().flatten(), billed)?;
+        // Without the dimension, every app counts as ours.
         let is_of_app = |group: &&Group| {
             let app = group.dimensions.as_ref().and_then(|of| of.app_id.as_deref());
             sfu_app.as_deref().is_some_and(|own| app.is_none_or(|app| app == own))
@@ -221,7 +224,7 @@ impl Account {
         Ok(UsageCount { own, by_key, sfu, other: all.minus(own).plus(all_apps.minus(sfu)), margins })
     }
 
-    /// The groups of a key. Those of the only one have no dimensions.
+    /// The groups of a key. If there is only one key, its groups have no dimensions.
     fn of_key(&self, key: &OwnKey) -> impl Iterator<Item = &Group> {
         let is_of_key = |group: &&Group| {
             let of_key = group.dimensions.as_ref().and_then(|of| Some(of.key_id.as_deref()? == &*key.id));
@@ -253,17 +256,18 @@ fn total<'a>(
     groups.try_fold(ByteCount::ZERO, |total, Group { sum, .. }| Ok(total.plus(sum.traffic()?.billed(billed))))
 }
 
-/// How much of the true bytes sampling may have missed, in whole percent, rounded up. `None` unless Cloudflare says it of each group.
+/// How much of the true bytes sampling may have missed, in whole percent, rounded up. The true bytes are at most the sum of the upper ends,
+/// so at most (upper ends - counted bytes) / upper ends. `None` without groups, or if Cloudflare does not say the upper end of one.
 fn margin<'a>(groups: impl Iterator<Item = &'a Group>, billed: BilledDirections) -> Option<u32> {
-    let (mut counted, mut most, mut is_said) = (ByteCount::ZERO, ByteCount::ZERO, false);
+    let (mut counted, mut most, mut has_groups) = (ByteCount::ZERO, ByteCount::ZERO, false);
     for group in groups {
         let bytes = group.sum.traffic().ok()?.billed(billed);
         (counted, most) = (counted.plus(bytes), most.plus(group.upper(billed)?.max(bytes)));
-        is_said = true;
+        has_groups = true;
     }
     let missed = u128::from(most.minus(counted).get()).saturating_mul(100);
     let percent = missed.div_ceil(u128::from(most.get()).max(1));
-    u32::try_from(percent).ok().filter(|_| is_said)
+    if has_groups { u32::try_from(percent).ok() } else { None }
 }
 
 /// A whole number, possibly written as a float (`1.5e9`).

@@ -1,6 +1,6 @@
 //! Queries of bytes for each grant. A mint sends the grant's id as `customIdentifier`, and these queries group by it. One query
-//! returns one page, with its rows in the order of the identifiers, byte by byte. A page that repeats one is an error, so no row
-//! counts twice. Pages in another order end a count as incomplete, so no row is left out unnoticed.
+//! returns one page, with its rows in the byte order of the identifiers. A page that repeats an identifier is an error, so no row
+//! counts twice. A page in another order ends the count as incomplete, so no row is left out unnoticed.
 //! The sum of all rows is not the total, because each group is sampled by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,10 +23,10 @@ pub const PAGES_MAX: usize = 10;
 /// The longest page. A row has some 130 bytes.
 const PAGE_MAX: usize = 4 << 20;
 
-/// What the broker's probes and `turn-broker doctor` relay in a span, at most. More under their identifiers is somebody else's.
+/// The most that the broker's probes and `turn-broker doctor` relay in a span. More bytes under their identifiers are somebody else's.
 const OWN_MAX: Traffic = Traffic::new(20_000_000, 20_000_000);
 
-/// How much is asked for at most.
+/// The most that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct PageBounds {
     /// Rows of one page, at most [`ROWS_MAX`].
@@ -124,7 +124,7 @@ impl CloudflareAnalytics {
         Ok(minutes)
     }
 
-    /// The bytes of these grants in a span, and of no others: counts of many are sampled.
+    /// The bytes of these grants in a span. The query selects no other grants, because Cloudflare samples a count of many.
     pub async fn bytes_of(
         &self,
         grants: &[GrantId],
@@ -163,7 +163,7 @@ impl CloudflareAnalytics {
         question
     }
 
-    /// A question about these identifiers of these keys alone.
+    /// The request body for these identifiers alone, as counted for these keys.
     fn alone_question(
         &self,
         keys: &[OwnKey],
@@ -178,7 +178,8 @@ impl CloudflareAnalytics {
         question
     }
 
-    /// One selection of these keys, or of all keys if there are none. Without a filter, also their sum.
+    /// The request body that groups the bytes of these keys by `dimensions`; of all keys if `keys` is empty. Without a filter it also
+    /// selects their sum.
     fn grouped_question(
         &self,
         keys: &[OwnKey],
@@ -213,7 +214,7 @@ impl CloudflareAnalytics {
     }
 }
 
-/// Rows that are absent or null are no count.
+/// Absent or null rows are not the same as no rows: see [`Account::rows`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Account {
@@ -228,7 +229,7 @@ struct SumRow {
 }
 
 impl Account {
-    /// The rows. None are an error if our keys relayed anything: such a count would drop all claims.
+    /// The rows. An empty list is an error if our keys relayed anything: the count would drop all claims.
     fn rows(self) -> Result<Vec<UsageRow>, CallError> {
         let mut is_missing = self.by_grant.is_none();
         let rows = self.by_grant.unwrap_or_default();
@@ -248,7 +249,7 @@ struct UsageRow {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Dimensions {
-    /// `null` or empty for a credential without one.
+    /// `null` or empty for a credential that was minted without an identifier.
     custom_identifier: Option<String>,
     datetime_minute: Option<String>,
 }
@@ -268,9 +269,9 @@ impl UsageRow {
     }
 }
 
-/// Whether no identifier can be missing between this page and its neighbours. The next page begins after the last identifier, so
-/// in another order, or under another collation, one could be on neither. No page comes after the last one, so its own order does
-/// not matter.
+/// Whether no identifier can be missing between this page and its neighbors. The next page begins after the last identifier of this one. In
+/// another order, or with another collation, an identifier could be on neither page. No page follows the last one, so the order within the
+/// last page does not matter.
 fn is_ordered(rows: &[UsageRow], cursor: Option<&str>, is_last: bool) -> bool {
     let is_after = cursor.is_none_or(|cursor| rows.iter().all(|row| row.identifier() > cursor));
     is_after && (is_last || rows.iter().map(UsageRow::identifier).is_sorted())

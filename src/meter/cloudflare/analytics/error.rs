@@ -18,8 +18,8 @@ pub enum AnalyticsError {
     /// Another error in the response.
     #[error("Cloudflare did not run the analytics query")]
     QueryRefused,
-    /// The newest queried minutes are younger by Cloudflare's clock than by ours, so they may still be filling. Also without
-    /// a readable `Date`.
+    /// The newest queried minutes are younger by Cloudflare's clock than by ours, so they may still be filling. Also the error of a
+    /// response without a readable `Date`.
     #[error("by Cloudflare's clock the queried minutes may not have settled")]
     Unsettled,
     /// The call failed, or the response is not one of the API.
