@@ -15,8 +15,8 @@ use crate::units::slot::Minute;
 const PROOFS_MIN: usize = 3;
 /// How long a proof counts.
 const PROVES_FOR: Duration = Duration::from_secs(8 * 86_400);
-/// The most trials that are remembered. Once the tail is proven, eight days have fewer.
-const TRIALS_MAX: usize = 16;
+/// The most trials that are remembered. Eight days have at most 32: before the tail is proven, one begins every six hours.
+const TRIALS_MAX: usize = 32;
 /// What is added to the longest tail that was seen.
 const MARGIN: Duration = Duration::from_secs(300);
 /// The pause between two trials once the tail is proven.

@@ -86,6 +86,9 @@ impl StorageBackend for UnchangedFile {
         let mut written = self.written.lock();
         (written.length, written.from_file) = (length, written.from_file.min(length));
         written.parts.retain(|number, _| number * PART < length);
+        if let Some(cut) = written.parts.get_mut(&(length / PART)) {
+            cut[to_usize(length % PART)..].fill(0);
+        }
         Ok(())
     }
 
@@ -119,7 +122,9 @@ mod tests {
         let file = UnchangedFile::new(File::open(&path).unwrap()).unwrap();
         let mut expected = whole.clone();
         // Within a part, over the end of one, a whole one, and beyond the file's end.
-        for (offset, length) in [(10, 5), (4_090, 20), (8_192, 4_096), (19_000, 9_000), (5, 12_000)] {
+        for (offset, length) in
+            [(10, 5), (4_090, 20), (8_192, 4_096), (14_000, 2_000), (19_000, 9_000), (5, 12_000)]
+        {
             file.set_len(file.len().unwrap().max(to_u64(offset + length))).unwrap();
             file.write(to_u64(offset), &vec![7; length]).unwrap();
             expected.resize(expected.len().max(offset + length), 0);
