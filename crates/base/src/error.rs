@@ -205,7 +205,7 @@ impl ApiError {
 impl From<NotRecorded> for ApiError {
     fn from(_: NotRecorded) -> Self {
         Self::ledger_unavailable(
-            "The change is in effect, but it could not be written, so a restart may undo it. Check the log, and the disk that holds STATE_DIR or the database.",
+            "Check the disk or the database: the change is in effect, but it could not be written, so a restart may undo it. The log has the reason.",
         )
     }
 }

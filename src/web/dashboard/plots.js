@@ -161,7 +161,7 @@ export class UsagePlot extends Plot {
   }
 }
 
-/** Dashed lines with their names, none of which covers another. A name without room is in the table alone. @param {uPlot} plot @param {import('./series.js').Mark[]} marks @param {number} [first] The first name's foot below the top. */
+/** Dashed lines with their names. A name without room is in the table alone. @param {uPlot} plot @param {import('./series.js').Mark[]} marks @param {number} [first] The first name's foot below the top. */
 function drawMarks({ ctx, bbox, valToPos }, marks, first = 12) {
   const scale = devicePixelRatio;
   const [right, lane] = [bbox.left + bbox.width, LANE * scale];
@@ -170,11 +170,11 @@ function drawMarks({ ctx, bbox, valToPos }, marks, first = 12) {
   ctx.strokeStyle = ctx.fillStyle = color('--muted')();
   ctx.lineWidth = scale;
   ctx.setLineDash([3 * scale, 3 * scale]);
-  const names = marks.map(({ at, text }) => ({ text, x: Math.round(valToPos(at, 'x', true)) })).filter(({ x }) => x >= bbox.left && x <= right).map(({ text, x }) => {
-    const width = ctx.measureText(text).width;
+  const names = marks.map(({ at, text }) => {
+    const [x, { width }] = [Math.round(valToPos(at, 'x', true)), ctx.measureText(text)];
     const left = x > bbox.left + bbox.width / 2 ? x - width - 6 * scale : x + 6 * scale;
     return { text, x, left, right: left + width };
-  });
+  }).filter(({ x }) => x >= bbox.left && x <= right);
   const places = lanes(names, Math.floor(bbox.height / lane));
   names.forEach(({ text, x, left }, nth) => {
     ctx.beginPath();
