@@ -48,7 +48,7 @@ pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timesta
     }
 }
 
-/// The SFU's bytes, and how many of them may be in the data set of TURN too: Cloudflare charges them once and names nowhere which these are.
+/// The SFU's bytes, and how many of them TURN's data set may have too. Cloudflare charges those only once, but does not say which.
 fn both_data_sets(own: ByteCount, sfu: ByteCount) -> String {
     let (sfu, in_both) = (sfu.gb_four_decimals(), own.min(sfu).gb_four_decimals());
     format!("{sfu} GB of the SFU (at most {in_both} GB of it went through TURN and counts twice), ")

@@ -423,7 +423,7 @@ pub(super) fn refuse_tokens<'a>(
     Ok(())
 }
 
-/// The request of a server. It is charged to the allowance of the server's key. Origin and address do not matter.
+/// The request of a server. It is charged to the allowance of the server's key. Any origin may ask; it is only noted.
 pub(super) fn for_server<Q>(
     app: &App,
     key: &ServerKey,
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_optional_and_has_few_characters() {
+    fn a_label_is_optional_and_of_one_form_only() {
         let label = |query: &str| {
             let query = Parameters::of(Some(query)).read::<MintQuery>();
             query.map(|query| query.label.map(|label| label.as_str().to_owned()))

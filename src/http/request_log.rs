@@ -143,7 +143,7 @@ pub(super) fn is_polled(method: &str, route: &str, code: Option<&str>) -> bool {
     POLLED.contains(&(method, route)) && (code.is_none() || route == "/leader")
 }
 
-/// What the operator can do about a refusal that follows from a limit or a rule.
+/// What the operator can do. For a rate limit or an origin, the message says it.
 fn remedy(error: &ErrorBody) -> Option<&str> {
     let is_rule = matches!(error.code, "RATE_LIMITED" | "ORIGIN_NOT_ALLOWED");
     let message = if is_rule { error.message.as_deref() } else { None };

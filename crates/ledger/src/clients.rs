@@ -73,7 +73,7 @@ impl Holder<'_> {
     }
 }
 
-/// How many times the allowances of one client this row has.
+/// The allowances of this row, as a multiple of those of one client.
 pub(crate) fn factor((is_of_users, key): AddressKey) -> u32 {
     key.factor().saturating_mul(if is_of_users { USERS_FACTOR } else { 1 })
 }

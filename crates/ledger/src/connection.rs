@@ -294,7 +294,7 @@ impl Connection {
     /// Closes the connection at `now`. Unless it is direct, what no report has covered is charged by time, because no later report will.
     pub fn close(&mut self, now: Timestamp, rules: &UsageRules, allowances: &mut Allowances<'_>) -> Changes {
         let mut charging = Charging::new(now, rules, allowances);
-        let charged_until = self.stop_clock(&mut charging);
+        let charged_until = self.end_clock(&mut charging);
         if !self.is_direct() {
             self.estimate(Span { from: charged_until, to: now }, &mut charging);
         }
@@ -355,7 +355,7 @@ impl Connection {
             }
             wanted
         } else {
-            self.stop_clock(charging);
+            self.end_clock(charging);
             for estimate in std::mem::take(&mut self.estimates) {
                 charging.allowances.give_back(estimate.millis());
                 charging.changes.push(ChangeKind::RemoveTime { from: estimate.from, to: estimate.to });
@@ -374,7 +374,7 @@ impl Connection {
 
     /// Makes the time since the last report free.
     fn forgive(&mut self, charging: &mut Charging<'_, '_>) {
-        self.stop_clock(charging);
+        self.end_clock(charging);
         let Some(last) = self.estimates.last_mut().filter(|estimate| estimate.to > self.last_seen) else {
             return;
         };
@@ -393,7 +393,7 @@ impl Connection {
             clock.stops_at = charging.now.plus(charging.rules.heartbeat);
             return;
         }
-        let charged_until = self.stop_clock(charging);
+        let charged_until = self.end_clock(charging);
         self.estimate(Span { from: charged_until, to: charging.now }, charging);
         if !self.is_direct() {
             self.start_clock(charging);
@@ -409,8 +409,8 @@ impl Connection {
         }
     }
 
-    /// Stops the clock. Its charge becomes an estimate, which a count can reverse. Returns the instant up to which time is charged.
-    fn stop_clock(&mut self, charging: &mut Charging<'_, '_>) -> Timestamp {
+    /// Removes the clock, running or not. Its charge becomes an estimate that a count can reverse. Returns where charged time ends.
+    fn end_clock(&mut self, charging: &mut Charging<'_, '_>) -> Timestamp {
         let Some(clock) = self.clock.take() else { return self.last_seen };
         if clock.running {
             charging.allowances.stop_clock();

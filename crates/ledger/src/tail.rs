@@ -247,7 +247,7 @@ pub struct TailTrials {
     evidence: Vec<TailEvidence>,
     /// When bytes after the proven tail were seen. Earlier trials prove nothing.
     contradicted_at: Option<Timestamp>,
-    /// The longest tail that promises have relied on and that nothing has contradicted.
+    /// The tail that promises rely on, of the last trial with a proof; `None` after a contradiction.
     pub(crate) relied_on: Option<Duration>,
 }
 

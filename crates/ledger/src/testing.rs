@@ -79,7 +79,7 @@ pub(crate) fn ledger() -> Ledger {
     Ledger::open(terms, &sources, Timestamp::default(), PeriodCounts::default(), &BTreeMap::new())
 }
 
-/// Books with their settings, and what is on disk of them. Each change of this broker is on disk, those of its books are not.
+/// Books with their settings, and what is on disk of them. What goes through `books` directly is on disk after `flush`.
 pub(crate) struct Broker {
     pub(crate) setup: Setup,
     pub(crate) books: Books,

@@ -89,11 +89,11 @@ pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, SfuFault
         SfuCall::EstablishDataChannels => without_tracks::<Establishment>(body),
         SfuCall::CloseTracks => without_tracks::<ClosedTracks>(body),
         SfuCall::CloseDataChannels => without_tracks::<ClosedChannels>(body),
-        SfuCall::NewTracks => with_tracks(body, NewTracks::wanted),
+        SfuCall::NewTracks => rewritten(body, NewTracks::wanted),
         SfuCall::UpdateTracks => {
-            with_tracks(body, |request: UpdatedTracks| Ok(wanted(request.tracks, Some(&BTreeMap::new()))))
+            rewritten(body, |request: UpdatedTracks| Ok(wanted(request.tracks, Some(&BTreeMap::new()))))
         }
-        SfuCall::NewDataChannels | SfuCall::UpdateDataChannels => with_tracks(body, Channels::wanted),
+        SfuCall::NewDataChannels | SfuCall::UpdateDataChannels => rewritten(body, Channels::wanted),
     }
 }
 
@@ -117,11 +117,11 @@ pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
 }
 
 fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, SfuFault> {
-    with_tracks(body, |_: T| Ok(RequestedTracks::default()))
+    rewritten(body, |_: T| Ok(RequestedTracks::default()))
 }
 
-/// Reads a body as its type, and writes it again from this type.
-fn with_tracks<T: DeserializeOwned + Serialize>(
+/// Reads a body as `T`, and writes it again from that.
+fn rewritten<T: DeserializeOwned + Serialize>(
     body: &[u8],
     wanted: impl FnOnce(T) -> Result<RequestedTracks, SfuFault>,
 ) -> Result<SfuRequest, SfuFault> {

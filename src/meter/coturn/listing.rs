@@ -2,7 +2,7 @@
 //! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. So within the
 //! greatest length of an origin, no line counts as the start of a session or as the total. No true line is lost by that,
 //! because coturn's own lines between the origin and the next session are longer. Within a session the last line of a kind
-//! counts, and coturn prints its own lines after the origin. User names of listed sessions were signed with the shared
+//! counts (of peers the highest), and coturn prints its own lines after the origin. User names of listed sessions were signed with the shared
 //! secret. coturn numbers the sessions 1, 2, 3 and ends with their total: a text whose numbers disagree is not a listing.
 
 use std::net::{IpAddr, SocketAddr};
@@ -58,10 +58,10 @@ impl Reader {
     fn line(&mut self, raw: &[u8]) {
         let text = String::from_utf8_lossy(raw);
         let line = text.trim();
-        let is_of_origin = self.origin_left.is_some_and(|left| left > 0);
-        if !is_of_origin && let Some((ordinal, id, user)) = header(line) {
+        let may_be_forged = self.origin_left.is_some_and(|left| left > 0);
+        if !may_be_forged && let Some((ordinal, id, user)) = header(line) {
             self.begin(ordinal, id, user);
-        } else if !is_of_origin && let Some(total) = total(line) {
+        } else if !may_be_forged && let Some(total) = total(line) {
             self.is_out_of_order |= self.total.replace(total).is_some();
         } else if self.skipped == 0
             && let Some(draft) = self.drafts.last_mut()

@@ -113,7 +113,7 @@ impl Books {
         self.judge_all(source);
     }
 
-    /// Judges the chains of a source that the broker itself watches. Its counts are not sampled, so nobody must be asked again.
+    /// Judges the suspects of a source that the broker itself watches. Its counts are not sampled, so nothing is asked again.
     pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
             let by_grant = suspect.grants.iter().map(|id| (*id, self.grants.counted_of(&[*id]))).collect();
@@ -124,7 +124,7 @@ impl Books {
 
     /// Revokes the chains that were judged to have relayed more than one may.
     pub fn revoke_over_limit(&mut self) -> Vec<OverLimit> {
-        let over: Vec<_> = self.grants.take_over_limit();
+        let over = self.grants.take_over_limit();
         over.into_iter().filter_map(|(grants, counted)| self.revoke_chain(grants, counted)).collect()
     }
 

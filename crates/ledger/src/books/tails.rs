@@ -109,13 +109,13 @@ impl Books {
     ) -> Option<TailEvidence> {
         let (trial, max) = (self.ledger.uncounted_trial(owner, end)?, owner.source.expiry_tail());
         let (shown, relayed_for) = (trial.judge(billed, max), trial.relayed_for(max));
-        if let Some(longer) = self.ledger.take_trial(owner, end, shown) {
+        if let Some(added) = self.ledger.take_trial(owner, end, shown) {
             match end {
                 CredentialEnd::Expiry => {
                     self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
                 }
                 CredentialEnd::Revocation => {
-                    self.grants.extend_revoked(owner, longer, self.ledger.now());
+                    self.grants.extend_revoked(owner, added, self.ledger.now());
                     self.settle();
                 }
             }

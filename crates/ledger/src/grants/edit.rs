@@ -192,7 +192,7 @@ impl Grants {
         let mut ended = vec![];
         for (id, row) in rows.iter_mut() {
             if row.has_ended() {
-                ended.push((row.ends_in(), *id));
+                ended.push((row.over_from(), *id));
             } else {
                 row.state = row.stored_state();
                 derive(self, *id, row);

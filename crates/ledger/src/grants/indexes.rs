@@ -98,7 +98,7 @@ impl Indexes {
         Places {
             source: row.source,
             latest_expiry: row.latest_expiry(),
-            ended: has_ended.then(|| row.ends_in()),
+            ended: has_ended.then(|| row.over_from()),
             revoked_at,
             is_releasable: row.may_be_released(),
             is_unanswered: revoked_at.is_some() && has_no_answer(row),

@@ -123,11 +123,11 @@ impl Grants {
         }
     }
 
-    /// The revoked grants of an owner relay for longer than was assumed, by `longer`.
-    pub(crate) fn extend_revoked(&mut self, owner: CountOwner, longer: Duration, now: Timestamp) {
+    /// The revoked grants of an owner relay for longer than was assumed, by `added`.
+    pub(crate) fn extend_revoked(&mut self, owner: CountOwner, added: Duration, now: Timestamp) {
         let is_revoked = |row: &GrantRow| row.owner() == owner && row.ends_by_revocation();
         let revoked = self.rows.iter().filter(|(_, row)| is_revoked(row));
-        let extended = |time: PromisedTime| Minute::from_end(time.until.start().plus(longer));
+        let extended = |time: PromisedTime| Minute::from_end(time.until.start().plus(added));
         let later: Vec<_> =
             revoked.filter_map(|(id, row)| Some((*id, row.promised.map(extended)?))).collect();
         for (id, until) in later.into_iter().filter(|(_, until)| until.start() > now) {
@@ -181,8 +181,8 @@ impl Grants {
         self.rows.iter().filter_map(|(_, row)| row.alive_until()).max().unwrap_or_default().start()
     }
 
-    /// Releases the promises of the revoked grants of a source that have no session at `now`. The source must have refused new sessions of
-    /// each grant since before its sessions were listed. Returns how many grant-minutes are released.
+    /// Releases the promises of the revoked grants of a source that have no session at `now`. Callers make sure that the
+    /// source refused each of them before it listed its sessions. Returns how many reserved minutes are freed.
     pub(crate) fn release_gone(
         &mut self,
         source: IceSource,

@@ -257,11 +257,11 @@ impl GrantRow {
 
     /// Whether it has ended, and its last minute was over at an instant.
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
-        self.has_ended() && self.ends_in().start() <= at
+        self.has_ended() && self.over_from().start() <= at
     }
 
-    /// The first minute after its promise and its credential. An open connection may keep it live for longer.
-    pub(super) fn ends_in(&self) -> Minute {
+    /// The first minute after its promise and its expiry as told. An open connection may keep it live for longer.
+    pub(super) fn over_from(&self) -> Minute {
         self.alive_until().unwrap_or_default().max(Minute::from_end(self.expires_at))
     }
 

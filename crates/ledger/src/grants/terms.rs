@@ -125,7 +125,7 @@ impl GrantTerms {
         if !self.promises() {
             return ByteCount::ZERO;
         }
-        let until = row.ends_in().min(Minute::of(end));
+        let until = row.over_from().min(Minute::of(end));
         row.promised_between(Minute::of(counted_until), until)
     }
 

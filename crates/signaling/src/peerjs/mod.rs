@@ -139,8 +139,8 @@ impl Peerjs {
     }
 
     fn due(&mut self, now: Duration) {
-        let (messages, expired) = self.waiting.expire(now);
-        self.count_dropped(Dropped::Expired, messages);
+        let (dropped, expired) = self.waiting.expire(now);
+        self.count_dropped(Dropped::Expired, dropped);
         for Expired { sender, absent } in expired {
             if let Some(to) = self.ids.get(&sender) {
                 self.actions.send(*to, message::forwarded(MessageKind::Expire, &absent, &sender, None));

@@ -435,8 +435,8 @@ impl<D: Disk> Broker<D> {
     pub(super) fn read_absurd(&mut self, now: Timestamp) {
         self.was_misled = true;
         let day = Day::until(now);
-        // A second one would confirm the first.
-        let is_doubted = self.books.snapshot().measured.disbelief == Some(Disbelief::Absurd);
+        // A second one would confirm the first, which a lower count of an earlier day may hide.
+        let is_doubted = self.books.snapshot().measured.disbelief.is_some();
         let owner = self.owner_of(TurnKey::First);
         let count = self.books.ledger().day(owner, day).filter(|_| !is_doubted);
         let Some(count) = count else { return };

@@ -95,6 +95,25 @@ fn a_chain_of_which_an_app_server_says_that_it_relayed_more_is_revoked() {
 }
 
 #[test]
+fn a_chain_that_is_over_its_limit_takes_the_place_of_no_other_however_often_it_is_reported() {
+    let mut broker = with_grant_limit(50 * MB);
+    let chains = [("ann", "a", 2_000), ("bob", "b", 1)].map(|(user, name, reports)| {
+        let grant = broker.mint(requester(user), 3_600).unwrap();
+        broker.books.open(Caller::Grant(grant), name, Some(true)).unwrap();
+        (grant.id, name, reports)
+    });
+    broker.books.advance(at(20));
+    let report = Report { bytes_received: Some(51 * MB), ..Report::default() };
+    for (_, name, reports) in chains {
+        for _ in 0..reports {
+            broker.books.heartbeat(Caller::Reporter, name, report).unwrap();
+        }
+    }
+    let over: BTreeSet<_> = broker.books.revoke_over_limit().iter().map(|over| over.grant).collect();
+    assert_eq!(over, chains.map(|(id, ..)| id).into());
+}
+
+#[test]
 fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     broker.books.override_limit(Some(ByteCount::new(100 * MB)));
