@@ -41,7 +41,7 @@ pub(super) struct Chains {
     /// Chains that are to be asked for alone, by the first of their grants that is looked at.
     suspects: BTreeMap<(IceSource, GrantId), Waiting>,
     /// Chains that relayed more than one chain may: their grants, and how much. [`Grants::take_over_limit`] empties the list.
-    pub(super) over_limit: BTreeMap<Vec<GrantId>, ByteCount>,
+    pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -59,8 +59,10 @@ impl Grants {
 
     /// Notes that the grants of a chain are to be revoked, if they have relayed more than `GRANT_LIMIT_GB`.
     pub(super) fn note_over_limit(&mut self, grants: &[GrantId], relayed: ByteCount) {
-        if self.is_over_limit(grants, relayed) && self.chains.over_limit.len() < CHAINS_MAX {
-            self.chains.over_limit.insert(grants.to_vec(), relayed);
+        let noted = &self.chains.over_limit;
+        let is_new = noted.len() < CHAINS_MAX && noted.iter().all(|(chain, _)| chain != grants);
+        if is_new && self.is_over_limit(grants, relayed) {
+            self.chains.over_limit.push((grants.to_vec(), relayed));
         }
     }
 
@@ -111,7 +113,7 @@ impl Grants {
     }
 
     /// The grants of the chains that were noted to be over the limit since the last call, and what each relayed.
-    pub(crate) fn take_over_limit(&mut self) -> BTreeMap<Vec<GrantId>, ByteCount> {
+    pub(crate) fn take_over_limit(&mut self) -> Vec<(Vec<GrantId>, ByteCount)> {
         std::mem::take(&mut self.chains.over_limit)
     }
 
