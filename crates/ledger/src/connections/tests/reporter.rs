@@ -81,12 +81,17 @@ fn a_reporter_may_count_seldom() {
 
 #[test]
 fn a_freeze_leaves_a_reporter_what_a_relay_can_carry() {
-    let mut table = opened(&[(1, "c")]);
-    table.grants.set_claim_rate(Some(BitRate::new(2_000_000)), at(10));
-    table.ledger.advance(at(10));
-    table.connections.shrink_claims(&mut table.grants, at(10));
-    table.settle();
-    let huge = received(HUGE);
+    let frozen = || {
+        let mut table = opened(&[(1, "c")]);
+        table.grants.set_claim_rate(Some(BitRate::new(2_000_000)), at(10));
+        table.ledger.advance(at(10));
+        table.connections.shrink_claims(&mut table.grants, at(10));
+        table.settle();
+        table
+    };
+    let carried = received(20 * 12_500_000);
+    assert!(!frozen().heartbeat(Caller::Reporter, "c", carried, at(20)).unwrap().clamped);
+    let (mut table, huge) = (frozen(), received(HUGE));
     let claimed = table.report(client(1), "c", huge, at(20));
     assert_eq!(claimed, (20 * 250_000, true), "its time since the freeze, and what that gave back");
     assert!(table.heartbeat(Caller::Reporter, "c", huge, at(20)).unwrap().clamped);
