@@ -90,6 +90,11 @@ pub trait ReadRows {
 pub trait WriteRows {
     /// Replaces the rows with these keys.
     fn replace(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError>;
+
+    /// Adds rows at the end of a table, in the order of their keys.
+    fn append(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError> {
+        self.replace(table, rows)
+    }
 }
 
 /// Reads everything that is stored.
@@ -175,17 +180,19 @@ pub fn is_moved(from: &impl ReadRows) -> Result<bool, StoreError> {
 }
 
 /// Copies every table into a new ledger, the key of grant tokens included.
-pub fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreError> {
+pub fn copy<W: WriteRows>(from: &impl ReadRows, to: &mut W) -> Result<(), StoreError> {
     for table in TABLES {
+        // The new ledger has its format already. Its other tables are empty.
+        let add = if table == META { W::replace } else { W::append };
         let mut rows: Vec<Row> = vec![];
         from.each(table, &mut |key, row| {
             // Each store states its own format, and only the original is marked as moved.
             if table != META || ![KEY_FORMAT, KEY_MOVED].map(str::as_bytes).contains(&key) {
                 rows.push((key.to_vec(), Some(row.to_vec())));
             }
-            if rows.len() < COPIED_TOGETHER { Ok(()) } else { to.replace(table, &mut rows.drain(..).map(Ok)) }
+            if rows.len() < COPIED_TOGETHER { Ok(()) } else { add(to, table, &mut rows.drain(..).map(Ok)) }
         })?;
-        to.replace(table, &mut rows.into_iter().map(Ok))?;
+        add(to, table, &mut rows.into_iter().map(Ok))?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The tables of a ledger file.
 
+use std::ops::Bound;
+
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::rows::{
@@ -55,5 +57,16 @@ impl WriteRows for &WriteTransaction {
             }
         }
         Ok(())
+    }
+
+    fn append(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError> {
+        let mut table = self.open_table(in_file(table))?;
+        let mut end = table.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
+        for row in rows {
+            if let (key, Some(row)) = row? {
+                end.insert_before(&*key, &*row)?;
+            }
+        }
+        Ok(end.close()?)
     }
 }

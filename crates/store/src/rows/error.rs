@@ -32,7 +32,7 @@ macro_rules! file_errors {
         }
     )*};
 }
-file_errors!(CommitError, DatabaseError, StorageError, TableError, TransactionError);
+file_errors!(CommitError, CursorError, DatabaseError, StorageError, TableError, TransactionError);
 
 /// A row whose content cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    ByteCount, Carried, CountOwner, CountsTaken, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute,
-    Reading, ReadingOutcome, Suspect, Timestamp, Traffic,
+    ByteCount, Carried, CountOwner, CountsTaken, Day, GrantCounts, GrantId, IceSource, Minute, Reading,
+    ReadingOutcome, Suspect, Timestamp, Traffic,
 };
 
 use super::broker::Broker;
