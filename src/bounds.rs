@@ -21,7 +21,7 @@ pub const COTURN_LOOK_INTERVAL: Bound = Bound::millis(2_000, 500);
 /// The time between two looks at a session of the SFU. A request to the SFU takes effect within this time, or never.
 pub const SFU_LOOK_INTERVAL: Bound = Bound::millis(30_000, 2_000);
 
-/// A time of every program, and the one after [`shorten`].
+/// The usual value of a time, and the short one, which only [`shorten`] selects.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
     usual: Duration,
@@ -34,7 +34,7 @@ impl Bound {
         Self { usual: Duration::from_millis(usual), short: Duration::from_millis(short) }
     }
 
-    /// The time that this program has.
+    /// The value that this process uses.
     pub fn get(self) -> Duration {
         #[cfg(feature = "short-lives")]
         if is_short() {

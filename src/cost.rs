@@ -43,8 +43,8 @@ impl fmt::Display for Money {
     }
 }
 
-/// A cost in shares by bytes. A share is the difference between the rounded costs of all bytes up to and before its own. So the shares add
-/// up to the cost, if the bytes add up to `all`.
+/// Divides a cost in proportion to bytes. Each share is the rounded cost of all bytes up to the end of its own, minus the rounded cost of
+/// all bytes before its own. So the shares add up to the cost, if the bytes add up to `all`.
 pub fn shares(cost: Money, bytes: impl Iterator<Item = ByteCount>, all: ByteCount) -> Vec<Money> {
     let cost_of = |bytes: u128| {
         let part = bytes.saturating_mul(cost.0.into()).checked_div(all.get().into()).unwrap_or(0);

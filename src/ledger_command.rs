@@ -85,7 +85,8 @@ pub enum LedgerCommandError {
     Copy(#[from] CopyError),
 }
 
-/// Inspects the ledger in `STATE_DIR`. `now`: the time of the summary if the ledger was never written, and of a new key.
+/// Runs a command on the ledger in `STATE_DIR`. Without `STATE_DIR`, a new key is for the ledger in the database. `now`: the time of the
+/// summary if the ledger was never written, and of a new key.
 pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Report, LedgerCommandError> {
     let state_dir = config.budget.state_dir.as_deref();
     // With STATE_DIR, the key of the file is replaced, even if DATABASE_URL is set too.
@@ -102,20 +103,20 @@ pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Re
         let text = move_ledger(config, directory, to_database)?;
         return Ok(Report { text, is_sound: true });
     }
-    let mut copy = LedgerCopy::take(directory)?;
+    let mut ledger = LedgerCopy::take(directory)?;
     if command == LedgerCommand::Verify {
-        return Ok(verdict(&copy.path.display().to_string(), &copy.findings()));
+        return Ok(verdict(&ledger.path.display().to_string(), &ledger.findings()));
     }
-    let stored = copy.stored()?;
+    let stored = ledger.stored()?;
     let text = match command {
         LedgerCommand::Export => format!("{:#}", document(&stored)),
-        _ => summary(config, &copy, stored, now),
+        _ => summary(config, &ledger, stored, now),
     };
     Ok(Report { text, is_sound: true })
 }
 
 fn rotate_key(directory: &Path, now: Timestamp) -> Result<(), OpenError> {
-    // `open` would create a ledger where there is none. This fails instead.
+    // `FileStorage::open` would create a ledger where there is none. `LedgerCopy::take` fails instead.
     drop(LedgerCopy::take(directory)?);
     let mut ledger = FileStorage::open(directory)?;
     let stored = ledger.read()?.books;
@@ -142,7 +143,7 @@ fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<S
 }
 
 /// The summary, with the figures at the last write, or at `now` if the books were never written.
-fn summary(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp) -> String {
+fn summary(config: &Config, ledger: &LedgerCopy, stored: Contents, now: Timestamp) -> String {
     let (written_at, alerts) = (stored.books.now(), stored.alerts.waiting_count());
     let snapshot = &setup(config).open(Some(stored.books), now).snapshot();
     let Snapshot { figures, measured, counts, live_grants, open_connections, .. } = snapshot;
@@ -154,9 +155,9 @@ fn summary(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp)
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
     let room = if snapshot.is_promised_in_full() { ": no room for another credential" } else { "" };
     let lines = [
-        ("Ledger", copy.path.display().to_string()),
+        ("Ledger", ledger.path.display().to_string()),
         ("Format", FORMAT.to_string()),
-        ("Size", format!("{} bytes", copy.bytes)),
+        ("Size", format!("{} bytes", ledger.bytes)),
         ("Last write", written),
         ("Period", format!("{} to {}", figures.period.start, figures.period.end)),
         ("Limit", format!("{} GB", plain_number(figures.limit.as_gb()))),

@@ -50,7 +50,7 @@ impl LiveCalls {
         groups.flat_map(|members| members.values()).filter_map(|member| member.grant).collect()
     }
 
-    /// Revokes the grants of everybody in a call. Returns how many were revoked.
+    /// Revokes the grants of everybody in a call. Returns how many credentials that has revoked.
     pub fn cut(&self, call: &CallName) -> usize {
         let calls = self.calls.lock();
         let of_call = calls.iter().filter(|(name, _)| *name == call);

@@ -228,7 +228,7 @@ fn treat_file_size_limit_as_full_disk() -> std::io::Result<()> {
 
 /// Whether a directory cannot be used because the setting is wrong. A full or broken disk is no wrong setting: it may work at the next
 /// start.
-fn is_of_setting(cause: ErrorKind) -> bool {
+fn is_wrong_setting(cause: ErrorKind) -> bool {
     use ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
     matches!(cause, AlreadyExists | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem)
 }
@@ -243,7 +243,7 @@ async fn serve_until_signal(
     let store = storage.and_then(|storage| storage.map(Store::open).transpose());
     let store = store.map_err(|error| match error {
         // Another start would find the same.
-        OpenError::Directory { error: ref cause, .. } if is_of_setting(cause.kind()) => {
+        OpenError::Directory { error: ref cause, .. } if is_wrong_setting(cause.kind()) => {
             Failure::of_settings(error)
         }
         OpenError::Untrusted { .. }

@@ -19,14 +19,14 @@ const COUNT_AGE_MAX: Duration = Duration::from_secs(4_200);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lately {
     bytes: ByteCount,
-    /// The time in which they were used.
+    /// The time in which these bytes were used.
     span: Duration,
     until: Timestamp,
     now: Timestamp,
 }
 
 impl Lately {
-    /// At the books' time.
+    /// What was used in the five minutes before the books' time, or before the end of the count if that rate is higher.
     pub fn of(books: &Books) -> Self {
         let Snapshot { figures, measured, .. } = books.snapshot();
         let reported = Self::before(books, figures.now, figures.now, WINDOW);
@@ -48,7 +48,7 @@ impl Lately {
     }
 
     /// What was used in the `window` before `until`, beginning with the first minute that has bytes. Minutes whose spenders are not known
-    /// any more are left out, unless that would be all.
+    /// any more are left out, unless that would leave none.
     fn before(books: &Books, until: Timestamp, now: Timestamp, window: Duration) -> Self {
         let begin = Minute::of(until.minus(window));
         let first_known = Minute::from_end(now.minus(RECENT_MAX));
@@ -75,7 +75,7 @@ impl Lately {
         self.now.since(self.until).saturating_add(WINDOW).min(RECENT_MAX)
     }
 
-    /// What was used; if that took longer than five minutes, its average in five minutes.
+    /// What was used. If that took longer than five minutes: what five of these minutes had on average.
     pub fn bytes(&self) -> ByteCount {
         let part = self.span.min(WINDOW).as_millis();
         ByteCount::saturating(u128::from(self.bytes.get()) * part / self.span.as_millis().max(1))
@@ -94,7 +94,7 @@ pub struct PresentRate {
     pub rate: BitRate,
     /// The end of the time that the rate is the average of: now, or the end of the provider's count if that shows more.
     pub until: Timestamp,
-    /// When the limit is reached at this rate. `None` if not before the period ends, or if it is reached.
+    /// When the limit is reached at this rate. `None` if not before the period ends, or if it is already reached.
     pub limit_at: Option<Timestamp>,
 }
 

@@ -30,11 +30,11 @@ use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
 use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
-/// The table: the routes by the groups of the `OpenAPI` document.
+/// All routes, in the groups of the `OpenAPI` document.
 struct Table {
-    /// For pages that mint.
+    /// Mints, in all formats but Cloudflare's: for pages, and for servers with a key.
     credentials: Vec<Route>,
-    /// For servers that mint with a server key, by requests in Cloudflare's form.
+    /// Cloudflare's API: mint and revoke. Only for servers with a key.
     cloudflare: Vec<Route>,
     /// Pages and app servers report here. The handler checks the token.
     connections: Vec<Route>,
@@ -46,11 +46,11 @@ struct Table {
 }
 
 impl Table {
-    /// What this process serves, with links to the pages that are `listed`.
+    /// The routes that this process serves. Its pages link to the `listed` ones.
     fn of(app: &Arc<App>, listed: &[Link]) -> Self {
         Self {
-            credentials: mints(app),
-            cloudflare: as_cloudflare(app),
+            credentials: mint_routes(app),
+            cloudflare: cloudflare_routes(app),
             connections: vec![
                 route!(connections::open_connection),
                 route!(connections::heartbeat_connection),
@@ -60,12 +60,12 @@ impl Table {
             budget: vec![route!(bandwidth_status::get_bandwidth_status)],
             operator: operator_routes(app),
             health: vec![route!(health::get_health), route!(health::get_ready), route!(health::get_leader)],
-            browser: files(app, listed),
+            browser: browser_routes(app, listed),
         }
     }
 }
 
-fn mints(app: &App) -> Vec<Route> {
+fn mint_routes(app: &App) -> Vec<Route> {
     let mut routes = vec![route!(credentials::get_turn_credentials).map(get_only)];
     for format in &app.config.wire_formats {
         match format {
@@ -89,7 +89,7 @@ fn mints(app: &App) -> Vec<Route> {
     routes
 }
 
-fn as_cloudflare(app: &App) -> Vec<Route> {
+fn cloudflare_routes(app: &App) -> Vec<Route> {
     if !app.config.wire_formats.contains(&WireFormat::Cloudflare) {
         return vec![];
     }
@@ -100,7 +100,7 @@ fn as_cloudflare(app: &App) -> Vec<Route> {
     ]
 }
 
-/// Without an `OPERATOR_TOKEN` these routes do not exist.
+/// Without an `OPERATOR_TOKEN` these routes answer 404.
 fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     let with_query = vec![
         route!(users::revoke_spender),
@@ -138,7 +138,7 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     with_query.chain(without_query).chain(beside_others).collect()
 }
 
-fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
+fn browser_routes(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
     let dashboard = pages::DASHBOARD.routes(listed);
     let dashboard =
         dashboard.map(|page| page.map(|handlers| handlers.layer(check(app, pages::only_with_operator))));
@@ -166,18 +166,18 @@ pub fn build(app: &Arc<App>) -> Router {
             .layer(envelope::catch_panic(&app.metrics))
     };
     // Foreign origins are rejected before the handler.
-    let foreign = check(app, origin::refuse_foreign);
+    let refuse_foreign = check(app, origin::refuse_foreign);
     let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
     // Only a server with a key may call these, from any origin.
     let api = api.chain(table.cloudflare);
-    // A server key can be in the form of this path, so its layer reads the form before it checks the origin.
+    // A POST to this path can have a server key in its form, so the layer reads the form before it checks the origin.
     let (with_form, mints): (Vec<_>, Vec<_>) =
         table.credentials.into_iter().partition(|route| route.path == wire_formats::TURN_REST_PATH);
-    let foreign_form = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
+    let refuse_foreign_form = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
     // Health checks are never rejected because of overload.
     router(table.health)
-        .merge(router(mints).layer(ServiceBuilder::new().layer(foreign).layer(guard())))
-        .merge(router(with_form).layer(ServiceBuilder::new().layer(foreign_form).layer(guard())))
+        .merge(router(mints).layer(ServiceBuilder::new().layer(refuse_foreign).layer(guard())))
+        .merge(router(with_form).layer(ServiceBuilder::new().layer(refuse_foreign_form).layer(guard())))
         .merge(router(api).layer(guard()))
         .merge(router(table.browser))
         .route("/", navigation::start(&listed))
@@ -227,7 +227,7 @@ fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
 /// The protocols with sockets.
 fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let admit = from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit);
-    // What pages fetch, too.
+    // For the routes that pages call with `fetch`. A socket needs no CORS.
     let fetched = ServiceBuilder::new()
         .layer(origin::cors(&app.config.access.origins))
         .layer(envelope::catch_panic(&app.metrics));
@@ -239,7 +239,7 @@ fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(check(app, origin::refuse_foreign))
 }
 
-/// Reports: pages send them, and people open a kept one from a chat.
+/// The routes of reports: pages send reports, and people open a kept report from a chat.
 fn reported(app: &Arc<App>) -> Router<Arc<App>> {
     let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.config.access.origins))
@@ -284,7 +284,7 @@ fn get_only(route: Handlers) -> Handlers {
     only(route, "GET")
 }
 
-/// The same for a path with the `allowed` methods, which are the text of the header `Allow`.
+/// Refuses all methods that `route` does not have, and HEAD. `allowed`: the text of the header `Allow`.
 fn only(route: Handlers, allowed: &'static str) -> Handlers {
     let refuse = async move || ([(ALLOW, HeaderValue::from_static(allowed))], ApiError::method_not_allowed());
     any(refuse).head(refuse).merge(route)

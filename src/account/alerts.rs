@@ -41,7 +41,7 @@ impl Account {
             input.faults.extend(alerts.get().mints.fault(snapshot.counts));
             (input, cost)
         });
-        // Every spender is read only for an alert that shows them.
+        // All spenders are read only if one of the alerts will show them.
         let found = if self.guarded.lock().alerts.get().will_show_spending(&input) {
             self.find_spenders().await
         } else {
@@ -64,7 +64,7 @@ impl Account {
 
     /// Who spends, of the kinds that an alert can name.
     async fn find_spenders(&self) -> FoundSpenders {
-        // The kept lists are up to ten seconds old. The spender who has caused the alert may be missing there.
+        // The kept lists are up to ten seconds old, so they may lack the spender who has caused the alert.
         self.forget_lists();
         let mut found = FoundSpenders { lately: self.read(Lately::of), ..FoundSpenders::default() };
         for kind in SpenderNow::KINDS {

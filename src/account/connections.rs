@@ -76,7 +76,7 @@ impl Account {
         Ok(())
     }
 
-    /// Why a server key may spend no more.
+    /// Why a server key may spend no more. Counts the refusal.
     pub fn refusal_of_key(&self, server: &Label) -> Refusal {
         self.metrics.key_refusals.inc();
         self.change(|books| {
@@ -110,6 +110,7 @@ impl Account {
         self.report_ends(given_up, &snapshot);
     }
 
+    /// Counts and logs connections that have ended.
     pub(super) fn report_ends(&self, ended: impl IntoIterator<Item = Closed>, snapshot: &Snapshot) {
         for closed in ended {
             self.metrics.connections_ended.count([if closed.given_up { "given_up" } else { "closed" }]);

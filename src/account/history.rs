@@ -25,10 +25,10 @@ const NAMED_MAX: usize = 10;
 const SHOWN: usize = 5;
 /// Most marks that are kept, the latest.
 const MARKS_MAX: usize = 64;
-/// Between two looks whether a span has ended.
+/// The time between two checks whether a span has ended.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The bytes of those who spent most, of each kind.
+/// The bytes of the largest spenders of each kind in one span of time.
 type Span = BTreeMap<SpenderKey, ByteCount>;
 
 /// See the module's description.
@@ -69,7 +69,7 @@ fn begin_of(at: Timestamp, minutes: i64) -> Timestamp {
     Minute::new(minute.saturating_sub(minute.rem_euclid(minutes))).start()
 }
 
-const fn length(minutes: i64) -> Duration {
+const fn span_length(minutes: i64) -> Duration {
     Duration::from_secs(60 * minutes.unsigned_abs())
 }
 
@@ -109,7 +109,7 @@ impl History {
         let young = self.young.iter().map(|(at, span)| (*at, YOUNG_MINUTES, span));
         let mut found: BTreeMap<&SpenderKey, (ByteCount, Vec<SpentSpan>)> = BTreeMap::new();
         for (at, minutes, span) in old.chain(young) {
-            let length = length(minutes);
+            let length = span_length(minutes);
             if at.plus(length) <= from || at >= to {
                 continue;
             }
@@ -152,15 +152,16 @@ impl Account {
             let end = begin_of(now, YOUNG_MINUTES);
             if end != last && self.holds_lease() {
                 last = end;
+                // An older span as counted, just before it is too old to be read. Then the span that has just ended, as reported.
                 self.record_span(end.minus(RECENT_MAX), now).await;
-                self.record_span(end.minus(length(YOUNG_MINUTES)), now).await;
+                self.record_span(end.minus(span_length(YOUNG_MINUTES)), now).await;
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     async fn record_span(&self, from: Timestamp, now: Timestamp) {
-        let until = from.plus(length(YOUNG_MINUTES));
+        let until = from.plus(span_length(YOUNG_MINUTES));
         let removals = self.history.lock().removals;
         let mut span = Span::new();
         for kind in SpenderKind::ALL {

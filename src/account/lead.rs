@@ -1,4 +1,4 @@
-//! Whether this process may still write the books, and how it learns that they are void.
+//! Whether this process may still write the books, and how it learns that its books are void.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::alert::{Fault, FoundFault};
 use crate::store::storage::Lost;
 use crate::store::writer::Store;
 
-/// How long after the takeover from a lost leader the lead is not yet known to stay.
+/// For how long after the takeover from a lost leader that fault is shown.
 const SETTLED_AFTER: Duration = Duration::from_secs(600);
 
 impl Account {

@@ -17,13 +17,13 @@ impl Account {
             return self.close_member(grant, id);
         }
         if matches!(self.heartbeat(member, None, id, Report::default()), Err(ReportError::Unknown)) {
-            // The metrics say whether a table is full.
+            // If a table is full, the metrics count that.
             let _ = self.open(member, None, id, None, Spender::default());
         }
     }
 
-    /// The right to renew the grant of a member whose client cannot take another credential, if a renewal is due. The row is that of the
-    /// last renewal of `grant`: this one is renewed.
+    /// Takes the right to renew for a member whose client cannot take another credential, if a renewal is due. The right and the row are of
+    /// the last grant of the chain that begins with `grant`.
     pub fn take_member_renewal(self: &Arc<Self>, grant: GrantId) -> Option<(RenewalRight, GrantRow)> {
         let (last, row) = self.change(|books| {
             let last = books.grants().with_renewals(grant).last()?;

@@ -114,7 +114,7 @@ impl Account {
         Ok(Reservation::new(self, hold, moment, requester))
     }
 
-    /// Why no caller gets a metered credential from any source.
+    /// Why no caller gets a metered credential from any source; `None` if that is not so. Counts the refusal.
     pub fn refusal(&self) -> Option<NotAdmitted> {
         self.read(Books::refusal).inspect(|why| self.count_refusal(why))
     }
@@ -189,7 +189,8 @@ impl Account {
         self.revoke_each(&[id]).pop().map(|(_, row)| row)
     }
 
-    /// Revokes all live grants of a spender, and closes their connections. Takes effect at once, as above.
+    /// Revokes all live grants of a spender, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
+    /// is on disk.
     pub fn revoke_all_of(&self, spender: &SpenderKey) -> Vec<(GrantId, GrantRow)> {
         let (AllRevoked { grants, closed }, snapshot) =
             self.change(|books| (books.revoke_all_of(spender), books.snapshot()));
@@ -198,8 +199,8 @@ impl Account {
         grants
     }
 
-    /// Removes a person from everything that is stored. Takes effect at once, as above. Returns the credentials that this has revoked, and
-    /// how many rows had the name.
+    /// Removes a person from everything that is stored. Takes effect at once; [`Self::recorded`] waits until it is on disk. Returns the
+    /// credentials that this has revoked, and how many rows had the name.
     pub fn forget_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, usize) {
         let (Forgotten { revoked, rows, .. }, snapshot) =
             self.with_all(|Guarded { books, alerts, over_limit, .. }| {
@@ -235,8 +236,8 @@ impl Account {
         }
     }
 
-    /// Revokes these credentials, as far as they are live, and closes their connections. Takes effect at once, as above. Returns the rows
-    /// of all that are live.
+    /// Revokes those of these credentials that are live, and closes their connections. Takes effect at once; [`Self::recorded`] waits until
+    /// it is on disk. Returns the rows of all that are live.
     pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
         let revoked = self.revoke_found(|_| ids.to_vec(), Books::revoke);
         if !revoked.is_empty() {
@@ -245,7 +246,7 @@ impl Account {
         revoked
     }
 
-    /// Revokes the credentials that `find` names, as far as they are live, and closes their connections.
+    /// Revokes, by `revoke`, the credentials that `find` names, and closes their connections. Returns the rows that `revoke` returned.
     fn revoke_found(
         &self,
         find: impl FnOnce(&Books) -> Vec<GrantId>,
@@ -340,7 +341,7 @@ impl Account {
         self.change_in_parts(|books| books.tidy().then_some(())).await;
     }
 
-    /// Changes the books, as of now, and what is beside them.
+    /// Advances the books to now, and changes them or what is beside them under the lock.
     fn with_all<T>(&self, call: impl FnOnce(&mut Guarded) -> T) -> T {
         let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.guarded.lock();

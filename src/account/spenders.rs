@@ -52,19 +52,19 @@ pub enum SpentIn {
 pub(super) type KeptLists = Mutex<BTreeMap<(SpenderKind, SpentIn), Arc<SpenderList>>>;
 
 impl SpenderList {
-    /// The first `limit` rows after a place, away from the threads that serve.
+    /// The first `limit` rows after a place, most bytes first. Computed away from the threads that serve.
     pub async fn page(self: Arc<Self>, limit: usize, after: Option<Place>) -> Vec<SpenderSums> {
         let found = tokio::task::spawn_blocking(move || self.first(limit, after.as_ref())).await;
         found.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// [`Self::page`], most bytes first, on this thread.
+    /// The same as [`Self::page`], but on this thread.
     fn first(&self, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
         let is_after = |row: &&SpenderSums| after.is_none_or(|after| row.is_after(after));
         let mut rows: Vec<&SpenderSums> = vec![];
         // Each comparison reads the texts of two keys. So rows are compared in parts that fit into the cache of the processor.
-        for some in self.rows.chunks(LOOKED_AT_ONCE) {
-            rows.extend(some.iter().filter(is_after));
+        for part in self.rows.chunks(LOOKED_AT_ONCE) {
+            rows.extend(part.iter().filter(is_after));
             if rows.len() > limit {
                 rows.select_nth_unstable_by(limit, |a, b| a.order().cmp(&b.order()));
                 rows.truncate(limit);
@@ -76,7 +76,7 @@ impl SpenderList {
 }
 
 impl Account {
-    /// Who has spent what.
+    /// The spenders of a kind, from a list of the last ten seconds if there is one.
     pub async fn spenders(&self, kind: SpenderKind, time: SpentIn) -> Arc<SpenderList> {
         let now = self.read(Books::now);
         let (kept, old) = {
@@ -99,7 +99,7 @@ impl Account {
         list
     }
 
-    /// The user's live grants that are not revoked. `None`: no grant of this user is known in this period.
+    /// How many live grants of the user are not revoked. `None`: no grant of this user is known in this period.
     pub async fn usable_grants_of(&self, user: &User) -> Option<u64> {
         let key = Some(SpenderKey::User(user.clone()));
         let list = self.list_spenders(SpenderKind::User, SpentIn::ThisPeriod).await;
@@ -111,6 +111,7 @@ impl Account {
         self.lists.lock().clear();
     }
 
+    /// Makes the list of a kind, in steps, and does not keep it.
     pub(super) async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
         let (since, until) = match time {
             SpentIn::Last(span) => (Some(self.read(Books::now).minus(span)), None),
@@ -134,8 +135,8 @@ impl Account {
             Some((bytes, now, unknown))
         };
         let (period, as_of, unknown_bytes) = loop {
-            if let Some(last) = self.read(|books| look(&mut walk, books)) {
-                break last;
+            if let Some(sums) = self.read(|books| look(&mut walk, books)) {
+                break sums;
             }
             tokio::task::yield_now().await;
         };

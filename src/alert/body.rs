@@ -9,7 +9,7 @@ use crate::json::plain_number;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKind};
 
-/// What the receiver shows of a body.
+/// The form of a body that a receiver understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// Slack shows `text`, Discord shows `content`; both ignore unknown fields. Programs read the others.
@@ -21,7 +21,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// That of the receiver at a path: `/v1/spaces/AAA/messages` or `/workflows/AAA/triggers/manual/paths/invoke`.
+    /// The form for the receiver at a path, such as `/v1/spaces/AAA/messages` or `/workflows/AAA/triggers/manual/paths/invoke`.
     pub(super) fn of(path: &str) -> Self {
         match path.split('/').collect::<Vec<_>>()[..] {
             ["", "v1", "spaces", _, "messages"] => Self::GoogleChat,

@@ -1,6 +1,6 @@
-//! Delivery of alerts, those of one condition in order, so that no recovery arrives before its failure. While one waits for its next
-//! attempt, those of other conditions are sent. An alert leaves the outbox only when it is delivered, refused for good, or out of attempts.
-//! If the dispatcher stops before that, the next one sends the alert again with the same id.
+//! Delivery of alerts, those of one condition in order, so that no recovery arrives before its failure. While an alert waits for its next
+//! attempt, alerts of other conditions are sent. An alert leaves the outbox only when it is delivered, refused for good, or out of
+//! attempts. If the dispatcher stops before that, the next one sends the alert again with the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use turn_base::random;
 
 /// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {
-    /// All alerts, the oldest first. They are stored first, if possible, so that a replica that sends one again uses the same id.
+    /// All waiting alerts, the oldest first. If possible, they are stored before this returns, so that another replica that sends one of
+    /// them again uses the same id.
     fn waiting(&self) -> impl Future<Output = Vec<Alert>> + Send;
     /// Removes an alert that is delivered or given up.
     fn remove(&self, id: &str);
@@ -56,10 +57,10 @@ impl AlertDispatcher {
     /// Delivers what is in the outbox, and what comes into it.
     pub async fn deliver(&self, outbox: &impl Outbox) {
         // One request at a time.
-        let turn = &Mutex::new(());
+        let sending = &Mutex::new(());
         let (mut deliveries, mut busy) = (FuturesUnordered::new(), vec![]);
         let deliver = |alert: Alert| async move {
-            let outcome = self.deliver_one(&alert, turn).await;
+            let outcome = self.deliver_one(&alert, sending).await;
             outbox.remove(&alert.id);
             self.metrics.alerts.count([alert.kind.name(), outcome.into()]);
             alert.kind
@@ -71,21 +72,21 @@ impl AlertDispatcher {
                     deliveries.push(deliver(alert));
                 }
             }
-            let done = tokio::time::timeout(IDLE_PAUSE, deliveries.next());
-            if let Ok(Some(done)) = done.await {
-                busy.retain(|kind| *kind != done);
+            let next_end = tokio::time::timeout(IDLE_PAUSE, deliveries.next());
+            if let Ok(Some(ended)) = next_end.await {
+                busy.retain(|kind| *kind != ended);
             } else if busy.is_empty() {
                 tokio::time::sleep(IDLE_PAUSE).await;
             }
         }
     }
 
-    async fn deliver_one(&self, alert: &Alert, turn: &Mutex<()>) -> DeliveryOutcome {
+    async fn deliver_one(&self, alert: &Alert, sending: &Mutex<()>) -> DeliveryOutcome {
         let (id, text, host) = (&alert.id, &alert.what, self.webhook.host());
         let mut attempt = 1;
         loop {
             let sent = {
-                let _turn = turn.lock().await;
+                let _sending = sending.lock().await;
                 self.webhook.send(alert, self.clock.now()).await
             };
             let Err(error) = sent else {

@@ -1,6 +1,6 @@
 //! Operator alerts as values. An [`Alert`] is complete when it is made. Its id is the same on every delivery attempt
-//! and after a restart, so a receiver can drop repeats. The only texts from outside are the names of the largest spenders; the
-//! message shows them in a form that no chat interprets.
+//! and after a restart, so a receiver can drop repeats. The only texts from outside are names of spenders; the message
+//! shows them in a form that no chat interprets.
 
 use std::sync::LazyLock;
 
@@ -40,7 +40,8 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// The same with who spends, and with the cost in an alert about the limit: what a period costs says nothing about a fault.
+    /// Adds who spends, if this kind of alert shows it. Adds the cost only to an alert about the limit: what a period costs says nothing
+    /// about a fault.
     pub(super) fn with_spending(self, spending: &Spending) -> Self {
         if !self.kind.shows_spending() {
             return self;
@@ -59,9 +60,9 @@ pub struct BudgetFigures {
     pub limit: ByteCount,
     /// The most by which the live credentials can still take usage past the limit.
     pub overshoot_bound: ByteCount,
-    /// The same if the calls that are ended at the limit end there.
+    /// The same, without the bytes of calls that the broker ends at the limit.
     pub uncut_overshoot: ByteCount,
-    /// The same at the rate that counts have shown; `None` without a count.
+    /// The same as `uncut_overshoot`, at the highest hourly rate that counts have shown; `None` without a count.
     pub likely_overshoot: Option<ByteCount>,
     /// When the period ends.
     pub reset: Timestamp,
@@ -95,22 +96,22 @@ pub enum AlertKind {
     Used(u16),
     /// A fault has begun.
     Began(Fault),
-    /// It is over.
+    /// A fault is over.
     Ended(Fault),
-    /// A credential relayed more than one may, and was revoked.
+    /// A credential relayed more than `GRANT_LIMIT_GB`, and was revoked.
     GrantLimit,
     /// A test message. Never stored.
     Test,
 }
 
 impl AlertKind {
-    /// All of them, with the percents of the default.
+    /// Every kind. Of [`Self::Used`], only those of the default percents.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_faults = Fault::alerted().flat_map(|fault| [Self::Began(fault), Self::Ended(fault)]);
         [50, 80, 95, 100].map(Self::Used).into_iter().chain(of_faults).chain([Self::GrantLimit, Self::Test])
     }
 
-    /// Whether both are about one condition. They are delivered in order.
+    /// Whether both kinds are about the same condition. Alerts about one condition are delivered in order.
     pub fn has_condition_of(self, other: Self) -> bool {
         match (self, other) {
             (Self::Used(_), Self::Used(_)) => true,

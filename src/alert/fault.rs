@@ -1,5 +1,5 @@
-//! What can go wrong, and be over again. Each fault has its name, severity, sentence and first step here once. The hints of the status, the
-//! alerts, the rows of docs/RUNBOOK.md and the rules of deploy/prometheus-rules.yml are made of them.
+//! The faults that can begin and end. Each fault has its name, severity, sentence and first step here once. The hints of the status, the
+//! alerts, the rows of docs/RUNBOOK.md and the rules of deploy/prometheus-rules.yml are made of these texts.
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
@@ -26,7 +26,7 @@ impl Severity {
 macro_rules! faults {
     ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)?;
         $sentence:literal, $first_step:literal;)*) => {
-        /// What can go wrong, and be over again. [`FaultFacts::sentence`] says what each is.
+        /// A fault that can begin and end. [`FaultFacts::sentence`] says what each is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, VariantArray)]
         #[expect(missing_docs, reason = "the sentence of each says what it is")]
         pub enum Fault { $($fault),* }
@@ -187,7 +187,7 @@ impl Fault {
         Self::VARIANTS.iter().copied().filter(|fault| fault.facts().events.is_some())
     }
 
-    /// This fault, now that it is there.
+    /// This fault as one that is there. `detail`: see [`FoundFault::detail`].
     pub fn found(self, detail: impl Into<String>) -> FoundFault {
         FoundFault { fault: self, detail: detail.into() }
     }

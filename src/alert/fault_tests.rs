@@ -31,7 +31,7 @@ fn the_rules_for_prometheus_have_the_texts_of_the_alerts() {
 }
 
 #[test]
-fn codes_and_events_are_few_and_have_plain_names() {
+fn the_codes_of_faults_are_28_names_in_capitals() {
     let mut codes: Vec<_> = Fault::VARIANTS.iter().map(|fault| fault.facts().code).collect();
     assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')));
     codes.sort_unstable();

@@ -8,7 +8,7 @@ use turn_ledger::{
     IceSource, LackCause, SeenRate, Snapshot,
 };
 
-/// All of them, in a fixed order.
+/// The faults that the books show, in a fixed order.
 pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
     let mut found: Vec<FoundFault> = vec![];
     for hint in snapshot.broken().map(|reason| hint_of(reason, snapshot)) {
@@ -32,7 +32,7 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
     found
 }
 
-/// The fault that a reason is reported as, why the bound may not hold. If several reasons are one fault, [`found_in`] has only the first.
+/// A reason why the bound may not hold, as a fault. If several reasons give the same fault, [`found_in`] has only the first one.
 fn hint_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
     let measured = &snapshot.measured;
     match reason {
@@ -89,7 +89,7 @@ fn clock_behind() -> FoundFault {
     Fault::ClockWrong.found("It is behind: it was set back, or was ahead before.")
 }
 
-/// What else there is to say about counts.
+/// The faults of counts, without those that [`hint_of`] reports.
 fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     let (measured, mut found) = (&snapshot.measured, vec![]);
     if measured.is_stale() {
@@ -128,7 +128,7 @@ fn about_count(disbelief: Disbelief, of: Option<CountOwner>) -> &'static str {
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
     let assumed = measured.raised.map_or(*assumed, |raised| raised.rate);
-    let is_of_others = *unknown_bytes >= bytes;
+    let is_explained_by_others = *unknown_bytes >= bytes;
     let bytes = bytes.gb_up();
     if rate.get() == 0 && tail > Duration::ZERO {
         let seconds = tail.as_secs();
@@ -142,7 +142,7 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, 
                 " They also relayed for up to {seconds} s after their expiry: set TURN_EXPIRY_TAIL_SECONDS to that or more, too."
             ),
         };
-        let others = if is_of_others {
+        let others = if is_explained_by_others {
             " Bytes under other identifiers explain this: do first what UNKNOWN_BYTES says."
         } else {
             ""
@@ -153,7 +153,7 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, 
     }
 }
 
-/// A fault of the clock that no broken bound has named.
+/// The fault of the clock, if it is none of those that [`hint_of`] reports.
 fn of_clock(snapshot: &Snapshot) -> Option<FoundFault> {
     if snapshot.is_stopped_by_clock() {
         Some(Fault::ClockAhead.found(""))
@@ -166,8 +166,8 @@ fn of_clock(snapshot: &Snapshot) -> Option<FoundFault> {
     }
 }
 
-/// Estimate mode promises no bound, so there it is a fault only if live credentials would pass the limit at the rate that counts have
-/// shown.
+/// The fault that usage can pass the limit. Estimate mode promises no bound, so in this mode the fault is there only if live credentials
+/// would pass the limit at the rate that counts have shown.
 fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
     let (figures, bound) = (snapshot.figures, snapshot.figures.overshoot_bound());
     let likely = snapshot.likely_overshoot.unwrap_or_default();

@@ -67,8 +67,8 @@ impl Alert {
         format!("Now: {:.1} Mbps{counted}{reached}.", rate.as_mbps())
     }
 
-    /// Who spends most now, with the commands that end this spender. The commands are left out where they do not help: if the spender is
-    /// small, or if the alert is not about the limit.
+    /// Who spends most now, with the commands that end this spender. The commands are left out if the spender is small, if the
+    /// alert is not about the limit, or if the name is not [plain](is_plain).
     fn mostly(&self, SpenderNow { by, spender, all, minutes }: &SpenderNow) -> String {
         let kind = if spender.key.is_some() { by.name() } else { "bytes" };
         let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
@@ -131,13 +131,14 @@ impl SpentGrant {
     }
 }
 
-/// Whether neither a chat nor a shell could read a name as something else.
+/// Whether a chat shows a name as it is, and a command line takes it for one argument that is no option.
 fn is_plain(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
     !name.starts_with('-') && name.chars().all(is_plain) && shown(name) == name
 }
 
-/// The commands that end all calls of a spender. In place of a name that is not plain, they have its kind in capitals.
+/// The commands that block a spender, if that is possible, and revoke all credentials of the spender. In place of a name that is not plain,
+/// they have its kind in capitals.
 pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
     let name = if is_plain(key) { key.to_owned() } else { by.name().to_uppercase() };
     let block = match by {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_of_what_the_spenders_have_if_that_is_ahead_of_the_total() {
+    fn shares_are_parts_of_the_sum_of_the_spenders_if_that_is_more_than_what_is_used() {
         let spender = |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb), is_blocked: false };
         let spending = Spending { top: vec![spender(8), spender(7)], ..Spending::default() };
         assert_eq!([5, 20].map(|used| of_all(&spending, ByteCount::new(used)).get()), [15, 20]);

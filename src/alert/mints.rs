@@ -1,5 +1,5 @@
-//! Mints by the hour. A leaked link first shows as many mints whose clients report nothing: those of one hour are unusual if they are more
-//! than four times the mean of the same hour of the days before, a week at most, and most report no connection. Pure.
+//! Mints by the hour. A leaked link first shows as many mints whose clients report nothing: the mints of one hour are unusual if they are
+//! more than four times the mean of the same hour of the days before, a week at most, and if most of them report no connection. Pure.
 
 use std::collections::VecDeque;
 
@@ -26,7 +26,7 @@ pub struct MintHours {
     begun: PeriodCounts,
     /// What was issued in each whole hour before the present one, the latest last.
     issued: VecDeque<u64>,
-    /// The hour before the present one, if that was unusual.
+    /// The hour before the present one, if its mints were unusual.
     before: Option<Unusual>,
 }
 
@@ -40,7 +40,7 @@ struct Unusual {
 }
 
 impl MintHours {
-    /// Notes the counts of the period. To be called more often than once an hour.
+    /// Notes the counts of the period. The caller does this more often than once an hour.
     pub fn observe(&mut self, now: Timestamp, counts: PeriodCounts) {
         let hour = now.as_millis() / HOUR_MILLIS;
         if hour <= self.hour {
@@ -64,6 +64,7 @@ impl MintHours {
         )))
     }
 
+    /// The present hour, if its mints are unusual.
     fn present(&self, counts: PeriodCounts) -> Option<Unusual> {
         let PeriodCounts { issued, reported, .. } = self.since_begun(counts);
         // The last entry is one hour ago, so the 24th from the end is the same hour of the day before.
@@ -76,10 +77,10 @@ impl MintHours {
         is_unusual.then_some(Unusual { issued, reported, mean: sum.div_ceil(days) })
     }
 
-    /// What came in this hour. Counts that have fallen are those of a new period, which began at zero.
+    /// The counts of this hour alone. Counts that have fallen are those of a new period, which began at zero.
     fn since_begun(&self, counts: PeriodCounts) -> PeriodCounts {
-        let is_same = counts.issued >= self.begun.issued && counts.reported >= self.begun.reported;
-        let begun = if is_same { self.begun } else { PeriodCounts::default() };
+        let is_same_period = counts.issued >= self.begun.issued && counts.reported >= self.begun.reported;
+        let begun = if is_same_period { self.begun } else { PeriodCounts::default() };
         PeriodCounts {
             issued: counts.issued - begun.issued,
             reported: counts.reported - begun.reported,
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusual_hour_counts_until_the_next_one_has_passed_and_only_a_week_is_kept() {
+    fn an_unusual_hour_is_a_fault_until_the_next_hour_has_passed_and_only_a_week_is_kept() {
         let (mut hours, unusual) = after(10, 12, counts(204, 4));
         assert_eq!(hours.issued.len(), HOURS_MAX);
         let next = |hours: &mut MintHours, by: i64| {

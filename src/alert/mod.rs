@@ -1,6 +1,6 @@
 //! Operator alerts. [`rules`] decides which are due; [`Alert`] is one of them, with the [`Spending`] that it shows. Both are
-//! pure. [`webhook`] writes an alert as JSON and sends it once. [`dispatcher`] sends the waiting ones, each until it is delivered,
-//! refused for good, or tried too often.
+//! pure. [`webhook`] writes an alert as JSON and sends it once. [`dispatcher`] sends each waiting alert until the alert is
+//! delivered, refused for good, or tried too often.
 
 mod body;
 pub mod dispatcher;

@@ -1,5 +1,5 @@
-//! The alert rules. A threshold alert is sent at most once for each period, until another limit is set. A failure alert is sent once, and
-//! once more when it has been gone for [`GONE_FOR`]. The kept alerts are part of the stored value, so a restart changes
+//! The alert rules. A threshold alert is sent at most once for each period, until another limit is set. For each fault, one alert is sent
+//! when it begins, and one when it has been gone for [`GONE_FOR`]. The kept alerts are part of the stored value, so a restart changes
 //! nothing. Pure: the time is part of the input.
 
 pub(super) mod texts;
@@ -19,7 +19,7 @@ use crate::config::{AlertPercents, PERCENT_MAX};
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Figures, IceSource, Period, Snapshot, Timestamp};
 
-/// For so long a failure must be gone before its recovery is sent. A failure that comes back earlier is still the same one.
+/// How long a fault must be gone before the alert about its end is sent. A fault that comes back earlier is still the same one.
 pub const GONE_FOR: Duration = Duration::from_secs(60);
 /// Beyond the limit there is an alert at each further part of it, in percent.
 const STEP_BEYOND: u16 = 25;
@@ -74,7 +74,7 @@ pub struct AlertInput {
     pub rate: PresentRate,
     /// The parts of the limit that raise an alert.
     pub percents: AlertPercents,
-    /// What was revoked since the last time because it relayed too much.
+    /// The chains that were revoked since the last evaluation, because each relayed more than `GRANT_LIMIT_GB`.
     pub spent_grants: Vec<SpentGrant>,
 }
 
@@ -121,6 +121,7 @@ impl AlertInput {
         is_possible && times(self.budget.used, 100) >= times(self.budget.limit, percent)
     }
 
+    /// `which`: the last part of the id. `since`: when the fault began, for an alert about a fault.
     fn alert(&self, kind: AlertKind, which: impl Display, since: Timestamp) -> Alert {
         let day = self.period.start.to_utc().date_naive();
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
@@ -187,6 +188,7 @@ impl AlertRules {
         rules.due(input).iter().any(|alert| alert.kind.shows_spending())
     }
 
+    /// The alerts that are due. They count as sent from now on.
     fn due(&mut self, input: &AlertInput) -> Vec<Alert> {
         let mut due: Vec<_> = self.threshold(input).into_iter().collect();
         due.extend(self.failures(input));
@@ -228,7 +230,7 @@ impl AlertRules {
     }
 
     /// The alert for the highest newly reached threshold. Lower thresholds count as sent. After a change of the limit, the thresholds that
-    /// usage has no longer reached can be sent again.
+    /// usage no longer reaches can be sent again.
     fn threshold(&mut self, input: &AlertInput) -> Option<Alert> {
         if self.sent.period != Some(input.period) {
             self.sent = SentThresholds { period: Some(input.period), ..SentThresholds::default() };
@@ -247,7 +249,7 @@ impl AlertRules {
         Some(input.alert(AlertKind::Used(highest?), input.budget.limit.get(), input.now))
     }
 
-    /// The failures that began, and those that ended.
+    /// The alerts about faults that have begun, and about those that have ended.
     fn failures(&mut self, input: &AlertInput) -> Vec<Alert> {
         let mut made = vec![];
         for fault in Fault::alerted() {
@@ -265,14 +267,15 @@ impl AlertRules {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Edge {
     is_bad: bool,
-    /// When the last failure alert was made.
+    /// When the alert about the last beginning of the fault was made.
     since: Option<Timestamp>,
-    /// Since when the fault is gone, as long as its recovery is not sent.
+    /// Since when the fault is gone, as long as the alert about its end is not made.
     gone_since: Option<Timestamp>,
 }
 
 impl Edge {
-    /// Returns when the fault began if an alert is due: the fault has just begun, or has now been gone for [`GONE_FOR`].
+    /// An alert is due if the fault has just begun, or has now been gone for [`GONE_FOR`]. Returns when the fault began, or `None` if no
+    /// alert is due.
     fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Timestamp> {
         if is_bad {
             self.gone_since = None;

@@ -15,7 +15,7 @@ pub(super) fn size(bytes: ByteCount) -> String {
     }
 }
 
-/// The same, rounded up.
+/// A size rounded up: `12.30 GB`, `41.1 MB`. Never in kB.
 pub(super) fn size_up(bytes: ByteCount) -> String {
     match bytes.get() {
         0 | GB_FROM.. => format!("{} GB", bytes.gb_up()),

@@ -14,14 +14,15 @@ pub const TOP_SPENDERS: usize = 3;
 pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
 /// The kinds of spenders that an alert names, the preferred one first. Origins are last: most often there is only one, the page's own, and
-/// to end all of it ends every call. Calls and server keys are left out: one call is small, and a server key spends for its users.
+/// revoking all of its credentials ends every call. Calls and server keys are left out: one call is small, and a server key spends for its
+/// users.
 const BY: [SpenderKind; 4] =
     [SpenderKind::User, SpenderKind::Label, SpenderKind::Address, SpenderKind::Origin];
 
 /// The largest spenders of a period and its cost, at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spending {
-    /// What the spenders are; `None` without any.
+    /// The kind of the spenders; `None` without spenders.
     pub by: Option<SpenderKind>,
     /// The largest, most bytes first.
     pub top: Vec<TopSpender>,
@@ -34,7 +35,7 @@ pub struct Spending {
 /// The spender with the most bytes in the last minutes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpenderNow {
-    /// What the spender is.
+    /// The kind of the spender.
     pub by: SpenderKind,
     /// Who.
     pub spender: TopSpender,
@@ -62,11 +63,11 @@ pub struct AlertCost {
     pub currency: String,
     /// The cost of the bytes so far.
     pub so_far: Money,
-    /// The end of the period; `None` in the first day of its use.
+    /// The forecast for the end of the period; `None` in the first day of its use.
     pub forecast: Option<Forecast>,
 }
 
-/// The end of a period if its average rate since its first use continues.
+/// The figures at the end of a period, if its average rate since its first use continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
     /// Its bytes.
@@ -107,8 +108,8 @@ impl SpenderNow {
         let (by, top) = explaining(recent, all, is_blocked).unwrap_or((SpenderKind::User, vec![]));
         let unknown = TopSpender { key: None, bytes: all.minus(known), is_blocked: false };
         let spender = top.into_iter().next().filter(|first| first.bytes >= unknown.bytes).unwrap_or(unknown);
-        let is_some = spender.bytes > ByteCount::ZERO;
-        is_some.then_some(Self { by, spender, all, minutes: lately.since().as_secs() / 60 })
+        let is_used = spender.bytes > ByteCount::ZERO;
+        is_used.then_some(Self { by, spender, all, minutes: lately.since().as_secs() / 60 })
     }
 }
 

@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::{Fault, FoundFault};
 use turn_ledger::{NotAdmitted, Snapshot, Timestamp};
 
-/// Why no metered credential is issued, for programs. Where a mint is refused, it has the same code.
+/// Why no metered credential is issued, for programs. The refusal of a mint has the same code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum StopCode {
@@ -40,7 +40,7 @@ pub struct MintStop {
     pub code: StopCode,
     /// The cause and the first step.
     pub message: String,
-    /// When it is over, if that is known.
+    /// When minting goes on, if that is known.
     pub until: Option<Timestamp>,
 }
 
@@ -78,7 +78,7 @@ impl Default for MintFacts {
     }
 }
 
-/// Whether a metered credential would be issued now. The reasons are in the order in which a mint meets them.
+/// Whether a metered credential would be issued now. Of several reasons against it, the error is the one that a mint meets first.
 pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     if snapshot.frozen {
         return Err(MintStop::of(StopCode::Frozen, &Fault::MintingOff.found("The operator has stopped it.")));

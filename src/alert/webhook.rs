@@ -21,6 +21,7 @@ use turn_ledger::Timestamp;
 
 /// The time limit of one attempt.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+
 /// A receiver of alerts.
 #[derive(Debug)]
 pub struct Webhook {

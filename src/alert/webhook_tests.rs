@@ -125,7 +125,7 @@ fn the_largest_body_is_small() {
 }
 
 #[test]
-fn no_remedy_promises_what_only_the_service_does() {
+fn no_remedy_promises_a_retry_because_doctor_makes_none() {
     // `doctor --send-test-alert` shows it too, and sends once.
     let temporary = CallError::of_status(503);
     assert!(temporary.is_temporary() && !remedy(&temporary).contains("retries"));

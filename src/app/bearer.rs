@@ -16,7 +16,7 @@ pub enum BearerToken<'a> {
     Reporter,
     /// `OPERATOR_TOKEN`.
     Operator,
-    /// A text in the form of a JWT, where users sign in with one. It is not verified yet.
+    /// A text in the form of a JWT, if users sign in with JWTs. It is not verified yet.
     Jwt,
     /// A grant token that this service has signed.
     Grant(Grant),

@@ -37,8 +37,8 @@ pub use broker_core::BrokerCore;
 pub use build::{build, build_leading};
 pub use opening::{bound_assumes, settings_digest, setup};
 
-/// The most requests in progress, each counted once its body has been read. The slowest takes 4 s, so 1,024 / 4 = 256 a second are served
-/// even while the provider does not answer.
+/// The most requests in progress. A request counts as soon as its body has been read. The slowest takes 4 s, so 1,024 / 4 = 256 a second
+/// are served even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
 
 /// The most memory for all bodies that are being read or whose requests wait, in bytes. The first [`BODY_OWN`](turn_base::body::BODY_OWN)
@@ -61,7 +61,7 @@ pub struct App {
     pub forward_key: Option<ForwardKey>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
-    /// Try how long credentials relay after their end, at each provider that counts nothing and whose credentials have a known life.
+    /// Measure how long credentials relay after their end, at each provider that counts nothing and whose credentials have a known life.
     pub uncounted_trials: Vec<TrialMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
     pub reference_clock: Option<ReferenceClock>,

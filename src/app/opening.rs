@@ -81,15 +81,15 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     of_keys.chain([terms]).collect()
 }
 
-/// The terms of each of the operator's own relays, and of the rest, which is no relay of the settings. A relay is read and cut if it is
-/// listed. No listing shows the rest. It counts as read if every relay is listed, because then there is nothing else.
+/// The terms of each of the operator's own relays, and of the rest: what no relay of the settings carries. A relay is read and cut if its
+/// sessions are listed. No listing shows the rest. The rest counts as read if every relay is listed, because then nothing else relays.
 fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let unlisted = SourceTerms { is_read: false, cut_tail: None, ..listed };
     let owners = config.ice.coturn.iter().map(CoturnRelay::owner).chain([IceSource::Coturn.into()]);
     let is_listed = |owner: CountOwner| config.meter.coturn_cli.iter().any(|cli| cli.owner() == owner);
     let are_all_listed = listed.is_read && config.unlisted().next().is_none();
     let rest = SourceTerms { is_read: are_all_listed, ..unlisted };
-    let limit = |owner: CountOwner| config.ice.coturn.iter().find(|of| of.owner() == owner)?.limit;
+    let limit = |owner: CountOwner| config.ice.coturn.iter().find(|relay| relay.owner() == owner)?.limit;
     let terms = |owner: CountOwner| {
         if is_listed(owner) {
             SourceTerms { owner, ..listed }
@@ -167,8 +167,9 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 }
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
-/// `2 Mbps per grant until 7200 s after expiry`. If counts have shown a higher rate, the text has that rate and names the source. While the
-/// sessions of one of our relays are not cut, the text has the long tail. For what was measured, it has the date.
+/// `2 Mbps per grant until 7200 s after expiry`. If counts have shown a higher rate, the text has that rate, and names the source unless it
+/// is the only one. While the sessions of one of our relays are not cut, the text has the long tail. A measured tail has its date.
+/// `foreign_sessions`: whether other programs have sessions at a coturn.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions: bool) -> String {
     let MeasuredUsage { raised, unprobed, proven_tail, proven_revocation, .. } = *measured;
     let uncut = measured.uncut || config.unlisted().next().is_some();
@@ -188,7 +189,7 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
         let ProvenTail { tail, measured_at } = proven?;
         Some(format!(" ({what} {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive()))
     });
-    let measured: String = stated.collect();
+    let dated_tails: String = stated.collect();
     let unproven = if unprobed { ", and that counts without bytes are right" } else { "" };
     let others = if foreign_sessions {
         ", and that sessions of other programs relay nothing more than the last listing shows"
@@ -201,10 +202,10 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
             let is_only = terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
-                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{unproven}{others}"
+                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{dated_tails}{unproven}{others}"
             )
         }
-        None => format!("{assumed} per grant until {until} after expiry{measured}{unproven}{others}"),
+        None => format!("{assumed} per grant until {until} after expiry{dated_tails}{unproven}{others}"),
     }
 }
 

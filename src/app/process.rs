@@ -36,7 +36,7 @@ pub struct Process {
     pub metrics: Arc<Metrics>,
     /// Authorizes the operator's routes. Without it they do not exist.
     pub operator_token: Option<TokenDigest>,
-    /// Wrong operator and reporter tokens.
+    /// The allowance for wrong tokens and server keys.
     pub wrong_tokens: WrongTokens,
     /// Log lines that were dropped.
     pub lost_lines: LostLines,

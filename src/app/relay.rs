@@ -1,4 +1,4 @@
-//! The broker as the relay sees it: passwords, the ends of grants, and the ledger that takes what it carries.
+//! The broker as the relay sees it: passwords, the ends of grants, and the ledger that takes what the relay carries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

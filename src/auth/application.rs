@@ -25,10 +25,11 @@ use turn_limits::{PerHolder, Rate};
 
 /// The most answers that are kept. A caller whose answer is not kept costs a question each time.
 const KNOWN_MAX: usize = 10_000;
-/// The life of an answer that states no life, and the longest life.
+/// How long an answer that states no life is kept.
 const TTL_DEFAULT: Duration = Duration::from_secs(300);
+/// The longest time for which an answer is kept.
 const TTL_MAX: Duration = Duration::from_secs(86_400);
-/// The questions of one client address.
+/// How many questions the tokens of one client address may cause.
 const ASKED: Rate = Rate::per_second(120, 2);
 /// Client addresses with a row of their own.
 const CLIENTS_MAX: usize = 8_192;
@@ -44,7 +45,9 @@ pub(super) struct Application {
     url: WebhookUrl,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
-    asked: Mutex<PerHolder>,
+    /// What each client address may still ask.
+    allowances: Mutex<PerHolder>,
+    /// A permit for each question in progress.
     asking: Semaphore,
     log: Throttle,
 }
@@ -73,13 +76,13 @@ impl Application {
             url,
             clock,
             known: Mutex::default(),
-            asked: Mutex::new(PerHolder::new(ASKED, CLIENTS_MAX)),
+            allowances: Mutex::new(PerHolder::new(ASKED, CLIENTS_MAX)),
             asking: Semaphore::new(ASKING_MAX),
             log: Throttle::new(),
         }
     }
 
-    /// Whose token it is.
+    /// Whose token it is: from a kept answer, or from the application.
     pub(super) async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, ApiError> {
         let (digest, now) = (Sha256::digest(token).into(), self.clock.now());
         let known = self.known.lock().get(&digest).filter(|known| known.until > now).cloned();
@@ -87,18 +90,18 @@ impl Application {
             return Ok(known);
         }
         self.charge(ClientKey::of(web_client.address))?;
-        let _one = self.asking.try_acquire().map_err(|_| ApiError::overloaded())?;
+        let _permit = self.asking.try_acquire().map_err(|_| ApiError::overloaded())?;
         let answered = self.ask(token, web_client).await;
-        let verified = answered.and_then(|body| verified(&body, now)).map_err(|why| self.failed(&why))?;
+        let verified = answered.and_then(|body| parse(&body, now)).map_err(|why| self.failed(&why))?;
         keep(&mut self.known.lock(), digest, &verified, now);
         Ok(verified)
     }
 
     fn charge(&self, client: ClientKey) -> Result<(), ApiError> {
-        let (mut asked, now) = (self.asked.lock(), self.clock.since_boot());
-        asked.sweep(now);
+        let (mut allowances, now) = (self.allowances.lock(), self.clock.since_boot());
+        allowances.sweep(now);
         let message = "Try again later. Too many new tokens come from this address.";
-        asked
+        allowances
             .take(client, 1, now)
             .map_err(|spent| ApiError::too_many("Too many new tokens", message, spent.next))
     }
@@ -110,6 +113,7 @@ impl Application {
             .await
     }
 
+    /// The error for a caller whose question had no usable answer. Logs it, unless the application refuses the token.
     fn failed(&self, why: &CallError) -> ApiError {
         if why.status() == Some(401) {
             return ApiError::new(Code::InvalidToken, "Invalid token")
@@ -130,8 +134,8 @@ impl Application {
     }
 }
 
-/// What an answer says of a question that was asked `at`.
-fn verified(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
+/// Reads the answer to a question that was asked `at`.
+fn parse(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
     let unusable = |what: &str| CallError::Unusable(what.to_owned());
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|_| unusable("it is not JSON with `user`, and perhaps `label` and `ttl`"))?;
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn an_answer_names_a_user_and_lives_at_most_a_day() {
         let at = Timestamp::default();
-        let read = |body: &str| verified(body.as_bytes(), at).map(|read| (read.user, read.label, read.until));
+        let read = |body: &str| parse(body.as_bytes(), at).map(|read| (read.user, read.label, read.until));
         let ann = || User::new("ann").unwrap();
         let seconds = |seconds| at.plus(Duration::from_secs(seconds));
         let full = read(r#"{"user": "ann", "label": "room-1", "ttl": 60, "more": 1}"#).unwrap();
@@ -184,11 +188,8 @@ mod tests {
     fn what_is_kept_is_bounded_and_what_has_ended_makes_room() {
         let mut known = Known::new();
         let of = |seconds| {
-            verified(
-                br#"{"user": "ann", "ttl": 60}"#,
-                Timestamp::default().plus(Duration::from_secs(seconds)),
-            )
-            .unwrap()
+            parse(br#"{"user": "ann", "ttl": 60}"#, Timestamp::default().plus(Duration::from_secs(seconds)))
+                .unwrap()
         };
         let digest = |number: usize| Sha256::digest(number.to_be_bytes()).into();
         let (early, late) = (of(0), of(100));

@@ -24,8 +24,8 @@ const DOCUMENT_MAX: usize = 64 * 1_024;
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest time between two calls for tokens with an unknown key.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
-/// The most bytes that may wait for a call: those of tokens, and [`REQUEST_BYTES`] for each. Anybody can make up the id of a key, so a
-/// client has a share of them.
+/// The most bytes that may wait for a call: those of tokens, and [`REQUEST_BYTES`] for each. Anybody can make up the id of a key, so one
+/// client may have only a part of these bytes.
 const WAITING: Bounds = Bounds { client_max: 64 * 1_024, all_max: 512 * 1_024 };
 /// The bytes of a request in addition to its token.
 const REQUEST_BYTES: usize = 1_024;
@@ -77,7 +77,7 @@ impl IssuerKeys {
         Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(0, WAITING) }
     }
 
-    /// The key with this id for this algorithm. `client` sent the token, which has so many `bytes`.
+    /// The key with this id for this algorithm. `bytes`: the length of the token. `client`: who has sent it.
     pub(super) async fn find(
         self: &Arc<Self>,
         algorithm: Algorithm,
@@ -120,7 +120,7 @@ impl IssuerKeys {
         }
     }
 
-    /// Fetches the keys. A call takes 3 s at most.
+    /// Fetches the keys. `call`: the guard that allows one call at a time. A call takes 3 s at most.
     async fn fetch(self: &Arc<Self>, call: OwnedMutexGuard<()>) {
         // A task, so that the keys are stored also if the caller disconnects.
         let keys = Arc::clone(self);
@@ -128,7 +128,7 @@ impl IssuerKeys {
             let _call = call;
             keys.call_issuer().await;
         });
-        // An error is a panic, which its hook has logged.
+        // An error is a panic, which the panic hook has logged.
         let _ = fetched.await;
     }
 

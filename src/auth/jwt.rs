@@ -84,7 +84,7 @@ pub(super) fn claims(
     insecure_decode_claims(token).map_err(|_| TokenFault::Malformed)
 }
 
-/// The user that verified claims name, if they say what the settings expect, and when they expire.
+/// The user that the verified claims name, and when the claims expire. An error if the claims do not say what the settings expect.
 pub(super) fn user(
     rules: &AuthConfig,
     claims: &Map<String, Value>,

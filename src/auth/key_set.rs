@@ -33,7 +33,7 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// The key of that id for that algorithm. Without an id, the only key for the algorithm.
+    /// The only key with this id for this algorithm. Without an id, the only key for the algorithm.
     pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Option<&DecodingKey> {
         let mut fitting = self
             .keys
@@ -48,7 +48,7 @@ impl KeySet {
 
 impl Key {
     fn of(jwk: Jwk) -> Option<Self> {
-        let (algorithm, named) = match &jwk.algorithm {
+        let (algorithm, key_algorithm) = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
             AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
                 (Algorithm::ES256, KeyAlgorithm::ES256)
@@ -56,11 +56,11 @@ impl Key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
                 (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
             }
-            // Also for symmetric keys: a published key is no secret.
+            // Symmetric keys are left out, too: a published key is no secret.
             _ => return None,
         };
         let is_for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
-        let is_for_algorithm = jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == named);
+        let is_for_algorithm = jwk.common.key_algorithm.is_none_or(|named| named == key_algorithm);
         if !is_for_signatures || !is_for_algorithm {
             return None;
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_a_key_id_needs_an_only_key() {
+    fn a_token_without_a_key_id_is_good_only_if_one_key_has_its_algorithm() {
         let set = parse(&json!([rsa("a"), rsa("b")])).unwrap();
         assert!(set.find(Algorithm::RS256, None).is_none());
         assert!(set.find(Algorithm::RS256, Some("a")).is_some());

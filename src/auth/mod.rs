@@ -1,5 +1,5 @@
 //! Users: who a mint is for, by a token that the application's own sign-in has signed. Verification is pure (`jwt`); only the
-//! issuer's keys are fetched (`issuer_keys`). The application may be asked whose another token is (`application`).
+//! issuer's keys are fetched (`issuer_keys`). With `AUTH_WEBHOOK_URL`, the application says whose any other token is (`application`).
 
 use std::sync::Arc;
 
@@ -35,13 +35,13 @@ pub struct Auth {
     /// For HS256, and for nothing else.
     secret: Option<DecodingKey>,
     keys: Option<Arc<IssuerKeys>>,
-    /// Asked about every token that the keys cannot verify: one that is no JWT, or any token without keys.
+    /// Asked about every token that is no JWT and, if there are no keys, about JWTs too.
     application: Option<Application>,
     clock: Arc<dyn Clock>,
 }
 
 impl Auth {
-    /// Fetches nothing yet. `client` is for the issuer's keys.
+    /// Fetches nothing yet. `client` will fetch the issuer's keys and ask the application.
     pub fn new(
         config: &AuthConfig,
         client: HttpClient,
@@ -57,7 +57,7 @@ impl Auth {
         Self { config: config.clone(), secret, keys, application, clock }
     }
 
-    /// Whether users have tokens. Without keys, only server keys sign in.
+    /// Whether there are keys that verify JWTs: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
     pub const fn has_keys(&self) -> bool {
         self.secret.is_some() || self.keys.is_some()
     }
@@ -81,7 +81,7 @@ impl Auth {
         }
     }
 
-    /// The user of a token that this client sent, and its room.
+    /// The user and the room that a JWT names. `client`: who has sent it.
     pub async fn verified(&self, token: &str, client: ClientKey) -> Result<Verified, Unverified> {
         if token.len() > SIGN_IN_MAX {
             return Err(TokenFault::TooLong.into());

@@ -5,12 +5,12 @@ use turn_ledger::Label;
 
 use crate::config::ServerKeyConfig;
 
-/// A program that has a key.
+/// A server key, and the program that has it.
 #[derive(Debug)]
 pub struct ServerKey {
-    /// Its name, which is the label of its credentials if it sends none.
+    /// The name, which is the label of the program's credentials if it sends no label.
     pub name: Label,
-    /// Its place among all keys.
+    /// The place of the key in the setting.
     pub index: usize,
     digest: TokenDigest,
 }

@@ -17,7 +17,7 @@ use super::public_url::PublicUrl;
 use super::settings::Settings;
 use turn_base::request::client_addr::TrustedProxies;
 
-/// The lengths of a bearer token: 16 random characters cannot be guessed over a network, and it must fit in a header line.
+/// The lengths of a bearer token: 16 random characters cannot be guessed over a network, and a token must fit in a header line.
 const TOKEN_CHARS: RangeInclusive<usize> = 16..=1_024;
 /// The bits of an IPv4-mapped address before the IPv4 address.
 const MAPPED_PREFIX: u8 = 96;
@@ -39,7 +39,7 @@ pub struct AccessConfig {
     /// `TRUSTED_PROXIES`, CIDRs and bare addresses, comma-separated; none when unset. The header in which they name the client:
     /// `CLIENT_ADDRESS_HEADER`; `X-Forwarded-For` when unset.
     pub trusted_proxies: TrustedProxies,
-    /// Authorizes operator calls, which answer 404 without it. 16 to 1,024 visible ASCII characters, different from the
+    /// Authorizes operator calls, which answer 404 if this is unset. 16 to 1,024 visible ASCII characters, different from the
     /// reporter's. `OPERATOR_TOKEN`; none when unset.
     pub operator_token: Option<SecretString>,
     /// Lets an app server report connections without a grant. Same form as the operator's. `REPORTER_TOKEN`; none when
@@ -59,8 +59,8 @@ pub struct RateLimitConfig {
     pub window: Duration,
     /// The prefix length that identifies one IPv6 client, 1 to 128. `RATE_LIMIT_IPV6_PREFIX`; 64 when unset.
     pub ipv6_prefix: u8,
-    /// The most clients with a row of their own, half of them for IPv4 and half for IPv6, 1 to 10,000,000. Wide IPv6 prefixes
-    /// have as many rows as IPv6, in addition. `RATE_LIMIT_MAX_CLIENTS`; 100,000 when unset.
+    /// The most clients with a row of their own, half of them for IPv4 and half for IPv6, 1 to 10,000,000. In addition,
+    /// wide IPv6 prefixes have as many rows as IPv6 clients. `RATE_LIMIT_MAX_CLIENTS`; 100,000 when unset.
     pub clients_max: NonZeroUsize,
 }
 
@@ -137,7 +137,7 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
     networks.into()
 }
 
-/// The name of a header with nothing but addresses. `Forwarded` is refused, because it has names and other fields too.
+/// The name of a header whose values are only addresses. `Forwarded` is refused, because its values have names and other fields, too.
 fn client_header(text: &str) -> Formed<HeaderName> {
     let expected =
         "X-Forwarded-For, or the name of a header with one address such as X-Real-IP or CF-Connecting-IP";

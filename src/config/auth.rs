@@ -19,7 +19,7 @@ const TEXT_CHARS: RangeInclusive<usize> = 1..=256;
 pub struct AuthConfig {
     /// Signs HS256 tokens. 32 to 1,024 visible ASCII characters. `AUTH_JWT_SECRET`; none when unset.
     pub secret: Option<SecretString>,
-    /// A list of public keys for RS256, ES256 and `EdDSA` tokens. `AUTH_JWKS_URL`; none when unset.
+    /// The URL of a list of public keys for RS256, ES256 and `EdDSA` tokens. `AUTH_JWKS_URL`; none when unset.
     pub jwks_url: Option<Url>,
     /// The application's webhook. It names the user of a token that is no JWT of these keys. `AUTH_WEBHOOK_URL`; none when unset.
     pub webhook: Option<WebhookUrl>,
@@ -34,7 +34,7 @@ pub struct AuthConfig {
 }
 
 impl AuthConfig {
-    /// `None` without a key and a webhook, unless `AUTH_REQUIRED` refuses anonymous callers.
+    /// `None` if neither a key nor a webhook is set, unless `AUTH_REQUIRED` refuses anonymous callers.
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = form("an http: or https: URL without user", parse_web_url);
         let auth = Self {
@@ -51,21 +51,22 @@ impl AuthConfig {
         (is_set || auth.required).then_some(auth)
     }
 
+    /// Refuses settings that let nobody in, and warns of those without effect and of those that let too many in.
     fn check(&self, settings: &mut Settings<'_>) {
-        let is_bound = self.issuer.is_some() || self.audience.is_some();
+        let restricts_tokens = self.issuer.is_some() || self.audience.is_some();
         let has_key = settings.is_set("AUTH_JWT_SECRET") || settings.is_set("AUTH_JWKS_URL");
-        let has_other = settings.is_set("AUTH_WEBHOOK_URL") || settings.is_set("SERVER_KEYS");
-        if !has_key && self.required && !has_other {
+        let has_other_way = settings.is_set("AUTH_WEBHOOK_URL") || settings.is_set("SERVER_KEYS");
+        if !has_key && self.required && !has_other_way {
             let expected = "expected AUTH_JWT_SECRET, AUTH_JWKS_URL, AUTH_WEBHOOK_URL or SERVER_KEYS with it: without a key nobody gets a credential";
             settings.refuse("AUTH_REQUIRED", expected);
         }
-        if !has_key && is_bound {
+        if !has_key && restricts_tokens {
             settings
                 .warn("AUTH_ISSUER and AUTH_AUDIENCE have no effect: set AUTH_JWT_SECRET or AUTH_JWKS_URL");
         }
         let Some(url) = &self.jwks_url else { return };
         settings.warn_of_cleartext("AUTH_JWKS_URL", url, "replace the keys");
-        if !is_bound {
+        if !restricts_tokens {
             settings.warn(
                 "AUTH_ISSUER and AUTH_AUDIENCE are not set: a token that the same keys sign for another service is accepted",
             );

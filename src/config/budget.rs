@@ -33,7 +33,7 @@ pub struct BudgetConfig {
     /// The bytes that the grants of one user may relay per period, above 0 up to 1,000,000 GB. `USER_LIMIT_GB`; no limit when
     /// unset.
     pub user_limit: Option<ByteCount>,
-    /// The bytes that one credential may relay in a period, together with those that it renewed, above 0 up to 1,000,000 GB.
+    /// The bytes that one credential may relay in a period, together with the credentials that it renewed, above 0 up to 1,000,000 GB.
     /// `GRANT_LIMIT_GB`; no limit when unset.
     pub grant_limit: Option<ByteCount>,
     /// The most live credentials, about 330 bytes each, 1 to 20,000,000. `GRANTS_MAX`; 2,000,000 when unset.
@@ -106,7 +106,7 @@ impl BudgetConfig {
         self.expiry_tail.filter(|_| source.issues_credentials()).unwrap_or(source.expiry_tail())
     }
 
-    /// `estimated_rate`: the liability rate when its variable is unset.
+    /// `estimated_rate`: the liability rate if `LIABILITY_MBPS_PER_GRANT` is unset.
     pub(super) fn read(settings: &mut Settings<'_>, estimated_rate: BitRate) -> Self {
         Self {
             limit: settings.about_money().get("BANDWIDTH_LIMIT_GB", "1000", gb),
@@ -173,7 +173,7 @@ fn gb(text: &str) -> Formed<ByteCount> {
     })(text)
 }
 
-/// A limit of zero would refuse everything.
+/// GB that do not round to zero: a limit of zero would refuse everything.
 pub(super) fn gb_above_zero(text: &str) -> Formed<ByteCount> {
     form("GB above 0, at most 1000000, decimals allowed", |text| {
         gb(text).ok().filter(|bytes| *bytes > ByteCount::ZERO)
@@ -185,7 +185,7 @@ fn billing_day(text: &str) -> Formed<BillingDay> {
     form("a day of the month from 1 to 31", |text| day(text).ok().and_then(BillingDay::new))(text)
 }
 
-/// A price with more than six decimals could round to zero.
+/// A price. One with more than six decimals is refused, because it could round to zero.
 fn parse_price(text: &str) -> Option<Money> {
     let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     parse_decimal(text, AMOUNT_MAX).filter(|_| decimals <= 6).and_then(Money::from_units)

@@ -26,7 +26,7 @@ pub struct CoturnRelay {
     pub name: Option<KeyName>,
     /// What it may relay in a period, above 0. `COTURN_LIMITS`.
     pub limit: Option<ByteCount>,
-    /// Its URLs, and the STUN URLs of hosts without a relay. Its `static-auth-secret`: `COTURN_SECRET`.
+    /// Its URLs, the STUN URLs of hosts without a relay, and its `static-auth-secret`: `COTURN_SECRET`.
     pub server: RestServer,
 }
 
@@ -42,19 +42,19 @@ pub struct CoturnCliConfig {
 }
 
 impl CoturnRelay {
-    /// Whose count has the bytes that are relayed there.
+    /// The owner of the counts of what this relay relays.
     pub fn owner(&self) -> CountOwner {
         owner_of(Some(&self.host))
     }
 }
 
 impl CoturnCliConfig {
-    /// Whose sessions are listed.
+    /// The owner of the counts that its listings give.
     pub fn owner(&self) -> CountOwner {
         owner_of(self.host.as_deref())
     }
 
-    /// The entries of `COTURN_CLI`: at most one for each of `relays`. Where there is at most one relay, its entry needs no host.
+    /// The entries of `COTURN_CLI`: at most one for each of `relays`. If there is only one relay or none, the entry needs no host.
     pub(super) fn read(settings: &mut Settings<'_>, relays: &[CoturnRelay]) -> Vec<Self> {
         let expected = "host:port, such as 127.0.0.1:5766, for several relays turn-host=host:port";
         let listed = settings.about_money().list("COTURN_CLI", None, form(expected, parse_entry));
@@ -121,8 +121,8 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     }
     let Some(secret) = secret.map(RestSecret::new) else { return vec![] };
     let relay = |host: &String| {
-        let is_given = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));
-        let urls = urls.iter().map(|(_, url)| url).filter(is_given).cloned().collect();
+        let is_for_relay = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));
+        let urls = urls.iter().map(|(_, url)| url).filter(is_for_relay).cloned().collect();
         CoturnRelay {
             host: host.clone(),
             name: names.get(host).copied(),
@@ -155,7 +155,7 @@ fn named_url(text: &str) -> Option<(Option<KeyName>, IceUrl)> {
     Some((name, IceUrl::parse(url).ok()?))
 }
 
-/// A host as in a URL without the brackets.
+/// A host in lower case, without the brackets that an IPv6 address has in a URL.
 fn host_in(text: &str) -> String {
     text.trim().trim_matches(['[', ']']).to_ascii_lowercase()
 }

@@ -19,7 +19,7 @@ const ADDRESS_EXPECTED: &str = "an address such as http://10.0.0.7:3001";
 pub struct DatabaseConfig {
     /// The database. `DATABASE_URL`; there is no database when unset.
     pub url: DatabaseUrl,
-    /// The authorities that are trusted for it besides the system's. Those of `CA_FILE`.
+    /// The authorities of `CA_FILE`, which are trusted for the database besides those of the program and the system.
     pub trust: Trust,
     /// The schema of the tables. `DATABASE_SCHEMA`; `turn_broker` when unset.
     pub schema: String,
@@ -47,7 +47,7 @@ impl DatabaseConfig {
         url.map(|url| Self { url, trust: trust.clone(), schema, advertise_url, lease })
     }
 
-    /// Refuses settings for what only one machine has: replicas could not share it. To be called once every setting is read.
+    /// Refuses settings for what only one machine has, because replicas could not share it. The caller has read every setting before.
     pub(super) fn refuse_what_is_of_one_machine(settings: &mut Settings<'_>, sources: &[IceSource]) {
         if !settings.is_set("DATABASE_URL") {
             return;

@@ -14,7 +14,8 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 pub struct DatabaseUrl(tokio_postgres::Config);
 
 impl DatabaseUrl {
-    /// Reads a URL, or says what was expected. TLS is on unless the URL turns it off, because a certificate is always verified.
+    /// Reads a URL, or says what was expected. TLS is off only if the URL says `sslmode=disable`, or if all hosts are sockets of the file
+    /// system. With TLS, a certificate is always verified, so each other mode of the URL becomes `require`.
     pub fn parse(text: &str) -> Formed<Self> {
         let scheme = SCHEMES.iter().find(|scheme| text.starts_with(**scheme));
         let scheme = scheme.ok_or("expected a URL that begins with postgres://")?;

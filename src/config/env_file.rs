@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub(super) struct EnvFile {
     /// The value of each name, or why the value cannot be used.
     pub(super) values: BTreeMap<String, Result<String, EnvFault>>,
-    /// The numbers of the lines that set nothing and are no comments.
+    /// The numbers of the lines that set nothing, without comments and blank lines.
     pub(super) bad_lines: Vec<usize>,
     /// The first line that sets each name.
     pub(super) lines: BTreeMap<String, usize>,
@@ -36,17 +36,17 @@ impl EnvFile {
             if let Some((name, written)) = assignment(line) {
                 let value;
                 let place = format!("line {number} of {file}");
-                // From behind the `=` on: a value in quotes may have several lines.
+                // Reads the text behind the `=` beyond the end of the line: a value in quotes may have several lines.
                 (value, after) = read_value(&rest[line.len() - written.len()..], &place);
                 let lines = rest[..rest.len() - after.len()].lines().zip(number..);
-                let inside: Vec<_> = lines.skip(1).filter_map(setting_inside).collect();
-                let end = inside.first().map(|(_, line)| {
+                let settings_inside: Vec<_> = lines.skip(1).filter_map(setting_inside).collect();
+                let unclosed = settings_inside.first().map(|(_, line)| {
                     EnvFault::Other(format!(
                         "expected an end of the quotes that line {number} of {file} opens before line {line}"
                     ))
                 });
-                parsed.add(name, end.map_or(value, Err), number, file);
-                for (name, line) in inside {
+                parsed.add(name, unclosed.map_or(value, Err), number, file);
+                for (name, line) in settings_inside {
                     let fault = format!(
                         "expected it outside of the quotes that line {number} of {file} opens, found it in line {line}"
                     );
@@ -84,7 +84,7 @@ impl EnvFile {
     }
 }
 
-/// The fault of a value with a character that some readers interpret.
+/// The fault of a value with a character that some readers interpret. `has_apostrophe`: whether single quotes cannot enclose the value.
 fn special(character: char, has_apostrophe: bool, place: &str) -> EnvFault {
     let quotes = if has_apostrophe {
         "\"double quotes\" around the value, and a backslash before each \" $ \\ and ` in it"
@@ -122,14 +122,15 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, written))
 }
 
-/// The setting that a line inside of quotes seems to set. If there is one, the quotes were probably left open by mistake.
+/// The setting that a line inside of quotes seems to set, with the number of the line. If there is such a setting, the quotes were probably
+/// left open by mistake.
 fn setting_inside((line, number): (&str, usize)) -> Option<(&str, usize)> {
     let (name, _) = assignment(line)?;
     let is_setting = !name.contains(|c: char| c.is_ascii_lowercase());
     is_setting.then_some((name, number))
 }
 
-/// Reads the value at the beginning of a text, and returns what is behind its last line.
+/// Reads the value at the beginning of a text. Also returns the text behind the last line of the value.
 fn read_value<'a>(written: &'a str, place: &str) -> (Result<String, EnvFault>, &'a str) {
     let (line, after) = split_line(written);
     let start = written.trim_start_matches([' ', '\t']);
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_what_every_reader_takes_it_for_without_its_quotes_and_comment() {
+    fn a_value_has_no_quotes_and_no_comment_and_is_refused_if_readers_would_differ() {
         for (line, value) in [
             ("A=", ""),
             ("A= # b", ""),

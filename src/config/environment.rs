@@ -1,6 +1,6 @@
 //! The raw variables: those of the process over those of an env file, or pairs from a test. It also reads the files that
 //! `NAME_FILE` names. No other module reads the environment, and none writes it. A variable of the process hides the
-//! line in the file even if it is empty, so an operator can disable a line for one run.
+//! line of the file with the same name, even if the variable is empty. So an operator can disable a line for one run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes
 
 /// The raw variables. The `Debug` form shows names only.
 pub struct Environment {
-    /// The value of each variable, or why the value cannot be used. That is a problem only if a setting has this name.
+    /// The value of each variable, or why the value cannot be used, which is a problem only if a setting has this name.
     variables: BTreeMap<String, Result<String, EnvFault>>,
     /// The line of the env file that each variable comes from. Variables of the process have none.
     lines: BTreeMap<String, String>,
@@ -109,7 +109,7 @@ impl Environment {
         self.get(name).is_some()
     }
 
-    /// The trimmed value, or why it cannot be used; an empty one counts as unset.
+    /// The trimmed value, or why it cannot be used. `None` if it is unset or empty.
     pub(super) fn get(&self, name: &str) -> Option<Result<&str, &EnvFault>> {
         let value = self.variables.get(name)?.as_ref().map(|value| value.trim());
         (value != Ok("")).then_some(value)
@@ -172,7 +172,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     }
 }
 
-/// The warning about a file with settings that other users of the machine may write: they would choose the settings.
+/// The warning about a file with settings that other users of the machine may write: they could change the settings.
 pub(super) fn writable_by_others(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     let warning =
@@ -180,8 +180,8 @@ pub(super) fn writable_by_others(path: &Path) -> Option<String> {
     (mode & WRITE_OF_OTHERS != 0).then(warning)
 }
 
-/// Reads at most one byte more than allowed, so that a file that has grown meanwhile is detected. Opens only regular files,
-/// because opening a named pipe would block the start until somebody writes to it. A byte order mark is no part of the text.
+/// The text of a file, without a byte order mark. Opens only regular files, because opening a named pipe would block the start until
+/// somebody writes to it. Reads one byte more than is allowed, if there is one: then the file is too long.
 fn read_from_disk(path: &Path) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("expected a regular file"));

@@ -105,7 +105,7 @@ pub(super) fn password(text: &str) -> Formed<SecretString> {
     form("text without control characters or a comment", |text| is_good(text).then(|| text.into()))(text)
 }
 
-/// The path of `what`. Only a shell replaces `~` and variables.
+/// The path of `what`. `~` and `$` are refused, because only a shell replaces them.
 pub(super) fn path(what: &str) -> impl Fn(&str) -> Formed<PathBuf> {
     let is_good = |text: &str| !text.starts_with('~') && !text.contains('$') && !has_comment(text);
     let expected = format!("the path of {what} without ~, $ or a comment");
@@ -150,20 +150,20 @@ pub(super) fn base_url(text: &str) -> Formed<Url> {
     form("an http: or https: URL without user, query or fragment", parse_base)(text)
 }
 
-/// Digits only, and in range.
+/// A whole number in `range`, written with digits only.
 pub(super) fn parse_number<T: FromStr>(text: &str, range: &RangeInclusive<u64>) -> Option<T> {
     let has_digits_only = text.bytes().all(|b| b.is_ascii_digit());
     let is_inside = text.parse().is_ok_and(|number| range.contains(&number));
     if has_digits_only && is_inside { text.parse().ok() } else { None }
 }
 
-/// Digits with at most one point: no sign, no exponent, no `inf`, no `nan`; not above `max`.
+/// A number of digits with at most one point: no sign, no exponent, no `inf`, no `nan`; not above `max`.
 pub fn parse_decimal(text: &str, max: f64) -> Option<f64> {
     let is_decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     text.parse().ok().filter(|value: &f64| is_decimal && *value <= max)
 }
 
-/// Letters, digits, `_` and `-`.
+/// An identifier: 1 to [`IDENTIFIER_MAX`] letters, digits, `_` and `-`.
 pub(super) fn parse_identifier(text: &str) -> Option<String> {
     let is_good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     let has_length = (1..=IDENTIFIER_MAX).contains(&text.len());

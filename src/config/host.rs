@@ -1,6 +1,6 @@
 //! The hosts that a request may name, in one canonical form: lower case, without a dot at the end, IPv6 in brackets. An
 //! attacker's page can make its own host name resolve to this service (DNS rebinding), so that the browser regards the service
-//! as the page's own origin. The browser still sends that host name, so the list detects it.
+//! as the page's own origin. The browser still sends the attacker's host name, which is not among the allowed hosts.
 
 use reqwest::RequestBuilder;
 use reqwest::header::HOST;
@@ -24,7 +24,7 @@ pub enum AllowedHosts {
 pub struct AllowedHost {
     /// A name or an address, in canonical form.
     name: String,
-    /// The only port that is served; `None` for any. A proxy changes ports, so a setting names none.
+    /// The only port that is served; `None` for any. A host from a setting has `None`, because a proxy changes ports.
     port: Option<u16>,
 }
 

@@ -27,9 +27,9 @@ impl HttpIceConfig {
     /// `None` without a URL.
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = settings.webhook("HTTP_ICE_URL", "the credentials");
-        let known =
+        let parse_method =
             |text: &str| METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
-        let method = settings.get("HTTP_ICE_METHOD", "GET", form("GET, POST or PUT", known));
+        let method = settings.get("HTTP_ICE_METHOD", "GET", form("GET, POST or PUT", parse_method));
         let authorization =
             settings.secret("HTTP_ICE_AUTHORIZATION", form(AUTHORIZATION, parse_authorization));
         let life = settings.about_money().optional("HTTP_ICE_TTL_SECONDS", seconds(60..=172_800));

@@ -33,7 +33,7 @@ pub struct IceConfig {
     pub ttl_max: Duration,
     /// Whether the pool keeps a credential ready for an hour after each caller. False only in tests that count calls to the provider.
     pub keeps_one_ready: bool,
-    /// The degraded response: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
+    /// The servers of a degraded response: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
     /// when unset.
     pub stun: Vec<IceUrl>,
     /// Cloudflare's TURN keys; `None` when no key is set.
@@ -83,10 +83,10 @@ impl IceConfig {
             manual: read_manual(settings),
         };
         check_sources(settings, &ice.sources);
-        let left_out: usize = ice.coturn.iter().map(|relay| left_out(relay.server.urls(), ice.urls)).sum();
-        if left_out > 0 {
+        let omitted: usize = ice.coturn.iter().map(|relay| left_out(relay.server.urls(), ice.urls)).sum();
+        if omitted > 0 {
             settings.warn(format!(
-                "ICE_URLS=short leaves out {left_out} of COTURN_URLS: set ICE_URLS=all to send all of a relay"
+                "ICE_URLS=short leaves out {omitted} of COTURN_URLS: set ICE_URLS=all to send all of a relay"
             ));
         }
         ice
@@ -112,6 +112,7 @@ fn left_out(urls: &[IceUrl], choice: UrlChoice) -> usize {
     urls.len() - all.choose(choice).urls().count()
 }
 
+/// Refuses a source that `ICE_SOURCES` names without its required settings. Warns if settings of another source are set.
 fn check_sources(settings: &mut Settings<'_>, sources: &[IceSource]) {
     for source in IceSource::ALL {
         let (names, is_required) = match source.facts().settings {
@@ -141,8 +142,8 @@ fn read_stun(settings: &mut Settings<'_>) -> Vec<IceUrl> {
 /// The relay in this process, for demos, development and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
-    /// Address of loopback or of a private network, and UDP port; port 0 lets the system pick one. `RELAY_LISTEN`; `127.0.0.1:3478` when
-    /// unset. Only the demo listens on all addresses.
+    /// An address of loopback or of a private network, and a UDP port; port 0 lets the system pick one. `RELAY_LISTEN`; `127.0.0.1:3478`
+    /// when unset. Only the demo listens on all addresses.
     pub listen: SocketAddr,
     /// The address that clients use. Only the demo in a container has another one than that of `listen`.
     pub public_ip: IpAddr,
@@ -159,24 +160,24 @@ impl RelayConfig {
 }
 
 fn parse_listen(text: &str) -> Option<SocketAddr> {
-    let is_near = |listen: &SocketAddr| match listen.ip() {
+    let is_not_public = |listen: &SocketAddr| match listen.ip() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     };
-    text.parse().ok().filter(is_near)
+    text.parse().ok().filter(is_not_public)
 }
 
 /// Reads the fixed list, with a warning if URLs are left out.
 fn read_manual(settings: &mut Settings<'_>) -> Option<IceServerList> {
-    let (list, blocked) = settings.secret("MANUAL_ICE_SERVERS", parse_manual)?;
-    if blocked > 0 {
-        settings.warn(format!("MANUAL_ICE_SERVERS leaves {blocked} of its URLs out: browsers block port 53"));
+    let (list, count) = settings.secret("MANUAL_ICE_SERVERS", parse_manual)?;
+    if count > 0 {
+        settings.warn(format!("MANUAL_ICE_SERVERS leaves {count} of its URLs out: browsers block port 53"));
     }
     Some(list)
 }
 
-/// The list, and how many URLs are left out. All bad entries are one problem, which states their numbers and never repeats the
-/// text, because it has passwords.
+/// The list, and how many URLs are left out because browsers block them. All bad entries are one problem, which states the numbers of the
+/// entries. It never repeats the text, because the text has passwords.
 fn parse_manual(text: &str) -> Formed<(IceServerList, usize)> {
     let servers: Vec<RawIceServer> = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -186,7 +187,7 @@ fn parse_manual(text: &str) -> Formed<(IceServerList, usize)> {
     })?;
     let problem = |(server, number): (&RawIceServer, u32)| {
         let error = IceServerList::clean(vec![server.clone()], OnBadUrl::Refuse).err()?;
-        // An entry may have no usable URL if another one has.
+        // An entry without a usable URL is no problem if another entry has one.
         (error != IceServersError::Empty).then(|| format!("entry {number}: {error}"))
     };
     let problems: Vec<String> = servers.iter().zip(1..).filter_map(problem).collect();
@@ -194,7 +195,7 @@ fn parse_manual(text: &str) -> Formed<(IceServerList, usize)> {
         return Err(problems.join("; "));
     }
     let is_blocked = |url: &&String| IceUrl::parse(url).is_ok_and(|url| url.is_blocked_by_browsers());
-    let blocked = servers.iter().flat_map(RawIceServer::urls).filter(is_blocked).count();
+    let blocked_count = servers.iter().flat_map(RawIceServer::urls).filter(is_blocked).count();
     let list = IceServerList::clean(servers, OnBadUrl::Refuse).map_err(|error| error.to_string())?;
-    Ok((list, blocked))
+    Ok((list, blocked_count))
 }

@@ -7,7 +7,7 @@ use crate::ice::url::IceUrl;
 /// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;
 
-/// URLs without duplicates and without those that browsers block. `N`: what an entry says besides its URL.
+/// The URLs of a list, without duplicates and without those that browsers block. `N`: what an entry says besides its URL.
 pub(super) fn read_urls<N>(
     settings: &mut Settings<'_>,
     name: &'static str,
@@ -17,11 +17,11 @@ pub(super) fn read_urls<N>(
 ) -> Option<Vec<(N, IceUrl)>> {
     let listed = settings.list(name, default, form(expected, parse))?;
     let mut urls: Vec<(N, IceUrl)> = Vec::with_capacity(listed.len());
-    for (more, url) in listed {
+    for (besides, url) in listed {
         if url.is_blocked_by_browsers() {
             settings.warn(format!("{name} leaves {url} out: browsers block port 53"));
         } else if urls.iter().all(|(_, other)| *other != url) {
-            urls.push((more, url));
+            urls.push((besides, url));
         }
     }
     if (1..=URLS_MAX).contains(&urls.len()) {

@@ -122,7 +122,8 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// Strict mode promises what each session may relay until its end, so the end must be known: see [`SourceFacts::seen_with`].
+    /// Refuses strict mode if nobody could see when some sessions end. In this mode, the broker promises what each session may relay until
+    /// its end: see [`SourceFacts::seen_with`].
     ///
     /// [`SourceFacts::seen_with`]: turn_ledger::SourceFacts::seen_with
     fn refuse_unbounded(&self, settings: &mut Settings<'_>) {
@@ -150,26 +151,26 @@ impl Config {
         }
     }
 
-    /// A single relay that nobody lists makes the whole source unseen.
+    /// Adds coturn to the unseen sources if at least one of its relays is not listed.
     fn note_unlisted(&mut self) {
         if self.unlisted().next().is_some() && !self.unseen.contains(&IceSource::Coturn) {
             self.unseen.push(IceSource::Coturn);
         }
     }
 
-    /// The hosts of the operator's own relays whose sessions nobody lists and ends.
+    /// The hosts of the operator's own relays without an entry in `COTURN_CLI`: nobody lists or ends their sessions.
     pub fn unlisted(&self) -> impl Iterator<Item = &str> {
         let is_listed =
             |host: &str| self.meter.coturn_cli.iter().any(|cli| cli.host.as_deref() == Some(host));
         self.ice.coturn.iter().map(|relay| relay.host.as_str()).filter(move |host| !is_listed(host))
     }
 
-    /// Warns if a limit is below the least that a credential reserves, because strict mode then issues nothing. Credentials of coturn
-    /// reserve little, because the broker ends their sessions.
+    /// Warns if a limit is below the least that a credential reserves, because strict mode then issues nothing. Never warns
+    /// if coturn is among the sources: its credentials reserve little, because the broker ends their sessions.
     fn warn_of_no_room(&self, settings: &mut Settings<'_>) {
         let is_strict = self.budget.mode == BudgetMode::Strict;
-        let ends_them = |source: &IceSource| source.facts().ended_by == EndedBy::CommandLine;
-        if !is_strict || self.ice.sources.iter().any(ends_them) {
+        let is_ended_by_broker = |source: &IceSource| source.facts().ended_by == EndedBy::CommandLine;
+        if !is_strict || self.ice.sources.iter().any(is_ended_by_broker) {
             return;
         }
         let least_reserve = |source: &IceSource| {
@@ -196,16 +197,16 @@ impl Config {
         }
     }
 
-    /// In many languages a point separates thousands.
+    /// Warns if the limit looks like a number of thousands, such as `1.000`: in many languages a point separates thousands.
     fn warn_of_thousands(&self, settings: &mut Settings<'_>) {
         let written = settings.environment.get("BANDWIDTH_LIMIT_GB").and_then(Result::ok).unwrap_or_default();
-        if let Some((whole, rest)) = written.split_once('.')
-            && rest.len() == 3
+        if let Some((whole, decimals)) = written.split_once('.')
+            && decimals.len() == 3
             && !whole.starts_with('0')
         {
             let limit = self.budget.limit.as_gb();
             settings.warn(format!(
-                "BANDWIDTH_LIMIT_GB={written} is {limit} GB: write {whole}{rest} if that is what you mean"
+                "BANDWIDTH_LIMIT_GB={written} is {limit} GB: write {whole}{decimals} if that is what you mean"
             ));
         }
     }
@@ -215,7 +216,7 @@ impl Config {
         if self.signaling.ttl > self.ice.ttl_max && settings.is_set("SIGNALING_TTL_SECONDS") {
             settings.refuse("SIGNALING_TTL_SECONDS", "expected at most the value of TURN_TTL_SECONDS");
         }
-        // An allowance always fits one connection that is charged by time, so a lower value would have no effect.
+        // An allowance always has room for the estimated rate of one connection, so a lower value would have no effect.
         let is_below_guess = self.usage.claims_per_client < self.usage.estimated_rate;
         if is_below_guess && settings.is_set("CLAIMS_MBPS_PER_CLIENT") {
             let expected = "expected at least the value of ESTIMATED_MBPS_PER_CONNECTION";
@@ -223,7 +224,8 @@ impl Config {
         }
     }
 
-    /// The public URL, below which the dashboard is; `None` without an `OPERATOR_TOKEN`, which the dashboard needs.
+    /// The public URL, below which the dashboard is. `None` without a `PUBLIC_URL`, or without an `OPERATOR_TOKEN`, which the dashboard
+    /// needs.
     pub fn dashboard_base(&self) -> Option<PublicUrl> {
         self.public_url.clone().filter(|_| self.access.operator_token.is_some())
     }

@@ -49,10 +49,10 @@ const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 const AMOUNTS: [&str; 11] =
     ["GB", "TB", "MB", "GIB", "KBPS", "MBPS", "GBPS", "LIMIT", "DAY", "MODE", "PERCENT"];
 
-/// Other programs read these. They look like `HTTPS_PROXY` and `RUST_LOG`.
+/// Variables that other programs read. They look like `HTTPS_PROXY` and `RUST_LOG`.
 const OF_OTHERS: [&str; 2] = ["HTTP_PROXY", "RUST_LOG_STYLE"];
 
-/// Settings of earlier versions, with what to do instead. One that is set is a problem: what it asked for does not happen.
+/// Settings of earlier versions, with what to do instead. If such a setting is set, that is a problem, because it has no effect.
 pub(super) const GONE: [(&str, &str); 7] = [
     ("CLOUDFLARE_REST_BASE", "set it for deploy/rotate-turn-key.sh"),
     ("COUNTRY_HEADER", NAME_REGION),
@@ -72,7 +72,7 @@ pub(super) struct Misspelled {
     name: String,
     /// The known name that is most similar.
     nearest: String,
-    /// Whether the setting that is meant limits what is spent, or is a secret. Then it must not be ignored.
+    /// Whether the setting that is meant is about money, or is a secret. Then the start must not ignore the misspelled name.
     pub(super) is_fatal: bool,
 }
 
@@ -115,9 +115,9 @@ impl Names {
             return None;
         }
         // Only a secret may be in a file.
-        let known =
+        let no_secret =
             upper.strip_suffix("_FILE").filter(|known| self.contains(known) && !self.contains(&upper));
-        if let Some(known) = known {
+        if let Some(known) = no_secret {
             let (nearest, is_fatal) = (known.to_owned(), self.must_not_be_ignored(known));
             return Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal });
         }
@@ -139,7 +139,8 @@ impl Names {
         let is_amount = begins_like_ours
             && alike.all(|known| known.is_money)
             && upper.split('_').any(|word| AMOUNTS.contains(&word));
-        // The nearest name is meant if the given one is its beginning, or the name with a few typing errors, perhaps without its last word.
+        // The nearest name is meant if the given name is the beginning of it, or if the given name has few typing errors compared with it
+        // or with it without its last word.
         let without_unit = nearest.rsplit_once('_').map_or(&*nearest, |(begin, _)| begin);
         let is_meant = nearest.starts_with(&upper)
             || [&nearest, without_unit].iter().any(|known| errors(known) <= ERRORS_MAX);
@@ -158,8 +159,8 @@ fn joined(name: &str) -> String {
     name.replace('_', "")
 }
 
-/// Whether `upper` begins with the first word of a setting, or with the first two words if other programs use the first word too. A setting
-/// of one word has no such beginning.
+/// Whether `upper` begins with the first word of a setting, or with the first two words if other programs use the first word too. Always
+/// false for a setting of one word.
 fn begins_like(upper: &str, setting: &str) -> bool {
     let Some((word, _)) = setting.split_once('_') else { return false };
     // The beginning ends at the first mark between words, or at the second.

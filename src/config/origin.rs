@@ -25,12 +25,12 @@ impl AllowedOrigins {
             Self::Any => true,
             Self::List(allowed) => canonical(origin).is_some_and(|origin| {
                 allowed.contains(&origin)
-                    || with_any_label(&origin).is_some_and(|form| allowed.contains(&form))
+                    || with_any_label(&origin).is_some_and(|entry| allowed.contains(&entry))
             }),
         }
     }
 
-    /// The first value of a request's `Origin` headers that is not allowed.
+    /// The first value of a request's `Origin` headers that is not allowed. `None` if all are allowed, or if there is none.
     pub fn foreign<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let is_allowed = |origin: &HeaderValue| match self {
             Self::Any => true,
@@ -54,14 +54,14 @@ pub(super) fn parse_entry(text: &str) -> Option<String> {
     Some(format!("{}://*.{name}{port}", origin.scheme()))
 }
 
-/// The entry that allows any label in place of the first one of this origin's host.
+/// The entry of the list that would allow this origin, whatever the first label of its host is.
 fn with_any_label(origin: &str) -> Option<String> {
     let (scheme, authority) = origin.split_once("://")?;
     let (label, below) = authority.split_once('.')?;
     (!label.is_empty()).then(|| format!("{scheme}://*.{below}"))
 }
 
-/// The canonical form of an origin as a browser writes it.
+/// The canonical form of an origin that is written as browsers write it. `None` for any other text.
 pub(super) fn canonical(text: &str) -> Option<String> {
     if text == NULL {
         return Some(NULL.to_owned());
@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_has_at_most_one_form_which_has_itself_as_form(text in ".{0,40}", scheme in "([a-z]{1,6}://)?") {
+        fn the_canonical_form_of_a_canonical_form_is_that_form(text in ".{0,40}", scheme in "([a-z]{1,6}://)?") {
             if let Some(form) = canonical(&format!("{scheme}{text}")) {
                 prop_assert_eq!(canonical(&form), Some(form.clone()));
             }

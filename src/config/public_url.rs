@@ -1,4 +1,5 @@
-//! The address at which people and programs reach this broker. Alerts link to the dashboard there, and pages of its origin may call.
+//! The address at which people and programs reach this broker. Alerts link to the dashboard there, and pages of its origin may call the
+//! API.
 
 use std::fmt;
 
@@ -34,7 +35,7 @@ impl PublicUrl {
         canonical(&self.0.origin().ascii_serialization())
     }
 
-    /// The address of a part of the dashboard, by its id in the page.
+    /// The address of a part of the dashboard. `section`: the id of this part in the page.
     pub fn dashboard(&self, section: &str) -> String {
         format!("{self}dashboard#{section}")
     }

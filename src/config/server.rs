@@ -98,7 +98,7 @@ impl LogConfig {
         let by_default = if settings.environment.is_terminal { "text" } else { "json" };
         let expected = "log directives such as info or turn_broker=debug,warn: each is off, error, warn, info, debug or trace, or target=level with _ for each - in the target";
         let directives = form(expected, |text| {
-            let is_good = is_filter(text) && text.parse::<Targets>().is_ok();
+            let is_good = keeps_log_on(text) && text.parse::<Targets>().is_ok();
             is_good.then(|| text.to_owned())
         });
         Self {
@@ -108,9 +108,10 @@ impl LogConfig {
     }
 }
 
-/// Whether the log stays on with these directives. Beside a level for all targets, such as `info`, they may name any target. Without such a
-/// level, a word must begin like our modules, and a target must be possible as the name of a module: a typing error would turn the log off.
-fn is_filter(text: &str) -> bool {
+/// Whether the log stays on with these directives. Beside a level for all targets, such as `info`, directives may name any target. Without
+/// such a level, a typing error would turn the log off. So a word must then begin like our modules, and a target must be a possible name of
+/// a module.
+fn keeps_log_on(text: &str) -> bool {
     let directives = || text.split(',');
     let is_level = |directive: &str| directive.parse::<LevelFilter>().is_ok();
     let may_match = |directive: &str| match directive.split_once('=') {

@@ -51,11 +51,11 @@ impl<'a> Settings<'a> {
         }
         self.refuse_shared_secrets();
         // Many environments have `https_proxy` beside `HTTPS_PROXY`. The one in lower case is then no mistake.
-        let is_alone = |name: &&str| {
+        let may_be_misspelled = |name: &&str| {
             let upper = name.to_ascii_uppercase();
             upper == **name || !self.environment.is_set(&upper)
         };
-        let given = self.environment.names().filter(is_alone);
+        let given = self.environment.names().filter(may_be_misspelled);
         let misspelled: Vec<Misspelled> = given.filter_map(|name| self.names.misspelled(name)).collect();
         let mut hints: Vec<String> = misspelled.iter().map(ToString::to_string).collect();
         if self.problems.is_empty() && misspelled.iter().all(|name| !name.is_fatal) {
@@ -73,6 +73,7 @@ impl<'a> Settings<'a> {
         self
     }
 
+    /// Notes a setting that is being read.
     fn note(&mut self, name: &'static str, default: Option<&'static str>, is_secret: bool) {
         let is_money = std::mem::take(&mut self.is_money);
         self.names.add(Setting { name, default, is_secret, is_money });
@@ -95,7 +96,8 @@ impl<'a> Settings<'a> {
         self.value(name, &form)
     }
 
-    /// Comma-separated entries in this form; each bad one is a problem. `None` if refused, or if unset and without a default.
+    /// Comma-separated entries in this form. Each bad entry is a problem. `None` if the list or an entry is refused, or if the setting is
+    /// unset and has no default.
     pub(super) fn list<T>(
         &mut self,
         name: &'static str,
@@ -116,7 +118,7 @@ impl<'a> Settings<'a> {
         (values.len() == count).then_some(values)
     }
 
-    /// Comma-separated words of `choices`, each once.
+    /// Comma-separated words of `choices`. A repeated word is a problem. Empty if unset and without a default.
     pub(super) fn words<T: Copy + PartialEq>(
         &mut self,
         name: &'static str,
@@ -149,8 +151,8 @@ impl<'a> Settings<'a> {
         self.secrets.push((name, TokenDigest::of_text(secret)));
     }
 
-    /// Two settings must not have one secret: who knows it for one purpose could use it for the other. There are two exceptions: webhooks
-    /// may have one receiver, and the operator does not choose what Cloudflare issues.
+    /// Two settings must not have one secret: who knows it for one purpose could use it for the other. There are two exceptions:
+    /// several webhooks may have the same receiver, and the operator does not choose what Cloudflare issues.
     fn refuse_shared_secrets(&mut self) {
         let is_issued = |name: &str| ISSUED.iter().any(|start| name.starts_with(start));
         let secrets = std::mem::take(&mut self.secrets);
@@ -159,8 +161,8 @@ impl<'a> Settings<'a> {
                 continue;
             }
             let may_share = |other: &str| other == *name || (is_issued(other) && is_issued(name));
-            let same = |(other, digest): &&(&str, TokenDigest)| !may_share(other) && digest.is(secret);
-            if let Some((other, _)) = secrets[..at].iter().find(same) {
+            let is_shared = |(other, digest): &&(&str, TokenDigest)| !may_share(other) && digest.is(secret);
+            if let Some((other, _)) = secrets[..at].iter().find(is_shared) {
                 self.refuse(name, format!("expected another secret than {other} has"));
             }
         }
@@ -173,7 +175,7 @@ impl<'a> Settings<'a> {
         url
     }
 
-    /// The URL of a webhook, with a warning if others on the network path can read what it gets, which is `what`.
+    /// The URL of a webhook that gets `what`, with a warning if others on the network path can read that.
     pub(super) fn webhook(&mut self, name: &'static str, what: &str) -> Option<WebhookUrl> {
         let url = self.secret(name, form("an http: or https: URL without user", WebhookUrl::parse))?;
         self.warn_of_cleartext(name, url.expose(), &format!("read {what} and the URL"));
@@ -189,7 +191,7 @@ impl<'a> Settings<'a> {
         has_file || self.environment.is_set(name)
     }
 
-    /// Records a problem for the missing setting if only the other is set.
+    /// Records a problem for the missing setting if only one of the two is set.
     pub(super) fn both_or_neither(&mut self, one: &str, other: &str) {
         for (missing, set) in [(one, other), (other, one)] {
             if self.is_set(set) && !self.is_set(missing) {
@@ -236,7 +238,7 @@ impl<'a> Settings<'a> {
         self.accepted(name, text, form)
     }
 
-    /// The text of a variable. `None` if it is unset, or if its text is in doubt, for example because of quotes. The latter is a problem.
+    /// The text of a variable. `None` if it is unset. Also `None`, with a problem, if the text is in doubt, for example because of quotes.
     fn text(&mut self, name: &str) -> Option<&'a str> {
         let expected = match self.environment.get(name)? {
             Ok(text) if !is_quoted(text) => return Some(text),
@@ -272,7 +274,8 @@ impl<'a> Settings<'a> {
         None
     }
 
-    /// The variable that is set, `NAME` or `NAME_FILE`, and the secret.
+    /// The variable that is set, `NAME` or `NAME_FILE`, and the secret. `None` if neither is set, or, with a problem, if the secret cannot
+    /// be read.
     fn secret_text(&mut self, name: &str) -> Option<(String, String)> {
         let file = Setting::file(name);
         match (self.environment.is_set(name), self.environment.is_set(&file)) {

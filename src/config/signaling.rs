@@ -12,7 +12,7 @@ use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, 
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, one_of, path, seconds, switch, visible};
 use super::settings::Settings;
-use super::signaling_modules::{MODULES, Module, is_of_module};
+use super::signaling_modules::{MODULES, Module, is_fixed_path};
 use crate::bounds::{SFU_LOOK_INTERVAL, TTL_MIN};
 
 /// The longest `PEERJS_KEY`, in bytes.
@@ -33,7 +33,7 @@ pub struct SignalingConfig {
     pub ttl: Duration,
     /// The settings of all protocols except the proxy of the SFU.
     pub protocols: Protocols,
-    /// `sfu`.
+    /// The proxy of the SFU.
     pub sfu: Option<SfuConfig>,
 }
 
@@ -65,7 +65,7 @@ impl SignalingConfig {
         signaling
     }
 
-    /// The paths that settings choose.
+    /// The paths that settings of the modules choose, of those modules that are on.
     fn chosen_paths(&self) -> Vec<String> {
         let sfu = self.sfu.iter().flat_map(|sfu| sfu.prefixes.iter().cloned());
         let p2pcf = self.protocols.p2pcf.iter().map(|p2pcf| p2pcf.path.clone());
@@ -73,7 +73,7 @@ impl SignalingConfig {
         sfu.chain(p2pcf).chain(peerjs).collect()
     }
 
-    /// The path of a module's clients; `None` if it is off.
+    /// The path that clients of a module are given; `None` if the module is off.
     fn path(&self, module: Module) -> Option<&str> {
         match module {
             _ if !self.modules.contains(&module) => None,
@@ -93,7 +93,8 @@ impl SignalingConfig {
         MODULES.iter().filter_map(address).collect()
     }
 
-    /// What to set so that `reports`, which is on, serves `path`: where reports go, and for the route of kept ones a directory.
+    /// What to set so that `reports` serves `path`: a place for reports, or for the route that shows kept reports, their directory. `None`
+    /// if nothing is missing, or if `reports` is off.
     pub fn lacks_at(&self, path: &str) -> Option<&'static str> {
         let reports = self.protocols.reports.as_ref()?;
         match path {
@@ -141,7 +142,7 @@ fn p2pcf(settings: &mut Settings<'_>) -> P2pcfConfig {
     }
 }
 
-/// `None` if it is off.
+/// `None` if it is off, or if a setting that it needs is missing or refused.
 fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     let path = form(PATH_EXPECTED, parse_path);
     let prefixes = settings.list("SFU_PREFIXES", Some("/partytracks,/api/calls"), path);
@@ -237,7 +238,7 @@ fn parse_path(text: &str) -> Option<String> {
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_allowed);
     let mut segments = path.strip_prefix('/')?.split('/');
     let is_taken =
-        is_of_module(path) || segments.clone().next().is_some_and(|first| OTHER_ROUTES.contains(&first));
+        is_fixed_path(path) || segments.clone().next().is_some_and(|first| OTHER_ROUTES.contains(&first));
     let is_free = path == OLDER_SFU || !is_taken;
     (path.len() <= PATH_MAX && is_free && segments.all(is_segment)).then(|| path.to_owned())
 }

@@ -45,8 +45,8 @@ impl Module {
         self.paths().iter().any(|above| path.strip_prefix(above).is_some_and(is_at_or_below))
     }
 
-    /// Whether a setting chooses the paths.
-    const fn has_chosen_paths(self) -> bool {
+    /// Whether a setting can replace the usual paths.
+    const fn has_replaceable_paths(self) -> bool {
         matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
     }
 
@@ -56,7 +56,7 @@ impl Module {
     }
 }
 
-/// Whether `path` belongs to a module whose paths no setting changes.
-pub(super) fn is_of_module(path: &str) -> bool {
-    MODULES.iter().any(|(_, module)| !module.has_chosen_paths() && module.serves(path))
+/// Whether `path` is a usual path of a module that always has its usual paths, or below one.
+pub(super) fn is_fixed_path(path: &str) -> bool {
+    MODULES.iter().any(|(_, module)| !module.has_replaceable_paths() && module.serves(path))
 }

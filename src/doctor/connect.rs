@@ -1,5 +1,5 @@
-//! Connections: the address of a host name, and one HTTPS request to each API. Its name, the connection
-//! and TLS are tested by that request, and this machine's clock by the header `Date` of the response.
+//! Connections: the address of a host name, and one HTTP request to each API. The request tests
+//! the name of the API's host, the connection and TLS. The header `Date` of the response tests this machine's clock.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use turn_ledger::Timestamp;
 
 /// The time limit for one name. The system's resolver gives up after 5 s per server.
 const LOOKUP_MAX: Duration = Duration::from_secs(8);
-/// Above this, times in responses are visibly wrong.
+/// If the clock is wrong by more than this, times in responses are visibly wrong.
 const WARN_ABOVE: Duration = Duration::from_secs(5);
-/// Above this, coturn credentials expire early or late, and signatures are refused.
+/// If the clock is wrong by more than this, coturn credentials expire early or late, and signatures are refused.
 const FAIL_ABOVE: Duration = Duration::from_secs(60);
 /// Half a second, in milliseconds: the mean of what a `Date` loses, because it is truncated to the second.
 const HALF_SECOND: u64 = 500;
@@ -61,6 +61,7 @@ pub(super) async fn api(
     }
 }
 
+/// `theirs`: the time of the clock of `host` at the instant at which this machine's clock had `ours`.
 pub(super) fn judge_clock(host: &str, theirs: Timestamp, ours: Timestamp) -> Verdict {
     let (ahead, behind) = (ours.since(theirs), theirs.since(ours));
     let (off, word) = if ahead >= behind { (ahead, "ahead of") } else { (behind, "behind") };

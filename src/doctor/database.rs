@@ -56,10 +56,10 @@ async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Chec
     Ok(found)
 }
 
-/// A failure if two replicas have the same address. `url`: the address of this replica.
+/// A failure if two replicas have the address of this one, `url`. `None` if not, or if the database cannot say.
 pub(super) async fn check_address(config: &DatabaseConfig, url: &str) -> Option<Verdict> {
     let connection = Database::new(config).connect("turn-broker doctor").await.ok()?;
-    // Without the table, no replica has begun.
+    // The query fails if no replica has created the table yet.
     let is_shared = is_shared(&connection, url.trim_end_matches('/'), config.lease).await.unwrap_or(false);
     let remedy = "set ADVERTISE_URL of each replica to an address of its own: by default, it is the one from which it reaches the database";
     is_shared.then(|| fail("two replicas run that are reached at this address", remedy))
@@ -86,7 +86,8 @@ fn judge_commit(time: Duration) -> Verdict {
     }
 }
 
-/// `names`: `synchronous_standby_names`.
+/// `names`: the setting `synchronous_standby_names`. `synchronous`, `all`: the numbers of connected standbys, of those that replicate
+/// synchronously and of all.
 fn judge_replication(names: &str, synchronous: i64, all: i64) -> Verdict {
     match (names.is_empty(), synchronous) {
         (true, _) if all == 0 => ok(

@@ -48,7 +48,8 @@ pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timesta
     }
 }
 
-/// The SFU's bytes, and how many of them TURN's data set may have too. Cloudflare charges those only once, but does not say which.
+/// The SFU's bytes, and how many of them TURN's data set may have too. Cloudflare charges bytes that are in both only once,
+/// but does not say which these are.
 fn both_data_sets(own: ByteCount, sfu: ByteCount) -> String {
     let (sfu, in_both) = (sfu.gb_four_decimals(), own.min(sfu).gb_four_decimals());
     format!("{sfu} GB of the SFU (at most {in_both} GB of it went through TURN and counts twice), ")
@@ -70,13 +71,13 @@ pub(super) async fn billing_day(config: &Config, settings: &AnalyticsConfig, cli
     let current = subscriptions.filter(|one| one["end_timestamp"].is_null());
     let anchors = current.filter_map(|one| one["billing_cycle_anchor_timestamp"].as_str()?.parse().ok());
     let days: BTreeSet<_> = anchors.map(|at: DateTime<Utc>| at.day()).collect();
-    let set = config.budget.billing_day.get();
+    let configured = config.budget.billing_day.get();
     let named = days.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
     match days.len() {
         0 => skipped("Cloudflare names no billing cycle"),
-        _ if days.contains(&set) => ok(format!("a billing cycle begins on day {set}")),
+        _ if days.contains(&configured) => ok(format!("a billing cycle begins on day {configured}")),
         _ => warn(
-            format!("the billing cycle begins on day {named}, and BILLING_DAY is {set}"),
+            format!("the billing cycle begins on day {named}, and BILLING_DAY is {configured}"),
             format!("compare an invoice, and set BILLING_DAY to {named}"),
         ),
     }

@@ -87,7 +87,7 @@ impl<'a> Examination<'a, '_> {
         self.progress.found(check, subject, verdict, Duration::ZERO);
     }
 
-    /// Runs one check, and reports its verdict and how long it took. Returns the other part of the result.
+    /// Runs one check, and reports its verdict and how long it took. Returns what the check gives besides its verdict.
     async fn check_for<T>(
         &mut self,
         check: Check,
@@ -95,10 +95,10 @@ impl<'a> Examination<'a, '_> {
         run: impl Future<Output = (Verdict, Option<T>)>,
     ) -> Option<T> {
         let began = self.clock.instant();
-        let (verdict, given) = run.await;
+        let (verdict, besides) = run.await;
         let took = self.clock.instant().saturating_duration_since(began);
         self.progress.found(check, subject, verdict, took);
-        given
+        besides
     }
 
     async fn check(&mut self, check: Check, subject: &str, run: impl Future<Output = Verdict>) {
@@ -161,7 +161,7 @@ impl<'a> Examination<'a, '_> {
         self.found(Check::Clock, "", skew.unwrap_or_else(unknown));
     }
 
-    /// The clients of a source; one `None` for a source without a provider.
+    /// The clients of a source's providers; a single `None` if it has no provider.
     fn keys_of(&self, source: IceSource) -> Vec<Option<&'a KeyClient>> {
         let keys: Vec<_> = self.keys.iter().filter(|key| key.api.source() == source).map(Some).collect();
         if keys.is_empty() { vec![None] } else { keys }
@@ -185,7 +185,7 @@ impl<'a> Examination<'a, '_> {
         }
     }
 
-    /// What the running service says: this process has connections of its own, so it can see something else.
+    /// What the running service says. The service has connections of its own, so its view can differ from that of this process.
     async fn service(&mut self) {
         let status = settings::service_status(self.config, self.client).await;
         for (check, verdict) in settings::judge_hints(&status) {
@@ -235,10 +235,9 @@ impl<'a> Examination<'a, '_> {
 
 /// The APIs that the configuration uses, each with the variable that sets its URL.
 fn apis<'a>(config: &'a Config, keys: &'a [KeyClient]) -> Vec<(&'a Url, &'static str)> {
-    let keys = keys.iter().filter(|key| config.ice.sources.contains(&key.api.source()));
-    let mut providers: Vec<_> = keys.map(|key| (&key.url.0, key.url.1)).collect();
+    let used_keys = keys.iter().filter(|key| config.ice.sources.contains(&key.api.source()));
+    let mut providers: Vec<_> = used_keys.map(|key| (&key.url.0, key.url.1)).collect();
     providers.dedup();
-    let analytics = config.meter.analytics.as_ref();
     let ayame = config.signaling.protocols.ayame.as_ref();
     let authn = ayame.and_then(|ayame| ayame.authn_webhook.as_ref());
     let disconnect = ayame.and_then(|ayame| ayame.disconnect_webhook.as_ref());
@@ -248,7 +247,8 @@ fn apis<'a>(config: &'a Config, keys: &'a [KeyClient]) -> Vec<(&'a Url, &'static
         authn.map(|authn| (authn.expose(), "AUTHN_WEBHOOK_URL")),
         disconnect.map(|disconnect| (disconnect.expose(), "DISCONNECT_WEBHOOK_URL")),
     ];
-    let analytics = analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE"));
+    let analytics = config.meter.analytics.as_ref();
+    let analytics_api = analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE"));
     // The last response with a date decides about the clock, so the providers and Cloudflare's analytics come last.
-    application.into_iter().flatten().chain(providers).chain(analytics).collect()
+    application.into_iter().flatten().chain(providers).chain(analytics_api).collect()
 }

@@ -1,5 +1,5 @@
-//! The check of each source: it mints one credential with the shortest lifetime and revokes it. The credential is not in
-//! the ledger of a running service, so the finding states its worst-case cost.
+//! The check of each source: it mints one credential with the shortest lifetime, and revokes it where the provider
+//! can do that. The credential is not in the ledger of a running service, so the finding states its worst-case cost.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) struct KeyClient {
     pub(super) url: (Url, &'static str),
 }
 
-/// The clients of the providers at a source, one for each TURN key. None without settings.
+/// The clients of the providers at a source, one for each TURN key. Empty without settings.
 pub(super) fn providers(source: IceSource, config: &Config, client: &HttpClient) -> Vec<KeyClient> {
     match source {
         IceSource::Cloudflare => {
@@ -102,9 +102,9 @@ async fn mint(key: &KeyClient, config: &Config) -> Given {
     match key.api.mint(TTL, IDENTIFIER, DEADLINE).await {
         Ok(Listed { servers, life: stated }) => {
             let source = key.api.source();
-            let set = config.ice.http.as_ref().and_then(|http| http.life).unwrap_or(config.ice.ttl_max);
+            let most = config.ice.http.as_ref().and_then(|http| http.life).unwrap_or(config.ice.ttl_max);
             // If the source decides, the credential may live as long as the setting says or as the response states.
-            let life = if source.decides_life() { set.max(stated.unwrap_or_default()) } else { TTL };
+            let life = if source.decides_life() { most.max(stated.unwrap_or_default()) } else { TTL };
             let cost = cost(source, life, config);
             (ok(format!("minted a credential of {} s; {cost}", life.as_secs())), Some(servers))
         }

@@ -1,6 +1,6 @@
 //! The check of the relays: at each `turn:` URL over UDP of a source, an allocation with its credential and a datagram through it to
-//! itself. TCP and TLS are for `/relay-check`, which asks from where the clients are. For a source with only these, a connection shows
-//! whether something listens.
+//! itself. TCP and TLS are for `/relay-check`, which tests them from where the clients are. If a source has only such URLs, a TCP
+//! connection to each shows whether something listens.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdi
 }
 
 fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
-    let fixed = match error {
+    let advice = match error {
         RelayError::Unreachable => "fix this machine's route to the server, or run doctor on another machine",
         RelayError::Timeout(_) => {
             return format!(
@@ -98,7 +98,7 @@ fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
              else anyone can relay at your cost"
         }
     };
-    fixed.to_owned()
+    advice.to_owned()
 }
 
 #[cfg(test)]

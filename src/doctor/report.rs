@@ -1,7 +1,6 @@
-//! The report: findings, as text for humans, one by one, and as one JSON document for programs. Every warning and failure has a
-//! remedy. No finding contains a secret: its texts are made of hosts, URLs, addresses, codes and times, never of the text of a
-//! response. The text contains no control characters. Write errors are ignored, because the reader may have
-//! gone (`doctor | head -1`).
+//! The report: for humans each finding as text as soon as it is known, for programs one JSON document at the end. Every warning and failure
+//! has a remedy. No finding contains a secret: its texts are made of hosts, URLs, addresses, codes and times, never of the text of a
+//! response. The text contains no control characters. Write errors are ignored, because the reader may have gone (`doctor | head -1`).
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -122,7 +121,7 @@ impl Report {
         self.findings.iter().map(|finding| finding.verdict.state).fold(CheckState::Ok, CheckState::max)
     }
 
-    /// 0 without failures; 1 with one; 78 for an invalid configuration.
+    /// 0 without failures, 1 with at least one, 78 for an invalid configuration.
     pub fn exit_status(&self) -> u8 {
         if self.is_misconfigured { 78 } else { u8::from(self.state() == CheckState::Fail) }
     }
@@ -131,7 +130,7 @@ impl Report {
 /// The output and the findings so far.
 pub struct Progress<'a> {
     to: &'a mut dyn Write,
-    /// One document at the end instead of text, finding by finding.
+    /// Whether to print one document at the end, instead of each finding as text.
     json: bool,
     pub(super) report: Report,
 }
@@ -179,11 +178,11 @@ fn text_of(found: &Finding) -> String {
 
 /// The summary line.
 fn summary(report: &Report) -> String {
-    let number = |state, noun| {
+    let counted = |state, noun| {
         let count = report.findings.iter().filter(|finding| finding.verdict.state == state).count();
         format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
     };
-    let (failures, warnings) = (number(CheckState::Fail, "failure"), number(CheckState::Warn, "warning"));
+    let (failures, warnings) = (counted(CheckState::Fail, "failure"), counted(CheckState::Warn, "warning"));
     match report.state() {
         CheckState::Skipped | CheckState::Ok => "\nEverything is OK.".to_owned(),
         CheckState::Warn => format!("\nIt works, with {warnings}."),

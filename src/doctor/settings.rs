@@ -15,7 +15,7 @@ use turn_ledger::BudgetMode;
 /// Longest response that is read. Real ones have 3 KiB.
 const BODY_MAX: usize = 64 * 1024;
 
-/// A summary of a valid configuration, and one warning for each that the start logs.
+/// A summary of a valid configuration, a warning if `TURN_ENABLED` is false, and one for each probable mistake.
 pub(super) fn check(config: &Config) -> Vec<Verdict> {
     let mut found = vec![ok(summary(config))];
     if !config.ice.enabled {
@@ -53,8 +53,8 @@ pub(super) async fn service_status(config: &Config, client: &HttpClient) -> Valu
     status.unwrap_or_default()
 }
 
-/// The critical hints of a running service. Only the hint about its provider is a failure: the provider may mint for this process and still
-/// not for the service.
+/// The critical hints of a running service. The hint about the provider is a failure, even if the provider mints for this process. The
+/// others are warnings.
 pub(super) fn judge_hints(status: &Value) -> Vec<(Check, Verdict)> {
     let hints = status["hints"].as_array().into_iter().flatten();
     let critical = hints.filter(|hint| hint["severity"] == "critical");
@@ -70,7 +70,7 @@ pub(super) fn judge_hints(status: &Value) -> Vec<(Check, Verdict)> {
     critical.filter_map(judge).collect()
 }
 
-/// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
+/// Asks the service at an address that others use. The verdict is a warning at most, because this machine may not reach the address.
 pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &HttpClient) -> Verdict {
     let answer = async {
         body(BODY_MAX, client.send(client.request(Method::GET, format!("{url}health"))).await?).await
@@ -95,7 +95,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_critical_hints_of_the_service_are_said_and_a_provider_that_is_down_is_a_failure() {
+    fn critical_hints_of_the_service_are_warnings_and_that_of_a_provider_that_is_down_is_a_failure() {
         let hint = |code, severity| json!({"code": code, "severity": severity, "message": "Gone."});
         let hints = [("PROVIDER_DOWN", "critical"), ("CLOCK_WRONG", "critical"), ("NOT_DURABLE", "warning")];
         let found = judge_hints(&json!({"hints": hints.map(|(code, severity)| hint(code, severity))}));

@@ -20,7 +20,7 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
             "set STATE_DIR to a directory that outlives the process",
         )];
     };
-    // The service creates a missing directory, if its user may.
+    // The service creates a missing directory, if its user may write to the nearest directory above.
     let is_there = directory.exists();
     let nearest = if is_there { Some(directory) } else { directory.ancestors().find(|at| at.is_dir()) };
     let written = tempfile::tempfile_in(nearest.unwrap_or(Path::new(".")));
@@ -46,7 +46,7 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
     found
 }
 
-/// `read`: the ledger's length. The text of an error ends with what to do.
+/// `read`: the length of the ledger, or why it cannot be read.
 fn judge_ledger(read: &Result<u64, OpenError>, is_served: bool) -> Verdict {
     match read {
         Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),

@@ -13,7 +13,7 @@ use turn_ledger::{CredentialEnd, IceSource};
 
 /// The longest time for which a trial continues after the credential's end.
 const TRIAL_MAX: Duration = IceSource::Cloudflare.expiry_tail();
-/// The pause before the next look whether a step is due.
+/// The pause after which the trial checks again whether a step is due.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Examination<'_, '_> {

@@ -21,10 +21,10 @@ use super::target::Leader;
 
 /// The longest time until a new connection has proven that a leader is there.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// The most connections that are being opened at the same time. The leader counts each for one client until it knows that a replica opens
-/// it.
+/// The most connections that are being opened at the same time. Until the leader knows that a replica opens them, it counts them as those
+/// of one client.
 pub const CONNECTING_MAX: usize = 128;
-/// Idle connections to the leader.
+/// The most idle connections to the leader.
 const IDLE_MAX: usize = 64;
 /// How long an idle connection may be used again. The leader closes an idle connection later than that, even one without a request.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(8);
@@ -60,7 +60,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// A connection to this leader; `None` if no leader is there. `is_socket`: for a WebSocket, which needs a new connection.
+    /// A connection to this leader; `None` if no leader is there. `is_socket`: whether it is for a WebSocket, which needs a new connection.
     pub(super) async fn get(&self, leader: &Arc<Leader>, is_socket: bool) -> Option<Connection> {
         if !is_socket && let Some(idle) = self.idle(leader) {
             return Some(idle);
@@ -78,7 +78,7 @@ impl Connections {
         idle.pop()
     }
 
-    /// Keeps a connection for another request, once its response has been read.
+    /// Keeps a connection for another request, once the response to the present one has been read.
     pub(super) fn keep(&self, mut connection: Connection) {
         let idle = Arc::clone(&self.idle);
         tokio::spawn(async move {
@@ -101,7 +101,7 @@ async fn open(leader: &Arc<Leader>, receive_buffer: Option<usize>) -> Option<Con
     let challenge = Nonce::random().ok()?;
     let answer = ask(leader, &mut sender, CHALLENGE, |_| challenge.to_string().try_into().ok()).await?;
     let nonce = leader.key.proven(challenge, &leader.url, &answer)?;
-    // From this request on, the leader does not count the connection for one client.
+    // From this request on, the leader does not count the connection as one of a client.
     ask(leader, &mut sender, FORWARDED, |own| leader.key.sign(nonce, Hop::NO_CLIENT, own)).await?;
     let idle_since = clock::timer_now();
     Some(Connection { sender, nonce, leader: Arc::clone(leader), idle_since })

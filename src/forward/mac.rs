@@ -41,9 +41,9 @@ pub struct Hop {
     pub peer: IpAddr,
 }
 
-/// The socket of a request, which counts for one client. Among the extensions of the request.
+/// The socket of a request, which counts as one of a client. It is among the extensions of the request.
 pub trait CountedSocket: Send + Sync {
-    /// Counts the socket for nobody from now on.
+    /// From now on, the socket counts as nobody's.
     fn exempt(&self);
     /// The nonce of the connection, once a replica has sent a challenge.
     fn nonce(&self) -> &OnceLock<Nonce>;
@@ -76,7 +76,8 @@ impl ForwardKey {
         HeaderValue::from_str(&format!("{} {} {code}", hop.client, hop.peer)).ok()
     }
 
-    /// What another replica says about a request. `None`: no replica has made the header of this request on this connection.
+    /// Where a request came from, as stated by the replica that has forwarded it. `None`: no replica has made the header of this request on
+    /// this connection.
     pub fn check<B>(&self, request: &Request<B>) -> Option<Hop> {
         let nonce = *socket_of(request)?.nonce().get()?;
         let (hop, code) = only_line(request.headers(), &FORWARDED)?.to_str().ok()?.rsplit_once(' ')?;
@@ -124,8 +125,8 @@ impl Hop {
         Some(Self { client, peer: peer.ip() })
     }
 
-    /// Gives the request the peer that it had at the first replica, so that what a trusted proxy says is believed here too. Returns its
-    /// client.
+    /// Gives the request the peer that it had at the first replica, so that what a trusted proxy says is believed here too. Returns the
+    /// client of the request.
     pub fn restore(self, request: &mut Request) -> ClientAddr {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.peer, 0)));
         ClientAddr(self.client)

@@ -1,5 +1,5 @@
-//! How a request reaches the leader from another replica. It goes out on a connection on which a leader has proven itself, so it is
-//! forwarded once at most. Until the head of a response arrives, the request has one place and one deadline, whatever it waits for: a
+//! How a request reaches the leader from another replica. It goes out on a connection on which a leader has proven itself, so no second
+//! replica forwards it. Until the head of a response arrives, the request has one place and one deadline, whatever it waits for: a
 //! leader, a connection, or the response. It is sent again only if that can do no harm: if nothing was done, or if its method is safe and
 //! no leader has answered it. A WebSocket ends when its leader no longer leads.
 
@@ -67,7 +67,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug)]
 pub struct PassedOn;
 
-/// Where a response comes from.
+/// What [`Forwarder::find`] has found.
 enum Found {
     /// The leader has responded.
     Response(Response),
@@ -102,14 +102,14 @@ pub struct Forwarder {
     metrics: Arc<Metrics>,
     /// Limits the log lines about a leader that is not reached.
     unreached: Throttle,
-    /// When the leader last responded, since boot.
+    /// When the leader last responded, as the time since boot.
     reached: Mutex<Option<Duration>>,
-    /// When the first check in a row failed to reach the leader, since boot. `None` after a request that has reached it.
+    /// Since when checks have not reached the leader, as the time since boot. `None` after a request that has reached it.
     unreached_since: Mutex<Option<Duration>>,
 }
 
 impl Forwarder {
-    /// No leader is known. `look` is notified when the leader cannot be reached.
+    /// A forwarder that knows no leader yet. `look` is notified when the leader cannot be reached.
     pub fn new(look: Arc<Notify>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let held = MemoryQuota::new(0, Bounds { client_max: HELD_PER_CLIENT_MAX, all_max: HELD_MAX });
         Self {
@@ -313,6 +313,7 @@ impl Forwarder {
         Ok(self.incoming(leader, connection, request, response))
     }
 
+    /// The leader's response to `/ready`, as status and body. `None` if there is none.
     async fn ask_ready(&self, leader: &Arc<Leader>) -> Option<(StatusCode, String)> {
         let mut request = Request::default();
         *request.uri_mut() = Uri::from_static("/ready");
@@ -321,6 +322,7 @@ impl Forwarder {
         Some((head.status, String::from_utf8_lossy(&body).into_owned()))
     }
 
+    /// The leader's response as this replica passes it on. Keeps the connection for later requests, unless this one was for a WebSocket.
     fn incoming(
         &self,
         leader: &Arc<Leader>,
@@ -375,6 +377,7 @@ fn outgoing(
     Some(outgoing)
 }
 
+/// The response of this replica's own routes.
 async fn here(router: Router, request: Request<Bytes>) -> Response {
     let Ok(mut response) = router.oneshot(request.map(Body::from)).await;
     response.extensions_mut().insert(PassedOn);

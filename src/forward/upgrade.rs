@@ -89,7 +89,7 @@ struct Frames {
 }
 
 impl Frames {
-    /// These bytes have passed.
+    /// Notes that these bytes have passed.
     fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_client_that_does_not_close_after_the_leader_has_no_socket() {
+    async fn a_client_that_does_not_close_after_the_leader_loses_its_socket() {
         let ((mut client, client_side), (leader, mut leader_side)) =
             (tokio::io::duplex(64), tokio::io::duplex(64));
         let close = async {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_leader_that_dies_between_two_frames_is_told_to_the_client() {
+    async fn if_a_leader_dies_between_two_frames_the_client_gets_a_close_frame() {
         for (sent, told) in [
             (&[0x81, 1, b'x'][..], &[0x81, 1, b'x', 0x88, 2, 3, 0xf4][..]),
             (&[0x81, 2, b'x'], &[0x81, 2, b'x']),

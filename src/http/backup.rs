@@ -18,9 +18,10 @@ use super::AppState;
 use crate::store::storage::LedgerFile;
 use turn_base::error::{ApiError, ErrorBody};
 
-/// Bytes of one read from the copy.
+/// The most bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;
-/// How long a request waits for the end of another copy. A client that has just read one may ask again before this process has noticed.
+/// How long a request waits for the end of another copy. A client that has read its copy may ask for another one before this
+/// process has noticed that it has.
 const SLOT_WAIT: Duration = Duration::from_secs(1);
 
 /// The file in the `OpenAPI` document.
@@ -52,9 +53,9 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
-    let ledger = app.account.copier().await.ok_or_else(not_backed_up)?;
+    let copier = app.account.copier().await.ok_or_else(not_backed_up)?;
     // The slot goes with the copy, so it stays taken if the client disconnects meanwhile.
-    let copied = tokio::task::spawn_blocking(move || (ledger.copy(), slot)).await;
+    let copied = tokio::task::spawn_blocking(move || (copier.copy(), slot)).await;
     let (copy, slot) = copied.map_err(|_| ApiError::internal())?;
     let copy = copy.map_err(|error| {
         tracing::error!("the ledger was not copied: {error}");

@@ -159,7 +159,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
     let PresentRate { rate, limit_at, .. } = PresentRate::of_quarter_hour(snapshot);
-    // Which grants relay is known in memory alone, so no snapshot has this number.
+    // A snapshot does not have this number: only the table of grants knows which of them relay.
     let relaying = app.account.read(|books| books.grants().relaying());
     let pulling = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {

@@ -1,5 +1,5 @@
 //! The mint in the form of Cloudflare's API, for programs that were written for that API. Tests: `tests/it/server_keys/cloudflare_door.rs`.
-//! A program gets users, a budget and a limit by another base URL and token: the token is a server key. Bodies and statuses are
+//! A program needs only another base URL, and a server key as its token. Bodies and statuses are
 //! Cloudflare's. An error has Cloudflare's `errors` beside our own fields.
 
 use std::time::Duration;
@@ -25,11 +25,11 @@ use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody, ProviderError};
 use turn_base::request::query::Parameters;
 
-/// How the paths begin.
+/// The beginning of every path here.
 const PREFIX: &str = "/v1/turn/keys/";
 /// The longest life that Cloudflare accepts, in seconds.
 const TTL_MAX: u64 = 172_800;
-/// The longest user name that is looked for. User names of providers have under 200 bytes.
+/// A longer user name is not looked up. User names of providers have under 200 bytes.
 const USERNAME_MAX: usize = 512;
 
 /// What Cloudflare's API is asked for.
@@ -155,14 +155,15 @@ fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiErr
     shown.ok_or_else(|| wrong_key(app, client))
 }
 
+/// Mints for the server key in the header. `body` makes the response's body.
 async fn mint<T: IntoResponse>(
     app: &App,
     request: Request,
     body: impl FnOnce(IceResponse) -> T,
 ) -> Result<Response, ApiError> {
-    let (parts, sent) = request.into_parts();
+    let (parts, sent_body) = request.into_parts();
     let key = server_key(app, &parts)?;
-    let request = Request::from_parts(parts.clone(), sent);
+    let request = Request::from_parts(parts.clone(), sent_body);
     let body_read = read_json::<CloudflareMintRequest>(request).await;
     let server_mint = body_read.and_then(|asked| Ok((asked.checked(app.config.ice.ttl_max)?, ())));
     let mut known = KnownRequest::default();

@@ -218,7 +218,7 @@ pub async fn delete_connection(
     close_connection(app, path, call).await
 }
 
-/// Who spends, as the body says. Only an app server's word counts.
+/// The spender that the body names. It counts only if an app server sends the report: the caller sees to that.
 fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
     let invalid = || ApiError::invalid(format!("Set `user` to {USER_FORM}."));
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
@@ -238,7 +238,7 @@ fn not_taken(app: &App, call: &AuthorizedReport, why: ReportError) -> ApiError {
     }
 }
 
-/// The refusal of a server key that may not spend more. No other caller has such a limit.
+/// The refusal for a server key that may not spend more. No other caller of these routes has such a limit.
 fn key_limit_reached(app: &App, call: &AuthorizedReport) -> ApiError {
     let refusal = call.named.server.as_ref().map(|key| app.account.refusal_of_key(key));
     refusal.as_ref().map_or_else(ApiError::internal, budget_exhausted)
@@ -270,7 +270,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let in_header = bearer(request.headers()).map(str::to_owned);
         let client = client_of(&request);
-        let key = client.map(|address| ClientKey::of(address.0));
+        let client_key = client.map(|address| ClientKey::of(address.0));
         let request: ConnectionRequest = read_json(request).await?;
         request.connection_id.as_deref().map(checked_id).transpose()?;
         let mut named = named_spender(&request)?;
@@ -282,7 +282,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let kind = shown.kind();
         if !may_any(kind, Action::Report) {
             let refusal = ApiError::invalid_grant();
-            // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
+            // A page may hold a grant token of an earlier signing key. That is not a guess, so it does not count as a wrong token.
             return Err(if GrantToken::has_form(token) {
                 refusal
             } else {
@@ -296,7 +296,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let grant = if let BearerToken::Grant(grant) = shown { Some(grant) } else { None };
         // A client names nobody: its user comes from its token, its label from its mint.
         let named = if may_any(kind, Action::NameUser) { named } else { Spender::default() };
-        let call = Self { grant, client: key, named, request };
+        let call = Self { grant, client: client_key, named, request };
         let ConnectionRequest { connection_id, user, label, .. } = &call.request;
         refuse_tokens(app, client, [connection_id, user, label].map(Option::as_deref))?;
         Ok(call)
@@ -305,7 +305,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
 
 fn checked_id(id: &str) -> Result<&str, ApiError> {
     let is_good = (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    // Ids are in the log, which no token may be.
+    // Ids are logged, and no token may be logged.
     if is_good && !is_dots(id) && !GrantToken::has_form(id) {
         Ok(id)
     } else {

@@ -1,5 +1,5 @@
 //! `GET /api/turn-credentials`: the mint. Tests: `tests/it/credentials.rs`.
-//! The response is a credential, public STUN servers with a reason, or a refusal with the time after which to try again.
+//! The response is a credential, public STUN servers with a reason, or a refusal.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -126,7 +126,8 @@ pub(super) async fn mint<Q: DeserializeOwned, T: IntoResponse>(
     answer(app, asked, known, body).await
 }
 
-/// Mints what is asked for, or refuses. Who spends and what was minted are among the extensions of the response, for the log.
+/// Mints what is asked for, or refuses. `Q`: the parameters of the wire format, which go to `body`. For the log, the extensions of the
+/// response have the spender and what was minted.
 pub(super) async fn answer<Q, T: IntoResponse>(
     app: &App,
     asked: Result<(MintRequest, Q), ApiError>,
@@ -134,9 +135,9 @@ pub(super) async fn answer<Q, T: IntoResponse>(
     body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Response {
     let minted = match asked {
-        Ok((asked, more)) => {
+        Ok((asked, of_format)) => {
             let answered = app.mint.answer(&asked).await.map_err(|why| refused(why, app));
-            answered.map(|answer| (answer, more))
+            answered.map(|answer| (answer, of_format))
         }
         Err(error) => Err(error),
     };
@@ -149,11 +150,11 @@ pub(super) async fn answer<Q, T: IntoResponse>(
         app.metrics.server_key_mint(server.as_str(), outcome);
     }
     let mut response = match minted {
-        Ok((answer, more)) => {
+        Ok((answer, of_format)) => {
             let minted = Minted::of(&answer);
             let reason = minted.reason.map_or("none", DegradedReason::code);
             app.metrics.credentials.count([minted.source.name(), reason]);
-            (Extension(minted), body(answer, more)).into_response()
+            (Extension(minted), body(answer, of_format)).into_response()
         }
         Err(error) => error.into_response(),
     };
@@ -167,7 +168,7 @@ pub(super) async fn answer<Q, T: IntoResponse>(
 fn refused(why: NotAdmitted, app: &App) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
-        // The mint does not return `Stopped` and `Uncut`: it answers with another source, or with STUN servers.
+        // `Mint::answer` never returns `Stopped` or `Uncut`: it answers with another source, or with STUN servers.
         NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Uncut => {
             not_minted(MintStop::unwritable(app.account.ledger_failure()))
         }

@@ -51,9 +51,9 @@ pub async fn undrain_relay(app: AppState, Path(relay): Path<String>) -> JsonResu
     set(&app, &relay, false).await
 }
 
-async fn set(app: &AppState, host: &str, draining: bool) -> JsonResult<DrainBody> {
+async fn set(app: &AppState, name: &str, draining: bool) -> JsonResult<DrainBody> {
     let fleet = app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0);
-    let mut named = fleet.filter(|relay| relay.is_named(host));
+    let mut named = fleet.filter(|relay| relay.is_named(name));
     let (Some(relay), None) = (named.next(), named.next()) else {
         return Err(ApiError::not_found("Name one host of COTURN_URLS, as GET /api/overview lists it."));
     };

@@ -1,5 +1,5 @@
-//! The outermost layer: request id, client address, the rules of the head, one log line, one count and the error body.
-//! Every response has an id, and every error response has a body. Inside it: the bound on requests in progress.
+//! The outermost layer: request id, client address, the rules of the request's head, one log line, one count and the error body.
+//! Every response has an id, and every error response has a body. Also here, as an inner layer: the bound on requests in progress.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 use turn_base::response::Verbatim;
 
-/// The part of a route of the SFU proxy after its prefix, which is a setting.
+/// The end of each route of the SFU proxy. The prefix before it is a setting.
 const SFU_REST: &str = "/{*sfu}";
 
 /// The outermost layer.
@@ -40,7 +40,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let request_id = app.request_ids.of(request.headers());
     let hop = app.forward_key.as_ref().and_then(|key| key.check(&request));
     let is_by_replica = hop.is_some();
-    // Before the response and not after it: a replica may have many connections that wait for their responses.
+    // The connections of a replica do not count for one client. That must hold before the response: many of them may wait for theirs.
     if is_by_replica && let Some(socket) = request.extensions().get::<Arc<dyn CountedSocket>>() {
         socket.exempt();
     }
@@ -59,13 +59,13 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
 
     let mut response = match head::refuse(&request, route, &app.config.access.hosts, is_by_replica) {
         Some(refused) => refused,
-        // The replica sends the request to the next leader. This process might not be able to write what it changes now.
+        // This process might not be able to write the changes of the request. The replica sends the request to the next leader.
         None if is_by_replica && app.draining.load(Ordering::Relaxed) => {
             ApiError::shutting_down().into_response()
         }
         None => next.run(request).await,
     };
-    if let Some(mut error) = error_of(&mut response) {
+    if let Some(mut error) = take_error(&mut response) {
         if wire_formats::is_matrix(route) {
             wire_formats::add_errcode(&mut error, response.status(), response.headers());
         } else if cloudflare_door::is_of_cloudflare(route) {
@@ -102,8 +102,8 @@ pub async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    // A long body counts until the request is answered, because it is in memory so long.
-    let (request, _long) = match body::gather(&limit, request).await {
+    // A long body counts until the request is answered, because the body is in memory until then.
+    let (request, _long_body) = match body::gather(&limit, request).await {
         Ok(gathered) => gathered,
         Err(error) => return error.into_response(),
     };
@@ -146,7 +146,7 @@ fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
 
 /// Adds the id and, to an error, the body.
 pub(super) fn finish(mut response: Response, request_id: &str, is_text: Option<bool>) -> Response {
-    if let Some(mut error) = error_of(&mut response) {
+    if let Some(mut error) = take_error(&mut response) {
         request_id.clone_into(&mut error.request_id);
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
@@ -169,8 +169,8 @@ pub(super) fn finish(mut response: Response, request_id: &str, is_text: Option<b
     response
 }
 
-/// The body of our own error, or of the one for a bare error status that a layer returned.
-fn error_of(response: &mut Response) -> Option<ErrorBody> {
+/// Takes the body of our own error out of the response. For a bare error status, which a layer returned, the body that belongs to it.
+fn take_error(response: &mut Response) -> Option<ErrorBody> {
     if response.extensions().get::<Verbatim>().is_some() {
         return None;
     }
@@ -180,8 +180,8 @@ fn error_of(response: &mut Response) -> Option<ErrorBody> {
     if own.is_none() && is_error { Some(*ApiError::of_status(status).body) } else { own }
 }
 
-/// Whether a 401 means that a token is missing or wrong. That of `PeerJS`, which never lists its peers, is verbatim, so it has no
-/// `ErrorBody`. P2PCF has 401 for a foreign origin.
+/// Whether a 401 means that a token is missing or wrong. `PeerJS` answers 401 to every request for a list of peers; that response is
+/// verbatim, so it has no `ErrorBody`. P2PCF answers 401 to a foreign origin.
 fn is_unauthorized(response: &Response) -> bool {
     response.extensions().get::<ErrorBody>().is_some_and(|error| error.code != "ORIGIN_NOT_ALLOWED")
 }
@@ -196,7 +196,7 @@ fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     app.draining.load(Ordering::Relaxed) && is_refused
 }
 
-/// The client's address: that of the peer or, behind a trusted proxy, the address that the proxy's header names.
+/// The client's address: that of the socket's peer or, if the peer is a trusted proxy, the address that the proxy's header names.
 pub(super) fn client_addr(process: &Process, request: &Request) -> Option<ClientAddr> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(process.config.access.trusted_proxies.client_of(peer.ip(), request.headers()))

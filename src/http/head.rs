@@ -24,15 +24,15 @@ const HEAD_MAX: usize = 16 * 1024;
 
 /// The response to a request whose head breaks a rule. `is_by_replica`: another replica has checked the size, and added headers since.
 pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts, is_by_replica: bool) -> Option<Response> {
-    let judged = if is_by_replica { Ok(()) } else { judge_size(request) };
-    let error = judged.and_then(|()| judge(request, route, hosts)).err()?;
+    let size = if is_by_replica { Ok(()) } else { check_size(request) };
+    let error = size.and_then(|()| check_rules(request, route, hosts)).err()?;
     let mut response = error.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     Some(response)
 }
 
-fn judge_size(request: &Request) -> Result<(), ApiError> {
-    // The line ends with ` HTTP/1.1`, each header has `: ` in it, and each line ends with two bytes.
+fn check_size(request: &Request) -> Result<(), ApiError> {
+    // The request line has two spaces, `HTTP/1.1` and a line end besides: 12 bytes. A header has `: ` and a line end: 4.
     let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
     let of_header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     let bytes = line + request.headers().iter().map(of_header).sum::<usize>() + 2;
@@ -45,8 +45,8 @@ fn judge_size(request: &Request) -> Result<(), ApiError> {
     Err(error)
 }
 
-/// Checks every rule but that of the size: one `Host`, a body that can be read, no lost `Upgrade`, and a host that is served.
-fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), ApiError> {
+/// Checks every rule except the size: one `Host`, a body that can be read, an `Upgrade` that no proxy has dropped, a host that is served.
+fn check_rules(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = single_host(headers, request.version())?;
     if !is_readable_body(headers) {
@@ -77,7 +77,7 @@ fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<&str>, Ap
     }
 }
 
-/// The bytes of a name, an address in brackets and a port.
+/// Whether a `Host` may have this byte: in a name, an address in brackets or a port.
 const fn is_of_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
 }
@@ -96,7 +96,7 @@ mod tests {
     fn code(host: &[u8], hosts: &AllowedHosts) -> &'static str {
         let mut request = Request::default();
         request.headers_mut().insert(HOST, HeaderValue::from_bytes(host).unwrap());
-        judge(&request, "/api", hosts).map_or_else(|error| error.body.code, |()| "")
+        check_rules(&request, "/api", hosts).map_or_else(|error| error.body.code, |()| "")
     }
 
     proptest! {

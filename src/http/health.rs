@@ -130,7 +130,7 @@ pub async fn get_leader(
     app: AppState,
     request: Request,
 ) -> (Option<[(HeaderName, HeaderValue); 1]>, JsonResult<LeaderBody>) {
-    // A replica with the books proves that it has them to another replica that asks, also if it may not write them now.
+    // If another replica asks, this one proves that it has the books, even while it may not write them.
     let key_and_lead = app.forward_key.as_ref().zip(app.lead.as_ref());
     let proof = key_and_lead.and_then(|(key, lead)| key.prove(&request, &lead.url));
     let leads = !app.draining.load(Ordering::Relaxed) && app.account.holds_lease();

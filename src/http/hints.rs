@@ -42,18 +42,18 @@ pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     found.into_iter().map(body).collect()
 }
 
-/// Whether and by whom usage is counted.
+/// Adds the faults of counts and reports, and details to such faults in the snapshot.
 fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     let measured = &snapshot.measured;
-    // Counted bytes need no reports. A meter suffices: at the start of a period it still asks for the last period, so `as_of` is `None`.
+    // Counted bytes need no reports. A meter counts even if `as_of` is `None`: at the start of a period it still asks for the last one.
     let is_counted = (measured.as_of.is_some() || app.cloudflare_meter.is_some())
         && !measured.is_stale()
         && app.mint.source_states().coturn != Some(false);
     // Bytes of the SFU are charged without reports.
     let is_charged = || app.account.read(|books| books.ledger().used_of(IceSource::Sfu)) > ByteCount::ZERO;
     // A new service has no calls yet, and then a page needs some seconds for its first report.
-    let since = app.account.read(|books| books.ledger().used_since());
-    let is_used = snapshot.counts.issued > 0 && snapshot.figures.now.since(since) >= UNREPORTED_MIN;
+    let first_use = app.account.read(|books| books.ledger().used_since());
+    let is_used = snapshot.counts.issued > 0 && snapshot.figures.now.since(first_use) >= UNREPORTED_MIN;
     let is_unreported = is_used && snapshot.counts.connections == 0 && snapshot.open_connections == 0;
     if is_unreported && !is_counted && !is_charged() {
         found.push(Fault::NoReports.found(""));
@@ -69,10 +69,10 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
         }
     }
     let has_keys = app.config.ice.cloudflare.is_some();
-    let is_read = app.config.meter.analytics.is_some();
-    if has_keys && !is_read && app.config.ice.sources.contains(&IceSource::Cloudflare) {
+    let reads_analytics = app.config.meter.analytics.is_some();
+    if has_keys && !reads_analytics && app.config.ice.sources.contains(&IceSource::Cloudflare) {
         found.push(Fault::NoAnalytics.found("It is not read, so usage is estimated from reports only."));
-    } else if is_read && !has_keys {
+    } else if reads_analytics && !has_keys {
         found.push(Fault::NoAnalytics.found("It is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause."));
     }
     let failures =
@@ -97,7 +97,7 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     }
 }
 
-/// Whether credentials are issued, and to whom.
+/// Adds the faults of minting, of the replicas and of the ledger.
 fn about_minting(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     found.extend(app.account.unusual_mints(snapshot));
     if !app.mint.enabled {

@@ -154,7 +154,7 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     let mut calls = app.calls.in_room(&room);
     // Clients of P2PCF hold no socket that could be closed.
     calls.retain(|(call, _)| call.protocol != ProtocolName::P2pcf);
-    // Revoked first: a protocol may leave the media of some members alone.
+    // Revoked before the sockets close: a protocol may let the media of a member that leaves go on.
     let revoked = calls.iter().map(|(call, _)| app.calls.cut(call)).sum();
     app.signaling.end_room(&room);
     let sessions = app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(&room));
@@ -172,7 +172,7 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     Ok(Json(EndedRoomBody { room, ended: calls.into_iter().map(ended).collect(), revoked }))
 }
 
-/// The beginning of a room's SHA-256 for the log, because its name may be all that one needs to join it.
+/// The beginning of the SHA-256 of a room's name, for the log. Whoever knows the name may be able to join, so the name is not logged.
 fn hash(room: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(room).into();
     digest.first_chunk().map(|first| format!("{:016x}", u64::from_be_bytes(*first))).unwrap_or_default()

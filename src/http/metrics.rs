@@ -23,21 +23,21 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
     }
     app.metrics
         .relays(relays(&app).iter().map(|relay| (relay.host.as_str(), relay.state == "up", relay.used)));
-    let mut now = ScrapedFigures::default();
-    add_budget(&app, &mut now);
-    add_service(&app, &mut now);
-    rendered(&app.metrics, &now)
+    let mut scraped = ScrapedFigures::default();
+    add_budget(&app, &mut scraped);
+    add_service(&app, &mut scraped);
+    rendered(&app.metrics, &scraped)
 }
 
 /// Adds gauges, each with its help and its value.
 macro_rules! gauges {
-    ($now:expr; $($name:ident $help:literal $value:expr;)*) => {
-        $($now.gauge(stringify!($name), $help, $value);)*
+    ($scraped:expr; $($name:ident $help:literal $value:expr;)*) => {
+        $($scraped.gauge(stringify!($name), $help, $value);)*
     };
 }
 
-/// What the ledger knows.
-fn add_budget(app: &App, now: &mut ScrapedFigures) {
+/// Adds the figures of the ledger.
+fn add_budget(app: &App, scraped: &mut ScrapedFigures) {
     let snapshot = app.account.snapshot();
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let lag =
@@ -45,7 +45,7 @@ fn add_budget(app: &App, now: &mut ScrapedFigures) {
     let (ended, (rows, folded), tails) = app
         .account
         .read(|books| (books.grants().ended_count(), books.grants().left().counts(), books.ledger().tails()));
-    gauges! { now;
+    gauges! { scraped;
         used_bytes "Billed bytes of this period, best figure" figures.used.get();
         committed_bytes "Billed bytes of this period, worst case at the assumed rate" figures.committed.get();
         overshoot_bound_bytes "Bytes by which live credentials can take usage past the limit" figures.overshoot_bound().get();
@@ -72,12 +72,12 @@ fn add_budget(app: &App, now: &mut ScrapedFigures) {
     }
 }
 
-/// What the other parts of this process know.
-fn add_service(app: &App, now: &mut ScrapedFigures) {
+/// Adds the figures of the other parts of this process.
+fn add_service(app: &App, scraped: &mut ScrapedFigures) {
     let pool = app.mint.pool_counts();
     let (sfu_sessions, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
     let epoch = app.lead.as_ref().and_then(|lead| u64::try_from(lead.epoch).ok()).unwrap_or(0);
-    gauges! { now;
+    gauges! { scraped;
         signaling_sockets "Open signaling sockets, 4,096 at most" app.signaling.sockets();
         sfu_sessions "Sessions of the SFU, 8,192 at most" sfu_sessions;
         sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" sfu_tracks;
@@ -88,23 +88,23 @@ fn add_service(app: &App, now: &mut ScrapedFigures) {
         ledger_failing "1 while the ledger cannot be written" u64::from(app.account.ledger_fails());
         epoch "How often the lead has changed; 0 without `DATABASE_URL`" epoch;
     }
-    add_process(now, app, app.account.holds_lease());
-    now.counter("pool_handed_out", "Credentials minted ahead and issued", pool.handed_out);
-    now.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
+    add_process(scraped, app, app.account.holds_lease());
+    scraped.counter("pool_handed_out", "Credentials minted ahead and issued", pool.handed_out);
+    scraped.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
 }
 
-/// What a standby knows, too.
-pub(super) fn add_process(now: &mut ScrapedFigures, process: &Process, leads: bool) {
-    now.process_start(seconds(process.started_at));
-    gauges! { now;
+/// Adds the figures that a standby has, too.
+pub(super) fn add_process(scraped: &mut ScrapedFigures, process: &Process, leads: bool) {
+    scraped.process_start(seconds(process.started_at));
+    gauges! { scraped;
         leads "1 while this replica leads, and without `DATABASE_URL`" u64::from(leads);
         log_lines_lost "Log lines dropped because the reader was too slow" process.lost_lines.count();
     }
 }
 
 /// The response.
-pub(super) fn rendered(metrics: &Metrics, now: &ScrapedFigures) -> Result<Response, ApiError> {
-    let text = metrics.render(now).map_err(|_| ApiError::internal())?;
+pub(super) fn rendered(metrics: &Metrics, scraped: &ScrapedFigures) -> Result<Response, ApiError> {
+    let text = metrics.render(scraped).map_err(|_| ApiError::internal())?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 

@@ -1,11 +1,12 @@
 //! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`, `tests/it/server_keys`.
-//! A bearer token is a server's key, a user's token, or a grant; any other token is ignored. A mint with a grant that may renew counts
-//! against the allowance for renewals, and keeps the grant's user. Where users must sign in, it needs a sign-in that has not expired: by
-//! the token that the grant was minted with, or by a token beside the grant. The right to renew is taken before the mint. If the mint fails
-//! or is refused, the right is dropped, which gives it back.
+//! A bearer token is a server's key, a user's token, or a grant. Any other token is ignored. But if there are `SERVER_KEYS`, it is refused
+//! unless it has the form of a grant token: a server may have mistyped its key.
+//! A mint with a grant that may renew counts against the allowance for renewals, and keeps the grant's user. Where users must sign in, a
+//! renewal needs a sign-in that has not expired: that with which the grant was minted, or that of a token beside the grant. The right to
+//! renew is taken before the mint. If the mint fails or is refused, the right is dropped, which gives it back.
 //!
-//! A caller without a valid token counts against its address before it is refused. A request whose form is not valid costs nothing: it
-//! cannot mint, and the advice to raise a rate would hide what is wrong.
+//! A request that is refused for its token takes one from the rate limit of its address. A request with wrong parameters takes nothing: it
+//! cannot mint, and the advice to raise the rate limit would hide what is wrong.
 //!
 //! A server's key is the bearer token or, in the formats in which programs such as Janus ask, also a parameter, `X-API-Key` or the password
 //! of `Basic`. Without `SERVER_KEYS` none of them is read.
@@ -91,7 +92,7 @@ fn name<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Box<str>>, D::Error
     form_or_none(text, |text| Some(text.into()), "a name")
 }
 
-/// The user's token beside a grant that is renewed.
+/// The header for a user's token, if the bearer token is a grant to renew.
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// What the tokens of a request prove: a user, the right to renew a grant, or both.
@@ -131,18 +132,18 @@ pub(super) async fn identify<Q: DeserializeOwned>(
 ) -> Result<(MintRequest, Q), ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     app.untrusted_proxies.record(forwarded_unread_from(app, request));
-    let asked = query.read::<MintQuery>();
-    let label = asked.as_ref().ok().and_then(|asked| asked.label.clone());
-    // A wrong form is refused only below, when the spender is known for the log.
-    let form = query.read().and_then(|more| {
-        let MintQuery { ttl, region, failed, .. } = asked?;
+    let common = query.read::<MintQuery>();
+    let label = common.as_ref().ok().and_then(|common| common.label.clone());
+    // Wrong parameters are refused only below, when the spender is known for the log.
+    let parameters = query.read().and_then(|of_format| {
+        let MintQuery { ttl, region, failed, .. } = common?;
         let place = accepted_place(app, region, failed)?;
-        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, place, more))
+        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, place, of_format))
     });
     let client = Some(ClientAddr(address));
     if let Some(key) = shown_key(app, &request.headers, request.uri.path(), query, client)? {
-        let asked = form.and_then(|(ttl, place, more)| {
-            Ok((ServerMint { ttl, user: named_user(query)?, label, place }, more))
+        let asked = parameters.and_then(|(ttl, place, of_format)| {
+            Ok((ServerMint { ttl, user: named_user(query)?, label, place }, of_format))
         });
         return for_server(app, key, asked, request, known);
     }
@@ -150,7 +151,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let anonymous = Spender { label, origin: origin.clone(), ..Spender::default() };
     known.spender = anonymous.clone().known();
     let proven = match refuse_mistyped_key(app, request, query) {
-        Ok(()) => proven(app, &request.headers, WebClient { address, origin }).await,
+        Ok(()) => check_tokens(app, &request.headers, WebClient { address, origin }).await,
         Err(refused) => Err(refused),
     };
     let Proven { signed_in, renewal } = match proven {
@@ -160,25 +161,25 @@ pub(super) async fn identify<Q: DeserializeOwned>(
             return Err(refused);
         }
     };
-    let label = signed_in.as_ref().and_then(|of| of.label.clone()).or(anonymous.label);
-    let (user, signed_in_until) = signed_in.map(|of| (of.user, of.until)).unzip();
+    let label = signed_in.as_ref().and_then(|verified| verified.label.clone()).or(anonymous.label);
+    let (user, signed_in_until) = signed_in.map(|verified| (verified.user, verified.until)).unzip();
     let spender = Spender { user, label, signed_in_until, ..anonymous };
-    let (kind, spender) = match &renewal {
+    let (allowance, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
     };
     known.spender = spender.clone().known();
-    let (ttl, place, more) = form?;
+    let (ttl, place, of_format) = parameters?;
     let names = [spender.user.as_ref().map(User::as_str), spender.label.as_ref().map(Label::as_str)];
     refuse_tokens(app, client, names)?;
-    known.charge(app.rate_limit.take(kind, address, spender.user.as_ref()), too_many_mints)?;
+    known.charge(app.rate_limit.take(allowance, address, spender.user.as_ref()), too_many_mints)?;
     let request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
-    Ok((MintRequest { place, renewal, ..request }, more))
+    Ok((MintRequest { place, renewal, ..request }, of_format))
 }
 
-/// Whether a bearer token may be a user's: a JWT, or anything unknown if the application is asked. A grant of an earlier ledger is unknown,
-/// but no user's.
-fn is_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
+/// Whether a bearer token may be a user's: a JWT or, if the application is asked, a token that is unknown here. A grant token of an earlier
+/// ledger is unknown, but no user's.
+fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
     match recognized {
         BearerToken::Jwt => true,
         BearerToken::Unknown => auth.asks_application() && !GrantToken::has_form(token),
@@ -186,9 +187,10 @@ fn is_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
     }
 }
 
-async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
+/// Checks the tokens of a request without a server key. If the grant may renew, takes its right to renew.
+async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
     let grant = match (&app.auth, bearer(headers).map(|token| (token, app.recognize(token)))) {
-        (Some(auth), Some((token, recognized))) if is_of_user(auth, token, &recognized) => {
+        (Some(auth), Some((token, recognized))) if may_be_of_user(auth, token, &recognized) => {
             return Ok(Proven { signed_in: Some(auth.user_of(token, &web_client).await?), renewal: None });
         }
         (_, Some((_, BearerToken::Grant(grant)))) => Some(grant),
@@ -211,10 +213,10 @@ async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result
         return Err(grant_limit_reached());
     }
     let (is_required, now) = (app.needs_sign_in(), app.clock.now());
-    let user = signed_in.as_ref().map(|of| &of.user);
+    let user = signed_in.as_ref().map(|verified| &verified.user);
     let is_signed_in = |spender: &Spender| {
         let is_current = user.is_some() || spender.signed_in_until.is_some_and(|until| until > now);
-        // A key is a sign-in for as long as it is set.
+        // A server key is a sign-in while it is in `SERVER_KEYS`.
         let is_of_key = spender.server.as_ref().is_some_and(|name| app.server_keys.has(name));
         is_of_key || (spender.user.is_some() && is_current)
     };
@@ -222,7 +224,7 @@ async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result
         let spender = row.and_then(|row| row.spender.as_deref());
         let has_same_user =
             user.is_none_or(|user| spender.and_then(|spender| spender.user.as_ref()) == Some(user));
-        // A grant without a row names no user. No limit or block of a user would apply to its renewal.
+        // With users, a grant without a row may not renew: it names no user, so no limit or block of a user would apply.
         let may_renew = row.is_some() && (!is_required || spender.is_some_and(is_signed_in));
         has_same_user && (app.auth.is_none() || may_renew)
     };
@@ -300,7 +302,7 @@ pub(super) fn shown_key<'a>(
     if WITH_KEY.contains(&path) {
         let shown = KEY_PARAMETERS.into_iter().flat_map(|name| query.values(name)).map(Cow::Borrowed);
         let in_header = headers.get_all(KEY_HEADER).iter().map(|key| String::from_utf8_lossy(key.as_bytes()));
-        let shown = shown.chain(in_header).chain(basic(headers).map(Cow::Owned));
+        let shown = shown.chain(in_header).chain(basic_password(headers).map(Cow::Owned));
         // Programs without a key send an empty one.
         for text in shown.filter(|text| !text.is_empty()) {
             found = Some(app.server_keys.find(&text).ok_or_else(|| wrong_key(app, client))?);
@@ -310,7 +312,7 @@ pub(super) fn shown_key<'a>(
 }
 
 /// The password of `Authorization: Basic`; the name, if the password is empty.
-fn basic(headers: &HeaderMap) -> Option<String> {
+fn basic_password(headers: &HeaderMap) -> Option<String> {
     let (scheme, pair) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -336,8 +338,8 @@ fn invalid_token(message: &'static str) -> ApiError {
     ApiError::new(Code::InvalidToken, "Invalid token").message(message)
 }
 
-/// Refuses what looks like a server that has mistyped its key: a bearer token that is neither a grant nor a user's, an `Authorization` of
-/// one word, or a named user without a key. It must not become an anonymous credential.
+/// Refuses the request of a server that seems to have mistyped its key: a bearer token that is neither a grant nor a user's, an
+/// `Authorization` of one word, or a named user without a key. Such a server must not get an anonymous credential. Only with `SERVER_KEYS`.
 pub(super) fn refuse_mistyped_key(
     app: &App,
     request: &Parts,
@@ -350,7 +352,7 @@ pub(super) fn refuse_mistyped_key(
     let client = request.extensions.get().copied();
     let asks_application = app.auth.as_ref().is_some_and(Auth::asks_application);
     let may_mint = |kind| match kind {
-        // The application says whether it is a user's.
+        // The application will say whether the token is a user's.
         CallerKind::Anonymous => asks_application,
         kind => may_any(kind, Action::Mint),
     };
@@ -423,7 +425,7 @@ pub(super) fn refuse_tokens<'a>(
     Ok(())
 }
 
-/// The request of a server. It is charged to the allowance of the server's key. Any origin may ask; it is only noted.
+/// The request of a server. It is charged to the allowance of the server's key. The origin is stored with the grant, but not checked.
 pub(super) fn for_server<Q>(
     app: &App,
     key: &ServerKey,
@@ -440,7 +442,7 @@ pub(super) fn for_server<Q>(
         signed_in_until: None,
     };
     known.spender = Some(Arc::new(of_key.clone()));
-    let (ServerMint { ttl, user, label, place }, more) = asked?;
+    let (ServerMint { ttl, user, label, place }, of_format) = asked?;
     let names = [user.as_ref().map(User::as_str), label.as_ref().map(Label::as_str)];
     refuse_tokens(app, request.extensions.get().copied(), names)?;
     let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
@@ -448,7 +450,7 @@ pub(super) fn for_server<Q>(
     known.charge(app.rate_limit.take_of_server(key.index), too_many_of_server)?;
     // The server vouches for its callers, so the mint has no client address whose share it could use up.
     let requester = Requester { spender, ..Requester::default() };
-    Ok((MintRequest { place, ..MintRequest::new(app.clock.now(), requester, ttl)? }, more))
+    Ok((MintRequest { place, ..MintRequest::new(app.clock.now(), requester, ttl)? }, of_format))
 }
 
 #[cfg(test)]

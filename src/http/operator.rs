@@ -1,5 +1,5 @@
-//! Routes for the operator: open connections and usage over time. Tests: `tests/it/operator.rs`.
-//! Without an `OPERATOR_TOKEN` they do not exist.
+//! The check of the operator token, and two routes for the operator: open connections, and usage over time. Tests: `tests/it/operator.rs`.
+//! Without an `OPERATOR_TOKEN` the operator's routes answer 404.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
     if request.method().is_safe() || app.account.holds_lease() { Ok(()) } else { Err(ApiError::no_leader()) }
 }
 
-/// The same for calls without parameters: a misspelled or misplaced parameter must not be ignored.
+/// [`require_operator`] for calls without parameters. Also rejects a query: a misspelled or misplaced parameter must not be ignored.
 pub fn require_operator_without_query(app: &App, request: &Request) -> Result<(), ApiError> {
     require_operator(app, request)?;
     match request.uri().query() {
@@ -197,8 +197,8 @@ fn instant<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Timestamp>, D::E
 }
 
 fn step<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
-    let whole = |step: &u64| *step > 0 && step.is_multiple_of(STEP_UNIT);
-    form(text, |text| text.parse().ok().filter(whole), STEPS).map(Some)
+    let is_whole = |step: &u64| *step > 0 && step.is_multiple_of(STEP_UNIT);
+    form(text, |text| text.parse().ok().filter(is_whole), STEPS).map(Some)
 }
 
 /// Usage of this period as a time series.
@@ -335,7 +335,7 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
     let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
     Ok(Json(app.account.read(|books| {
         let end = to.min(books.now());
-        let begins = std::iter::successors(Some(first), |at| Some(at.plus(every)));
+        let starts = std::iter::successors(Some(first), |at| Some(at.plus(every)));
         let point = |at: Timestamp| {
             let slice = books.ledger().slice(at, at.plus(every).min(end));
             UsagePoint { at, used_bytes: slice.used.get(), live_grants: slice.live }
@@ -344,7 +344,7 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
             period_start: figures.period.start,
             reset_date: figures.period.end,
             step_seconds: step,
-            points: begins.take_while(|at| *at < end).map(point).collect(),
+            points: starts.take_while(|at| *at < end).map(point).collect(),
             past_periods: books.ledger().past().into_iter().map(past).collect(),
             spenders,
             marks,

@@ -63,8 +63,8 @@ pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
     cors(origins).allow_methods([Method::GET, Method::POST, Method::PUT])
 }
 
-/// The response to a foreign request. It leaves outside the CORS layer. Its only CORS header lets a refused origin read that it was
-/// refused.
+/// The response to a foreign request. It does not pass the CORS layer, which is further in. Its only CORS header lets the page read why its
+/// origin is refused.
 #[derive(Debug)]
 pub struct Foreign {
     error: ApiError,
@@ -83,14 +83,14 @@ impl IntoResponse for Foreign {
     }
 }
 
-/// Whether another site causes the request, as far as the browser says.
+/// Whether the request is foreign, as far as the browser says: another site causes it, or it is a prefetch.
 pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
-    judge(request.headers(), &app.config.access.origins).is_some()
+    what_is_foreign(request.headers(), &app.config.access.origins).is_some()
 }
 
-/// Rejects foreign requests.
+/// Rejects foreign requests without a server key.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
-    let Some(foreign) = judge(request.headers(), &app.config.access.origins) else { return Ok(()) };
+    let Some(foreign) = what_is_foreign(request.headers(), &app.config.access.origins) else { return Ok(()) };
     let (uri, client) = (request.uri(), request.extensions().get().copied());
     match shown_key(app, request.headers(), uri.path(), &Parameters::of(uri.query()), client) {
         Ok(Some(_)) => return Ok(()),
@@ -105,8 +105,8 @@ pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     Err(Foreign { error: origin_not_allowed(foreign), origin })
 }
 
-/// Why the request may not mint; `None` if it may. The browser sets these headers, and no page can change them.
-fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest> {
+/// What makes the request foreign; `None` if it is not. The browser sets these headers, and no page can change them.
+fn what_is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest> {
     if headers.contains_key("sec-purpose") || headers.contains_key("purpose") {
         return Some(ForeignRequest::Prefetch);
     }

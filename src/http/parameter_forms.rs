@@ -138,33 +138,33 @@ pub struct SpenderQuery {
 const SHOWN: &str = "one that `GET /api/spenders` shows";
 
 fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
-    let kind = |text: &str| if text == GRANT { Some(By(None)) } else { Some(By(Some(text.parse().ok()?))) };
-    form_or_none(text, kind, &format!("one of {}", spender_lists().join(", "))).map(Option::unwrap_or_default)
+    let read = |text: &str| if text == GRANT { Some(By(None)) } else { Some(By(Some(text.parse().ok()?))) };
+    form_or_none(text, read, &format!("one of {}", spender_lists().join(", "))).map(Option::unwrap_or_default)
 }
 
-/// A kind of spender, or none.
+/// A kind of spender; `None` for an empty text.
 pub(super) fn kind<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKind>, D::Error> {
     let names = SpenderKind::ALL.map(SpenderKind::name).join(", ");
     form_or_none(text, |text| text.parse().ok(), &format!("one of {names}"))
 }
 
 fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
-    let span = |text: &str| {
+    let parse = |text: &str| {
         let digits = text.strip_suffix('m').filter(|digits| !digits.starts_with(['0', '+']))?;
         let minutes: u8 = digits.parse().ok()?;
         Some(Duration::from_secs(60 * u64::from(minutes))).filter(|span| *span <= RECENT_MAX)
     };
-    form_or_none(text, span, "1m to 15m")
+    form_or_none(text, parse, "1m to 15m")
 }
 
 fn month<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
-    let is_month = |text: &str| {
+    let parse = |text: &str| {
         let (year, month) = text.split_once('-')?;
         let are_digits = (year.len(), month.len()) == (4, 2)
             && (year.to_owned() + month).bytes().all(|b| b.is_ascii_digit());
         (are_digits && ("01"..="12").contains(&month)).then(|| text.to_owned())
     };
-    form_or_none(text, is_month, "a month such as 2025-01")
+    form_or_none(text, parse, "a month such as 2025-01")
 }
 
 /// A time in minutes, hours or days, `1m` to `365d`.
@@ -188,8 +188,8 @@ fn lasting<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Er
 }
 
 fn rows<'de, D: Deserializer<'de>>(text: D) -> Result<usize, D::Error> {
-    let in_range = |text: &str| text.parse().ok().filter(|rows| (1..=PAGE_MAX).contains(rows));
-    Ok(form_or_none(text, in_range, "a number from 1 to 1000")?.unwrap_or_else(page_size))
+    let parse = |text: &str| text.parse().ok().filter(|rows| (1..=PAGE_MAX).contains(rows));
+    Ok(form_or_none(text, parse, "a number from 1 to 1000")?.unwrap_or_else(page_size))
 }
 
 /// Rows of a page without `limit`.
@@ -219,7 +219,7 @@ spenders! {
     key Key;
 }
 
-/// A text without control characters that is not a dot segment of a path. Written without a lookahead, which not every reader
+/// The pattern of a user: a text without control characters that is not `.` or `..`. Written without a lookahead, which not every reader
 /// of a pattern knows.
 fn user_pattern() -> String {
     let control = r"\u0000-\u001f\u007f-\u009f";

@@ -11,7 +11,7 @@ use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
 use turn_ledger::{ByteCount, LimitKind, LimitUsage, Refusal, wait_seconds};
 
-/// Why a request may not mint.
+/// What makes a request foreign.
 #[derive(Debug, PartialEq)]
 pub(super) enum ForeignRequest {
     /// The page's origin is not allowed. The origin, shortened.
@@ -22,7 +22,7 @@ pub(super) enum ForeignRequest {
     Prefetch,
 }
 
-/// Another site's page, or a browser's prefetch, may not mint.
+/// The refusal of a foreign request.
 pub(super) fn origin_not_allowed(foreign: ForeignRequest) -> ApiError {
     let mut error = ApiError::new(Code::OriginNotAllowed, "Origin not allowed");
     match foreign {
@@ -56,7 +56,7 @@ pub(super) fn too_many_mints(retry_in: Duration) -> ApiError {
     )
 }
 
-/// The credential that asks to be renewed has relayed more than `GRANT_LIMIT_GB`.
+/// The chain of the grant to renew has relayed more than `GRANT_LIMIT_GB`.
 pub(super) fn grant_limit_reached() -> ApiError {
     ApiError::new(Code::GrantLimitReached, "Credential limit reached")
         .message("Call again without this grant: its credentials have relayed more than one may, so they are not renewed.")
@@ -82,22 +82,22 @@ pub(super) fn not_minted(stop: MintStop) -> ApiError {
     ApiError::new(code, error).message(stop.message).retry_in(Duration::from_secs(1))
 }
 
-/// The budget, or the limit of the user or of the server key, has no room.
+/// The budget, the share of the client, or the limit of the user or of the server key, has no room.
 pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
-    if let Some(of) = refusal.limited {
-        return limit_reached(refusal, of);
+    if let Some(usage) = refusal.limited {
+        return limit_reached(refusal, usage);
     }
     let figures = &refusal.figures;
     let limit = plain_number(figures.limit.as_gb());
-    let is_of_address = refusal.client_frees_at.is_some();
-    let state = if is_of_address {
+    let is_client_share_full = refusal.client_frees_at.is_some();
+    let state = if is_client_share_full {
         "has room, but your address or your user has reserved its share of it with credentials already issued. Please try again later."
     } else if figures.is_spent() {
         "has been reached. Please wait until next month."
     } else {
         "is reserved in full by credentials already issued. Please try again later."
     };
-    let remedy = if is_of_address {
+    let remedy = if is_client_share_full {
         "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address."
     } else {
         "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders."
@@ -108,16 +108,16 @@ pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
     with_figures(error, refusal, figures.used, limit)
 }
 
-fn limit_reached(refusal: &Refusal, of: LimitUsage) -> ApiError {
-    let limit = plain_number(of.limit.as_gb());
+fn limit_reached(refusal: &Refusal, usage: LimitUsage) -> ApiError {
+    let limit = plain_number(usage.limit.as_gb());
     let state = |whose: &str| {
-        if of.is_spent() {
+        if usage.is_spent() {
             "has been reached. Please wait until next month.".to_owned()
         } else {
             format!("is reserved in full by credentials already issued {whose}. Please try again later.")
         }
     };
-    let error = match of.kind {
+    let error = match usage.kind {
         LimitKind::User => ApiError::new(Code::UserLimitReached, "User limit reached")
             .message(format!("Your monthly bandwidth limit of {limit} GB {}", state("to you")))
             .remedy("Raise USER_LIMIT_GB if users may spend more."),
@@ -125,7 +125,7 @@ fn limit_reached(refusal: &Refusal, of: LimitUsage) -> ApiError {
             .message(format!("Monthly bandwidth limit of {limit} GB of this server key {}", state("with it")))
             .remedy("Raise its limit in SERVER_KEY_LIMITS if this server may spend more."),
     };
-    with_figures(error, refusal, of.used, limit)
+    with_figures(error, refusal, usage.used, limit)
 }
 
 /// Adds to an error how much of a limit in GB was used, and when to try again.

@@ -1,6 +1,6 @@
 //! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
 //! `request` line, which names user and label of a refused mint as far as they are known. Requests that monitoring and pages repeat are
-//! at `debug`, and so are refusals between two summaries. Only lines at `info` and below say who a client is.
+//! at `debug`, and so are refusals between two summaries. Only lines at `info` and `debug` say who a client is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +108,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     let remedy = error.and_then(remedy);
     let is_routine = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
     let passed = code.map_or(Some(0), |code| app.refusal_log.pass(code, app.clock.instant()));
-    // Only a summary has a count.
+    // A line has this count only if it follows some that were held back.
     let held_back = passed.filter(|held_back| *held_back > 0 && !is_routine);
     macro_rules! line {
         ($level:ident $(, $who:ident)*) => {
@@ -143,9 +143,9 @@ pub(super) fn is_polled(method: &str, route: &str, code: Option<&str>) -> bool {
     POLLED.contains(&(method, route)) && (code.is_none() || route == "/leader")
 }
 
-/// What the operator can do. For a rate limit or an origin, the message says it.
+/// What the operator can do. If the error of a rate limit or an origin has no remedy, its message says it.
 fn remedy(error: &ErrorBody) -> Option<&str> {
-    let is_rule = matches!(error.code, "RATE_LIMITED" | "ORIGIN_NOT_ALLOWED");
-    let message = if is_rule { error.message.as_deref() } else { None };
+    let message_says_it = matches!(error.code, "RATE_LIMITED" | "ORIGIN_NOT_ALLOWED");
+    let message = if message_says_it { error.message.as_deref() } else { None };
     error.remedy.or(message)
 }

@@ -211,7 +211,7 @@ fn by_schema() -> RefOr<Schema> {
 const MEASURED: &str = "measured";
 const CLAIMED: &str = "claimed";
 
-/// How most of these bytes are known. Claims run ahead of the count, so a few of them do not make the bytes a claim.
+/// How most of these bytes are known. Claims run ahead of the count, so bytes of which only a few are claims are still measured.
 fn evidence(measured: ByteCount, claimed: ByteCount) -> &'static str {
     if measured > ByteCount::ZERO && measured >= claimed { MEASURED } else { CLAIMED }
 }
@@ -242,8 +242,8 @@ pub async fn list_spenders(
     Query(query): Query<SpendersQuery>,
 ) -> Result<Response, ApiError> {
     let SpendersQuery { by: By(kind), since, period: month, limit, cursor } = query;
-    let (period, earlier) = app.account.read(|books| period_of(books, month.as_deref()))?;
-    let time = match (since, earlier) {
+    let (period, earlier_start) = app.account.read(|books| period_of(books, month.as_deref()))?;
+    let time = match (since, earlier_start) {
         (None, Some(start)) if kind.is_some_and(SpenderKind::is_kept) => SpentIn::Earlier(start),
         (_, Some(_)) => {
             return Err(ApiError::invalid(
@@ -307,7 +307,7 @@ fn asks_for_csv(headers: &HeaderMap) -> bool {
         .any(|kind| kind.trim().to_ascii_lowercase().starts_with("text/csv"))
 }
 
-/// The period that began in this month, and its start if it is an earlier one. Without a month, this period.
+/// The period that began in `month`, and its start if it is not this period. Without a month: this period.
 fn period_of(books: &Books, month: Option<&str>) -> Result<(Period, Option<Timestamp>), ApiError> {
     let present = books.ledger().period();
     let Some(month) = month.filter(|month| *month != month_of(present)) else { return Ok((present, None)) };
@@ -365,6 +365,7 @@ fn blocked_addresses(books: &Books) -> BlockedAddressesBody {
     BlockedAddressesBody { count: blocked.len(), addresses: shown.collect() }
 }
 
+/// The first `limit` grants after a place, most bytes first. `since`: only what they relayed in the last time of this length.
 async fn grants(
     app: &App,
     filter: GrantFilter,

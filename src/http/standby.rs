@@ -84,7 +84,7 @@ fn readers<'a>(standby: &'a Standby, path: &str) -> &'a AllowedOrigins {
     if is_for_all { &AllowedOrigins::Any } else { &standby.config.access.origins }
 }
 
-/// Lets a page of this origin read an error if it is one of the readers.
+/// Adds CORS headers to an error of this standby. `page`: the page's origin, and the origins that may read the leader's response.
 async fn readable(page: Option<(HeaderValue, &AllowedOrigins)>, response: Response) -> Response {
     let Some((origin, origins)) = page else { return response };
     let mut request = Request::default();
@@ -108,7 +108,7 @@ pub async fn forward(standby: StandbyState, request: Request) -> Response {
 
 async fn pass_on(standby: &Standby, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (body, _long) = read(&parts, body, &BodyLimit::long(BODY_MAX, &standby.long_bodies)).await?;
+    let (body, _long_body) = read(&parts, body, &BodyLimit::long(BODY_MAX, &standby.long_bodies)).await?;
     standby.forwarder.forward(axum::http::Request::from_parts(parts, body)).await
 }
 
@@ -147,7 +147,7 @@ pub async fn get_leader() -> JsonResult<LeaderBody> {
 /// Counters and gauges of this replica. Those of the books are at the leader.
 pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Response, ApiError> {
     check_operator(&standby, &request)?;
-    let mut now = ScrapedFigures::default();
-    add_process(&mut now, &standby, false);
-    rendered(&standby.metrics, &now)
+    let mut scraped = ScrapedFigures::default();
+    add_process(&mut scraped, &standby, false);
+    rendered(&standby.metrics, &scraped)
 }

@@ -130,25 +130,25 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     tracing::warn!(by, revoked, ended, left, cut, "the operator has revoked all credentials of a spender");
     tracing::info!(by, name, "the operator has revoked all credentials of this spender");
     recorded?;
-    let revoked_ones = revocation_message(&name, revoked, &ends);
+    let outcome = revocation_message(&name, revoked, &ends);
     let is_blocked = app.account.read(|books| books.is_spender_blocked(spender)) == Some(true);
     let message = match spender {
-        SpenderKey::User(_) if is_blocked => blocked_message(&name, &revoked_ones, app.auth.as_ref()),
+        SpenderKey::User(_) if is_blocked => blocked_message(&name, &outcome, app.auth.as_ref()),
         SpenderKey::User(_) => {
-            format!("{revoked_ones} {name} can get new ones: block {name} to refuse them.")
+            format!("{outcome} {name} can get new ones: block {name} to refuse them.")
         }
-        SpenderKey::Server(_) if app.server_keys.iter().all(|key| key.name.as_str() != name) => revoked_ones,
+        SpenderKey::Server(_) if app.server_keys.iter().all(|key| key.name.as_str() != name) => outcome,
         SpenderKey::Server(_) => {
-            revoked_ones + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
+            outcome + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
         }
         SpenderKey::Client(_) | SpenderKey::Address(_) if is_blocked => {
-            format!("{name} is blocked. {revoked_ones}")
+            format!("{name} is blocked. {outcome}")
         }
         SpenderKey::Label(_)
         | SpenderKey::Origin(_)
         | SpenderKey::Client(_)
         | SpenderKey::Address(_)
-        | SpenderKey::Call(_) => revoked_ones + " New ones are issued as before.",
+        | SpenderKey::Call(_) => outcome + " New ones are issued as before.",
     };
     Ok(SpenderRevocationBody::new(revoked, ends, message))
 }

@@ -34,7 +34,7 @@ use turn_ledger::User;
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
 /// The path of the TURN REST draft.
 pub const TURN_REST_PATH: &str = "/turn";
-/// The paths at which Matrix clients look, besides the one of `OpenAPI`.
+/// Older paths at which Matrix clients look. The `OpenAPI` document has only the present one.
 pub const OLDER_MATRIX_PATHS: [&str; 3] = [
     "/_matrix/client/r0/voip/turnServer",
     "/_matrix/client/unstable/voip/turnServer",
@@ -246,7 +246,7 @@ fn ice_links(servers: &IceServerList) -> Vec<(HeaderName, HeaderValue)> {
             _ => String::new(),
         };
         let link = format!("<{url}>; rel=\"ice-server\"{credential}");
-        // A name with a control character fits into no header.
+        // A user name with a control character fits into no header, so its link is left out.
         Some((LINK, HeaderValue::try_from(link).ok()?))
     };
     servers.entries().filter_map(link).collect()
@@ -268,12 +268,12 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
         let (head, body) = request.into_parts();
         let whole = Request::from_parts(head.clone(), body);
         let gathered = gather(&BodyLimit::short(&app.long_bodies), whole).await;
-        let with_form = match gathered {
-            Ok((whole, _long)) => with_form(whole).await,
+        let read = match gathered {
+            Ok((whole, _long_body)) => with_form(whole).await,
             Err(error) => Err(error),
         };
-        // What cannot be read has no key.
-        request = with_form.unwrap_or_else(|_| Request::from_parts(head, Body::empty()));
+        // A form that cannot be read counts as one without a key.
+        request = read.unwrap_or_else(|_| Request::from_parts(head, Body::empty()));
     }
     match refuse_foreign(&app, &request) {
         Ok(()) => next.run(request).await,
@@ -295,12 +295,12 @@ async fn with_form(request: Request) -> Result<Request, ApiError> {
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
-/// A path with the parameters of a query and a form. A parameter that is in both is there once.
+/// The path with the parameters of the query and of a form. A parameter that both have with the same value is there once.
 fn joined(uri: &Uri, form: &str) -> String {
     let query = uri.query().unwrap_or_default();
-    let asked: HashSet<&str> = query.split('&').collect();
-    let more = form.split('&').filter(|pair| !asked.contains(pair));
-    let pairs = [query].into_iter().chain(more).filter(|pair| !pair.is_empty());
+    let in_query: HashSet<&str> = query.split('&').collect();
+    let in_form_alone = form.split('&').filter(|pair| !in_query.contains(pair));
+    let pairs = [query].into_iter().chain(in_form_alone).filter(|pair| !pair.is_empty());
     format!("{}?{}", uri.path(), pairs.collect::<Vec<_>>().join("&"))
 }
 
@@ -317,7 +317,7 @@ pub(super) fn add_errcode(error: &mut ErrorBody, status: StatusCode, headers: &H
             error.retry_after_ms = Some(seconds * 1_000);
             "M_LIMIT_EXCEEDED"
         }
-        // Without `Retry-After`, waiting does not help: the credential is never renewed.
+        // A 429 without `Retry-After`: waiting does not help, because the credential is never renewed.
         (StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
             "M_FORBIDDEN"
         }
@@ -332,8 +332,8 @@ fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {
     }
 }
 
-/// The list in a format that has only one credential: the first one and its TURN URLs. Without a TURN URL, the URLs that need none, because
-/// programs such as Janus take the first URL for a TURN server.
+/// The list in a format that has only one credential: the first credential and its TURN URLs. STUN URLs are there only if there is no TURN
+/// URL, because programs such as Janus take the first URL for a TURN server.
 fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
     let IceServer { urls, username, credential } = servers.in_one();
     let has_relay = servers.relays();

@@ -48,7 +48,7 @@ enum Inner {
     Closed {
         failures: u32,
     },
-    /// `until`: when the next caller may try. `lasted`: the last open period.
+    /// `until`: when the next caller may try. `lasted`: the last open period. `is_tried`: whether a caller has tried after that period.
     Open {
         until: Instant,
         lasted: Duration,

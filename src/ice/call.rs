@@ -16,12 +16,12 @@ pub const DEADLINE: Duration = Duration::from_secs(3);
 /// look-up.
 pub const ATTEMPT: Duration = Duration::from_millis(2_800);
 
-/// Pause before the retry, so that a server that is restarting does not get both in the same millisecond.
+/// Pause before the retry, so that a server that is restarting does not get both attempts in the same millisecond.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest response that is read. Real ones have 0.7 KiB.
 const BODY_MAX: usize = 64 * 1024;
 
-/// Makes the call, and once more if that is safe and may help. Both attempts together end within `limit`.
+/// Makes the call, and repeats it once if that is safe and may help. Both attempts together end within `limit`.
 pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
     limit: Duration,
     attempt: impl Fn() -> F,
@@ -49,7 +49,7 @@ fn is_worth_a_retry(error: &CallError) -> bool {
         || matches!(error.status(), Some(500..=599)) && error.retry_after().is_none()
 }
 
-/// The body of a response.
+/// The body of a response, which may have [`BODY_MAX`] bytes at most.
 pub async fn read(response: Response) -> Result<Vec<u8>, CallError> {
     body(BODY_MAX, response).await
 }
@@ -60,12 +60,12 @@ pub fn with_relay(raw: Vec<RawIceServer>) -> Result<IceServerList, CallError> {
     if servers.relays() { Ok(servers) } else { Err(unusable(IceServersError::NoRelay)) }
 }
 
-/// The body has no list.
+/// The error of a body without a list.
 pub fn no_list() -> CallError {
     unusable("it is not a list of ICE servers")
 }
 
-/// The response cannot be used.
+/// The error of a response that cannot be used.
 pub fn unusable(why: impl Display) -> CallError {
     CallError::Unusable(why.to_string())
 }

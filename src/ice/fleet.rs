@@ -21,8 +21,8 @@ use turn_relay::client::{RelayError, relay_to_itself};
 
 /// The time limit of a probe.
 pub const PROBE_MAX: Duration = Duration::from_secs(4);
-/// After this time listings are assumed to show half of the load that was expected of new credentials, after twice this time three
-/// quarters.
+/// After this time, listings are assumed to show half of the load that new credentials are expected to cause. After twice this time, they
+/// are assumed to show three quarters.
 const SHOWN_AFTER: Duration = Duration::from_secs(30);
 /// The lifetime of a probe's credential: longer than clocks differ.
 const PROBE_TTL: Duration = Duration::from_secs(3_600);
@@ -51,6 +51,7 @@ pub struct Fleet(pub Vec<OwnRelay>);
 #[derive(Clone, Copy, Debug, Default)]
 struct ExpectedLoad {
     bytes_per_second: u64,
+    /// When the load was this high.
     at: Timestamp,
 }
 
@@ -115,7 +116,7 @@ impl OwnRelay {
         Self { host, name, owner, server, health: Mutex::default(), expected: Mutex::default() }
     }
 
-    /// Whether this is its host, or the name of its region.
+    /// Whether `text` is its host, or the name of its region.
     pub fn is_named(&self, text: &str) -> bool {
         self.host.eq_ignore_ascii_case(text) || self.name.is_some_and(|name| name.as_str() == text)
     }
@@ -138,8 +139,8 @@ impl OwnRelay {
         }
     }
 
-    /// The bytes a second that it carries, and those that are expected of credentials that were just issued; `None` if its sessions are not
-    /// listed.
+    /// The bytes a second that it carries, plus those that credentials issued just now are expected to cause; `None` if its sessions are
+    /// not listed.
     pub fn load(&self, books: &Books) -> Option<u64> {
         books.ledger().cut_tail(self.owner)?;
         let expected = self.expected.lock().at(books.now());
@@ -221,26 +222,26 @@ impl Fleet {
         self.0.iter().all(|relay| !relay.health.lock().is_up())
     }
 
-    /// The preferred relay, unless another one is in a better state, or the page has failed to use only the preferred one. The region of
-    /// the preferred relay does not matter. Otherwise takes two of the best relays by chance, and of these two the one that carries less.
-    /// `candidates`: one for each relay, in the same order.
+    /// Chooses the preferred relay, whatever its region, with two exceptions: another relay is in a better state; or the page has failed to
+    /// use the preferred relay, but not another one in the same state. Otherwise takes two of the best relays by chance, and chooses the
+    /// one that carries less. `None` if no relay serves. `candidates`: one for each relay, in the same order.
     pub fn choose(
         &self,
         candidates: &[Candidate],
         preferred: Option<CountOwner>,
         random: u64,
     ) -> Option<(&OwnRelay, Fit)> {
-        let best = candidates.iter().map(|of| of.fit).min().filter(|best| best.state.serves())?;
+        let best = candidates.iter().map(|known| known.fit).min().filter(|best| best.state.serves())?;
         let all = || self.0.iter().zip(candidates);
         let is_good = |fit: Fit| (fit.state, fit.has_failed) == (best.state, best.has_failed);
-        if let Some((relay, of)) = all().find(|(relay, of)| Some(relay.owner) == preferred && is_good(of.fit))
-        {
-            return Some((relay, of.fit));
+        let kept = all().find(|(relay, known)| Some(relay.owner) == preferred && is_good(known.fit));
+        if let Some((relay, known)) = kept {
+            return Some((relay, known.fit));
         }
-        let of_best: Vec<_> = all().filter(|(_, of)| of.fit == best).collect();
-        let (first, second) = two_of(of_best.len(), random);
-        let ((relay, load), (other, other_load)) = (of_best.get(first)?, of_best.get(second)?);
-        let other_carries_less = match (load.bytes_per_second, other_load.bytes_per_second) {
+        let best_relays: Vec<_> = all().filter(|(_, known)| known.fit == best).collect();
+        let (first, second) = two_of(best_relays.len(), random);
+        let ((relay, known), (other, other_known)) = (best_relays.get(first)?, best_relays.get(second)?);
+        let other_carries_less = match (known.bytes_per_second, other_known.bytes_per_second) {
             (Some(load), Some(other_load)) => other_load < load,
             _ => false,
         };
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_taken_and_what_the_page_could_not_use_is_not_as_long_as_something_else_serves() {
+    fn a_relay_of_the_region_is_chosen_and_one_that_the_page_could_not_use_only_if_no_other_serves() {
         let fleet = fleet();
         // Each: its state, whether it has failed, whether it is elsewhere.
         let share_of = |fits: [(RelayState, bool, bool); 3]| {

@@ -21,7 +21,7 @@ pub struct RelayHealth {
     is_up: bool,
     /// Outcomes in a row that contradict the state.
     contradictions: u8,
-    /// Why the latest probe failed. `None` after one that did not.
+    /// Why the latest probe failed. `None` after a probe that worked.
     failure: Option<String>,
     /// Since when the state is what it is. `None` until it has changed.
     since: Option<Timestamp>,
@@ -51,7 +51,7 @@ impl RelayHealth {
         true
     }
 
-    /// Whether it gets new credentials.
+    /// Whether it counts as working. If not, it gets no new credentials.
     pub fn is_up(&self) -> bool {
         self.is_up
     }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_that_dies_is_out_within_20_s_and_probes_differ_in_time() {
+    fn a_relay_that_dies_is_out_within_20_s_and_the_pauses_between_probes_vary() {
         let mut health = RelayHealth::default();
         let (first, early) = (health.pause(0), health.pause(1_000));
         assert!(early < first && !health.note(Err(String::new()), at(0)));

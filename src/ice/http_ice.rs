@@ -41,7 +41,7 @@ pub struct HttpIce {
 pub struct Listed {
     /// The servers, with a credential.
     pub servers: IceServerList,
-    /// The life that it states.
+    /// The credential's life, if the provider states one.
     pub life: Option<Duration>,
 }
 
@@ -69,7 +69,7 @@ impl ListRequest {
     }
 }
 
-/// What to do.
+/// What to do about an error.
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
         CallError::Connect(_) => "check HTTP_ICE_URL, DNS, HTTPS_PROXY and the firewall",

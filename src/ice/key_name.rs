@@ -1,5 +1,5 @@
 //! The name of a TURN key: which of the operator's keys at the provider minted a credential. Tests: below.
-//! Never the key's id or its secret. It has a fixed size, so that it costs little in a row.
+//! The name is never the key's id or its secret. It has a fixed size, so that it takes little space in a row of the ledger.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const KEY_NAME_MAX: usize = 15;
 pub struct KeyName(TinyAsciiStr<KEY_NAME_MAX>);
 
 impl KeyName {
-    /// The key of an operator who names none.
+    /// The name of the key if the operator has not named it.
     pub const DEFAULT: Self = Self(tinystr!(15, "default"));
 
     /// `None` if the text is empty, too long, or has another character.
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_few_characters_and_begins_with_a_letter() {
+    fn a_name_has_1_to_15_lower_case_letters_digits_and_hyphens_and_begins_with_a_letter() {
         for good in ["a", "eu", "eu-west-1", "default", &"x".repeat(15)] {
             assert_eq!(KeyName::new(good).unwrap().as_str(), good);
         }

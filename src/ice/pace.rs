@@ -9,10 +9,10 @@ use turn_base::http_client::CallError;
 const RATE_FIRST: f64 = 500.0;
 const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 10_000.0;
-/// What a success adds to the rate: a provider that takes 500 a second is tried with 525 a second later.
+/// What a success adds to the rate. After one second with 500 successes, the next second may have 525 requests.
 const GAIN: f64 = 0.05;
-/// The size of the bucket, as a time at the rate: so many requests may follow each other without a wait. So the people of a full room do
-/// not wait for each other.
+/// The size of the bucket: as many requests as the rate allows in this time. A full bucket lets all of them through at once, so the people
+/// of a full room do not wait for each other.
 const BURST: Duration = Duration::from_millis(500);
 /// The longest wait of a request for its turn. A request that would wait longer is refused at once, so that the next source is tried.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub struct Pace {
     /// When the bucket will be full. Each request moves this by the time in which one token comes back. The bucket is empty while this is
     /// [`BURST`] or more in the future.
     full_at: Instant,
-    /// When the pause after the latest refusals ends. A refusal before this belongs to them, so it does not halve the rate again.
+    /// When the pause after the latest refusals ends. A refusal during this pause does not halve the rate again.
     refused_until: Instant,
 }
 
@@ -37,7 +37,8 @@ impl Pace {
         Self { rate: RATE_FIRST, full_at: now, refused_until: now }
     }
 
-    /// How long the next request waits for its turn. The error is the time after which to try again.
+    /// Takes a token for a request, and returns how long the request has to wait for its turn. The error is the time after which to try
+    /// again; no token was taken then.
     pub fn take(&mut self, now: Instant) -> Result<Duration, Duration> {
         let full_at = self.full_at.max(now);
         // Until this much has passed, the bucket stays empty.

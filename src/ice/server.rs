@@ -33,7 +33,7 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// Which URLs of a source a response has.
+/// Which of a source's URLs a response contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlChoice {
     /// At most one URL of each [`Reach`]. Browsers try every URL, so more URLs delay a call by seconds.
@@ -124,7 +124,7 @@ impl IceServerList {
         for entry in raw {
             let mut urls = parse_urls(entry.urls(), on_bad_url)?;
             let is_password =
-                entry.credential_type.as_ref().is_none_or(|of| of.is_null() || of == "password");
+                entry.credential_type.as_ref().is_none_or(|kind| kind.is_null() || kind == "password");
             if on_bad_url == OnBadUrl::Refuse && !is_password {
                 return Err(IceServersError::CredentialType);
             }
@@ -196,8 +196,8 @@ impl IceServerList {
         self.0.iter().flat_map(|server| &server.urls)
     }
 
-    /// The list with the URLs that a response has. Of several URLs with the same [`Reach`] the first is kept. Over TLS a URL on port 443
-    /// comes first, because most networks let that port pass, and a URL over DTLS comes last.
+    /// The list with the URLs that a response contains. A short list keeps the first of several URLs with the same [`Reach`]. For this, a
+    /// URL over TLS on port 443 comes first, because most networks let that port pass, and a URL over DTLS comes last.
     #[must_use]
     pub fn choose(mut self, choice: UrlChoice) -> Self {
         if choice == UrlChoice::All {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_list_has_what_a_source_without_port_443_has() {
+    fn without_port_443_a_short_list_has_the_first_url_over_tls() {
         let given = json!([{"urls": ["turns:a", "turns:b", "turns:c:443?transport=udp"], "username": "u", "credential": "c"}]);
         assert_eq!(short(given), json!([{"urls": ["turns:a"], "username": "u", "credential": "c"}]));
         let given = json!([{"urls": ["turns:c?transport=udp"], "username": "u", "credential": "c"}]);

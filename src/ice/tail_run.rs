@@ -25,7 +25,7 @@ pub const BYTES_MAX: ByteCount = ByteCount::new(5_000_000);
 pub const TTL: Duration = Duration::from_secs(60);
 /// By how much a credential that is to be revoked outlives its trial: what the revocation does not end, its expiry must not end either.
 const LONGER: Duration = Duration::from_secs(900);
-/// The time limit of what is relayed in one minute, which takes seconds.
+/// The time limit for relaying the datagrams of one minute, which normally takes seconds.
 const RELAY_MAX: Duration = Duration::from_secs(30);
 
 /// See the module's description.
@@ -57,7 +57,7 @@ pub enum Stepped {
     Failed,
 }
 
-/// The identifier of the credential of a trial. Trials of several keys have the same, and are asked for by key.
+/// The identifier of the credential of a trial. Trials of several keys can have the same identifier, so counts are asked for by key, too.
 pub fn identifier(end: CredentialEnd, began_at: Timestamp) -> String {
     let end: &str = end.into();
     format!("{OWN_IDENTIFIERS}{end}-{}", Minute::of(began_at).number())
@@ -81,7 +81,7 @@ impl TailRun {
         Ok(Self { trial: TailTrial::new(end, now, life), servers: listed.servers, allocation: None })
     }
 
-    /// What is due.
+    /// What is due. `max`: for how long after the end of the credential the trial goes on at most.
     pub fn next(&self, now: Timestamp, max: Duration) -> TrialStep {
         self.trial.step(now, max)
     }

@@ -26,7 +26,7 @@ impl UdpRelay {
         Some(Self { address, username, password })
     }
 
-    /// The first relay over UDP in a list. `None` also if the list has none.
+    /// The first relay over UDP in a list. `None` if the list has none, or for the reasons of [`Self::of`].
     pub async fn first(servers: &IceServerList) -> Option<Self> {
         let (server, url) = servers.udp_relays().next()?;
         Self::of(server, url).await

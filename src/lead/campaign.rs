@@ -40,11 +40,11 @@ pub struct Candidate {
 
 /// What a replica knows while it does not lead.
 pub struct Outlook<'a> {
-    /// The URL of the leader.
+    /// The URL of the leader, if requests can be forwarded to it.
     pub leader: Option<&'a str>,
-    /// The number of its lead.
+    /// The number of the latest lead.
     pub epoch: i64,
-    /// The key of the ledger.
+    /// The key that signs grant tokens, once it was read.
     pub key: Option<&'a [u8; 64]>,
     /// Whether the leader has written nothing lately.
     pub is_silent: bool,
@@ -78,7 +78,7 @@ pub struct Campaign<E> {
     look: Arc<Notify>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// The latest key, the epoch in which it was read, and whether the leader had written in it.
+    /// The epoch in which the key of grant tokens was read, and whether the leader of that epoch had written by then; and the key.
     key: Option<((i64, bool), [u8; 64])>,
     /// Why the ledger was not opened, if an operator has to do something.
     refused: Option<String>,
@@ -197,6 +197,7 @@ impl<E: Electorate> Campaign<E> {
         }
     }
 
+    /// Notes a failure. Always returns `None`, for callers that return what they have won.
     fn interrupted(&mut self, error: &dyn Error) -> Option<Won> {
         self.election.interrupt();
         if let Some(held_back) = self.failures.pass(self.clock.instant()) {

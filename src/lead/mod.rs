@@ -26,9 +26,9 @@ pub struct Lead {
     /// The latest time of the books that this process saw from another leader, and this machine's time since boot when it first saw that.
     /// `None` if it saw none.
     pub followed: Option<(Timestamp, Duration)>,
-    /// The URL of the leader before, if it ended without releasing the ledger, and this machine's time since boot at the takeover.
+    /// The URL of the previous leader, if it ended without releasing the ledger, and this machine's time since boot at the takeover.
     pub replaced: Option<(String, Duration)>,
-    /// Whether this process gives the lead up, because no other replica reaches it.
+    /// Canceled once this process gives the lead up, because no other replica reaches it.
     pub given_up: CancellationToken,
     replicas: RwLock<Vec<Replica>>,
     fault: RwLock<Option<String>>,

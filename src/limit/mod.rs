@@ -1,13 +1,13 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
 //! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it.
 //!
-//! A user has the allowance of a client, on all addresses together. At one address, users who have used more than half of it share
-//! [`USERS_FACTOR`] allowances. The others there share [`USERS_MAX`] halves of an allowance, because many people can be behind one address
-//! of a carrier.
+//! A user has the allowance of a client, on all addresses together. The users of one address who have used more than half of their own
+//! allowance share [`USERS_FACTOR`] allowances. Its other users share [`USERS_MAX`] halves of an allowance, because many people can be
+//! behind one address of a carrier.
 //!
 //! Every response has `RateLimit-*` headers. Body and headers of a 429 contain the same wait, rounded up. The library uses its own
-//! clock, and its maps grow with their keys. So the tables, which are bounded, give it the keys: one for each row. Our clock only
-//! decides when a row is removed.
+//! clock, and its maps grow with their keys. So our own tables, which are bounded, number their rows, and these numbers are the
+//! library's keys. Our clock only decides when a row is removed.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -38,7 +38,7 @@ const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 /// How many users of one address can use half of their allowance, whatever heavier users there do.
 const USERS_MAX: u32 = 1_000;
 
-/// What is asked for. Each kind has its own allowance.
+/// The allowances of a client: what a request asks for decides which one it takes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
     /// A credential.
@@ -94,20 +94,21 @@ struct Tables {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Key(u64);
 
-/// A row: its key, and until when one of its buckets may not be full.
+/// A row: its key, and the instant from which on all its buckets are full.
 #[derive(Debug, Default)]
 struct Keyed {
     key: Option<Key>,
-    until: Duration,
+    full_at: Duration,
 }
 
 impl Row for Keyed {
     fn is_idle(&self, now: Duration) -> bool {
-        self.until <= now
+        self.full_at <= now
     }
 }
 
-/// The type of the library's keys. Its layer would look for one in a request; here [`RateLimit::take`] knows the row.
+/// Tells the library the type of its keys. The library's layer would extract a key from each request. [`RateLimit::take`] knows the row, so
+/// that layer is not used.
 #[derive(Clone, Debug)]
 struct KeyOfRequest;
 
@@ -181,7 +182,7 @@ impl RateLimit {
         let mut is_shared = false;
         let mut take = |limit: &Limit, visit: Visit<'_, Keyed>| {
             is_shared |= visit.is_shared;
-            visit.row.until = now.saturating_add(self.window);
+            visit.row.full_at = now.saturating_add(self.window);
             limit.take(*visit.row.key.get_or_insert_with(|| last.next()))
         };
         let of_user =
@@ -226,7 +227,7 @@ impl RateLimit {
         }
     }
 
-    /// Number of clients with a row of their own.
+    /// The number of clients with a row of their own.
     pub fn clients(&self) -> usize {
         self.tables.lock().clients.len()
     }
@@ -256,7 +257,7 @@ impl Limits {
         })
     }
 
-    /// The limits of an address. `of_user`: what a user there has left.
+    /// The limits that apply at an address. `of_user`: what the user who asks has left; `None` for an anonymous client.
     fn of_address(&self, of_user: Option<RateLeft>) -> &AddressLimits {
         match of_user {
             None => &self.anonymous,

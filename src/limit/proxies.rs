@@ -30,7 +30,7 @@ pub struct Unread {
     pub forwarded: u32,
     /// All of the latest requests.
     pub of: u32,
-    /// Where the latest of these came from.
+    /// Where the latest request with such a header came from.
     pub peer: IpAddr,
 }
 
@@ -47,8 +47,8 @@ impl UntrustedProxies {
     pub fn seen(&self) -> Option<Unread> {
         let Latest { unread, requests, peer } = *self.0.lock();
         let forwarded = unread.count_ones();
-        let is_half = forwarded > 0 && forwarded * 2 >= requests;
-        peer.filter(|_| is_half).map(|peer| Unread { forwarded, of: requests, peer })
+        let is_due = forwarded > 0 && forwarded * 2 >= requests;
+        if is_due { Some(Unread { forwarded, of: requests, peer: peer? }) } else { None }
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Role {
 /// Counts wrong tokens by client.
 #[derive(Debug)]
 pub struct WrongTokens {
-    rate: Mutex<PerHolder>,
+    allowances: Mutex<PerHolder>,
     log: Throttle,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -48,8 +48,8 @@ impl WrongTokens {
         for role in Role::VARIANTS {
             metrics.wrong_tokens.add([role.into()], 0);
         }
-        let rate = Mutex::new(PerHolder::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX));
-        Self { rate, log: Throttle::new(), clock, metrics }
+        let allowances = Mutex::new(PerHolder::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX));
+        Self { allowances, log: Throttle::new(), clock, metrics }
     }
 
     /// Counts and logs one wrong token. If the client has sent too many: the time until it may send another one.
@@ -60,12 +60,12 @@ impl WrongTokens {
             tracing::info!(%client, role, "a client has sent a wrong {role} token");
             tracing::warn!(role, held_back, "a request had a wrong {role} token");
         }
-        let spent = self.rate.lock().take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
+        let spent = self.allowances.lock().take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
         Some(spent.next)
     }
 
     /// Removes clients whose allowance is full again.
     pub fn sweep(&self) {
-        self.rate.lock().sweep(self.clock.since_boot());
+        self.allowances.lock().sweep(self.clock.since_boot());
     }
 }

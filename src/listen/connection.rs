@@ -40,7 +40,7 @@ pub(super) struct Connection {
     state: Mutex<State>,
     /// Whether the body of the current request has arrived.
     body_arrived: Arc<AtomicBool>,
-    /// Whether the connection must end.
+    /// Canceled once the connection must end.
     pub(super) ended: CancellationToken,
     /// Whether the system must discard what the client has not read when the socket is closed.
     discards_unread: AtomicBool,
@@ -54,7 +54,7 @@ struct State {
     unwritten: Option<Unwritten>,
     /// The first bytes of the connection, until the head of its first request is complete.
     first_bytes: Option<Vec<u8>>,
-    /// The latest of: the connection was opened, a head was complete, the client read a part of a response.
+    /// The latest of these instants: the connection was opened, a head was complete, a response was ready, the client read a part of it.
     since: Instant,
 }
 
@@ -76,7 +76,7 @@ enum Phase {
     Receiving { until: Instant },
     /// A handler has the request and enforces the deadline of its body.
     Handled,
-    /// The connection is a WebSocket, whose protocol has timers of its own. What arrives is counted.
+    /// The connection is a WebSocket, whose protocol has timers of its own. `received` counts what arrives.
     Upgraded { received: Option<Received> },
 }
 
@@ -105,7 +105,7 @@ impl Connection {
         self.is_of_replica.load(Ordering::Relaxed)
     }
 
-    /// Notes that another replica has opened the connection. Returns whether that was not known.
+    /// Notes that another replica has opened the connection. Returns whether this is new.
     pub(super) fn exempt(&self) -> bool {
         !self.is_of_replica.swap(true, Ordering::Relaxed)
     }
@@ -115,7 +115,7 @@ impl Connection {
         self.client.is_some() && !self.is_of_replica()
     }
 
-    /// Begins to handle a request whose headers have arrived. Returns the deadline of its body.
+    /// Begins to handle a request whose headers have arrived. Returns the progress of its body, with the deadline.
     pub(super) fn begin_service(&self, has_body: bool) -> BodyProgress {
         let mut state = self.state.lock();
         let until = match state.phase {
@@ -138,7 +138,7 @@ impl Connection {
         state.unwritten = Some(Unwritten { since: state.since, bytes });
     }
 
-    /// The response switches protocols: from now on no time limit of HTTP applies.
+    /// Notes that the response switches protocols: from now on no time limit of HTTP applies.
     pub(super) fn begin_upgraded(&self, received: Option<Received>) {
         self.state.lock().phase = Phase::Upgraded { received };
     }
@@ -169,7 +169,7 @@ impl Connection {
         matches!(self.state.lock().phase, Phase::Upgraded { .. })
     }
 
-    /// The first bytes of a connection on which there was no request.
+    /// The first bytes of the connection. `None` once the head of its first request is complete.
     pub(super) fn first_bytes(&self) -> Option<Vec<u8>> {
         self.state.lock().first_bytes.clone()
     }

@@ -54,11 +54,11 @@ struct DoorShared {
     /// The connections, and the loop that accepts them.
     connections: TaskTracker,
     requests: TaskTracker,
-    /// No connection is accepted any more. Requests in progress may finish.
+    /// Once canceled, no connection is accepted any more. Requests in progress may finish.
     drain: CancellationToken,
-    /// Connections of other replicas may be closed, too. Before, a replica that still forwards to this one would lose a request.
+    /// Once canceled, connections of other replicas may be closed, too. Earlier, a replica that still forwards here would lose a request.
     handed_over: CancellationToken,
-    /// Everything ends now.
+    /// Once canceled, everything ends.
     cut: CancellationToken,
 }
 
@@ -72,7 +72,7 @@ impl Door {
     ) -> Self {
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
         let trusted = process.config.access.trusted_proxies.clone();
-        let inside = Arc::new(DoorShared {
+        let shared = Arc::new(DoorShared {
             peers: Peers::new(trusted, Arc::clone(&clock), Arc::clone(&metrics)),
             routes,
             keep_alive: process.config.server.keep_alive,
@@ -83,10 +83,10 @@ impl Door {
             handed_over: CancellationToken::new(),
             cut: CancellationToken::new(),
         });
-        inside.connections.spawn(accept_all(listener, Arc::clone(&inside)));
-        let overdue = end_overdue(Arc::clone(&inside.peers));
-        tokio::spawn(inside.cut.clone().run_until_cancelled_owned(overdue));
-        Self(inside)
+        shared.connections.spawn(accept_all(listener, Arc::clone(&shared)));
+        let overdue = end_overdue(Arc::clone(&shared.peers));
+        tokio::spawn(shared.cut.clone().run_until_cancelled_owned(overdue));
+        Self(shared)
     }
 
     /// Returns once no request is in progress.
@@ -125,22 +125,22 @@ impl Drop for Door {
 }
 
 /// Accepts connections until the drain.
-async fn accept_all(listener: TcpListener, inside: Arc<DoorShared>) {
+async fn accept_all(listener: TcpListener, shared: Arc<DoorShared>) {
     let (places, failures) = (Arc::new(Semaphore::new(SOCKETS_MAX)), Throttle::new());
     let accept = async || (Arc::clone(&places).acquire_owned().await, listener.accept().await);
-    while let Some((place, accepted)) = inside.drain.run_until_cancelled(accept()).await {
+    while let Some((place, accepted)) = shared.drain.run_until_cancelled(accept()).await {
         // The semaphore is never closed.
         let Ok(place) = place else { return };
         match accepted {
             Ok((socket, peer)) => {
-                // Without a row, the socket is closed at once.
-                if let Some(slot) = inside.peers.admit(peer.ip()) {
+                // A socket that is not admitted is closed at once.
+                if let Some(slot) = shared.peers.admit(peer.ip()) {
                     let socket = TimedSocket::new(socket, Arc::clone(&slot), place);
-                    inside.connections.spawn(serve(Arc::clone(&inside), slot, socket, peer));
+                    shared.connections.spawn(serve(Arc::clone(&shared), slot, socket, peer));
                 }
             }
             Err(error) => {
-                if let Some(held_back) = failures.pass(inside.peers.clock.instant()) {
+                if let Some(held_back) = failures.pass(shared.peers.clock.instant()) {
                     tracing::warn!(%error, held_back, "a connection could not be accepted");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -158,17 +158,17 @@ async fn end_overdue(peers: Arc<Peers>) {
 
 /// Serves requests until either side closes. At the drain, waits a little for a request that is on its way, and answers the request in
 /// progress.
-async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
+async fn serve(shared: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
     let connection = Arc::clone(&slot.connection);
-    let of_requests = Arc::clone(&inside);
+    let of_requests = Arc::clone(&shared);
     let service = service_fn(move |request| {
         let served = serve_one(Arc::clone(&of_requests), Arc::clone(&slot), peer, request);
         of_requests.requests.track_future(served)
     });
     let ends = async {
-        inside.drain.cancelled().await;
+        shared.drain.cancelled().await;
         if connection.is_of_replica() {
-            inside.handed_over.cancelled().await;
+            shared.handed_over.cancelled().await;
         } else {
             tokio::time::sleep(LAST_REQUESTS).await;
         }
@@ -188,13 +188,13 @@ async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, pe
     let ended = tokio::select! {
         biased;
         () = connection.ended.cancelled() => return,
-        () = inside.cut.cancelled() => return,
+        () = shared.cut.cancelled() => return,
         ended = served => ended,
     };
     if let Err(error) = ended {
         let is_http = !error.is_parse() || error.is_parse_too_large();
         if let Some(first) = connection.first_bytes().filter(|_| !is_http) {
-            inside.not_http.report(peer, &first);
+            shared.not_http.report(peer, &first);
         }
         tracing::debug!(%error, "a connection failed");
     }
@@ -209,12 +209,12 @@ fn http() -> http1::Builder {
 }
 
 async fn serve_one(
-    inside: Arc<DoorShared>,
+    shared: Arc<DoorShared>,
     slot: Arc<Slot>,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
-    let (router, keep_alive) = (inside.routes.borrow().clone(), inside.keep_alive);
+    let (router, keep_alive) = (shared.routes.borrow().clone(), shared.keep_alive);
     let connection = &slot.connection;
     let (has_body, is_head) = (!request.body().is_end_stream(), request.method() == Method::HEAD);
     request.extensions_mut().insert(ConnectInfo(peer));
@@ -234,7 +234,7 @@ async fn serve_one(
         let keep_alive =
             if connection.is_of_replica() { keep_alive.max(REQUEST_TIMEOUT) } else { keep_alive };
         connection.end_service(keep_alive, bytes);
-        if inside.drain.is_cancelled() && !connection.is_of_replica() {
+        if shared.drain.is_cancelled() && !connection.is_of_replica() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::bounds::RENEW_INTERVAL;
 use turn_base::clock;
 
-/// Runs them until `end`.
+/// Runs both tasks until `end`.
 pub(super) async fn run(app: Arc<App>, end: CancellationToken) {
     tokio::join!(end.run_until_cancelled(keep_alive(&app)), renew(&app, &end));
 }

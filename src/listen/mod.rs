@@ -137,7 +137,7 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     ended
 }
 
-/// Waits for requests in progress and for signaling, within bounds.
+/// Waits for requests in progress and for signaling, within bounds. One of several replicas releases its ledger meanwhile.
 async fn drain(
     door: &Door,
     sockets: &TaskTracker,

@@ -37,7 +37,7 @@ pub struct Replica<E> {
     pub lease: Duration,
     /// The database with the ledger.
     pub electorate: E,
-    /// All kinds of time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// Log lines that were dropped.
     pub lost_lines: LostLines,
@@ -113,7 +113,7 @@ async fn open(
 fn follow(standby: &Standby, outlook: Result<Outlook<'_>, &str>, lease: Duration) -> Option<i64> {
     *standby.unread.lock() = outlook.as_ref().err().map(ToString::to_string);
     let Ok(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
-        // Nothing is known about the leader now. It may be well.
+        // Nothing is known about the leader now, so do not treat it as silent.
         standby.forwarder.set_silent(false);
         return None;
     };

@@ -85,7 +85,7 @@ impl TimedSocket {
         Poll::Ready(())
     }
 
-    /// Ready when `span` has passed since the alarm was set, which the first call does.
+    /// Ready when `span` has passed since the alarm was set. The first call sets the alarm.
     fn poll_alarm(&mut self, span: Duration, context: &mut Context<'_>) -> Poll<()> {
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(clock::deadline(span))));
         alarm.as_mut().poll(context)

@@ -1,5 +1,6 @@
 //! Cloudflare's clock, asked for while the books' time is uncertain. Every response of Cloudflare has its time, but the requests that would
-//! bring one, such as mints, may themselves wait until the time is known. So this asks for the time alone, also while minting is stopped.
+//! bring one, such as mints, may themselves wait until the time is known. So this module makes requests only for the time, also while
+//! minting is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;

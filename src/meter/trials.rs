@@ -25,7 +25,7 @@ pub struct Trials(BTreeMap<(CountOwner, CredentialEnd), TailRun>);
 
 /// A meter that makes trials.
 pub trait MakesTrials: Sync {
-    /// Does what is due of each trial.
+    /// Does the step that is due of each trial.
     fn step_trials(&self, trials: &mut Trials) -> impl Future<Output = ()> + Send;
 }
 
@@ -77,7 +77,7 @@ impl TrialMeter {
         if matches!(step, TrialStep::Relay { .. }) {
             let charge = |books: &mut turn_ledger::Books| books.charge_trial(owner, BYTES);
             if self.account.record_change(charge).await.is_err() {
-                // The bytes are charged in the books but not relayed. Without this end, each later step would charge them again.
+                // The bytes are charged in the books but not relayed. End the trial, because each later step would charge them again.
                 return self.fail_trial((owner, end), trials).await;
             }
         }
@@ -125,7 +125,7 @@ impl TrialMeter {
         run.ok()
     }
 
-    /// Updates metrics and log.
+    /// Updates metrics and log with the result of a trial.
     pub fn report_trial(&self, end: CredentialEnd, shown: &TailEvidence) {
         let outcome = if shown.tail.is_some() { "proof" } else { "no_proof" };
         self.metrics.tail_trials.count([outcome]);

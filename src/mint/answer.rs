@@ -49,7 +49,7 @@ pub struct IssuedCredential {
     pub grant: GrantId,
     /// The signed grant token.
     pub token: GrantToken,
-    /// Why the first source was skipped, if it was.
+    /// Why the first source was skipped, or why the relay is in another region than asked for; `None` if neither.
     pub degraded: Option<DegradedReason>,
 }
 

@@ -34,7 +34,7 @@ pub struct HttpSource {
     pub provider: Arc<Provider>,
     /// How long its credentials are taken to live. `HTTP_ICE_TTL_SECONDS`.
     pub life: Duration,
-    /// The shortest life that a response states, also if the caller asks for less.
+    /// The shortest life that a response states, unless the credential itself lives shorter.
     pub life_min: Duration,
 }
 

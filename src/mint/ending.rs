@@ -1,8 +1,8 @@
 //! Credentials that the broker ends by itself: those of members that have left their call, of a chain of renewals that relayed more than
 //! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all of them while counted and vouched bytes alone have reached the limit. Also those that
 //! somebody else revoked while the source did not answer. Tests: `tests/it/ending.rs`.
-//! Each is revoked in the ledger, and its source is asked until it has answered. The ledger has what is left to do, so if it is on
-//! disk, a crash or a takeover loses nothing. If trials have proven how long a revoked credential relays, a revocation
+//! Each is revoked in the ledger, and its source is asked until it has answered. The ledger records which ones are left, so with a
+//! ledger on disk, a crash or a takeover loses none. If trials have proven how long a revoked credential relays, a revocation
 //! releases the promise after that time. Otherwise it releases nothing, and `reservedGB` stays until counts release it.
 
 use std::sync::Arc;
@@ -123,16 +123,16 @@ impl Ending {
             state.searched = Some(self.clock.instant());
             state.waiting = self.search().await;
         }
-        // Half of the step is for credentials at the limit, so neither they nor the unanswered ones make the others wait.
+        // Half of the step is for credentials at the limit, and half for unanswered ones, so neither kind makes the other wait.
         let most = if state.waiting.is_empty() { AT_ONCE } else { AT_ONCE / 2 };
         let (mut ids, unanswered) =
             account.change(|books| (books.take_unanswered(most), books.grants().unanswered_count()));
         let unanswered_left = unanswered.saturating_sub(ids.len());
-        let more = state.waiting.len().min(AT_ONCE.saturating_sub(ids.len()));
-        ids.extend(state.waiting.drain(..more));
+        let of_limit = state.waiting.len().min(AT_ONCE.saturating_sub(ids.len()));
+        ids.extend(state.waiting.drain(..of_limit));
         self.progress.lock().left = state.waiting.len().saturating_add(unanswered_left);
         let rows = account.revoke_each(&ids);
-        // Revocations that cannot be written now are written later. So the source is asked all the same, unless another replica may lead.
+        // Revocations that cannot be written now are written later. So the source is asked even then, unless another replica may lead.
         if rows.is_empty() || account.recorded().await.is_err() && !account.holds_lease() {
             return 0;
         }

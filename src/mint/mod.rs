@@ -148,7 +148,7 @@ impl Mint {
             return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
         }
         let (mut reason, mut is_used_up) = (None, false);
-        let mut metered_is_closed = false;
+        let mut is_metered_refused = false;
         for source in &self.sources {
             let credentials = match source {
                 Source::Ready(credentials) => credentials,
@@ -158,7 +158,7 @@ impl Mint {
                 }
                 Source::Stun => break,
             };
-            if metered_is_closed && credentials.source().is_metered() {
+            if is_metered_refused && credentials.source().is_metered() {
                 continue;
             }
             match self.try_source(credentials, request).await {
@@ -175,7 +175,7 @@ impl Mint {
                     return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
                 }
                 Err(why) => {
-                    // A user or a server key over its own limit gets no fallback.
+                    // A caller that is blocked, or has no room in its own limit, gets no fallback.
                     let is_of_caller = match &why {
                         NotAdmitted::UserBlocked | NotAdmitted::AddressBlocked => true,
                         NotAdmitted::Refused(refusal) => refusal.limited.is_some(),
@@ -184,8 +184,8 @@ impl Mint {
                     if is_of_caller || self.limit_action == LimitAction::Refuse {
                         return Err(why);
                     }
-                    metered_is_closed = true;
-                    // This reason replaces that of an earlier source: the operator can act on it.
+                    is_metered_refused = true;
+                    // This reason replaces that of an earlier source, because the operator can act on this one.
                     reason = Some(match why {
                         NotAdmitted::NotRecorded | NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => {
                             DegradedReason::LedgerUnavailable
@@ -212,7 +212,7 @@ impl Mint {
         let now = self.account.read(Books::now);
         let Ok(request) = MintRequest::new(now, row.requester(), ttl) else { return };
         let request = MintRequest { renewal: Some(right), stays: true, ..request };
-        // If it is refused, the right is given back, and the next check tries again.
+        // If the renewal is refused, the right is given back, and the next check tries again.
         let _ = self.try_source(credentials, &request).await;
     }
 
@@ -235,8 +235,8 @@ impl Mint {
         }
     }
 
-    /// Tests Cloudflare after the start, and each provider again while it does not mint. So a wrong key or token is found without waiting
-    /// for a caller, and also that a provider works again. Mints nothing while minting is stopped.
+    /// Tests Cloudflare after the start, and each provider again while it does not mint. So without a caller, the operator learns of a
+    /// wrong key or token, and the broker learns that a provider works again. Mints nothing while minting is stopped.
     pub async fn probe(&self) {
         loop {
             if !self.is_stopped() {
@@ -270,9 +270,9 @@ impl Mint {
             return MeteredSources::Absent;
         }
         let mut is_used_up = true;
-        for it in metered {
-            let states = self.relay_states(it);
-            let mints = match it.provider() {
+        for credentials in metered {
+            let states = self.relay_states(credentials);
+            let mints = match credentials.provider() {
                 Some(provider) => provider.is_up(),
                 None => states.is_empty() || states.iter().any(|state| state.serves()),
             };
@@ -290,7 +290,7 @@ impl Mint {
         self.account.read(|books| fleet.0.iter().map(|relay| relay.state(books)).collect())
     }
 
-    /// What else than the books decides whether a metered credential is issued.
+    /// What decides, besides the books, whether a metered credential is issued.
     pub fn facts(&self) -> MintFacts {
         let (is_writable, ledger_failure) = (self.account.is_writable(), self.account.ledger_failure());
         MintFacts { is_enabled: self.enabled, is_writable, ledger_failure, sources: self.metered_sources() }
@@ -328,7 +328,7 @@ impl Mint {
         Some(ProviderFailure { provider: IceSource::Coturn.name(), what, remedy })
     }
 
-    /// The operator's own relays, if they mint.
+    /// The operator's own relays, if coturn is among the configured sources.
     pub fn fleet(&self) -> Option<&Fleet> {
         self.sources.iter().filter_map(Source::ready).find_map(|credentials| match credentials {
             CredentialSource::Coturn(fleet) => Some(fleet),
@@ -361,7 +361,7 @@ impl Mint {
         states.max_by_key(|state| state.gauge()).unwrap_or(BreakerState::Closed)
     }
 
-    /// Discards what was minted ahead.
+    /// Discards the credentials that were minted ahead.
     pub fn drop_pool(&self) {
         if let Some(provider) = self.provider() {
             provider.drop_pool();
@@ -445,7 +445,7 @@ impl Mint {
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
         let Ok(Minted { ice_servers, grant, turn_key, life, works_for }) = minted else { return Ok(None) };
-        // Only the answer of the source says how long the credential works.
+        // Only now, with the answer of the source, is it known how long the credential works.
         let reservation = reservation.lasting(source, works_for)?;
         // The operator has chosen the URLs of a list.
         let urls = if source == IceSource::Manual { UrlChoice::All } else { self.urls };

@@ -44,7 +44,7 @@ pub struct Provider {
     keys: Vec<Arc<TurnKey>>,
     /// A pool for each lifetime that callers often ask for. The lock is never held across an await.
     pools: Mutex<Vec<Pool>>,
-    /// A credential was taken, or one was minted for a caller: another one may be wanted.
+    /// Notified when a credential was taken, or minted for a caller: the pool may want another one.
     taken: Notify,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -181,7 +181,7 @@ impl Provider {
     /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
     pub async fn fill(&self) -> Filled {
         let mut filled = Filled::default();
-        // Only a caller's request tests whether a failed provider works again.
+        // Whether a failed provider works again is tested by a caller's request or the probe, not by filling the pool.
         if self.breaker_state() != BreakerState::Closed {
             return filled;
         }
@@ -203,9 +203,9 @@ impl Provider {
         filled
     }
 
-    /// Tests with one call each key and its token that have not minted yet or do not work. Callers may not find that the provider works
-    /// again: the budget can refuse them first. The calls are no caller's, so they do not count in the metrics, and no failure opens a
-    /// closed breaker.
+    /// Tests with one call each key and its token that have not minted yet or do not work. Callers alone might never show that the
+    /// provider works again: the budget can refuse them first. The calls are no caller's, so they do not count in the metrics, and no
+    /// failure opens a closed breaker.
     pub async fn probe(&self) {
         let keys = &self.keys;
         for key in keys.iter().filter(|key| !key.has_minted() || !key.is_up()) {
@@ -266,7 +266,7 @@ impl Provider {
         self.pools.lock().iter_mut().map(counts).fold(PoolCounts::default(), PoolCounts::plus)
     }
 
-    /// One call. It is counted, and a failure is logged.
+    /// Makes one mint call, once the key may be called. The call is counted, and a failure is logged.
     async fn ask(
         &self,
         key: &TurnKey,

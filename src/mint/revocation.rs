@@ -1,5 +1,6 @@
 //! Revocation at the source. The ledger has revoked the credentials before: the source is only asked to end them too. The source's answer
-//! is recorded with the grant. So when all credentials of a user are revoked later, the source is not asked about this one again.
+//! is recorded with the grant. So when all credentials of a user are revoked later, the source is not asked again about those that it has
+//! answered for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,13 +56,13 @@ impl From<RevocationAnswer> for Revocation {
 /// The results of revoking several credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RevokedAll {
-    /// The source has revoked them, now or before, or this process ends their sessions within seconds.
+    /// How many the source has revoked, now or before, or this process ends within seconds.
     pub ended: usize,
-    /// The source could not be reached or did not accept it, or there was no time to ask it.
+    /// For how many the source could not be reached or did not accept it, or there was no time to ask.
     pub left: usize,
-    /// This process ends their sessions within seconds.
+    /// How many of the ended ones this process ends within seconds.
     pub cut: usize,
-    /// The latest instant at which one that is not cut may still relay.
+    /// Until when those that are not cut may relay, at the latest. `None` if all are cut.
     pub calls_until: Option<Timestamp>,
 }
 
@@ -69,7 +70,7 @@ impl Mint {
     /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays. Also returns the
     /// status with which the source refused.
     pub async fn revoke(&self, id: GrantId, grant: &GrantRow) -> (Revocation, Option<u16>) {
-        match self.call(id, grant) {
+        match self.call_for(id, grant) {
             Ok(call) => call.make().await,
             Err(without_call) => (without_call, None),
         }
@@ -81,7 +82,7 @@ impl Mint {
         for (id, grant) in grants {
             let call = match grant.extra().revocation_answer {
                 Some(answer) => Err(answer.into()),
-                None => self.call(*id, grant),
+                None => self.call_for(*id, grant),
             };
             if !matches!(call, Err(Revocation::Cut)) {
                 calls_until = calls_until.max(Some(relays_until(grant)));
@@ -108,7 +109,7 @@ impl Mint {
     }
 
     /// The call that revokes a credential, or the result if its source takes no calls.
-    fn call(&self, id: GrantId, grant: &GrantRow) -> Result<RevocationCall, Revocation> {
+    fn call_for(&self, id: GrantId, grant: &GrantRow) -> Result<RevocationCall, Revocation> {
         let SourceFacts { ended_by, on_revocation, .. } = grant.source.facts();
         let mut ready = self.sources.iter().filter_map(Source::ready);
         let source = ready.find(|credentials| credentials.source() == grant.source);

@@ -45,7 +45,7 @@ pub struct GrantKeys {
 }
 
 impl GrantKeys {
-    /// The keys have the block length of SHA-256.
+    /// Each key has the block length of SHA-256, which this HMAC takes.
     pub fn new(keys: &TokenKeys) -> Self {
         let of = |key: &TokenKey| Hmac::new(key.expose().into());
         let earlier = keys.earlier.iter().map(|earlier| (of(&earlier.key), earlier.until)).collect();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_an_earlier_key_is_good_if_its_grant_ends_before_the_last_of_that_key() {
+    fn a_token_of_an_earlier_key_is_good_if_its_grant_ends_no_later_than_the_last_of_that_key() {
         let token = key(1).sign(&grant()).0;
         let replaced = keys(1).replaced(TokenKey::new([2; 64]), Timestamp::from_millis(0));
         let both = GrantKeys::new(&replaced);

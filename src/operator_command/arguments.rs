@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_spender_of_each_kind_can_be_revoked() {
+    fn all_credentials_of_one_spender_can_be_revoked_whatever_its_kind() {
         for name in SpenderKind::ALL.map(SpenderKind::name) {
             assert_eq!(command(&format!("revoke --{name} x")).call().query, [(name, "x")]);
         }

@@ -24,7 +24,7 @@ use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
 use crate::ice::url::{IceUrl, Reach};
 use turn_base::http_client::{body, http_client, joined};
 
-/// The pause after a failure. A file is renewed after three quarters of its credential's life.
+/// The pause after a failed write, and the shortest pause after any.
 const RETRY: Duration = Duration::from_secs(30);
 /// How long the command after a write may take.
 const THEN_MAX: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ enum Form {
     Livekit,
 }
 
-/// The part of a mint's response that is used.
+/// The part of a mint's response that this command uses.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Minted {
@@ -87,7 +87,7 @@ pub(super) async fn run(
     loop {
         let written = write(config, wanted, options).await;
         let command_done = match (&written, &wanted.then) {
-            (Ok(_), Some(command)) => then(command).await.map_err(OperatorError::Then),
+            (Ok(_), Some(command)) => run_in_shell(command).await.map_err(OperatorError::Then),
             _ => Ok(()),
         };
         let life = written.as_ref().ok().copied();
@@ -103,7 +103,7 @@ pub(super) async fn run(
     }
 }
 
-/// When to write again: before the credential ends, with time for attempts that fail.
+/// The time until the next write: at most three quarters of the credential's life, so that there is time for attempts that fail.
 fn pause(every: Duration, life: Duration) -> Duration {
     every.min(life.saturating_sub(life / 4)).max(RETRY)
 }
@@ -142,7 +142,7 @@ async fn mint(
     }
 }
 
-/// Replaces the file, which its program never sees in part.
+/// Replaces the file as a whole, so that no program reads a part of it.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = NamedTempFile::new_in(directory_of(path))?;
     file.write_all(text)?;
@@ -155,7 +155,8 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-async fn then(command: &str) -> Result<(), String> {
+/// Runs the command after a write. The error says how it failed.
+async fn run_in_shell(command: &str) -> Result<(), String> {
     let ended = Command::new("sh").args(["-c", command]).kill_on_drop(true).status();
     match tokio::time::timeout(THEN_MAX, ended).await {
         Ok(Ok(status)) if status.success() => Ok(()),

@@ -1,5 +1,5 @@
 //! Commands for a running broker, such as `status`, `limit` and `block`. Each is one call of its HTTP API. What a
-//! call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
+//! call says, and what its response means, are pure functions (`arguments`, `text`). This file sends, and writes files.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ const BODY_MAX: usize = 64 * 1024;
 const CSV_MAX: usize = 16 << 20;
 /// The longest backup. Ten years of a busy service have less than 256 MiB.
 const BACKUP_MAX: u64 = 4 << 30;
-/// The time limit of a whole backup. Other calls that only read have that of the HTTP client.
+/// The time limit of a whole backup. Other calls that only read have the time limit of the HTTP client.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// The time limit of a change. A revocation waits until the provider answers, or does not: 7 s with its look-ups and the write of the ledger.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -105,7 +105,7 @@ pub async fn run(
         Some(url) => url.clone(),
         None => local(config),
     };
-    let response = call(config, command, &url).await?;
+    let response = perform(config, command, &url).await?;
     if let OperatorCommand::Backup { file: path } = command {
         let bytes = save(path, response, BACKUP_MAX).await?;
         return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
@@ -142,15 +142,15 @@ pub async fn keep_ice(
     ice::run(config, wanted, options).await
 }
 
-/// Makes the call of a command.
-async fn call(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
+/// Sends the call of a command, and returns its response.
+async fn perform(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
     let call = command.call();
     let mut target = joined(url, &call.path);
     target.query_pairs_mut().extend_pairs(&call.query);
     let client = http_client(&config.network)?;
-    let changes = call.method != Method::GET;
+    let is_change = call.method != Method::GET;
     let mut request = client.request(call.method, target);
-    if changes {
+    if is_change {
         request = request.timeout(CHANGE_TIMEOUT);
     }
     if call.needs_token {
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_backup_has_a_longest_length_and_a_longer_one_leaves_no_file() {
+    async fn a_backup_longer_than_the_maximum_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("copy");
         let response = || Response::from(axum::http::Response::new("12345"));

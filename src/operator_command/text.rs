@@ -1,5 +1,5 @@
-//! What a person reads about a response of the broker. Pure. A field that is missing, or null where the broker always has one,
-//! makes the response that of another program.
+//! What a person reads about a response of the broker. Pure. If a field is missing, or null where the broker always has a
+//! value, the response is that of another program.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -132,15 +132,15 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     Some(text)
 }
 
-/// The line about who is blocked, if somebody is.
+/// The line about who is blocked; empty if nobody is. `list`: the JSON pointer to the names in `body`. `None` if that is not a broker's.
 fn blocked(kind: &str, body: &Value, list: &str, named: impl Fn(&Value) -> Option<String>) -> Option<String> {
-    let (all, listed) = (body["count"].as_u64()?, body.pointer(list)?.as_array()?);
-    if all == 0 {
+    let (count, listed) = (body["count"].as_u64()?, body.pointer(list)?.as_array()?);
+    if count == 0 {
         return Some(String::new());
     }
-    let more = if all > u64::try_from(listed.len()).ok()? { ", …" } else { "" };
+    let more = if count > u64::try_from(listed.len()).ok()? { ", …" } else { "" };
     let named = listed.iter().filter_map(named).collect::<Vec<_>>().join(", ");
-    Some(format!("\nBlocked {kind} ({all}): {named}{more}"))
+    Some(format!("\nBlocked {kind} ({count}): {named}{more}"))
 }
 
 /// The live credentials, a line each. `None` if the body is not a page of grants.
@@ -167,24 +167,24 @@ pub(super) fn grants(page: &Value) -> Option<String> {
     Some(text)
 }
 
-/// The result of a revocation. `None` if the body is not one.
+/// The result of revoking one credential. `None` if the body is not such a result.
 pub(super) fn revocation(body: &Value) -> Option<String> {
     Some(format!("{} is revoked. {}", shown(body, "/grant")?, shown(body, "/message")?))
 }
 
-/// The result of blocking a user, allowing one again, or revoking the user's credentials. `None` if the body is not one.
+/// The result of blocking a user or an address, or of allowing it again. `None` if the body is not such a result.
 pub(super) fn block(body: &Value) -> Option<String> {
     body["blocked"].as_bool()?;
     shown(body, "/message")
 }
 
-/// The result of draining a relay, or of ending that. `None` if the body is not one.
+/// The result of `drain` or `undrain`. `None` if the body is not such a result.
 pub(super) fn drain(body: &Value) -> Option<String> {
     body["draining"].as_bool()?;
     shown(body, "/message")
 }
 
-/// What a revocation of many credentials has done.
+/// The result of revoking all credentials of a spender, or of `forget`. `None` if the body is not such a result.
 pub(super) fn revocations(body: &Value) -> Option<String> {
     body["revoked"].as_u64()?;
     shown(body, "/message")
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_normal_is_said() {
+    fn a_status_names_what_is_not_normal() {
         let mut body = status();
         body["minting"] = json!({"on": false, "code": "FROZEN", "message": "Minting is stopped."});
         body["durable"] = false.into();

@@ -21,7 +21,7 @@ pub(super) const GROUP_MAX: usize = 512;
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {
-    /// Reads everything that is stored. Refuses a ledger without a row that no write removes.
+    /// Reads everything that is stored. Refuses a ledger that has lost a row which every ledger keeps.
     fn read(&mut self) -> Result<Contents, OpenError>;
     /// Replaces the keys of grant tokens in what was read.
     fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError>;
@@ -40,15 +40,15 @@ pub trait Storage: Sized + Send + 'static {
         stored.keys = Some(keys);
         Ok(contents)
     }
-    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown. After the last batch, releases the
-    /// ledger.
+    /// Writes a batch and syncs it: all of it or nothing, and never twice. Blocks while the outcome is unknown. After the last batch,
+    /// releases the ledger.
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError>;
-    /// Makes the storage usable again after a failed write. By default the next write does that.
+    /// Makes the storage usable again after a failed write. By default does nothing, because the next write does it.
     fn recover(&mut self) -> Result<(), WriteError> {
         Ok(())
     }
-    /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Meanwhile keeps what a write needs, such as a
-    /// connection.
+    /// Waits for requests, and returns how many were added to `group`; 0 if none can come any more. Meanwhile keeps open what a write
+    /// needs, such as a connection.
     fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
         requests.blocking_recv_many(group, GROUP_MAX)
     }
@@ -72,7 +72,7 @@ pub trait CopyLedger: Debug + Send + Sync {
 /// A complete ledger file that has no name.
 #[derive(Debug)]
 pub struct LedgerFile {
-    /// The file, at its start.
+    /// The file, positioned at its start.
     pub file: File,
     /// Its length in bytes.
     pub bytes: u64,
@@ -89,7 +89,7 @@ pub enum WriteError {
     Lost(#[from] Lost),
 }
 
-/// Why a ledger cannot be used. Every text names the file and a remedy.
+/// Why a ledger cannot be used. Each text about a file names the file or its directory, and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory does not exist and cannot be created, or is not writable.
@@ -199,7 +199,7 @@ impl OpenError {
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// A full disk would stop the mint.
+    /// There is too little free space. A copy that fills the disk would stop the mint.
     #[error("{free} bytes are free where the copy is made, and it needs {needed}")]
     NoSpace {
         /// Free bytes.
@@ -223,7 +223,7 @@ pub enum BackupError {
 #[error("its pages are broken")]
 pub struct Broken;
 
-/// The error of a ledger that is closed. A ledger is used while it is closed only after it could not be opened again.
+/// The error of an access to a closed ledger. This happens only after a ledger could not be opened again.
 pub(super) fn closed() -> StoreError {
     redb::StorageError::DatabaseClosed.into()
 }

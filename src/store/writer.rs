@@ -1,5 +1,5 @@
 //! The writer of the stored books. A grant is stored before its response is sent. Everything else follows within
-//! [`FLUSH_INTERVAL`]. One thread writes. When it is free, it takes one batch from the books for all that wait in a bounded queue.
+//! [`FLUSH_INTERVAL`]. One thread writes. When it is free, it takes one batch from the books for all requests in a bounded queue.
 //! While the disk fails, no grant is issued. Batches that could not be written are kept and written first once the disk
 //! works again.
 
@@ -25,7 +25,7 @@ const QUEUE_MAX: usize = 1_024;
 /// The longest time of one write, from its own beginning. A slower disk counts as failing.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The sending side. It can be shared.
+/// The side that asks for writes. It can be shared.
 #[derive(Debug)]
 pub struct Store {
     queue: Sender<WriteRequest>,
@@ -37,9 +37,9 @@ pub struct Store {
 /// The disk's state.
 #[derive(Debug, Default)]
 struct Disk {
-    /// The last write failed.
+    /// Whether the last write failed.
     is_failing: AtomicBool,
-    /// A commit timed out, and no write has ended since.
+    /// Whether a commit has timed out, and no write has ended since.
     is_stalled: AtomicBool,
     /// When the latest write began.
     began: Mutex<Option<Instant>>,
@@ -59,8 +59,9 @@ pub trait ChangeSource: Debug + Send + Sync {
 #[derive(Default)]
 struct WriteRequest {
     source: Option<Arc<dyn ChangeSource>>,
+    /// Gets whether the write has succeeded.
     done: Option<oneshot::Sender<bool>>,
-    /// Whether to close the file after this write. A file that was not closed is repaired at the next start.
+    /// Whether to release the ledger after this write. A file that was not closed is repaired at the next start.
     is_last: bool,
 }
 
@@ -151,7 +152,7 @@ impl Store {
         }
     }
 
-    /// What copies the ledger, as it is on disk at that moment.
+    /// What copies the ledger, as it is stored when the copy begins.
     pub fn copier(&self) -> Arc<dyn CopyLedger> {
         Arc::clone(&self.copier)
     }
@@ -251,13 +252,13 @@ impl<S: Storage> Writer<S> {
     fn write(&mut self, group: Vec<WriteRequest>) -> bool {
         *self.disk.began.lock() = Some(clock::timer_now());
         let is_last = group.iter().any(|request| request.is_last);
-        let (mut waiting, mut changed) = (vec![], None);
+        let (mut waiting, mut books) = (vec![], None);
         // All sources are the same books, and one batch has all their changes.
         for WriteRequest { source, done, .. } in group {
             waiting.extend(done);
-            changed = source.or(changed);
+            books = source.or(books);
         }
-        match (&mut self.unwritten, changed.map(|source| source.take())) {
+        match (&mut self.unwritten, books.map(|source| source.take())) {
             (Some(unwritten), Some(batch)) => unwritten.append(batch),
             (None, Some(batch)) => self.unwritten = Some(batch),
             (_, None) => {}
@@ -282,7 +283,7 @@ impl<S: Storage> Writer<S> {
             _ => {}
         }
         for done in waiting {
-            // A caller that is gone has not sent its credential. What is reserved for the credential shrinks as time passes.
+            // A caller that no longer waits has not sent its credential. What is reserved for the credential shrinks as time passes.
             let _ = done.send(written.is_ok());
         }
         is_over

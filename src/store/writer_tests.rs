@@ -95,7 +95,7 @@ async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
 }
 
 #[tokio::test]
-async fn the_ledger_is_given_up_with_the_last_batch() {
+async fn the_ledger_is_released_with_the_last_batch() {
     let (store, mut requests, mut writer, storage) = store();
     let pending = store.room().unwrap().commit(books(), true);
     assert!(writer.write(vec![requests.recv().await.unwrap()]), "the writer ends");

@@ -21,7 +21,7 @@ const WRITE_PAUSE: Duration = Duration::from_millis(2);
 /// Bytes of lines that are written at once.
 const BUFFER_BYTES: usize = 32 * 1_024;
 
-/// Standard output, to which all lines that wait are written at once. A crash loses the lines of the last [`WRITE_PAUSE`].
+/// Standard output that gathers the waiting lines and writes them at once. A crash loses the lines of the last [`WRITE_PAUSE`].
 struct Gathered(BufWriter<Stdout>);
 
 impl Write for Gathered {
@@ -38,7 +38,8 @@ impl Write for Gathered {
     }
 }
 
-/// The same line with characters that change the direction of a text as escapes of JSON: a name could show a line as another one.
+/// A line in which the characters that change the direction of text are written as escapes of JSON. With such characters, a name could make
+/// its line look like another one.
 fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
     let text = String::from_utf8_lossy(line);
     if !text.contains(is_directional) {
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_turn_a_line_around() {
+    fn a_name_cannot_change_the_direction_in_which_a_line_is_shown() {
         let line = |name: &str| format!("{{\"user\":\"{name}\"}}\n").into_bytes();
         for (name, shown) in
             [("ann", "ann"), ("Zoë 😀", "Zoë 😀"), ("a\u{202e}b\u{2066}\u{61c}", r"a\u202eb\u2066\u061c")]

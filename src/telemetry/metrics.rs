@@ -18,12 +18,12 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// The commit that this program was built from, if the build was told.
 const REVISION: Option<&str> = option_env!("BROKER_REVISION");
 
-/// Every name of our own begins with this prefix. `process_start_time_seconds` is a name that dashboards expect.
+/// The beginning of every name except `process_start_time_seconds`, a name that dashboards expect.
 const PREFIX: &str = "turn_broker";
 /// Seconds: from a tenth of a millisecond to 4 s, within which every request is answered.
 const LATENCY_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
 
-/// Figures that other parts count and that are read at each scrape.
+/// The figures that other parts of the broker keep, as one scrape has read them.
 #[derive(Debug)]
 pub struct ScrapedFigures {
     own: Registry,
@@ -230,7 +230,7 @@ impl Metrics {
         self.provider_seconds.observe(took.as_secs_f64());
     }
 
-    /// Sets the bytes of each TURN key. A key that is not among them is forgotten.
+    /// Sets the bytes of each TURN key. The series of a key that `usage` lacks is removed.
     pub fn key_usage<'a>(&self, usage: impl Iterator<Item = (&'a str, u64)>) {
         self.turn_key_bytes.clear();
         for (key, bytes) in usage {

@@ -1,5 +1,5 @@
-//! Summaries of refusals in the log. A client can cause as many refusals as it can send requests. Of those that follow from a limit or a
-//! rule, each code logs [`LINES`] in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The next line says how many were left out.
+//! Summaries of refusals in the log. A client can cause as many refusals as it can send requests. So each of the [`SUMMARIZED`] codes
+//! logs at most [`LINES`] lines in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The next line says how many were left out.
 
 use std::time::Instant;
 
@@ -35,7 +35,8 @@ impl Default for RefusalLog {
 }
 
 impl RefusalLog {
-    /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last one.
+    /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last one. `n` is 0 for a code that
+    /// is not summarized.
     pub fn pass(&self, code: &str, now: Instant) -> Option<u64> {
         let nth = SUMMARIZED.iter().position(|summarized| *summarized == code);
         nth.map_or(Some(0), |nth| self.0[nth].pass(now))
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
-    fn each_code_is_summarized_apart_and_other_errors_are_not() {
+    fn each_code_has_a_summary_of_its_own_and_other_errors_have_none() {
         let (log, now) = (RefusalLog::default(), Instant::now());
         for _ in 0..LINES {
             assert_eq!(log.pass("RATE_LIMITED", now), Some(0));

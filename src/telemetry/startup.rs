@@ -31,7 +31,7 @@ pub fn report(config: &Config, address: SocketAddr, books: Option<&Snapshot>) {
     report_addresses(config, address);
 }
 
-/// What the ledger keeps from before.
+/// Logs the overrides that are in the ledger from an earlier start.
 pub fn report_books(books: &Snapshot) {
     if let Some(overrides) = words::overrides(books) {
         tracing::warn!("Overrides in force: {overrides}");
@@ -80,7 +80,7 @@ fn report_budget(config: &Config) {
         BudgetMode::Estimate => tracing::info!("Budget mode: estimate"),
         BudgetMode::Strict => {
             tracing::info!("Budget mode: strict");
-            // The broker itself counts what the operator's relays carry.
+            // The broker itself counts what the operator's relays (`Listings`) and its own relay (`Here`) carry.
             let is_uncounted = |source: &IceSource| match source.facts().charged {
                 Charged::Uncounted => true,
                 Charged::ByTurnKey | Charged::BySfuApp => config.meter.analytics.is_none(),

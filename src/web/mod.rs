@@ -16,12 +16,12 @@ use axum::response::{IntoResponse, Response};
 
 use turn_base::error::ApiError;
 
-/// A new version reaches every page within the hour.
+/// How long clients may keep a file: a new version reaches every page within the hour.
 const MODULE_CACHE: &str = "public, max-age=3600";
-/// Tells tools that resolve types over HTTP where they are.
+/// Tells tools that resolve types over HTTP where the types are.
 const TYPES: HeaderName = HeaderName::from_static("x-typescript-types");
 
-/// Describes every route that some setting turns on. A test compares it with the table of routes (src/router).
+/// Describes every route, also those that a setting turns on. A test compares this document with the table of routes (src/router).
 const OPEN_API: &str = include_str!("openapi.json");
 const TURN_CLIENT: &str = include_str!("turn-client/turn-client.js");
 const TURN_CLIENT_TYPES: &str = include_str!("turn-client/turn-client.d.ts");
@@ -88,7 +88,8 @@ fn unless_cached(bytes: &[u8], request: &HeaderMap, response: impl IntoResponse)
     }
 }
 
-/// A proxy that compresses the response makes its tag weak. A weak tag names the same file.
+/// Whether `known`, an entry of `If-None-Match`, names the version with this tag. A proxy that compresses a response makes its tag weak. A
+/// weak tag names the same file.
 fn matches(known: &str, tag: &str) -> bool {
     let known = known.trim();
     known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag

@@ -24,7 +24,7 @@ pub struct Link {
     pub title: &'static str,
 }
 
-/// Links to all pages; that of `current` is marked.
+/// Links to all pages. The link to `current` is marked.
 pub(super) fn links(pages: &[Link], current: Link) -> String {
     let mut html = String::from("<nav class=\"pages\" aria-label=\"Pages\">");
     for page in pages {

@@ -1,5 +1,5 @@
 //! The browser module as an npm package, so that `npm install https://BROKER/turn-client.tgz` works. It has the version of the
-//! broker, and the same bytes in every process of that version: npm stores a hash of them.
+//! broker, and the same bytes in every process of that version, because npm stores a hash of the package.
 
 use std::io;
 use std::sync::LazyLock;

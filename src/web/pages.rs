@@ -121,7 +121,7 @@ impl Page {
     }
 }
 
-/// Rejects requests for the operator's page if there is no `OPERATOR_TOKEN`.
+/// Rejects requests for the operator's page if `OPERATOR_TOKEN` is not set.
 pub fn only_with_operator(app: &App, _: &Request) -> Result<(), ApiError> {
     app.operator_token.as_ref().map(|_| ()).ok_or_else(ApiError::no_operator)
 }

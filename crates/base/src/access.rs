@@ -29,13 +29,14 @@ pub fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
 }
 
-/// Removes the permissions of others from the directory that `setting` names, with a warning.
+/// Removes the permissions of others from the directory that `setting` names, with a warning. A directory that is shared on purpose keeps
+/// its permissions.
 pub fn tighten(directory: &Path, setting: &str) -> io::Result<()> {
     tighten_open(&File::open(directory)?, directory, setting)
 }
 
-/// The same for a file in the directory. Links are not followed, because their targets are not files of ours. Returns the file's metadata
-/// after that.
+/// The same for a file in the directory. Links are not followed, because their targets are not files of ours. Returns the metadata that
+/// the file has afterwards.
 pub fn tighten_file(path: &Path, setting: &str) -> io::Result<Metadata> {
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -60,10 +61,10 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     // The owner gets no further permissions: a read-only file stays read-only.
     let tightened = mode & (most | SET_GROUP);
     let parent = path.parent().and_then(|parent| std::fs::metadata(parent).ok());
-    let of_parent = parent.map_or(0, |parent| parent.permissions().mode());
+    let parent_mode = parent.map_or(0, |parent| parent.permissions().mode());
     match file.set_permissions(Permissions::from_mode(tightened)) {
         // Kubernetes gives the group access again at each start, so an operator could not follow a warning.
-        _ if (mode | of_parent) & SET_GROUP != 0 && mode & EVERYBODY == 0 => {
+        _ if (mode | parent_mode) & SET_GROUP != 0 && mode & EVERYBODY == 0 => {
             tracing::debug!(
                 "the group of {shown} has access (mode {was}), because the volume has an fsGroup"
             );
@@ -79,7 +80,7 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The kind of file system, if what it keeps ends with the machine's memory or with the container.
+/// The kind of the directory's file system, if its files are lost with the machine's memory or with the container.
 pub fn volatile_kind(directory: &Path) -> Option<&'static str> {
     // The numbers are those of linux/magic.h.
     match u64::try_from(rustix::fs::statfs(directory).ok()?.f_type).ok()? {

@@ -77,7 +77,7 @@ mod tests {
         }
 
         #[test]
-        fn no_number_of_attempts_makes_it_panic(attempt: u32, random: u64, first: u64, longest: u64) {
+        fn no_attempt_number_makes_a_wait_panic_or_exceed_the_longest(attempt: u32, random: u64, first: u64, longest: u64) {
             let (first, longest) = (Duration::from_millis(first), Duration::from_millis(longest));
             let policy = RetryPolicy { first, longest, attempts_max: u32::MAX };
             prop_assert!(policy.next_delay(attempt, random).is_none_or(|wait| wait <= longest));

@@ -1,7 +1,6 @@
-//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. The bytes
-//! are copied into one buffer as they arrive, because each part needs more memory than its bytes. The content type is
-//! ignored, because a beacon can only send text/plain. Some routes take longer bodies. What all of them have in memory has a bound for each
-//! client and one for all together.
+//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. The bytes are copied
+//! into one buffer as they arrive, because each part needs more memory than its bytes. The content type is ignored, because a beacon can
+//! only send text/plain. Some routes take longer bodies. The memory of bodies has a bound for each client and one for all clients together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +32,7 @@ const BELIEVED_FROM: usize = 32 * 1024;
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
 
-/// When a request's body must have arrived, and whether it has. An extension of the request.
+/// When a request's body must have arrived, and whether this process still waits for it. An extension of the request.
 #[derive(Clone, Debug)]
 pub struct BodyProgress {
     deadline: Instant,
@@ -46,7 +45,7 @@ impl BodyProgress {
         Self { deadline, has_arrived }
     }
 
-    /// The whole body is here.
+    /// Notes that the whole body is here, or that nobody waits for it any more.
     pub fn arrived(&self) {
         self.has_arrived.store(true, Ordering::Relaxed);
     }
@@ -74,6 +73,7 @@ impl BodyLimit {
         Self { bytes_max, long_bodies: Some(long_bodies.clone()) }
     }
 
+    /// Begins to count a body against the client that sends it. `None` if the body is counted already, or the client is not known.
     fn track(&self, parts: &Parts) -> Option<MemoryUse> {
         let ClientAddr(address) = parts.extensions.get().copied()?;
         Some(self.long_bodies.as_ref()?.open(ClientKey::of(address)))
@@ -180,8 +180,9 @@ async fn collect(
     Ok((bytes.into(), long))
 }
 
-/// The capacity of a buffer for `length` bytes. A long buffer takes its announced length at once: each time that a buffer grows, the
-/// allocator keeps the old piece of memory for a while. A part to which nothing is written occupies no memory.
+/// The new capacity of a buffer that had the capacity `before` and gets `length` bytes. A long buffer takes its announced length at once:
+/// each time that a buffer grows, the allocator keeps the old piece of memory for a while. A part of a buffer to which nothing is written
+/// occupies no memory.
 fn capacity(before: usize, length: usize, bytes_max: usize, announced: Option<usize>) -> usize {
     if length <= before {
         return before;
@@ -194,7 +195,7 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Says where the JSON is wrong.
+/// Says what is wrong with the JSON, and where. `field`: the path of the wrong field.
 fn describe(field: &str, error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     if error.classify() != serde_json::error::Category::Data {

@@ -63,7 +63,7 @@ pub trait Broker: Send + Sync {
     /// configured.
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified>;
 
-    /// Whether users have tokens.
+    /// Whether a sign-in is configured, so that users can have tokens.
     fn has_sign_in(&self) -> bool;
 
     /// Whether a user is needed. `AUTH_REQUIRED`.
@@ -72,6 +72,6 @@ pub trait Broker: Send + Sync {
     /// Whether the operator has blocked a user.
     fn is_blocked(&self, user: &User) -> bool;
 
-    /// Mints, at the cost of the rate of the client's address and of the user. `None` without a credential.
+    /// Mints a credential. This counts against the rate limits of the client's address and of the user. `None` if no credential was minted.
     async fn mint(&self, web_client: &WebClient, spender: Option<Arc<Spender>>) -> Option<Minted>;
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, clock_gettime};
 use turn_ledger::{Boot, Timestamp};
 
-/// A clock that cannot be set and that runs while the machine sleeps.
+/// A clock that nobody can set and that also runs while the machine sleeps.
 #[cfg(target_os = "linux")]
 const SINCE_BOOT: ClockId = ClockId::Boottime;
 /// On other systems the monotonic clock is the closest one.

@@ -1,6 +1,6 @@
-//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]. A function here,
-//! or in `src/http/refusals.rs` if it shows figures of the ledger, makes it with the code's status. The envelope adds the request's id to
-//! the body. No error contains a secret or text from a provider.
+//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]. Functions in
+//! `src/http/refusals.rs` make the errors that show figures of the ledger, functions here all others. The status is that of the code. The
+//! envelope adds the request's id to the body. No error contains a secret or text from a provider.
 
 mod body;
 
@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct ApiError {
     /// The status of the response.
     pub status: StatusCode,
-    /// When the request can be accepted, if that is known.
+    /// How long it takes until the request can be accepted, if that is known.
     retry_in: Option<Duration>,
     /// The body, without the request's id.
     pub body: Box<ErrorBody>,
@@ -43,14 +43,15 @@ impl ApiError {
         self
     }
 
-    /// What the operator can do, for the log only. It begins with a verb. A code that names a mistake of the operator has the message there.
+    /// What the operator can do, for the log only. It begins with a verb. Without it, the log has the message of an error of
+    /// a rate limit or an origin.
     #[must_use]
     pub fn remedy(mut self, remedy: &'static str) -> Self {
         self.body.remedy = Some(remedy);
         self
     }
 
-    /// When the request can be accepted.
+    /// How long it takes until the request can be accepted.
     #[must_use]
     pub fn retry_in(self, wait: Duration) -> Self {
         Self { retry_in: Some(wait), ..self }
@@ -144,7 +145,7 @@ impl ApiError {
             .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
     }
 
-    /// The client is over a limit. `error`: of what there is too much.
+    /// The client is over a limit. `error`: what there is too much of.
     pub fn too_many(error: &'static str, message: impl Into<Cow<'static, str>>, retry_in: Duration) -> Self {
         Self::new(Code::RateLimited, error).message(message).retry_in(retry_in)
     }
@@ -162,7 +163,7 @@ impl ApiError {
         .retry_in(SECOND)
     }
 
-    /// Several replicas share the ledger, and this one cannot reach one that leads.
+    /// Several replicas share the ledger, and this one reaches no leader.
     pub fn no_leader() -> Self {
         Self::new(Code::NoLeader, "No leader")
             .message("Try again in a second, with jitter: no leader of this service can be reached.")
@@ -201,7 +202,7 @@ impl ApiError {
     }
 }
 
-/// What the operator changed is in effect, but not stored. A mint that is not stored is [`ApiError::not_recorded`].
+/// A change of the operator is in effect, but not stored. The error for a mint that is not stored is [`ApiError::not_recorded`].
 impl From<NotRecorded> for ApiError {
     fn from(_: NotRecorded) -> Self {
         Self::ledger_unavailable(

@@ -24,7 +24,7 @@ use crate::web_url::WebhookUrl;
 
 /// Time limit for a whole request, unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Time limit for connecting. Shorter than any of the whole, so that an error says which of the two has passed.
+/// Time limit for connecting. Shorter than the default limit of a whole request, so that an error says which of the two has passed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Hosts of this machine. Requests to them never go through a proxy.
@@ -33,14 +33,14 @@ const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
 /// How this process reaches other services.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Authorities that are trusted besides the system's. `CA_FILE`; none when unset.
+    /// Authorities that are trusted besides those of the program and the system. `CA_FILE`; none when unset.
     pub trust: Trust,
     /// The proxy for requests to `https:` URLs. `HTTPS_PROXY`; none when unset.
     pub proxy: Option<HttpsProxy>,
 }
 
 impl Network {
-    /// No proxy, and no other authorities.
+    /// No proxy, and no further authorities.
     pub const DIRECT: Self = Self { trust: Trust::COMMON, proxy: None };
 
     /// The name that a request to this URL looks up: the host's, or the proxy's. `None` for an address.
@@ -109,13 +109,14 @@ impl Api {
         Self { client, address: joined(base, path), token: token.clone() }
     }
 
-    /// A call. `path` follows the address of the API. With a token that no header can hold, it is [`CallError::Unsendable`].
+    /// A call. `path` follows the address of the API. If no header can hold the token, sending the call fails with
+    /// [`CallError::Unsendable`].
     pub fn call(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let call = self.client.request(method, joined(&self.address, path));
         call.bearer_auth(self.token.expose_secret())
     }
 
-    /// Sends a call. A response is one with a status of success.
+    /// Sends a call. A response without a status of success is an error.
     pub async fn send(&self, call: RequestBuilder) -> Result<Response, CallError> {
         self.client.send(call).await
     }
@@ -126,7 +127,7 @@ impl Api {
     }
 }
 
-/// The URL with this path after its own. It must be one that can have a path, as all web URLs can.
+/// `base` with these segments after its own path. `base` must be able to have a path, as all web URLs are; any other URL stays as it is.
 pub fn joined(base: &Url, path: &[impl AsRef<str>]) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -147,7 +148,7 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
 }
 
-/// The response, if its status is one of success.
+/// The response if its status is one of success, and otherwise an error with this status.
 pub fn successful(response: Response) -> Result<Response, CallError> {
     if response.status().is_success() { Ok(response) } else { Err(CallError::from(&response)) }
 }
@@ -170,7 +171,7 @@ const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 /// How long a webhook may take, with its answer.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Posts JSON to a webhook of the application. Returns the body of a success with a status that `is_answer`.
+/// Posts JSON to a webhook of the application. Returns the body of a successful response whose status `is_answer` accepts.
 pub async fn post_webhook(
     client: &HttpClient,
     url: &WebhookUrl,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-/// A response that another protocol defines, so its body stays as it is, also with an error status. Among its extensions. An
-/// [`ErrorBody`](crate::error::ErrorBody) beside it is only for the log.
+/// An extension of a response that another protocol defines: its body stays as it is, also with an error status. An
+/// [`ErrorBody`](crate::error::ErrorBody) among the extensions of such a response is only for the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Verbatim;
 
-/// A response to a request that pages send every few seconds, on a path that is a setting. Among its extensions.
+/// An extension of the response to a request that pages send every few seconds, on a path that a setting chooses.
 #[derive(Clone, Copy, Debug)]
 pub struct Polled;
 

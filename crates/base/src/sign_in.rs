@@ -37,7 +37,7 @@ pub async fn signed_in(
     }
 }
 
-/// Whether there is a user, if one is needed.
+/// Whether there is a user, or none is needed.
 pub fn is_known_enough(broker: &dyn Broker, user: Option<&User>) -> bool {
     user.is_some() || !broker.needs_sign_in()
 }

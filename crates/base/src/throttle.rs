@@ -4,37 +4,39 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// A line that clients can cause is logged once in this time.
+/// A line that clients can cause is logged at most once in this time, unless its throttle says otherwise.
 pub const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// Passes the first lines of each window and counts the others.
 #[derive(Debug)]
 pub struct Throttle {
     window: Duration,
-    lines: u64,
+    /// How many lines pass in a window.
+    lines_max: u64,
     state: Mutex<Option<Window>>,
 }
 
 #[derive(Debug)]
 struct Window {
     begin: Instant,
+    /// How many lines came in this window, passed or not.
     lines: u64,
 }
 
 impl Throttle {
-    /// No line yet. A line passes in each [`LOG_WINDOW`].
+    /// Passes one line in each [`LOG_WINDOW`].
     pub const fn new() -> Self {
         Self::every(LOG_WINDOW)
     }
 
-    /// The same with another window.
+    /// Passes one line in each `window`.
     pub const fn every(window: Duration) -> Self {
-        Self { window, lines: 1, state: Mutex::new(None) }
+        Self { window, lines_max: 1, state: Mutex::new(None) }
     }
 
-    /// Passes this many lines in each [`LOG_WINDOW`].
-    pub const fn of_lines(lines: u64) -> Self {
-        Self { lines, ..Self::new() }
+    /// Passes `lines_max` lines in each [`LOG_WINDOW`].
+    pub const fn of_lines(lines_max: u64) -> Self {
+        Self { lines_max, ..Self::new() }
     }
 
     /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last one.
@@ -43,12 +45,12 @@ impl Throttle {
         match &mut *state {
             Some(window) if now.saturating_duration_since(window.begin) < self.window => {
                 window.lines += 1;
-                (window.lines <= self.lines).then_some(0)
+                (window.lines <= self.lines_max).then_some(0)
             }
             previous => {
                 let lines = previous.as_ref().map_or(0, |window| window.lines);
                 *previous = Some(Window { begin: now, lines: 1 });
-                Some(lines.saturating_sub(self.lines))
+                Some(lines.saturating_sub(self.lines_max))
             }
         }
     }

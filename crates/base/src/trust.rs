@@ -44,7 +44,7 @@ impl Trust {
         Ok(Self(roots))
     }
 
-    /// Verifies servers by all these authorities.
+    /// The settings of a TLS client that verifies servers by these authorities, those of the program and those of the system.
     pub fn client(&self) -> ClientConfig {
         // An error means that a provider is already installed, as in a test process with many brokers.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,4 +1,4 @@
-//! URLs of the web. That of a webhook is a secret, because anyone who knows it can post there.
+//! URLs of the web. The URL of a webhook is a secret, because anyone who knows it can post there.
 
 use std::fmt;
 

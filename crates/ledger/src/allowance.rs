@@ -1,11 +1,11 @@
 //! Allowances: the most bytes that the claims of a group of connections may be charged. Tests: `src/allowance_tests.rs`.
 //! An allowance grows at a fixed rate while at least one connection of the group is open. Claimed bytes and time at the estimated rate are
-//! both taken from it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group
-//! that waits for days does not collect a large amount.
+//! both taken from it, so together they never exceed the rate times the time. What is not used is saved up to a limit, so that a group that
+//! claims nothing for days does not collect a large amount.
 //!
-//! A grant, a client address, an IPv6 /48, a user and a server key each have an allowance for claims. A claim must fit into all that apply
-//! to it. A grant also has an allowance for what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. Everything that is
-//! charged for the grant must fit into this one. A report that an app server vouches for must fit into nothing else.
+//! A grant, a client address, an IPv6 /48, a user and a server key each have an allowance for claims. A claim must fit into all of these
+//! that apply to it. A grant also has an allowance for what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. Everything
+//! that is charged for the grant must fit into it. A report that an app server vouches for must fit into no other allowance.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::usage_rules::UsageRules;
 
 /// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
 pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
-/// The most time whose allowance is saved, unless three heartbeats take longer.
+/// The most that is saved is the allowance of so much time, or of three heartbeats if they take longer.
 pub const SAVED_MAX: Duration = Duration::from_secs(600);
-/// `bit/s × ms` in a byte: 8 bits times 1,000 ms.
+/// Units of `bit/s × ms` for each byte: 8 bits times 1,000 ms.
 const UNITS_PER_BYTE: u64 = 8_000;
 
 /// The allowance of one group of connections. It is not stored: after a restart nothing is left, so a restart gives no client
@@ -60,7 +60,7 @@ impl AllowanceTerms {
 }
 
 impl Allowance {
-    /// Connections of the group that are open.
+    /// How many connections of the group are open.
     pub fn open_count(&self) -> u32 {
         self.open
     }
@@ -74,7 +74,7 @@ impl Allowance {
     fn advance(&mut self, now: Timestamp, terms: &AllowanceTerms) {
         let millis = now.millis_since(self.at);
         self.at = self.at.max(now);
-        // `give_back` may have raised `left` above `saved_max`. What the same report did not take of the excess is lost.
+        // `give_back` may have raised `left` above `saved_max`. The same report could use the part above. What it did not use is lost now.
         self.left = self.left.min(terms.saved_max);
         if self.open == 0 {
             return;
@@ -129,13 +129,13 @@ impl<'a> Allowances<'a> {
         self.clamped
     }
 
-    /// A connection opens.
+    /// Counts a connection that opens.
     pub fn open(&mut self) {
         self.each(|scope| scope.allowance.open = scope.allowance.open.saturating_add(1));
     }
 
-    /// Closes a connection whose clock has stopped. It counts as open until `until`: if it was the last one, what the group has gained
-    /// since then is taken back.
+    /// Closes a connection whose clock has stopped. It counts as open until `until`: if it was the last one of a group, what the group
+    /// has gained since `until` is taken back.
     pub fn close(&mut self, until: Timestamp) {
         self.each(|AppliedAllowance { allowance, terms }| {
             allowance.open = allowance.open.saturating_sub(1);
@@ -146,7 +146,7 @@ impl<'a> Allowances<'a> {
         });
     }
 
-    /// Adds the open connections of another group to this one.
+    /// Adds the open connections and the running clocks of `other` to each allowance.
     pub(crate) fn join(&mut self, other: &Allowance) {
         self.each(|AppliedAllowance { allowance, .. }| {
             allowance.open = allowance.open.saturating_add(other.open);
@@ -154,7 +154,7 @@ impl<'a> Allowances<'a> {
         });
     }
 
-    /// Starts a connection's clock, if the rate has room for it.
+    /// Counts one more running clock, if the rate of each limiting allowance has room for it. Otherwise returns `false`.
     pub fn start_clock(&mut self) -> bool {
         if !self.fits_clocks(1) {
             self.clamped = true;
@@ -164,12 +164,12 @@ impl<'a> Allowances<'a> {
         true
     }
 
-    /// Counts a clock that runs already.
+    /// Counts one more running clock, whether or not the rates have room for it.
     pub fn count_clock(&mut self) {
         self.each(|scope| scope.allowance.clocks = scope.allowance.clocks.saturating_add(1));
     }
 
-    /// A connection's clock stops.
+    /// Counts one running clock less.
     pub fn stop_clock(&mut self) {
         self.each(|scope| scope.allowance.clocks = scope.allowance.clocks.saturating_sub(1));
     }
@@ -199,24 +199,24 @@ impl<'a> Allowances<'a> {
         let fits = |scope: &AppliedAllowance<'_>| scope.allowance.left.checked_div(price(&scope.terms));
         let taken = self.limiting().filter_map(fits).fold(wanted.min(most), u64::min);
         self.clamped |= taken < wanted;
-        let limits = self.limits();
-        for AppliedAllowance { allowance, terms } in self.scopes.iter_mut().take(limits).flatten() {
+        let limiting = self.limiting_count();
+        for AppliedAllowance { allowance, terms } in self.scopes.iter_mut().take(limiting).flatten() {
             allowance.left = allowance.left.saturating_sub(price(terms).saturating_mul(taken));
         }
         taken
     }
 
     /// How many of the scopes, from the first one on, limit the report.
-    fn limits(&self) -> usize {
+    fn limiting_count(&self) -> usize {
         if self.is_vouched { 1 } else { self.scopes.len() }
     }
 
     fn limiting(&self) -> impl Iterator<Item = &AppliedAllowance<'a>> {
-        self.scopes.iter().take(self.limits()).flatten()
+        self.scopes.iter().take(self.limiting_count()).flatten()
     }
 
-    /// Gives back the charge for a span of `millis`, because its bytes are known now. Bytes of the same report may use all of it, even
-    /// above the limit of what is saved. The rest is saved up to this limit.
+    /// Gives back the charge for a span of `millis`, because the charge is reversed. Bytes of the same report may use all that is given
+    /// back, even above the limit of what is saved. The rest is saved up to this limit.
     pub fn give_back(&mut self, millis: u64) {
         self.each(|AppliedAllowance { allowance, terms }| {
             allowance.left = allowance.left.saturating_add(terms.estimated.saturating_mul(millis));

@@ -89,7 +89,7 @@ fn only_as_many_clocks_run_as_the_rate_allows() {
 }
 
 #[test]
-fn one_connection_is_always_charged_by_time() {
+fn the_clock_of_one_connection_always_fits() {
     let terms = AllowanceTerms::new(BitRate::new(1), &rules(200_000_000));
     let mut group = Group { terms, ..Group::default() };
     assert!(group.at(at(0)).start_clock());
@@ -186,9 +186,9 @@ fn what_is_given_back_of_a_closed_connection_is_saved_up_to_the_limit() {
     assert_eq!(group.at(at(100_001)).take(HUGE, HUGE), ByteCount::new(600 * 12_500_000));
 }
 
-/// Minting was stopped, and with it all claims.
+/// A freeze drops what was saved.
 #[test]
-fn the_time_until_a_forfeit_is_worth_nothing_after_it() {
+fn time_before_a_forfeit_gives_no_allowance_after_it() {
     let mut group = Group::default();
     group.at(at(0)).open();
     group.allowance.forfeit(at(500));

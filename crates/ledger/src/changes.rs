@@ -37,13 +37,13 @@ use crate::units::period::Period;
 pub struct Head {
     /// The latest instant that the books have seen.
     pub now: Timestamp,
-    /// Whether the books' time is right.
+    /// What is stored of the clocks, of a jump of the time, and of the relay in the process.
     pub standing: Standing,
     /// The current period and its counts.
     pub counts: (Period, PeriodCounts),
     /// The operator's overrides.
     pub overrides: Overrides,
-    /// Grants that this ledger does not have.
+    /// What is known of grants that this ledger does not have.
     pub lacking: Lacking,
     /// The time of the last complete listing of each coturn.
     pub coturn_at: BTreeMap<CountOwner, Timestamp>,

@@ -11,7 +11,7 @@ use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display
 /// How much more a group of clients may use than one client.
 pub const GROUP_FACTOR: u32 = 4;
 
-/// The first 64 bits of an IPv6 address. As bytes, because a key in a row is smaller if it needs no alignment.
+/// The first 64 bits of an IPv6 address. They are bytes, because a key in a row takes less memory if it needs no alignment.
 type Prefix = [u8; 8];
 
 /// A client, or a group of clients.
@@ -21,7 +21,7 @@ pub enum ClientKey {
     V4(Ipv4Addr),
     /// An IPv6 /64: the first 64 bits of an address.
     V6(Prefix),
-    /// An IPv6 /48: the same, with the last 16 bits zero.
+    /// An IPv6 /48: the first 64 bits of an address, of which the last 16 are zero.
     V6Group(Prefix),
 }
 
@@ -34,7 +34,7 @@ impl ClientKey {
         }
     }
 
-    /// The group that this client belongs to.
+    /// The group that this client belongs to; `None` for an IPv4 address and for a group.
     pub fn wider(self) -> Option<Self> {
         match self {
             Self::V6(prefix) => Some(Self::V6Group(group(prefix))),
@@ -47,7 +47,7 @@ impl ClientKey {
         std::iter::once(self).chain(self.wider())
     }
 
-    /// How many times the allowances of one client this key has.
+    /// The allowances of this key, as a multiple of those of one client.
     pub fn factor(self) -> u32 {
         match self {
             Self::V4(_) | Self::V6(_) => 1,

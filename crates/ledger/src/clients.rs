@@ -2,8 +2,9 @@
 //! Tests: `src/clients_tests.rs`.
 //! A grant counts for its user, for its address, and for the group above the address ([`ClientKey::wider`]). An address has two rows: one
 //! for its grants without a user, and one for its grants of users, with [`USERS_FACTOR`] times the allowances. All pages with grants of one
-//! server key share an allowance for claims, also [`USERS_FACTOR`] times that of a client. A row exists only while it holds something.
-//! Everything that is held belongs to a grant or to a reservation, so the bounds of grants and reservations are also those of these tables.
+//! server key share an allowance for claims, which is also [`USERS_FACTOR`] times that of a client. A row exists only while it holds
+//! something. Everything that is held belongs to a grant or to a reservation, so the bounds of grants and reservations are also those of
+//! these tables.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -25,7 +26,7 @@ pub const USERS_FACTOR: u32 = 10;
 /// The allowances of one client, and of one user. A group has [`ClientKey::factor`] times as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientTerms {
-    /// The most that its claims are charged, over all its grants.
+    /// The highest rate at which its claims are charged, over all its grants.
     pub claims: BitRate,
     /// The most that its live grants may reserve of a strict budget, in percent of the limit.
     pub reserved_percent: u32,
@@ -63,10 +64,12 @@ pub(crate) struct Holder<'a> {
     pub(crate) server: Option<&'a Label>,
 }
 
-/// Whether the row is for grants of users, and an address or a group. A group comes after all clients, by the order of [`ClientKey`].
+/// The key of a row: whether the row is for grants of users, and its address or group. A group comes after all clients, by the order of
+/// [`ClientKey`].
 pub(crate) type AddressKey = (bool, ClientKey);
 
 impl Holder<'_> {
+    /// The keys of its rows: first that of its address, then that of the group, if any.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = AddressKey> {
         let is_of_users = self.user.is_some();
         self.client.into_iter().flat_map(ClientKey::with_wider).map(move |key| (is_of_users, key))
@@ -81,7 +84,7 @@ pub(crate) fn factor((is_of_users, key): AddressKey) -> u32 {
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    /// Maps that grow and shrink a little at a time.
+    // `BTreeMap`s grow and shrink a little at a time, so no caller waits while a whole table is moved.
     addresses: BTreeMap<AddressKey, ClientRow>,
     users: BTreeMap<User, ClientRow>,
     servers: BTreeMap<Label, ClientRow>,
@@ -118,7 +121,7 @@ impl Clients {
         [own, group, user, server]
     }
 
-    /// Whether somebody may open one more connection.
+    /// Whether this holder may open one more connection.
     pub(crate) fn may_open(&self, holder: Holder<'_>) -> bool {
         let has_room = |row: Option<&ClientRow>, factor: u32| {
             row.map_or(0, |row| row.claims.open_count()) < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(factor)
@@ -127,7 +130,7 @@ impl Clients {
             && holder.user.is_none_or(|user| has_room(self.users.get(user), 1))
     }
 
-    /// What is reserved of a strict budget for a client, its group and a user.
+    /// The share of a strict budget of a client, of its group and of a user, and what is reserved of each share.
     pub(crate) fn shares(&mut self, holder: Holder<'_>, now: Timestamp) -> [Option<ClientShare>; 3] {
         let percent = self.terms.reserved_percent;
         let share = |row: Option<&mut ClientRow>, factor: u32| {
@@ -144,7 +147,7 @@ impl Clients {
         [own, group, holder.user.map(|user| share(self.users.get_mut(user), 1))]
     }
 
-    /// Reserves bytes until `end`.
+    /// Reserves bytes for a client, its group and a user until `end`.
     pub(crate) fn reserve(&mut self, holder: Holder<'_>, end: Minute, bytes: u64) {
         if bytes == 0 {
             return;
@@ -160,18 +163,18 @@ impl Clients {
         }
     }
 
-    /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
+    /// Reverses [`Self::reserve`]. Does nothing if the bytes have been forgotten since, because `end` has passed.
     pub(crate) fn release(&mut self, holder: Holder<'_>, end: Minute, bytes: u64) {
         let subtract = |sum: &mut u64| *sum = sum.saturating_sub(bytes);
         self.change(holder, |row| sorted::change(&mut row.reserved, end, subtract));
     }
 
-    /// Removes the rows of this holder that hold nothing any more.
+    /// Forgets what was reserved for this holder until `now`, and removes its rows that hold nothing any more.
     pub(crate) fn forget_idle(&mut self, holder: Holder<'_>, now: Timestamp) {
         self.change(holder, |row| row.forget_ended(Minute::of(now)));
     }
 
-    /// Changes the rows that exist, and removes those that hold nothing any more.
+    /// Changes those rows of a holder that exist, and removes those that hold nothing any more.
     fn change(&mut self, holder: Holder<'_>, change: impl Fn(&mut ClientRow)) {
         for key in holder.addresses() {
             change_row(&mut self.addresses, key, &change);
@@ -184,7 +187,7 @@ impl Clients {
         }
     }
 
-    /// Rows of addresses, groups and users.
+    /// How many addresses, groups and users have a row. An address or a group can have two.
     pub(crate) fn count(&self) -> usize {
         self.addresses.len().saturating_add(self.users.len())
     }

@@ -25,7 +25,7 @@ fn clients() -> Clients {
     Clients::new(ClientTerms::default())
 }
 
-fn at_once(clients: &mut Clients, client: ClientKey, now: Timestamp) -> Allowances<'_> {
+fn allowances_at(clients: &mut Clients, client: ClientKey, now: Timestamp) -> Allowances<'_> {
     let [own, group, ..] = clients.scopes(of(client), &rules());
     Allowances::new([None, None, own, group, None, None], now)
 }
@@ -35,9 +35,9 @@ fn a_client_claims_50_mbps_and_its_48_four_times_as_much() {
     let mut clients = clients();
     let prefixes: Vec<_> = (0..8).map(|n| key(&format!("2001:db8:1:{n}::1"))).collect();
     for client in &prefixes {
-        at_once(&mut clients, *client, at(0)).open();
+        allowances_at(&mut clients, *client, at(0)).open();
     }
-    let mut claim = |client| at_once(&mut clients, client, at(8)).take(HUGE, HUGE).get();
+    let mut claim = |client| allowances_at(&mut clients, client, at(8)).take(HUGE, HUGE).get();
     let claimed: Vec<_> = prefixes.iter().map(|client| claim(*client)).collect();
     assert_eq!(claimed[..4], [50_000_000; 4]);
     assert_eq!(claimed[4..], [0; 4], "the group has used up its own");
@@ -49,7 +49,7 @@ fn a_client_opens_256_connections_and_its_48_four_times_as_many() {
     let mut fill = |client| {
         let mut opened = 0;
         while opened < 2_000 && clients.may_open(of(client)) {
-            at_once(&mut clients, client, at(0)).open();
+            allowances_at(&mut clients, client, at(0)).open();
             opened += 1;
         }
         opened
@@ -61,7 +61,7 @@ fn a_client_opens_256_connections_and_its_48_four_times_as_many() {
 }
 
 #[test]
-fn reserved_minutes_count_until_their_end() {
+fn reserved_bytes_count_until_the_end_of_their_promise() {
     let mut clients = clients();
     let client = key("2001:db8:1:1::1");
     clients.reserve(of(client), Minute::new(10), 7);
@@ -89,12 +89,12 @@ fn reserved_minutes_count_until_their_end() {
 fn a_row_that_holds_nothing_is_removed() {
     let mut clients = clients();
     let (open, promised) = (key("203.0.113.9"), key("2001:db8::1"));
-    at_once(&mut clients, open, at(0)).open();
+    allowances_at(&mut clients, open, at(0)).open();
     clients.reserve(of(promised), Minute::new(10), 7);
     clients.forget_idle(of(open), at(0));
     clients.forget_idle(of(promised), at(0));
     assert_eq!(clients.count(), 3);
-    at_once(&mut clients, open, at(1)).close(at(1));
+    allowances_at(&mut clients, open, at(1)).close(at(1));
     clients.forget_idle(of(open), at(1));
     assert_eq!(clients.count(), 2);
     clients.reserve(of(promised), Minute::new(20), 7);

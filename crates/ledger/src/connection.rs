@@ -1,9 +1,9 @@
 //! One reported connection and the rules of its charges. Tests: `src/connection_tests.rs`.
 //! A report covers the time since the previous one. If it contains bytes, they are charged, and all time charges since the last report with
 //! bytes are reversed. Otherwise the time is charged at the estimated rate. So a connection that keeps counting is charged exactly its
-//! bytes, and one that stops reporting is never free. The allowances limit both: bytes that do not fit are charged with a later report,
-//! time that does not fit is never charged. Pure: time, settings and allowances are arguments, and changes are returned.
-//! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse them.
+//! bytes, and one that stops reporting is never free. The allowances limit both charges: bytes that do not fit are charged with a later
+//! report, time that does not fit is never charged. Pure: time, settings and allowances are arguments, and changes are returned.
+//! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse these charges.
 
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ pub struct Connection {
     pub opened_at: Timestamp,
     /// When its last report came.
     pub last_seen: Timestamp,
-    /// Whether it is relayed, by its last report that says so; `None` before.
+    /// Whether it is relayed, by the last report that says whether it is; `None` before such a report.
     pub relayed: Option<bool>,
     /// Highest count reported, client → relay.
     pub bytes_sent: u64,
@@ -94,20 +94,20 @@ pub struct Connection {
     clock: Option<Clock>,
     /// Spans charged by time since the last count.
     estimates: Vec<Span>,
-    /// The part of the cumulative count that was charged, or was free.
+    /// How much of the cumulative count was charged or was free.
     counted: u64,
     /// When the last report with a count came.
     pub(crate) counted_until: Timestamp,
     /// Bytes charged by counts.
     claimed: ByteCount,
-    /// Milliseconds of time charges that are final.
+    /// Milliseconds that were charged by time for good: no count can reverse them.
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
     pub spender: Option<Arc<Spender>>,
     vouched: Vouched,
 }
 
-/// What app servers themselves have said of a connection, whatever its page says.
+/// What app servers themselves have said of a connection. What its page says plays no part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Vouched {
     /// The highest billed count that was believed.
@@ -139,8 +139,8 @@ struct Clock {
     running: bool,
 }
 
-/// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
-/// a count has more of them. Then the oldest stay charged.
+/// The most spans charged by time that a later count can reverse. Only a connection that switches between direct and relayed without a
+/// count has more of them. Then the oldest spans stay charged.
 const ESTIMATES_MAX: usize = 8;
 
 /// The changes of one call; few.
@@ -196,7 +196,7 @@ impl Connection {
         (connection, charging.changes)
     }
 
-    /// Whether the ledger's clock runs for it.
+    /// Whether the ledger's clock for it is running.
     pub fn is_charged_by_time(&self) -> bool {
         self.clock.is_some_and(|clock| clock.running)
     }
@@ -206,14 +206,15 @@ impl Connection {
         let given_up = self.last_seen.plus(rules.heartbeat.saturating_mul(3));
         match self.clock {
             Some(Clock { stops_at, running: true, .. }) => stops_at,
-            // Time is charged until `stops_at`. It is the later one if the interval was longer at the last report.
+            // Time is charged until `stops_at`, which is later than `given_up` if the interval was much longer at the last report.
             Some(Clock { stops_at, .. }) => given_up.max(stops_at),
             None => given_up,
         }
     }
 
-    /// Handles the due instant, and returns whether the connection is given up. After one interval without a report nothing more is
-    /// charged until the next report. After three the connection is closed as of its last report plus one interval.
+    /// Handles the due instant. Returns the changes, and whether the connection is given up. After one interval without a report nothing
+    /// more is charged until the next report. After three intervals the connection is given up, charged until one interval after its last
+    /// report.
     pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> (Changes, bool) {
         let due = self.due_at(rules);
         let changes = self.pause(due, allowances);
@@ -229,13 +230,13 @@ impl Connection {
         (charging.changes, true)
     }
 
-    /// A change of what it is charged.
+    /// A change of what this connection is charged, in the form that the ledger takes.
     pub(crate) fn charge(&self, kind: ChangeKind) -> UsageChange {
         let basis = if self.name.grant().is_some() { Basis::Granted } else { Basis::Ungranted };
         UsageChange { owner: self.counted_by, basis, kind }
     }
 
-    /// Stops the clock at `now`. It can start again with the next report.
+    /// Stops the clock at `now`, but keeps it until the next report.
     pub fn pause(&mut self, now: Timestamp, allowances: &mut Allowances<'_>) -> Changes {
         let Some(clock) = self.clock.as_mut().filter(|clock| clock.running) else { return vec![] };
         (clock.running, clock.stops_at) = (false, now.min(clock.stops_at));
@@ -243,7 +244,7 @@ impl Connection {
         vec![ChangeKind::STOP_CLOCK]
     }
 
-    /// Takes a report at `now`. Counts that went down are ignored.
+    /// Takes a report at `now`. A count that is lower than an earlier one is taken as if it had stayed the same.
     pub fn report(
         &mut self,
         report: Report,
@@ -279,7 +280,7 @@ impl Connection {
         let before = self.vouched;
         let free = is_free(before.relayed, report);
         self.vouched.relayed = report.relayed.or(before.relayed);
-        // Only to see whether the report has a count. The value includes what the page has said.
+        // Returns if the report has no count. The value is not used, because it includes what the page has said.
         self.claim_in(report, billed)?;
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
         let carried =
@@ -291,7 +292,8 @@ impl Connection {
         if growth > ByteCount::ZERO && !free { Some((growth, before.until)) } else { None }
     }
 
-    /// Closes the connection at `now`. Unless it is direct, what no report has covered is charged by time, because no later report will.
+    /// Closes the connection at `now`. Unless it is direct, the time that no report has covered is charged, because no later report will
+    /// cover it.
     pub fn close(&mut self, now: Timestamp, rules: &UsageRules, allowances: &mut Allowances<'_>) -> Changes {
         let mut charging = Charging::new(now, rules, allowances);
         let charged_until = self.end_clock(&mut charging);
@@ -306,8 +308,8 @@ impl Connection {
         self.charged_without(Timestamp::default(), now, rules)
     }
 
-    /// The same without the time before `start` that a count can still reverse. So if such time is reversed, the difference between two
-    /// calls with the same `start` takes back nothing of an earlier period.
+    /// Bytes that it has been charged by `now`, without those for time before `start` that a count can still reverse. So if such a charge
+    /// is reversed, the difference between two calls with the same `start` takes back nothing of an earlier period.
     pub(crate) fn charged_without(&self, start: Timestamp, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let millis_from_start = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
         let of_clock = self.clock.map_or(0, |clock| millis_from_start(clock.since, now.min(clock.stops_at)));
@@ -333,7 +335,7 @@ impl Connection {
         self.relayed == Some(false)
     }
 
-    /// The highest billed count so far, if the report contains a count.
+    /// The highest billed count so far; `None` if this report contains no count of a billed direction.
     fn claim_in(&self, report: Report, billed: BilledDirections) -> Option<u64> {
         match billed {
             BilledDirections::Egress => report.bytes_received.map(|_| self.bytes_received),
@@ -344,11 +346,12 @@ impl Connection {
         }
     }
 
+    /// Takes the cumulative count `claim`. `free`: the time since the last report is free.
     fn take_claim(&mut self, claim: u64, free: bool, charging: &mut Charging<'_, '_>) {
         let (now, wanted) = (charging.now, ByteCount::new(claim.saturating_sub(self.counted)));
         let taken = if free {
-            // The time since the last report is free. The count may also cover earlier time, which may have been relayed: its time charges
-            // become final, and its bytes are not charged.
+            // The count may also cover time before the last report, in which the connection may have been relayed. The charges by time for
+            // it become final, and no bytes are charged.
             self.forgive(charging);
             for estimate in std::mem::take(&mut self.estimates) {
                 self.settled_millis = self.settled_millis.saturating_add(estimate.millis());
@@ -372,7 +375,7 @@ impl Connection {
         self.counted_until = now;
     }
 
-    /// Makes the time since the last report free.
+    /// Reverses what is charged by time since the last report, because that time is free.
     fn forgive(&mut self, charging: &mut Charging<'_, '_>) {
         self.end_clock(charging);
         let Some(last) = self.estimates.last_mut().filter(|estimate| estimate.to > self.last_seen) else {
@@ -385,7 +388,7 @@ impl Connection {
         self.estimates.retain(|estimate| estimate.millis() > 0);
     }
 
-    /// Charges the time since the last report, and the time from now on unless the connection is direct.
+    /// Charges the time since the last report and, unless the connection is direct, the time from now on.
     fn charge_time(&mut self, charging: &mut Charging<'_, '_>) {
         if !self.is_direct()
             && let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
@@ -409,7 +412,8 @@ impl Connection {
         }
     }
 
-    /// Removes the clock, running or not. Its charge becomes an estimate that a count can reverse. Returns where charged time ends.
+    /// Removes the clock, running or not. Its charge becomes an estimate that a count can reverse. Returns until when time is charged: the
+    /// last report if there was no clock.
     fn end_clock(&mut self, charging: &mut Charging<'_, '_>) -> Timestamp {
         let Some(clock) = self.clock.take() else { return self.last_seen };
         if clock.running {
@@ -421,7 +425,7 @@ impl Connection {
         to
     }
 
-    /// Charges a past span by time. If the allowances have less room, only the end of the span. A later count can reverse it.
+    /// Charges a past span by time, or only its end as far as the allowances have room. A later count can reverse the charge.
     fn estimate(&mut self, span: Span, charging: &mut Charging<'_, '_>) {
         let left_out = span.millis().saturating_sub(charging.allowances.take_time(span.millis()));
         let span = Span { from: span.from.plus_millis(left_out), to: span.to };
@@ -431,7 +435,7 @@ impl Connection {
         }
     }
 
-    /// Adds a charged span to the estimates.
+    /// Adds a span that is charged already to the estimates. If there are too many, the oldest one is charged for good.
     fn remember(&mut self, span: Span) {
         match self.estimates.last_mut() {
             Some(last) if last.to == span.from => last.to = span.to,
@@ -445,8 +449,8 @@ impl Connection {
     }
 }
 
-/// Whether the time since the last report is free: the connection is direct now, and was not reported as relayed before. A relayed one may
-/// have switched at any time in between.
+/// Whether the time since the last report is free: the connection is direct now, and `before` does not say that it was relayed. A
+/// connection that was relayed may have switched at any time in between.
 fn is_free(before: Option<bool>, report: Report) -> bool {
     report.relayed.or(before) == Some(false) && before != Some(true)
 }

@@ -233,9 +233,9 @@ fn a_row_is_small_and_read_back_without_its_name() {
     assert_eq!(Connection { name: Name::new("c", Owner::Reporter), ..read }, connection);
 }
 
-/// The heartbeat was longer when it last reported.
+/// The heartbeat interval was longer when the connection last reported.
 #[test]
-fn a_connection_is_charged_until_its_clock_stops_before_it_is_given_up() {
+fn a_connection_is_not_given_up_before_its_clock_stops() {
     let (mut connection, mut limit) = open(None);
     let _ = connection.pause(at(60), &mut limit.at(at(60)));
     let shorter = UsageRules { heartbeat: Duration::from_secs(5), ..rules() };

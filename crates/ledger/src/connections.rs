@@ -1,8 +1,8 @@
 //! The table of open connections. Tests: `src/connections/tests`.
 //! Every open connection has exactly one due instant in the queue, so a connection that stops reporting is closed without a scan. The size
 //! of the table is bounded, and so are the connections of one grant, of one client and of one server key. A part of the table is kept for
-//! app servers and another one for clients, so neither can fill the table for the other. Each call notes its changes for the ledger, in
-//! order.
+//! app servers and another one for clients, so that each of them finds room when the other has many connections. Each call notes its
+//! changes for the ledger, in order.
 
 mod stored;
 
@@ -27,8 +27,8 @@ use crate::usage_rules::UsageRules;
 const SERVERS_SHARE: usize = 10;
 /// The table has this many equal parts, of which one is kept for clients. One server key holds no more than one such part.
 const QUARTER: usize = 4;
-/// Heartbeats after which a silent connection is closed. No report charges more time, so no connection is charged more time between two
-/// checks of the limit of its server key.
+/// Heartbeats after which a silent connection is closed. So a connection is charged no more time than this between two checks of the limit
+/// of its server key, because each report has a check.
 const MISSED_MAX: u32 = 3;
 
 /// See the module's invariant.
@@ -87,11 +87,11 @@ impl Connections {
         self.queue.first().map(|(due, _)| *due).filter(|due| *due <= until)
     }
 
-    /// Handles the first connection in the queue. Returns it if it was given up.
+    /// Handles the due instant of the first connection in the queue. Returns the connection if it was given up.
     pub(crate) fn elapse(&mut self, grants: &mut Grants) -> Option<Closed> {
         let (due, name) = self.queue.pop_first()?;
         let connection = self.rows.get_mut(&name)?;
-        let before = noted(grants, connection, &self.rules);
+        let before = charged_at_report(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), due, &self.rules);
         let (changes, is_given_up) = connection.elapse(&self.rules, &mut allowances);
         apply(grants, connection, changes);
@@ -124,8 +124,8 @@ impl Connections {
         if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
             return Err(OpenError::GrantExpired);
         }
-        // A client opens connections on its newest grant only. The members of a call, who cannot take another credential, stay on the first
-        // one.
+        // A client opens connections on its newest grant only. The members of a call cannot take another credential, so they stay on their
+        // first grant.
         if let Caller::Grant(grant) = caller
             && grants.was_renewed(grant.id)
         {
@@ -166,8 +166,9 @@ impl Connections {
         Ok(Outcome { value: (), clamped })
     }
 
-    /// Closes a connection. `None` if it is not open: closing twice is harmless. [`ReportError::Unknown`] if only others have a connection
-    /// of this id, on which the caller may not report. A grant is not told of those of app servers: for these it gets `None`, too.
+    /// Closes a connection. `None` if it is not open: closing twice is harmless. [`ReportError::Unknown`] if a connection of this id is
+    /// open on which the caller may not report. A client is not told of connections of app servers, so it gets `None` if only they have
+    /// this id.
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
@@ -176,15 +177,15 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Option<Outcome<Closed>>, ReportError> {
         let Some(name) = self.find(grants, caller, id) else {
-            let is_shown = |name: &Name| caller.is_vouched() || name.grant().is_some();
-            let mut shown = self.rows.range(named(id)).filter(|(name, _)| is_shown(name));
-            let is_anothers = shown.any(|(name, _)| !caller.reports_on(name, |id| grants.minted_by(id)));
+            let may_know = |name: &Name| caller.is_vouched() || name.grant().is_some();
+            let mut known = self.rows.range(named(id)).filter(|(name, _)| may_know(name));
+            let is_anothers = known.any(|(name, _)| !caller.reports_on(name, |id| grants.minted_by(id)));
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, &name, now))
     }
 
-    /// Closes all connections of grants that are over. Reads every row, so it is for an operator's calls only.
+    /// Closes all connections of the grants for which `is_over` is true. Reads every row.
     pub(crate) fn close_all_of(
         &mut self,
         grants: &mut Grants,
@@ -197,8 +198,8 @@ impl Connections {
         ended.map(|outcome| outcome.value).collect()
     }
 
-    /// Called when allowances have become smaller. Drops what was saved for claims, and stops clocks of clients' connections until the
-    /// running ones fit into the allowances.
+    /// Adapts the table to allowances that have become smaller. Drops what was saved for claims, and stops clocks of clients' connections
+    /// until the clocks that still run fit into the allowances.
     pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) {
         for name in self.rows.keys().cloned().collect::<Vec<_>>() {
             let Some(connection) = self.rows.get_mut(&name) else { continue };
@@ -224,7 +225,7 @@ impl Connections {
         self.rows.len()
     }
 
-    /// Whether the caller has a connection of that name open.
+    /// Whether the caller itself has opened a connection of this id that is still open.
     pub fn has(&self, caller: Caller<'_>, id: &str) -> bool {
         self.rows.contains_key(&caller.names(id))
     }
@@ -237,7 +238,7 @@ impl Connections {
         self.dirty.note(name);
     }
 
-    /// Removes a user from the connections that an app server has opened for it, with their labels, which are returned.
+    /// Removes a user, and the labels, from the connections that app servers have opened for the user. Returns these labels.
     pub(crate) fn unname(&mut self, user: &User) -> Vec<Label> {
         let mut labels = vec![];
         for (name, connection) in &mut self.rows {
@@ -252,9 +253,9 @@ impl Connections {
         labels
     }
 
-    /// The row with this id that the caller reports on: its own or, for an app server without its own, that of somebody else, if it may
-    /// report on just one. If an app server's connection of this id has ended while that one was open, the report may be about the ended
-    /// one: `None`.
+    /// The name of the connection with this id that the caller reports on: its own. For an app server without one of its own, it is the
+    /// only connection of somebody else with this id on which it may report. `None` if an app server's connection of the same id has ended
+    /// while that connection was open, because the report may be about the ended one.
     fn find(&self, grants: &Grants, caller: Caller<'_>, id: &str) -> Option<Name> {
         let own = caller.names(id);
         if self.rows.contains_key(&own) {
@@ -267,9 +268,9 @@ impl Connections {
         if is_only && !row.outlived_servers { Some(name.clone()) } else { None }
     }
 
-    /// Whether the limit of a server key has room for what it says of a connection. A connection that begins to be charged fits only if
-    /// there is room for it and for all others of the key that are charged, even if each is silent from now on and charged until it is
-    /// closed. If no other one is charged, any rest of the limit is enough.
+    /// Whether the limit of a server key has room for what its app server says of a connection. A connection that begins to be charged
+    /// needs room for itself and for all charged connections of the key, even if none of them reports again and each is charged until it is
+    /// closed. If no other connection is charged, any rest of the limit is enough.
     fn has_limit_for(
         &self,
         grants: &mut Grants,
@@ -290,6 +291,7 @@ impl Connections {
         each.saturating_mul(all) <= u128::from(left.get())
     }
 
+    /// The open connections of a caller with a server key; none for another caller.
     fn of_server(&self, caller: Caller<'_>) -> ServerRows {
         let Caller::Server(key) = caller else { return ServerRows::default() };
         self.of_servers.get(key).copied().unwrap_or_default()
@@ -307,7 +309,7 @@ impl Connections {
         let limit_left = limit_left(grants, caller, name.grant(), now);
         let Some(connection) = self.rows.get_mut(name) else { return false };
         let due = connection.due_at(&self.rules);
-        let before = noted(grants, connection, &self.rules);
+        let before = charged_at_report(grants, connection, &self.rules);
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
         let grant = connection.name.grant();
         let is_vouched = caller.is_vouched();
@@ -315,21 +317,21 @@ impl Connections {
         let billed = self.rules.billed;
         let vouched =
             is_vouched.then(|| connection.vouched_growth(report, limit_left, now, billed)).flatten();
-        let of_server = ServerRows::of_one(connection);
+        let row_before = ServerRows::of_one(connection);
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
         apply(grants, connection, changes);
-        // A count replaces all that was charged by time since the last count, so the change is spread over that time.
+        // A count replaces all that was charged by time since the last count, so its change is spread over the time since that count.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
-        let after = noted(grants, connection, &self.rules);
+        let after = charged_at_report(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
         if let (Some(id), Some((growth, from))) = (grant, vouched) {
             grants.vouch(id, growth, from, now);
         }
-        let of_server_now = ServerRows::of_one(connection);
-        self.count_of_server(name, of_server, of_server_now);
+        let row_now = ServerRows::of_one(connection);
+        self.count_of_server(name, row_before, row_now);
         self.schedule(name, due);
         clamped
     }
@@ -338,7 +340,7 @@ impl Connections {
     fn end(&mut self, grants: &mut Grants, name: &Name, now: Timestamp) -> Option<Outcome<Closed>> {
         let connection = self.rows.get_mut(name)?;
         self.queue.remove(&(connection.due_at(&self.rules), name.clone()));
-        let before = noted(grants, connection, &self.rules);
+        let before = charged_at_report(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
         let changes = connection.close(now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
@@ -347,13 +349,13 @@ impl Connections {
         self.remove(grants, name, before, now, false).map(|value| Outcome { value, clamped })
     }
 
-    /// Checks that the table has room for one more row of this caller. Clients may use all rows except those that are kept for app servers,
-    /// and app servers all except those that are kept for clients. One server key may use a quarter of the table.
+    /// Checks that the table has room for one more row of this caller. Clients may use all rows except those that are kept for app servers.
+    /// App servers may use all rows except those that are kept for clients. One server key may use a quarter of the table.
     fn check_room_for(&self, caller: Caller<'_>) -> Result<(), OpenError> {
         let of_servers = self.rows.len().saturating_sub(self.of_clients);
-        let (used, kept) =
+        let (used, parts) =
             if caller.is_vouched() { (of_servers, QUARTER) } else { (self.of_clients, SERVERS_SHARE) };
-        let kept_rows = self.rows_max.checked_div(kept).unwrap_or(0);
+        let kept_rows = self.rows_max.checked_div(parts).unwrap_or(0);
         if used >= self.rows_max.saturating_sub(kept_rows) || self.rows.len() >= self.rows_max {
             return Err(OpenError::TableFull);
         }
@@ -363,7 +365,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Counts a change of a row for its server key.
+    /// Counts a change of a row for its server key, if it has one. `before` and `after`: what this row alone adds to the counts.
     fn count_of_server(&mut self, name: &Name, before: ServerRows, after: ServerRows) {
         let Owner::Server(key) = name.owner() else { return };
         let rows = self.of_servers.entry(key.clone()).or_default();
@@ -383,16 +385,16 @@ impl Connections {
         self.rows.insert(name, Box::new(connection));
     }
 
-    /// Notes a change of a row that was due at `before`.
-    fn schedule(&mut self, name: &Name, before: Timestamp) {
+    /// Notes a change of a row, and moves it in the queue. `due_before`: when it was due before the change.
+    fn schedule(&mut self, name: &Name, due_before: Timestamp) {
         let Some(connection) = self.rows.get(name) else { return };
-        self.queue.remove(&(before, name.clone()));
+        self.queue.remove(&(due_before, name.clone()));
         self.queue.insert((connection.due_at(&self.rules), name.clone()));
         self.dirty.note(name.clone());
     }
 
-    /// Removes a row that is not in the queue any more, and notes for its spender what was charged since its last report. `before`: the
-    /// charge as of that report. `given_up`: the row is removed because nothing was reported for too long.
+    /// Removes a row that is not in the queue any more, and notes for its spender what was charged since its last report. `before`: as in
+    /// [`charged_at_report`]. `given_up`: the row is removed because nothing was reported for too long.
     fn remove(
         &mut self,
         grants: &mut Grants,
@@ -405,7 +407,7 @@ impl Connections {
         self.dirty.note_removed(name.clone());
         self.count_of_server(name, ServerRows::of_one(&connection), ServerRows::default());
         if name.grant().is_none() {
-            // A later report of the app server under this id is about this connection, not about another one of the same id.
+            // A later report of the app server under this id may still be about this connection, and not about another one of the same id.
             for (other, row) in self.rows.range_mut(named(name.id())) {
                 row.outlived_servers = true;
                 self.dirty.note(other.clone());
@@ -426,12 +428,13 @@ impl Connections {
     }
 }
 
-/// The names with that id, of any owner, by the order of [`Owner`]: the reporter is the first one, and this grant the last one.
+/// All names with this id, in the order of their [`Owner`]s: the reporter comes first, and the grant with the highest id last.
 fn named(id: &str) -> RangeInclusive<Name> {
     Name::new(id, Owner::Reporter)..=Name::new(id, Owner::Grant(GrantId::new([u8::MAX; 16])))
 }
 
-/// The bytes that the limit of a server key leaves for a connection of this grant, or of none. `None` for a caller without a limit.
+/// The bytes that the limit of a server key leaves for a connection. `grant`: the grant of the connection, if it has one. `None` for a
+/// caller without a limit.
 fn limit_left(
     grants: &mut Grants,
     caller: Caller<'_>,
@@ -442,7 +445,7 @@ fn limit_left(
     let of = Limited::Server(key.clone());
     let (limit, promises) = (grants.limit_of(&of)?, grants.promises_of(&of, now));
     // A grant's connection uses up what is promised for the grant, so only used bytes count. A connection without a grant relays beside the
-    // promises. In strict mode they have reserved their part of the limit, so they count, too.
+    // promises. In strict mode the promises have reserved their part of the limit, so they count, too.
     let is_beside = grant.is_none() && grants.is_strict();
     let taken = if is_beside { promises.committed(|_, minutes| minutes.bytes) } else { promises.used };
     Some(limit.minus(taken))
@@ -462,13 +465,13 @@ fn count_clamped(grants: &mut Grants, clamped: bool) {
     }
 }
 
-/// What a connection was charged as of its last report, without the time before this period: a later count does not take that from its
-/// spender.
-fn noted(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
+/// What a connection was charged as of its last report. Leaves out charges for time before this period that a later count can reverse, so
+/// that this count takes nothing of an earlier period back from the spender.
+fn charged_at_report(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
     connection.charged_without(grants.period.start, connection.last_seen, rules)
 }
 
-/// Notes a charge for who spends it.
+/// Notes a charge for whoever spends what the connection relays.
 fn note_charge(grants: &mut Grants, connection: &Connection, charge: &ConnectionCharge) {
     match (connection.name.grant(), &connection.spender) {
         (Some(id), _) => grants.charge(id, charge),

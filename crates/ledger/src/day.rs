@@ -91,10 +91,10 @@ impl DayCount {
     /// The same day, counted until `as_of`. If its period is over, its estimate lies evenly in the time that was not counted, and the part
     /// that is counted now is not estimated any more.
     pub(crate) fn counted_until(self, day: Day, as_of: Timestamp) -> Self {
-        let (left, before) = (day.end().millis_since(as_of), day.end().millis_since(self.as_of));
+        let (left, left_before) = (day.end().millis_since(as_of), day.end().millis_since(self.as_of));
         let rest = |bytes: ByteCount| {
-            let rest = u128::from(bytes.get()).saturating_mul(left.into());
-            ByteCount::saturating(rest.checked_div(before.into()).unwrap_or(0))
+            let product = u128::from(bytes.get()).saturating_mul(left.into());
+            ByteCount::saturating(product.checked_div(left_before.into()).unwrap_or(0))
         };
         Self { as_of, estimated: self.estimated.map(rest), was_live: self.was_live && left > 0, ..self }
     }

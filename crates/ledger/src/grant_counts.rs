@@ -20,7 +20,8 @@ pub struct GrantCounts {
     pub until: Timestamp,
     /// Bytes by grant. An identifier that is not the id of a grant is in `other`.
     pub by_grant: BTreeMap<GrantId, Traffic>,
-    /// Bytes under identifiers that are not the id of a grant, and without an identifier. Bytes of the program's own tests are in neither.
+    /// Bytes under identifiers that are not the id of a grant, and without an identifier. Bytes of the program's own tests are in
+    /// neither field.
     pub other: Traffic,
     /// Whether every identifier of the span is included. Otherwise the source had more than could be asked for, or returned
     /// them in an order in which one could be left out.

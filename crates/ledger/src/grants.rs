@@ -1,4 +1,5 @@
-//! The table of grants: one row for each credential, kept until the period of its end is over. Tests: `src/grants_tests.rs`.
+//! The table of grants: one row for each credential, kept until the period in which the credential ends is over.
+//! Tests: `src/grants_tests.rs`.
 //! A row states what is promised for the grant, whether it was renewed or revoked, and who it was issued to. Every method that changes what
 //! is stored of a row records the change. What a client may claim over all its grants is kept beside the rows.
 //!
@@ -65,12 +66,12 @@ pub struct Grants {
     indexes: Indexes,
     /// The latest grants of each [group](CountOwner::group) that have left the table.
     pub(crate) dropped: BTreeMap<CountOwner, Dropped>,
-    /// What left the table in this period, and connections without a grant.
+    /// The sums of grants that left the table, and of connections without a grant.
     pub(crate) left: LeftSums,
-    /// The server keys, and the users if each of them has a limit.
+    /// The sum of each server key and, if users have a limit, of each user.
     limited: LimitedSums,
     recent: RecentBytes,
-    /// Grants whose count grew after they were to end, with the end of the count.
+    /// Grants whose count grew in a time in which they may not relay any more ([`tails::LateGrant`]), with the end of the count.
     late: BTreeMap<(IceSource, CredentialEnd, GrantId), Timestamp>,
     /// The rates that are assumed at a source because they were seen, in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
@@ -79,10 +80,10 @@ pub struct Grants {
     pub(crate) counted: CountedSources,
     pub(crate) period: Period,
     pub(crate) clients: Clients,
-    /// The most that the client of one grant may claim.
+    /// The highest rate that the client of one grant may claim.
     claim_rate: BitRate,
     dirty: Dirty<GrantId>,
-    /// What the ledger does not know yet.
+    /// Changes that the ledger has not applied yet.
     pub(crate) effects: Effects,
 }
 
@@ -177,8 +178,8 @@ impl Grants {
         may_renew && self.edit(grant.id, |row| row.extra_mut().renewed = true).is_some()
     }
 
-    /// Gives back a renewal that issued no grant. The row goes on to name a grant of the renewal that is in the table: this grant may be on
-    /// disk.
+    /// Gives back the renewal of a grant, because it failed. If an attempt has added a grant that is still in the table, the row goes on to
+    /// name it, because it may be on disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
         self.edit_live(id, |row| {
@@ -200,7 +201,7 @@ impl Grants {
         self.get(id).filter(|row| row.extra().revoked_at.is_none())
     }
 
-    /// Opens a connection on a grant.
+    /// Counts one more open connection of a grant, if the grant and its client may have one.
     pub(crate) fn open_connection(
         &mut self,
         grant: &Grant,
@@ -243,14 +244,15 @@ impl Grants {
         Allowances::new([Some(capacity), Some(claims), client, group, user, server], now)
     }
 
-    /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
+    /// Sets the highest rate that the client of one grant may claim from now on; `None` for [`RELAY_RATE_MAX`]. Drops what grants have
+    /// saved for claims.
     pub(crate) fn set_claim_rate(&mut self, rate: Option<BitRate>, now: Timestamp) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
         let extras = self.rows.iter_mut().filter_map(|(_, row)| row.extra.as_mut());
         extras.for_each(|extra| extra.claims.forfeit(now));
     }
 
-    /// Notes the client of a grant whose row does not name one, or that has no row.
+    /// Notes the client of a grant whose row names none. Adds a row if the grant has none and has not expired.
     pub(crate) fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
         if !grant.is_expired(now) {
             self.insert_if_unknown(grant);
@@ -259,30 +261,32 @@ impl Grants {
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
         self.edit(grant.id, |row| row.client = Some(client));
         let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };
-        // The allowances of the user and of the server key have counted the grant's connections already.
+        // The connections of the grant already count for the allowances of its user and of its server key.
         let [client, group, ..] = self.clients.scopes(holder, rules);
         let mut allowances = Allowances::new([None, None, client, group, None, None], now);
         allowances.join(&claims);
     }
 
-    /// One step of tidying up. First it forgets what is of an earlier period. Then, once a minute, it ends grants whose promise is over and
-    /// that are not in use, and forgets old minutes; and it removes the oldest ended grants if there are too many. It takes at most
-    /// `rows_at_once` of each. `false` if there is more to do. No figure depends on when this is called.
+    /// One step of tidying up, of at most `rows_at_once` rows for each of these tasks. `false` if there is more to do. No figure depends on
+    /// when this is called.
+    /// 1. Forgets rows and sums of earlier periods. The other tasks wait until this one is done.
+    /// 2. Once a minute ends grants whose promise is over and that are not in use, and forgets the old minutes of all grants.
+    /// 3. Removes the oldest ended grants if there are too many.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         if !self.forget_past(now) {
             return false;
         }
         let is_walk_over = self.end_over(now);
-        // The oldest leave also while the walk goes on.
+        // The oldest ended grants leave also while the walk goes on.
         self.leave_oldest(now) && is_walk_over
     }
 
-    /// Whether a grant that costs nothing may have a row. These rows fill no more than half of the table.
+    /// Whether another grant that costs nothing may have a row: only while less than half of the table is full.
     pub(crate) fn has_room_for_free(&self) -> bool {
         self.rows.len() < self.terms.bounds.grants / 2
     }
 
-    /// Whether rows have changed since the last batch.
+    /// Whether rows have changed since the last [`Self::take_changes`].
     pub(crate) fn has_changed(&self) -> bool {
         !self.dirty.is_empty()
     }
@@ -293,7 +297,7 @@ impl Grants {
     }
 
     /// Adds a credential that was not issued now: a grant that is missing in the table, with its promise, or a credential of another
-    /// program that knows the secret of a coturn. The table has room.
+    /// program that knows the secret of a coturn. The caller has made sure that the table has room.
     pub(crate) fn take_up(
         &mut self,
         grant: &Grant,
@@ -305,7 +309,7 @@ impl Grants {
         self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, spender, ..row });
     }
 
-    /// Adds a grant that costs nothing, if the table has room.
+    /// Adds a row without a promise for a grant that has no row. Does nothing if the table is full.
     fn insert_if_unknown(&mut self, grant: &Grant) {
         if !self.knows(grant.id) {
             self.issue(grant.id, GrantRow::new(grant, None, None));

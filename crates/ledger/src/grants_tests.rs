@@ -51,7 +51,7 @@ fn promised(until: i64) -> PromisedTime {
     PromisedTime { from, reserved_from: from, chain_before: 0, until, per_minute: MINUTE_BYTES }
 }
 
-/// Promises at least this tail, and the rate of all promises. Returns how many minutes more are promised.
+/// Raises the promises of a source to a tail of so many `seconds`. Returns how many minutes are promised in addition.
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
     let mut ledger = testing::ledger();
     grants.effects.take();
@@ -119,7 +119,7 @@ fn a_grant_ends_at_its_expiry() {
 }
 
 #[test]
-fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
+fn a_renewal_at_the_same_source_prolongs_the_sessions_of_the_renewed_grant() {
     let mut grants = grants();
     let first = issued(&mut grants, 1);
     let later = |id, source| Grant { source, expires_at: at(2_000), ..grant(id) };
@@ -159,7 +159,7 @@ fn a_longer_tail_extends_the_grants_that_can_still_relay() {
 }
 
 #[test]
-fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that_have_left_the_table() {
+fn a_longer_tail_is_promised_for_ended_grants_and_known_for_those_that_have_left_the_table() {
     let spenders = SpenderTerms { ended_max: 1, ..SpenderTerms::default() };
     let mut grants = bounded(Bounds { grants: 3, spenders, ..Bounds::default() });
     for id in 1..=3 {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Timestamp;
 
-/// Why they are missing.
+/// Why grants are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LackCause {
     /// The ledger was restored from a copy, has lost writes, or no longer has the rows of grants that a longer tail would keep alive.
@@ -21,7 +21,7 @@ pub enum LackCause {
 pub struct Lacking {
     /// Until when such grants may relay.
     pub until: Timestamp,
-    /// Why they are missing.
+    /// Why the grants are missing.
     pub cause: LackCause,
     /// Whether the books' time has been uncertain since these grants were found missing. While it is, `until` moves with that time.
     pub(crate) is_undated: bool,

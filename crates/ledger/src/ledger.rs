@@ -1,4 +1,4 @@
-//! The ledger: one [`Timeline`] for each source, and one limit over the metered sources together. Tests: `src/ledger_tests.rs`.
+//! The ledger: one [`Timeline`] for each owner of counts, and one limit over the metered sources together. Tests: `src/ledger_tests.rs`.
 //! Its time never decreases, so a clock that steps back lowers no figure.
 
 mod readings;
@@ -59,13 +59,13 @@ const PAST_PERIODS: usize = 12;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     terms: Terms,
-    sources: Vec<Timeline>,
+    timelines: Vec<Timeline>,
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
     /// Whether more time may have passed than the books know.
     is_doubtful: bool,
-    /// The latest time that it may be: that of a wall clock that is ahead and not accepted.
+    /// The latest time that it may be now: that of a wall clock that is ahead and not accepted.
     latest: Timestamp,
 }
 
@@ -88,7 +88,7 @@ impl Ledger {
         };
         let mut ledger = Self {
             terms,
-            sources: sources.iter().copied().chain(removed).map(open).collect(),
+            timelines: sources.iter().copied().chain(removed).map(open).collect(),
             now,
             period: terms.billing_day.period_at(now),
             counts,
@@ -101,9 +101,9 @@ impl Ledger {
         ledger
     }
 
-    /// Takes the changes of each source that must be stored.
+    /// Takes the changes of each owner of counts that must be stored.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<CountOwner, SourceRows> {
-        let changes = self.sources.iter_mut().map(|source| (source.terms.owner, source.take_changes()));
+        let changes = self.timelines.iter_mut().map(|source| (source.terms.owner, source.take_changes()));
         changes.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
@@ -115,8 +115,8 @@ impl Ledger {
     /// Moves to `now`. An earlier instant changes nothing.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        for source in &mut self.sources {
-            source.advance(self.now);
+        for timeline in &mut self.timelines {
+            timeline.advance(self.now);
         }
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
@@ -124,7 +124,7 @@ impl Ledger {
         }
     }
 
-    /// Adds one stored promise for so many grants. The stored rows of minutes that are over have it already.
+    /// Adds a stored promise that so many grants have. The stored rows of minutes that are over have it already.
     pub(crate) fn restore_promises(&mut self, (owner, time): OwnedTime, grants: i64) {
         let rest = time.reserved().start.max(Minute::of(self.now))..time.until;
         self.promising(owner).minutes.change_live(rest, time.level().times(grants));
@@ -149,14 +149,14 @@ impl Ledger {
 
     /// The timeline of an owner for whom something is promised. An owner that is not in the settings any more gets one, too.
     fn promising(&mut self, owner: CountOwner) -> &mut Timeline {
-        let found = self.sources.iter().position(|timeline| timeline.terms.owner == owner);
+        let found = self.timelines.iter().position(|timeline| timeline.terms.owner == owner);
         let index = found.unwrap_or_else(|| {
             let (nothing, rates) = (SourceRows::default(), self.terms.rates.of(owner.source));
             let terms = SourceTerms::of_unconfigured(owner);
-            self.sources.push(Timeline::open(terms, self.terms.billing_day, rates, self.now, &nothing));
-            self.sources.len().saturating_sub(1)
+            self.timelines.push(Timeline::open(terms, self.terms.billing_day, rates, self.now, &nothing));
+            self.timelines.len().saturating_sub(1)
         });
-        &mut self.sources[index]
+        &mut self.timelines[index]
     }
 
     /// Applies what grants or connections have changed.
@@ -188,7 +188,7 @@ impl Ledger {
 
     /// Every source that issues grants or is read.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
-        self.sources.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
+        self.timelines.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
     }
 
     /// The owner of what is relayed at a source with a TURN key that is not known: the first key of this source in the settings.
@@ -211,9 +211,9 @@ impl Ledger {
         self.all_of(source).any(|timeline| timeline.terms.is_read)
     }
 
-    /// The margin of error of each source's count in this period, in percent.
+    /// The margin of error of each owner's count in this period, in percent, with the owner's source.
     pub(crate) fn margins(&self) -> Vec<(IceSource, u32)> {
-        self.sources.iter().map(|source| (source.terms.owner.source, source.minutes.sampling())).collect()
+        self.timelines.iter().map(|source| (source.terms.owner.source, source.minutes.sampling())).collect()
     }
 
     /// The most bytes that a grant of a source is assumed to relay in one minute. Zero for the SFU: each session has a rate of its own.
@@ -228,7 +228,7 @@ impl Ledger {
 
     /// The rates that are assumed because they were seen, in bytes a minute.
     pub(crate) fn raised_rates(&self) -> BTreeMap<IceSource, u64> {
-        let raised = self.sources.iter().filter(|timeline| timeline.state.raised.is_some());
+        let raised = self.timelines.iter().filter(|timeline| timeline.state.raised.is_some());
         raised.map(|timeline| (timeline.terms.owner.source, timeline.assumed_rate().per_minute())).collect()
     }
 
@@ -241,7 +241,7 @@ impl Ledger {
     /// Assumes a rate for the grants of a source, because counts have shown it. `faster`: by how much chains still exceed it. Chains belong
     /// to the whole source, so their excess counts at the owner without a TURN key.
     pub(crate) fn raise_rate(&mut self, source: IceSource, rate: BitRate, faster: Excess) {
-        let of_source = self.sources.iter_mut().filter(|timeline| timeline.terms.owner.source == source);
+        let of_source = self.timelines.iter_mut().filter(|timeline| timeline.terms.owner.source == source);
         for timeline in of_source {
             let is_rest = timeline.terms.owner == source.into();
             timeline.raise_rate(rate, if is_rest { faster } else { Excess::default() });
@@ -296,21 +296,21 @@ impl Ledger {
     /// limit add nothing after it. So usage passes the limit by no more than it does now, plus what the other sources still use.
     pub(crate) fn overshoot(&self, used_later: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
         let all = self.sum(&used_later);
-        let goes_on = self.metered().filter(|source| !source.is_ended_at_limit(self.now));
-        let more = goes_on.map(|source| used_later(&source.minutes).minus(source.minutes.used()));
+        let goes_on = self.metered().filter(|timeline| !timeline.is_ended_at_limit(self.now));
+        let more = goes_on.map(|timeline| used_later(&timeline.minutes).minus(timeline.minutes.used()));
         let past = self.sum(Minutes::used).minus(self.terms.limit);
         all.minus(self.terms.limit).min(more.fold(past, ByteCount::plus))
     }
 
-    /// The first instant of this period in which something was used or a grant was alive; its start if there is none.
+    /// The first instant of this period in which something was used or a grant was alive; the period's start if there is none.
     pub fn used_since(&self) -> Timestamp {
-        let first = self.metered().filter_map(|source| source.minutes.used_since()).min();
+        let first = self.metered().filter_map(|timeline| timeline.minutes.used_since()).min();
         first.map_or(self.period.start, |first| first.max(self.period.start))
     }
 
     /// Grants alive now, tail included, over all sources.
     pub fn live_grants(&self) -> u64 {
-        let live = self.sources.iter().map(|source| source.minutes.current_cell().live);
+        let live = self.timelines.iter().map(|timeline| timeline.minutes.current_cell().live);
         live.fold(0, u64::saturating_add)
     }
 
@@ -339,14 +339,14 @@ impl Ledger {
 
     /// Bytes of an earlier period; `None` if nothing is known of it.
     fn used_in(&self, period: Period) -> Option<ByteCount> {
-        self.metered().filter_map(|source| source.minutes.days.used(period)).reduce(ByteCount::plus)
+        self.metered().filter_map(|timeline| timeline.minutes.days.used(period)).reduce(ByteCount::plus)
     }
 
     /// The totals of the earlier period that began at `start`, to which the rows of its spenders add up.
     pub fn past_bytes(&self, start: Timestamp) -> PeriodBytes {
         let period = self.terms.billing_day.period_at(start);
         let used = self.used_in(period).unwrap_or_default();
-        let days = self.metered().flat_map(|source| source.minutes.days.of(period));
+        let days = self.metered().flat_map(|timeline| timeline.minutes.days.of(period));
         let measured = days.map(|(_, count)| count.total()).fold(ByteCount::ZERO, ByteCount::plus);
         PeriodBytes { used, measured: measured.min(used), seen: [period.start, period.end] }
     }
@@ -354,8 +354,8 @@ impl Ledger {
     /// Bytes of the metered sources and the most live grants in `[from, to)`, extended to whole minutes.
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };
-        for source in self.metered() {
-            let slice = source.slice(from, to);
+        for timeline in self.metered() {
+            let slice = timeline.slice(from, to);
             total.used = total.used.plus(slice.used);
             total.live = total.live.saturating_add(slice.live);
         }
@@ -380,18 +380,18 @@ impl Ledger {
     /// all owners of the source.
     pub fn promised_in(&self, owner: impl Into<CountOwner>, minute: Minute) -> ByteCount {
         let owner = owner.into();
-        let is_asked = |of: &&Timeline| owner.turn_key.is_none() || of.terms.owner == owner;
-        let asked = self.all_of(owner.source).filter(is_asked);
-        let promised = asked.map(|of| of.minutes.promised_in_whole(minute));
+        let is_included = |of: &&Timeline| owner.turn_key.is_none() || of.terms.owner == owner;
+        let included = self.all_of(owner.source).filter(is_included);
+        let promised = included.map(|of| of.minutes.promised_in_whole(minute));
         ByteCount::saturating(promised.fold(0, u128::saturating_add))
     }
 
     fn sum(&self, figure: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
-        self.metered().map(|source| figure(&source.minutes)).fold(ByteCount::ZERO, ByteCount::plus)
+        self.metered().map(|timeline| figure(&timeline.minutes)).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
     fn metered(&self) -> impl Iterator<Item = &Timeline> {
-        self.sources.iter().filter(|source| source.terms.owner.source.is_metered())
+        self.timelines.iter().filter(|timeline| timeline.terms.owner.source.is_metered())
     }
 
     /// The timeline of an owner; for one that is not known, the first of its source.
@@ -401,7 +401,7 @@ impl Ledger {
     }
 
     fn all_of(&self, source: IceSource) -> impl Iterator<Item = &Timeline> {
-        self.sources.iter().filter(move |timeline| timeline.terms.owner.source == source)
+        self.timelines.iter().filter(move |timeline| timeline.terms.owner.source == source)
     }
 
     /// Changes the timeline of an owner; `None` for one that is not known.
@@ -410,12 +410,13 @@ impl Ledger {
         owner: CountOwner,
         change: impl FnOnce(&mut Timeline) -> T,
     ) -> Option<T> {
-        self.sources.iter_mut().find(|timeline| timeline.terms.owner == owner).map(change)
+        self.timelines.iter_mut().find(|timeline| timeline.terms.owner == owner).map(change)
     }
 }
 
 impl Ledger {
-    /// A request for a credential of an owner, made within `slack`. `renewed`: what is promised for the grant that it renews.
+    /// A request for a credential of an owner, which the provider makes within `slack`. `renewed`: what is promised for the grant that it
+    /// renews.
     pub fn request(
         &self,
         owner: impl Into<CountOwner>,
@@ -453,7 +454,7 @@ impl Ledger {
         if !request.source.is_metered() {
             return Ok(request);
         }
-        let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
+        let awaits_reading = self.timelines.iter().any(|timeline| timeline.terms.is_read);
         let life = decide(self.terms.mode, self.figures(), &request)
             .map_err(|refusal| Refusal { awaits_reading, ..refusal })?;
         Ok(Request { life, ..request })
@@ -474,7 +475,7 @@ impl Ledger {
 
     /// The most bytes that grants of a source may relay in these minutes.
     pub fn promised(&self, source: IceSource, minutes: GrantMinutes) -> u128 {
-        let promised = self.all_of(source).map(|source| source.minutes.rates.promised(minutes));
+        let promised = self.all_of(source).map(|timeline| timeline.minutes.rates.promised(minutes));
         promised.fold(minutes.bytes, u128::max)
     }
 }

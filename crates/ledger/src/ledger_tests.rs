@@ -39,7 +39,7 @@ fn ledger(limit: u64) -> Ledger {
 /// Another process opens it.
 fn reopened(ledger: &mut Ledger) -> Ledger {
     let stored = ledger.take_changes();
-    let terms: Vec<_> = ledger.sources.iter().map(|source| source.terms).collect();
+    let terms: Vec<_> = ledger.timelines.iter().map(|source| source.terms).collect();
     Ledger::open(ledger.terms, &terms, ledger.now, ledger.counts, &stored)
 }
 

@@ -1,23 +1,25 @@
 //! The bandwidth ledger of turn-broker. This package is pure: it reads no clock, no environment and no file, and it writes
-//! none. Time and randomness are arguments, decisions are values. Every name stands at the root; the modules are private. The first
-//! lines of a module say where its tests are, in this package.
+//! none. Time and randomness are arguments, decisions are values. Every name is exported at the root, except those of [`polls`]; the other
+//! modules are private. The first lines of a module name the file with its tests.
 //!
 //! | where | what |
 //! |---|---|
 //! | `units` | bytes, bit rates, instants; the time of the books; billing periods; days and minutes in UTC |
 //! | `day` | what is counted by the day |
-//! | `standing` | whether the books' time is right |
+//! | `standing` | what is stored of the clocks, of a jump of the time, and of the relay in the process |
 //! | `source`, `owner`, `rates` | the kinds of sources, with a table of what is true of each; whose bytes a count is of; the rates that are assumed |
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
-//! | `reading`, `doubt`, `trial`, `tail` | the provider's own count; the assumed rate tested against it; for how long credentials relay after their end |
+//! | `reading`, `doubt`, `proof`, `trial`, `tail` | the provider's own count; whether it is believed; the assumed rate tested against it; for how long credentials relay after their end |
 //! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
 //! | `grants`, `token`, `spender` | one row per grant; its id; who spends |
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
 //! | `client`, `clients`, `allowance` | which addresses count as one client; what each may claim, hold and reserve |
 //! | `coturn`, `traffic` | what coturn's sessions carried |
 //! | `spenders`, `grant_counts` | the sums by who spends; what a source counted for each grant |
-//! | `books`, `open`, `changes`, `dirty` | everything under one lock; opening it; what must be stored |
-//! | `sorted` | small sorted lists |
+//! | `books`, `open`, `effects`, `lacking` | everything under one lock; opening it; what grants change in the ledger; grants that it lacks |
+//! | `changes`, `dirty` | what must be stored |
+//! | `polls` | what a provider is asked for, and when |
+//! | `sorted`, `shards` | small sorted lists; a large hash map |
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -1,4 +1,4 @@
-//! The stored form of one source, minute by minute: plain values between the timeline and the disk. Tests: `src/timeline/tests`.
+//! The stored form of one owner of counts, minute by minute: plain values between the timeline and the disk. Tests: `src/timeline/tests`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl MinuteRow {
         GrantMinutes { count: self.live.into(), bytes: self.per_minute.into() }
     }
 
-    /// The same, as a change.
+    /// The same, as a change from no live grant.
     pub(crate) fn level(&self) -> LiveDelta {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         LiveDelta { live: signed(self.live), per_minute: signed(self.per_minute) }
@@ -109,7 +109,7 @@ pub struct SourceState {
     pub late: Option<LateCounts>,
     /// The counts that wait for their confirmation.
     pub(crate) doubt: CountDoubt,
-    /// A digest of what the provider has counted, as in the terms.
+    /// A digest of what the provider has counted: the latest known `SourceTerms::counted_in`.
     pub(crate) counted_in: Option<IdDigest>,
     /// The id of the TURN key, so that its bytes are asked for when it has left the settings.
     pub(crate) turn_key: Option<Arc<str>>,

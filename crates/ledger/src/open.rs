@@ -32,7 +32,7 @@ pub struct Setup {
     pub turn_keys: Vec<Arc<str>>,
     /// The sources whose sessions may outlive every promise without anybody seeing it.
     pub unseen: Vec<IceSource>,
-    /// Bytes that a server key may use in a period, of those with a limit.
+    /// Bytes that a server key may use in a period, for the keys with a limit.
     pub server_limits: BTreeMap<Label, ByteCount>,
     /// How connections are charged.
     pub rules: UsageRules,
@@ -46,7 +46,7 @@ impl Setup {
     /// Opens the books at a moment with the `stored` rows. `None`: the ledger is new.
     pub fn open(&self, stored: Option<Stored>, moment: impl Into<Moment>) -> Books {
         let (moment, stored) = (moment.into(), stored.unwrap_or_default());
-        // If the clock is behind the stored time, the books continue from the stored time.
+        // The books continue from the stored time, also if the clock is behind it.
         let then = stored.now().unwrap_or(moment.now);
         let period = self.terms.billing_day.period_at(then);
         // The counts of an earlier period are dropped.
@@ -68,7 +68,7 @@ impl Setup {
     }
 }
 
-/// The group whose source counts by grant, if that is read.
+/// The group of an owner whose source counts by grant, if its counts are read.
 fn counted_by_grant(terms: &SourceTerms) -> Option<CountOwner> {
     let counts_grants = terms.owner.source.facts().counts_of_grants != CountsOfGrants::Unknown;
     (terms.is_read && counts_grants).then_some(terms.owner.group())

@@ -1,4 +1,4 @@
-//! A promise: what one credential can still relay, with the assumptions under which it was given. Tests: below.
+//! A promise: what one credential can still relay, with the rate and the tail that were assumed for it. Tests: below.
 //! A later change of a setting can make a promise larger, never smaller.
 //!
 //! The source's minutes, the sum of its user and the share of its client change in one function, `Grants::replace_promise`.
@@ -15,7 +15,7 @@ use crate::units::slot::Minute;
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
-    /// Whose count releases it.
+    /// The owner whose count releases it.
     pub owner: CountOwner,
     /// When, and at which rate.
     pub time: PromisedTime,
@@ -34,15 +34,16 @@ pub struct PromisedTime {
     /// The first minute in which a count may have bytes of its grant.
     pub from: Minute,
     /// The first minute that the grants before it in its chain of renewals do not cover. The budget assumes that one grant of a chain
-    /// relays at a time, so the minutes before are reserved already. The limit of a user assumes that the user relays with all of them at
-    /// once.
+    /// relays at a time, so the minutes before `reserved_from` are reserved already. The limit of a user assumes that the user relays with
+    /// all grants of the chain at once.
     pub reserved_from: Minute,
-    /// How many earlier grants of its chain have sessions that last until its end, because the broker ends the sessions of this source only
-    /// then. Only the limit of a user counts them.
+    /// How many earlier grants of its chain it prolongs. Where the broker ends the sessions of a source, it ends those of these grants only
+    /// when this grant ends. Only the limit of a user counts this.
     pub chain_before: u16,
-    /// The first minute in which no count can have bytes of its grant any more: expiry, tail and the difference of the clocks are over.
+    /// The first minute in which no count can have bytes of its grant any more: after the expiry, the tail and the difference of the
+    /// clocks.
     pub until: Minute,
-    /// The most bytes that are relayed in a minute.
+    /// The most bytes that the grant is assumed to relay in a minute.
     pub per_minute: u64,
 }
 
@@ -50,9 +51,9 @@ pub struct PromisedTime {
 type StoredTime = (Minute, i64, u16, i64, u64);
 
 impl From<StoredTime> for PromisedTime {
-    fn from((from, until_reserved, chain_before, until_end, per_minute): StoredTime) -> Self {
+    fn from((from, to_reserved_from, chain_before, to_until, per_minute): StoredTime) -> Self {
         let minute_after = |minutes: i64| Minute::new(from.number().saturating_add(minutes));
-        let (reserved_from, until) = (minute_after(until_reserved), minute_after(until_end));
+        let (reserved_from, until) = (minute_after(to_reserved_from), minute_after(to_until));
         Self { from, reserved_from, chain_before, until, per_minute }
     }
 }
@@ -71,7 +72,7 @@ impl From<PromisedTime> for StoredTime {
 }
 
 impl PromisedTime {
-    /// The time of a grant that renews none.
+    /// The time of a grant that renews no other grant.
     pub const fn new(from: Minute, until: Minute, per_minute: u64) -> Self {
         Self { from, reserved_from: from, chain_before: 0, until, per_minute }
     }
@@ -81,8 +82,8 @@ impl PromisedTime {
         self.from.min(self.until)..self.until
     }
 
-    /// What counts against the limit of a user: its own minutes, and for each grant of `chain_before` the minutes by which this one
-    /// prolongs it.
+    /// What counts against the limit of a user: the minutes of this grant, and for each of the `chain_before` grants the minutes by which
+    /// this grant prolongs it.
     pub fn of_user(&self) -> [(Range<Minute>, LiveDelta); 2] {
         let before = self.level().times(self.chain_before.into());
         [(self.counted_minutes(), self.level()), (self.reserved(), before)]
@@ -93,17 +94,17 @@ impl PromisedTime {
         self.reserved_from.min(self.until)..self.until
     }
 
-    /// The first minute that its whole chain of renewals does not cover.
+    /// The first minute that neither this grant nor the grants before it in its chain cover.
     pub fn chain_until(&self) -> Minute {
         self.until.max(self.reserved_from)
     }
 
-    /// Bytes that it adds to its chain.
+    /// The bytes that are promised in the minutes of [`Self::reserved`].
     pub fn reserved_bytes(&self) -> u64 {
         self.per_minute.saturating_mul(self.until.since(self.reserved().start))
     }
 
-    /// One more grant, with its bytes per minute.
+    /// The change where a promise begins: one more grant, with its bytes per minute.
     pub fn level(&self) -> LiveDelta {
         let per_minute = i64::try_from(self.per_minute).unwrap_or(i64::MAX);
         LiveDelta { live: 1, per_minute }
@@ -129,7 +130,7 @@ impl LiveDelta {
         }
     }
 
-    /// The same of so many grants.
+    /// The change of so many grants that each change by this.
     #[must_use]
     pub fn times(self, grants: i64) -> Self {
         let (live, per_minute) = (self.live.saturating_mul(grants), self.per_minute.saturating_mul(grants));
@@ -174,7 +175,7 @@ impl GrantMinutes {
         Self { count: self.count.saturating_mul(minutes), bytes: self.bytes.saturating_mul(minutes) }
     }
 
-    /// The sum after the level has changed by `by` in so many minutes, at least zero.
+    /// This sum after the grants in each of `minutes` minutes have changed by `by`, at least zero.
     pub(crate) fn shifted(self, minutes: u64, by: LiveDelta) -> Self {
         let (count, bytes) = (by.live.unsigned_abs().into(), by.per_minute.unsigned_abs().into());
         let size = Self { count, bytes }.times(minutes);

@@ -1,8 +1,8 @@
 //! Whether a count has the bytes of its owner. Tests: below.
 //! A provider that counts nothing, or the wrong account, answers zero too. So a count of a time in which a credential was live is believed
 //! only if it shows bytes of that very key: those of calls or, where no call relays, those of the broker's own probe, made with that key.
-//! No client can forge either. They prove the counts of up to an hour before them. Once they are seen, counts of earlier time are taken
-//! too, but what was promised for that time stays promised.
+//! No client can forge either. Such bytes prove the counts of up to an hour before them. Once they are seen, counts of earlier time are
+//! taken too, but what was promised for that time stays promised.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct CountProof {
 struct RefusedCount {
     /// When it was refused.
     since: Timestamp,
-    /// Its end.
+    /// The end of the count.
     as_of: Timestamp,
 }
 
@@ -62,7 +62,7 @@ impl CountProof {
             self.shown_until = self.shown_until.max(as_of);
         }
         if is_shown {
-            // A count of an earlier day says nothing about the refused one.
+            // A count that ends before the refused one says nothing about it.
             self.refused = self.refused.filter(|refused| as_of < refused.as_of);
             if was_live && self.shown_until.since(as_of) > PROVEN_BY_BYTES {
                 self.unproven_until = self.unproven_until.max(as_of);

@@ -25,8 +25,8 @@ impl Rates {
     /// The rates of one source. A session of the SFU has no fixed rate: its promises state their own rate, and the number of its clocks is
     /// its rate in kbit/s.
     pub(crate) fn of(self, source: IceSource) -> Self {
-        let of_sfu = Self { estimated: SFU_UNIT, liability: BitRate::default(), ..self };
-        if source.facts().grants == GrantsAre::Sessions { of_sfu } else { self }
+        let is_sfu = source.facts().grants == GrantsAre::Sessions;
+        if is_sfu { Self { estimated: SFU_UNIT, liability: BitRate::default(), ..self } } else { self }
     }
 
     /// The most bytes that grants may relay in these minutes: at the rate that was assumed for each, or at the present one if that

@@ -32,7 +32,7 @@ pub struct Carried {
     pub as_of: Timestamp,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
-    /// Bytes of these that the source has shown. Only these test the assumed rate; the rest is estimated.
+    /// The part of `granted` that the source has shown. Only this part tests the assumed rate; the rest is estimated.
     pub shown: ByteCount,
     /// Other bytes.
     pub other: ByteCount,
@@ -80,8 +80,8 @@ impl Reading {
         u128::from(self.total().get()) < u128::from(total.get()).saturating_sub(total.share_up(sampling))
     }
 
-    /// The same with no less bytes than the known count of its day: a small decrease is noise. Only the total is kept. If both parts were,
-    /// bytes that have moved between `granted` and `other` would count twice.
+    /// The same with no fewer bytes than the known count of its day: a small decrease is noise. Only the total cannot fall. If neither part
+    /// could, bytes that have moved between `granted` and `other` would count twice.
     pub(crate) fn at_least(mut self, before: &DayCount) -> Self {
         let total = before.total();
         if self.total() < total {

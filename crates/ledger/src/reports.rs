@@ -129,7 +129,7 @@ pub enum ReportError {
 /// A connection that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// Its name.
+    /// Its id, without its owner.
     pub id: Arc<str>,
     /// Bytes that it was charged in total.
     pub charged: ByteCount,

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 /// How many hash tables there are: two to the power of this.
 const PART_BITS: u32 = 6;
-/// The rows of one block.
+/// How many rows a block has at most.
 const BLOCK: usize = 1 << 10;
 
 /// See the module's description.
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_a_map_of_which_a_part_grows() {
+    fn rows_are_added_replaced_removed_and_walked_through() {
         let mut rows = table(10_000);
         assert_eq!((rows.len(), rows.get(&7), rows.get(&10_000)), (10_000, Some(&7), None));
         assert_eq!((rows.insert(7, 8), rows.remove(&7), rows.remove(&7)), (Some(7), Some(8), None));

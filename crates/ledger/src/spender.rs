@@ -1,4 +1,4 @@
-//! Who spends what a grant relays: a user, a label, an origin and a call, each with a fixed longest length, so a row stays small.
+//! Who spends what a grant relays: a user, a label, an origin, a call and a server key, each with a longest length, so a row stays small.
 //! Tests: below.
 //! The user is verified before it gets here. The label is the application's free text, and nobody verifies it. The call is one of the
 //! broker's own signaling. A [`Spender`] goes as a whole from the request into the row of its grant, so anything new that a request says of
@@ -22,7 +22,7 @@ pub const ORIGIN_MAX: usize = 270;
 /// The longest call, in bytes. The longest room of a protocol has 255.
 pub const CALL_MAX: usize = 270;
 
-/// Whether clients remove `text` from a URL's path, so that no call can name it there.
+/// Whether clients remove `text` from a URL's path, so that no request can name it there.
 pub fn is_dots(text: &str) -> bool {
     matches!(text, "." | "..")
 }
@@ -98,7 +98,7 @@ impl Call {
 /// Who spends. What is not known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spender {
-    /// Named by a verified token or by the reporter.
+    /// Named by a verified token or by an app server.
     pub user: Option<User>,
     /// Named by the application.
     pub label: Option<Label>,
@@ -106,7 +106,7 @@ pub struct Spender {
     pub origin: Option<Arc<str>>,
     /// The call that the credential was minted for.
     pub call: Option<Call>,
-    /// The name of the server key that asked for it.
+    /// The name of the server key that asked for the credential.
     pub server: Option<Label>,
     /// When the sign-in of the user expires. A renewal that comes with a later token takes the token's expiry.
     pub signed_in_until: Option<Timestamp>,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_1_to_64_characters_of_a_few() {
+    fn a_label_is_1_to_64_of_the_allowed_characters() {
         for good in ["a", "room-1/team:a@b.c_d", &"l".repeat(64)] {
             assert_eq!(Label::new(good).unwrap().as_str(), good);
         }

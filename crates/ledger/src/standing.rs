@@ -1,4 +1,4 @@
-//! What the published bound depends on besides the assumed rate: that the books' time is right. Tests: `src/books/tests/clock.rs`.
+//! What is stored of the clocks, of a jump of the time, and of the relay in the process. Tests: `src/books/tests/clock.rs`.
 //! This is stored with the books' time. The bound is not published as holding before `jumped_until`.
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub struct Standing {
     pub mark: ClockMark,
     /// Until when grants that were alive at a jump of the time may relay beyond what is promised.
     pub jumped_until: Timestamp,
-    /// Whether the process that wrote this had a relay, and has not ended in order: it may have relayed after this write.
+    /// Whether the process that wrote this had a relay and had not noted an orderly end, so it may have relayed after this write.
     pub is_relaying: bool,
 }
 

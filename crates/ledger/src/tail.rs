@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(6 * 3_600);
 const EACH_MINUTE_FOR: Duration = Duration::from_secs(20 * 60);
 /// The pause between two sends after that.
 const SPARSE: Duration = Duration::from_secs(5 * 60);
-/// A credential is revoked at this age. A credential that expires makes its second allocation this long before its end.
+/// A credential is revoked at this age. With a credential that expires, the second allocation is made this long before its end.
 const SHORTLY: Duration = Duration::from_secs(30);
 /// A trial ends after this many sends in a row without an answer: perhaps the network is down.
 const UNANSWERED_MAX: usize = 3;
@@ -161,13 +161,13 @@ impl TailTrial {
         self.sent.iter().rev().find(|(_, answer)| *answer == TrialAnswer::Relayed).map(|(at, _)| *at)
     }
 
-    /// Whether data came back as long as the trial went on. The last ones are sent up to two pauses before its end.
+    /// Whether data came back as long as the trial went on. The last data are sent up to two pauses before the end of the trial.
     pub fn relays_on(&self, max: Duration) -> bool {
         let end = self.ended_at.unwrap_or(self.began_at);
         self.relayed_until().is_some_and(|at| at.plus(SPARSE).plus(SPARSE) >= end.plus(max))
     }
 
-    /// For how long after its end the credential relayed, at least. Without a limit if it relayed as long as the trial went on.
+    /// For how long after its end the credential relayed, at least. [`Duration::MAX`] if it relayed as long as the trial went on.
     pub(crate) fn relayed_for(&self, max: Duration) -> Duration {
         if self.relays_on(max) {
             return Duration::MAX;
@@ -200,7 +200,7 @@ impl TailTrial {
         };
         let next =
             self.sent.iter().filter(is_known).map(|(at, _)| Minute::of(*at)).find(|minute| *minute > last);
-        // If no later send is known because it was billed as long as the trial went on, the tail is at least the longest one.
+        // If no later send is known because the credential was billed as long as the trial went on, the tail is at least `max`.
         let goes_on = is_counted && self.relays_on(max);
         let seen = next.map(|minute| minute.start().since(end)).or(goes_on.then_some(max));
         TailEvidence {

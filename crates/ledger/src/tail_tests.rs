@@ -125,7 +125,7 @@ fn a_trial_whose_minutes_before_the_end_are_not_billed_proves_nothing() {
 }
 
 #[test]
-fn a_way_that_is_lost_proves_nothing() {
+fn a_trial_without_answers_ends_and_proves_nothing() {
     let trial = run(CredentialEnd::Expiry, &|now| (now < 300, false));
     assert_eq!(sent(&trial), 9, "three minutes without an answer end it");
     assert_eq!(trial.judge(Some(&billed(0..5)), MAX).tail, None);

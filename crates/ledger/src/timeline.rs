@@ -40,7 +40,7 @@ pub struct Timeline {
     stored_state: Option<SourceState>,
     /// When this process began.
     began_at: Timestamp,
-    /// Until when credentials may have been live of which nothing is promised.
+    /// Until when credentials without a promise may have been live: grants that the ledger lacks.
     pub(crate) lacks_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
@@ -258,9 +258,9 @@ impl Timeline {
     ) {
         let mut placed = share(bytes, from..to, self.minutes.period().start);
         for minute in self.minutes.touched(from, to) {
-            let until_its_end = share(bytes, from..to, minute.end().min(to));
-            self.minutes.claim(&figure, minute, until_its_end.minus(placed).get().into());
-            placed = until_its_end.max(placed);
+            let bytes_by_its_end = share(bytes, from..to, minute.end().min(to));
+            self.minutes.claim(&figure, minute, bytes_by_its_end.minus(placed).get().into());
+            placed = bytes_by_its_end.max(placed);
         }
         self.minutes.claim(figure, self.minutes.current(), bytes.minus(placed).get().into());
     }

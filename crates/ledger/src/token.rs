@@ -1,4 +1,4 @@
-//! The id of a grant, and what its token says: the record of one issued credential. Tests: below.
+//! The id of a grant, and the content of its token: source, issue and expiry of one credential. Tests: below.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use crate::source::IceSource;
 use crate::units::Timestamp;
 
-/// No credential lives longer.
+/// The longest life of a credential.
 pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
 const ID_BYTES: usize = 16;
-/// How many bits of an id are the time at which it was made, in milliseconds. They begin again from zero every 34 years.
+/// How many bits of an id are the time at which it was made, in milliseconds. This time begins again from zero every 34 years.
 const TIME_BITS: u32 = 40;
 /// The time in the ids of names that are not ours: the last one that these bits hold.
 const FOREIGN: [u8; 5] = [u8::MAX; 5];
@@ -31,8 +31,8 @@ impl GrantId {
         Self(bytes)
     }
 
-    /// A new one. It begins with the time, so that grants of one moment are beside each other in the store. The random bits alone make it
-    /// unique, also when the clock steps back.
+    /// A new id. It begins with the time, so that grants of one moment are beside each other in the store. The random bits alone make the
+    /// id unique, also when the clock steps back.
     pub fn at(now: Timestamp, random: [u8; ID_BYTES]) -> Self {
         let time = u128::from(now.as_millis().cast_unsigned()) << (u128::BITS - TIME_BITS);
         Self((time | u128::from_be_bytes(random) >> TIME_BITS).to_be_bytes())
@@ -44,8 +44,8 @@ impl GrantId {
         Self(std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default()))
     }
 
-    /// The id of a user name that another program has made with the secret of a relay. Its time is [`FOREIGN`], which no grant of the
-    /// broker has.
+    /// The id for a user name that another program has made with the secret of a relay. The time in it is [`FOREIGN`], which no grant of
+    /// the broker has.
     pub fn of_foreign(name: &str) -> Self {
         let digest = Sha256::digest(name);
         let byte = |at: usize| at.checked_sub(FOREIGN.len()).and_then(|at| digest.get(at).copied());
@@ -112,7 +112,7 @@ impl Grant {
         self.issued_at.plus_millis(life.saturating_sub(life.div_ceil(4)))
     }
 
-    /// Whether the credential has expired. Open connections may still report and close.
+    /// Whether the credential has expired. Connections that are open then may still report and close.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at
     }

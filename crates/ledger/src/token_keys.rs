@@ -1,12 +1,12 @@
 //! The keys of grant tokens. Tests: below.
-//! One key signs. Tokens that an earlier key has signed are good until the last of their grants has ended.
+//! One key signs. Tokens that an earlier key has signed stay valid until the last of their grants has ended.
 
 use std::fmt;
 
 use crate::token::LIFE_MAX;
 use crate::units::Timestamp;
 
-/// Earlier keys that are kept at most.
+/// The most earlier keys that are kept.
 const EARLIER_MAX: usize = 4;
 
 /// A secret key. `Debug` prints nothing of it.
@@ -18,7 +18,7 @@ pub struct TokenKey([u8; 64]);
 pub struct EarlierKey {
     /// The key.
     pub key: TokenKey,
-    /// When the last grant whose token this key has signed has ended.
+    /// The instant by which all grants have ended whose tokens this key has signed.
     pub until: Timestamp,
 }
 
@@ -32,12 +32,12 @@ pub struct TokenKeys {
 }
 
 impl TokenKey {
-    /// From random bytes.
+    /// A key of these random bytes.
     pub const fn new(random: [u8; 64]) -> Self {
         Self(random)
     }
 
-    /// For what signs and for what stores it.
+    /// The bytes, for code that signs with them or stores them.
     pub const fn expose(&self) -> &[u8; 64] {
         &self.0
     }
@@ -55,7 +55,7 @@ impl TokenKeys {
         Self { signing, earlier: vec![] }
     }
 
-    /// From `now` on, `signing` signs.
+    /// The keys after `signing` has replaced the signing key at `now`.
     #[must_use]
     pub fn replaced(&self, signing: TokenKey, now: Timestamp) -> Self {
         let mut earlier = vec![EarlierKey { key: self.signing, until: now.plus(LIFE_MAX) }];
@@ -64,7 +64,7 @@ impl TokenKeys {
         Self { signing, earlier }
     }
 
-    /// Without earlier keys whose grants have all ended.
+    /// The keys that are needed at `now`: without earlier keys whose grants have all ended.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Self {
         let earlier = self.earlier.iter().copied().filter(|key| key.until > now).collect();

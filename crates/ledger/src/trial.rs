@@ -24,7 +24,7 @@ pub(crate) struct RaisedRate {
 /// What counts of a period have shown above what live grants could relay at the assumed rate, or after the assumed tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
-    /// The most bytes above in one span of time, beyond the margin for sampling; for several chains, and after several tails, the sum.
+    /// The most bytes in excess in one span of time, without the margin for sampling. For several chains, and after several tails: the sum.
     pub bytes: ByteCount,
     /// The highest rate of one live grant that the counts showed; zero if no grant was live, and for bytes after a tail.
     pub rate: BitRate,
@@ -124,7 +124,7 @@ pub(crate) struct Trial {
     /// The most that was counted under one key in this period. Sampling may have missed a share of it. This never falls: when the key is
     /// replaced, the count starts again, and what sampling missed before may still arrive.
     counted: ByteCount,
-    /// Two points at most, at least an hour apart.
+    /// The points from which averages are taken: two at most, at least an hour apart.
     hours: VecDeque<Point>,
     state: TrialState,
 }
@@ -157,7 +157,8 @@ impl Trial {
         self.assumed
     }
 
-    /// Assumes a rate that was seen. It explains the excess of all grants together, but not that of these `faster` chains.
+    /// Assumes a rate that was seen. It explains the excess of all grants together. `faster`: the excess of chains that it does not
+    /// explain.
     pub(crate) fn assume(&mut self, rate: BitRate, faster: Excess) {
         self.assumed = rate;
         let after_tails = self.state.excess.after_tails;

@@ -131,7 +131,7 @@ pub struct Request {
     pub from: Minute,
     /// The first minute that is not promised already for the grant that this one renews; `from` without one.
     pub reserved_from: Minute,
-    /// Grants before it whose sessions it prolongs. For the limit of a user, each of them could relay too.
+    /// How many grants before it have sessions that it prolongs. For the limit of a user, each of them could relay too.
     pub chain_before: u16,
     /// What the caller's address, its group and its user have reserved, in strict mode. `None` without an address or user.
     pub clients: [Option<ClientShare>; 3],
@@ -190,15 +190,15 @@ pub struct ClientShare {
 }
 
 impl ClientShare {
-    /// Minutes that are left. `first`: the minutes of the shortest credential.
-    fn left(&self, limit: ByteCount, per_minute: u128, first: u128) -> u128 {
+    /// Minutes that are left. `shortest`: the minutes of the shortest credential.
+    fn left(&self, limit: ByteCount, per_minute: u128, shortest: u128) -> u128 {
         let share = u128::from(limit.get()).saturating_mul(self.percent.into()).checked_div(100).unwrap_or(0);
         let left = share.saturating_sub(self.reserved.into()).checked_div(per_minute).unwrap_or(u128::MAX);
-        if self.reserved == 0 { left.max(first) } else { left }
+        if self.reserved == 0 { left.max(shortest) } else { left }
     }
 }
 
-/// Returns the lifetime that the credential gets, or the refusal. Strict mode lengthens one that is too short for the tail.
+/// Returns the lifetime that the credential gets, or the refusal. Strict mode lengthens a lifetime that is too short for the tail.
 pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> Result<Duration, Refusal> {
     let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, limited: None };
     let refused = Err(refusal);
@@ -352,9 +352,9 @@ impl Request {
     fn client_room(&self, limit: ByteCount, begun: Duration) -> u128 {
         let shortest =
             if self.source.decides_life() { self.life } else { self.strict_life().min(self.shortest_life()) };
-        let first = self.minutes(shortest, begun);
+        let minutes = self.minutes(shortest, begun);
         let left =
-            self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute.into(), first));
+            self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute.into(), minutes));
         left.min().unwrap_or(u128::MAX)
     }
 

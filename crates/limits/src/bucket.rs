@@ -28,7 +28,7 @@ impl Rate {
         }
     }
 
-    /// `factor` times as much.
+    /// `factor` times the burst, which refills `factor` times as fast.
     #[must_use]
     pub fn times(self, factor: u32) -> Self {
         Self { burst: self.burst.saturating_mul(factor), each: self.each / factor.max(1) }
@@ -41,10 +41,10 @@ pub struct Bucket {
     full_at: Duration,
 }
 
-/// The bucket does not hold as much as was asked for.
+/// The bucket does not hold as many units as were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// Time until the bucket does.
+    /// Time until the bucket holds that many.
     pub next: Duration,
     /// Time until the bucket is full.
     pub full: Duration,

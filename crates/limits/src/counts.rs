@@ -14,10 +14,10 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Everything is counted, and nothing is refused.
+    /// No bounds: everything is counted, and nothing is refused.
     pub const NONE: Self = Self::per_client(usize::MAX);
 
-    /// All together may hold any number.
+    /// A bound for each client, and none for all together.
     pub const fn per_client(client_max: usize) -> Self {
         Self { client_max, all_max: usize::MAX }
     }
@@ -61,17 +61,17 @@ impl Counts {
         self.by_share.iter().max_by_key(for_its_size).map(|(share, _)| share.clone())
     }
 
-    /// A holder has `more` in addition.
+    /// Adds `more` to what a holder has.
     pub fn add(&mut self, holder: &Holder, more: usize) {
         self.replace(holder, 0, more);
     }
 
-    /// A holder has `less` no longer.
+    /// Subtracts `less` from what a holder has.
     pub fn remove(&mut self, holder: &Holder, less: usize) {
         self.replace(holder, less, 0);
     }
 
-    /// A holder has `after` in place of `before`.
+    /// Replaces `before`, a part of what a holder has, by `after`.
     pub fn replace(&mut self, holder: &Holder, before: usize, after: usize) {
         let replaced = |held: usize| held.saturating_sub(before).saturating_add(after);
         self.all = replaced(self.all);

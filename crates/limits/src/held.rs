@@ -55,7 +55,7 @@ impl<T: Default> Held<T> {
 
 /// Counts of what holders have.
 impl Held<usize> {
-    /// A holder has one more.
+    /// Adds one to what a holder has.
     pub fn add(&mut self, holder: impl Into<Holder>) {
         self.change(holder, |count| {
             *count += 1;
@@ -63,7 +63,7 @@ impl Held<usize> {
         });
     }
 
-    /// A holder has one less.
+    /// Subtracts one from what a holder has.
     pub fn remove(&mut self, holder: impl Into<Holder>) {
         self.change(holder, |count| {
             *count = count.saturating_sub(1);

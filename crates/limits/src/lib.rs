@@ -1,8 +1,8 @@
 //! What one address or one user may do. A [`Holder`] is who holds or spends something: a client address, with its user if one has signed
 //! in. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address and for each IPv6 /48, with a
 //! fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client. [`PerUser`] has a row for each user.
-//! [`PerHolder`] is both, with buckets. [`Held`] has a row for each [`Share`] in which something is held. [`Counts`] has how much that
-//! is, and [`MemoryQuota`] counts the bytes that are kept for each holder.
+//! [`PerHolder`] is both, with buckets. [`Held`] has a row for each [`Share`] in which something is held. [`Counts`] has the
+//! number for each of these rows, and [`MemoryQuota`] counts the bytes that are kept for each holder.
 //! Everything is pure: `now` is an argument, as the time since any fixed instant; only [`MemoryQuota`] has a lock.
 //!
 //! ```
@@ -35,6 +35,6 @@ pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};
 pub use turn_ledger::GROUP_FACTOR;
 
-/// A table that outsiders fill has room for what this many clients may have. An IPv6 /48 may have [`GROUP_FACTOR`] times as much as a
-/// client.
+/// A table that outsiders fill has room for as much as this many clients may have together. An IPv6 /48 may have [`GROUP_FACTOR`] times as
+/// much as a client.
 pub const SHARES: usize = 16;

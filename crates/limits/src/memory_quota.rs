@@ -1,6 +1,6 @@
 //! Counts the bytes that are kept in memory for clients and users: bounded for each of their shares, and for all together. The first
-//! bytes of each use, such as a socket or a body, are always allowed and do not count. So a holder that fills a share leaves
-//! these bytes to others.
+//! bytes of each use, such as a socket or a body, are always allowed and do not count. So a holder that has filled a share
+//! leaves others the first bytes of each of their uses.
 
 use std::sync::Arc;
 
@@ -9,18 +9,19 @@ use parking_lot::Mutex;
 use crate::counts::{Bounds, Counts};
 use crate::holder::{Holder, Share};
 
-/// The count of what is kept for all clients. Clones share it.
+/// The count of what is kept for all clients. Clones share the count.
 #[derive(Clone, Debug)]
 pub struct MemoryQuota(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// The bytes of each use that do not count.
     own: usize,
     bounds: Bounds,
     kept: Mutex<Counts>,
 }
 
-/// What is kept for one thing of a client. Dropping it frees its bytes.
+/// The bytes kept for one use, such as a socket or a body. Dropping this value frees them.
 #[derive(Debug)]
 pub struct MemoryUse {
     quota: MemoryQuota,
@@ -60,7 +61,7 @@ impl MemoryUse {
     /// Sets the number of bytes kept. Returns `false`, and changes nothing, if that exceeds a bound.
     #[must_use]
     pub fn try_resize(&mut self, bytes: usize) -> bool {
-        let (before, after) = (self.shared(self.bytes), self.shared(bytes));
+        let (before, after) = (self.counted(self.bytes), self.counted(bytes));
         let mut kept = self.quota.0.kept.lock();
         if after > before && !kept.fits(&self.holder, after - before, self.quota.0.bounds) {
             return false;
@@ -73,7 +74,7 @@ impl MemoryUse {
 
     /// Sets the number of bytes kept, whatever the bounds are.
     pub fn resize(&mut self, bytes: usize) {
-        let (before, after) = (self.shared(self.bytes), self.shared(bytes));
+        let (before, after) = (self.counted(self.bytes), self.counted(bytes));
         if before != after {
             self.quota.0.kept.lock().replace(&self.holder, before, after);
         }
@@ -81,7 +82,7 @@ impl MemoryUse {
     }
 
     /// How many of these bytes count: those beyond the use's own.
-    fn shared(&self, bytes: usize) -> usize {
+    fn counted(&self, bytes: usize) -> usize {
         bytes.saturating_sub(self.quota.0.own)
     }
 }

@@ -49,7 +49,7 @@ impl<T: Row> PerAddress<T> {
         }
     }
 
-    /// Clients with a row of their own.
+    /// The number of clients with a row of their own.
     pub fn len(&self) -> usize {
         self.ipv4.len() + self.ipv6.len()
     }
@@ -93,8 +93,8 @@ pub struct PerHolder {
 }
 
 impl PerHolder {
-    /// `rows_max`: clients with a row of their own, half for each address family. There are as many rows for users, and as many for the
-    /// clients of users.
+    /// `rows_max`: how many clients can have a row of their own, half of them for each address family. There are as many
+    /// rows for users, and as many for the clients of users.
     pub fn new(rate: Rate, rows_max: usize) -> Self {
         Self {
             rate,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_a_bucket_on_all_addresses_and_the_users_of_an_address_have_ten() {
+    fn a_user_has_one_bucket_on_all_addresses_and_the_users_of_one_address_share_ten_times_as_much() {
         let mut table = per_holder();
         let at = |last: u8| ClientKey::V4([192, 0, 2, last].into());
         let mut take =

@@ -6,7 +6,7 @@ use turn_ledger::ClientKey;
 
 use crate::table::Key;
 
-/// The length of the prefix around an IPv6 client that has an allowance of its own: what a provider assigns to one site.
+/// The length of the wider IPv6 prefix that has an allowance, too: what a provider assigns to one site.
 const GROUP_LENGTH: u8 = 48;
 /// The length of the prefix that has all IPv4 addresses, `::ffff:0:0/96`.
 const IPV4_LENGTH: u8 = 96;
@@ -23,7 +23,7 @@ impl Prefix {
     pub fn of(address: IpAddr, ipv6_length: u8) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::ipv4(address),
-            IpAddr::V6(address) => Self::cut(address.to_bits(), ipv6_length.min(128)),
+            IpAddr::V6(address) => Self::masked(address.to_bits(), ipv6_length.min(128)),
         }
     }
 
@@ -34,19 +34,19 @@ impl Prefix {
 
     pub(crate) fn is_ipv4(self) -> bool {
         self.length >= IPV4_LENGTH
-            && Self::cut(self.bits, IPV4_LENGTH) == Self::cut(0xffff << 32, IPV4_LENGTH)
+            && Self::masked(self.bits, IPV4_LENGTH) == Self::masked(0xffff << 32, IPV4_LENGTH)
     }
 
     fn ipv4(address: Ipv4Addr) -> Self {
-        Self::cut(address.to_ipv6_mapped().to_bits(), 128)
+        Self::masked(address.to_ipv6_mapped().to_bits(), 128)
     }
 
     /// The wider prefix of this length. `None` if it is not wider.
     fn around(self, length: u8) -> Option<Self> {
-        (length < self.length).then(|| Self::cut(self.bits, length))
+        (length < self.length).then(|| Self::masked(self.bits, length))
     }
 
-    fn cut(bits: u128, length: u8) -> Self {
+    fn masked(bits: u128, length: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
         Self { bits: bits & mask, length }
     }
@@ -70,8 +70,8 @@ impl From<ClientKey> for Prefix {
         let bits = |prefix| u128::from(u64::from_be_bytes(prefix)) << 64;
         match client {
             ClientKey::V4(address) => Self::ipv4(address),
-            ClientKey::V6(prefix) => Self::cut(bits(prefix), 64),
-            ClientKey::V6Group(prefix) => Self::cut(bits(prefix), GROUP_LENGTH),
+            ClientKey::V6(prefix) => Self::masked(bits(prefix), 64),
+            ClientKey::V6Group(prefix) => Self::masked(bits(prefix), GROUP_LENGTH),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Rows that are shared by keys without a row of their own.
 pub const SHARED_ROWS: u64 = 1_024;
-/// How many of these rows the clients of one full network share.
+/// How many of the [`SHARED_ROWS`] the clients of one full network share.
 pub const SHARED_ROWS_OF_NETWORK: u64 = 16;
 /// Minimum time between two searches for idle rows. A search visits every row.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl Key for u64 {
 pub struct Visit<'a, T> {
     /// The row.
     pub row: &'a mut T,
-    /// How many times the allowance of one client it has.
+    /// How many times the allowance of one client the row has.
     pub factor: u32,
     /// Whether others share the row, because the table has no place for one more.
     pub is_shared: bool,
@@ -135,7 +135,7 @@ impl<K: Key, T: Row> Table<K, T> {
         self.last_sweep = Some(now);
     }
 
-    /// Keys with a row of their own.
+    /// The number of keys with a row of their own.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -1,10 +1,10 @@
-//! User names, the bounds of allocations, and why one is refused.
+//! User names, the bounds of allocations, and why an allocation is refused.
 
 use turn_ledger::{GrantEnd, GrantId, Timestamp};
 
-/// Concurrent allocations.
+/// The most concurrent allocations.
 pub(crate) const ALLOCATIONS_MAX: usize = 1_280;
-/// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
+/// The most concurrent allocations of one grant: enough for a small mesh, which has twice as many as usual during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
 
 /// A parsed user name.

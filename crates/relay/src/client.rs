@@ -133,6 +133,7 @@ async fn client_of(server: SocketAddr, username: &str, password: &str) -> Result
     Ok(client)
 }
 
+/// Sends a datagram through the allocation to itself, again while it does not come back.
 async fn there_and_back(allocation: &(dyn Conn + Send + Sync), itself: SocketAddr) -> Result<(), RelayError> {
     let payload = vec![0; PAYLOAD.into()];
     let mut received = payload.clone();

@@ -57,7 +57,7 @@ impl ClientSocket {
         }
     }
 
-    /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
+    /// Assigns the socket to the grant of the client's new allocation. Bytes seen before then count for this grant, too.
     pub(crate) fn assign(&self, grant: GrantId) {
         let mut state = self.state.lock();
         if state.grant.replace(grant).is_none() {

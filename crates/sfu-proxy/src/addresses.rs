@@ -1,5 +1,5 @@
-//! The bounds on the sessions of one address or user, and on what these have. The bounds of an IPv6 /48 are four times those of an address,
-//! and the bounds of all users of an address ten times.
+//! The bounds on the sessions of one address or user, and on what those sessions have. The bounds of an IPv6 /48 are four times those of an
+//! address, and the bounds of all users of an address ten times.
 
 use turn_limits::{Bounds, Counts, Holder, PerHolder, Rate, SHARES};
 
@@ -28,12 +28,12 @@ pub(super) struct Addresses {
     pub(super) new_sessions: PerHolder,
     /// Sessions, with those that are being opened.
     pub(super) sessions: Counts,
-    /// Their tracks and data channels, with those that are asked for.
+    /// Tracks and data channels of the sessions, with those that are asked for.
     pub(super) tracks: Counts,
-    /// Calls of clients that are on their way to the SFU, with those that open a session. The broker's own do not count, so that clients
-    /// cannot prevent them.
+    /// Calls of clients that are on their way to the SFU, with those that open a session. Calls of the broker do not count, so that
+    /// clients cannot prevent them.
     pub(super) calls: Counts,
-    /// What they take at assumed rates, in kbit/s.
+    /// What the sessions take at assumed rates, in kbit/s.
     pub(super) kbps: Counts,
 }
 
@@ -53,7 +53,7 @@ impl Addresses {
         if self.calls.all() >= CALLS.all_max { Err(SfuFault::FULL) } else { Ok(()) }
     }
 
-    /// A session has `after` in place of `before`.
+    /// Counts `after` in place of `before` for a session.
     pub(super) fn replace(&mut self, holder: &Holder, before: SessionLoad, after: SessionLoad) {
         self.tracks.replace(holder, before.tracks, after.tracks);
         self.calls.replace(holder, before.calls, after.calls);

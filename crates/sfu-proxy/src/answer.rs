@@ -11,7 +11,7 @@ use super::track::{Direction, TrackId};
 /// A track or a data channel of an answer, or of the state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is.
+    /// Its id in the session. `None` if the SFU gives none.
     pub id: Option<TrackId>,
     /// Whether it is a data channel.
     pub is_channel: bool,
@@ -36,8 +36,8 @@ pub struct SfuAnswer {
     pub entries: Vec<Entry>,
 }
 
-/// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
-pub(crate) fn answered(body: &[u8]) -> Option<SfuAnswer> {
+/// Reads an answer. `None` if it reports an error of the whole call, or is not a JSON object.
+pub(crate) fn parse_answer(body: &[u8]) -> Option<SfuAnswer> {
     let answer: BTreeMap<String, Value> = serde_json::from_slice(body).ok()?;
     if is_error(answer.get("errorCode")) {
         return None;
@@ -83,13 +83,14 @@ mod tests {
 
     #[test]
     fn an_answer_names_the_session_and_what_it_grants_or_refuses() {
-        let new = answered(br#"{"sessionId":"s1","sessionDescription":{"type":"answer","sdp":""}}"#).unwrap();
+        let new =
+            parse_answer(br#"{"sessionId":"s1","sessionDescription":{"type":"answer","sdp":""}}"#).unwrap();
         assert_eq!(new.session, SessionId::new("s1"));
         let pull = br#"{"requiresImmediateRenegotiation":true,"tracks":[
             {"trackName":"a","mid":"0","sessionId":"s2"},
             {"trackName":"b","mid":"1"},
             {"trackName":"c","sessionId":"s2","errorCode":"not_found_track_error"},7]}"#;
-        let answer = answered(pull).unwrap();
+        let answer = parse_answer(pull).unwrap();
         assert_eq!(parts(&answer), [(REMOTE, false, false), (None, false, false), (REMOTE, true, false)]);
         assert_eq!((&answer.entries[0].session, &answer.entries[2].id), (&SessionId::new("s2"), &None));
         assert_eq!(answer.entries[1].name, Name::new("b"));
@@ -103,7 +104,7 @@ mod tests {
             {"location":"remote","mid":"2","sessionId":"s2","trackName":"c","status":"waiting"}],
             "dataChannels":[{"location":"remote","id":3,"sessionId":"s2","status":"initializing"},
             {"location":"local","id":4,"dataChannelName":"chat"},{"id":5,"errorCode":"not_found"}]}"#;
-        let answer = answered(state).unwrap();
+        let answer = parse_answer(state).unwrap();
         let local = Some(Direction::Local);
         let tracks = [(local, false, false), (REMOTE, false, true), (REMOTE, false, false)];
         assert_eq!(parts(&answer)[..3], tracks);
@@ -114,9 +115,9 @@ mod tests {
 
     #[test]
     fn an_answer_with_an_error_says_nothing() {
-        assert_eq!(answered(br#"{"errorCode":"session_error","tracks":[{"mid":"0"}]}"#), None);
-        assert_eq!(answered(b"<html>"), None);
-        assert_eq!(answered(br#"{"errorCode":null}"#), Some(SfuAnswer::default()));
-        assert_eq!(answered(br#"{"tracks":7,"sessionId":9}"#), Some(SfuAnswer::default()));
+        assert_eq!(parse_answer(br#"{"errorCode":"session_error","tracks":[{"mid":"0"}]}"#), None);
+        assert_eq!(parse_answer(b"<html>"), None);
+        assert_eq!(parse_answer(br#"{"errorCode":null}"#), Some(SfuAnswer::default()));
+        assert_eq!(parse_answer(br#"{"tracks":7,"sessionId":9}"#), Some(SfuAnswer::default()));
     }
 }

@@ -14,11 +14,11 @@ use crate::session_id::SessionId;
 use crate::sessions::Sessions;
 use crate::upstream::{ForwardedRequest, SfuResponse, is_gone};
 
-/// After this time a client whose pull was refused while minting is stopped may try again.
+/// How long a client should wait after a pull that was refused because minting is stopped.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);
 
 impl SfuProxy {
-    /// A call on a session that the caller may use.
+    /// Makes a call on a session. [`Self::authorize`] has checked that the client may use the session.
     pub async fn call(
         self: &Arc<Self>,
         id: SessionId,
@@ -34,8 +34,9 @@ impl SfuProxy {
         tokio::spawn(called).await.unwrap_or(Err(SfuFault::UNREACHABLE))
     }
 
-    /// Checks a call, and promises what sessions take because of it, before the SFU is asked: this one what it pulls, those that opened data
-    /// channels the replies on them. Only what is sent to clients is billed, so a spent budget refuses pulls and nothing else.
+    /// Checks a call, and promises what sessions take because of it, before the SFU is asked. This session takes what it pulls. A session
+    /// that opened a data channel takes the replies on it. Only what is sent to clients is billed, so a spent budget refuses pulls and
+    /// nothing else. Returns the number of the call, and what it asks for.
     fn begin_call(
         &self,
         sessions: &mut Sessions,
@@ -72,7 +73,7 @@ impl SfuProxy {
         }
         let promise = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
             let more = sessions.demand(id, pulled).or_else(|too_much| {
-                // Tracks that were closed by force count until the next look. A spent budget is then the true reason: it refuses any pull.
+                // Tracks that were closed by force count until the next look. If the budget refuses even 1 kbit/s, it is the true reason.
                 self.service.broker.pull(id.as_str(), 1).map_err(fault_of)?;
                 Err(too_much)
             })?;
@@ -113,6 +114,7 @@ struct CallInProgress {
     id: SessionId,
     /// The number of the call in its session.
     number: u64,
+    /// Whether the result is known.
     is_known: bool,
 }
 
@@ -143,7 +145,7 @@ impl CallInProgress {
         Ok(returned)
     }
 
-    /// The result is known. `answer`: `None` if the SFU has refused the call, or was not asked.
+    /// Records the result. `answer`: `None` if the SFU has refused the call, or was not asked.
     fn end(&mut self, wanted: &RequestedTracks, answer: Option<&SfuAnswer>) {
         self.is_known = true;
         let (id, number) = (&self.id, self.number);

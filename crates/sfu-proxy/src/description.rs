@@ -23,8 +23,9 @@ enum DescriptionType {
     Answer,
 }
 
-/// The kind of each mid in a session description (RFC 8866): the media line, and the first attribute `mid` below it. Nothing if a line has
-/// another form than a letter and a value: another parser could read it as something else.
+/// The kind of each mid in a session description (RFC 8866): that of the media line above, for the first attribute `mid` below the line.
+/// Any further mid there counts as video, and so does a mid with several kinds. Empty if any line is not a letter, `=` and a value:
+/// another parser could read such a line differently.
 pub(crate) fn kinds(sdp: &str) -> BTreeMap<Name, MediaKind> {
     let is_line = |line: &str| {
         let mut bytes = line.bytes();
@@ -41,8 +42,8 @@ pub(crate) fn kinds(sdp: &str) -> BTreeMap<Name, MediaKind> {
             kind = if media.starts_with("audio ") { MediaKind::Audio } else { MediaKind::Video };
         } else if let Some(mid) = line.strip_prefix("a=mid:") {
             if let Some(mid) = Name::new(mid) {
-                let sections = kinds.entry(mid);
-                sections.and_modify(|of| *of = MediaKind::of_all([*of, kind].into_iter())).or_insert(kind);
+                let entry = kinds.entry(mid);
+                entry.and_modify(|of| *of = MediaKind::of_all([*of, kind].into_iter())).or_insert(kind);
             }
             kind = MediaKind::Video;
         }

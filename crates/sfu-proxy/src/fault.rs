@@ -1,6 +1,6 @@
 //! The errors that the proxy answers itself, in the form of the SFU's own: JSON with `errorCode` and `errorDescription`. A new
 //! session is the exception: partytracks takes any JSON there for a session and hangs until the page is reloaded. After
-//! anything else it tries again. So errors of a new session are plain text, Cloudflare's too.
+//! anything else it tries again. So errors of a new session are plain text, also those of Cloudflare.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl SfuFault {
     /// The body does not have the form that the call expects.
     pub const MALFORMED: Self =
         Self::new(400, "invalid_request", "Send JSON as the SFU's API describes it, with each key once.");
-    /// The name of the room is not one.
+    /// The name of the room is not allowed.
     pub const BAD_ROOM: Self = Self::new(
         400,
         "invalid_request",
@@ -135,7 +135,7 @@ impl SfuFault {
         Self { retry_in: Some(wait), ..self }
     }
 
-    /// The content type and the body. `is_new`: of an answer to a request for a new session.
+    /// The content type and the body. `is_new`: the request asked for a new session.
     pub fn body(self, is_new: bool) -> (&'static str, String) {
         let Self { code, description, .. } = self;
         if is_new {

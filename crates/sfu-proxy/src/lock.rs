@@ -1,8 +1,8 @@
 //! The cookies of the proxy, each a JWT with HS256. The algorithm is not read from the token.
 //!
-//! The lock binds a session to the browser that opened it, because session ids are not secret. It has the name and the form of
-//! partytracks' own server. Ours also expires. The other cookie holds the ICE servers that a browser got: partytracks asks for them again
-//! with each attempt to open a session.
+//! The lock binds a session to the browser that opened it, because session ids are not secret. It has the name and the form
+//! of the lock of partytracks' own server, but it also expires. The other cookie holds the ICE servers that a browser got: partytracks asks
+//! for them again with each attempt to open a session.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(crate) const SERVERS_LIFE: Duration = Duration::from_secs(60);
 const SERVERS_NAME: &str = "partytracks-ice-servers";
 /// The name of a lock, before the id of its session.
 const NAME: &str = "partytracks-session-";
-/// Locks of more bytes together are removed from a browser. A request's headers have 16 KiB, of which an application's
-/// own cookies take a part.
+/// The most bytes that the locks of a browser have together: the broker removes the others. A request's headers have 16 KiB, of which an
+/// application's own cookies take a part.
 pub(crate) const LOCKS_BYTES_MAX: usize = 6 * 1024;
 /// The longest cookie that is read, in bytes.
 const TOKEN_MAX: usize = 2_048;
@@ -42,9 +42,9 @@ pub(crate) struct LockKey(SigningKey);
 
 /// A lock that a browser has sent.
 struct Lock<'a> {
-    /// Whether it is valid, and something is open in its session.
+    /// Whether our key has signed it, and something is open in its session.
     is_needed: bool,
-    /// When it was made, in seconds since 1970. `None` if it is not valid.
+    /// When it was made, in seconds since 1970. `None` if our key has not signed it.
     made_at: Option<u64>,
     name: &'a str,
     /// The length of its name and its value, in bytes.
@@ -95,9 +95,9 @@ impl LockKey {
         self.set_cookie(SERVERS_NAME, given, prefix, SERVERS_LIFE)
     }
 
-    /// The values of `Set-Cookie` that remove locks from a browser: all that are not valid, and as many others as exceed
-    /// [`LOCKS_BYTES_MAX`] together, first the locks of sessions in which nothing is open, then the oldest. A browser sends all its locks
-    /// with each request, and a request's headers have a limit.
+    /// The values of `Set-Cookie` that remove locks from a browser: all locks that our key has not signed, and as many others as are beyond
+    /// [`LOCKS_BYTES_MAX`] together. The locks of sessions in which nothing is open go first, then the oldest. A browser sends all its
+    /// locks with each request, and a request's headers have a limit.
     pub(crate) fn removed<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
@@ -111,7 +111,7 @@ impl LockKey {
             Some(Lock { is_needed, made_at, name, length: name.len().saturating_add(token.len()) })
         });
         let mut locks: Vec<_> = locks.collect();
-        // The locks to keep come first. Name and length only make the order certain.
+        // The locks to keep come first; the others then stay in the list. Name and length only make the order certain.
         locks.sort_unstable_by_key(|lock| Reverse((lock.is_needed, lock.made_at, lock.name, lock.length)));
         let mut left = LOCKS_BYTES_MAX;
         locks.retain(|lock| {
@@ -135,8 +135,8 @@ impl LockKey {
         })
     }
 
-    /// The sessions whose valid locks are among the cookies of a request. A session comes twice if the browser has its lock for a path and for
-    /// one below it, of earlier settings. `cookies`: the values of `Cookie`. `wall`: the time since 1970.
+    /// The sessions whose valid locks are among the cookies of a request. A session can come twice: with earlier settings its lock may
+    /// have got another path. `cookies`: the values of `Cookie`. `wall`: the time since 1970.
     pub(crate) fn unlocked<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
@@ -150,7 +150,7 @@ impl LockKey {
         })
     }
 
-    /// The claims of a token that this key has signed. The two kinds of claims have other members, so none is taken for the other.
+    /// The claims of a token that this key has signed. The two kinds of claims have different members, so neither is read as the other.
     fn verified<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
         if token.len() > TOKEN_MAX {
             return None;

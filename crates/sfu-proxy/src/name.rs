@@ -41,8 +41,8 @@ impl TryFrom<String> for Name {
     }
 }
 
-/// The room that a request names. `None` for an empty name, one that is too long, one with a control character, and one that no path
-/// can have.
+/// The room that a request names. `None` for an empty name, one that is too long, one with a control character, and for `.` and `..`,
+/// which a client would remove from a path.
 pub fn room(text: &str) -> Option<Arc<str>> {
     let is_good =
         (1..=ROOM_MAX).contains(&text.len()) && !is_dots(text) && !text.chars().any(char::is_control);

@@ -99,7 +99,7 @@ fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
     Some(if method == allow { Ok(Route::Session { id, call }) } else { Err(NoRoute::Method { allow }) })
 }
 
-/// The method of a session's call, and its path below the app's.
+/// The method of a call on a session, and its path below that of the app.
 pub(crate) fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) {
     let (method, path) = call.form();
     (method, format!("sessions/{id}{path}"))

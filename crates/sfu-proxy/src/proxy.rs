@@ -1,5 +1,5 @@
 //! The proxy of Cloudflare's SFU. The pure table decides. A request that it admits is sent in a task of its own, so its result is
-//! known even if the client has gone. What sessions change reaches the ledger under the table's lock, in order.
+//! known even if the client has gone. What changes in the sessions reaches the ledger under the table's lock, in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,25 +63,25 @@ pub struct Opening {
     pub owner: Caller,
     /// The room that the session will belong to.
     pub room: Option<Arc<str>>,
-    /// The prefix of the path, for which the lock is.
+    /// The path that the lock is for: the prefix of the request's path.
     pub prefix: Arc<str>,
-    /// The application's text for it.
+    /// The application's text for the session.
     pub label: Option<Label>,
     /// The origin of the page.
     pub origin: Option<Arc<str>>,
-    /// What removes cookies of earlier sessions from the browser.
+    /// The values of `Set-Cookie` that remove locks from the browser: see [`SfuProxy::removed_locks`].
     pub removed: Vec<String>,
 }
 
 impl SfuProxy {
-    /// `secret`: the key of the ledger, so that locks outlive a restart. `open`: the time of the books, and the sessions that were open
-    /// before a restart.
+    /// `secret`: the key of the ledger, so that locks outlive a restart. `books`: the time of the books. `open`: the sessions that
+    /// were open before a restart.
     pub fn new(
         config: &SfuConfig,
         video: VideoRates,
         secret: &[u8],
         client: HttpClient,
-        (then, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
+        (books, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
         service: Service,
     ) -> Self {
         let terms =
@@ -97,7 +97,7 @@ impl SfuProxy {
             service,
         };
         // The watch looks at these sessions as soon as it begins.
-        let open = open.into_iter().filter_map(|(id, row)| OpenedSession::of_row(&id, row, then));
+        let open = open.into_iter().filter_map(|(id, row)| OpenedSession::of_row(&id, row, books));
         proxy.with(|sessions, now| open.for_each(|session| sessions.restore(&session, now)));
         proxy
     }
@@ -117,7 +117,8 @@ impl SfuProxy {
         tokio::spawn(opened).await.unwrap_or(Err(SfuFault::UNREACHABLE))
     }
 
-    /// Checks that the caller may use a session.
+    /// Checks that the caller may use a session: its browser has the lock or, without locks, the caller owns the session.
+    /// Its user must not be blocked.
     pub fn authorize<'a>(
         &self,
         id: &SessionId,
@@ -129,7 +130,7 @@ impl SfuProxy {
         if self.is_locked && !is_unlocked {
             return Err(SfuFault::NO_COOKIE);
         }
-        // A lock needs no token, so the user who opened the session counts.
+        // The owner's user, not the caller's: a request with a lock needs no token.
         let chain = |one, other| self.service.broker.are_of_one_chain(one, other);
         let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked, chain))?;
         let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
@@ -142,7 +143,8 @@ impl SfuProxy {
         self.lock_key.removed(cookies, prefix, has_open)
     }
 
-    /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
+    /// The room of the caller's sessions that are in a call: those that its cookies unlock and, without locks, those that it may have
+    /// opened. `None` if there is no such room, or more than one.
     pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {
@@ -151,27 +153,27 @@ impl SfuProxy {
         })
     }
 
-    /// Sessions in the table, and the tracks that they are charged for.
+    /// How many sessions are in the table, and how many tracks they are charged for.
     pub fn counts(&self) -> (usize, usize) {
         self.with(|sessions, _| (sessions.count(), sessions.charged()))
     }
 
-    /// The calls in its rooms.
+    /// The running calls.
     pub fn calls(&self) -> BTreeMap<CallName, Call> {
         self.with(|sessions, now| sessions.calls(now, self.service.clock.now()))
     }
 
-    /// Sessions that are charged now: each counts as an open connection.
+    /// How many sessions are charged now: each counts as an open connection.
     pub fn pulling(&self) -> usize {
         self.with(|sessions, _| sessions.pulling())
     }
 
-    /// Ends all sessions of a room: their tracks are closed by force within seconds. Returns how many there are.
+    /// Ends all sessions of a room: no page may use them, and their tracks are closed by force within seconds. Returns how many there are.
     pub fn end_room(&self, room: &str) -> usize {
         self.with(|sessions, now| sessions.end_room(room, now))
     }
 
-    /// Ends all sessions of a user in the same way.
+    /// Ends all sessions of a user: their tracks are closed by force within seconds.
     pub fn end_sessions_of(&self, user: &User) {
         self.with(|sessions, now| sessions.end_sessions_of(user, now));
     }
@@ -204,12 +206,12 @@ impl SfuProxy {
         self.service.clock.instant().saturating_duration_since(self.started)
     }
 
-    /// Runs `call` under the lock. What it changes is reported before the lock is released.
-    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
+    /// Runs `change` under the lock. What it changes is reported to the ledger before the lock is released.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         // After a panic the table can still serve: each look corrects the counts.
         let mut sessions = self.sessions.lock();
         let now = self.now();
-        let result = call(&mut sessions, now);
+        let result = change(&mut sessions, now);
         for (id, is_found) in sessions.take_changed() {
             let row = |books| sessions.row(&id, now, books);
             // What the ledger could not take is reported again.

@@ -18,7 +18,7 @@ use super::track::{Direction, MediaKind, TrackId};
 /// A request, as it goes to the SFU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SfuRequest {
-    /// What it wants to push and pull.
+    /// What the request wants to push and pull.
     pub wanted: RequestedTracks,
     /// Its body, in JSON. Empty for a request without one.
     pub body: Vec<u8>,
@@ -29,21 +29,21 @@ pub(crate) struct SfuRequest {
 pub(crate) struct RequestedTracks {
     /// Tracks that the session sends.
     pub pushed: Vec<Push>,
-    /// Tracks and data channels that it takes from other sessions.
+    /// Tracks and data channels that the session takes from other sessions.
     pub pulled: Vec<Pull>,
-    /// Data channels that the session sends.
-    pub channels: usize,
-    /// Data channels of other sessions on which it wants to reply to these.
+    /// How many data channels the session sends.
+    pub channel_count: usize,
+    /// Those data channels of `pulled` on which the session wants to reply.
     pub replies: Vec<Pull>,
 }
 
 impl RequestedTracks {
-    /// How many they are.
+    /// How many tracks and data channels it adds to the session.
     pub(crate) fn count(&self) -> usize {
-        self.pushed.len().saturating_add(self.pulled.len()).saturating_add(self.channels)
+        self.pushed.len().saturating_add(self.pulled.len()).saturating_add(self.channel_count)
     }
 
-    /// Whether sessions take something because of it.
+    /// Whether a session takes more because of it: this one what it pulls, another one the replies on its data channel.
     pub(crate) fn takes(&self) -> bool {
         !self.pulled.is_empty() || !self.replies.is_empty()
     }
@@ -65,7 +65,7 @@ pub(crate) struct Push {
 pub(crate) struct Pull {
     /// The session that sends it.
     pub session: SessionId,
-    /// The name that this session gave it. `None` if the request only has the id of a data channel.
+    /// The name that the sending session gave it. `None` if the request only has the id of a data channel.
     pub name: Option<Name>,
     /// The mid at which it is or was pulled, if the request names it.
     pub mid: Option<Name>,
@@ -97,7 +97,8 @@ pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, SfuFault
     }
 }
 
-/// The calls that close these, each with its body. Tracks are closed without the browser's consent; data channels need none.
+/// The calls that close tracks and data channels, each with its body. Tracks are closed without the browser's consent; data channels need
+/// none.
 pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
     let (mut mids, mut channels) = (vec![], vec![]);
     for id in ids {
@@ -120,7 +121,7 @@ fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuReq
     rewritten(body, |_: T| Ok(RequestedTracks::default()))
 }
 
-/// Reads a body as `T`, and writes it again from that.
+/// Reads a body as `T`, and writes the body to send from that. `wanted`: what a `T` wants.
 fn rewritten<T: DeserializeOwned + Serialize>(
     body: &[u8],
     wanted: impl FnOnce(T) -> Result<RequestedTracks, SfuFault>,
@@ -214,15 +215,15 @@ impl Channels {
         let mut wanted = RequestedTracks::default();
         for channel in self.data_channels {
             match channel {
-                // At most one limit of retransmissions. Replies are charged to the channel of this name, so the SFU must find the channel by
-                // its name, too.
+                // Two limits of retransmissions are refused. Replies are charged to the channel of this name, so a request with replies
+                // must have the name and no id: then the SFU finds the same channel.
                 Channel::Local { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
                 | Channel::Remote { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), id: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), data_channel_name: None, .. } => {
                     return Err(SfuFault::MALFORMED);
                 }
-                Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
+                Channel::Local { .. } => wanted.channel_count = wanted.channel_count.saturating_add(1),
                 Channel::Remote { session_id: session, data_channel_name: name, can_reply, .. } => {
                     let pull = Pull { session, name, mid: None, kind: MediaKind::Data };
                     if can_reply == Some(true) {

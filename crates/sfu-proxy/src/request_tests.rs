@@ -41,7 +41,7 @@ fn a_pull_names_the_session_that_sends() {
     let body = r#"{"dataChannels":[{"location":"remote","dataChannelName":"chat","sessionId":"s1"},{"location":"local","dataChannelName":"mine"}]}"#;
     let request = of_call(SfuCall::NewDataChannels, body.as_bytes()).unwrap();
     let pulled = vec![Pull { kind: MediaKind::Data, ..pull_of("s1", "chat") }];
-    assert_eq!(request.wanted, RequestedTracks { pulled, channels: 1, ..RequestedTracks::default() });
+    assert_eq!(request.wanted, RequestedTracks { pulled, channel_count: 1, ..RequestedTracks::default() });
 }
 
 #[test]

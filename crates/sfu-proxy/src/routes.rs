@@ -1,5 +1,6 @@
-//! The routes of the proxy: `{prefix}/…` for each of `SFU_PREFIXES`. Tests: `tests/it/signaling/sfu/mod.rs`. This module reads a request: who
-//! calls, from where, and what goes upstream. Errors have the form of the SFU's API instead of ours, because the same clients read them.
+//! The routes of the proxy: `{prefix}/…` for each of `SFU_PREFIXES`. Tests: `tests/it/signaling/sfu/mod.rs`. This module reads a request:
+//! who calls, from where, and what goes upstream. Errors have the form of the SFU's API instead of ours, because the same clients read
+//! them.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -152,7 +153,8 @@ async fn caller(
     Ok((caller, None))
 }
 
-/// The user who has signed in. A grant is its user's, but it allows no mint, and does not say which room the user's token allows.
+/// The user who has signed in with a token of the application. A grant may have a user too, but it allows no mint, and does not say which
+/// room the user's token allows.
 fn signed_in_user(caller: &Caller) -> Option<&User> {
     caller.user.as_ref().filter(|_| caller.grant.is_none())
 }
@@ -193,7 +195,7 @@ async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Sf
     Ok(ForwardedRequest { query, headers, body, kept })
 }
 
-/// The query that goes upstream: what the SFU or partytracks documents, as it came. `None` if nothing of that is in it.
+/// The query that goes upstream: the parameters that the SFU or partytracks documents, as they came. `None` if no part is left.
 fn query_sent(query: &str) -> Option<String> {
     let is_known = |pair: &&str| {
         let mut named = form_urlencoded::parse(pair.as_bytes());
@@ -207,7 +209,7 @@ fn address(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<ClientAddr>().map(|client| client.0)
 }
 
-/// The response. `is_new`: to a request for a new session.
+/// The response to a client. `is_new`: the request asked for a new session.
 fn answer(returned: Result<SfuResponse, SfuFault>, is_new: bool) -> Response {
     let code = match &returned {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
@@ -260,7 +262,7 @@ async fn relay_servers(
     if !is_known_enough(&*proxy.service.broker, user) {
         return None;
     }
-    // partytracks names no room here, so its own sessions may tell.
+    // partytracks names no room here, so the sessions of the caller may tell the room.
     let own_room = || proxy.room_of(&caller, cookies(parts));
     let room = by_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));

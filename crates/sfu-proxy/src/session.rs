@@ -40,8 +40,8 @@ impl Caller {
         Holder::new(self.address, self.user.clone())
     }
 
-    /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address, and so is a grant with those
-    /// that it renews. The address counts only for a session that was opened without a token.
+    /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address, and so is any grant of
+    /// the same chain. The address counts only for a session that was opened without a token.
     pub(super) fn is_same_as(
         &self,
         other: &Self,
@@ -66,9 +66,9 @@ pub struct OpenedSession {
     pub owner: Caller,
     /// Who spends what it takes.
     pub spender: Option<Arc<Spender>>,
-    /// How long it may live from then on.
+    /// How long it may live from the opening or the restart.
     pub life: Duration,
-    /// What it takes from others then.
+    /// What it takes from others at that time.
     pub taken: Taken,
 }
 
@@ -83,12 +83,12 @@ pub(super) struct SessionLoad {
     pub(super) taken: Taken,
 }
 
-/// A session, with its tracks as they were asked for and the SFU has not refused them.
+/// A session, with the tracks that were asked for and that the SFU has not refused.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     /// As it was opened. After a restart: as it was before, until a look finds no track.
     pub(super) opened: OpenedSession,
-    /// When that was.
+    /// When it was opened or, after a restart, restored.
     pub(super) since: Duration,
     tracks: Vec<Track>,
     video: VideoRates,
@@ -98,12 +98,13 @@ pub(super) struct Session {
     calls_so_far: u64,
     rate: Bucket,
     failed_looks: u32,
-    /// An operator has ended its room: from now on it is only closed.
-    pub(super) has_ended: bool,
+    /// Whether an operator has ended its room: from then on no page may use it.
+    pub(super) is_room_ended: bool,
 }
 
 impl Session {
-    /// `settles_at`: only for a session of before a restart. Until a look finds no track, such a session takes what its row says.
+    /// `settles_at`: only for a session that was opened before a restart. Until a look finds no track, such a session takes what its row
+    /// says.
     pub(super) fn new(
         session: &OpenedSession,
         settles_at: Option<Duration>,
@@ -120,17 +121,17 @@ impl Session {
             calls_so_far: 0,
             rate: Bucket::default(),
             failed_looks: 0,
-            has_ended: false,
+            is_room_ended: false,
         }
     }
 
     /// Whether a page may use it.
     pub(super) fn may_be_used(&self) -> bool {
-        !self.has_ended && !self.is_of_before()
+        !self.is_room_ended && !self.is_restored()
     }
 
-    /// Whether it is of before a restart: no page uses it any more.
-    pub(super) fn is_of_before(&self) -> bool {
+    /// Whether it was opened before a restart: no page may use it any more.
+    pub(super) fn is_restored(&self) -> bool {
         self.settles_at.is_some()
     }
 
@@ -144,7 +145,7 @@ impl Session {
     }
 
     fn taken(&self) -> Taken {
-        if self.is_of_before() {
+        if self.is_restored() {
             return self.opened.taken;
         }
         self.tracks.iter().filter(|track| track.is_pulled()).fold(Taken::default(), |taken, track| {
@@ -166,7 +167,7 @@ impl Session {
         self.tracks.iter().find(|track| track.is_own_channel(channel)).map(|track| track.takes_replies)
     }
 
-    /// Others may reply on a data channel that it sends, or may not.
+    /// Sets whether others may reply on a data channel that it sends.
     pub(super) fn set_replies(&mut self, channel: &Name, may_reply: bool) {
         for track in self.tracks.iter_mut().filter(|track| track.is_own_channel(channel)) {
             track.takes_replies = may_reply;
@@ -197,7 +198,7 @@ impl Session {
         self.tracks.iter().any(|track| track.id.as_ref() == Some(&TrackId::Mid(mid.clone())))
     }
 
-    /// What can be closed at the SFU.
+    /// What can be closed at the SFU: the ids of its tracks and data channels, as far as they are known.
     pub(super) fn ids(&self) -> Vec<TrackId> {
         let mut ids: Vec<_> = self.tracks.iter().filter_map(|track| track.id.clone()).collect();
         ids.sort_unstable();
@@ -213,7 +214,7 @@ impl Session {
         Ok(())
     }
 
-    /// What a call asks for counts from now on. Returns the number of the call.
+    /// Counts what a call asks for. Returns the number of the call.
     pub(super) fn ask(&mut self, wanted: &RequestedTracks) -> u64 {
         let call = self.calls_so_far.saturating_add(1);
         let channel = || Track::pushed(None, None, MediaKind::Data);
@@ -231,14 +232,14 @@ impl Session {
         let asked = pushed
             .filter(is_new)
             .chain(wanted.pulled.iter().map(Track::pulled))
-            .chain(std::iter::repeat_with(channel).take(wanted.channels));
+            .chain(std::iter::repeat_with(channel).take(wanted.channel_count));
         let asked: Vec<_> = asked.map(|track| Track { call, ..track }).collect();
         self.tracks.extend(asked);
         self.calls_so_far = call;
         call
     }
 
-    /// The SFU has answered a call; `None`: it has refused all of it.
+    /// Takes the SFU's answer to a call. `None`: the SFU has refused all of it.
     pub(super) fn answered(&mut self, call: u64, answer: Option<&SfuAnswer>) {
         let Some(answer) = answer else {
             return self.tracks.retain(|track| track.call != call);
@@ -277,8 +278,8 @@ impl Session {
         }
     }
 
-    /// Takes the state that the SFU reports to a look. A track that nobody has asked for counts as video, and so does a track in whose
-    /// place the SFU reports another one. Returns whether the session may go on.
+    /// Takes the state that the SFU reports to a look, which began at `began`. A track that nobody has asked for counts as video, and so
+    /// does a track in whose place the SFU reports another one. Returns whether the session may go on.
     pub(super) fn see(&mut self, state: &SfuAnswer, began: Duration) -> bool {
         for entry in state.entries.iter().filter(|entry| entry.id.is_some()) {
             let known = self.tracks.iter().position(|track| track.has_id_of(entry));
@@ -304,7 +305,7 @@ impl Session {
         !is_inactive || self.look_failed()
     }
 
-    /// A look has failed. Returns whether the session may go on.
+    /// Counts a failed look. Returns whether the session may go on.
     pub(super) fn look_failed(&mut self) -> bool {
         self.failed_looks = self.failed_looks.saturating_add(1);
         self.failed_looks < FAILED_LOOKS_MAX

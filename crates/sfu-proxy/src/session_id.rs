@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The longest id of a session, in bytes. Cloudflare's have 32.
 pub(crate) const SESSION_ID_MAX: usize = 64;
 
-/// The id of a session, as Cloudflare made it. It is not a secret: every member of a room knows those of the others.
+/// The id of a session, as Cloudflare made it. It is not a secret: every member of a room knows the ids of the others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SessionId(Arc<str>);

@@ -1,7 +1,7 @@
-//! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the SFU no
-//! longer knows it, or its row is needed for another one while it has no tracks. A look asks the SFU for the state of a session. Looks
-//! begin with the session, and again with a request for tracks. They come each 30 s until the session has no tracks. Meanwhile the session
-//! is a member of the call in its room.
+//! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over and no track is
+//! left, the SFU no longer knows it, or its row is needed for another one while it has no tracks. A look asks the SFU for the state of a
+//! session. Looks begin with the session, and again with a request for tracks. They come at an interval until the session has no tracks.
+//! Meanwhile the session is a member of the call in its room.
 
 mod allowance;
 pub(crate) mod looks;
@@ -40,7 +40,7 @@ pub(crate) struct SfuTerms {
     pub video: VideoRates,
     /// What one client may take at a time, at assumed rates, in kbit/s. `SFU_MBPS_PER_CLIENT`.
     pub client_kbps: u32,
-    /// How often the SFU is asked for the state of a session: no call says that a page was closed. What the SFU is asked for comes into
+    /// How often the SFU is asked for the state of a session: no call says that a page was closed. A call to the SFU has its
     /// effect within this time, or never.
     pub look_interval: Duration,
 }
@@ -51,9 +51,9 @@ pub(crate) struct Sessions {
     terms: SfuTerms,
     rows: HashMap<SessionId, Session>,
     addresses: Addresses,
-    /// When a session is looked at.
+    /// When each session is looked at next.
     looks: Deadlines<SessionId>,
-    /// When the life of a session is over.
+    /// When the life of each session is over.
     ends: Deadlines<SessionId>,
     /// Sessions that have changed, and whether a look has found them.
     changed: BTreeMap<SessionId, bool>,
@@ -84,7 +84,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// The session was not created.
+    /// Releases what [`Self::reserve`] has taken: the session was not created, or is about to enter the table.
     pub(crate) fn release(&mut self, holder: &Holder) {
         self.addresses.sessions.remove(holder, 1);
         self.addresses.calls.remove(holder, 1);
@@ -116,7 +116,7 @@ impl Sessions {
         self.rows.get(id).is_some_and(|session| session.may_be_used() && has_load(session.load()))
     }
 
-    /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
+    /// Takes the SFU's answer to a call; `None` if the SFU has refused all of it. `replies`: the channels on which the call asked to reply.
     pub(crate) fn answered(
         &mut self,
         id: &SessionId,
@@ -136,12 +136,12 @@ impl Sessions {
     }
 
     /// Ends the sessions whose life is over at `now`. Returns the sessions that still have tracks: these must be closed by force, and stay
-    /// in the table until a look finds none. A session of before a restart, whose tracks are not known yet, stays too.
+    /// in the table until a look finds none. A session that was opened before a restart stays too: its tracks are not known yet.
     pub(crate) fn elapse(&mut self, now: Duration) -> Vec<SessionId> {
         let mut overdue = vec![];
         while let Some(id) = self.ends.pop(now) {
             match self.rows.get(&id) {
-                Some(session) if session.load().tracks > 0 || session.is_of_before() => overdue.push(id),
+                Some(session) if session.load().tracks > 0 || session.is_restored() => overdue.push(id),
                 _ => self.remove(&id),
             }
         }
@@ -158,22 +158,22 @@ impl Sessions {
         sessions.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
-    /// Tracks and data channels that are charged now.
+    /// How many tracks and data channels are charged now.
     pub(crate) fn charged(&self) -> usize {
         self.rows.values().map(Session::charged).sum()
     }
 
-    /// Sessions that are charged now.
+    /// How many sessions are charged now.
     pub(crate) fn pulling(&self) -> usize {
         self.rows.values().filter(|row| row.load().taken.charged_kbps > 0).count()
     }
 
-    /// Sessions in the table.
+    /// How many sessions are in the table.
     pub(crate) fn count(&self) -> usize {
         self.rows.len()
     }
 
-    /// `settles_at`: only for a session of before a restart: see [`Session::new`].
+    /// Puts a session in the table. `settles_at`: see [`Session::new`].
     fn insert(&mut self, session: &OpenedSession, settles_at: Option<Duration>, now: Duration) {
         let id = &session.id;
         self.remove(id);
@@ -186,7 +186,7 @@ impl Sessions {
         self.rows.insert(id.clone(), row);
     }
 
-    /// The session is over, or the SFU no longer knows it.
+    /// Removes a session that is over, or that the SFU no longer knows.
     pub(crate) fn remove(&mut self, id: &SessionId) {
         let Some(session) = self.rows.remove(id) else { return };
         self.report(id, false);

@@ -31,8 +31,8 @@ pub struct SfuConfig {
 }
 
 impl SfuConfig {
-    /// Whether an error of the broker is text at a path of the proxy. partytracks tries again after text, but takes JSON without a session
-    /// or ICE servers for a result. `None` at any other path.
+    /// Whether an error of the broker is text at a path of the proxy. partytracks tries again after text, but takes any JSON for a
+    /// session or for ICE servers. `None` at any other path.
     pub fn error_is_text(&self, path: &str) -> Option<bool> {
         let below = |prefix: &String| path.strip_prefix(&**prefix).filter(|rest| rest.starts_with('/'));
         self.prefixes.iter().find_map(below).map(|rest| matches!(rest, NEW_SESSION | ICE_SERVERS))

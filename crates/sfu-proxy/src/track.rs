@@ -38,7 +38,7 @@ pub(crate) enum MediaKind {
 pub(crate) const AUDIO_KBPS: u32 = 100;
 
 impl MediaKind {
-    /// The kind that all of these have; video if there is none, or if there are several.
+    /// The kind that all of these have. Video if `kinds` is empty, or if they differ.
     pub(crate) fn of_all(kinds: impl Iterator<Item = Self>) -> Self {
         kinds.reduce(|a, b| if a == b { a } else { Self::Video }).unwrap_or(Self::Video)
     }

@@ -1,5 +1,6 @@
-//! The client of Cloudflare's SFU. A request is repeated only if its connection broke before an answer: then two sessions may open, of
-//! which one has no track and costs nothing. Each request ends within [`DEADLINE`]. The app's secret is in no error and in no log line.
+//! The client of Cloudflare's SFU. A request is repeated only if its connection broke before an answer: then two sessions may open. One
+//! of them stays without tracks and costs nothing. Each request ends within [`DEADLINE`]. The app's secret is in no error and in no log
+//! line.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 use turn_base::http_client::{self, Api, CallError, HttpClient};
 use turn_limits::MemoryUse;
 
-use crate::answer::{SfuAnswer, answered};
+use crate::answer::{SfuAnswer, parse_answer};
 use crate::fault::SfuFault;
 use crate::header;
 use crate::path::{SfuCall, upstream};
@@ -63,9 +64,9 @@ pub struct SfuResponse {
 }
 
 impl SfuResponse {
-    /// What it says, if it is a success.
+    /// What the body says, if the status is a success.
     pub fn answered(&self) -> Option<SfuAnswer> {
-        if self.status.is_success() { answered(&self.body) } else { None }
+        if self.status.is_success() { parse_answer(&self.body) } else { None }
     }
 }
 

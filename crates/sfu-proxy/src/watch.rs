@@ -1,6 +1,6 @@
 //! The task that watches sessions. It asks the SFU for the state of each session with tracks, because no call says that a page was
-//! closed. It closes sessions by force that must not pull any more, every few seconds until they pull nothing, but only while this broker
-//! may act as the leader.
+//! closed. Sessions that must not pull any more it closes by force, every few seconds until they pull nothing. It does so only while
+//! this broker may act as the leader.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ impl SfuProxy {
         });
     }
 
-    /// Closes the tracks of the sessions that the ledger lets take nothing more. `closed_at`: when this last closed something.
+    /// Closes the tracks of the sessions that may take nothing more, as the ledger says. `closed_at`: when this last closed something.
     async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
         let now = self.service.clock.instant();
         if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {

@@ -18,7 +18,7 @@ pub struct Service {
     pub broker: Arc<dyn ServerBroker>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// For webhooks. It must not follow redirects.
+    /// For webhooks and reports. The service passes one that follows no redirects.
     pub client: HttpClient,
     /// Counts the long bodies that are in memory.
     pub long_bodies: MemoryQuota,
@@ -35,10 +35,10 @@ pub trait ServerBroker: Broker {
     /// The first `Origin` header that is not allowed.
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue>;
 
-    /// Somebody has joined or left a call.
+    /// Passes on an event of a call.
     fn call(&self, event: CallEvent);
 
-    /// Counts something in the metrics.
+    /// Counts a case in the metrics.
     fn count(&self, what: Counted);
 }
 

@@ -1,5 +1,5 @@
-//! Webhooks and mints for the protocols. Each is one task, and their number is bounded. A question for which there is no task is
-//! answered as if it had failed.
+//! Webhooks, sign-ins and mints for the protocols. Each is one task, and the number of tasks is bounded. When no task is free, a question
+//! is answered as if the attempt had failed.
 
 use std::sync::{Arc, Weak};
 
@@ -17,11 +17,12 @@ use crate::hub::{AnyHub, Asked};
 use crate::occupancy::Place;
 use crate::socket::Sockets;
 
-/// The most webhooks and mints in progress. A webhook that does not answer takes 5 s, and sockets can be opened and closed faster than that.
+/// The most webhooks, sign-ins and mints in progress. A webhook that does not answer takes 5 s, and sockets can be opened and closed faster
+/// than that.
 const TASKS_MAX: usize = 8_192;
 
 impl Sockets {
-    /// Gives an event to a protocol, and begins what it asks for.
+    /// Gives an event to a protocol, and begins what the protocol asks for.
     pub(crate) fn take(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, event: Event<Text>) {
         self.begin(hub, hub.take(event));
     }
@@ -64,7 +65,7 @@ impl Sockets {
         self.take(hub, Event::Replied { socket, reply });
     }
 
-    /// The user of a token, for whom the place of the socket counts from now on.
+    /// The user of a token. From now on the place of the socket counts for this user.
     async fn sign_in(
         &self,
         token: &Text,
@@ -95,7 +96,7 @@ impl Sockets {
         }
     }
 
-    /// The body of a success with a status that `is_answer`.
+    /// The body of a response. `None` if none comes, or if `is_answer` does not accept its status. A failure is logged.
     async fn post(
         &self,
         url: &WebhookUrl,

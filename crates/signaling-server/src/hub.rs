@@ -28,9 +28,9 @@ use crate::outbox::{Frame, Pushed, Sent};
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
 
-/// Bytes that the broker receives from the sockets of one client address or user in one protocol. Enough for 64 pages that enter a call at once
-/// with 128 KiB each, and then for 8 KiB a second of each. An IPv6 /48 may send four times as much. So one address cannot fill the queues
-/// of others as fast as its line allows.
+/// Bytes that the broker receives from the sockets of one client address or user in one protocol. Enough for 64 pages that enter a call at
+/// once with 128 KiB each, and then for 8 KiB a second of each. An IPv6 /48 may send four times as much. So one address cannot fill the
+/// queues of others as fast as its line allows.
 const RECEIVED_BYTES: Rate = Rate::per_second(8 << 20, 512 << 10);
 /// Clients with such a rate of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;
@@ -40,7 +40,7 @@ pub(crate) trait AnyHub: Send + Sync {
     /// What needs no lock.
     fn common(&self) -> &Common;
 
-    /// Opens a socket.
+    /// Opens a socket. Returns its number, and what the protocol asks.
     fn open(
         &self,
         web_client: WebClient,
@@ -52,10 +52,10 @@ pub(crate) trait AnyHub: Send + Sync {
     /// Handles an event, and carries out the actions that follow from it.
     fn take(&self, event: Event<Text>) -> Vec<Asked>;
 
-    /// Closes the sockets of a user; of everybody if there is none.
+    /// Closes the sockets of a user, or all sockets if `user` is `None`.
     fn close(&self, user: Option<&User>, close: Closing);
 
-    /// Closes every socket, because the process stops, and from now on each socket as soon as it opens.
+    /// Closes every socket, because the process stops. From now on each new socket is closed as soon as it opens.
     fn drain(&self) -> Vec<Asked>;
 
     /// How long until [`Event::Due`] must come. `None` while no timer runs.
@@ -115,9 +115,9 @@ struct OpenSocket {
 pub(crate) struct Asked {
     /// The socket that asks.
     pub(crate) socket: SocketId,
-    /// Who asks for a credential, if the question is a mint.
+    /// The client of the socket, for a sign-in or a mint.
     pub(crate) web_client: Arc<WebClient>,
-    /// What counts the socket, unless that has ended.
+    /// The place of the socket, until the socket has ended.
     pub(crate) place: Weak<Place>,
     /// What to find out.
     pub(crate) question: Question,
@@ -243,7 +243,7 @@ impl Common {
         self.shared.broker.count(Counted::Dropped(self.name, why));
     }
 
-    /// The user of a socket is known. The user may have been blocked since the token was verified.
+    /// Notes the user of a socket, and closes the socket if the user is blocked: that may have happened since the token was verified.
     fn signed_in(&self, open: &mut OpenSocket, user: User) {
         if self.shared.broker.is_blocked(&user) {
             open.close(BLOCKED);
@@ -268,7 +268,7 @@ struct Sending<'a> {
     sockets: &'a OpenSockets,
     /// Whose socket has caused the event.
     sender: Option<Holder>,
-    /// The latest text of the sender, and what counts it.
+    /// The latest text of the sender, and what counts the text in memory.
     latest: Option<(Text, Arc<MemoryUse>)>,
 }
 

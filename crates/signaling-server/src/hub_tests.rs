@@ -125,7 +125,7 @@ async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_l
 }
 
 #[test]
-fn each_client_sends_8_mib_at_once() {
+fn each_client_sends_at_most_8_mib_at_once() {
     let hub = hub();
     let charge_received =
         |client: [u8; 4], bytes| hub.common.charge_received(&ClientKey::of(client.into()).into(), bytes);

@@ -24,7 +24,7 @@ struct Incomplete {
     bytes: usize,
     /// Counts the bytes that do not fit in the buffer which each socket has. So a short message costs nothing.
     beyond_buffer: MemoryUse,
-    /// When the first of them arrived.
+    /// When the first byte arrived.
     since: Instant,
 }
 
@@ -41,7 +41,7 @@ impl Inbox {
         Self(Mutex::new(Incomplete { bytes: 0, beyond_buffer: counted, since: now }))
     }
 
-    /// Bytes have arrived.
+    /// Adds bytes that have arrived.
     pub(crate) fn received(&self, bytes: usize, now: Instant) {
         let mut incomplete = self.0.lock();
         if incomplete.bytes == 0 {
@@ -56,7 +56,7 @@ impl Inbox {
         self.0.lock().set(0);
     }
 
-    /// A control frame with so many bytes of content is complete.
+    /// Subtracts a complete control frame with so many bytes of content: it can come inside a message.
     pub(crate) fn control(&self, content: usize) {
         let mut incomplete = self.0.lock();
         let bytes = incomplete.bytes.saturating_sub(CONTROL_HEAD + content);

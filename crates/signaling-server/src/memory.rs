@@ -1,6 +1,6 @@
-//! What waits in the memory of all sockets: frames in their queues, and messages that are not complete. It has one bound, and counts for
-//! its sender. Beyond the bound, the sender of most of it loses its sockets, and its frames in the queues of others. So clients that only
-//! receive a flood keep their sockets.
+//! What waits in the memory of all sockets: frames in their queues, and messages that are not complete. One bound holds for all of it. Each
+//! frame and each message counts for its sender. Beyond the bound, the sender with most loses its sockets, and its frames in the queues of
+//! others. So clients that only receive a flood keep their sockets.
 
 use std::sync::{Arc, Weak};
 
@@ -48,7 +48,7 @@ impl Memory {
         Self(Arc::new(Shared { waiting, sockets: Mutex::default(), broker }))
     }
 
-    /// A new socket of a holder.
+    /// The mailbox of a new socket of a holder.
     pub(crate) fn open(&self, holder: &Holder, limits: Limits) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox {
             holder: holder.clone(),
@@ -81,7 +81,8 @@ impl Memory {
         Sent { text: Arc::clone(text), _place: Some(self.count(text.holder(), FRAME_BYTES)) }
     }
 
-    /// If too much waits, ends the sockets of the sender of most of it. What has arrived there counts no more, so one search is enough.
+    /// If too much waits, ends the sockets of the sender with most. What has arrived at these sockets counts no more, so one search is
+    /// enough.
     pub(crate) fn make_room(&self) {
         let Some(largest) = self.0.waiting.largest_above(WAITING_BYTES_MAX) else { return };
         let sockets: Vec<_> = self.0.sockets.lock().iter().filter_map(Weak::upgrade).collect();
@@ -97,7 +98,7 @@ impl Memory {
 }
 
 impl Mailbox {
-    /// Bytes have arrived. `false` if the socket must end.
+    /// Counts bytes that have arrived. `false` if the socket must end.
     pub(crate) fn received(&self, bytes: usize, now: Instant) -> bool {
         if self.ended.is_cancelled() {
             return false;

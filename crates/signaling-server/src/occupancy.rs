@@ -101,7 +101,7 @@ mod tests {
     use turn_ledger::ClientKey;
 
     #[test]
-    fn a_client_has_so_many_places_and_all_together_4096() {
+    fn a_client_has_a_number_of_places_and_all_clients_together_have_4096() {
         let occupancy = Arc::new(Occupancy::new(64));
         let of = |n: u32| Holder::from(ClientKey::V4(n.into()));
         let mut places: Vec<_> = (0..64).map(|_| occupancy.take(&of(1)).unwrap()).collect();

@@ -14,9 +14,9 @@ use turn_limits::{Holder, MemoryUse, Share};
 use turn_signaling::flood::largest_sender;
 use turn_signaling::protocol::{Closing, Limits, Text};
 
-/// The longest time for which a frame may wait, also if the client reads others meanwhile. What waits counts for its senders.
+/// The longest time for which a frame may wait, also if the client reads other frames meanwhile: a waiting frame counts for its sender.
 const FRAME_WAIT_MAX: Duration = Duration::from_secs(10);
-/// One part in so many of a full queue is much: its sender loses it.
+/// A sender has much of a full queue if its part is at least one in this many.
 const FLOOD_PART: usize = 4;
 /// What a frame occupies in a queue beside its text, in bytes.
 pub(crate) const FRAME_BYTES: usize = 128;
@@ -32,12 +32,12 @@ pub(crate) enum Frame {
     Close(Closing),
 }
 
-/// What a text that waits counts as, for its sender.
+/// Counts a waiting text for its sender, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    /// The text, with the place of its first copy in a queue. All copies share it.
+    /// Counts the text, and the place of its first copy in a queue. All copies share this.
     pub(crate) text: Arc<MemoryUse>,
-    /// The place of any other copy.
+    /// Counts the place of any other copy.
     pub(crate) _place: Option<MemoryUse>,
 }
 
@@ -69,7 +69,7 @@ struct Queued {
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// It waits, or the queue has its last frame already.
+    /// The frame waits, or it was ignored because a close frame came before it.
     Accepted {
         /// Frames of others that made room for it.
         dropped: usize,
@@ -84,7 +84,7 @@ impl Outbox {
         Self { owner, queue: Mutex::default(), changed: Notify::new(), limits }
     }
 
-    /// Adds a frame. `sent`: what its text counts as.
+    /// Adds a frame. `sent`: what counts its text.
     pub(crate) fn push(&self, frame: Frame, sent: Option<Sent>, now: Instant) -> Pushed {
         let mut queue = self.queue.lock();
         if queue.is_closed {
@@ -111,12 +111,12 @@ impl Outbox {
         Pushed::Accepted { dropped }
     }
 
-    /// Drops the frames that count in this share.
+    /// Drops the frames whose senders are in this share.
     pub(crate) fn drop_from(&self, share: &Share) {
         self.queue.lock().drop_where(|sender| sender.is_in(share));
     }
 
-    /// The next frame, as soon as there is one. Dropping this future loses no frame.
+    /// Removes the next frame, as soon as there is one. Dropping this future loses no frame.
     pub(crate) async fn next(&self) -> Frame {
         loop {
             if let Some(frame) = self.pop() {
@@ -152,8 +152,8 @@ impl Queue {
         self.frames.push_back(Queued { frame, sent, since });
     }
 
-    /// Drops the frames of the largest sender, if they are much of the queue and not of its owner. Returns how many. A frame weighs its
-    /// bytes, and its part of the bound on frames.
+    /// Drops the frames of the largest sender, if these are much of the queue and the sender is not the owner of the queue. Returns how
+    /// many frames these are. A frame weighs its bytes, and its part of the bound on frames.
     fn drop_flood(&mut self, owner: &Holder, limits: &Limits) -> usize {
         if !limits.drops_floods {
             return 0;

@@ -1,6 +1,6 @@
 //! The routes of P2PCF. Tests: `tests/it/signaling/p2pcf.rs`. Its client knows one URL, so every request goes to one path, and none is
-//! redirected. Every response has its CORS headers, so that a page can read it, also a refusal before the protocol sees the request. The
-//! rooms are behind one lock, and events of calls are passed on in order.
+//! redirected. Every response has the CORS headers of P2PCF, so that a page can read it, also a refusal before the protocol sees the
+//! request. The rooms are behind one lock, and events of calls are passed on in order.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ async fn answer(
     response
 }
 
-/// The user of a page. A greeting needs none, and a browser sends no token before it asks whether it may.
+/// The user of a page. The greeting needs none, and a preflight has no token.
 async fn user(
     broker: &dyn ServerBroker,
     method: &Method,
@@ -156,7 +156,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// A preflight may send every header that it asks for: the headers carry no rights.
+/// The answer to `OPTIONS`. A page may send every header for which its preflight asks: the headers carry no rights.
 fn options(headers: &HeaderMap, origin: Origin<'_>) -> Response {
     let is_preflight = origin != Origin::Unnamed && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     match headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
@@ -174,7 +174,7 @@ fn origin<'a>(headers: &'a HeaderMap, broker: &dyn ServerBroker) -> Origin<'a> {
     }
 }
 
-/// The refusals that an operator should see, as the log summarizes them.
+/// What the log says of a refusal that an operator should see. `None` for any other answer.
 fn summarized(broker: &dyn ServerBroker, answer: &P2pcfResponse, origin: Origin<'_>) -> Option<ErrorBody> {
     let P2pcfResponse::Refused(refusal) = answer else { return None };
     let code = match refusal {
@@ -197,7 +197,7 @@ pub struct P2pcfShell {
     /// Without a slash at its end.
     path: String,
     p2pcf: Mutex<P2pcf>,
-    /// Lines about pages with a wrong clock.
+    /// Limits the log lines about pages with a wrong clock.
     skew_log: Throttle,
     started: Instant,
     service: Arc<Service>,
@@ -243,7 +243,7 @@ impl P2pcfShell {
                 Action::Dropped(why) => {
                     self.service.broker.count(Counted::Dropped(ProtocolName::P2pcf, why));
                 }
-                // There is no socket.
+                // All other actions are for sockets.
                 _ => {}
             }
         }

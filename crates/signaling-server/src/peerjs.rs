@@ -1,6 +1,6 @@
-//! The routes of `PeerJS`, below the client's default path `/` and below `/peerjs`. Tests: `tests/it/signaling/peerjs.rs`. A page asks for an
-//! id before it opens its socket, unless it has one of its own. Ids are random and nothing is reserved, so any key is accepted, and no user
-//! is required: the client sends its token only with its socket, where it also learns that its key is wrong.
+//! The routes of `PeerJS`, below the client's default path `/` and below `/peerjs`. Tests: `tests/it/signaling/peerjs.rs`. A page asks for
+//! an id before it opens its socket, unless it has one of its own. Ids are random and nothing is reserved, so any key is accepted, and no
+//! user is required: the client sends its token only with its socket, where it also learns that its key is wrong.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ async fn open(State(peerjs): Peerjs, mut request: Request) -> Result<Response, A
     }
 }
 
-/// With the path `/` a client opens its socket here. With the path `/peerjs` this is the description.
+/// A client whose setting `path` is `/` opens its socket here. A client whose path is `/peerjs` gets the description here.
 async fn open_or_describe(peerjs: Peerjs, request: Request) -> Result<Response, ApiError> {
     if request.headers().contains_key(UPGRADE) { open(peerjs, request).await } else { Ok(describe().await) }
 }
@@ -64,7 +64,7 @@ async fn describe() -> Response {
         .into_response()
 }
 
-/// The client expects the type `text/html`.
+/// Makes an id. The client expects the type `text/html`.
 async fn make_id(
     State(peerjs): Peerjs,
     Extension(ClientAddr(client)): Extension<ClientAddr>,

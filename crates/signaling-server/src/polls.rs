@@ -1,6 +1,6 @@
-//! How often the pages of one client may poll. Tests: `tests/it/signaling/p2pcf.rs`, `tests/it/signaling/peerjs.rs`. A page polls seven times
-//! in ten seconds while it looks for others, and once in five seconds later, so this is enough for a large office behind one address. A
-//! page that asks for an id for `PeerJS` polls, too.
+//! How often the pages of one client may poll. Tests: `tests/it/signaling/p2pcf.rs`, `tests/it/signaling/peerjs.rs`. A page polls seven
+//! times in ten seconds while it looks for others, and once in five seconds later, so this is enough for a large office behind one address.
+//! A page that asks for an id for `PeerJS` polls, too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use turn_limits::{PerHolder, Rate};
 
 use crate::broker::{Counted, Service};
 
-/// Requests of one client. An IPv6 /48 has four times as many.
+/// How many requests one client may send. An IPv6 /48 has four times as many.
 const POLLS: Rate = Rate::per_second(1_200, 20);
 /// Clients with a row of their own, half for each address family.
 const POLLING_CLIENTS_MAX: usize = 8_192;
 
-/// How often each client has polled.
+/// How often each client polls, and may poll.
 pub struct Polls {
     rate: Mutex<PerHolder>,
     service: Arc<Service>,
@@ -38,7 +38,7 @@ impl Polls {
         self.rate.lock().sweep(self.service.clock.since_boot());
     }
 
-    /// Counts one poll, or refuses it until the client's whole allowance is back.
+    /// Counts one poll, or refuses it. A refusal asks the client to wait until its whole allowance is back.
     pub fn count(&self, client: IpAddr) -> Result<(), ApiError> {
         let counted = self.rate.lock().take(ClientKey::of(client), 1, self.service.clock.since_boot());
         counted.map_err(|spent| {

@@ -1,7 +1,7 @@
 //! The routes of rooms. Tests: `tests/it/signaling/rooms.rs`. The user of a socket is that of its token, else the one that a trusted proxy
 //! names, else the one that the visitor has chosen with `/set-username`. The name is known before the socket opens, and the client cannot
-//! change it afterwards. Each of the three is a visitor of its own, also with the same name. A name is marked as a guest's if users can
-//! prove their names in a better way.
+//! change it afterwards. The same name by a token, by a proxy and by choice makes three visitors. A name is marked as a guest's if users
+//! can prove their names in a better way.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,10 +57,11 @@ impl RoomRoutes {
         &self.sockets.service
     }
 
+    /// The visitor that a trusted proxy names or, without one, that has a valid cookie.
     fn visitor(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
         let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let proven = self.named_by_proxy(peer, headers).map(|user| Visitor { user, number: BY_PROXY });
-        proven.or_else(|| self.key.visitor(cookies(), self.service().clock.since_1970()))
+        let by_proxy = self.named_by_proxy(peer, headers).map(|user| Visitor { user, number: BY_PROXY });
+        by_proxy.or_else(|| self.key.visitor(cookies(), self.service().clock.since_1970()))
     }
 
     fn named_by_proxy(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
@@ -73,12 +74,12 @@ impl RoomRoutes {
 
     /// The name that others see: marked if users can prove theirs in a better way than this visitor.
     fn shown(&self, Visitor { user, number }: Visitor) -> User {
-        let has_better = match number {
+        let is_guest = match number {
             BY_TOKEN => false,
             BY_PROXY => self.service().broker.has_sign_in(),
             _ => self.header.is_some() || self.service().broker.has_sign_in(),
         };
-        if has_better { marked(&user) } else { user }
+        if is_guest { marked(&user) } else { user }
     }
 }
 
@@ -89,7 +90,7 @@ fn marked(user: &User) -> User {
     User::new(&name).unwrap_or_else(|| user.clone())
 }
 
-/// The route with which a visitor chooses a name, without the rule about origins. Its body must have arrived.
+/// The route with which a visitor chooses a name. Layers of the service check the origin, and read the body before.
 pub fn set_username<S: Clone + Send + Sync + 'static>(rooms: Option<&Arc<RoomRoutes>>) -> Router<S> {
     let Some(rooms) = rooms else { return Router::new() };
     Router::new().route("/set-username", post(choose_name)).with_state(Arc::clone(rooms))
@@ -130,7 +131,7 @@ async fn open(
     socket.open(&rooms.sockets, ProtocolName::Rooms)
 }
 
-/// Sets the cookie with the chosen name, and redirects to `return-url`.
+/// Sets the cookie with the chosen name, and redirects to `return-url`. A visitor whom a proxy names is only redirected.
 async fn choose_name(
     State(rooms): Rooms,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -138,9 +139,9 @@ async fn choose_name(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let next = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
+    let redirect = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
     if rooms.named_by_proxy(peer, &headers).is_some() {
-        return Ok((StatusCode::FOUND, next).into_response());
+        return Ok((StatusCode::FOUND, redirect).into_response());
     }
     let form = Form::parse(&headers, body).await?;
     let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
@@ -149,7 +150,7 @@ async fn choose_name(
     let is_https = rooms.service().trusted_proxies.state_https(peer.ip(), &headers);
     let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
     let cookie = rooms.key.set_cookie(&visitor, is_https, rooms.service().clock.since_1970());
-    Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
+    Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], redirect).into_response())
 }
 
 /// The path to redirect to. It must be on this host, so that nobody can use this route to lead visitors elsewhere.

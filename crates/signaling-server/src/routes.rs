@@ -15,7 +15,7 @@ use crate::server::Signaling;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
 
-/// A client of Ayame may name its room here too.
+/// A header in which a client of Ayame may name its room.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
 
 /// The routes of Ayame, y-webrtc and rooms, if they are on, without the rule about origins.
@@ -30,7 +30,7 @@ pub fn sockets<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S
     routes.with_state(Arc::clone(&server.sockets)).merge(rooms::sockets(server.rooms.as_ref()))
 }
 
-/// A client may also sign in with its `register`.
+/// No user is required yet: a client may still sign in with its `register`.
 async fn ayame(
     State(sockets): State<Arc<Sockets>>,
     headers: HeaderMap,

@@ -39,13 +39,13 @@ pub struct Signaling {
     pub reports: Option<Arc<Reports>>,
     /// How often pages may poll.
     pub polls: Arc<Polls>,
-    /// Webhooks and mints in progress.
+    /// Webhooks, sign-ins and mints in progress.
     pub tasks: TaskTracker,
 }
 
 impl Signaling {
-    /// No client is connected yet. The only I/O creates the directory of reports. `secret`: the ledger's key. The keys that sign Orange's
-    /// cookies and P2PCF's deletions are derived from it, so they outlive a restart.
+    /// The protocols without clients. This does no I/O except to create the directory of reports. `secret`: the ledger's key. The keys that
+    /// sign Orange's cookies and P2PCF's deletions are derived from it, so they outlive a restart.
     pub fn new(config: &Protocols, secret: &[u8; 64], service: Service) -> Result<Self, NoDirectory> {
         let service = Arc::new(service);
         let started = clock::timer_now();
@@ -103,7 +103,7 @@ impl Signaling {
         self.sockets.hubs.iter().for_each(|hub| hub.close(None, Closing::RESTART));
     }
 
-    /// Removes what has expired without a request.
+    /// Removes what has expired, also if no request comes.
     pub fn tidy(&self) {
         if let Some(p2pcf) = &self.p2pcf {
             p2pcf.expire();
@@ -141,7 +141,7 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
     sockets.drain(&hub);
 }
 
-/// Sleeps; for ever if there is no time.
+/// Sleeps for a time, or for ever if `span` is `None`.
 async fn sleep(span: Option<Duration>) {
     match span {
         Some(span) => tokio::time::sleep_until(clock::deadline(span)).await,

@@ -31,11 +31,11 @@ pub struct Protocols {
 pub struct AyameConfig {
     /// Decides whether a client may join. `AUTHN_WEBHOOK_URL`; everybody may join when unset.
     pub authn_webhook: Option<WebhookUrl>,
-    /// Is told when a socket has ended. `DISCONNECT_WEBHOOK_URL`.
+    /// Gets a request when a socket has ended. `DISCONNECT_WEBHOOK_URL`; none when unset.
     pub disconnect_webhook: Option<WebhookUrl>,
     /// Headers of the client's request that both webhooks get, in lower case. `COPY_WEBSOCKET_HEADER_NAMES`.
     pub copied_headers: Vec<HeaderName>,
-    /// What the protocol reads.
+    /// The settings that the protocol itself reads.
     pub settings: AyameSettings,
 }
 
@@ -53,7 +53,7 @@ pub struct P2pcfConfig {
 pub struct RoomsConfig {
     /// The header that names the user. It is read only from trusted proxies. `USER_HEADER`; none when unset.
     pub user_header: Option<HeaderName>,
-    /// What the protocol reads.
+    /// The settings that the protocol itself reads.
     pub settings: rooms::Settings,
 }
 

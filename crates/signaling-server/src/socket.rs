@@ -30,7 +30,7 @@ use crate::settings::AyameConfig;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
-/// How long the broker waits for the client's close frame after its own, or until its answer to the client's is written.
+/// The longest wait at the end of a socket: for the client's close frame, or for the write of the answer to it.
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// The shortest time for which a socket occupies its place. So in this time one address opens at most as many sockets as it may
 /// have open.
@@ -45,15 +45,15 @@ const OVERLONG: usize = 64 * 1024;
 pub(crate) struct Sockets {
     /// The protocols.
     pub(crate) hubs: Vec<Arc<dyn AnyHub>>,
-    /// How many are open.
+    /// How many sockets are open.
     pub(crate) occupancy: Arc<Occupancy>,
-    /// What waits at them.
+    /// What waits at the sockets.
     pub(crate) memory: Memory,
     /// Ayame's settings; `None` if it is off.
     pub(crate) ayame: Option<AyameConfig>,
-    /// Lines about webhooks that failed.
+    /// Limits the log lines about webhooks that failed.
     pub(crate) webhook_log: Throttle,
-    /// Webhooks and mints in progress.
+    /// Webhooks, sign-ins and mints in progress.
     pub(crate) tasks: TaskTracker,
     pub(crate) service: Arc<Service>,
 }
@@ -69,7 +69,7 @@ impl Sockets {
         self.begin(hub, hub.drain());
     }
 
-    /// Takes the place of a socket. Without a place, a request is refused before the upgrade.
+    /// Takes a place for a socket. If none is free, a request is refused before the upgrade.
     pub(crate) fn place(&self, holder: &Holder) -> Result<Arc<Place>, ApiError> {
         self.occupancy.take(holder).inspect_err(|_| self.service.broker.count(Counted::Limited("refused")))
     }
@@ -109,8 +109,8 @@ pub(crate) fn upgrade(
     response
 }
 
-/// Answers a request with a socket that is closed after [`PLACE_MIN`], because y-webrtc connects again at once. Before that it gets `first`. It
-/// takes a place like any other.
+/// Answers a request with a socket that first gets the text `first` and is closed after [`PLACE_MIN`], because y-webrtc connects again at
+/// once. The socket takes a place like any other.
 pub(crate) fn refuse(
     sockets: &Arc<Sockets>,
     client: ClientKey,
@@ -146,13 +146,13 @@ async fn serve(
     let (id, first) = hub.open(web_client, Arc::clone(&mailbox), Arc::downgrade(place), known);
     sockets.begin(hub, first);
     let session = Session { sockets, hub, id, mailbox: &mailbox, place };
-    let ended = tokio::select! {
+    let closing = tokio::select! {
         biased;
         () = mailbox.ended() => None,
-        ended = session.run(&mut socket) => ended,
+        closing = session.run(&mut socket) => closing,
     };
     sockets.take(hub, Event::Closed { socket: id });
-    if let Some(close) = ended {
+    if let Some(close) = closing {
         say_goodbye(&mut socket, close).await;
     }
 }
@@ -177,7 +177,7 @@ impl Session<'_> {
                         Frame::Ping => Message::Ping(Bytes::new()),
                         Frame::Text(text) => Message::Text(utf8(text)),
                     };
-                    let _writing = self.mailbox.writing(content(&message));
+                    let _writing = self.mailbox.writing(length(&message));
                     send(socket, message).await?;
                     continue;
                 }
@@ -191,7 +191,7 @@ impl Session<'_> {
                 Ok(event) => self.sockets.take(self.hub, event),
                 Err(close) => return Some(close),
             }
-            // As long as frames have arrived already, nothing above waits, so other tasks would never have their turn.
+            // While more frames have already arrived, nothing above waits. Without this line, other tasks would never have their turn.
             tokio::task::consume_budget().await;
         }
     }
@@ -220,11 +220,11 @@ impl Session<'_> {
             self.sockets.service.broker.count(Counted::Limited("unfinished"));
             return Err(UNFINISHED);
         }
-        if content(&message) > self.hub.common().limits.frame_max {
+        if length(&message) > self.hub.common().limits.frame_max {
             self.hub.common().dropped(Dropped::TooLong);
             return Err(TOO_LONG);
         }
-        if !self.hub.common().charge_received(&self.place.holder(), content(&message).max(FRAME_COST)) {
+        if !self.hub.common().charge_received(&self.place.holder(), length(&message).max(FRAME_COST)) {
             return Err(Closing::POLICY);
         }
         match message {
@@ -238,7 +238,7 @@ impl Session<'_> {
 }
 
 /// The length of a message, in bytes.
-fn content(message: &Message) -> usize {
+fn length(message: &Message) -> usize {
     match message {
         Message::Text(text) => text.len(),
         Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
@@ -251,7 +251,7 @@ const UNFINISHED: Closing = Closing { code: 1008, reason: "message not finished"
 const NOT_TEXT: Closing = Closing { code: 1007, reason: "not UTF-8" };
 const BROKEN: Closing = Closing { code: 1002, reason: "protocol error" };
 
-/// `None` if the client has gone, or reads nothing for [`WRITE_MAX`].
+/// Sends a message. `None` if the client has gone, or reads nothing for [`WRITE_MAX`].
 async fn send(socket: &mut WebSocket, message: Message) -> Option<()> {
     tokio::time::timeout_at(clock::deadline(WRITE_MAX), socket.send(message)).await.ok()?.ok()
 }
@@ -274,6 +274,6 @@ async fn answer_close(socket: &mut WebSocket) -> Option<Closing> {
 }
 
 fn utf8(text: Text) -> Utf8Bytes {
-    // It is text, so this never fails.
+    // The bytes are those of a text, so this never fails.
     Utf8Bytes::try_from(Bytes::from_owner(text)).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! A request for a socket. It must ask for an upgrade, in all protocols, and may carry the user's token. A token that is refused closes the
-//! socket instead of failing the upgrade, because a page cannot read the response of a failed upgrade. At `PeerJS` a missing token does the
-//! same, after a message: its client shows the page messages, but no close frames. The rule about origins is a layer around the routes.
+//! socket instead of failing the upgrade, because a page cannot read the response of a failed upgrade. At `PeerJS` a missing token closes
+//! the socket too. There a message comes before the close frame: the client shows the page messages, but no close frames. The rule about
+//! origins is a layer around the routes.
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(crate) struct SocketRequest {
 }
 
 impl SocketRequest {
-    /// Opens the socket of a user who has signed in, or of anybody if nobody must.
+    /// Opens the socket. If users must sign in, the request must have a user's token.
     pub(crate) fn open_signed_in(
         self,
         sockets: &Arc<Sockets>,
@@ -44,7 +45,7 @@ impl SocketRequest {
         self.open(sockets, protocol)
     }
 
-    /// Opens the socket.
+    /// Opens the socket, also without a user's token.
     pub(crate) fn open(self, sockets: &Arc<Sockets>, protocol: ProtocolName) -> Result<Response, ApiError> {
         let hub = sockets.hub(protocol).ok_or_else(ApiError::internal)?;
         let place = sockets.place(&self.holder)?;
@@ -88,6 +89,7 @@ impl FromRequest<Arc<Sockets>> for SocketRequest {
     }
 }
 
+/// What the protocol is told, before a route adds what it knows.
 fn known(
     sockets: &Sockets,
     headers: &HeaderMap,

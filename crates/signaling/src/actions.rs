@@ -34,7 +34,7 @@ impl Actions {
         self.push(Action::Dropped(why));
     }
 
-    /// The end of the event.
+    /// Returns the actions at the end of the event.
     pub(crate) fn take(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.0)
     }

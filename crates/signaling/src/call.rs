@@ -74,7 +74,7 @@ pub enum CallEvent {
         /// Whether its media end too.
         media: MediaAfter,
     },
-    /// A credential was minted for somebody who has gone before it came.
+    /// A credential was minted for a client that had gone before the credential came.
     Unused {
         /// Its grant, which nobody has received.
         grant: GrantId,

@@ -1,6 +1,5 @@
-//! The running calls: members, their grants, and whether they are connected. Each event of a call becomes actions for the
-//! ledger: a connected member has a connection, and the grant of one whose media end is revoked. A call exists while it has
-//! members.
+//! The running calls: members, their grants, and whether they are connected. A call exists while it has members. Its events become
+//! actions for the ledger: a connected member has a connection on its grant. When the media of a member end, its grant is revoked.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +47,7 @@ pub enum CallAction {
 }
 
 impl Calls {
-    /// Takes one event. An event of a call or member that is not known is ignored.
+    /// Takes one event. `Connected` of an unknown call, and `Left` of an unknown member, are ignored.
     pub fn step(&mut self, event: CallEvent, now: Timestamp) -> Vec<CallAction> {
         match event {
             CallEvent::Joined { call, member, user, grant } => {
@@ -60,7 +59,7 @@ impl Calls {
             CallEvent::Connected { call } => {
                 let Some(call) = self.calls.get_mut(&call) else { return vec![] };
                 call.is_connected = true;
-                // Opening a connection again keeps it alive, so members that are connected already do no harm.
+                // To open a connection again only keeps it alive, so members that are connected already need no check.
                 call.connections().collect()
             }
             CallEvent::Left { call: name, member, media } => {

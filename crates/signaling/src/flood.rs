@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use turn_limits::Holder;
 
-/// Who has sent most of a queue, and how much: the weights of all parts of that sender. `parts`: the sender and the weight of each, which is
-/// its bytes and what storing it takes.
+/// The sender of most of a queue, and the sum of its weights. `parts`: the sender and the weight of each part of the queue. A weight is the
+/// bytes of the part and what storing it takes.
 pub fn largest_sender<'q>(parts: impl Iterator<Item = (&'q Holder, usize)>) -> Option<(&'q Holder, usize)> {
     let mut sums = HashMap::<_, usize>::new();
     for (sender, weight) in parts {

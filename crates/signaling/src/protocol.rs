@@ -23,7 +23,7 @@ pub struct SocketId(pub u64);
 pub struct Text(Arc<str>);
 
 impl Text {
-    /// Whether it is a clone of another text, which has the same bytes in memory.
+    /// Whether both are clones of one text. Texts with equal bytes that were stored separately are not.
     pub fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -43,7 +43,7 @@ impl Deref for Text {
     }
 }
 
-/// For the shell, which sends them.
+/// The bytes that the shell sends.
 impl AsRef<[u8]> for Text {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
@@ -60,7 +60,7 @@ impl fmt::Debug for Text {
 /// What is known about a socket when it opens.
 #[derive(Clone, Debug, Default)]
 pub struct Upgrade {
-    /// The last part of the path, for a protocol whose path names the room.
+    /// The room that the request names outside its query: the last part of the path, or a header of Ayame.
     pub room: Option<Arc<str>>,
     /// The parameters of the query, decoded, in their order.
     pub query: Vec<(String, String)>,
@@ -68,7 +68,8 @@ pub struct Upgrade {
     pub headers: Vec<(String, String)>,
     /// The user, if a token, a trusted proxy or the visitor names one.
     pub user: Option<User>,
-    /// 0 if a token names `user`. In a room also 1 if a trusted proxy does, or the random number of the visitor who chose the name.
+    /// How `user` is known. 0: by a token, or there is no user. In a room also 1: a trusted proxy names the user. Any other number: the
+    /// random number of the visitor who chose the name.
     pub visitor: u128,
     /// The time of the wall clock, in milliseconds since 1970. Only for ids.
     pub wall_millis: u64,
@@ -168,11 +169,11 @@ impl Event<Text> {
     }
 }
 
-/// What a protocol asks of the shell. Actions are carried out in their order.
+/// What the shell does for a protocol. It carries out actions in their order.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send a text frame. If the queue of the socket is full, with [`Limits::drops_floods`] a client that has sent much of the queue loses
-    /// its frames there. Without, or if there is no such client, the socket is closed.
+    /// Send a text frame. If the queue of the socket is full, the socket is closed. With [`Limits::drops_floods`], a client that has sent
+    /// much of the queue loses its frames there instead, if there is such a client.
     Send {
         /// To this socket.
         to: SocketId,
@@ -184,14 +185,14 @@ pub enum Action {
         /// To this socket.
         to: SocketId,
     },
-    /// Close the socket once what was sent before has been written.
+    /// Close the socket after the frames that were sent to it before are written.
     Close {
         /// The socket.
         socket: SocketId,
         /// What the close frame says.
         close: Closing,
     },
-    /// Find the reply to a question, and return it as [`Event::Replied`] if it has one.
+    /// Answer a question with [`Event::Replied`]. Only [`Question::TellDisconnected`] has no reply.
     Ask {
         /// For this socket.
         socket: SocketId,
@@ -214,9 +215,9 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// The server stops.
+    /// The process stops.
     pub const DRAIN: Self = Self { code: 1001, reason: "shutting down" };
-    /// The server starts again.
+    /// Another replica has the calls from now on.
     pub const RESTART: Self = Self { code: 1012, reason: "restarting" };
     /// The client sends what this protocol does not allow.
     pub const POLICY: Self = Self { code: 1008, reason: "policy violation" };
@@ -243,7 +244,7 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// What a protocol asks the shell to do.
+/// A question of a protocol. The shell needs time for it, so the reply comes as a later event.
 #[derive(Clone, Debug)]
 pub enum Question {
     /// Find out whose token this is.
@@ -277,7 +278,7 @@ pub enum Reply {
     },
 }
 
-/// A protocol: all its sockets and rooms as one value. Every event of a socket that it does not know is ignored.
+/// A protocol: all its sockets and rooms as one value. It ignores every event of a socket that it does not know.
 pub trait Protocol: Send {
     /// A text frame, as far as this protocol reads it.
     type Frame;
@@ -305,7 +306,7 @@ pub struct Limits {
     pub queued_frames_max: usize,
     /// The most bytes that wait for a client.
     pub queued_bytes_max: usize,
-    /// Whether the frames of a client that fills the queue of another one are dropped. Otherwise that other one is closed.
+    /// Whether a client that fills the queue of another client loses its frames there. Otherwise the other client's socket is closed.
     pub drops_floods: bool,
     /// The close frame for a client that reads too slowly.
     pub too_slow: Closing,

@@ -12,7 +12,7 @@ use sha2::Sha256;
 pub struct SigningKey(Hmac<Sha256>);
 
 impl SigningKey {
-    /// `purpose`: separates this key from others of the same secret.
+    /// The key of one purpose. It tells nothing about the keys that the same secret has for other purposes.
     pub fn derived(secret: &[u8], purpose: &[u8]) -> Self {
         Self(keyed(&keyed(secret).chain_update(purpose).finalize().into_bytes()))
     }

@@ -36,14 +36,14 @@ impl<S> Sockets<S> {
         self.rows.get(&socket)
     }
 
-    /// Something came from a socket. Returns its row; `None` if it is not open.
+    /// Notes that something came from a socket. Returns the socket's row; `None` if it is not open.
     pub(crate) fn heard(&mut self, socket: SocketId, now: Duration) -> Option<&mut S> {
         let row = self.rows.get_mut(&socket)?;
         self.ends.set(socket, now + self.silence_max);
         Some(row)
     }
 
-    /// A socket is open no longer. `None` if it was not.
+    /// Removes a socket that is no longer open. Returns its row; `None` if it was removed before.
     pub(crate) fn remove(&mut self, socket: SocketId) -> Option<S> {
         self.pings.clear(&socket);
         self.ends.clear(&socket);
@@ -55,7 +55,7 @@ impl<S> Sockets<S> {
         self.pings.next().into_iter().chain(self.ends.next()).min()
     }
 
-    /// Pings the sockets for which that is due. Returns the dead ones, which stay until they are removed.
+    /// Pings the sockets whose next ping is due. Returns the dead sockets: the caller removes them.
     pub(crate) fn due(&mut self, now: Duration, actions: &mut Actions) -> Vec<SocketId> {
         let mut dead = vec![];
         while let Some(socket) = self.ends.pop(now) {

@@ -7,7 +7,7 @@ use turn_ledger::{Batch, Stored};
 pub struct Changes<A> {
     /// Of the books.
     pub books: Batch,
-    /// The other value, if it has changed.
+    /// The value beside the books, if it has changed.
     pub alerts: Option<A>,
 }
 
@@ -16,7 +16,7 @@ pub struct Changes<A> {
 pub struct Contents<A> {
     /// The books.
     pub books: Stored,
-    /// The other value.
+    /// The value beside the books.
     pub alerts: A,
 }
 

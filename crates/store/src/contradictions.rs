@@ -7,12 +7,12 @@ use turn_ledger::{CountOwner, Head, SourceRows, Stored, Timestamp};
 pub fn contradictions(stored: &Stored) -> Vec<String> {
     let mut found = vec![];
     for (owner, rows) in &stored.sources {
-        found.extend(days(*owner, rows));
+        found.extend(count_outside_its_day(*owner, rows));
         if let Some(now) = stored.now() {
-            found.extend(future(*owner, rows, now));
+            found.extend(minute_after_the_last_write(*owner, rows, now));
         }
     }
-    found.extend(orphans(stored));
+    found.extend(connections_of_missing_grants(stored));
     if let Some(Head { now, counts: (period, _), .. }) = &stored.head
         && period.end <= *now
     {
@@ -53,21 +53,21 @@ pub fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
 }
 
 /// Checks that no count ends outside its day.
-fn days(owner: CountOwner, rows: &SourceRows) -> Option<String> {
+fn count_outside_its_day(owner: CountOwner, rows: &SourceRows) -> Option<String> {
     let days = rows.days.iter().filter_map(|(day, count)| Some((*day, count.as_ref()?.as_of)));
     let (day, as_of) = days.into_iter().find(|(day, as_of)| *as_of < day.start() || day.end() < *as_of)?;
     Some(format!("{owner}: a count up to {as_of} lies outside its day, which begins at {}", day.start()))
 }
 
 /// Checks that no usage lies in a minute that had not begun at the last write.
-fn future(owner: CountOwner, rows: &SourceRows, now: Timestamp) -> Option<String> {
+fn minute_after_the_last_write(owner: CountOwner, rows: &SourceRows, now: Timestamp) -> Option<String> {
     let (last, _) = rows.minutes.last_key_value()?;
     let at = last.start();
     (at > now).then(|| format!("{owner}: bytes at {at}, after the last write, {now}"))
 }
 
 /// Checks that the grant of each connection has a row.
-fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
+fn connections_of_missing_grants(stored: &Stored) -> impl Iterator<Item = String> {
     stored.connections.keys().filter_map(|name| {
         let grant = name.grant().filter(|grant| !stored.grants.contains_key(grant))?;
         Some(format!("connection {:?} is under grant {grant}, which has no row", name.id()))

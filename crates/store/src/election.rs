@@ -28,9 +28,9 @@ pub enum Action {
     Forward(String),
     /// Stand for election.
     Stand,
-    /// The database has lost writes up to this number, which may have been answered. State it.
+    /// The database has lost writes up to this number. The lost writes may have been answered. State the loss.
     StateLoss(i64),
-    /// Nobody leads, and the ledger has this format, which is newer than this version.
+    /// The replica could stand, but the ledger has this format, which is newer than this version.
     CannotLead(i32),
 }
 

@@ -86,7 +86,7 @@ fn a_session_that_comes_back_or_a_write_without_one_begins_the_half_second_again
 }
 
 #[test]
-fn a_session_that_the_database_may_have_ended_is_missed_for_the_lease() {
+fn a_leader_whose_session_the_database_may_have_ended_has_the_whole_lease() {
     let later = |seen| Observation { connection: 1, ..seen };
     let restarted = || Observation { has_written: false, ..gone(7) };
     for (first, missing) in [(held(1, 7), later(gone(7))), (restarted(), restarted())] {

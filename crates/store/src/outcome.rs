@@ -6,7 +6,7 @@ use crate::takeovers::Takeovers;
 /// Why a process may never write the ledger again. What it has in memory is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
-    /// Another replica leads.
+    /// Another replica leads, or this process has released the ledger.
     #[error("another replica leads")]
     Fenced,
     /// The database is older than what this process has answered.
@@ -18,7 +18,7 @@ pub enum Lost {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The row of `shard` was changed, and the server has not said that the commit may be missing on its synchronous standby. Those who
-    /// wait have their answer.
+    /// wait get their answer.
     Written,
     /// The row was not changed: its epoch or its number is another one. The writer reads the row.
     Refused,
@@ -45,7 +45,8 @@ pub struct Term {
     pub epoch: i64,
     /// The number of its last completed write.
     pub seq: i64,
-    /// Two replicas have the same epoch if the database was restored to an earlier state and another election followed.
+    /// The random name of its session. Two replicas have the same epoch if the database was restored to an earlier state and another
+    /// election followed.
     pub session: String,
     /// The number of the write that elected it.
     elected: i64,
@@ -67,12 +68,12 @@ pub struct Shard {
 pub enum Step {
     /// It reads the row of `shard`.
     Read,
-    /// It sends the batch, a second time with the same number, so a copy that is still on its way changes nothing.
+    /// It sends the batch again with the same number, so a copy that is still on its way changes nothing.
     Send,
     /// The batch was committed. The writer sends an empty one, and answers after that: only a later commit that has completed proves that
     /// this one is on the synchronous standby, too.
     Confirm,
-    /// Those who wait have their answer.
+    /// Those who wait get their answer.
     Done,
     /// The writer never writes again.
     End(Lost),

@@ -1,7 +1,7 @@
 //! The rows of a ledger: their tables, their keys, and the conversion between rows and values. The bytes of a key and of a row are the
 //! same in each store. Both are in the form of postcard: the fields in their order, numbers as short as their value. Minutes and days in
-//! keys have eight bytes, in their order ([`ordered`]). What is stored once has a name as its key, and is JSON. A row that cannot be read
-//! is an error unless the reader asks to continue. The error never contains the row's content, which may be secret.
+//! keys have eight bytes, in their order ([`ordered`]). What is stored once has a name as its key, and is JSON or has a form of its own. A
+//! row that cannot be read is an error unless the reader asks to continue. The error never contains the row's content, which may be secret.
 
 mod error;
 pub mod keys;
@@ -47,7 +47,7 @@ pub const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
 pub const GRANTS: Table = Table { name: "grants", kind: 4 };
 /// (owner of counts, number) → session of a coturn.
 pub const SESSIONS: Table = Table { name: "sessions", kind: 5 };
-/// (first day of the period since 1970, kind, key) → what left the table of grants of a spender. Others have an empty key.
+/// (first day of the period since 1970, kind, key) → what left the table of grants of a spender. The rest of a kind has an empty key.
 pub const SPENDERS: Table = Table { name: "spenders", kind: 6 };
 
 /// All tables.
@@ -249,7 +249,7 @@ pub fn replace_named(to: &mut impl WriteRows, key: &str, value: Option<Vec<u8>>)
 pub struct Meta(BTreeMap<String, Vec<u8>>);
 
 impl Meta {
-    /// Reads all of them.
+    /// Reads all values that have a name.
     pub fn read(from: &impl ReadRows) -> Result<Self, StoreError> {
         let mut found = BTreeMap::new();
         from.each(META, &mut |key, value| {

@@ -25,7 +25,7 @@ impl Alert {
     }
 }
 
-/// What happened. `since`: when a failure began that has ended.
+/// What happened. `since`: for the end of a fault, when the fault began.
 pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> String {
     match kind {
         AlertKind::Used(100) => format!("The bandwidth limit is reached: {}.", usage(input)),
@@ -42,7 +42,7 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
 /// What it means for the callers of a credential that relayed too much.
 const GRANT_LIMIT_CALLERS: &str = "This credential is not renewed, and its source was asked to refuse it; a call in progress may go on for a while.";
 
-/// What it means for callers now.
+/// What the event, and the present state of minting, mean for callers.
 pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     match kind {
         AlertKind::Test => return TEST_CALLERS.into(),
@@ -85,7 +85,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     }
 }
 
-/// What happens at the limit to the calls in progress over each source.
+/// What happens at the limit to the calls in progress over each source that is used, as the end of a sentence.
 fn calls_at_limit(input: &AlertInput) -> String {
     let SourceStates { coturn, used, at_limit: with_live, .. } = &input.sources;
     let is_unreachable = input.has(Fault::CoturnUnreachable);
@@ -211,7 +211,7 @@ impl AlertKind {
         }
     }
 
-    /// Whether it is about the limit. The others are about the broker's knowledge: during most of them, the bound does not hold.
+    /// Whether it is about usage and the limit.
     pub const fn is_about_usage(self) -> bool {
         match self {
             Self::Used(_) => true,

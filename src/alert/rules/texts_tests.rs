@@ -205,7 +205,7 @@ fn every_message_is_as_in_the_file() {
 }
 
 #[test]
-fn only_a_large_spender_is_to_be_ended() {
+fn an_alert_has_the_command_that_ends_the_present_spender_only_if_that_is_large() {
     let ends = |gb: u64| {
         let mut spending = spending(["ann", "bob", "carol"]);
         spending.now.as_mut().unwrap().all = ByteCount::new(gb * GB);
@@ -271,7 +271,7 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
 }
 
 #[test]
-fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
+fn each_first_step_begins_with_a_verb_or_says_that_there_is_nothing_to_do() {
     let verbs = [
         "Wait", "Compare", "Correct", "Stop", "Find", "Open", "Raise", "Run", "Revoke", "Check", "Set",
         "Nothing",

@@ -242,7 +242,7 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
 }
 
 #[test]
-fn only_an_alert_that_says_so_shows_the_spenders() {
+fn an_alert_of_a_kind_that_shows_spending_shows_the_spenders_and_no_other_does() {
     let mut rules = AlertRules::default();
     let top = vec![TopSpender { key: Some("ann".into()), bytes: ByteCount::new(7), is_blocked: false }];
     let spending = Spending { by: Some(SpenderKind::User), top, now: None, cost: None };

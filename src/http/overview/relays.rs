@@ -60,8 +60,8 @@ fn state_schema() -> RefOr<Schema> {
 
 /// The relays that are drained.
 pub(in crate::http) fn draining(app: &App) -> Vec<DrainingBody> {
-    let drained = |relay: &&OwnRelay| app.account.read(|books| books.is_draining(relay.owner));
-    fleet(app).filter(drained).map(|relay| draining_body(app, relay)).collect()
+    let is_drained = |relay: &&OwnRelay| app.account.read(|books| books.is_draining(relay.owner));
+    fleet(app).filter(is_drained).map(|relay| draining_body(app, relay)).collect()
 }
 
 /// How far a relay is drained.

@@ -70,7 +70,7 @@ pub(super) fn tails(app: &App) -> Vec<TailBody> {
         let now = books.now();
         let all = books.ledger().tail_trials();
         let bodies = all.filter_map(|(terms, end, trials)| {
-            let proven = trials.in_force(now).filter(|_| terms.takes_proofs);
+            let proven = if terms.takes_proofs { trials.in_force(now) } else { None };
             // A TURN key that has left the settings has no name, so its trials are not shown.
             let key = match terms.owner.turn_key {
                 Some(id) => Some(turn_key_of(id)?.name),

@@ -1,6 +1,6 @@
 //! The sums of a period as CSV, for a tool that reads bills: the columns of FOCUS 1.2 for what they can say, and ours, which begin with
 //! `x_`. Tests: below, and `tests/it/spenders.rs`.
-//! Each row has its share of the period's cost. So the free bytes are shared by bytes, and the rows add up to the bytes and the cost.
+//! Each row has a share of the period's cost by its bytes, so no row gets the free bytes alone. The rows add up to the bytes and the cost.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ pub(super) fn of(
     csv
 }
 
-/// The first rows with a key, and all others as one without.
+/// The first `most` rows with a key, and then the sum of all other rows as one row without a key.
 fn largest(rows: &[SpenderSums], most: usize) -> Vec<(Option<SpenderKey>, Sums)> {
     let (mut found, mut rest) = (vec![], Sums::default());
     for SpenderSums { key, sums, .. } in rows {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_that_are_too_many_are_one() {
+    fn rows_past_the_bound_become_one_row() {
         let row = |name: Option<&str>, bytes| SpenderSums {
             key: name.map(|name| SpenderKey::parse(SpenderKind::User, name).unwrap()),
             sums: Sums::of_grant([bytes, 0, 0].map(ByteCount::new), [Timestamp::default(); 2]),

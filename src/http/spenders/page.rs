@@ -1,5 +1,4 @@
-//! Pages of rows. A cursor names the last row of a page, so it stays valid while figures
-//! change.
+//! Pages of rows. A cursor has the bytes and the key of the last row of a page, so it stays valid while figures change.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -46,7 +45,7 @@ pub(super) fn grant_place(cursor: &str) -> Option<GrantPlace> {
     Some((bytes, id.parse::<GrantId>().ok()?))
 }
 
-/// The place after which a page begins.
+/// The place after which a page begins. `None` without a cursor: the first page.
 pub(super) fn place_after<T>(
     cursor: Option<String>,
     parse: impl FnOnce(&str) -> Option<T>,

@@ -1,5 +1,5 @@
 //! The client of Cloudflare's GraphQL analytics, which count relayed bytes. One query is one request and ends within
-//! [`DEADLINE`]: with two sums, or with an [`AnalyticsError`] that contains nothing of the response body. A doubtful
+//! [`DEADLINE`]: with sums of bytes, or with an [`AnalyticsError`] that contains nothing of the response body. A doubtful
 //! response is an error, never a smaller count. docs/PROVIDER.md describes the API.
 
 mod answer;
@@ -26,7 +26,7 @@ pub use error::AnalyticsError;
 pub const DEADLINE: Duration = Duration::from_secs(10);
 /// The pause that Cloudflare requires after [`AnalyticsError::RateLimited`].
 pub const RATE_LIMIT_REST: Duration = Duration::from_secs(5 * 60);
-/// The tolerated lag of Cloudflare's clock, which is sent in whole seconds and arrives late.
+/// By how much Cloudflare's time may seem late: it is sent in whole seconds, and takes time to arrive.
 const CLOCK_TOLERATED: Duration = Duration::from_secs(5);
 /// The longest response to a query of sums. One with one group for each selection has 0.3 KiB.
 const BODY_MAX: usize = 64 * 1024;
@@ -213,7 +213,7 @@ struct RawResponse {
 }
 
 impl RawResponse {
-    /// Whether a span that ends at `until` ended at least `age` ago, by Cloudflare's clock.
+    /// Refuses a response to a query about a span up to `until`, unless the span ended at least `age` ago by Cloudflare's clock.
     fn check_age(&self, until: Timestamp, age: Duration) -> Result<(), AnalyticsError> {
         let settles_at = until.plus(age);
         let has_settled = self.at.is_some_and(|at| settles_at <= at.plus(CLOCK_TOLERATED));

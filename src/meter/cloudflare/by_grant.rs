@@ -42,8 +42,8 @@ impl CloudflareMeter {
     }
 
     /// Counts the hour that has become final, if there is one, and the open span. If the final hour cannot be read, the open span is
-    /// counted nevertheless. If the open span cannot be read, nothing is taken, so that no grant seems to lose bytes. Returns what was
-    /// taken.
+    /// counted nevertheless. If the open span cannot be read, nothing is taken, so that no grant seems to lose bytes. Then asks for suspect
+    /// chains, late grants and tails. Returns what was taken, or the first error.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
         let Some(spans) = spans(from, self.account.time_of_provider(), self.lag_in_use()) else {
@@ -118,7 +118,8 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Makes one such query. Returns the longest time from an expiry to a byte after it; `None`: there is no grant to ask for.
+    /// Makes one query of tails. Returns the longest time from an expiry to a minute with bytes after the assumed tail, or zero. `None`:
+    /// there is no grant to ask for.
     async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
         let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag_in_use()));
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
@@ -140,6 +141,7 @@ impl CloudflareMeter {
         Ok(Some(longest))
     }
 
+    /// Gives counts to the account, and counts the outcome in the metrics.
     async fn take_by_grant(&self, counts: &GrantCounts) {
         let take = |books: &mut Books| match books.take_grant_counts(SOURCE, counts) {
             CountsTaken::InPart => None,

@@ -87,9 +87,9 @@ pub struct MeterState {
     lateness: Lateness,
     probes: BTreeMap<CountOwner, ProbeState>,
     /// Consecutive failures of the lag's test.
-    untested: u32,
+    test_failures: u32,
     /// Consecutive failures to count what was relayed before a new ledger began.
-    uncounted: u32,
+    earlier_failures: u32,
     /// The end of the latest count.
     as_of: Timestamp,
 }
@@ -131,12 +131,13 @@ impl CloudflareMeter {
             days: CountedDays::default(),
             lateness: self.lateness(),
             probes: BTreeMap::new(),
-            untested: 0,
-            uncounted: 0,
+            test_failures: 0,
+            earlier_failures: 0,
             as_of: Timestamp::default(),
         }
     }
 
+    /// A test of the lag that continues from the stored result.
     fn lateness(&self) -> Lateness {
         Lateness::new(self.lag, self.sampling, self.account.snapshot().measured.late_counts)
     }
@@ -173,15 +174,15 @@ impl CloudflareMeter {
         self.shown.lock().usage = Some((period, by_key));
         // This reading is valid even if a count for the lag's test fails. The failed count is due again with the next reading.
         let tested = self.count_windows(now, &mut state.lateness).await;
-        let what = "the lag of Cloudflare's analytics was not tested";
-        state.untested = count_failures(what, &tested, state.untested);
+        let not_tested = "the lag of Cloudflare's analytics was not tested";
+        state.test_failures = count_failures(not_tested, &tested, state.test_failures);
         let counted = self.count_earlier(now).await;
-        let what = "Cloudflare's count of the time before this ledger began was not read";
-        state.uncounted = count_failures(what, &counted, state.uncounted);
+        let not_counted = "Cloudflare's count of the time before this ledger began was not read";
+        state.earlier_failures = count_failures(not_counted, &counted, state.earlier_failures);
         Ok(taken)
     }
 
-    /// Reads the days of a period that are due, and gives them to the account.
+    /// Reads the counts of the due days of a period, and gives them to the account.
     async fn read_days(
         &self,
         state: &mut MeterState,
@@ -199,11 +200,11 @@ impl CloudflareMeter {
                 continue;
             }
             let total = count.total();
-            if let Some((end, before)) = state.days.note(day, until, count)
-                && end == day.end()
+            if let Some((earlier_until, earlier)) = state.days.note(day, until, count)
+                && earlier_until == day.end()
             {
                 self.test_lag(&mut state.lateness, |test| {
-                    test.recount(before.total(), total);
+                    test.recount(earlier.total(), total);
                 });
             }
         }
@@ -258,15 +259,15 @@ impl CloudflareMeter {
     }
 }
 
-/// Gives the count of a day to each of its owners: our TURN keys, the SFU, and the rest of the account. Returns what happened to the first
-/// of them that was not taken.
+/// Gives the count of a day to each of its owners: our TURN keys, the SFU, and the rest of the account. Returns the outcome of the first
+/// owner's count that was not taken.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
     let none = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
     let keys = count.by_key.iter().map(|(key, granted)| {
         let owner = CountOwner { source: IceSource::Cloudflare, turn_key: Some(*key) };
         (owner, Reading { granted: *granted, margin: count.margins.by_key.get(key).copied(), ..none })
     });
-    // Without a key of ours, all keys count as ours.
+    // If our keys are not known, all keys count as ours.
     let granted = if count.by_key.is_empty() { count.own } else { ByteCount::ZERO };
     let rest = (
         IceSource::Cloudflare.into(),

@@ -26,25 +26,25 @@ const BYTES: ByteCount = ByteCount::new(300_000);
 const TTL: Duration = Duration::from_secs(60);
 /// The time limit of the relaying, which takes seconds.
 const RELAY_MAX: Duration = Duration::from_secs(30);
-/// The pause between two probes. With the lag it stays below the hour after which counts are missing.
+/// The pause between two probes. Pause and lag together are shorter than the hour after which counts are missing.
 const PAUSE: Duration = Duration::from_secs(30 * 60);
 
 /// What the meter remembers of its probes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ProbeState {
-    /// When the latest one was made or failed.
+    /// When the latest probe was made or failed.
     tried_at: Option<Timestamp>,
     /// Whether the latest probe reached no relay, or got no bytes through.
     has_no_way: bool,
 }
 
-/// The identifier of the probe of a minute. Probes of several keys have the same, and are asked for by key.
+/// The identifier of the probe of a minute. Probes of several keys can have the same identifier, so they are asked for by key, too.
 fn identifier(minute: Minute) -> String {
     format!("{OWN_IDENTIFIERS}probe-{}", minute.number())
 }
 
 impl CloudflareMeter {
-    /// Asks which probes are counted, of those that the next count should contain. That count ends at `as_of`.
+    /// Asks which probes Cloudflare has counted, of those that the next count should contain. That count ends at `as_of`.
     pub(super) async fn look_for_probes(
         &self,
         as_of: Timestamp,
@@ -101,8 +101,8 @@ impl CloudflareMeter {
         state.has_no_way = relayed.is_err();
     }
 
-    /// Notes whether the probe of a minute has relayed. `is_known`: the probe before has not relayed either.
-    fn note_probe(&self, owner: CountOwner, minute: Minute, relayed: Result<(), RelayError>, is_known: bool) {
+    /// Notes whether the probe of a minute has relayed. `is_again`: the previous probe has not relayed either, and that was logged.
+    fn note_probe(&self, owner: CountOwner, minute: Minute, relayed: Result<(), RelayError>, is_again: bool) {
         self.account.change(|books| {
             books.set_probed(owner, relayed.is_ok());
             if relayed.is_ok() {
@@ -110,7 +110,7 @@ impl CloudflareMeter {
             }
         });
         if let Err(error) = relayed
-            && !is_known
+            && !is_again
         {
             let remedy = "allow UDP from here to turn.cloudflare.com, or set RELAY_PROBE=off";
             tracing::warn!(remedy, "counts without bytes are believed without a probe: {error}");
@@ -118,7 +118,7 @@ impl CloudflareMeter {
     }
 }
 
-/// Relays with a new credential. `None` if there is none.
+/// Relays with a new credential. `None` if it could not be minted.
 async fn relay(key: &MintingApi, identifier: &str) -> Option<Result<(), RelayError>> {
     let listed = key.mint(TTL, identifier, DEADLINE).await.ok()?;
     let relayed = timeout(RELAY_MAX, relay_over(&listed.servers)).await;

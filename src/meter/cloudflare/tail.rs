@@ -29,7 +29,7 @@ pub(super) fn due_tails(
 }
 
 /// The most grants of one query. The query has one row for each grant and minute. Its span is at most [`BEYOND`], for the different
-/// expiries, and `look`, each with a part of a minute at its end.
+/// expiries, and `look`, the time after its expiry for which each grant is looked at. Each of the two can end within a minute.
 fn grants_max(look: Duration) -> usize {
     let minutes = (BEYOND + look).as_secs() / MINUTE_SECONDS + 2;
     let count = ROWS_MAX / usize::try_from(minutes).unwrap_or(usize::MAX);

@@ -98,11 +98,11 @@ impl CoturnCli {
     /// Ends the first [`CUTS_MAX`] of these sessions. Returns the number of commands that were sent. Sessions that had already ended count
     /// too.
     pub async fn cut(&self, ids: &[SessionId]) -> Result<usize, CliError> {
-        let now = &ids[..ids.len().min(CUTS_MAX)];
-        if !now.is_empty() {
-            in_time(self.send_cuts(now)).await?;
+        let first = &ids[..ids.len().min(CUTS_MAX)];
+        if !first.is_empty() {
+            in_time(self.send_cuts(first)).await?;
         }
-        Ok(now.len())
+        Ok(first.len())
     }
 
     async fn list(&self) -> Result<Listing, CliError> {
@@ -170,7 +170,7 @@ impl Dialogue {
         self.send("ps").await?;
         let mut answer = self.receive(LISTING_MAX, is_prompted).await?;
         let word = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
-        // "Error: unknown or constant parameter: <word>."
+        // coturn answers "Error: unknown or constant parameter: <word>."
         self.send(&format!("cc {word}")).await?;
         let has_word = |received: &[u8]| {
             is_prompted(received)
@@ -193,7 +193,7 @@ impl Dialogue {
         self.0.write_all(format!("{command}\r\n").as_bytes()).await.map_err(CliError::Broken)
     }
 
-    /// Reads until `is_end` of all that was received, but at most `most` bytes.
+    /// Reads until `is_end` is true of everything that was received, but at most `most` bytes.
     async fn receive(&mut self, most: usize, is_end: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, CliError> {
         let mut received = Vec::with_capacity(ANSWER_MAX);
         loop {

@@ -1,9 +1,9 @@
 //! The parser of coturn's `ps` output. The text is not trusted: coturn prints the ORIGIN attribute of an allocation
-//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. So within the
-//! greatest length of an origin, no line counts as the start of a session or as the total. No true line is lost by that,
+//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. So no line that may
+//! still belong to the longest origin counts as the start of a session or as the total. No true line is lost by that,
 //! because coturn's own lines between the origin and the next session are longer. Within a session the last line of a kind
-//! counts (of peers the highest), and coturn prints its own lines after the origin. User names of listed sessions were signed with the shared
-//! secret. coturn numbers the sessions 1, 2, 3 and ends with their total: a text whose numbers disagree is not a listing.
+//! counts (of peers the highest), and coturn prints its own lines after the origin. User names of listed sessions were signed with the
+//! shared secret. coturn numbers the sessions 1, 2, 3 and ends with their total: a text whose numbers disagree is not a listing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -39,6 +39,7 @@ struct Draft {
     age: Option<Duration>,
     usage: Option<(u64, Traffic)>,
     reach: Reach,
+    /// Whether the next line can be a peer.
     in_peers: bool,
 }
 
@@ -81,7 +82,7 @@ impl Reader {
             self.skipped = self.skipped.saturating_add(1);
             return;
         }
-        let (expires_at, grant) = named(user);
+        let (expires_at, grant) = expiry_and_grant(user);
         self.drafts.push(Draft {
             id,
             grant,
@@ -175,7 +176,7 @@ fn is_own(session: &Session) -> bool {
 }
 
 /// The expiry and the grant in a user name. Ours are `<expiry>:<grant id>`.
-fn named(user: &str) -> (Option<Timestamp>, GrantId) {
+fn expiry_and_grant(user: &str) -> (Option<Timestamp>, GrantId) {
     let timed = user.split_once(':').and_then(|(expiry, name)| Some((number(expiry)?, name)));
     let expires_at =
         timed.map(|(expiry, _)| Timestamp::from_millis(0).plus_millis(expiry.saturating_mul(1_000)));

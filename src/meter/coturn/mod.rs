@@ -36,7 +36,7 @@ pub struct CoturnMeter {
     pub account: Arc<Account>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Why the latest listing failed; `None` after one that did not.
+    /// Why the latest listing failed; `None` after one that succeeded.
     pub failure: Mutex<Option<String>>,
 }
 
@@ -57,13 +57,13 @@ impl CoturnMeter {
     pub async fn look(&self) -> Result<usize, CliError> {
         let asked_at = self.account.read(Books::now);
         let listing = self.cli.sessions().await?;
-        let dead = self.account.change(|books| books.take_sessions(self.relay, listing, asked_at));
+        let to_end = self.account.change(|books| books.take_sessions(self.relay, listing, asked_at));
         if !self.account.holds_lease() {
             return Ok(0);
         }
-        let cut = self.cli.cut(&dead).await?;
+        let cut = self.cli.cut(&to_end).await?;
         if cut > 0 {
-            self.account.change(|books| books.cut_sessions(self.relay, &dead[..cut]));
+            self.account.change(|books| books.cut_sessions(self.relay, &to_end[..cut]));
             self.metrics.sessions_cut.inc_by(u64::try_from(cut).unwrap_or(u64::MAX));
             tracing::info!(
                 sessions = cut,

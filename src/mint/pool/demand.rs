@@ -47,6 +47,7 @@ impl Demand {
         self.past.into_iter().min().unwrap_or(0)
     }
 
+    /// Ends the windows that are over, and begins the one of `now`.
     fn advance(&mut self, now: Instant) {
         for _ in 0..=WINDOWS {
             if now.saturating_duration_since(self.began) < WINDOW {
@@ -56,7 +57,7 @@ impl Demand {
             self.past[WINDOWS - 1] = std::mem::take(&mut self.current);
             self.began += WINDOW;
         }
-        // The last call was longer ago than all windows, so `past` is all zero. A new window begins now.
+        // No caller came in any of the kept windows, so `past` is all zero. A new window begins now.
         self.began = now;
     }
 }

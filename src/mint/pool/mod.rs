@@ -120,8 +120,8 @@ impl Pool {
         self.life
     }
 
-    /// Takes a credential, with what is left of its lifetime. `None` if the pool is empty. Only for requests for the lifetime that
-    /// the pool's credentials have.
+    /// Takes a credential, with what is left of its lifetime. `None` if the pool is empty. The caller makes sure that the request is
+    /// for the lifetime of this pool.
     pub fn take(&mut self, now: Moment) -> Option<(PooledCredential, Duration)> {
         self.demand.count(now.instant);
         self.discard_old(now);
@@ -139,10 +139,10 @@ impl Pool {
     /// How many credentials to mint now, at most `most`. Each counts as pending until it is [finished](Self::finished).
     pub fn start(&mut self, most: u64, now: Moment) -> u64 {
         self.discard_old(now);
-        let there = self.ready() + self.pending;
-        let by_demand = self.wanted(now.instant).saturating_sub(there).min(self.affordable());
-        let first = u64::from(there == 0 && self.keeps_one && self.demand.is_recent(now.instant));
-        let started = by_demand.max(first).min(most);
+        let present = self.ready() + self.pending;
+        let by_demand = self.wanted(now.instant).saturating_sub(present).min(self.affordable());
+        let kept_ready = u64::from(present == 0 && self.keeps_one && self.demand.is_recent(now.instant));
+        let started = by_demand.max(kept_ready).min(most);
         self.pending += started;
         started
     }

@@ -49,7 +49,7 @@ fn distrust(owner: u32, user: u32, mode: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the metadata that the ledger has afterwards; `None` without a ledger.
+/// Removes the permissions of others. Returns the metadata that the ledger has afterwards; `None` without a ledger.
 fn tighten_files(directory: &Path) -> io::Result<Option<Metadata>> {
     access::tighten(directory, "STATE_DIR")?;
     let mut ledger = None;
@@ -67,7 +67,7 @@ fn tighten_files(directory: &Path) -> io::Result<Option<Metadata>> {
                 ledger = Some(entry.metadata()?);
             }
             Err(error) if name == FILE_NAME => return Err(error),
-            // A copy beside the ledger prevents no start.
+            // The service starts whatever is wrong with a copy.
             Ok(_) | Err(_) => {}
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_is_of_its_service_or_of_root_and_nobody_else_may_write_it() {
+    fn a_trusted_ledger_belongs_to_its_service_or_to_root_and_nobody_else_may_write_it() {
         assert_eq!([distrust(7, 7, 0o600), distrust(0, 7, 0o100_644)], [Ok(()), Ok(())]);
         let refused = |owner, user, mode| distrust(owner, user, mode).unwrap_err();
         assert_eq!(refused(8, 7, 0o600), "it belongs to user 8, and the service runs as user 7");

@@ -1,5 +1,5 @@
-//! A copy of the ledger's file while the service runs. It has what was stored at one moment, between two writes. The writer continues
-//! meanwhile, so no mint waits for the copy.
+//! A copy of the stored ledger as a file, while the service runs. The copy has what was stored at one moment, between two writes. The
+//! writer continues meanwhile, so no mint waits for the copy.
 //! The new file has no name: nothing is left of it when it is closed, or when the process is killed.
 
 use std::fs::{File, Permissions};
@@ -14,8 +14,8 @@ use super::tables;
 use crate::store::rows::{self, KEY_COPIED, ReadRows, StoreError};
 use crate::store::storage::{BackupError, LedgerFile};
 
-/// The copy is made only if this many times the ledger's length is free. One length is for the copy. The other one is for the writer:
-/// it cannot reuse pages of the ledger until the copy has ended.
+/// The copy is made only if this many times the ledger's length is free. One length is for the copy. The other one is for the writer,
+/// which cannot reuse pages of the ledger until the copy has ended.
 const SPACE_FACTOR: u64 = 2;
 /// Memory for pages of the copy. Bytes.
 const CACHE: usize = 4 << 20;

@@ -79,7 +79,7 @@ impl LedgerCopy {
     }
 }
 
-/// Refuses to repair a file that was closed properly. Such a file needs no repair, and a repair would return to an earlier state.
+/// Opens the file. Refuses to repair one that was closed properly: it needs no repair, and a repair would return it to an earlier state.
 fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
     let damaged = |error: StoreError| OpenError::damaged(path, &error);
     let was_closed = was_closed(&file).map_err(|error| damaged(StorageError::Io(error).into()))?;

@@ -30,7 +30,7 @@ use turn_store::tables;
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
 
-/// Opens ledger files whose pages in memory are bounded.
+/// A builder that opens ledger files, with a bound on their pages in memory.
 fn files() -> Builder {
     let mut files = Builder::new();
     files.set_cache_size(PAGES_MAX);
@@ -56,7 +56,7 @@ pub struct FileStorage {
     /// `None` once it is closed, or if it could not be opened again.
     database: Arc<Mutex<Option<Database>>>,
     path: PathBuf,
-    /// The file that was opened. It has no lock.
+    /// A second handle of the opened file, without a lock. It shows whether the file at `path` is still the same one.
     file: Arc<File>,
     /// Whether the file was not in its place at the last check.
     was_gone: bool,
@@ -184,11 +184,11 @@ impl FileStorage {
         let made =
             files().create_file(file).map_err(|error| cannot_open(error, &part)).and_then(|database| {
                 let store = Self::new(database, part.clone()).map_err(unusable)?;
-                let made = store.change(|transaction| {
+                let filled = store.change(|transaction| {
                     tables::make_all(transaction)?;
                     put_rows(transaction)
                 });
-                made.map_err(|error| store.unusable(error))?;
+                filled.map_err(|error| store.unusable(error))?;
                 std::fs::rename(&part, &path).map_err(unusable)?;
                 File::open(directory).and_then(|directory| directory.sync_all()).map_err(unusable)?;
                 Ok(Self { path, ..store })

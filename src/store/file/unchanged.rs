@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
-/// The bytes of a part. A part that is written is kept in memory.
+/// The length of a part of the file, in bytes. A part that redb writes is kept in memory.
 const PART: u64 = 4_096;
 
 /// See the module's description.
@@ -23,7 +23,7 @@ pub(super) struct UnchangedFile {
 struct Written {
     length: u64,
     /// Bytes before this offset are those of the file, the later ones are zeros, unless a written part replaces them.
-    from_file: u64,
+    file_end: u64,
     /// Written parts by their number.
     parts: BTreeMap<u64, Vec<u8>>,
 }
@@ -32,13 +32,13 @@ impl UnchangedFile {
     /// The file as it is now.
     pub(super) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file, written: Mutex::new(Written { length, from_file: length, parts: BTreeMap::new() }) })
+        Ok(Self { file, written: Mutex::new(Written { length, file_end: length, parts: BTreeMap::new() }) })
     }
 }
 
 impl Written {
     fn read(&self, file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let in_file = to_usize(self.from_file.saturating_sub(offset)).min(out.len());
+        let in_file = to_usize(self.file_end.saturating_sub(offset)).min(out.len());
         let (from_file, zeros) = out.split_at_mut(in_file);
         file.read_exact_at(from_file, offset)?;
         zeros.fill(0);
@@ -84,7 +84,7 @@ impl StorageBackend for UnchangedFile {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut written = self.written.lock();
-        (written.length, written.from_file) = (length, written.from_file.min(length));
+        (written.length, written.file_end) = (length, written.file_end.min(length));
         written.parts.retain(|number, _| number * PART < length);
         if let Some(cut) = written.parts.get_mut(&(length / PART)) {
             cut[to_usize(length % PART)..].fill(0);

@@ -117,7 +117,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
         match (error.as_db_error(), error.source()) {
             (Some(answer), _) => {
                 let text = format!("{} ({})", answer.message(), answer.code().code());
-                if is_of_statement(answer) { Self::Refused(text) } else { Self::Failed(text) }
+                if recurs_in_a_new_session(answer) { Self::Refused(text) } else { Self::Failed(text) }
             }
             (None, Some(source)) => Self::Failed(format!("{error}: {source}")),
             (None, None) => Self::Failed(error.to_string()),
@@ -133,10 +133,10 @@ impl From<DatabaseError> for OpenError {
 
 /// Whether another session would get the same answer: the server lacks a resource, such as disk space (class 53), or a right is missing. An
 /// answer that the server has become read-only is different: another server has taken over, so a new session helps.
-fn is_of_statement(answer: &DbError) -> bool {
-    let is_same_elsewhere =
+fn recurs_in_a_new_session(answer: &DbError) -> bool {
+    let lacks_resource_or_right =
         answer.code().code().starts_with("53") || *answer.code() == SqlState::INSUFFICIENT_PRIVILEGE;
-    is_same_elsewhere && answer.parsed_severity() == Some(Severity::Error)
+    lacks_resource_or_right && answer.parsed_severity() == Some(Severity::Error)
 }
 
 /// Where the ledger is.
@@ -234,8 +234,8 @@ impl Database {
                 if let AsyncMessage::Notice(notice) = message
                     && notice.parsed_severity() == Some(Severity::Warning)
                 {
-                    let is_of_commit = notice.routine() == Some(STANDBY_WAIT);
-                    unconfirmed.fetch_or(is_of_commit, Ordering::Relaxed);
+                    let is_about_standby = notice.routine() == Some(STANDBY_WAIT);
+                    unconfirmed.fetch_or(is_about_standby, Ordering::Relaxed);
                     log_warning(&notice, &warnings);
                 }
             }
@@ -243,7 +243,7 @@ impl Database {
         Ok(Connection { client, is_unconfirmed, driver })
     }
 
-    /// Asks each writable host of the settings for its history, because a process that has just started has seen none. So a restarted
+    /// Asks each writable host of the settings for its history, because a process that has just started has seen no history. So a restarted
     /// process recognizes an old primary while the new one can be reached.
     async fn see_each_host(&self) {
         let hosts = self.options.get_hosts().len();

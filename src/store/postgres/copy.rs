@@ -41,21 +41,21 @@ const IN_USE: &str =
 /// Why a ledger was not copied.
 pub type CopyError = Box<dyn Error + Send + Sync>;
 
-/// A session that reads everything.
+/// A session that reads or writes the whole ledger.
 #[derive(Debug)]
-struct ReadSession {
+struct LedgerSession {
     runtime: Blocking,
     connection: Connection,
 }
 
-impl ReadSession {
+impl LedgerSession {
     fn open(database: &Database) -> Result<Self, DatabaseError> {
         let runtime = Blocking::new()?;
         let connection = runtime.get().block_on(database.connect(SESSION_NAME))?;
         Ok(Self { runtime, connection })
     }
 
-    /// About as long as a file with the same rows.
+    /// The size of the ledger in the database, which is about the length of a file with the same rows.
     fn bytes(&self) -> Result<u64, DatabaseError> {
         let size = "SELECT pg_total_relation_size('item')";
         let row = self.runtime.get().block_on(self.connection.one(size))?;
@@ -87,7 +87,7 @@ impl ReadSession {
 /// Copies into a file in `TMPDIR`, in a session of its own.
 impl CopyLedger for Database {
     fn copy(&self) -> Result<LedgerFile, BackupError> {
-        let session = ReadSession::open(self).map_err(StoreError::from)?;
+        let session = LedgerSession::open(self).map_err(StoreError::from)?;
         let bytes = session.bytes().map_err(StoreError::from)?;
         backup::copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
     }
@@ -100,7 +100,7 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
     rows::copy(&ledger.rows()?, &mut batch)?;
     // `ledger` holds the lock of the file, which is opened again below.
     drop(ledger);
-    let session = ReadSession::open(database)?;
+    let session = LedgerSession::open(database)?;
     session.runtime.get().block_on(async {
         schema::make(&session.connection, database.schema()).await?;
         session.connection.run("BEGIN").await?;
@@ -118,7 +118,7 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
 }
 
 /// Begins a transaction during which nobody else changes the ledger. Fails if a replica uses the ledger.
-fn begin_alone(session: &ReadSession, database: &Database) -> Result<(), CopyError> {
+fn begin_alone(session: &LedgerSession, database: &Database) -> Result<(), CopyError> {
     session.runtime.get().block_on(async {
         schema::make(&session.connection, database.schema()).await?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
@@ -133,7 +133,7 @@ fn begin_alone(session: &ReadSession, database: &Database) -> Result<(), CopyErr
 
 /// Replaces the key of grant tokens in a database that no replica uses.
 pub fn rotate_key(database: &Database, now: Timestamp) -> Result<(), CopyError> {
-    let session = ReadSession::open(database)?;
+    let session = LedgerSession::open(database)?;
     begin_alone(&session, database)?;
     let runtime = session.runtime.get();
     let snapshot = Snapshot { runtime, client: &session.connection.client };
@@ -156,7 +156,7 @@ fn read(snapshot: &Snapshot<'_>) -> Result<Contents, OpenError> {
 
 /// Moves the ledger of a database that no replica uses into a new file in this directory.
 pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
-    let session = ReadSession::open(database)?;
+    let session = LedgerSession::open(database)?;
     begin_alone(&session, database)?;
     let runtime = session.runtime.get();
     let snapshot = Snapshot { runtime, client: &session.connection.client };

@@ -101,7 +101,7 @@ impl Leader {
 
     /// Whether a leader has written before the election. A takeover raises epoch and `seq`, a write only `seq`. A ledger that was copied
     /// from a file has equal numbers until a leader writes.
-    pub(super) const fn is_of_written(&self) -> bool {
+    pub(super) const fn was_written(&self) -> bool {
         self.term.seq > self.term.epoch
     }
 
@@ -109,7 +109,7 @@ impl Leader {
     pub(super) async fn write(&mut self, rows: &RowBatch, is_held: bool) -> Result<(), WriteError> {
         self.term.begin()?;
         // Without a session nothing is sent, so this failure is certain. After this line only this batch may be sent with this number,
-        // because a copy of it may arrive late.
+        // because a statement that was sent may still arrive late.
         self.session().await.map_err(StoreError::from)?;
         let empty = RowBatch::default();
         let (mut rows, mut next, mut failures) = (rows, Step::Send, 0);

@@ -1,5 +1,5 @@
-//! The statement that the database has lost writes. A replica that has noticed the loss makes it, because a later leader may not notice. It
-//! is stored in the ledger.
+//! The record that the database has lost writes. The replica that notices the loss stores this record in the ledger, because a later leader
+//! may not notice.
 
 use tokio_postgres::types::Type;
 
@@ -7,8 +7,8 @@ use super::connect::{Connection, DatabaseError, Values};
 use super::takeovers::LOSS_STATED;
 use crate::store::rows::KEY_COPIED;
 
-/// Ends every lead, and marks the ledger as one that lacks grants, unless this loss was already stated: by a takeover with that name, at
-/// `$1` or later. `seq` rises above the lost number, so no replica sees `seq` fall again.
+/// Ends every lead, and marks the ledger as one that lacks grants. Changes nothing if this loss was already stated: by a takeover of the
+/// session `$3` at `$1` or later. `seq` rises above the lost number, so no replica sees `seq` fall again.
 const STATE: &str = "
     WITH stated AS (UPDATE shard SET epoch = epoch + 1, seq = greatest(seq, $1) + 1, held = false,
                         began = (greatest(seq, $1) || began)[1:16], sessions = ($3 || sessions)[1:16]

@@ -87,7 +87,7 @@ pub trait Electorate: Send + 'static {
     fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
 }
 
-/// One replica, as all replicas see it in the database. A leader decides by it only whether to give its lead up.
+/// One replica, as all replicas see it in the database. A leader bases only one decision on these facts: whether to give up its lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
     /// Where the others reach it.
@@ -170,6 +170,7 @@ impl Standby {
         Ok(connection)
     }
 
+    /// Shows the others that this replica is there.
     async fn note(&mut self, connection: &Connection) -> Result<(), DatabaseError> {
         if self.id.is_none() {
             self.id = Some(format!("{:032x}", u128::from_be_bytes(random::bytes()?)));

@@ -57,7 +57,7 @@ impl PostgresStorage {
 impl Storage for PostgresStorage {
     /// Reads everything that an earlier leader has committed. The election is committed, so no earlier leader can write any more.
     fn read(&mut self) -> Result<Contents, OpenError> {
-        let was_written = self.leader.is_of_written();
+        let was_written = self.leader.was_written();
         let runtime = self.runtime.get();
         let (connection, _) = runtime.block_on(self.leader.session())?;
         let snapshot = Snapshot::begin(runtime, &connection.client)?;

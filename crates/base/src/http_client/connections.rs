@@ -44,11 +44,12 @@ struct Shared {
 #[derive(Clone)]
 struct Connections {
     client: Client,
-    /// How many times connections were left before. It identifies these.
+    /// How many times connections were left before these. It identifies these connections.
     number: u64,
 }
 
-/// The client, and the number of the connections that brought a response. Reading its body may show that they are broken.
+/// The client, and the number of the connections over which a response came. Reading the body of the response may show that the connections
+/// are broken.
 #[derive(Clone)]
 struct Origin(HttpClient, u64);
 
@@ -69,7 +70,8 @@ impl HttpClient {
         Self { shared: Arc::clone(&self.shared), on_date: Arc::new(on_date) }
     }
 
-    /// Asks a server for its clock and nothing else. Whatever it answers has a date; without an answer there is none.
+    /// Asks a server for its clock and nothing else. `on_date` of this client gets the date of any response, whatever its status. Without a
+    /// response nothing happens.
     pub async fn ask_date(&self, url: &Url) {
         let mut root = url.clone();
         // A path may do something.
@@ -84,7 +86,7 @@ impl HttpClient {
         self.shared.current.read().client.request(method, url)
     }
 
-    /// Sends a request. A response is one with a status of success.
+    /// Sends a request. A response without a status of success is an error.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
         successful(self.execute(request.build()?).await?)
     }
@@ -96,11 +98,11 @@ impl HttpClient {
             self.shared.names.prepare(name, most).await.map_err(CallError::Connect)?;
         }
         let limit = request.timeout().map_or(TIMEOUT, |limit| *limit);
-        let (number, again) = (self.shared.current.read().number, request.try_clone());
+        let (number, copy) = (self.shared.current.read().number, request.try_clone());
         // Boxed: it is large, and so would be every future that waits for it.
         let attempts = Box::pin(async {
-            match (self.attempt(request).await, again) {
-                (Err(CallError::Broken(_)), Some(again)) => self.attempt(again).await,
+            match (self.attempt(request).await, copy) {
+                (Err(CallError::Broken(_)), Some(copy)) => self.attempt(copy).await,
                 (first, _) => first,
             }
         });
@@ -121,7 +123,7 @@ impl HttpClient {
         Ok(response)
     }
 
-    /// Leaves the connections of this number, unless that was done before.
+    /// Makes later requests use new connections, unless the connections of this number were left before.
     fn leave(&self, number: u64) {
         let mut current = self.shared.current.write();
         if current.number == number {

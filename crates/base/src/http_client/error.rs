@@ -115,7 +115,7 @@ impl From<&Response> for CallError {
     }
 }
 
-/// Whole seconds. A date is ignored.
+/// The wait that `Retry-After` requests in whole seconds. A date in it is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_errors_may_pass_and_refusals_do_not() {
+    fn errors_that_may_pass_are_temporary_and_refusals_are_not() {
         for temporary in [408, 425, 429, 500, 502, 503, 504] {
             assert!(CallError::of_status(temporary).is_temporary(), "{temporary}");
         }

@@ -57,7 +57,8 @@ impl Names {
         Self { look_up, known: Arc::default() }
     }
 
-    /// Waits until an answer for this name is kept, at most this long. The limit for connecting begins afterwards.
+    /// Waits until an answer for this name is kept, for at most `most`, so that the time limit for connecting begins afterwards. The error
+    /// says why there is no answer.
     pub(super) async fn prepare(&self, name: &str, most: Duration) -> Result<(), String> {
         let is_kept = self.known.lock().get(name).is_some_and(|known| known.kept.is_some());
         if is_kept { Ok(()) } else { self.find(name, most).await.map(drop) }
@@ -77,7 +78,7 @@ impl Names {
         }
     }
 
-    /// Begins a look-up unless one is running. Also returns what is kept.
+    /// Begins a look-up unless one is running. Returns the running look-up, and the addresses that are kept.
     fn begin(&self, name: &str) -> (watch::Receiver<Option<Answer>>, Option<Vec<SocketAddr>>) {
         let mut all = self.known.lock();
         if all.len() >= NAMES_MAX && !all.contains_key(name) {

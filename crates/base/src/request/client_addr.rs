@@ -46,7 +46,8 @@ impl TrustedProxies {
         ClientAddr(address.to_canonical())
     }
 
-    /// The first address from the right that is no trusted proxy.
+    /// The first address from the right that is no trusted proxy. The walk also ends at an entry that cannot be read, or at the last entry:
+    /// then it is the last address that was read.
     fn walk(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();

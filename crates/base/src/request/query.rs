@@ -46,7 +46,7 @@ impl<'a> Parameters<'a> {
         Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect())
     }
 
-    /// The parameters that `T` describes, each of them a text, as [`parse_query`] reads them.
+    /// Reads the parameters that `T` describes, as [`parse_query`] does. To `T`, each value is a text.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         read(MapDeserializer::new(self.0.iter().map(|(name, value)| (&**name, &**value))))
     }
@@ -68,7 +68,7 @@ pub fn form<'de, D: Deserializer<'de>, T>(
     parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("text"), &expected))
 }
 
-/// The same; an empty text, as HTML forms send it, is none.
+/// The same as [`form`], but an empty text, which HTML forms send, is `None`.
 pub fn form_or_none<'de, D: Deserializer<'de>, T>(
     text: D,
     parse: impl FnOnce(&str) -> Option<T>,

@@ -54,7 +54,7 @@ pub enum NotAdmitted {
     Refused(Refusal),
     /// The wall clock is more than two days ahead of the books.
     ClockInDoubt,
-    /// In strict mode, sessions of coturn are not cut now.
+    /// Strict mode: the sessions of this coturn should be cut, and are not cut now.
     Uncut,
     /// The user is blocked.
     UserBlocked,
@@ -64,7 +64,7 @@ pub enum NotAdmitted {
     TooManyUsers,
     /// The table of grants is full of live ones.
     TooManyGrants,
-    /// The ledger could not be written.
+    /// The ledger could not be written, or the credential came later than its hold covers.
     NotRecorded,
     /// An override forbids it, or the grant to renew was revoked.
     Stopped,
@@ -94,7 +94,7 @@ pub enum Written {
     Unknown,
 }
 
-/// The ledger could not be written. A credential must not be handed out, and an override is lost at a restart.
+/// The ledger could not be written. The caller must not hand out the credential. An override holds until a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger could not be written")]
 pub struct NotRecorded;
@@ -120,8 +120,8 @@ impl Books {
         // Of several TURN keys, it is known only after the mint which one has minted. So the longest of their tails is reserved, and all
         // minutes of a renewal.
         let is_known = requester.turn_key.is_some() || self.ledger.has_one_owner(source);
-        let asked = if is_known { owner } else { owner.group() };
-        let request = self.admission(asked, life, slack, requester, None)?;
+        let admitted_as = if is_known { owner } else { owner.group() };
+        let request = self.admission(admitted_as, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
@@ -139,8 +139,8 @@ impl Books {
         Ok(Hold { promise, life, expires_by: request.expires_by(now), clock_ahead: self.clock_ahead() })
     }
 
-    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: what a session of the
-    /// SFU may take in a minute, and the first minute that is not promised already; `None` for a credential. The first credential of a
+    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: bytes that a session of
+    /// the SFU may take in a minute, and the first minute that is not promised already; `None` for a credential. The first credential of a
     /// client or user always fits into its share, and so does a first session that takes no more than a credential.
     pub(super) fn admission(
         &mut self,
@@ -212,9 +212,10 @@ impl Books {
         self.settle();
     }
 
-    /// Puts a grant into the books, or releases the hold if the operator forbids it or it comes later than reserved.
+    /// Puts a grant into the books. Releases the hold instead if the operator forbids the grant, if the credential comes later than its
+    /// hold covers, or if the table is full.
     ///
-    /// The next batch must be written before a metered credential is handed out.
+    /// The caller must write the next batch before it hands out a metered credential.
     pub fn commit(
         &mut self,
         hold: Hold,
@@ -253,7 +254,7 @@ impl Books {
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(time));
             (row.client, row.spender, row.turn_key) = (client, spender, owner.turn_key);
-            // A source that decides the life may give all of it, although the client was told a shorter one.
+            // A source that decides the life may make a credential for the whole requested life, although it states a shorter one.
             let told = grant.expires_at.since(grant.issued_at);
             let untold =
                 if grant.source.decides_life() { hold.life.saturating_sub(told) } else { Duration::ZERO };

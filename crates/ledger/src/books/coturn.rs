@@ -18,10 +18,11 @@ use crate::token::{Grant, GrantId, LIFE_MAX};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
 
-/// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
+/// A session whose credential expired this long before a complete listing must be missing from the next one. Otherwise the
+/// sessions of the relay do not count as cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
 
-/// The row of a credential of another program lives at least so long.
+/// The row of a credential of another program lives at least this long.
 const FOREIGN_LIFE_MIN: Duration = Duration::from_secs(3_600);
 
 /// What each coturn's sessions carry, as stored.
@@ -39,8 +40,8 @@ pub(super) fn restored(
 }
 
 impl Books {
-    /// Applies the session list of a relay. Returns the sessions that must end: those whose grant has expired or was revoked, those of
-    /// other programs whose user is blocked or over its limit, and all sessions once the budget or the limit of the relay is spent.
+    /// Applies the session list of a relay. Returns the sessions that must end: ours whose grant has expired; those whose grant was
+    /// revoked; those of other programs whose user is blocked or over its limit; and all once the budget or the relay's limit is spent.
     /// `asked_at`: when coturn was asked. A session that began while the listing was on its way may be missing from it, so only what was
     /// relayed before `asked_at` counts as seen.
     pub fn take_sessions(
@@ -100,7 +101,7 @@ impl Books {
         if !session.grant.is_foreign() {
             return self.grant_end(session.grant, session.expires_at).is_some();
         }
-        // A session of another program may go on after its credential has expired: coturn allows it, and it has no promise that ends then.
+        // A session of another program may go on after its credential has expired: coturn allows that, and no promise ends then.
         let row = self.grants.any(session.grant);
         let is_over = |user: &User| self.is_blocked(user) || self.grants.is_over_limit_of(user);
         self.grants.is_revoked(session.grant) || row.and_then(GrantRow::user).is_some_and(is_over)
@@ -129,7 +130,7 @@ impl Books {
     }
 
     /// Counts what belongs to none of several relays: what is reported without a grant. It is counted up to the instant up to which every
-    /// relay is counted. `None`, a relay without a complete listing, is the minimum.
+    /// relay is counted. A relay without a complete listing is `None`, the smallest value, so nothing is counted.
     fn carry_rest(&mut self, relay: CountOwner, is_after_gap: bool) {
         let relays = self.ledger.cut_groups().into_iter().filter(|other| other.turn_key.is_some());
         let counted_until = relays.map(|relay| self.coturn.get(&relay).map(|usage| usage.complete_at));
@@ -153,8 +154,8 @@ impl Books {
             Some(expiry) => expiry.plus(CUT_TIME) < seen_at,
             None => true,
         };
-        let ours = |session: &&Session| !session.grant.is_foreign();
-        !listing.sessions.iter().filter(ours).any(|session| has_expired(session.grant, session.expires_at))
+        let is_ours = |session: &&Session| !session.grant.is_foreign();
+        !listing.sessions.iter().filter(is_ours).any(|session| has_expired(session.grant, session.expires_at))
     }
 
     /// Sets whether a relay gets no new credentials because the operator wants its calls to come to an end.
@@ -181,7 +182,7 @@ impl Books {
         self.uncut.contains(&relay.into())
     }
 
-    /// Why nothing more may be relayed for a grant; `None` while it may. `expiry`: the expiry in its credential.
+    /// Why nothing more may be relayed for a grant; `None` while the grant may relay. `expiry`: the expiry in its credential.
     pub fn grant_end(&self, grant: GrantId, expiry: Option<Timestamp>) -> Option<GrantEnd> {
         let figures = self.ledger.figures();
         self.grants.end_of(grant, expiry, figures.is_spent(), figures.now)

@@ -131,7 +131,7 @@ fn a_gap_keeps_only_what_its_bytes_leave_of_the_promise() {
 
 /// coturn lets a session go on as long as its client refreshes it, and does not show one that has ended.
 #[test]
-fn a_gap_promises_all_of_it_to_the_sessions_of_the_last_listing() {
+fn the_sessions_of_the_last_listing_before_a_gap_are_promised_all_of_the_gap() {
     for (sessions, minutes) in [(vec![sent(1_000)], 600), (vec![], 130)] {
         let mut broker = Broker::open(setup(BudgetMode::Estimate), at(0));
         broker.list(0, &[]);

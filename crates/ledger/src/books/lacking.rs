@@ -18,7 +18,7 @@ impl Books {
         self.lacking.is_undated = self.moment.is_uncertain();
     }
 
-    /// Notes again, as of now, that grants are missing, if that was found while the time was uncertain.
+    /// If the time was uncertain when grants were found missing, notes again that those handed out until now are missing.
     pub(super) fn date_lack(&mut self) {
         if self.lacking.is_undated {
             self.lack_grants();
@@ -26,8 +26,8 @@ impl Books {
     }
 
     /// The ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended. The bytes
-    /// of these grants come back with the provider's next counts. If nobody reads such counts, the bytes are missing until the end of the
-    /// period in which the longest of these grants has ended.
+    /// of these grants come back with the provider's next counts. If no counts of a provider are read for some source, the bytes are
+    /// missing until the end of the period in which the longest of these grants has ended.
     fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
         let ended = last.plus(self.relays_for_max());
         self.lack_until(ended, cause);
@@ -49,8 +49,8 @@ impl Books {
         LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default())
     }
 
-    /// The time before a new ledger began in which somebody may have relayed with a credential that still works. `None` if it is known
-    /// whether the provider counted bytes in it, or if every such credential has ended since.
+    /// The time before a new ledger began in which somebody may have relayed with a credential that still works: its start and its end.
+    /// `None` if it is known whether the provider counted bytes in this time, or if every such credential has ended since.
     pub fn time_before(&self) -> Option<(Timestamp, Timestamp)> {
         let (began, longest) = (self.lacking.began?, self.relays_for_max());
         if began.plus(longest) <= self.now() {

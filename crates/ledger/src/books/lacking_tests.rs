@@ -183,7 +183,7 @@ fn a_ledger_that_goes_on_does_not_ask_for_the_time_before_its_start() {
 }
 
 #[test]
-fn what_else_is_missing_does_not_become_new() {
+fn a_restored_copy_takes_no_count_of_the_time_before_a_new_ledger() {
     let mut books = setup().open(Some(stored(true)), at(0));
     let Snapshot { lack_cause, lacks_until, .. } = books.snapshot();
     assert_eq!((lack_cause, lacks_until), (LackCause::Restored, at(0).plus(longest())));

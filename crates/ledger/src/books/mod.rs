@@ -1,5 +1,5 @@
 //! The books: ledger, grants, connections, overrides and coturn's sessions as one value behind one lock. Tests: `src/books/tests.rs`.
-//! [`Books::advance`] is the only method that takes a time; it applies everything that is due, in order. A method returns only after its
+//! Only [`Books::advance`] moves the books' time. It applies everything that is due, in order of time. A method returns only after its
 //! changes are applied to all parts, so no caller reads a figure half-way through a change.
 
 pub(crate) mod commit;
@@ -53,8 +53,8 @@ pub struct Books {
     /// Addresses that get no credentials, and until when.
     blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
     /// Whether the next batch must store the blocked users and addresses.
-    has_blocked: bool,
-    /// Sources whose sessions may outlive every promise unnoticed, because a setting that would show them is missing.
+    must_store_blocks: bool,
+    /// Sources whose sessions may outlive every promise unnoticed, because a setting that would show the sessions is missing.
     unseen: Vec<IceSource>,
     /// The limit in the configuration.
     configured_limit: ByteCount,
@@ -62,7 +62,7 @@ pub struct Books {
     moment: Moment,
     /// What is stored of the clocks, of a jump of the time, and of the relay in this process.
     standing: Standing,
-    /// The relays whose sessions should be cut and are not cut now. Each of their promises has the long tail.
+    /// The relays whose sessions should be cut and are not cut now. Each promise at such a relay has the long tail.
     uncut: BTreeSet<CountOwner>,
     /// The excess over the promises, and the bytes under unknown identifiers, as [`Self::raise_rates`] has seen them last.
     judged_excess: (ByteCount, ByteCount),
@@ -92,7 +92,7 @@ impl Books {
         grants.dropped = head.dropped;
         grants.raised = ledger.raised_rates();
         // Grants of one minute follow each other, and most of their promises are equal. Equal promises in a row are added in one step.
-        // `None` ends the last row.
+        // `None` at the end adds the last of them.
         let mut equal: Option<(OwnedTime, i64)> = None;
         let mut restore_promise = |next: Option<OwnedTime>| match &mut equal {
             Some((promise, count)) if Some(*promise) == next => *count = count.saturating_add(1),
@@ -125,7 +125,7 @@ impl Books {
             lacking,
             blocked: stored.blocked,
             blocked_addresses: stored.blocked_addresses,
-            has_blocked: false,
+            must_store_blocks: false,
             unseen: unseen.to_vec(),
             configured_limit,
             moment: then.into(),
@@ -142,10 +142,10 @@ impl Books {
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);
         }
-        // An override whose configured limit has changed since does not come back later.
+        // Another configured limit has ended the override of the limit. It does not come back with the earlier configuration.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
-        // A tail that has become longer changes what was promised for the time that is counted.
+        // This comes after `extend_tails`, because a longer tail changes what was promised for the time that is counted.
         books.ledger.begin_readings();
         let tail_of = |source| Some((source, books.ledger.shortest_tail(source)?));
         let tails = IceSource::ALL.into_iter().filter_map(tail_of).collect();
@@ -156,8 +156,8 @@ impl Books {
         books
     }
 
-    /// Notes that this process ends in order: it relays nothing after the next batch. While the time is in doubt, the last bytes of the
-    /// relay are not counted. Then the next start counts them as after a crash.
+    /// Notes an orderly end of this process: it relays nothing after the next batch. If the time is in doubt, the last bytes of the relay
+    /// are not counted, so the next start counts them as after a crash.
     pub fn finish(&mut self) {
         self.standing.is_relaying &= !self.may_count();
     }
@@ -192,14 +192,14 @@ impl Books {
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
             spenders: self.grants.left.take_changes(),
-            blocked_addresses: self.has_blocked.then(|| self.blocked_addresses.clone()),
-            blocked: std::mem::take(&mut self.has_blocked).then(|| self.blocked.clone()),
+            blocked_addresses: self.must_store_blocks.then(|| self.blocked_addresses.clone()),
+            blocked: std::mem::take(&mut self.must_store_blocks).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions,
         }
     }
 
-    /// Advances everything to the moment, or to the latest time seen so far if that is later. Returns that time.
+    /// Advances everything to the moment, or to the latest time seen so far if that is later. Returns the books' time.
     pub fn advance(&mut self, moment: impl Into<Moment>) -> Timestamp {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
@@ -275,7 +275,8 @@ impl Books {
         Ok(opened)
     }
 
-    /// Notes the address of a caller whose grant's row has none, before the call is applied, so that the call counts for that address.
+    /// Notes the address of a caller whose grant has no row, or a row without an address. The service does this before it applies the
+    /// caller's request, so that the request counts for that address.
     pub fn note_client(&mut self, caller: Caller<'_>, client: ClientKey) {
         self.recognize(caller.grant().as_ref());
         if let Caller::Grant(grant) = caller {
@@ -285,9 +286,9 @@ impl Books {
         }
     }
 
-    /// Notes who spends what a connection relays, as its app server says. A client cannot say this. A client's connection of the same
-    /// name stays as it is, because anybody can open one. A user for whom the sums have no row is not noted, because no limit would hold
-    /// for this user. An app server may name anybody, so such names fill no more than half of the rows.
+    /// Notes who spends what a connection relays, as its app server says. A client cannot say this. A client's connection with the
+    /// same id stays as it is, because anybody can open one. A user for whom the sums have no room is not noted, because no limit would
+    /// hold for this user. An app server may name anybody, so such names fill no more than half of the room.
     pub fn report_spender(&mut self, caller: Caller<'_>, id: &str, mut by_reporter: Spender) {
         if !caller.is_vouched() || by_reporter == Spender::default() {
             return;
@@ -370,8 +371,8 @@ impl Books {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Updates the next few grants: their figures after a reset, and the end of each grant that can have no further effect. `false` if more
-    /// grants wait.
+    /// One step of tidying the table of grants: updates figures after a reset, ends grants that can have no further effect, and removes old
+    /// ones. `false` if there is more to do.
     pub fn tidy(&mut self) -> bool {
         self.grants.forget_expired(self.now())
     }

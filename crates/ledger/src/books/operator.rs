@@ -26,8 +26,8 @@ impl Books {
 
     /// Sets the rate at which the client of a grant may claim bytes, after an override or a start.
     pub(super) fn set_claim_rate(&mut self) {
-        let (promised, now) = (self.ledger.assumed_rate(), self.now());
-        self.grants.set_claim_rate(self.is_frozen().then_some(promised), now);
+        let (promised_rate, now) = (self.ledger.assumed_rate(), self.now());
+        self.grants.set_claim_rate(self.is_frozen().then_some(promised_rate), now);
         if self.is_frozen() {
             self.connections.shrink_claims(&mut self.grants, now);
             self.settle();
@@ -44,8 +44,8 @@ impl Books {
         self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
     }
 
-    /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. Its budget stays
-    /// reserved, and no report charges it any more. The caller asks the source to end the credential.
+    /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. What the grant has promised stays
+    /// reserved, and no report charges the grant any more. The caller asks the source to end the credential.
     pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         self.revoke_asking(grant, self.now().plus(ASK_PAUSE))
     }
@@ -56,7 +56,8 @@ impl Books {
         self.revoke_asking(grant, FIRST)
     }
 
-    /// `ask_from`: the instant from which [`Self::take_unanswered`] returns the credential; `FIRST`: at once.
+    /// Revokes a credential, and closes its connections. `ask_from`: the instant from which [`Self::take_unanswered`] returns the
+    /// credential; `FIRST`: at once.
     fn revoke_asking(&mut self, grant: GrantId, ask_from: Timestamp) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
         let row = self.grants.revoke(grant, now, ask_from)?.clone();
@@ -66,8 +67,9 @@ impl Books {
         Some((row, closed))
     }
 
-    /// Releases what is promised for the revoked grants of a source that have no session there. The source must refuse revoked
-    /// grants, and must have refused these since before it listed its sessions. Returns how many minutes of grants were released.
+    /// Releases what is promised for the revoked grants of a source that have no session there. Releases nothing at a source that does not
+    /// refuse revoked grants. Callers make sure that the source refused these grants before it listed its sessions. Returns how many
+    /// minutes of grants were released.
     pub fn release_gone(&mut self, source: IceSource, has_session: impl Fn(GrantId) -> bool) -> u64 {
         // While the wall clock is ahead and not accepted yet, it may be right. Then what was relayed so far counts at the wall clock's
         // time.

@@ -1,5 +1,5 @@
 //! The counts of sources, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
-//! They change the ledger without the grants. An owner that is not known changes nothing.
+//! These methods change the ledger alone, not the grants. An owner that is not known changes nothing.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Books {
         self.ledger.with(source.into(), |timeline| timeline.state.late = Some(late));
     }
 
-    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    /// Forgets how late this source's counts settle if the configured lag is at least as long as the measured one.
     pub fn forget_late_counts(&mut self, source: IceSource, configured: Duration) {
         self.ledger
             .with(source.into(), |timeline| timeline.state.late.take_if(|late| late.lag <= configured));
@@ -61,7 +61,7 @@ impl Books {
         self.ledger.with(owner.into(), |timeline| timeline.state.proof.show(minute));
     }
 
-    /// Notes that a trial begins now. The pause until the next trial then lasts over a restart.
+    /// Notes that a trial begins now. This is stored, so a restart does not shorten the pause until the next trial.
     pub fn begin_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd) {
         let now = self.now();
         self.ledger.with_trials(owner.into(), end, |trials| trials.begin(now));

@@ -28,8 +28,8 @@ impl Books {
         true
     }
 
-    /// Promises that a session takes so many kbit/s more. The promise must be on disk before the SFU is asked for them. The SFU's answer
-    /// must follow with [`Self::set_sfu_session`].
+    /// Promises that a session takes so many kbit/s more. Callers write the promise to disk before they ask the SFU for these tracks, and
+    /// pass the SFU's answer to [`Self::set_sfu_session`].
     pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         let id = GrantId::of_session(name);
         if self.grants.is_revoked(id) {
@@ -41,7 +41,8 @@ impl Books {
         Ok(())
     }
 
-    /// A look has found a session: what it may take is promised for longer. If that does not fit, the session must be closed.
+    /// A look has found a session: what it may take is promised for longer. Without room for that, the session is in
+    /// [`Self::sfu_sessions_to_close`].
     pub fn extend_sfu_session(&mut self, name: &str) {
         let id = GrantId::of_session(name);
         let Some(kbps) = self.grants.get(id).map(GrantRow::sfu_kbps) else { return };
@@ -54,8 +55,8 @@ impl Books {
         self.grants.sessions(self.now())
     }
 
-    /// The sessions of the SFU that take something and must stop: without budget, over the limit of their user, revoked, or of a
-    /// blocked user.
+    /// The sessions of the SFU that take something and must stop: the budget is spent, there was no room to promise more for them, their
+    /// grant is over, or their user is blocked.
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
         let (is_spent, now) = (self.ledger.figures().is_spent(), self.now());
         self.grants.sessions_to_close(|id, row| {
@@ -87,8 +88,8 @@ impl Books {
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
         let counted_from = self.ledger.counted_from(IceSource::Sfu);
-        // Earlier promises cover their minutes for a rate that is no higher, because a session takes only one rate at a time. So the new
-        // promise begins after them.
+        // A session takes only one rate at a time, so an earlier promise with at least this rate covers its minutes for the new one. The
+        // new promise begins after such promises.
         let begin = row.behind().iter().fold(counted_from, |begin, time| {
             let covers = time.from <= begin && time.per_minute >= per_minute;
             if covers { begin.max(time.until) } else { begin }

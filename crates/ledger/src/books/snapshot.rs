@@ -72,7 +72,7 @@ pub struct Snapshot {
     /// The most by which the live credentials can still take usage past the limit. Calls that the broker ends at the limit add nothing
     /// more.
     pub uncut_overshoot: ByteCount,
-    /// The same if they relay at the highest hourly average that counts have shown in this period; `None` without a count.
+    /// The same if these credentials relay at the highest hourly average that counts have shown in this period; `None` without a count.
     pub likely_overshoot: Option<ByteCount>,
     /// What happened in this period.
     pub counts: PeriodCounts,
@@ -104,13 +104,13 @@ pub struct Snapshot {
     pub foreign_sessions: bool,
     /// Until when grants may relay that the ledger does not have.
     pub lacks_until: Timestamp,
-    /// Why it does not have them.
+    /// Why the ledger does not have these grants.
     pub lack_cause: LackCause,
     /// How far the wall clock is behind the books' time: it was set back, or was ahead before.
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
     pub clock_ahead: Duration,
-    /// For how long it has been ahead.
+    /// For how long the wall clock has been ahead.
     pub clock_ahead_for: Duration,
     /// Why the books' time may not be the true one.
     pub clock_doubt: Option<ClockDoubt>,
@@ -132,14 +132,14 @@ impl Snapshot {
         is_much || !self.unknown_bytes_are_few()
     }
 
-    /// Whether the bytes of this period under identifiers that the ledger does not know are no alarm beside what was counted beyond the
-    /// assumed rates and tails: see `is_small_beside`. No promise covers such bytes.
+    /// Whether the unknown bytes of this period are too few for an alarm. They share a tolerance with the bytes beyond the assumed rates
+    /// and tails: see `is_small_beside`. No promise covers unknown bytes.
     pub fn unknown_bytes_are_few(&self) -> bool {
         is_small_beside(self.unknown_bytes, self.measured.excess.bytes, self.figures.limit)
     }
 
-    /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time, and that lasts, so somebody
-    /// must look at it.
+    /// Whether no metered credential is minted because the wall clock is too far ahead of the books' time, and has been for so long that
+    /// somebody must look at it.
     pub fn is_stopped_by_clock(&self) -> bool {
         self.refusal == Some(NotAdmitted::ClockInDoubt) && self.clock_ahead_for >= CLOCK_WAIT_MAX
     }
@@ -159,8 +159,8 @@ impl Snapshot {
         self.lacks_until > self.figures.now
     }
 
-    /// Whether what counts of this period have shown beyond the assumed rates and tails is no alarm beside the unknown bytes: see
-    /// `is_small_beside`. A call of several streams is no emergency.
+    /// Whether the bytes that counts of this period have shown beyond the assumed rates and tails are too few for an alarm. They share a
+    /// tolerance with the unknown bytes: see `is_small_beside`. A call of several streams is no emergency.
     pub fn rate_holds(&self) -> bool {
         is_small_beside(self.measured.excess.bytes, self.unknown_bytes, self.figures.limit)
     }
@@ -170,7 +170,7 @@ impl Snapshot {
         self.broken().next().is_none()
     }
 
-    /// The reasons why they may not hold.
+    /// The reasons why the bound may not hold.
     pub fn broken(&self) -> impl Iterator<Item = BoundBreak> {
         BoundBreak::VARIANTS.iter().copied().filter(|reason| self.has(*reason))
     }
@@ -256,8 +256,8 @@ impl Books {
     }
 }
 
-/// Whether `part` is no alarm: it is at most [`EXCESS_PERCENT`] of the limit. If only both together are more, the larger of them is the
-/// alarm.
+/// Whether `part` is no alarm. It is one if it is more than [`EXCESS_PERCENT`] of the limit, or if only both together are more and `other`
+/// is not the larger one.
 pub(super) fn is_small_beside(part: ByteCount, other: ByteCount, limit: ByteCount) -> bool {
     is_small(part, limit) && (part < other || is_small(part.plus(other), limit))
 }

@@ -1,4 +1,4 @@
-//! Who spends: counts by grant, the limit of each user, and users that are blocked. Tests: `src/books/spending/tests`.
+//! Who spends: counts by grant, the limits of users and server keys, blocked users and addresses. Tests: `src/books/spending/tests`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub struct TooManyBlocked;
 /// What [`Books::forget_user`] has done.
 #[derive(Debug, Default)]
 pub struct Forgotten {
-    /// The grants that were live.
+    /// The user's live grants and connections, which were ended.
     pub revoked: AllRevoked,
     /// The user, and the user's labels and addresses that nothing stored has any more.
     pub names: BTreeSet<SpenderKey>,
@@ -83,7 +83,8 @@ impl Books {
         self.grants.late(source, self.ledger.shortest_tail(source), most)
     }
 
-    /// A late grant was asked for by minute. `relayed_until`: the end of its last minute with bytes after it was to end.
+    /// Takes what the source answered about a late grant, by minute. `relayed_until`: the end of the last minute with bytes after the grant
+    /// was to end; `None` if there is none.
     pub fn judge_late(&mut self, source: IceSource, late: &LateGrant, relayed_until: Option<Timestamp>) {
         self.grants.note_judged_late(source, late);
         let Some(until) = relayed_until else { return };
@@ -93,8 +94,8 @@ impl Books {
         }
     }
 
-    /// Records that the tails of the grants up to `last` were looked at. Adds what was counted after them. `tail`: the longest time from
-    /// an expiry to such a byte.
+    /// Records that the tails of the grants up to `last` were looked at. `counted`: what was counted after these tails. `tail`: the longest
+    /// time from an expiry to such a byte.
     pub fn note_tails(&mut self, source: IceSource, last: EndedPlace, counted: Traffic, tail: Duration) {
         self.grants.note_looked_at(source, last);
         let bytes = counted.billed(self.connections.rules().billed);
@@ -113,7 +114,7 @@ impl Books {
         self.judge_all(source);
     }
 
-    /// Judges the suspects of a source that the broker itself watches. Its counts are not sampled, so nothing is asked again.
+    /// Judges the suspects of a source that the broker itself watches. Its counts are not sampled, so no further question is needed.
     pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
             let by_grant = suspect.grants.iter().map(|id| (*id, self.grants.counted_of(&[*id]))).collect();
@@ -122,13 +123,13 @@ impl Books {
         self.settle();
     }
 
-    /// Revokes the chains that were judged to have relayed more than one may.
+    /// Revokes the chains that were judged to have relayed more than a chain may.
     pub fn revoke_over_limit(&mut self) -> Vec<OverLimit> {
         let over = self.grants.take_over_limit();
         over.into_iter().filter_map(|(grants, counted)| self.revoke_chain(grants, counted)).collect()
     }
 
-    /// `None` if there is nothing left to revoke.
+    /// Revokes those grants of a chain that are still valid; `None` if there is none.
     fn revoke_chain(&mut self, grants: Vec<GrantId>, counted: ByteCount) -> Option<OverLimit> {
         let (mut revoked, mut closed) = (vec![], vec![]);
         for id in grants {
@@ -171,7 +172,7 @@ impl Books {
         }
         let bytes_of = |source, minutes| self.ledger.promised(source, minutes);
         let committed = promises.committed(bytes_of);
-        let in_next_period = promises.promised.iter().map(|of| bytes_of(of.source, of.next));
+        let in_next_period = promises.promised.iter().map(|part| bytes_of(part.source, part.next));
         let committed_next = ByteCount::saturating(in_next_period.fold(0, u128::saturating_add));
         let kind = match of {
             Limited::User(_) => LimitKind::User,
@@ -187,7 +188,8 @@ impl Books {
         (self.grants.promises_of(&of, self.now()).used, self.grants.limit_of(&of))
     }
 
-    /// Refuses credentials to a user from now on. Sessions of the SFU must be closed; credentials work until they are revoked.
+    /// Refuses credentials to a user from now on. [`Self::sfu_sessions_to_close`] then has the user's sessions;
+    /// credentials work until they are revoked.
     pub fn block_user(&mut self, user: &User) -> Result<(), TooManyBlocked> {
         if !self.blocked.contains(user) {
             if self.blocked.len() >= BLOCKED_USERS_MAX {
@@ -196,14 +198,14 @@ impl Books {
             self.blocked.insert(user.clone());
         }
         // Also for a user who is blocked already: the earlier block may not be on disk yet, and this caller waits until it is.
-        self.has_blocked = true;
+        self.must_store_blocks = true;
         Ok(())
     }
 
     /// Ends [`Self::block_user`]. `false` if the user was not blocked.
     pub fn unblock_user(&mut self, user: &User) -> bool {
         let was_blocked = self.blocked.remove(user);
-        self.has_blocked = true;
+        self.must_store_blocks = true;
         was_blocked
     }
 
@@ -226,14 +228,14 @@ impl Books {
             return Err(TooManyBlocked);
         }
         self.blocked_addresses.insert(client, until);
-        self.has_blocked = true;
+        self.must_store_blocks = true;
         Ok(())
     }
 
     /// Ends [`Self::block_address`]. `false` if this client was not blocked.
     pub fn unblock_address(&mut self, client: ClientKey) -> bool {
         let until = self.blocked_addresses.remove(&client);
-        self.has_blocked = true;
+        self.must_store_blocks = true;
         until.is_some_and(|until| is_in_effect(until, self.now()))
     }
 

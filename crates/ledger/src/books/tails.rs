@@ -76,7 +76,8 @@ impl Books {
         }
     }
 
-    /// Raises every promise of an owner that is less than it would be now, unless it was over at `since`.
+    /// Raises every promise of an owner that is less than it would be now, unless it was over at `since`. Grants that have left the table
+    /// count as missing while they may relay with this tail.
     pub(super) fn raise_tails(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
         self.raise_promises(owner, tail, since);
         self.lack_dropped(owner.group(), tail, since);
@@ -90,7 +91,7 @@ impl Books {
         self.settle();
     }
 
-    /// Notes until when grants may relay that have left the table, if they have this tail. Not those that were over at `since`.
+    /// Notes until when grants that have left the table may relay with this tail. Those that were over at `since` are left out.
     fn lack_dropped(&mut self, group: CountOwner, tail: Duration, since: Timestamp) {
         let may_relay = self.grants.may_relay_until(group, tail.saturating_add(MINT_SLACK), since);
         if let Some(until) = may_relay.filter(|until| *until > self.now()) {
@@ -141,8 +142,8 @@ impl Books {
         }
     }
 
-    /// Bytes of a revoked grant of this source were counted after it was to end. Each revocation has released too much: what was promised
-    /// before is promised again.
+    /// Bytes of a revoked grant of this source were counted after it was to end. So revocations have released too much: what was
+    /// promised before them is promised again.
     pub(super) fn distrust_revocations(&mut self, source: IceSource) {
         for (owner, _) in self.ledger.shortened_tails(source, CredentialEnd::Revocation) {
             self.ledger.contradict_tail(owner, CredentialEnd::Revocation);

@@ -12,7 +12,7 @@ use crate::units::Timestamp;
 use crate::usage_change::ChangeKind;
 
 impl Connections {
-    /// Restores the stored connections into the empty table, and restarts the ledger's clock for those that were charged by time.
+    /// Restores the stored connections into the empty table, and starts the ledger's clock again for those that were charged by time.
     pub(crate) fn restore(
         &mut self,
         grants: &mut Grants,
@@ -28,7 +28,7 @@ impl Connections {
             }
         }
         let rules = &self.rules;
-        // Collected at once: to insert row by row would take most of the time of a start.
+        // The queue is collected at once. To insert row by row would take most of the time that the broker needs to start.
         self.queue = connections.values().map(|row| (row.due_at(rules), row.name.clone())).collect();
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         for connection in connections.values() {

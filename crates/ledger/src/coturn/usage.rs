@@ -22,7 +22,7 @@ pub struct CoturnUsage {
     pub(crate) sessions: Sessions,
     /// The time of the last listing that showed all sessions; 1970 before the first.
     pub(crate) complete_at: Timestamp,
-    /// Not stored.
+    /// What the relay carries now. Not stored.
     pub(crate) load: RelayLoad,
 }
 

@@ -24,26 +24,29 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The most grants of a chain that are looked at, back from one that was counted. Earlier grants of a longer chain have ended.
 const MEMBERS_MAX: usize = 500;
-/// The most chains in each list: of those that wait to be asked for, of those over the limit, of those with a known excess.
+/// The most chains in each of three lists: chains that wait to be asked for, chains over the limit, and chains with a known excess.
 pub(super) const CHAINS_MAX: usize = 1_000;
 /// Nearly all chains are asked for within this time after their last count.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
-/// Promises are raised to the average of at least so many minutes. A file that is sent within one of them would reserve hundreds of GB.
+/// Promises are raised to the average rate over at least so many minutes. At the rate of a single minute, a file that is sent within that
+/// minute would reserve hundreds of GB.
 const RAISED_OVER: u64 = 60;
-/// A limit is near when so much of it is used, in percent. Beside others, sampling may show less.
+/// A limit is near when so much of it is used, in percent. It is less than 100, because the sampled count of many chains may show less of
+/// one chain than it relayed.
 const NEAR_PERCENT: u32 = 80;
-/// Minutes in addition to the promised ones: a provider counts so many more if its clock is two minutes behind.
+/// Minutes that are allowed in addition to the promised ones: a provider whose clock is two minutes behind counts bytes in so many more.
 const EDGES: u64 = 2;
 
 /// Chains of renewals that stand out.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    /// Chains that are to be asked for alone, by the first of their grants that is looked at.
+    /// Chains about which the provider is to be asked alone, by the first of their grants that is looked at.
     suspects: BTreeMap<(IceSource, GrantId), Waiting>,
     /// Chains that relayed more than one chain may: their grants, and how much. [`Grants::take_over_limit`] empties the list.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
+/// A chain that waits until the provider is asked about it alone.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
     /// The end of the chain's latest count.
@@ -58,9 +61,9 @@ struct Waiting {
 pub struct Suspect {
     /// Its grants in this period, in the order of their renewals.
     pub grants: Vec<GrantId>,
-    /// When its first one was issued, by a clock that may be behind, or when the period began.
+    /// When the first of these grants was issued, by the provider's clock, which may be behind, or when the period began, if that is later.
     pub from: Timestamp,
-    /// The end of the count.
+    /// The end of the chain's latest count.
     pub until: Timestamp,
 }
 
@@ -77,7 +80,7 @@ impl Chains {
         self.suspects.remove(&(source, id));
     }
 
-    /// Counts of the period before say nothing about this one.
+    /// Forgets all suspects, because their counts are of the period before.
     pub(super) fn begin_period(&mut self) {
         self.suspects.clear();
     }
@@ -89,7 +92,7 @@ impl Grants {
         self.chain_from(self.with_renewed(id, source).last().unwrap_or(id), source)
     }
 
-    /// The same, if the first grant that is looked at is known.
+    /// The chain of which `first` is the first grant that is looked at.
     fn chain_from(&self, first: GrantId, source: IceSource) -> Vec<GrantId> {
         let of_source = self.with_renewals(first).take_while(|id| self.any_of(source, *id).is_some());
         of_source.take(MEMBERS_MAX).collect()
@@ -105,12 +108,12 @@ impl Grants {
     /// A grant was counted until an instant: notes its chain if more was counted than promised or allowed, or if the chain is near a limit.
     pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
         // Late counts are tested only against the limit of a chain.
-        let is_judged = match source.facts().counts_of_grants {
+        let is_tested = match source.facts().counts_of_grants {
             CountsOfGrants::Unknown => false,
             CountsOfGrants::Late => self.has_grant_limit(),
             CountsOfGrants::Exact => true,
         };
-        if !is_judged {
+        if !is_tested {
             return;
         }
         let grants = self.chain_of(id, source);
@@ -128,7 +131,7 @@ impl Grants {
         }
     }
 
-    /// Whether so much was counted of a chain, or of its user or server key, that their limit is near.
+    /// Whether a limit is near: that of a chain, of which `counted` was counted, or that of its user or server key.
     fn is_near_limit(&self, grants: &[GrantId], counted: ByteCount) -> bool {
         let is_near =
             |used: ByteCount, limit: ByteCount| u128::from(used.get()) > limit.share_up(NEAR_PERCENT);
@@ -140,7 +143,7 @@ impl Grants {
             .any(|of| self.limit_of(&of).is_some_and(|limit| is_near(self.used(&of), limit)))
     }
 
-    /// Finds the suspected chains again after a restart. This matters for a chain that has ended: no further count would show it.
+    /// Finds the suspected chains again after a restart. This is needed for chains that have ended: no further count would show them.
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
@@ -156,7 +159,7 @@ impl Grants {
         }
     }
 
-    /// `GRANT_LIMIT_GB` may be new or lower after a restart: compares it with what app servers have reported of each chain.
+    /// Compares `GRANT_LIMIT_GB` with what app servers have reported of each chain, because the limit may be new or lower after a restart.
     fn note_vouched_over_limit(&mut self) {
         if !self.has_grant_limit() {
             return;
@@ -174,9 +177,9 @@ impl Grants {
         rows.map(|row| self.spent_of(row).measured()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// At most `most` chains of a source that are to be asked for alone. Chains that are near a limit alternate with the others, of which
-    /// more was counted than promised, so neither kind waits for the other. Of the first kind, chains of which most was counted come first;
-    /// of the second kind, chains that were not judged before.
+    /// At most `most` chains of a source that are to be asked for alone. Chains near a limit alternate with the other ones, which exceed a
+    /// promise or a limit, so neither kind waits for the other. Among chains near a limit, those with the largest counts come first. Among
+    /// the others, chains without a known excess come first.
     pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
         let of_source = self.chains.suspects.iter().filter(|((of, _), _)| *of == source);
         let (mut near, mut others): (Vec<_>, Vec<_>) = of_source
@@ -197,8 +200,8 @@ impl Grants {
         in_turn.into_iter().take(most).filter_map(of_chain).collect()
     }
 
-    /// Judges a chain that was asked for alone. `by_grant`: what was counted of each of its grants. Bytes above the assumed rate raise the
-    /// promises of the chain.
+    /// Takes the count of a chain that was asked for alone. `by_grant`: what was counted of each of its grants. Notes the chain if it is
+    /// over the limit of a chain. Bytes above the assumed rate raise the promises of the chain.
     pub(crate) fn judge(
         &mut self,
         source: IceSource,
@@ -210,7 +213,7 @@ impl Grants {
             return;
         }
         for (id, bytes) in by_grant {
-            self.change_spent(*id, |spent| spent.count_alone(*bytes, suspect.until));
+            self.change_spent(*id, |spent| spent.count_total(*bytes, suspect.until));
         }
         let counted = by_grant.values().copied().fold(ByteCount::ZERO, ByteCount::plus);
         self.note_over_limit(&suspect.grants, counted);
@@ -235,7 +238,7 @@ impl Grants {
         if let Some(shown) = self.excess(grants, source, self.vouched_of(grants), 0, now) {
             self.raise(source, grants, &shown);
         }
-        // Where tails are read, the provider's count shows these bytes.
+        // Where the broker asks the provider about tails, the provider's count shows these bytes.
         if after_tail > ByteCount::ZERO && !self.are_tails_read(source) {
             let expiries = grants.iter().filter_map(|id| Some(self.any(*id)?.expires_at));
             let tail = now.since(expiries.max().unwrap_or(now));
@@ -275,8 +278,8 @@ impl Grants {
         self.excesses(source).filter(is_above).fold(Excess::default(), Excess::plus)
     }
 
-    /// The rate of the slowest chain such that all faster chains of the source together exceed by at most `spared` bytes; zero if all
-    /// chains together do. Up to `spared`, the fastest chains are ignored: they are short bursts, and each has raised its own promises.
+    /// The highest rate of the chains of a source, except the fastest ones whose excess together is at most `spared` bytes: these are short
+    /// bursts, and each has raised its own promises. Zero if no other chain is left.
     pub(crate) fn rate_shown(&self, source: IceSource, spared: ByteCount) -> BitRate {
         let mut excesses: Vec<_> = self.excesses(source).collect();
         excesses.sort_by_key(|excess| Reverse(excess.rate));
@@ -297,17 +300,17 @@ impl Grants {
         excesses.chain(self.counted.get(&source.into()).map(|counted| counted.excess_of_left))
     }
 
-    /// Bytes that one grant of a source may relay in a minute.
+    /// The most bytes that one grant of a source is assumed to relay in a minute.
     fn per_minute(&self, source: IceSource) -> u64 {
         self.raised.get(&source).copied().unwrap_or(self.terms.per_minute)
     }
 
-    /// Notes with the first grant of a chain by how much the chain exceeds the assumed rate.
+    /// Notes in the row of a chain's first grant by how much the chain exceeds the assumed rate. The larger excess stays.
     fn note_excess(&mut self, first: GrantId, excess: Excess) {
         self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
     }
 
-    /// The grant `to` is the first one of the chain now, in place of `from`.
+    /// Moves the excess of a chain to the grant `to`, which is now its first one in place of `from`.
     fn move_excess(&mut self, source: IceSource, from: GrantId, to: GrantId) {
         if self.indexes.judged.contains(&(source, from)) {
             let excess = self.any(from).map(|row| self.spent_of(row).excess).unwrap_or_default();
@@ -344,9 +347,9 @@ impl Grants {
     }
 
     /// What the bytes of a chain show above the assumed rate; `None` if nothing.
-    /// Excess = bytes − margin − assumed rate × promised minutes. Each grant has its own minutes, which those before it do not cover.
-    /// Rate = bytes ÷ all minutes from the first grant to the end of the last promise. Minutes outside of the period and of the count are
-    /// left out.
+    /// Excess = bytes − margin − assumed rate × promised minutes. A minute that several grants of the chain promise counts once.
+    /// Rate = bytes ÷ all minutes from the issue of the first grant to the end of the last promise. Minutes outside of the period and of
+    /// the count are left out.
     fn excess(
         &self,
         grants: &[GrantId],
@@ -355,17 +358,17 @@ impl Grants {
         margin: u128,
         until: Timestamp,
     ) -> Option<Shown> {
-        let (start, until) = (Minute::of(self.period.start), Minute::from_end(until));
+        let (period_start, until) = (Minute::of(self.period.start), Minute::from_end(until));
         // No grant before the first one is looked at, so all its minutes are its own.
         let first = self.any(*grants.first()?)?;
-        let begin = Minute::of(first.issued_at);
+        let chain_start = Minute::of(first.issued_at);
         let own = |(nth, id): (usize, &GrantId)| {
             let time = self.any(*id)?.promised?;
-            let from = if nth == 0 { begin } else { time.reserved().start };
+            let from = if nth == 0 { chain_start } else { time.reserved().start };
             Some(from..time.until)
         };
         let spans: Vec<_> = grants.iter().enumerate().filter_map(own).collect();
-        let counted = |span: &Range<Minute>| span.end.min(until).since(span.start.max(start));
+        let counted = |span: &Range<Minute>| span.end.min(until).since(span.start.max(period_start));
         let promised = spans.iter().map(counted).fold(EDGES, u64::saturating_add);
         let most = u128::from(self.per_minute(source)).saturating_mul(promised.into());
         let above = u128::from(relayed.get()).saturating_sub(most.saturating_add(margin));
@@ -373,7 +376,7 @@ impl Grants {
             return None;
         }
         let end = spans.iter().map(|span| span.end).max()?;
-        let minutes = end.min(until).since(begin.max(start)).max(1);
+        let minutes = end.min(until).since(chain_start.max(period_start)).max(1);
         let rate_over = |minutes: u64| {
             let bits = u128::from(relayed.get()).saturating_mul(8);
             let rate = bits.div_ceil(u128::from(minutes).saturating_mul(60).max(1));
@@ -390,8 +393,8 @@ impl Grants {
         self.edit_live(renewed, |row| row.extra_mut().renewed_by = Some(by));
     }
 
-    /// Whether the renewal of a grant is committed. A renewal that is being made, or whose write failed, is not. A renewal without a row
-    /// is: it costs nothing, so it is not written.
+    /// Whether the renewal of a grant is committed. A renewal that is being made, or whose write failed, is not committed. A renewal
+    /// without a row is committed: it costs nothing, so it is not written.
     pub(crate) fn was_renewed(&self, id: GrantId) -> bool {
         let is_written = |by| self.any(by).is_none_or(|row| row.state != GrantState::Unwritten);
         self.any(id).is_some_and(|row| row.extra().renewed && row.extra().renewed_by.is_some_and(is_written))
@@ -402,22 +405,22 @@ impl Grants {
         iter::successors(Some(id), move |id| self.any(*id)?.extra().renewed_by)
     }
 
-    /// The latest expiry, by the later clock, of a grant and its renewals at the same source. Renewals that are revoked or not yet written
-    /// do not count. `expiry`: that of the credential, for a grant without a row.
+    /// The latest expiry, by the later clock, of a grant and of its renewals at the same source. Renewals that are revoked or not yet
+    /// written are left out. `expiry`: the result if neither the grant nor such a renewal has a live row.
     pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
         let source = self.any(id).map(|row| row.source);
         let of_chain = self.with_renewals(id).filter_map(|member| Some((member, self.get(member)?)));
-        let counts = |(member, row): &(GrantId, &GrantRow)| {
+        let is_included = |(member, row): &(GrantId, &GrantRow)| {
             *member == id
                 || (Some(row.source) == source
                     && row.extra().revoked_at.is_none()
                     && row.state != GrantState::Unwritten)
         };
-        of_chain.filter(counts).map(|(_, row)| row.latest_expiry()).max().or(expiry)
+        of_chain.filter(is_included).map(|(_, row)| row.latest_expiry()).max().or(expiry)
     }
 
     /// Whether no renewal relies on the minutes of a grant: the grant was not renewed, or its renewal is released, so nothing can be
-    /// relayed on the renewal. A renewal that is not in the table may rely on them.
+    /// relayed on the renewal. A renewal that is not in the table may still rely on the grant's minutes.
     pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
         let renewal = row.extra().renewed_by.and_then(|id| self.any(id));
         !row.extra().renewed || renewal.is_some_and(GrantRow::is_released)

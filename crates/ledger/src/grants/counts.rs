@@ -1,7 +1,8 @@
-//! What the sources count for their grants in this period, until when, and what they count under identifiers that the ledger does not know.
+//! Counts by grant in this period: what a source has counted for each grant and under identifiers that the ledger does not know, and until
+//! when.
 //! Tests: `src/books/spending/tests/counts.rs`.
 //! A source's final counts are taken once, in the order of time. In strict mode with a limit of users or server keys, time that nobody
-//! counted is charged at the promised rate.
+//! counted is charged to the user and server key at the promised rate.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::BilledDirections;
 
 impl Grants {
-    /// Until when a group has counted its grants in this period for good.
+    /// Until when a group has counted its grants for good; at least the start of this period.
     pub fn counted_until(&self, group: impl Into<CountOwner>) -> Timestamp {
         let until = self.counted.get(&group.into()).map_or(Timestamp::default(), |counted| counted.until);
         until.max(self.period.start)
@@ -38,8 +39,9 @@ impl Grants {
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. If the span begins later, nobody counted the time in
-    /// between. Nobody counted the grants of an owner in `uncounted` either. Refused are a span that begins earlier, a count that is not
-    /// final while a final one is taken in part, and an absurd count if the one before it was not absurd. `tail`: as in [`Self::late`].
+    /// between. Nobody counted the grants of an owner in `uncounted` either. `tail`: as in [`Self::late_from`].
+    /// Refuses a span that begins earlier, a count that is not final while a final one is taken in part, and an absurd count if the one
+    /// before it of the same kind, final or not, was not absurd.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
@@ -112,9 +114,9 @@ impl Grants {
         }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
     }
 
-    /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops the claims of the time that is counted. A
-    /// complete count covers also claims of grants that it does not name. After the last grant it returns the bytes under unknown
-    /// identifiers.
+    /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops their claims of the time that is counted. A
+    /// complete count covers also grants that it does not name. `None` if there are more grants. After the last grant returns the bytes
+    /// under unknown identifiers.
     fn take_part(
         &mut self,
         source: IceSource,
@@ -195,8 +197,8 @@ impl Grants {
         self.recent.drop_claims(id, until, seen_at);
     }
 
-    /// Nobody counted a group's grants in `[from, until)`, apart from the bytes that `counted` returns. Whoever has a limit is charged what
-    /// was promised beyond these bytes.
+    /// Nobody counted a group's grants in `[from, until)`, apart from the bytes that `counted` returns for a grant. In strict mode the
+    /// limits of users and server keys are charged what was promised beyond these bytes.
     pub(crate) fn assume(
         &mut self,
         group: impl Into<CountOwner>,
@@ -204,7 +206,7 @@ impl Grants {
         until: Timestamp,
         counted: impl Fn(GrantId, CountOwner) -> Option<u128>,
     ) {
-        if !self.terms.promises() {
+        if !self.terms.counts_promises() {
             return;
         }
         let group = group.into();
@@ -222,8 +224,8 @@ impl Grants {
         }
     }
 
-    /// Restores the stored counts. Groups without a stored state are counted from `now` on. `relayed_until`: the latest instant at which
-    /// the relay in a process that crashed may have relayed.
+    /// Restores the stored counts. A group without a stored state is counted from `now` on, and nobody counted the time before. If the
+    /// process before crashed, `relayed_until` is the latest instant at which the relay in it may have relayed.
     pub(crate) fn restore_counts(
         &mut self,
         counted: CountedSources,
@@ -249,8 +251,8 @@ impl Grants {
         self.suspect_again();
     }
 
-    /// Takes counts by grant. What they have beyond the last count was relayed in `[from, at)`. Returns the bytes under identifiers that
-    /// are not those of a grant of this source.
+    /// Takes counts by grant. What a count has beyond the last one of its grant was relayed in `[from, at)`. Returns the bytes under
+    /// identifiers that are not those of a grant of this source.
     fn count_grants(
         &mut self,
         source: IceSource,
@@ -277,7 +279,7 @@ impl Grants {
         unknown
     }
 
-    /// The same for bytes under identifiers that the ledger does not know.
+    /// Takes a count of bytes under identifiers that the ledger does not know. What it has beyond the last one was relayed in `[from, at)`.
     fn count_unknown(
         &mut self,
         group: impl Into<CountOwner>,
@@ -285,32 +287,32 @@ impl Grants {
         is_final: bool,
         [from, at]: [Timestamp; 2],
     ) {
-        let of_source = &mut self.counted.entry(group.into()).or_default().unknown;
-        let before = of_source.measured();
-        of_source.count(unknown, is_final, at);
-        self.recent.count_unknown(of_source.measured().minus(before), from, at);
+        let of_group = &mut self.counted.entry(group.into()).or_default().unknown;
+        let before = of_group.measured();
+        of_group.count(unknown, is_final, at);
+        self.recent.count_unknown(of_group.measured().minus(before), from, at);
     }
 }
 
 /// The state of the counts by grant of each [group](CountOwner::group).
 pub type CountedSources = BTreeMap<CountOwner, CountedSource>;
 
-/// The state of one source's counts by grant.
+/// The state of one group's counts by grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedSource {
     /// Everything before this instant is counted for good.
     pub until: Timestamp,
-    /// Everything before this instant is counted, but perhaps not for good. Claims count only after it.
+    /// Everything before this instant is counted, but perhaps not for good. Only claims for the time after it count.
     pub(super) seen_until: Timestamp,
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
-    /// How far the present count is taken; `None` if no count is taken in part.
+    /// How far a count is taken that has been taken in part; `None` without such a count.
     pub(super) taking: Option<Taking>,
     /// Whether the last count that is not final was absurd, and whether the last final one was.
     pub(super) was_absurd: [bool; 2],
     /// The excess, in this period, of chains of renewals that have left the table.
     pub(super) excess_of_left: Excess,
-    /// The tails of all grants up to this place were looked at.
+    /// The tails of all ended grants up to this place were looked at; `None` for none.
     pub(super) looked_at: Option<EndedPlace>,
 }
 
@@ -328,13 +330,13 @@ pub(super) struct Taking {
 }
 
 impl Taking {
-    /// Nothing of a count is taken yet.
+    /// A count of which nothing is taken yet.
     pub(super) fn of(counts: &GrantCounts) -> Self {
         let span = (counts.from, counts.until);
         Self { span, is_final: counts.is_final, last: None, unknown: ByteCount::ZERO }
     }
 
-    /// Whether this is the count that is being taken.
+    /// Whether `counts` is the count that is being taken.
     pub(super) fn is_of(&self, counts: &GrantCounts) -> bool {
         let Self { span, is_final, .. } = Self::of(counts);
         (self.span, self.is_final) == (span, is_final)

@@ -1,6 +1,6 @@
 //! The only writer of a row. Tests: `src/grants_tests.rs`.
-//! Whatever follows from a row changes with it: its places in the indexes, the sums of whoever has a limit, its promise in all sums, and
-//! the sums of an earlier period when the figures of the row begin anew.
+//! Whatever follows from a row changes with it: its entries in the indexes, the sums of its user and server key, its promise in all sums,
+//! and the sums of an earlier period when the figures of the row begin anew.
 //! Two fields are changed elsewhere, because nothing follows from them and they are not stored: what a grant may claim, and what a relay
 //! can carry for it ([`Grants::allowances`]).
 
@@ -29,7 +29,7 @@ use crate::units::slot::Day;
 #[derive(Debug)]
 pub(super) struct Derived {
     places: Places,
-    /// The spender whose limits count it. `None` if it costs nothing.
+    /// See [`GrantRow::limited_spender`].
     spender: Option<Arc<Spender>>,
     /// What it adds to the sums of the spender's user and server key.
     share: Sums,
@@ -68,7 +68,7 @@ impl Derived {
         self.promised.iter().chain(&self.behind).map(promise_for)
     }
 
-    /// The promises that differ, in pairs: one that is gone, and one that takes its place. A pair may lack one of the two.
+    /// The promises that differ, in pairs: one that is gone, and one that takes its place. Either may be missing in a pair.
     fn changed_promises(&self, after: &Self) -> Vec<[Option<Promise>; 2]> {
         let facts = |of: &Self| (of.promised, of.owner, of.client);
         if (facts(self), &self.behind, &self.spender) == (facts(after), &after.behind, &after.spender) {
@@ -76,6 +76,7 @@ impl Derived {
         }
         let mut added: Vec<_> = after.promises().collect();
         let mut removed: Vec<_> = self.promises().collect();
+        // A promise that is on both sides has not changed: it leaves both lists.
         removed.retain(|promise| {
             let same = added.iter().position(|other| other == promise);
             same.map(|at| added.swap_remove(at)).is_none()
@@ -92,13 +93,13 @@ impl Grants {
         self.edit_with(id, change, Self::replace_promise)
     }
 
-    /// The same for a live grant. `None` if it is not in the table or has ended.
+    /// Changes the row of a live grant. `None` if the grant is not in the table or has ended.
     pub(super) fn edit_live<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
         self.get(id)?;
         self.edit(id, change)
     }
 
-    /// The same as [`Self::edit`]. `apply`: what is done with each pair of promises that differ.
+    /// Changes a row. `None` if it is not in the table. `apply`: what is done with each pair of promises that differ.
     pub(super) fn edit_with<T>(
         &mut self,
         id: GrantId,
@@ -120,7 +121,7 @@ impl Grants {
         }
     }
 
-    /// Changes a row, its places and its share. Returns the promises that differ.
+    /// Changes a row, its entries in the indexes and its share of the sums. Returns the result of `change`, and the promises that differ.
     fn write<T>(
         &mut self,
         id: GrantId,
@@ -162,7 +163,8 @@ impl Grants {
         Some((row, derived))
     }
 
-    /// Removes a grant whose credential was not handed out, with its promise. `false` if it is not in the table.
+    /// Removes a grant as if it had never been issued: nothing stays of its promise or of its bytes in this period. `false` if it is not in
+    /// the table.
     pub(crate) fn remove(&mut self, id: GrantId) -> bool {
         let Some((row, derived)) = self.take_out(id) else { return false };
         self.keep_past(&row);
@@ -173,7 +175,7 @@ impl Grants {
         true
     }
 
-    /// Restores the stored rows and sums. From here on, changes are recorded. `restored` takes what is promised for each row.
+    /// Restores the stored rows and sums into an empty table. `restored` is called with each promise.
     pub(crate) fn restore(
         &mut self,
         mut rows: Shards<GrantId, GrantRow>,
@@ -221,13 +223,13 @@ impl Grants {
                 Some(SpenderKey::Server(name)) => Limited::Server(name.clone()),
                 _ => continue,
             };
-            if self.terms.sums(&of) {
+            if self.terms.has_sum(&of) {
                 self.limited.change(of, &Sums::default(), sums);
             }
         }
     }
 
-    /// Brings the indexes and the sums of limits up to date. `before`: `None` for a new row.
+    /// Brings the indexes and the sums of users and server keys up to date. `before`: `None` for a new row.
     fn note(&mut self, id: GrantId, before: Option<&Derived>, after: &Derived) {
         self.indexes.note(id, before.map(|of| &of.places), Some(&after.places));
         let mut share_before = before.map(|of| of.share).unwrap_or_default();
@@ -238,8 +240,8 @@ impl Grants {
         self.change_limited(after.spender.as_deref(), &share_before, &after.share);
     }
 
-    /// The name of an index or sum that differs from one made anew from the rows; `None` if there is none. Reads every row: for the
-    /// simulation.
+    /// The name of an index or sum that differs from what follows from the rows; `None` if there is none. Reads every row, so it is for the
+    /// simulation only.
     pub fn difference(&self) -> Option<&'static str> {
         let mut anew = Self::new(self.terms.clone(), self.period);
         for (_, row) in self.rows.iter() {

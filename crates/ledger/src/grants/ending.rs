@@ -1,7 +1,7 @@
-//! Revoked credentials, and those that the broker ends by itself: of a chain of renewals that relayed more than `GRANT_LIMIT_GB`, and with
-//! `AT_LIMIT=revoke` all of them once the budget is spent. Tests: `src/books/spending/tests/ending.rs`.
-//! Claims of pages never end a chain. Only counts do (where counts are sampled, a count of the chain alone), and reports of app servers.
-//! An end releases no promise.
+//! Revoked credentials, and why the broker revokes credentials by itself: their chain of renewals has relayed more than `GRANT_LIMIT_GB`,
+//! or, with `AT_LIMIT=revoke`, the budget is spent. Tests: `src/books/spending/tests/ending.rs`.
+//! Claims of pages never end a chain. Only counts and reports of app servers do; where counts are sampled, only a count of the chain alone.
+//! A revocation alone releases no promise.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +36,7 @@ pub struct OverLimit {
     pub counted: ByteCount,
     /// The grants that were revoked because of it.
     pub revoked: Vec<(GrantId, GrantRow)>,
-    /// The connections that were closed.
+    /// The connections that were closed because of it.
     pub closed: Vec<Closed>,
 }
 
@@ -60,8 +60,8 @@ impl Grants {
     /// Notes that the grants of a chain are to be revoked, if they have relayed more than `GRANT_LIMIT_GB`.
     pub(super) fn note_over_limit(&mut self, grants: &[GrantId], relayed: ByteCount) {
         let noted = &self.chains.over_limit;
-        let is_new = noted.len() < CHAINS_MAX && noted.iter().all(|(chain, _)| chain != grants);
-        if is_new && self.is_over_limit(grants, relayed) {
+        let can_be_added = noted.len() < CHAINS_MAX && noted.iter().all(|(chain, _)| chain != grants);
+        if can_be_added && self.is_over_limit(grants, relayed) {
             self.chains.over_limit.push((grants.to_vec(), relayed));
         }
     }
@@ -112,12 +112,13 @@ impl Grants {
         self.counted_of(&chain).max(self.vouched_of(&chain)) > limit
     }
 
-    /// The grants of the chains that were noted to be over the limit since the last call, and what each relayed.
+    /// The chains that were noted to be over the limit since the last call: the grants of each chain, and what the chain relayed.
     pub(crate) fn take_over_limit(&mut self) -> Vec<(Vec<GrantId>, ByteCount)> {
         std::mem::take(&mut self.chains.over_limit)
     }
 
-    /// At most `most` revoked credentials whose source must be asked now. Credentials for which it was never asked come first.
+    /// At most `most` revoked credentials whose source must be asked now to revoke them. Credentials about which it was never asked come
+    /// first. A later call returns a credential again after [`ASK_PAUSE`], if the source has not answered by then.
     pub(crate) fn take_unanswered(&mut self, now: Timestamp, most: usize) -> Vec<GrantId> {
         let mut ids = vec![];
         while ids.len() < most
@@ -144,8 +145,8 @@ impl Grants {
     }
 }
 
-/// The credentials that nobody has revoked and that their source can revoke, found in parts: [`Self::look`] is called until it returns
-/// true.
+/// A search for the credentials that are not revoked and that their source can revoke. It goes in steps: [`Self::look`] is called until it
+/// returns true.
 #[derive(Debug, Default)]
 pub struct RevocableWalk {
     grants: Walk,
@@ -154,7 +155,7 @@ pub struct RevocableWalk {
 }
 
 impl RevocableWalk {
-    /// Looks at the next grants. `true` if these are all.
+    /// Looks at the next grants. `true` if these are the last ones.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let rows = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
         for (id, _) in &rows {
@@ -165,22 +166,23 @@ impl RevocableWalk {
         rows.len() < LOOKED_AT_ONCE
     }
 
-    /// Grants of which most was counted in this period come first. Of equal ones, those that may still relay most come first.
+    /// The grants that were found. Those with the largest counts in this period come first and, of equal counts, those that may still relay
+    /// most.
     pub fn in_order(mut self) -> impl Iterator<Item = GrantId> {
         self.found.sort_unstable_by_key(|(bytes, id)| (Reverse(*bytes), *id));
         self.found.into_iter().map(|(_, id)| id)
     }
 }
 
-/// Whether a source can be asked to revoke a credential, and has not answered yet.
+/// Whether a source can be asked to revoke a credential, has not answered yet, and the credential has not expired.
 fn must_be_asked(row: &GrantRow, now: Timestamp) -> bool {
     has_no_answer(row) && row.latest_expiry() > now
 }
 
-/// The same, whether or not the credential has expired.
+/// Whether a source can be asked to revoke a credential, expired or not, and has not answered yet.
 pub(super) fn has_no_answer(row: &GrantRow) -> bool {
-    let is_asked = row.source.revokes_by_name() && row.username.is_some();
-    is_asked && row.extra().revocation_answer.is_none()
+    let can_be_asked = row.source.revokes_by_name() && row.username.is_some();
+    can_be_asked && row.extra().revocation_answer.is_none()
 }
 
 /// What a credential may still relay by its promise.
@@ -215,7 +217,7 @@ impl Grants {
         self.edit_live(id, |row| row.extra_mut().revocation_answer = Some(answer));
     }
 
-    /// The revoked grants that the table still has, the latest revocation first.
+    /// The live grants that were revoked, the latest revocation first.
     pub fn revoked(&self) -> impl Iterator<Item = Revoked> {
         self.indexes.revoked.iter().rev().filter_map(|(revoked_at, grant)| {
             let row = self.get(*grant)?;
@@ -224,10 +226,11 @@ impl Grants {
         })
     }
 
-    /// The reason why the relay must stop serving a grant, if there is one. `expiry`: that of the credential, for a grant without a row. A
-    /// grant without a row or an `expiry` counts as expired. A row has two expiries if the wall clock was ahead when it was made. The later
-    /// one counts: either clock may be wrong, and the promise lasts until then. A renewal at the same source prolongs the sessions of the
-    /// renewed grant, because the promises of the chain cover them: one of its credentials relays at a time.
+    /// The reason why the relay must stop serving a grant, if there is one. `expiry`: that of the credential, for a grant without a live
+    /// row. A grant with neither a live row nor an `expiry` counts as expired.
+    /// A row has two expiries if the wall clock was ahead when the grant was issued. The later expiry counts: either clock may be wrong,
+    /// and the promise lasts until then. A renewal at the same source prolongs the sessions of the renewed grant, because the promises of
+    /// the chain cover these sessions: one credential of the chain relays at a time.
     pub fn end_of(
         &self,
         id: GrantId,
@@ -246,10 +249,10 @@ impl Grants {
     }
 }
 
-/// The pause before a source that has not answered is asked again for the same grant. A request to revoke a grant asks the source itself,
-/// and has ended by then.
+/// The pause before a source that has not answered is asked again about the same grant. An operator's request to revoke a grant asks the
+/// source itself. That request has ended when the pause is over.
 pub const ASK_PAUSE: Duration = Duration::from_secs(10);
-/// When to ask about a grant that was just revoked: before all others.
+/// When to ask about a grant that the broker has just revoked by itself: before all others.
 pub(crate) const FIRST: Timestamp = Timestamp::from_millis(0);
 /// When to ask about a grant that was revoked before this process started: after [`FIRST`], and before those that were asked about already.
 pub(super) const NEXT: Timestamp = Timestamp::from_millis(1);
@@ -259,6 +262,7 @@ pub(super) const NEXT: Timestamp = Timestamp::from_millis(1);
 pub(super) struct Unanswered {
     /// The earliest time to ask about each grant.
     from: BTreeMap<GrantId, Timestamp>,
+    /// The same in the order of these times.
     in_order: BTreeSet<(Timestamp, GrantId)>,
 }
 
@@ -279,12 +283,12 @@ impl Unanswered {
         self.from.len()
     }
 
-    /// Whether each of these grants is in another index, too.
+    /// Whether `other` has each of these grants, too.
     pub(super) fn is_part_of(&self, other: &Self) -> bool {
         self.from.keys().all(|id| other.from.contains_key(id))
     }
 
-    /// The first grant that is due.
+    /// The grant that became due first, if one is due at `now`.
     pub(super) fn first(&self, now: Timestamp) -> Option<GrantId> {
         self.in_order.first().filter(|(from, _)| *from <= now).map(|(_, id)| *id)
     }

@@ -49,8 +49,8 @@ impl Grants {
         self.indexes.ended.len()
     }
 
-    /// Goes through all rows once a minute: ends grants whose time is over, and forgets their old minutes. Stops after [`LOOKED_AT_ONCE`]
-    /// rows, or when `rows_at_once` have ended. `false` if there are more.
+    /// Goes through all rows once a minute: ends grants whose time is over, and forgets the old minutes of all grants. Stops after
+    /// [`LOOKED_AT_ONCE`] rows, or when it has ended `rows_at_once` grants. `false` if there are more rows.
     pub(super) fn end_over(&mut self, now: Timestamp) -> bool {
         let minute = Minute::of(now);
         if self.walk.is_none() && self.walked_in != minute {
@@ -82,7 +82,7 @@ impl Grants {
         false
     }
 
-    /// Ends a grant. The row of one that costs nothing leaves at once.
+    /// Ends a grant. A grant that costs nothing also leaves the table.
     fn end(&mut self, id: GrantId, now: Timestamp) {
         self.forget_behind(id, Minute::of(now));
         let Some(row) = self.rows.get(&id) else { return };
@@ -98,24 +98,24 @@ impl Grants {
         });
     }
 
-    /// Removes the oldest ended grants if there are too many: at most `rows_at_once`, from the [`LOOKED_AT_ONCE`] oldest. `false` if there
-    /// may be more.
+    /// Removes the oldest ended grants if there are too many: at most `rows_at_once` of the [`LOOKED_AT_ONCE`] oldest. `false` if more may
+    /// have to leave.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
-        let too_many = self.ended_count().saturating_sub(bounds.spenders.ended_max).min(bounds.rows_at_once);
-        if too_many == 0 {
+        let surplus = self.ended_count().saturating_sub(bounds.spenders.ended_max).min(bounds.rows_at_once);
+        if surplus == 0 {
             return true;
         }
         let oldest = self.indexes.ended.iter().copied().take(LOOKED_AT_ONCE);
         let (counted, others): (Vec<_>, Vec<_>) =
             oldest.partition(|(end, id)| self.is_counted(*id, end.start(), now));
         // Uncounted grants leave only if the table stays too large when the counted ones have left.
-        let without_room = self.rows.len().saturating_sub(bounds.grants).saturating_sub(counted.len());
-        let leaving = counted.into_iter().chain(others.into_iter().take(without_room));
-        self.leave_all(&leaving.take(too_many).collect::<Vec<_>>())
+        let uncounted_surplus = self.rows.len().saturating_sub(bounds.grants).saturating_sub(counted.len());
+        let leaving = counted.into_iter().chain(others.into_iter().take(uncounted_surplus));
+        self.leave_all(&leaving.take(surplus).collect::<Vec<_>>())
     }
 
-    /// Removes these ended grants. `false` if these are `rows_at_once`, so there may be more.
+    /// Removes these ended grants. `false` if the list has `rows_at_once` grants, so that there may be more.
     pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
         for (_, id) in places {
             self.leave(*id);
@@ -123,7 +123,7 @@ impl Grants {
         places.len() < self.terms.bounds.rows_at_once
     }
 
-    /// Whether a grant waits for no count: its source has counted it until its end for good, or does not count it (any more).
+    /// Whether no further count of a grant is expected: its source has counted it until its end for good, or does not count it (any more).
     fn is_counted(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
         self.rows.get(&id).is_none_or(|row| {
             let is_too_old = now.since(end) > COUNTED_WITHIN;
@@ -133,7 +133,8 @@ impl Grants {
     }
 
     /// Removes the row of a grant that has ended. The minutes of its promise are over, so those of its source stay as they are. What the
-    /// grant has spent stays in the sums of the period of its figures, and what nobody has counted of it stays in those of this period.
+    /// grant has spent stays in the sums of the period of its figures. What was promised for time that nobody counted stays in the sums of
+    /// this period.
     pub(super) fn leave(&mut self, id: GrantId) {
         self.pass_excess_on(id);
         if let Some(row) = self.any(id) {
@@ -151,8 +152,8 @@ impl Grants {
         self.drop_row(&row);
     }
 
-    /// Notes until when a grant that leaves the table may relay. A released grant relays nothing more. The tail after an expiry does not
-    /// matter for a grant that ended by a revocation.
+    /// Notes until when a grant that leaves the table may relay. Notes nothing for a released grant, which relays nothing more, and no
+    /// expiry for a grant that ended by a revocation, because no tail follows its expiry.
     pub(super) fn drop_row(&mut self, row: &GrantRow) {
         if let Some(PromisedTime { until, .. }) = row.promised
             && !row.is_released()
@@ -165,13 +166,13 @@ impl Grants {
         }
     }
 
-    /// Whether a grant of a group has ever left the table with a promise that was not released.
+    /// Whether the table once had a grant of this group that has left it without a release of its promise.
     pub(crate) fn has_dropped(&self, group: CountOwner) -> bool {
         self.dropped.contains_key(&group)
     }
 
-    /// When the last grant of a group that has left the table stops relaying, if credentials relay for `after_expiry` after their expiry.
-    /// `None` if the promises covered that time, or all were over at `since`.
+    /// Until when the grants of a group that are not in the table any more may relay, if credentials relay for `after_expiry` after their
+    /// expiry. `None` if the promises of these grants covered that time, or were all over at `since`.
     pub(crate) fn may_relay_until(
         &self,
         group: impl Into<CountOwner>,
@@ -184,20 +185,21 @@ impl Grants {
     }
 }
 
-/// No tail of any setting is longer.
+/// The longest tail that any setting allows.
 pub const TAIL_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// The grants of a group that have left the table.
+/// Until when the grants of a group that have left the table may relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// The latest expiry of a credential.
+    /// The latest expiry of their credentials, except those that ended by a revocation.
     pub(crate) expiry: Timestamp,
-    /// The latest end of a promise.
+    /// The latest end of their promises.
     pub(super) until: Minute,
 }
 
 impl Grants {
-    /// Begins a period, the next one or that of another billing day. Grants that ended before it are forgotten in steps.
+    /// Begins a period: the next one, or another one because the billing day has changed. Rows of grants that ended before it are removed
+    /// in steps, by [`Self::forget_expired`].
     pub(crate) fn begin_period(&mut self, period: Period) {
         let is_same = self.period.start == period.start;
         self.period = period;
@@ -210,15 +212,16 @@ impl Grants {
         }
     }
 
-    /// Forgets what sources counted under unknown identifiers in another period.
+    /// Forgets what is of another period: bytes that sources counted under unknown identifiers, and the excess of chains that have left the
+    /// table.
     pub(crate) fn forget_unknown(&mut self) {
         for counted in self.counted.values_mut() {
             (counted.unknown, counted.excess_of_left) = Default::default();
         }
     }
 
-    /// Forgets grants that ended before this period, and the sums of an earlier one: at most `rows_at_once` of each. `false` if there may
-    /// be more.
+    /// Removes grants that ended before this period, and moves the sums of an earlier period out of the present ones: at most
+    /// `rows_at_once` of each. `false` if there may be more.
     pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
         let (start, most) = (self.period.start, self.terms.bounds.rows_at_once);
         let past = self.indexes.ended.iter().copied().take_while(|place| place.0.start() <= start);
@@ -237,7 +240,7 @@ impl Grants {
         row.is_over(self.period.start) && self.spent_of(row).is_empty()
     }
 
-    /// Adds what a row has spent in an earlier period to the sums of that period.
+    /// If the figures of a row are of an earlier period, adds them to the sums of that period.
     pub(super) fn keep_past(&mut self, row: &GrantRow) {
         let is_past = row.figures_since < Day::of(self.period.start) && row.source.is_metered();
         if is_past && row.spent().bytes() > ByteCount::ZERO {
@@ -246,8 +249,8 @@ impl Grants {
         }
     }
 
-    /// Removes a user from all rows, with the labels and the addresses in these rows, which it adds to `names`. The user's grants are
-    /// revoked, and have no open connection. Returns how many rows there were. Reads every row.
+    /// Removes a user from all rows, with the labels and addresses in these rows. Adds the labels and addresses to `names`. The caller has
+    /// revoked the user's grants and closed their connections. Returns how many rows the user had. Reads every row.
     pub(crate) fn unname(&mut self, user: &User, now: Timestamp, names: &mut BTreeSet<SpenderKey>) -> usize {
         let of_user = self.rows.iter().filter(|(_, row)| row.user() == Some(user));
         let rows: Vec<_> = of_user.map(|(id, row)| (*id, row.clone())).collect();
@@ -267,7 +270,7 @@ impl Grants {
         rows.len()
     }
 
-    /// Removes these names from the sums, except those that a row still has. What stays in `names` is nowhere any more.
+    /// Removes from `names` each name that a row still has, and then removes the others from all sums.
     pub(crate) fn forget_names(&mut self, names: &mut BTreeSet<SpenderKey>) {
         for (_, row) in self.rows.iter() {
             for name in names_in(row) {
@@ -284,14 +287,14 @@ impl Grants {
 }
 
 impl Spender {
-    /// The same without what names a person.
+    /// This spender without what names a person.
     pub(crate) fn unnamed(self) -> Self {
         let Self { user: _, label: _, origin, call, server, signed_in_until: _ } = self;
         Self { origin, call, server, ..Self::default() }
     }
 }
 
-/// The label and the address in a row, in each form in which sums have it.
+/// The label in a row, and its address in both forms that sums can have: the whole address and the client.
 fn names_in(row: &GrantRow) -> impl Iterator<Item = SpenderKey> {
     let label = row.spender.as_ref().and_then(|spender| spender.label.clone()).map(SpenderKey::Label);
     let whole = row.extra().address.map(|address| SpenderKey::Address(IpAddr::V6(address)));

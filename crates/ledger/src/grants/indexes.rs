@@ -1,7 +1,7 @@
 //! The indexes of the table of grants, for everything that is not looked up by the id. Tests: `tests/simulation`.
 //! After each step, the simulation compares the indexes with indexes that are made anew from the rows.
-//! What the indexes have of a row follows from a few of its fields: its [`Places`]. [`Indexes::note`] changes the indexes for each row that
-//! comes, changes or leaves, also for each row of a restored ledger.
+//! The entries of a row in the indexes follow from its [`Places`]. [`Indexes::note`] changes the indexes for each row that comes, changes
+//! or leaves, also for each row of a restored ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -18,7 +18,7 @@ use crate::units::{ByteCount, Timestamp};
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    /// Grants that have ended, by the minute of their end.
+    /// Grants that have ended, by the first minute after their promise and expiry.
     pub(super) ended: BTreeSet<EndedPlace>,
     /// Live grants that were revoked, by the time of the revocation.
     pub(super) revoked: BTreeSet<(Timestamp, GrantId)>,
@@ -31,19 +31,19 @@ pub(super) struct Indexes {
     pub(super) claiming: BTreeSet<(IceSource, GrantId)>,
     /// Grants whose row says how much their chain exceeded the assumed rate in this period.
     pub(super) judged: BTreeSet<(IceSource, GrantId)>,
-    /// Sessions of the SFU with a promise, by the minute in which it is over.
+    /// Live sessions of the SFU with a promise, by the first minute after the promise.
     pub(super) pulling: BTreeSet<(Minute, GrantId)>,
     /// From each renewal to the grant that it renews.
     pub(super) renewed: BTreeMap<GrantId, GrantId>,
     /// Grants of server keys by a hash of the user name of their credential: the hash takes little memory. Some providers give all
-    /// credentials one user name. Then the index has the last grant.
+    /// credentials one user name. Then the index has only the last grant.
     by_username: BTreeMap<u64, GrantId>,
     hasher: RandomState,
     /// The latest expiry that a row of each source ever had.
     latest_expiry: BTreeMap<IceSource, Timestamp>,
 }
 
-/// What the indexes have of a row.
+/// What the entries of a row in the indexes follow from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Places {
     source: IceSource,
@@ -52,15 +52,15 @@ pub(super) struct Places {
     revoked_at: Option<Timestamp>,
     is_releasable: bool,
     is_unanswered: bool,
-    claims_at: Option<IceSource>,
-    is_judged_at: Option<IceSource>,
+    claim_source: Option<IceSource>,
+    judged_source: Option<IceSource>,
     pulls_until: Option<Minute>,
     renewed_by: Option<GrantId>,
     username: Option<u64>,
 }
 
 impl Places {
-    /// Whether no index has the row, except for its expiry.
+    /// Whether no index has an entry for the row. The latest expiry of its source is no entry of the row.
     fn are_none(&self) -> bool {
         let Self {
             source: _,
@@ -69,8 +69,8 @@ impl Places {
             revoked_at,
             is_releasable,
             is_unanswered,
-            claims_at,
-            is_judged_at,
+            claim_source,
+            judged_source,
             pulls_until,
             renewed_by,
             username,
@@ -79,8 +79,8 @@ impl Places {
             || revoked_at.is_some()
             || *is_releasable
             || *is_unanswered
-            || claims_at.is_some()
-            || is_judged_at.is_some()
+            || claim_source.is_some()
+            || judged_source.is_some()
             || pulls_until.is_some()
             || renewed_by.is_some()
             || username.is_some();
@@ -89,7 +89,7 @@ impl Places {
 }
 
 impl Indexes {
-    /// What the indexes have of a row in this period.
+    /// The places of a row in this period.
     pub(super) fn places(&self, row: &GrantRow, period: Period) -> Places {
         let (extra, has_ended) = (row.extra(), row.has_ended());
         let revoked_at = extra.revoked_at.filter(|_| !has_ended);
@@ -102,8 +102,8 @@ impl Indexes {
             revoked_at,
             is_releasable: row.may_be_released(),
             is_unanswered: revoked_at.is_some() && has_no_answer(row),
-            claims_at: (row.spent().claimed() > ByteCount::ZERO).then_some(row.source),
-            is_judged_at: (row.spent_in(period).excess.bytes > ByteCount::ZERO).then_some(row.source),
+            claim_source: (row.spent().claimed() > ByteCount::ZERO).then_some(row.source),
+            judged_source: (row.spent_in(period).excess.bytes > ByteCount::ZERO).then_some(row.source),
             pulls_until: pulled.map(|time| time.until),
             renewed_by: extra.renewed_by,
             username: row.username.as_deref().filter(|_| is_of_server).map(|name| self.hasher.hash_one(name)),
@@ -127,8 +127,8 @@ impl Indexes {
         replace(&mut self.ended, both, |of| Some((of.ended?, id)));
         replace(&mut self.revoked, both, |of| Some((of.revoked_at?, id)));
         replace(&mut self.releasable, both, |of| of.is_releasable.then_some(id));
-        replace(&mut self.claiming, both, |of| Some((of.claims_at?, id)));
-        replace(&mut self.judged, both, |of| Some((of.is_judged_at?, id)));
+        replace(&mut self.claiming, both, |of| Some((of.claim_source?, id)));
+        replace(&mut self.judged, both, |of| Some((of.judged_source?, id)));
         replace(&mut self.pulling, both, |of| Some((of.pulls_until?, id)));
         match both.map(|of| of.is_some_and(|of| of.is_unanswered)) {
             [false, true] => self.unanswered.insert(id, NEXT),
@@ -149,12 +149,12 @@ impl Indexes {
         }
     }
 
-    /// The figures of all rows count as zero from now on.
+    /// A period begins: the figures of all rows count as zero from now on, so no chain is judged yet.
     pub(super) fn begin_period(&mut self) {
         self.judged.clear();
     }
 
-    /// The grant whose credential has a user name with the hash of this one: most likely the same name.
+    /// The last grant whose user name has the same hash as this one. It is most likely the same name, but the caller must compare them.
     pub(super) fn with_username(&self, username: &str) -> Option<GrantId> {
         self.by_username.get(&self.hasher.hash_one(username)).copied()
     }

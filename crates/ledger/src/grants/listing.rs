@@ -18,7 +18,7 @@ pub(super) const LOOKED_AT_ONCE: usize = 2_000;
 /// Which grants are listed. By default all are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantFilter {
-    /// Only grants that are of all these spenders.
+    /// Only grants of which each of these is a spender.
     pub keys: Vec<SpenderKey>,
     /// Only live grants (`true`), or only the others (`false`).
     pub live: Option<bool>,
@@ -31,7 +31,7 @@ pub struct ListedGrant {
     pub id: GrantId,
     /// Its row.
     pub row: GrantRow,
-    /// What it has spent in this period, or since the instant of the list.
+    /// What it has spent in this period, or since the instant from which the list counts.
     pub spent: Spent,
     /// What is kept of its client's address.
     pub address: Option<SpenderKey>,
@@ -39,7 +39,7 @@ pub struct ListedGrant {
     pub live: bool,
 }
 
-/// A place in the order: grants with more bytes come first, then by id.
+/// A place in the order: grants with more bytes come first. Grants with the same bytes are in the order of their ids.
 pub type GrantPlace = (ByteCount, GrantId);
 
 impl ListedGrant {
@@ -49,8 +49,8 @@ impl ListedGrant {
     }
 }
 
-/// The first grants of a list after a place, found in parts: [`Self::look`] is called until it returns true, and others can change the
-/// table in between. What changes meanwhile is listed as it was or as it is.
+/// A search for the first `limit` grants of a list after a place. It goes in steps: [`Self::look`] is called until it returns true, and
+/// others can change the table in between. What changes meanwhile is listed as it was or as it is.
 #[derive(Debug)]
 pub struct GrantPage {
     filter: GrantFilter,
@@ -67,7 +67,7 @@ fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
 }
 
 impl GrantPage {
-    /// Nothing is found yet. `since`: only what was relayed since then, at most [`super::recent::RECENT_MAX`] before now.
+    /// A search that has found nothing yet. `since`: only what was relayed since then, at most [`super::recent::RECENT_MAX`] before now.
     pub fn new(
         filter: GrantFilter,
         limit: usize,
@@ -77,7 +77,7 @@ impl GrantPage {
         Self { filter, limit, after, since, walk: Walk::default(), places: vec![] }
     }
 
-    /// Looks at the next grants. `true` if these are all.
+    /// Looks at the next grants. `true` if these are the last ones.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let (rows, is_last) = grants.next_metered(&mut self.walk, self.since);
         for (id, row) in rows {
@@ -105,8 +105,8 @@ impl GrantPage {
 }
 
 impl Grants {
-    /// How many of [`Ledger::live_grants`](crate::ledger::Ledger::live_grants) were revoked. Of a chain of renewals, the grant counts that
-    /// reserves this minute. It counts as revoked if all its renewals are revoked, too.
+    /// How many of [`Ledger::live_grants`](crate::ledger::Ledger::live_grants) were revoked. Of a chain of renewals, only the grant counts
+    /// that reserves this minute. It counts as revoked if it and all its renewals are revoked.
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
         let minute = Minute::of(now);
         let is_counted = |Revoked { grant, .. }: &Revoked| {
@@ -117,8 +117,8 @@ impl Grants {
         u64::try_from(self.revoked().filter(is_counted).count()).unwrap_or(u64::MAX)
     }
 
-    /// The next rows of a walk that are not free, and whether these are the last ones. With `since`, only rows of grants that have relayed
-    /// something lately.
+    /// The next rows of a walk, without those of grants that cost nothing, and whether these are the last ones. With `since`, only rows of
+    /// grants that have relayed something within [`super::recent::RECENT_MAX`].
     pub(super) fn next_metered(
         &self,
         walk: &mut Walk,
@@ -142,7 +142,7 @@ impl Grants {
         live.is_none_or(|live| row.is_live(now) == live) && keys.iter().all(|key| self.terms.is_of(row, key))
     }
 
-    /// What a grant has spent since an instant, or in this period.
+    /// What a grant has spent since an instant or, without one, in this period.
     pub(super) fn spent_since(
         &self,
         id: GrantId,

@@ -1,11 +1,11 @@
 //! What is promised for the grants in the table. Tests: `src/books/tests/promises.rs`.
-//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the sums of user and server
-//! key, the client's share, and the minutes of its source in the ledger.
+//! A row states its own promise. Every change of a promise goes through [`Grants::replace_promise`], which changes the sums of its user and
+//! server key, the share of its client, and the minutes of its source in the ledger.
 //!
 //! The promise of a revoked grant is released when its source has no session of the grant and refuses new ones. The present minute stays
 //! promised, because its bytes may not be counted yet. Where trials have proven for how long a revoked credential relays, the promise ends
-//! so long after the revocation. A renewed grant is released only after its renewal: one of the two relays at a time, so the renewal relies
-//! on the minutes of the renewed grant.
+//! so long after the revocation. A renewed grant is released only after its renewal. It is assumed that one of the two relays at a time, so
+//! the renewal does not reserve the minutes that are promised for the renewed grant.
 
 use std::time::Duration;
 
@@ -26,11 +26,11 @@ impl GrantRow {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
     }
 
-    /// Whether its promise ends no later than its credential, because its source has revoked the credential.
+    /// Whether its source has revoked its credential, and its promise therefore ends no later than the credential would expire.
     pub(super) fn ends_by_revocation(&self) -> bool {
-        let is_shorter = |time: PromisedTime| time.until.start() <= self.latest_expiry();
+        let is_over_at_expiry = |time: PromisedTime| time.until.start() <= self.latest_expiry();
         self.extra().revocation_answer == Some(RevocationAnswer::Revoked)
-            && self.promised.is_some_and(is_shorter)
+            && self.promised.is_some_and(is_over_at_expiry)
     }
 }
 
@@ -41,7 +41,7 @@ impl Grants {
         self.effects.note_promise(before, after);
     }
 
-    /// The same, but the minutes of the source stay as they are.
+    /// Replaces a promise, but leaves the minutes of its source as they are.
     pub(super) fn change_promised(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { owner, time, user, server, client }) = promise else { continue };
@@ -88,7 +88,7 @@ impl Grants {
         }
     }
 
-    /// Sets the end and the rate of a promise, neither of them lower than before.
+    /// Sets the end and the rate of a promise. Callers make sure that neither is lower than before.
     fn raise_promise(&mut self, id: GrantId, until: Minute, per_minute: u64) {
         self.edit(id, |row| {
             // The tail of a grant that has ended turns out to be longer, so the grant is live again.
@@ -115,15 +115,15 @@ impl Grants {
         }
     }
 
-    /// The source has revoked a grant, which relays until `until` at most. Nothing changes if the credential expires before that: then its
-    /// tail says until when it relays.
+    /// The source has revoked a grant, so it relays until `until` at most. Nothing changes if the credential expires before `until`: then
+    /// the tail after the expiry says until when it relays.
     pub(crate) fn end_by_revocation(&mut self, id: GrantId, until: Minute) {
         if self.rows.get(&id).is_some_and(|row| until.start() <= row.latest_expiry()) {
             self.lower_promise(id, until);
         }
     }
 
-    /// The revoked grants of an owner relay for longer than was assumed, by `added`.
+    /// The revoked grants of an owner relay by `added` longer than was assumed, so their promises are extended.
     pub(crate) fn extend_revoked(&mut self, owner: CountOwner, added: Duration, now: Timestamp) {
         let is_revoked = |row: &GrantRow| row.owner() == owner && row.ends_by_revocation();
         let revoked = self.rows.iter().filter(|(_, row)| is_revoked(row));
@@ -135,8 +135,8 @@ impl Grants {
         }
     }
 
-    /// Sets the end of a promise, if that is earlier than before. The renewal of the grant then reserves the minutes that the grant loses.
-    /// The promise stays as it is while a renewal is under way that has no row yet.
+    /// Sets the end of a promise, if the new end is earlier. The renewal of the grant then reserves the minutes that the promise loses. So
+    /// nothing changes while a renewal is under way that has no row yet.
     fn lower_promise(&mut self, id: GrantId, until: Minute) {
         let Some(row) = self.rows.get(&id).filter(|row| !row.has_ended() && !row.is_released()) else {
             return;
@@ -150,16 +150,16 @@ impl Grants {
         self.follow_chain(id);
     }
 
-    /// Lets each renewal of a grant reserve its minutes from the end of the chain before it on. Stops where nothing changes.
+    /// Lets each renewal of a grant reserve its minutes after those that the chain before it covers. Stops where nothing changes.
     fn follow_chain(&mut self, first: GrantId) {
         let chain: Vec<_> = self.with_renewals(first).collect();
         for pair in chain.windows(2) {
-            let before = self.any(pair[0]).and_then(|row| row.promised).map(|time| time.chain_until());
-            let (Some(before), Some(time)) = (before, self.any(pair[1]).and_then(|row| row.promised)) else {
+            let end = self.any(pair[0]).and_then(|row| row.promised).map(|time| time.chain_until());
+            let (Some(end), Some(time)) = (end, self.any(pair[1]).and_then(|row| row.promised)) else {
                 return;
             };
             // No later than it was, and not before the first minute of the promise.
-            let reserved_from = time.reserved_from.min(before.max(time.from));
+            let reserved_from = time.reserved_from.min(end.max(time.from));
             if reserved_from == time.reserved_from {
                 return;
             }
@@ -176,13 +176,13 @@ impl Grants {
         }
     }
 
-    /// The latest instant until which a grant counts as alive.
+    /// The end of the last promise of all grants; 1970 if there is none.
     pub fn alive_until(&self) -> Timestamp {
         self.rows.iter().filter_map(|(_, row)| row.alive_until()).max().unwrap_or_default().start()
     }
 
-    /// Releases the promises of the revoked grants of a source that have no session at `now`. Callers make sure that the
-    /// source refused each of them before it listed its sessions. Returns how many reserved minutes are freed.
+    /// Releases the promises of those revoked grants of a source that have no session at `now`. Callers make sure that the source refused
+    /// the credentials before it listed its sessions. Returns how many reserved minutes are freed.
     pub(crate) fn release_gone(
         &mut self,
         source: IceSource,

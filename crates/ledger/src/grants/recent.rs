@@ -1,6 +1,7 @@
 //! What grants relayed in the last minutes, as their connections claimed it and as their sources counted it.
 //! Tests: `src/books/spending/tests/recent.rs`.
-//! A count replaces what was claimed for the time that it covers. All this is kept in memory only, and for a grant while it has bytes.
+//! A count replaces what was claimed for the time that it covers. All this is kept in memory only. A grant without bytes in the last
+//! minutes has no entry.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::units::{ByteCount, Timestamp};
 /// The longest time for which the bytes of the last minutes are known.
 pub const RECENT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Most spenders of connections without a grant whose last minutes are known by name.
+/// The most spenders of connections without a grant whose last minutes are kept by name. Those of all others have one sum.
 pub(crate) const UNGRANTED_MAX: usize = 1_000;
 
 /// The bytes of one minute.
@@ -27,7 +28,7 @@ struct MinuteBytes {
     claimed: ByteCount,
 }
 
-/// Those of the last minutes that have bytes, in order.
+/// The last minutes, in order, without minutes that have no bytes.
 #[derive(Debug, Default)]
 struct RecentMinutes(Vec<(Minute, MinuteBytes)>);
 
@@ -35,14 +36,15 @@ struct RecentMinutes(Vec<(Minute, MinuteBytes)>);
 #[derive(Debug, Default)]
 pub(super) struct RecentBytes {
     grants: Shards<GrantId, RecentMinutes>,
-    /// Of connections without a grant.
+    /// The bytes of connections without a grant.
     ungranted: BTreeMap<Spender, RecentMinutes>,
-    /// Counted under identifiers that the ledger does not know.
+    /// The bytes that were counted under identifiers that the ledger does not know.
     unknown: RecentMinutes,
 }
 
 impl RecentMinutes {
-    /// Spreads bytes evenly over the minutes from one instant to another: `change` takes a minute and its part of them.
+    /// Spreads bytes evenly over the minutes from one instant to another, and forgets older minutes than are kept. `change` is called with
+    /// each minute and its part of the bytes.
     fn spread(
         &mut self,
         bytes: ByteCount,
@@ -60,8 +62,8 @@ impl RecentMinutes {
         self.forget_before(first_minute(to));
     }
 
-    /// Adds what a connection is charged more than before, or subtracts what it is charged less, evenly over the time since `charge.from`.
-    /// Leaves out the time before `counted_until`, because the count has its bytes.
+    /// Adds or subtracts the difference of a charge, evenly over the time since `charge.from`. Leaves out the time before `counted_until`,
+    /// because the count has the bytes of that time.
     fn claim(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let ConnectionCharge { before, after, at, .. } = *charge;
         let from = charge.from.max(counted_until).min(at);
@@ -75,7 +77,8 @@ impl RecentMinutes {
         self.spread(bytes, from.min(until), until, |of, part| of.measured = of.measured.plus(part));
     }
 
-    /// Everything before `until` is counted, so only claims of the time after it stay. Nothing was claimed for the time after `seen_at`.
+    /// Everything before `until` is counted, so only claims for the time after `until` stay. Nothing was claimed for the time after
+    /// `seen_at`.
     fn drop_claims(&mut self, until: Timestamp, seen_at: Timestamp) {
         for (minute, of) in &mut self.0 {
             let end = minute.end().min(seen_at.max(minute.start()));
@@ -115,7 +118,7 @@ impl RecentBytes {
         self.change(id, |minutes| minutes.claim(charge, counted_until));
     }
 
-    /// Changes the minutes of a grant. Only a grant with bytes is kept.
+    /// Changes the minutes of a grant. Removes the entry of the grant if it has no bytes any more.
     fn change(&mut self, id: GrantId, change: impl FnOnce(&mut RecentMinutes)) {
         let minutes = self.grants.get_or_default(id);
         change(minutes);
@@ -148,7 +151,7 @@ impl RecentBytes {
         self.change(id, |minutes| minutes.drop_claims(until, seen_at));
     }
 
-    /// Removes a user from the bytes of connections without a grant, which an app server has opened. The bytes stay.
+    /// Removes the name of a user from the bytes of connections without a grant. The bytes stay.
     pub(super) fn unname(&mut self, user: &User) {
         let is_of_user = |(spender, _): &(Spender, RecentMinutes)| spender.user.as_ref() == Some(user);
         let all = std::mem::take(&mut self.ungranted).into_iter();
@@ -173,7 +176,7 @@ impl RecentBytes {
         }
     }
 
-    /// The same for connections without a grant, and for unknown identifiers.
+    /// Forgets what connections without a grant and unknown identifiers relayed too long ago.
     pub(super) fn forget_old_of_others(&mut self, now: Timestamp) {
         let first = first_minute(now);
         self.unknown.forget_before(first);

@@ -50,7 +50,7 @@ pub struct GrantRow {
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
     pub turn_key: Option<IdDigest>,
-    /// What few grants have, so that the others take little memory.
+    /// What few grants have, in a box of its own, so that the other rows take little memory.
     pub(super) extra: Option<Box<GrantExtra>>,
 }
 
@@ -68,16 +68,16 @@ pub struct GrantExtra {
     pub(super) renewed_by: Option<GrantId>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// What its source answered when it was asked to revoke it. `None` while the source has not answered.
+    /// What its source answered to the request to revoke it. `None` while the source has not answered.
     pub revocation_answer: Option<RevocationAnswer>,
     /// Whether its client has reported a connection.
     pub reported: bool,
-    /// How much later than its client was told the credential can expire, in milliseconds: the wall clock was ahead of the books' time when
-    /// it was issued, or its source decides how long it works.
+    /// The credential can expire by so many milliseconds later than its client was told: the wall clock was ahead of the books' time when
+    /// the grant was issued, or the source decides how long the credential works.
     pub later_by_millis: u64,
     /// The whole IPv6 address of its client, if it is kept.
     pub address: Option<Ipv6Addr>,
-    /// What it takes from others, if it is a session of the SFU.
+    /// What a session of the SFU takes from other sessions; `None` for any other grant.
     pub(super) pulls: Option<Box<Pulls>>,
     /// What its client may claim.
     #[serde(skip)]
@@ -87,7 +87,7 @@ pub struct GrantExtra {
     pub(super) capacity: Allowance,
 }
 
-/// What a source answers when it is asked to revoke a credential.
+/// A source's answer to the request to revoke a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RevocationAnswer {
     /// It does not know the credential.
@@ -102,16 +102,16 @@ pub(super) struct Pulls {
     pub(super) name: Arc<str>,
     /// The grant whose token opened the session.
     pub(super) opened_by: Option<GrantId>,
-    /// What the session may take from others.
+    /// What the session may take from others, in kbit/s.
     pub(super) kbps: u32,
-    /// What it is charged for.
+    /// What it is charged for, in kbit/s.
     pub(super) charged_kbps: u32,
-    /// What the session took before this instant is in the row's bytes.
+    /// The row's bytes contain what the session took before this instant.
     pub(super) counted_until: Timestamp,
     /// Earlier promises, at the rates that the session had then. The provider, whose clock may be behind, may still count bytes in their
     /// minutes.
     pub(super) behind: Vec<PromisedTime>,
-    /// Whether the budget has no room to promise it for longer.
+    /// Whether the budget has no room to extend the session's promise.
     #[serde(skip)]
     pub(super) has_no_room: bool,
 }
@@ -128,12 +128,12 @@ pub enum GrantState {
     Released,
     /// It is over, and kept for its bytes, and for a tail that turns out to be longer.
     Ended,
-    /// It is over, and was released before.
+    /// It is over, and its promise was released before.
     EndedReleased,
 }
 
 impl GrantRow {
-    /// A grant that has just been issued. A user name that the broker chose is not kept, because it follows from the grant's id.
+    /// The row of a grant that has just been issued. It keeps no user name that the broker chose, because that follows from the grant's id.
     pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
         Self {
             source: grant.source,
@@ -188,7 +188,7 @@ impl GrantRow {
         if self.state == GrantState::Unwritten { GrantState::Live } else { self.state }
     }
 
-    /// Who asks for a credential that continues this one.
+    /// The requester of another credential for the same client and spender.
     pub fn requester(&self) -> Requester {
         let address = self.extra().address;
         Requester { client: self.client, spender: self.spender.clone(), address, ..Requester::default() }
@@ -199,7 +199,7 @@ impl GrantRow {
         self.spender.as_deref()?.user.as_ref()
     }
 
-    /// The spender whose limits count what it relays. `None` if it costs nothing.
+    /// The spender whose limits count what it relays. `None` if it costs nothing, or if no spender is known.
     pub(super) fn limited_spender(&self) -> Option<&Arc<Spender>> {
         self.spender.as_ref().filter(|_| self.source.is_metered())
     }
@@ -245,7 +245,7 @@ impl GrantRow {
         matches!(self.state, GrantState::Ended | GrantState::EndedReleased)
     }
 
-    /// What its user may relay because of it in `[from, until)`.
+    /// What it promises in `[from, until)`, as the limit of a user counts it.
     pub(super) fn promised_between(&self, from: Minute, until: Minute) -> ByteCount {
         let bytes = |(minutes, level): (Range<Minute>, LiveDelta)| {
             let common = minutes.end.min(until).since(minutes.start.max(from));
@@ -255,7 +255,7 @@ impl GrantRow {
         ByteCount::new(of_user.map(bytes).fold(0, u64::saturating_add))
     }
 
-    /// Whether it has ended, and its last minute was over at an instant.
+    /// Whether it has ended, and its last minute is not after an instant.
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
         self.has_ended() && self.over_from().start() <= at
     }

@@ -1,8 +1,8 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
-//! Each session is a grant with one connection, from its first request until the SFU does not know it any more. What it may take from
-//! others is promised before the SFU is asked for it, and again for 300 s by each look that finds the session. Only a look can show that a
-//! session has ended, so without a look its promise goes on minute by minute. When the rate changes, the minutes before stay promised at
-//! their rate.
+//! Each session is a grant with one connection, from its first request until the SFU does not know it any more. What a session may take
+//! from others is promised before the SFU is asked for it, and each look that finds the session promises it again for the next 300 s. Only
+//! a look can show that a session has ended, so without a look its promise goes on minute by minute. When the rate changes, the minutes
+//! before stay promised at their rate.
 //!
 //! A promise rises at once. It falls only from the minute in which the provider, whose clock may be ahead of ours, counts nothing of the
 //! present minute any more. No count names a session, so its bytes follow from what the SFU has said of its tracks.
@@ -27,7 +27,7 @@ use crate::usage_change::{ChangeKind, UsageChange};
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SfuSession {
-    /// Who spends what it takes.
+    /// Who spends what the session takes.
     pub spender: Option<Arc<Spender>>,
     /// The grant whose token opened it.
     pub opened_by: Option<GrantId>,
@@ -37,7 +37,7 @@ pub struct SfuSession {
     pub ends_at: Timestamp,
     /// What it may take from others, in kbit/s.
     pub kbps: u32,
-    /// What it is charged: the tracks that the SFU has confirmed, at estimated rates, in kbit/s.
+    /// The rate at which it is charged: the tracks that the SFU has confirmed, at estimated rates, in kbit/s.
     pub charged_kbps: u32,
 }
 
@@ -62,7 +62,7 @@ impl GrantRow {
 }
 
 impl Grants {
-    /// The open sessions of the SFU. A session whose life is over is open while it takes something.
+    /// The open sessions of the SFU with their names. A session whose life is over is open while it may take something.
     pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
         let open = self
             .rows
@@ -79,32 +79,35 @@ impl Grants {
         })
     }
 
-    /// After a restart: from now on, all sessions are charged by time.
+    /// Charges all sessions by time again after a restart.
     pub(crate) fn start_sfu_clocks(&mut self) {
         let open = self.rows.iter().map(|(_, row)| row).filter(|row| !row.has_ended());
         let charged = open.filter_map(|row| Some(u64::from(row.pulls()?.charged_kbps)));
         self.effects.note(Effect::Usage(rate_change(0, charged.fold(0, u64::saturating_add))));
     }
 
-    /// The start of this minute, if the promise of a session ends before what it takes in this minute is certainly counted
-    /// ([`counted_after`]).
+    /// When the next session is due: at the start of this minute, if a session's promise ends before the provider has certainly counted all
+    /// that the session takes in this minute ([`counted_after`]). `None` if no session is due in this minute.
     pub(crate) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
         let next = counted_after(now);
         self.indexes.pulling.first().filter(|(due, _)| *due < next).map(|_| Minute::of(now).start())
     }
 
-    /// The first such session. [`Self::go_on`] or its end lets the next one be the first.
+    /// The session that is due in this minute, as in [`Self::next_session`]. After [`Self::go_on`] or its end, the next call returns the
+    /// next one.
     pub(crate) fn due_session(&self, now: Timestamp) -> Option<GrantId> {
         self.next_session(now).and_then(|_| self.indexes.pulling.first()).map(|(_, id)| *id)
     }
 
-    /// The name of a session whose life is over, if the SFU is not in the settings any more: then nobody looks whether it has ended.
+    /// The name of a session whose life is over, if the SFU is not in the settings any more: then no look can show that the session has
+    /// ended. `None` otherwise.
     pub(crate) fn unwatched(&self, id: GrantId, now: Timestamp) -> Option<Arc<str>> {
         let row = self.get(id).filter(|row| !self.terms.watches_sfu && row.expires_at <= now)?;
         Some(Arc::clone(&row.pulls()?.name))
     }
 
-    /// Notes what a session takes; `None`: it has ended. The promise changes only if the session has ended.
+    /// Notes what a session may take and is charged. `session`: `None` if it has ended, and then its promise is taken back. Otherwise its
+    /// promise stays as it is. `counted_from`: as in [`Self::release_session`].
     pub(crate) fn note_session(
         &mut self,
         name: &Arc<str>,
@@ -186,8 +189,8 @@ impl Grants {
         self.recent.count(id, bytes, now, now);
     }
 
-    /// Takes back what is promised for a session from the minute `from` on. The minutes before it stay promised until they are over by the
-    /// provider's clock (`counted_from`).
+    /// Takes back what is promised for a session from the minute `from` on. The minutes before `from` stay promised as long as the provider
+    /// may count bytes in them. `counted_from`: the first minute in which it still may.
     pub(crate) fn release_session(&mut self, id: GrantId, from: Minute, counted_from: Minute) {
         let Some(before) = self.rows.get(&id).and_then(|row| row.promised) else { return };
         let behind = PromisedTime { until: before.until.min(from), ..before };
@@ -202,8 +205,8 @@ impl Grants {
         self.forget_behind(id, counted_from);
     }
 
-    /// Forgets the earlier promises of a session that end by `until`. No count names a session, so in strict mode whoever has a limit is
-    /// charged all that was promised.
+    /// Forgets the earlier promises of a session that end by `until`. No count names a session, so in strict mode the limits of users and
+    /// server keys are charged all that was promised.
     pub(super) fn forget_behind(&mut self, id: GrantId, until: Minute) {
         let start = Minute::of(self.period.start);
         let Some(row) = self.rows.get(&id) else { return };
@@ -211,7 +214,7 @@ impl Grants {
         let promised =
             |time: &PromisedTime| time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
         let Some(bytes) = over.map(promised).reduce(u64::saturating_add) else { return };
-        let assumed = if self.terms.promises() { ByteCount::new(bytes) } else { ByteCount::ZERO };
+        let assumed = if self.terms.counts_promises() { ByteCount::new(bytes) } else { ByteCount::ZERO };
         self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
         // The time of these promises is over, so the minutes of the source stay as they are.
         let forget =
@@ -219,20 +222,21 @@ impl Grants {
         self.edit_with(id, forget, Self::change_promised);
     }
 
-    /// Promises what a session may take.
+    /// Sets the promise of a session.
     pub(crate) fn promise_session(&mut self, id: GrantId, time: PromisedTime) {
         self.edit(id, |row| row.promised = Some(time));
     }
 
-    /// Changes what a session may take, or whether the budget has no room to promise that for longer.
+    /// Changes a session. The arguments of `change` are what the session may take, in kbit/s, and whether the budget has no room to extend
+    /// its promise.
     pub(crate) fn change_pulls(&mut self, id: GrantId, change: impl FnOnce(&mut u32, &mut bool)) {
         self.edit_live(id, |row| {
             row.pulls_mut().map(|pulls| change(&mut pulls.kbps, &mut pulls.has_no_room))
         });
     }
 
-    /// The promise of a session is over, and no look has found the session or shown that it has ended: the promise goes on through this
-    /// minute if the session takes something.
+    /// Extends the promise of a session that is due, because no look has found the session or shown that it has ended: the promise covers
+    /// also this minute. If the session takes nothing, its promise is taken back.
     pub(crate) fn go_on(&mut self, id: GrantId, counted_from: Minute, now: Timestamp) {
         self.count_session(id, now);
         let next = counted_after(now);

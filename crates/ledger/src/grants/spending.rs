@@ -18,7 +18,7 @@ use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
-    /// Bytes that a user or a server key may use in a period.
+    /// Bytes that a user or a server key may use in a period; `None` without a limit.
     pub(crate) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
         self.terms.limit_of(of)
     }
@@ -49,7 +49,7 @@ impl Grants {
         self.change_spent(id, |spent| spent.charge(charge, start, counted_until));
     }
 
-    /// Until when a group has counted its grants, perhaps not for good.
+    /// Until when a group has counted its grants. The last of these counts need not be final.
     pub(super) fn seen_until(&self, group: CountOwner) -> Timestamp {
         self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
@@ -59,13 +59,13 @@ impl Grants {
         self.terms.is_strict
     }
 
-    /// What a user or a server key has used and may still use.
+    /// What a user or a server key has used, and what is promised for its grants.
     pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
         let uncounted = self.uncounted(now);
         self.limited.of(of, now, self.period.end, &uncounted)
     }
 
-    /// Whether there is a row for the sum of a user or a server key, or room for one. Without a limit, none is needed.
+    /// Whether a user or a server key has a sum, or there is room for one. Without a limit it needs no sum.
     pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named, now: Timestamp) -> bool {
         let uncounted = self.uncounted(now);
         self.limit_of(of).is_none() || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
@@ -93,7 +93,7 @@ impl Grants {
         IceSource::ALL.map(|source| (source, Minute::of(until(source))))
     }
 
-    /// A connection without a grant was charged.
+    /// Notes what a connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
         self.recent.claim_ungranted(spender, charge);
         let [more, less] = charge.since(self.period.start);
@@ -114,13 +114,13 @@ impl Grants {
         }
     }
 
-    /// Changes the sums of a spender's user, if users have a limit, and server key.
+    /// Changes the sum of a spender's server key and, if users have a limit, that of its user.
     pub(super) fn change_limited(&mut self, spender: Option<&Spender>, before: &Sums, after: &Sums) {
         if before == after {
             return;
         }
         for of in Limited::of(spender) {
-            if self.terms.sums(&of) {
+            if self.terms.has_sum(&of) {
                 self.limited.change(of, before, after);
             }
         }

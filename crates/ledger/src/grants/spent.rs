@@ -18,13 +18,13 @@ pub struct Spent {
     pub(super) measured: ByteCount,
     /// What its source has counted for good. A count that is not final is added to this, and replaces the one before it.
     pub(super) closed: ByteCount,
-    /// What was promised for time that nobody counted.
+    /// What was promised for time that nobody counted. It counts as relayed.
     pub(super) assumed: ByteCount,
     /// What app servers have reported of it. These bytes are also in `claimed` until they are counted.
     pub(super) vouched: ByteCount,
     /// What its chain of renewals showed above the assumed rate, if it is the first grant of the chain.
     pub(super) excess: Excess,
-    /// When something was last counted or claimed.
+    /// The end of the latest count or claim.
     pub(super) seen_at: Timestamp,
 }
 
@@ -42,8 +42,8 @@ pub(crate) struct ConnectionCharge {
 }
 
 impl ConnectionCharge {
-    /// What it adds in a period that began at `start`, and what it takes back; one of the two is zero. Bytes that were relayed earlier are
-    /// not added, because they belong to the period before. All that is taken back is taken from this period.
+    /// What the change adds in a period that began at `start`, and what it takes back; one of the two is zero. Bytes that were relayed
+    /// before `start` are not added, because they belong to the period before. All that is taken back is taken from this period.
     pub(super) fn since(&self, start: Timestamp) -> [ByteCount; 2] {
         let more = later_part(self.after.minus(self.before), self.from, self.at, start);
         [more, self.before.minus(self.after)]
@@ -51,7 +51,7 @@ impl ConnectionCharge {
 }
 
 impl Spent {
-    /// Its bytes: those that were counted, and those that were claimed for the time after the count.
+    /// The bytes that were counted, and those that were claimed for the time after the count.
     pub fn bytes(&self) -> ByteCount {
         self.measured.plus(self.claimed)
     }
@@ -66,7 +66,7 @@ impl Spent {
         self.measured
     }
 
-    /// When something was last counted or claimed.
+    /// The end of the latest count or claim.
     pub fn seen_at(&self) -> Timestamp {
         self.seen_at
     }
@@ -85,23 +85,24 @@ impl Spent {
         self.seen_at = self.seen_at.max(charge.at);
     }
 
-    /// Its source has counted everything before `until`. Until now this was `from`, so the claims are of the time from there to `seen_at`.
+    /// Its source has counted everything before `until`, so the claims of that time are dropped. Before, it had counted everything before
+    /// `from`, so the claims are of the time from `from` to `seen_at`.
     pub(super) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
         self.claimed = later_part(self.claimed, from, self.seen_at, until);
     }
 
-    /// Its source counted bytes since its last final count. `is_final`: they will not be counted again.
+    /// Its source counted `bytes` since its last final count. `is_final`: this count is final too, so the next one begins after it.
     pub(super) fn count(&mut self, bytes: ByteCount, is_final: bool, at: Timestamp) {
         let total = self.closed.plus(bytes);
         if is_final {
             self.closed = total;
         }
-        self.count_alone(total, at);
+        self.count_total(total, at);
     }
 
-    /// Its source counted `total` bytes in this period until an instant. Another count may be lower because of sampling: the highest one
-    /// stays.
-    pub(super) fn count_alone(&mut self, total: ByteCount, at: Timestamp) {
+    /// Its source counted `total` bytes in this period until an instant. A count can be lower than an earlier one because of sampling: the
+    /// highest one stays.
+    pub(super) fn count_total(&mut self, total: ByteCount, at: Timestamp) {
         if total > self.measured {
             self.measured = total;
             self.seen_at = self.seen_at.max(at);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_window_replaces_the_last_one_and_a_final_one_is_added() {
+    fn a_final_count_is_added_and_one_that_is_not_final_is_replaced_by_the_next() {
         let of = |counts| spent(counts).measured().get();
         assert_eq!(of(&[(10, false), (15, false)]), 15);
         assert_eq!(of(&[(10, false), (12, true)]), 12);
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(spent.claimed().get(), 0);
     }
 
-    /// From ten seconds before the reset to ten after it.
+    /// The charge is for the time from ten seconds before the reset to ten seconds after it.
     #[test]
     fn a_charge_over_a_reset_is_cut_there_and_then_by_what_is_counted_since() {
         for (counted_until, claimed) in [(-9, 50), (-5, 50), (0, 50), (5, 25), (10, 0)] {

@@ -19,8 +19,9 @@ use crate::units::{ByteCount, Timestamp};
 /// The lower half of a number in [`SpenderWalk::places`]: an index into `found`, which has fewer rows than fit into it.
 const PLACE: u64 = 0xffff_ffff;
 
-/// What each spender of a kind has spent, found in steps: [`Self::look`] is called until it returns true, and others can change the table
-/// in between. What changes meanwhile counts as it was or as it is. [`Self::rows`] needs no grants, so it is called without the lock.
+/// A search for what each spender of a kind has spent. It goes in steps: [`Self::look`] is called until it returns true, and others can
+/// change the table in between. What changes meanwhile counts as it was or as it is. [`Self::rows`] needs no grants, so it is called
+/// without the lock.
 #[derive(Debug)]
 pub struct SpenderWalk {
     kind: SpenderKind,
@@ -32,7 +33,7 @@ pub struct SpenderWalk {
     is_in_second_part: bool,
     /// The last sum of what left the table that was looked at.
     last: Option<LeftKey>,
-    /// One for each grant and each sum that was looked at, if it has a key.
+    /// An entry for each grant and each sum that was looked at, if it has a key.
     found: Vec<SpenderSums>,
     /// The sum of all grants and sums without a key.
     rest: SpenderSums,
@@ -43,7 +44,7 @@ pub struct SpenderWalk {
 }
 
 impl SpenderWalk {
-    /// Nothing is found yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
+    /// A search that has found nothing yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
     pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
         Self {
             kind,
@@ -59,7 +60,7 @@ impl SpenderWalk {
         }
     }
 
-    /// The same of the earlier period that began at this instant.
+    /// A search in the earlier period that began at this instant.
     pub fn of_past(kind: SpenderKind, start: Timestamp) -> Self {
         Self { past: Some(Day::of(start)), ..Self::new(kind, None) }
     }
@@ -146,7 +147,7 @@ impl SpenderWalk {
     pub fn rows(self, period: &PeriodBytes) -> Vec<SpenderSums> {
         let Self { since, found: mut rows, rest, mut places, .. } = self;
         places.sort_unstable();
-        // The first row of each key among those with the same half of a hash: almost always there is one key.
+        // The first row of each key, among the rows with the same half of a hash. Almost always these rows have one key.
         let mut firsts: Vec<usize> = vec![];
         for same_hash in places.chunk_by(|a, b| a & !PLACE == b & !PLACE) {
             firsts.clear();

@@ -29,33 +29,33 @@ const LOOKED_AT_WITHIN: Duration = Duration::from_secs(86_400);
 /// The place of a grant among those that have ended.
 pub type EndedPlace = (Minute, GrantId);
 
-/// A grant whose count grew after it was to end.
+/// A grant whose count grew in a time in which it may not relay any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateGrant {
     /// The grant.
     pub grant: GrantId,
-    /// How it ended.
+    /// The end of its credential after which it relayed.
     pub end: CredentialEnd,
     /// When its credential expires.
     pub expires_at: Timestamp,
-    /// From when it was to relay nothing more.
+    /// The first instant at which it may not relay any more.
     pub from: Timestamp,
     /// The end of the count.
     pub until: Timestamp,
 }
 
-/// The next grants whose tails are looked at.
+/// The result of one search for grants whose tails are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tails {
     /// Grants that relayed around their expiry, with the expiry.
     pub grants: BTreeMap<GrantId, Timestamp>,
-    /// The last grant of this search. The next search begins after it.
+    /// The last ended grant of this search, whether or not it is in `grants`. The next search begins after it.
     pub last: EndedPlace,
 }
 
 impl Grants {
-    /// The next ended grants of a source whose expiry `is_due`: at most `most`, whose expiries are within one `span` of time. `None` if no
-    /// further grant is due.
+    /// The next ended grants of a source whose expiry `is_due`: at most `most`. The first and the last expiry are no more than `span`
+    /// apart. `None` if no further grant is due.
     pub fn tails(
         &self,
         source: IceSource,
@@ -67,7 +67,7 @@ impl Grants {
         let (mut grants, mut last) = (BTreeMap::new(), None);
         for place in self.indexes.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
             let row = self.rows.get(&place.1).filter(|row| row.source == source);
-            // A grant of another source is skipped once the minute of its end is due. No grant of this source can end before it any more.
+            // A grant of another source is skipped once the minute of its end is due. Then no grant of this source gets a place before it.
             if !is_due(row.map_or(place.0.start(), |row| row.expires_at)) {
                 break;
             }
@@ -84,9 +84,9 @@ impl Grants {
         Some(Tails { grants, last: last? })
     }
 
-    /// From when a grant was to relay nothing more after this end; `None` if no promise relies on that. `tail`: the shortest proven time
-    /// after an expiry on which promises of the source rely.
-    fn over_from(row: &GrantRow, end: CredentialEnd, tail: Option<Duration>) -> Option<Timestamp> {
+    /// The first instant at which a grant may not relay any more after this end; `None` if no promise relies on that. `tail`: the shortest
+    /// proven time after an expiry on which promises of the source rely.
+    fn late_from(row: &GrantRow, end: CredentialEnd, tail: Option<Duration>) -> Option<Timestamp> {
         match end {
             CredentialEnd::Expiry => {
                 let tail = tail?.saturating_add(row.source.clocks_differ_by());
@@ -97,7 +97,8 @@ impl Grants {
         }
     }
 
-    /// More bytes of a grant were counted than before, which were relayed in `[from, at)`. `tail`: see [`Self::over_from`].
+    /// More bytes of a grant were counted than before, relayed in `[from, at)`. Notes the grant as late if it may not relay any more at
+    /// `from`. `tail`: see [`Self::late_from`].
     pub(super) fn note_if_late(
         &mut self,
         id: GrantId,
@@ -107,7 +108,7 @@ impl Grants {
     ) {
         // A final count repeats time that was counted before: then the span is empty.
         let Some(row) = self.any(id).filter(|_| from < at) else { return };
-        let is_late = |end: &CredentialEnd| Self::over_from(row, *end, tail).is_some_and(|over| over <= from);
+        let is_late = |end: &CredentialEnd| Self::late_from(row, *end, tail).is_some_and(|late| late <= from);
         for end in CredentialEnd::iter().filter(is_late).collect::<Vec<_>>() {
             if self.late.len() < LATE_MAX {
                 self.late.insert((source, end, id), at);
@@ -115,13 +116,13 @@ impl Grants {
         }
     }
 
-    /// At most `most` grants whose count grew after they were to end, the earliest counts first. The bytes may be earlier ones that
-    /// sampling had missed, so each grant is asked for by minute before it is judged.
+    /// At most `most` late grants, the earliest counts first. The bytes may be earlier ones that sampling had missed. So the provider is
+    /// asked for the minutes of each grant before the grant is judged. `tail`: see [`Self::late_from`].
     pub(crate) fn late(&self, source: IceSource, tail: Option<Duration>, most: usize) -> Vec<LateGrant> {
         let of_source = self.late.iter().filter(|((of, ..), _)| *of == source);
         let late = of_source.filter_map(|((_, end, grant), until)| {
             let row = self.any(*grant)?;
-            let from = Self::over_from(row, *end, tail)?;
+            let from = Self::late_from(row, *end, tail)?;
             Some(LateGrant { grant: *grant, end: *end, expires_at: row.latest_expiry(), from, until: *until })
         });
         let mut late: Vec<_> = late.collect();
@@ -130,33 +131,33 @@ impl Grants {
         late
     }
 
-    /// A late grant was asked for.
+    /// Forgets a late grant, because the provider was asked about it.
     pub(crate) fn note_judged_late(&mut self, source: IceSource, late: &LateGrant) {
         self.late.remove(&(source, late.end, late.grant));
     }
 
-    /// A grant leaves the table.
+    /// Forgets a grant that leaves the table.
     pub(super) fn forget_late(&mut self, source: IceSource, id: GrantId) {
         self.late.retain(|(of, _, grant), _| (*of, *grant) != (source, id));
     }
 
-    /// Promises of a source rely on no proof of this end any more.
+    /// Forgets the late grants of a source with this end, because its promises rely on no proof of this end any more.
     pub(crate) fn end_lateness(&mut self, source: IceSource, end: CredentialEnd) {
         self.late.retain(|(of, of_end, _), _| (*of, *of_end) != (source, end));
     }
 
-    /// Finds late grants again after a restart. `tails`: of each source, see [`Self::over_from`].
+    /// Finds late grants again after a restart. `tails`: the `tail` of each source, see [`Self::late_from`].
     pub(crate) fn find_late_again(&mut self, tails: &BTreeMap<IceSource, Duration>) {
         let ends = self.iter().flat_map(|(id, row)| CredentialEnd::iter().map(move |end| (*id, row, end)));
         let late = ends.filter_map(|(id, row, end)| {
             let seen_at = self.spent_of(row).seen_at();
-            let over_from = Self::over_from(row, end, tails.get(&row.source).copied())?;
-            (over_from < seen_at).then_some(((row.source, end, id), seen_at))
+            let late_from = Self::late_from(row, end, tails.get(&row.source).copied())?;
+            (late_from < seen_at).then_some(((row.source, end, id), seen_at))
         });
         self.late = late.take(LATE_MAX).collect();
     }
 
-    /// The tails up to this one were looked at.
+    /// Notes that the tails of all ended grants of a source up to this place were looked at.
     pub(crate) fn note_looked_at(&mut self, source: IceSource, last: EndedPlace) {
         if let Some(counted) = self.counted.get_mut(&source.into()) {
             counted.looked_at = counted.looked_at.max(Some(last));
@@ -181,6 +182,7 @@ impl Grants {
     }
 }
 
+/// Whether bytes of a grant were counted, and its last count or claim is at most [`BEFORE_EXPIRY`] before its expiry.
 fn relayed_around_expiry(row: &GrantRow) -> bool {
     let spent = row.spent();
     spent.measured() > ByteCount::ZERO && spent.seen_at().plus(BEFORE_EXPIRY) >= row.expires_at

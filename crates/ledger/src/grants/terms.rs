@@ -17,7 +17,7 @@ use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
-/// The default of `rows_at_once`. A step is short, so that no caller waits long for the lock.
+/// The default of [`Bounds::rows_at_once`]. A step is short, so that no caller waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;
 
 /// How large the tables may grow, and what one client may hold.
@@ -25,9 +25,9 @@ const ROWS_AT_ONCE: usize = 250;
 pub struct Bounds {
     /// Most open connections. About 400 bytes each; real deployments have a few thousand.
     pub connections: usize,
-    /// Most live grants. About 300 bytes each. When they are full, no metered credential is issued.
+    /// Most live grants. About 300 bytes each. When there are so many, no metered credential is issued.
     pub grants: usize,
-    /// What one client address may claim and reserve.
+    /// What one client and one user may claim and reserve.
     pub client: ClientTerms,
     /// How bytes are attributed to spenders.
     pub spenders: SpenderTerms,
@@ -49,15 +49,15 @@ pub struct GrantTerms {
     pub bounds: Bounds,
     /// Bytes that each server key with a limit may use in a period.
     pub server_limits: BTreeMap<Label, ByteCount>,
-    /// Whether the budget is strict. Then a limit counts also what the grants of a user or server key may still relay.
+    /// Whether the budget is strict. Then the limit of a user or server key counts also what its grants may still relay.
     pub is_strict: bool,
-    /// Whether sessions of the SFU are watched: it is in the settings.
+    /// Whether sessions of the SFU are watched, because the SFU is in the settings.
     pub watches_sfu: bool,
-    /// The groups whose counts of each grant are read.
+    /// The groups whose counts by grant are read.
     pub counted: Vec<CountOwner>,
     /// The margin of error of each source's count, in percent.
     pub sampling: Vec<(IceSource, u32)>,
-    /// Bytes that one grant may relay in a minute.
+    /// The most bytes that one grant is assumed to relay in a minute.
     pub per_minute: u64,
 }
 
@@ -72,7 +72,7 @@ impl GrantTerms {
         self.bounds.spenders.user_limit.is_some()
     }
 
-    /// The limit of a user or a server key.
+    /// The limit of a user or a server key; `None` without one.
     pub(super) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
         match of {
             Limited::User(_) => self.bounds.spenders.user_limit,
@@ -80,22 +80,22 @@ impl GrantTerms {
         }
     }
 
-    /// Whether there is a sum for a user or a server key: for users only if they have a limit, for server keys, which are few, always.
-    pub(super) fn sums(&self, of: &Limited) -> bool {
+    /// Whether a user or a server key has a sum: users only if they have a limit, server keys always, because they are few.
+    pub(super) fn has_sum(&self, of: &Limited) -> bool {
         matches!(of, Limited::Server(_)) || self.limits_users()
     }
 
     /// Whether promises count against limits of users or server keys.
-    pub(super) fn promises(&self) -> bool {
+    pub(super) fn counts_promises(&self) -> bool {
         self.is_strict && (self.limits_users() || !self.server_limits.is_empty())
     }
 
-    /// Who of each kind spends what a grant relays.
+    /// For each kind of spender, who spends what a grant relays.
     pub(super) fn keys(&self, row: &GrantRow) -> Keys {
         SpenderKind::ALL.map(|kind| self.key(row, kind))
     }
 
-    /// Who of a kind spends what a grant relays.
+    /// The spender of this kind who spends what a grant relays.
     pub(super) fn key(&self, row: &GrantRow, kind: SpenderKind) -> Option<SpenderKey> {
         match kind {
             SpenderKind::Address => self.address(row),
@@ -103,8 +103,8 @@ impl GrantTerms {
         }
     }
 
-    /// Whether a grant is one of this spender. The key of a client (a prefix) also finds grants of which the whole address is kept. A whole
-    /// address also finds grants of which only its prefix is kept.
+    /// Whether a grant is one of this spender. The key of a client (a prefix) also matches grants of which the whole address is kept. A
+    /// whole address also matches grants of which only its prefix is kept.
     pub(super) fn is_of(&self, row: &GrantRow, key: &SpenderKey) -> bool {
         let spender = row.spender.as_deref();
         match key {
@@ -120,16 +120,17 @@ impl GrantTerms {
         }
     }
 
-    /// What a grant may have relayed from `counted_until` to `end`, which nobody has counted. Zero if promises do not count against limits.
+    /// What a grant may have relayed by its promise from `counted_until` to `end`, while nobody counted it. Zero if promises do not count
+    /// against limits.
     pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
-        if !self.promises() {
+        if !self.counts_promises() {
             return ByteCount::ZERO;
         }
         let until = row.over_from().min(Minute::of(end));
         row.promised_between(Minute::of(counted_until), until)
     }
 
-    /// What is kept of the address of a grant's client.
+    /// What is kept of the address of a grant's client; `None` for nothing.
     pub(super) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
         let client = || row.client.map(SpenderKey::Client);
         let whole = || row.extra().address.map(|address| SpenderKey::Address(IpAddr::V6(address)));
@@ -140,7 +141,7 @@ impl GrantTerms {
         }
     }
 
-    /// What a grant adds to sums if it has spent this.
+    /// What a grant that has spent this adds to sums.
     pub(super) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
         let settled = spent.settled(self.sampling(row.source));
         let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];

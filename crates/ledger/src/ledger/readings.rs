@@ -21,7 +21,7 @@ use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, Figures};
 
-/// A count by grant that is not final is taken for an owner if the owner's own count ends less than this before it.
+/// A count by grant that is not final is taken for an owner if the owner's own count ends less than this before the count by grant.
 const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);
 /// Counts end with whole minutes.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,11 +40,11 @@ impl Ledger {
 
     /// Sets until when grants may relay that the ledger does not have.
     pub(crate) fn set_lacks_until(&mut self, until: Timestamp) {
-        self.sources.iter_mut().for_each(|source| source.lacks_until = until);
+        self.timelines.iter_mut().for_each(|timeline| timeline.lacks_until = until);
     }
 
     /// Gives the counts of a source's TURN keys to its owner without a key. An app server's report without a grant does not say which key
-    /// relayed its bytes. So they are compared with all that is counted at their source.
+    /// relayed its bytes. So these bytes are compared with all that is counted at the source.
     pub(crate) fn share_counts(&mut self, owner: CountOwner) {
         if owner.turn_key.is_none() {
             return;
@@ -66,7 +66,7 @@ impl Ledger {
         self.has_room_for_own(bytes) && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
     }
 
-    /// Whether so many bytes of the broker's own are not what passes a strict limit.
+    /// Whether the broker may relay so many bytes of its own: they are not what passes a strict limit.
     pub(super) fn has_room_for_own(&self, bytes: ByteCount) -> bool {
         let Figures { committed, limit, .. } = self.figures();
         self.terms.mode != BudgetMode::Strict || committed > limit || committed.plus(bytes) <= limit
@@ -75,21 +75,21 @@ impl Ledger {
     /// The minutes of probes that no count has shown.
     pub fn unshown_probes(&self, owner: impl Into<CountOwner>) -> Vec<Minute> {
         let found = self.owned_by(owner.into());
-        found.map(|source| source.state.proof.unshown().collect()).unwrap_or_default()
+        found.map(|timeline| timeline.state.proof.unshown().collect()).unwrap_or_default()
     }
 
     /// Notes the ids of TURN keys. An owner has only the digest of its key.
     pub(crate) fn note_turn_keys(&mut self, ids: &[Arc<str>]) {
         for id in ids {
             let turn_key = Some(IdDigest::of(id));
-            let of_key = self.sources.iter_mut().filter(|source| source.terms.owner.turn_key == turn_key);
+            let of_key = self.timelines.iter_mut().filter(|source| source.terms.owner.turn_key == turn_key);
             of_key.for_each(|source| source.state.turn_key = Some(Arc::clone(id)));
         }
     }
 
-    /// The TURN keys whose bytes are asked for, by their ids: those of the settings, and others with something in this period.
+    /// The TURN keys whose bytes are asked for, with their ids: those of the settings, and others with something in this period.
     pub fn counted_turn_keys(&self) -> BTreeMap<IdDigest, Arc<str>> {
-        let asked = self.sources.iter().filter(|source| source.terms.is_read && source.is_awaited());
+        let asked = self.timelines.iter().filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
         asked.filter_map(|source| source.terms.owner.turn_key.zip(source.state.turn_key.clone())).collect()
     }
 
@@ -113,7 +113,7 @@ impl Ledger {
     }
 
     pub(super) fn owned_by(&self, owner: CountOwner) -> Option<&Timeline> {
-        self.sources.iter().find(|timeline| timeline.terms.owner == owner)
+        self.timelines.iter().find(|timeline| timeline.terms.owner == owner)
     }
 
     /// Takes what was carried at none of several relays since the last count, if all of them are read.
@@ -123,20 +123,20 @@ impl Ledger {
         }
     }
 
-    /// The relay in the process has crashed, and what it relayed after its last stored count is lost: counts what was promised since.
-    /// `until`: when the relay had ended at the latest.
+    /// The process with the relay has crashed, and what it relayed after its last stored count is lost: counts what was promised since.
+    /// `until`: the latest time at which that relay may have ended.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
         self.with(source.into(), |timeline| timeline.count_lost(until));
     }
 
-    /// Sets whether more time may have passed than the books know, and the latest time that it may be. Readings do not test the
-    /// assumed rate then.
+    /// Sets whether more time may have passed than the books know, and the latest time that it may be now. While more may have passed,
+    /// readings do not test the assumed rate.
     pub(crate) fn set_doubtful(&mut self, is_doubtful: bool, latest: Timestamp) {
         self.is_doubtful = is_doubtful;
         self.latest = latest;
     }
 
-    /// The latest time at which sessions of this owner whose grant was over were cut; 1970 if never.
+    /// The latest time at which a listing showed that this owner's sessions are cut when their grant is over; 1970 if none did.
     pub(crate) fn cut_until(&self, owner: CountOwner) -> Timestamp {
         self.of(owner).map_or(Timestamp::default(), |timeline| timeline.state.cut_until)
     }
@@ -148,7 +148,7 @@ impl Ledger {
 
     /// Marks the start of reading. The time in which no process ran does not make a count stale.
     pub(crate) fn begin_readings(&mut self) {
-        self.sources.iter_mut().for_each(Timeline::begin_readings);
+        self.timelines.iter_mut().for_each(Timeline::begin_readings);
     }
 
     /// Whether sessions of this owner whose grant is over are cut.
@@ -161,7 +161,7 @@ impl Ledger {
         self.now.max(self.latest)
     }
 
-    /// What is known of an owner on a day; `None` for an unknown one.
+    /// What is known of an owner on a day; `None` for an unknown owner.
     pub fn day(&self, owner: impl Into<CountOwner>, day: Day) -> Option<DayCount> {
         Some(self.owned_by(owner.into())?.minutes.days.get(day))
     }
@@ -175,7 +175,7 @@ impl Ledger {
             proven_revocation: self.sources().find_map(of_revocation),
             ..MeasuredUsage::default()
         };
-        self.metered().for_each(|source| source.add_to(&mut measured));
+        self.metered().for_each(|timeline| timeline.add_to(&mut measured));
         measured
     }
 }

@@ -27,12 +27,12 @@ impl Ledger {
 
     /// The relays whose sessions we can cut.
     pub(crate) fn cut_groups(&self) -> Vec<CountOwner> {
-        let cut = self.sources.iter().filter(|timeline| timeline.terms.cut_tail.is_some());
+        let cut = self.timelines.iter().filter(|timeline| timeline.terms.cut_tail.is_some());
         cut.map(|timeline| timeline.terms.owner).collect()
     }
 
-    /// How long a grant of an owner that is issued now counts as alive after its expiry; zero for an unknown source. For a source without a
-    /// TURN key, the longest tail of its keys: it is not known yet which key mints.
+    /// How long a grant that is issued now for an owner counts as alive after its expiry; zero for an unknown source. For an owner without
+    /// a TURN key, the longest tail of its source's keys: it is not known yet which key mints.
     pub fn tail(&self, owner: impl Into<CountOwner>) -> Duration {
         let owner = owner.into();
         let tail = |timeline: &Timeline| timeline.tail(self.latest());
@@ -52,11 +52,11 @@ impl Ledger {
         self.of(owner)?.terms.cut_tail
     }
 
-    /// The tail that the promises of each owner must have at least. Those made before may have a shorter one, because settings may have
-    /// changed.
+    /// The tail that the promises of each owner must have at least. A promise that was made before may have a shorter one,
+    /// because settings may have changed.
     pub(crate) fn tails_relied_on(&self) -> Vec<(CountOwner, Duration)> {
         let issues = |owner: CountOwner| owner.source.is_metered() && owner.source.issues_credentials();
-        let owners = self.sources.iter().filter(|timeline| issues(timeline.terms.owner));
+        let owners = self.timelines.iter().filter(|timeline| issues(timeline.terms.owner));
         owners.map(|timeline| (timeline.terms.owner, timeline.tail_relied_on(self.latest()))).collect()
     }
 
@@ -85,7 +85,7 @@ impl Ledger {
 
     /// The trials of each owner.
     pub fn tail_trials(&self) -> impl Iterator<Item = (&SourceTerms, CredentialEnd, &TailTrials)> {
-        let owners = self.sources.iter();
+        let owners = self.timelines.iter();
         owners.flat_map(|timeline| {
             timeline.state.tails.iter().map(|(end, trials)| (&timeline.terms, *end, trials))
         })
@@ -116,13 +116,13 @@ impl Ledger {
     ) -> Option<Duration> {
         let now = self.now;
         let takes_proofs = self.owned_by(owner).is_some_and(|timeline| timeline.terms.takes_proofs);
-        let before = self.with_trials(owner, end, |trials| {
+        let before_and_now = self.with_trials(owner, end, |trials| {
             trials.take(shown);
             let ProvenTail { tail, .. } = trials.proven(now).filter(|_| takes_proofs)?;
             Some((trials.relied_on.replace(tail)?, tail))
         });
-        let (before, tail) = before.flatten()?;
-        tail.checked_sub(before).filter(|longer| *longer > Duration::ZERO)
+        let (before, tail) = before_and_now.flatten()?;
+        tail.checked_sub(before).filter(|added| *added > Duration::ZERO)
     }
 
     /// How long a credential counts as alive after its source has revoked it, by the clock that counts it. `None`: as long as a credential
@@ -139,7 +139,7 @@ impl Ledger {
         shortened.into_iter().any(|(of, _)| of == owner)
     }
 
-    /// Bytes were counted after a proven tail: what was assumed before holds again.
+    /// Bytes were counted after a proven tail: what was assumed before the proof holds again.
     pub(crate) fn contradict_tail(&mut self, owner: CountOwner, end: CredentialEnd) {
         let now = self.now;
         self.with_trials(owner, end, |trials| trials.contradict(now));
@@ -164,7 +164,7 @@ impl Timeline {
         }
     }
 
-    /// The same while its sessions are not cut. It includes the difference of the provider's clock, by which the bytes are counted.
+    /// The same while the owner's sessions are not cut. It includes the difference of the provider's clock, by which the bytes are counted.
     pub(crate) fn long_tail(&self) -> Duration {
         let proven = self.proven_tail(CredentialEnd::Expiry);
         proven.map_or(self.terms.tail, |proven| proven.tail).saturating_add(self.clocks())

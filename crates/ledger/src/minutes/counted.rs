@@ -41,7 +41,7 @@ impl Minutes {
         used.saturating_add(counted.unseen)
     }
 
-    /// How much more than [`Self::settled`] says sampling may have missed. Zero in strict mode, which includes it.
+    /// How much more than [`Self::settled`] says sampling may have missed. Zero in strict mode, where `settled` includes it.
     pub(crate) fn margin(&self) -> ByteCount {
         if self.rates.promises_cap_claims {
             return ByteCount::ZERO;
@@ -100,9 +100,9 @@ impl Minutes {
     fn spread(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
         let minutes = self.touched(from, to);
         let count = u128::try_from(minutes.size_hint().0).unwrap_or(u128::MAX);
-        let until = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
+        let before = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
         for (nth, minute) in (0_u128..).zip(minutes) {
-            let share = until(nth.saturating_add(1)).saturating_sub(until(nth));
+            let share = before(nth.saturating_add(1)).saturating_sub(before(nth));
             self.amend(minute, |cell| {
                 cell.counted = cell.counted.saturating_add(ByteCount::saturating(share).get());
             });
@@ -113,9 +113,10 @@ impl Minutes {
     /// that stay under grants because a small decrease is noise. No promise covers them. `unproven_until`: what lies before stays promised.
     pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount, unproven_until: Timestamp) {
         let before = self.days.get(reading.day);
-        // If all of the time since the last count is unproven, its bytes are a part of what was promised for it, so they are not unseen.
-        let is_whole = before.as_of < reading.as_of && reading.as_of <= unproven_until;
-        let shown = if is_whole { reading.granted.minus(before.granted) } else { ByteCount::ZERO };
+        // If all of the time since the last count is unproven, the bytes that this count adds are a part of what was promised for that
+        // time, so they are not unseen.
+        let is_all_unproven = before.as_of < reading.as_of && reading.as_of <= unproven_until;
+        let shown = if is_all_unproven { reading.granted.minus(before.granted) } else { ByteCount::ZERO };
         let unproven = self.promised_between(before.as_of, reading.as_of.min(unproven_until));
         let unseen = ByteCount::saturating(unproven).minus(shown);
         let most = self.at_most_of(reading, as_granted, &before);
@@ -220,7 +221,8 @@ impl Minutes {
         }
     }
 
-    /// Replaces the count of a day. The only place where one changes, apart from the estimates of past periods.
+    /// Replaces the count of a day, and what its minutes add to the figures. Counted bytes change elsewhere only in [`Self::carry_before`]
+    /// and [`Self::forget_counts`].
     fn count(&mut self, day: Day, after: DayCount) {
         let before = self.days.get(day);
         for minute in self.touched(before.as_of, after.as_of) {

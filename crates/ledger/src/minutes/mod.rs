@@ -77,9 +77,9 @@ pub(crate) struct CountedPart {
     unseen: u128,
     /// What app servers vouched for beyond what is counted, day by day.
     vouched: u128,
-    /// The same beyond the most that the counts can really be.
+    /// What app servers vouched for beyond the most that the counts can really be, day by day.
     vouched_above: u128,
-    /// The most of this on one day.
+    /// The largest such excess of one day.
     pub(crate) vouched_above_day: ByteCount,
     /// The end of the latest count. Later minutes are not counted.
     pub(crate) as_of: Timestamp,
@@ -268,8 +268,8 @@ impl Minutes {
         }
     }
 
-    /// The best figure of a day of this period: of the time that is counted and of the time that is not, the larger of what was counted or
-    /// estimated and what was vouched for.
+    /// The best figure of a day of this period, a sum of two. For the counted time: the larger of the count and what was vouched for. For
+    /// the rest: the larger of the estimate and what was vouched for.
     fn used_of(&self, day: Day) -> u128 {
         let (counted, minutes) =
             (self.days.get(day).total(), self.by_day.get(&day).copied().unwrap_or_default());
@@ -320,8 +320,8 @@ impl Minutes {
         }
     }
 
-    /// Ends the current minute and begins the next one. The worst case of the ended one joins the sum of past minutes. The live grants go
-    /// on, but for those that begin or end with the next minute. If the next minute lies in another period, [`Self::begin`] follows.
+    /// Ends the current minute and begins the next one. The worst case of the ended one joins the sum of past minutes. The live grants stay
+    /// live, apart from those that end there, and others begin. If the next minute lies in another period, [`Self::begin`] follows.
     pub(crate) fn step(&mut self) {
         let current = self.current();
         let ended = self.current_cell();

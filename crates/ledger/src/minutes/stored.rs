@@ -16,8 +16,8 @@ use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 
 impl Minutes {
-    /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and
-    /// days that were over belong to this period again.
+    /// The minutes as stored, at `now`. If the billing day has changed, what the minutes before this period say moves to their days, and
+    /// days whose period was over can belong to this period again.
     pub(crate) fn open(
         period: Period,
         rates: Rates,
@@ -29,15 +29,15 @@ impl Minutes {
         // A day without an estimate still needs its minutes, also if it lies before this period.
         let mut stored_days = stored.minutes.keys().map(|minute| Day::of(minute.start()));
         let unfolded = stored_days.find(|day| days.get(*day).estimated.is_none());
-        let since = Period { start: unfolded.map_or(period.start, Day::start).min(period.start), ..period };
+        let widened = Period { start: unfolded.map_or(period.start, Day::start).min(period.start), ..period };
         let mut minutes = Self {
             rates,
             sampling,
-            counted: CountedPart::of(&days, &BTreeMap::new(), &BTreeMap::new(), since),
+            counted: CountedPart::of(&days, &BTreeMap::new(), &BTreeMap::new(), widened),
             days,
             elsewhere: BTreeMap::new(),
             by_day: BTreeMap::new(),
-            period: since,
+            period: widened,
             begun: vec![],
             differences: BTreeMap::new(),
             sums: Sums::default(),
@@ -86,7 +86,7 @@ impl Minutes {
         }
     }
 
-    /// The minutes that must be stored since the last call.
+    /// The minutes that have changed since the last call and must be stored.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<Minute, MinuteRow> {
         self.dirty.take()
     }

@@ -39,7 +39,7 @@ pub struct Span {
     pub from: Timestamp,
     /// The first instant after it.
     pub until: Timestamp,
-    /// A count of a younger span is an error.
+    /// How long ago it ended, by Cloudflare's clock, at least. A count of a younger span is an error.
     pub age: Duration,
 }
 
@@ -71,7 +71,7 @@ impl Lateness {
         }
     }
 
-    /// Takes the count of the window that was due.
+    /// Takes the count of the window that was due. The first count of a window is kept, the second one is compared with it.
     pub fn take(&mut self, window: Span, counted: ByteCount) {
         let Some((_, first)) = self.first.take() else {
             self.first = Some((window, counted));
@@ -81,7 +81,7 @@ impl Lateness {
         self.late = self.late.map(|late| LateCounts { grows, ..late });
     }
 
-    /// Takes a later count of a time that had settled. Returns whether it has grown.
+    /// Takes a later count of a time that had settled. Returns whether the count has grown. If so, the lag doubles.
     pub fn recount(&mut self, first: ByteCount, counted: ByteCount) -> bool {
         let noise = first.share_up(self.sampling).max(NOISE.get().into());
         let grows = u128::from(counted.get()) > u128::from(first.get()).saturating_add(noise);

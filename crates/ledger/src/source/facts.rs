@@ -34,7 +34,7 @@ pub struct SourceFacts {
     pub seen_with: &'static [&'static str],
     /// What its calls do when the budget is spent, in an alert. Empty for a source that is not charged.
     pub at_limit: &'static str,
-    /// What to do if a relay refuses a credential that it made now. Empty if that cannot be tested.
+    /// What to do if a relay refuses a credential that was made just now. Empty if that cannot be tested.
     pub if_refused: &'static str,
 }
 

@@ -1,8 +1,8 @@
 //! The sums of what left the table of grants, and of connections without a grant, by who spent it.
 //! Tests: `src/books/spending/tests/left.rs`.
 //! Each sum is of one period, whose first day is in its key. When the map is full, the smallest sums of a kind join its rest: the sum
-//! without a spender. The sums of server keys never do, and those of users do not if each user has a limit: a restart restores from them
-//! what of the limits is used.
+//! without a spender. The sums of server keys never do, and those of users do not if each user has a limit: a restart reads from them
+//! how much of each limit is used.
 //!
 //! After a period its sums by user, label and server key are kept for twelve more periods: the [`PAST_SUMS_MAX`] largest of each kind, and
 //! the rest. The sums of the other kinds are removed in steps.
@@ -25,7 +25,7 @@ pub const PAST_SUMS_MAX: usize = 10_000;
 /// The twelve periods before a period begin at most this many days before it.
 const PAST_DAYS: i64 = 366;
 
-/// The first day of the period, and who has spent; `None`: somebody without a name, or whose sums made room.
+/// The first day of the period, the kind of name, and who has spent; `None`: somebody without such a name, or whose sums made room.
 pub type LeftKey = (Day, SpenderKind, Option<SpenderKey>);
 
 /// See the module's description.

@@ -43,7 +43,7 @@ pub struct LimitedPromises {
     pub used: ByteCount,
     /// Bytes that no promise covers: counted for good, assumed for time that nobody counted, or charged without a grant.
     pub settled: ByteCount,
-    /// What each source promises.
+    /// What is promised at each source.
     pub promised: Vec<SourcePromises>,
 }
 

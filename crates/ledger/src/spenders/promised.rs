@@ -1,4 +1,4 @@
-//! The minutes in which the grants of one user may relay, stored as differences. Tests: below.
+//! The minutes in which the grants of one user or server key may relay, stored as differences. Tests: below.
 //! At a minute, a difference says by how much the number of such grants changes. So a sum takes one pass over the minutes at which a grant
 //! begins or ends, however many grants there are.
 

@@ -49,7 +49,7 @@ impl Sums {
         shown(self.measured)
     }
 
-    /// Bytes that connections claimed, reported or by time, since their grants were counted.
+    /// Bytes that connections reported or were charged by time, since their grants were counted.
     pub fn claimed(&self) -> ByteCount {
         shown(self.claimed)
     }
@@ -107,7 +107,7 @@ impl Sums {
         }
     }
 
-    /// The same for a grant that goes on in the next period, where it counts as one.
+    /// The share of this period for a grant that goes on in the next one: the grant itself is counted there.
     pub(crate) fn of_part(self) -> Self {
         Self { grants: 0, ..self }
     }

@@ -99,7 +99,7 @@ impl Timeline {
         self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, until)
     }
 
-    /// `as_granted`: bytes that the provider counts as other, and this reading under grants.
+    /// Takes a count that is believed. `as_granted`: bytes that the provider counts as other, and this reading under grants.
     fn count(
         &mut self,
         reading: &Reading,
@@ -124,9 +124,10 @@ impl Timeline {
         ReadingOutcome::Taken
     }
 
-    /// Takes what a source that is watched here has carried. It counts in this period, also if the source was asked before the reset.
+    /// Takes what a source that is watched here has carried. The bytes count in this period, also if the source was asked before the
+    /// reset.
     pub fn carry(&mut self, carried: &Carried, tests_rate: bool) {
-        // A count that ends at the start of a day would be none.
+        // A count that ends at the start of a day would be no count of that day.
         let as_of = carried.as_of.max(self.minutes.period().start.plus_millis(1)).min(self.now);
         self.minutes.carry(&Carried { as_of, ..*carried });
         self.test(carried.shown, tests_rate);

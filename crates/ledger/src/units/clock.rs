@@ -192,21 +192,22 @@ impl SteadyTime {
     }
 
     /// Updates `is_confirmed` and `doubt_since` by what a reference clock or an accepted jump says about the time in which the machine was
-    /// off. Returns whether the books' time was confirmed until this reading.
+    /// off. `is_ahead`: the wall clock is ahead by a jump that is refused. `has_followed`: the books have followed a jump with this
+    /// reading. Returns whether the books' time was confirmed until this reading.
     fn update_confirmed(
         &mut self,
         now: Timestamp,
         since_boot: Duration,
         is_ahead: bool,
-        has_jumped: bool,
+        has_followed: bool,
     ) -> bool {
         // The machine was off for a time that no clock shows.
-        let is_unknown = self.doubt_since.is_some() && !is_ahead && !has_jumped;
+        let is_unknown = self.doubt_since.is_some() && !is_ahead && !has_followed;
         let was_confirmed = self.is_confirmed && !is_unknown;
         let verdict = self.confirms(now, since_boot);
-        let is_kept = was_confirmed && !has_jumped && !self.lags(now, since_boot);
+        let is_kept = was_confirmed && !has_followed && !self.lags(now, since_boot);
         self.is_confirmed = verdict.unwrap_or(is_kept);
-        if verdict == Some(true) || has_jumped {
+        if verdict == Some(true) || has_followed {
             self.doubt_since = None;
         }
         was_confirmed
@@ -218,8 +219,8 @@ impl SteadyTime {
         self.reference = Some((date, since_boot));
     }
 
-    /// Whether the wall clock is ahead by the same jump for [`DOUBT`]. If the jump changes by more than [`JUMP`], the doubt begins again,
-    /// so that a second jump is not accepted with the first one. `ahead`: `None` if the wall clock is not ahead.
+    /// Whether the wall clock has been ahead by the same jump for [`DOUBT`]. If the jump changes by more than [`JUMP`], the doubt begins
+    /// again, so that a second jump is not accepted with the first one. `ahead`: `None` if the wall clock is not ahead.
     fn lasts(&mut self, ahead: Option<Duration>, since_boot: Duration) -> bool {
         let is_same = |first: Duration, ahead: Duration| first.abs_diff(ahead) <= JUMP;
         self.ahead_since = ahead.map(|ahead| match self.ahead_since {
@@ -229,7 +230,8 @@ impl SteadyTime {
         self.ahead_since.is_some_and(|(since, _)| since_boot.saturating_sub(since) >= DOUBT)
     }
 
-    /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without a reference clock, and if it is later than that.
+    /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without a reference clock, and if the reference
+    /// clock is later.
     fn confirms(&self, time: Timestamp, since_boot: Duration) -> Option<bool> {
         let date = self.date(since_boot)?;
         if time > date.plus(JUMP) {

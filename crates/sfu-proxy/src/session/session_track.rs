@@ -19,9 +19,9 @@ pub(super) struct Track {
     pub(super) from: Option<SessionId>,
     /// The name under which others pull it.
     pub(super) name: Option<Name>,
-    /// Whether another session may reply on it: then a data channel that the session sends brings it something, too.
+    /// Whether other sessions may reply on it, a data channel that this session sends: then this session takes the replies.
     pub(super) takes_replies: bool,
-    /// The call that asks for it.
+    /// The number of the call that asked for it.
     pub(super) call: u64,
     /// A look that begins earlier cannot show that the track is gone. `None` while its call is in progress.
     pub(super) settles_at: Option<Duration>,
@@ -61,7 +61,7 @@ impl Track {
             && entry.direction.is_none_or(|direction| direction == self.direction)
     }
 
-    /// Whether an entry can be this track, whose id may not be known yet.
+    /// Whether an entry can be this track, as far as both are known. The ids are not compared.
     pub(super) fn may_be(&self, entry: &Entry) -> bool {
         let agree = |a: bool, b: bool, is_same: bool| !a || !b || is_same;
         (self.kind == MediaKind::Data) == entry.is_channel

@@ -1,5 +1,5 @@
-//! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client. What others
-//! may reply on a data channel is asked for by them, and taken by the session that opened the channel.
+//! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client. A
+//! session can ask to reply on a data channel of another one: the session that opened the channel takes the replies.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::track::MediaKind;
 
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and no bound is exceeded. Returns what it
-    /// wants, with the kind of each pull as the sending session has pushed it.
+    /// wants in addition to what it has, with the kind of each pull as the sending session has pushed it.
     pub(crate) fn check_request(
         &self,
         id: &SessionId,
@@ -22,7 +22,7 @@ impl Sessions {
     ) -> Result<RequestedTracks, SfuFault> {
         let mut wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
-        // An offer has the earlier mids of the session too. `autoDiscover` adds them here without a name.
+        // An offer also has the mids that the session has already. With `autoDiscover` they come as pushes without a name.
         let is_new =
             |push: &Push| push.name.is_some() || push.mid.as_ref().is_none_or(|mid| !session.has(mid));
         wanted.pushed.retain(is_new);
@@ -54,15 +54,15 @@ impl Sessions {
         Ok(RequestedTracks { replies: wanted.replies, ..RequestedTracks::default() })
     }
 
-    /// A call goes to the SFU, unless there are too many. [`Self::call_ends`] must follow, however it ends.
+    /// Counts a call that goes to the SFU, or refuses it because there are too many. The caller must call [`Self::call_ends`] at its end.
     pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), SfuFault> {
         let holder = self.rows.get(id).ok_or(SfuFault::GONE)?.holder();
         self.addresses.check_calls(&holder)?;
         self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(SfuFault::GONE))
     }
 
-    /// What a call asks for takes its place and counts from now on, so that calls at the same time do not ask for more than there is room
-    /// for. Returns the number of the call.
+    /// Counts what a call asks for, already before the SFU answers. So calls at the same time do not ask for more than there is room for.
+    /// Returns the number of the call.
     pub(crate) fn ask(&mut self, id: &SessionId, wanted: &RequestedTracks, now: Duration) -> u64 {
         if wanted.count() > 0 && self.looks.of(id).is_none() {
             self.looks.set(id.clone(), now.saturating_add(self.terms.look_interval));
@@ -70,7 +70,7 @@ impl Sessions {
         self.amend(id, |session| session.ask(wanted)).unwrap_or_default()
     }
 
-    /// A call has ended. `is_known`: its result is known; if not, the session is looked at.
+    /// Counts a call as ended. `is_known`: its result is known; if not, the session is looked at.
     pub(crate) fn call_ends(&mut self, id: &SessionId, call: u64, is_known: bool, now: Duration) {
         let settles_at = now.saturating_add(self.terms.look_interval);
         self.amend(id, |session| session.call_ends(call, settles_at));
@@ -96,7 +96,7 @@ impl Sessions {
         Ok(wanted)
     }
 
-    /// The channels on which nobody may reply yet, each once. Their sessions have been found to be of the same room.
+    /// The channels on which nobody may reply yet, each once. Each is also a pull, so [`Self::check_rooms`] has checked its room.
     fn new_replies(&self, wanted: Vec<Pull>) -> Result<Vec<Pull>, SfuFault> {
         if wanted.len() > PER_SESSION_MAX {
             return Err(SfuFault::TOO_MANY_TRACKS);
@@ -113,7 +113,7 @@ impl Sessions {
         Ok(new)
     }
 
-    /// Sets whether others may reply on a data channel. While they may, the session that opened it takes one track more.
+    /// Sets whether others may reply on a data channel. While others may, the session that opened the channel takes one track more.
     pub(crate) fn set_replies(&mut self, channel: &Pull, may_reply: bool) {
         let Some(name) = &channel.name else { return };
         self.amend(&channel.session, |session| session.set_replies(name, may_reply));
@@ -131,7 +131,8 @@ impl Sessions {
         }
     }
 
-    /// What these sessions take is reported to the ledger again: nothing came of what was promised.
+    /// Takes back what was promised for a call that is not made: the ledger gets again what the session takes, and what the sessions take
+    /// that opened the channels of `replies`.
     pub(crate) fn take_back(&mut self, id: &SessionId, replies: &[Pull]) {
         for channel in replies {
             self.set_replies(channel, false);

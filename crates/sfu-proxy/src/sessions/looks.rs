@@ -17,7 +17,7 @@ pub(crate) struct Look {
 }
 
 impl Sessions {
-    /// The looks that are due, at most `max`. Each is due again after the interval.
+    /// The looks that are due, at most `max`. The next look at each of these sessions is due after the interval.
     pub(crate) fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
         let mut looks = vec![];
         while looks.len() < max
@@ -36,7 +36,8 @@ impl Sessions {
         }
     }
 
-    /// The SFU has reported the state of a session. A session without tracks leaves its call; if it is of before a restart, it is over.
+    /// The SFU has reported the state of a session. A session without tracks leaves its call. If it was opened before a restart,
+    /// it is over.
     pub(crate) fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
         let Some(may_go_on) = self.amend(&look.id, |session| session.see(state, look.began)) else { return };
         self.report(&look.id, true);
@@ -44,7 +45,7 @@ impl Sessions {
             self.end(&look.id, now);
         }
         let Some(session) = self.rows.get(&look.id).filter(|session| is_empty(session)) else { return };
-        if session.is_of_before() {
+        if session.is_restored() {
             self.remove(&look.id);
         } else {
             self.looks.clear(&look.id);
@@ -58,7 +59,7 @@ impl Sessions {
         }
     }
 
-    /// The life of a session is over.
+    /// Ends the life of a session: the next [`Self::elapse`] removes it, or returns it to be closed.
     pub(super) fn end(&mut self, id: &SessionId, now: Duration) {
         self.ends.set(id.clone(), now);
         self.report(id, false);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use turn_ledger::{SfuSession, Timestamp};
+use turn_ledger::{SfuSession, Spender, Timestamp};
 use turn_signaling::call::ProtocolName;
 
 use super::Sessions;
@@ -19,7 +19,7 @@ impl Sessions {
         self.insert(session, Some(now.saturating_add(self.terms.look_interval)), now);
     }
 
-    /// The sessions that have changed since the last call, and whether a look has found them.
+    /// The sessions that have changed since this function was last called, each with whether a look has found it.
     pub(crate) fn take_changed(&mut self) -> BTreeMap<SessionId, bool> {
         std::mem::take(&mut self.changed)
     }
@@ -42,14 +42,14 @@ impl Sessions {
 }
 
 impl OpenedSession {
-    /// The session of a row that was there before a restart. `books`: the time of the books.
+    /// The session of a row that was stored before a restart. `books`: the time of the books.
     pub(crate) fn of_row(id: &str, row: SfuSession, books: Timestamp) -> Option<Self> {
         let SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps } = row;
-        let of = spender.as_deref().cloned().unwrap_or_default();
-        let room = of.call.and_then(|call| {
+        let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
+        let room = call.and_then(|call| {
             room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
         });
-        let owner = Caller { user: of.user, grant: opened_by, address: client };
+        let owner = Caller { user, grant: opened_by, address: client };
         let (life, taken) = (ends_at.since(books).min(LIFE), Taken { kbps, charged_kbps });
         Some(Self { id: SessionId::new(id)?, room, owner, spender, life, taken })
     }

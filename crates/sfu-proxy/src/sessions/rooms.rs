@@ -13,7 +13,8 @@ use crate::session::{Caller, Session};
 use crate::session_id::SessionId;
 
 impl Sessions {
-    /// The calls: rooms with sessions that have tracks, or at which nobody has looked yet. `wall`: the time that it is now.
+    /// The calls: rooms with a session that has tracks, or that was not looked at yet. `wall`: the same instant as `now`, by the wall
+    /// clock.
     pub(crate) fn calls(&self, now: Duration, wall: Timestamp) -> BTreeMap<CallName, Call> {
         let mut calls = BTreeMap::new();
         for (id, session) in self.rows.iter().filter(|(id, _)| self.looks.of(id).is_some()) {
@@ -38,7 +39,7 @@ impl Sessions {
         rooms.all(|room| room == first).then(|| Arc::clone(first))
     }
 
-    /// The sessions that the caller opened from its present address and may use without a lock.
+    /// The sessions that the caller may have opened: from the same address, and with the same user or none.
     pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
         let is_own = |owner: &Caller| {
             owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)
@@ -46,14 +47,15 @@ impl Sessions {
         self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner)).map(|(id, _)| id)
     }
 
-    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.
+    /// Ends the life of all sessions of a room: the next [`Self::elapse`] removes them, or returns them to be closed. No page may
+    /// use them from now on. Returns how many.
     pub(crate) fn end_room(&mut self, room: &str, now: Duration) -> usize {
         let is_of_room = |session: &Session| session.opened.room.as_deref() == Some(room);
-        self.rows.values_mut().filter(|session| is_of_room(session)).for_each(|it| it.has_ended = true);
+        self.rows.values_mut().filter(|session| is_of_room(session)).for_each(|it| it.is_room_ended = true);
         self.end_where(is_of_room, now)
     }
 
-    /// Ends all sessions of a user in the same way.
+    /// Ends the life of all sessions of a user: the next [`Self::elapse`] removes them, or returns them to be closed. Returns how many.
     pub(crate) fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
         self.end_where(|session| session.opened.owner.user.as_ref() == Some(user), now)
     }

@@ -52,7 +52,7 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
 }
 
 #[test]
-fn an_address_has_a_number_of_calls_on_their_way() {
+fn an_address_has_at_most_64_calls_on_their_way() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.open("other", Some("r"), caller(2)).unwrap();
     let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), table.now);
@@ -90,7 +90,7 @@ fn calls_at_the_same_time_do_not_ask_for_more_tracks_than_there_is_room_for() {
     let half = PER_SESSION_MAX / 2;
     let begun = |begun: Result<u64, SfuFault>| begun.map(drop);
     let first = table.ask("a", &push(half)).unwrap();
-    let others = RequestedTracks { channels: half, ..push(0) };
+    let others = RequestedTracks { channel_count: half, ..push(0) };
     let second = table.ask("a", &others).unwrap();
     assert_eq!(
         begun(table.ask("a", &others)),
@@ -128,7 +128,7 @@ fn a_full_table_refuses_unless_a_session_has_no_media() {
 }
 
 #[test]
-fn the_sessions_of_an_address_have_8192_tracks() {
+fn the_sessions_of_an_address_have_at_most_8192_tracks() {
     let mut table = Table::default();
     for n in 0..32 {
         table.now += secs(1);

@@ -306,7 +306,8 @@ fn a_request_that_pushes_and_pulls_counts_what_it_pulls() {
     let closable = |table: &Table| table.sessions.closable(["b", "gone"].map(id).into_iter());
     assert_eq!(closable(&table), [(id("b"), vec![mid(0), mid(1)])]);
     let channel = Pull { kind: MediaKind::Data, ..pull(&["a"]).pulled.remove(0) };
-    let call = table.ask("b", &RequestedTracks { pulled: vec![channel], channels: 1, ..push(0) }).unwrap();
+    let call =
+        table.ask("b", &RequestedTracks { pulled: vec![channel], channel_count: 1, ..push(0) }).unwrap();
     let channel = |n, direction| entry(TrackId::Channel(n), Some(direction));
     let both = answer(vec![channel(3, Direction::Remote), channel(4, Direction::Local)]);
     table.answer("b", call, Some(&both));
@@ -360,7 +361,7 @@ fn at_the_end_of_its_life_a_session_is_closed_by_force_until_a_look_finds_no_tra
 }
 
 #[test]
-fn a_session_that_cannot_be_looked_at_three_times_is_closed() {
+fn a_session_is_closed_after_three_failed_looks_in_a_row() {
     let mut table = Table::with(&[("a", "r")]);
     table.add("a", &push(1), &[0]);
     for n in 1..FAILED_LOOKS_MAX {

@@ -190,7 +190,7 @@ proptest! {
                 Op::OpenChannel { session } => {
                     let channel = entry(TrackId::Channel(1), Some(Direction::Local));
                     let channel = Entry { name: Some(name(0)), ..channel };
-                    if let Ok(call) = table.ask(&names[session], &RequestedTracks { channels: 1, ..push(0) }) {
+                    if let Ok(call) = table.ask(&names[session], &RequestedTracks { channel_count: 1, ..push(0) }) {
                         table.answer(&names[session], call, Some(&answer(vec![channel])));
                     }
                 }

@@ -5,7 +5,7 @@ use super::*;
 /// `a` sends the data channels 4 (`chat`) and 5 (`game`); `b` and `c` are in its room, `d` is in another one.
 fn channels() -> Table {
     let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "r"), ("d", "other")]);
-    let call = table.ask("a", &RequestedTracks { channels: 2, ..push(0) }).unwrap();
+    let call = table.ask("a", &RequestedTracks { channel_count: 2, ..push(0) }).unwrap();
     table.answer("a", call, Some(&answer(own_channels())));
     table
 }

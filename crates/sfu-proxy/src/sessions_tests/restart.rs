@@ -38,7 +38,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
 }
 
 #[test]
-fn nothing_comes_of_what_was_promised_if_the_rest_does_not_fit() {
+fn if_the_rest_does_not_fit_what_was_promised_is_taken_back() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     changed(&mut table);
     table.sessions.take_back(&id("a"), &pull(&["b"]).pulled);
@@ -46,7 +46,7 @@ fn nothing_comes_of_what_was_promised_if_the_rest_does_not_fit() {
 }
 
 #[test]
-fn a_session_of_before_a_restart_takes_what_it_took_until_a_look_finds_no_track() {
+fn a_session_opened_before_a_restart_takes_what_it_took_until_a_look_finds_no_track() {
     let mut table = Table::default();
     for name in ["a", "b"] {
         table.sessions.restore(&session(name, LIFE, videos(5, 4)), table.now);
@@ -68,7 +68,7 @@ fn a_session_of_before_a_restart_takes_what_it_took_until_a_look_finds_no_track(
 }
 
 #[test]
-fn a_session_of_before_a_restart_whose_life_is_over_stays_until_a_look() {
+fn a_session_opened_before_a_restart_whose_life_is_over_stays_until_a_look() {
     let mut table = Table::default();
     table.sessions.restore(&session("a", Duration::ZERO, Taken::default()), table.now);
     assert_eq!(table.wait(Duration::ZERO), [id("a")]);

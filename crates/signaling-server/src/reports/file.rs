@@ -1,4 +1,5 @@
-//! The file of reports: one line of JSON for each, for its owner only. At its bound nothing more is appended until an operator moves it away.
+//! The file of reports: one line of JSON for each, for its owner only. At its bound nothing more is appended until an operator moves it
+//! away.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -11,19 +12,19 @@ use turn_base::access;
 /// The most bytes of the file.
 pub(crate) const FILE_MAX: u64 = 16 * 1024 * 1024;
 
-/// The file. It is opened for each report. One thread at a time appends.
+/// The file. It is opened for each report. The lock around it in [`super::Reports`] lets one thread at a time append.
 #[derive(Debug)]
 pub(crate) struct ReportFile(PathBuf);
 
 impl ReportFile {
-    /// Creates the directory, and its parents, for the owner only. Others lose their access to an existing one.
+    /// Creates the directory, and its parents, for the owner only. Others lose their access to an existing directory.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         access::make_directory(directory)?;
         access::tighten(directory, "REPORTS_DIR")?;
         Ok(Self(directory.join("reports.jsonl")))
     }
 
-    /// Appends a line. `false` if the file is full. A failure leaves nothing behind.
+    /// Appends a line. `false` if the file has no room for it. A failure leaves no part of the line behind.
     pub(crate) fn append(&self, line: &str) -> io::Result<bool> {
         // A link is not followed: its target is no file of ours.
         let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);

@@ -26,13 +26,13 @@ use crate::broker::{Counted, Service};
 use crate::settings::ReportsConfig;
 use file::ReportFile;
 
-/// Reports of one client at once.
+/// How many reports a client may send at once.
 pub(crate) const BURST: u32 = 10;
-/// One more is accepted after this time.
+/// After this time a client may send one more.
 pub(crate) const EACH: Duration = Duration::from_secs(60);
-/// Bytes of the reports of one client at once, a sixteenth of the file. The whole allowance comes back within a day.
+/// How many bytes of reports a client may send at once: a sixteenth of the file. The whole allowance comes back within a day.
 pub(crate) const BYTES_BURST: u32 = 1024 * 1024;
-/// Clients with a row of their own, half for each address family. An IPv6 /48 has four times as much of everything.
+/// Clients with a row of their own, half for each address family. An IPv6 /48 has four times as many reports and bytes.
 pub(crate) const CLIENTS_MAX: usize = 4_096;
 /// The time limit for posting a report.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -46,9 +46,9 @@ pub struct NoDirectory {
     error: io::Error,
 }
 
-/// What happens to reports.
+/// Where reports go, and how many a client may send.
 pub struct Reports {
-    /// `None` without `REPORTS_DIR`. Its lock is held for work on the disk only, so that the bound holds.
+    /// `None` without `REPORTS_DIR`. The lock is held for each work on the disk, so two appends together do not exceed the file's bound.
     file: Option<Arc<Mutex<ReportFile>>>,
     /// Who gets bug reports and dead tracks. `None` without `FEEDBACK_URL`.
     receiver: Option<WebhookUrl>,
@@ -86,7 +86,7 @@ impl Reports {
         })
     }
 
-    /// Takes this much of what a client may do.
+    /// Takes `count` of what a client may send by this rate.
     fn take(&self, rate: &Mutex<PerHolder>, client: ClientKey, count: u32) -> Result<(), ApiError> {
         let message = "Send fewer reports: ten at once, then one a minute.";
         let taken = rate.lock().take(client, count, self.service.clock.since_boot());
@@ -107,7 +107,7 @@ impl Reports {
         Ok(line.replace(['\n', '\r'], " ") + "\n")
     }
 
-    /// Appends a line. `false` if it is not in the file: there is none, or it is full.
+    /// Appends a line. `false` if there is no file, or the file is full.
     async fn keep(&self, client: ClientKey, line: String) -> Result<bool, ApiError> {
         let bytes = u32::try_from(line.len()).unwrap_or(u32::MAX);
         self.take(&self.bytes, client, bytes.min(BYTES_BURST))?;
@@ -139,7 +139,7 @@ impl Reports {
         self.service.broker.count(Counted::Report(outcome));
     }
 
-    /// Does something with the file, without holding up the other requests. `None` without a file. A failure is logged.
+    /// Does `work` with the file, without holding up the other requests. `None` without a file. A failure is logged.
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&ReportFile) -> io::Result<T> + Send + 'static,

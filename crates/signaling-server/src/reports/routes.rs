@@ -86,7 +86,7 @@ pub fn kept<S: Clone + Send + Sync + 'static>(reports: Option<&Arc<Reports>>) ->
     Router::new().route("/api/debugInfo", get(debug_info)).with_state(Arc::clone(reports))
 }
 
-/// A client that may send a report now, or read one: that searches the file.
+/// A client whose rate allowed one more request. To read a report counts like a report, because it searches the file.
 struct Sender(ClientKey);
 
 impl FromRequestParts<Arc<Reports>> for Sender {

@@ -20,12 +20,12 @@ impl Ayame {
         }
     }
 
-    /// Handles the end of a socket.
+    /// Handles [`Event::Closed`](crate::protocol::Event::Closed). The application is told, if it has a webhook for that.
     pub(super) fn closed(&mut self, id: SocketId, now: Duration) {
         self.end(id);
-        let is_told = self.settings.has_disconnect_webhook && self.may_call_webhooks(id, now);
+        let tells_application = self.settings.has_disconnect_webhook && self.may_call_webhooks(id, now);
         let Some(socket) = self.sockets.remove(&id) else { return };
-        if is_told {
+        if tells_application {
             self.actions.ask(id, Question::TellDisconnected(webhook(&socket, None)));
         }
     }
@@ -48,7 +48,7 @@ impl Ayame {
         }
     }
 
-    /// Ends a room for the operator. Its media end too. Who has no place yet may enter a new room of that name.
+    /// Ends a room for the operator. Its media end too. A socket that has no place yet may enter a new room of that name.
     pub(super) fn end_room(&mut self, name: &str) {
         let room = self.rooms.remove(name);
         for id in room.entering {
@@ -68,14 +68,14 @@ impl Ayame {
         }
     }
 
-    /// Ends a socket on our side. `false` if it has ended before.
+    /// Ends a socket in the tables: its timers, its place, and the room of which it is a member. `false` if it has ended before.
     fn end(&mut self, id: SocketId) -> bool {
         let Some(state) = self.retire(id) else { return false };
         match state {
             SocketStage::New | SocketStage::Ended => {}
             SocketStage::Registering(_) => self.release(id),
             SocketStage::Member => {
-                self.left(id, self.media_after(id));
+                self.report_left(id, self.media_after(id));
                 self.end_room_of(id);
             }
         }
@@ -100,7 +100,7 @@ impl Ayame {
         if self.retire(id).is_none() {
             return;
         }
-        self.left(id, media);
+        self.report_left(id, media);
         if self.sockets.get(&id).is_some_and(|socket| !socket.is_standalone) {
             self.actions.send(id, BYE);
         }
@@ -117,7 +117,7 @@ impl Ayame {
         (!matches!(state, SocketStage::Ended)).then_some(state)
     }
 
-    fn left(&mut self, id: SocketId, media: MediaAfter) {
+    fn report_left(&mut self, id: SocketId, media: MediaAfter) {
         let Some(socket) = self.sockets.get(&id) else { return };
         self.actions.call(socket.left(media));
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// The servers of a list that a browser can use. `urls` is always an array. An entry that needs no change keeps its bytes.
+/// Those servers of a list that a browser can use. `urls` is always an array. An entry that needs no change keeps its bytes.
 #[derive(Deserialize)]
 #[serde(try_from = "Vec<Box<RawValue>>")]
 pub(super) struct IceServers(pub(super) Vec<Box<RawValue>>);

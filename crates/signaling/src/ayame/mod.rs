@@ -43,19 +43,20 @@ use socket::{Socket, Timer};
 pub const REGISTER_MAX: Duration = Duration::from_secs(10);
 /// The most frames of one socket that wait for its `accept`, as in the reference server.
 pub const WAITING_FRAMES_MAX: usize = 100;
-/// The most bytes of these frames. One frame of the longest kind always fits.
+/// The most bytes of the frames that wait for the `accept` of their socket. One frame of the longest kind always fits.
 pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
-/// The most frames that wait for a client. A browser sends its candidates in a burst, of tens at most.
+/// The most frames that wait to be sent to a client. A browser sends its candidates in a burst, of tens at most.
 pub const QUEUED_FRAMES_MAX: usize = 512;
-/// How many bytes may wait for a client in addition to one frame of the longest kind.
+/// How many bytes may wait to be sent to a client, in addition to one frame of the longest kind.
 pub const QUEUED_BYTES_MORE: usize = 256 * 1024;
-/// The most frames of one client at once. A call needs less than a hundred.
+/// The most frames of one socket at once. A call needs less than a hundred.
 pub const FRAMES_AT_ONCE_MAX: u32 = 1_000;
-/// The most frames of one client in a second, in the long run. An application that sends `message` for each movement of the
+/// The most frames of one socket in a second, in the long run. An application that sends `message` for each movement of the
 /// mouse sends 60.
 pub const FRAMES_PER_SECOND_MAX: u32 = 200;
 const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
-/// Sockets of one client address whose webhooks are called at once: twice as many as an office has. An IPv6 /48 has four times as many.
+/// The most sockets of one client address or user whose webhooks are called at once: twice as many as an office has. An IPv6 /48 has
+/// four times as many.
 pub const WEBHOOK_SOCKETS_AT_ONCE_MAX: u32 = 128;
 /// The same in a second, in the long run.
 pub const WEBHOOK_SOCKETS_PER_SECOND_MAX: u32 = 4;
@@ -99,7 +100,7 @@ pub struct Ayame {
     sign_in: SignIn,
     sockets: BTreeMap<SocketId, Socket>,
     rooms: AyameRooms,
-    /// Sockets whose webhooks were called.
+    /// The rate of each holder, in sockets whose webhooks may be called.
     webhooks: PerHolder,
     deadlines: Deadlines<(SocketId, Timer)>,
     actions: Actions,
@@ -141,7 +142,7 @@ impl Ayame {
         }
     }
 
-    /// Whether the webhooks of a socket may be called. It counts once, for both of them.
+    /// Whether the webhooks of a socket may be called. The socket counts once against the rate, for both webhooks.
     fn may_call_webhooks(&mut self, id: SocketId, now: Duration) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else { return false };
         let may_call = socket.may_call_webhooks || self.webhooks.take(&socket.holder, 1, now).is_ok();
@@ -186,7 +187,8 @@ impl Protocol for Ayame {
             frame_max: self.settings.read_limit,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: self.settings.read_limit + QUEUED_BYTES_MORE,
-            // Only the partner of the call fills this queue. To close one socket ends the call for both; a lost frame would be worse.
+            // Only the partner of the call fills this queue. When it is full, the call ends for both,
+            // because one socket is closed. A lost frame would be worse.
             drops_floods: false,
             too_slow: closing::TOO_SLOW,
         }

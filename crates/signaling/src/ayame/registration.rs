@@ -80,7 +80,7 @@ impl Ayame {
                 let ice_servers = ice_servers.and_then(|servers| serde_json::from_str(servers.get()).ok());
                 self.admit(id, ice_servers, grant, now);
             }
-            // Its socket has ended.
+            // The socket for which this was minted has ended.
             (_, Reply::Minted { grant: Some(grant), .. }) => self.actions.call(CallEvent::Unused { grant }),
             (_, Reply::Minted { grant: None, .. } | Reply::SignedIn(_) | Reply::Authorized(_)) => {}
         }

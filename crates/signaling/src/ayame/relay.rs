@@ -72,7 +72,7 @@ impl Ayame {
         Ok(())
     }
 
-    /// Sends a frame to the other member. Without one, it is dropped: the web SDK does not expect an error.
+    /// Sends a frame to the other member. If there is none, the frame is dropped: the web SDK does not expect an error.
     fn pass_on(&mut self, from: SocketId, text: Text) {
         let Some(socket) = self.sockets.get(&from) else { return };
         if let Some(peer) = self.rooms.peer(&socket.room, from) {
@@ -80,7 +80,7 @@ impl Ayame {
         }
     }
 
-    /// Reports that the members of a room are connected, once.
+    /// Reports that the members of a socket's room are connected, if there are two. Only the first time.
     pub(super) fn report_connected(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get(&id) else { return };
         if self.rooms.connect(&socket.room) {

@@ -1,5 +1,5 @@
-//! The rooms. A room has two places. A place belongs to a socket that may enter or to a member. A socket gets one after its sign-in and
-//! the application's webhook, because strangers could hold both places otherwise. A room exists while a place is taken, so there are no
+//! The rooms. A room has two places. A socket gets a place after its sign-in and the application's webhook: otherwise strangers could hold
+//! both places. It becomes a member when it is accepted. A room exists while a place is taken, so there are no
 //! more rooms than sockets.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(super) struct AyameRoom {
     pub(super) members: Vec<SocketId>,
     /// Whether the members have connected to each other.
     is_connected: bool,
-    /// Whether it admits nobody: one standalone member has left, and the other one only has to send `connected`.
+    /// Whether nobody may enter any more: one standalone member has left, and the other one only has to send `connected`.
     is_over: bool,
 }
 
@@ -74,7 +74,7 @@ impl AyameRooms {
         self.0.get(room)?.members.iter().copied().find(|other| *other != socket)
     }
 
-    /// Notes that the members are connected. `true` the first time, if there are two.
+    /// Notes that the members are connected. `true` if there are two, and this is the first time.
     pub(super) fn connect(&mut self, room: &str) -> bool {
         let Some(room) = self.0.get_mut(room) else { return false };
         let is_first = room.members.len() == PLACES && !room.is_connected;
@@ -82,7 +82,7 @@ impl AyameRooms {
         is_first
     }
 
-    /// Ends a room because a member leaves, and returns the other one. Sockets that enter do so in a new room.
+    /// Ends a room because a member leaves, and returns the other member. Sockets that are entering keep their places, in a new room.
     pub(super) fn dissolve(&mut self, room: &str, leaver: SocketId) -> Option<SocketId> {
         let survivor = self.peer(room, leaver);
         self.change(room, |room| {
@@ -100,7 +100,7 @@ impl AyameRooms {
         });
     }
 
-    /// Ends a room.
+    /// Removes a room, and returns it with its sockets.
     pub(super) fn remove(&mut self, room: &str) -> AyameRoom {
         self.0.remove(room).unwrap_or_default()
     }

@@ -15,13 +15,13 @@ use crate::protocol::{Upgrade, Webhook};
 /// One timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]
 pub(super) enum Timer {
-    /// It must have registered.
+    /// When the socket must have registered.
     Register,
-    /// It must have sent something.
+    /// When it must have sent a frame.
     Read,
-    /// It must have sent a `pong`. Not for a standalone socket.
+    /// When it must have sent a `pong`. Not for a standalone socket.
     Pong,
-    /// The next `ping`. Not for a standalone socket.
+    /// When it gets the next `ping`. Not for a standalone socket.
     Ping,
 }
 
@@ -30,9 +30,9 @@ pub(super) struct Socket {
     pub(super) connection: Arc<str>,
     /// The room of its `register`; empty before.
     pub(super) room: Arc<str>,
-    /// The client of its `register`, or `connection` if that names none; empty before.
+    /// The client of its `register`, or `connection` if the `register` names none; empty before.
     pub(super) client: Arc<str>,
-    /// The rooms that its request named. Its `register` must name the same one.
+    /// The rooms that its request names, in the query and in a header. Its `register` must name the same room as each of them.
     pub(super) named_rooms: Vec<Arc<str>>,
     /// Whether its request asked for no TURN servers (`?turn=0`).
     pub(super) is_without_turn: bool,
@@ -115,12 +115,12 @@ impl Socket {
         CallName { protocol: ProtocolName::Ayame, room: Arc::clone(&self.room) }
     }
 
-    /// It joins that call.
+    /// The event that the socket joins its call.
     pub(super) fn joined(&self, grant: Option<GrantId>) -> CallEvent {
         CallEvent::Joined { call: self.call(), member: self.member(), user: self.user(), grant }
     }
 
-    /// It leaves that call.
+    /// The event that the socket leaves its call.
     pub(super) fn left(&self, media: MediaAfter) -> CallEvent {
         CallEvent::Left { call: self.call(), member: self.member(), media }
     }

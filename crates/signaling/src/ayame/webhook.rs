@@ -7,7 +7,7 @@ use super::socket::Socket;
 use crate::object;
 use crate::protocol::Webhook;
 
-/// Why a client is refused when the application names no reason, or cannot be asked.
+/// The reason in a `reject` when the application names none, or cannot be asked.
 pub(super) const NO_REASON: &str = "InternalServerError";
 
 #[derive(Serialize)]
@@ -20,8 +20,8 @@ struct Body<'a> {
     registration: Option<&'a ForWebhook>,
 }
 
-/// What a request to the application says of a socket. With `registration`, the application decides whether the socket may join. A socket
-/// that never registered has an empty room and client.
+/// What a request to the application says of a socket. With `registration`, it asks whether the socket may join. Without, it tells that the
+/// socket has ended. A socket that never registered has an empty room and client.
 pub(super) fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
     let body = Body {
         room_id: &socket.room,

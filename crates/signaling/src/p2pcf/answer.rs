@@ -8,7 +8,7 @@ use crate::protocol::Text;
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum P2pcfResponse {
-    /// The request needs no room. It may be answered.
+    /// The request concerns no room, and is not refused. The caller makes the answer.
     Admitted,
     /// The entries of the room and the packages for the page, as JSON.
     Listing(Text),
@@ -45,7 +45,7 @@ pub enum Refusal {
     /// The room has as many entries as it may.
     #[error("Room is full")]
     RoomFull,
-    /// The client's address, or all clients together, have stored as much as they may.
+    /// The client, or all clients together, have stored as much as they may.
     #[error("Too many entries")]
     TooManyEntries,
 }

@@ -33,7 +33,7 @@ pub use quota::Origin;
 use quota::OriginQuota;
 use rooms::{Listed, P2pcfRooms};
 
-/// How long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
+/// For how long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
 const RELEARN_FOR: Duration = Duration::from_secs(150);
 
@@ -57,7 +57,7 @@ pub struct P2pcf {
     keys: DeleteKeys,
 }
 
-/// The body of an answer to a POST.
+/// The body of an answer to a POST: the entries, the packages for the page and, after a publish, its delete key.
 #[derive(Serialize)]
 struct Listing<'a> {
     ps: Vec<&'a RawValue>,
@@ -110,7 +110,7 @@ impl P2pcf {
             }
             Operation::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
             Operation::Poll { own } => {
-                // The page did not ask for this, so its poll must not fail when there is no room.
+                // The page did not ask for this, so its poll does not fail when a bound refuses the entry.
                 if now < RELEARN_FOR
                     && let Err(refusal) = self.rooms.relearn(own.clone(), request.holder, now)
                 {

@@ -9,8 +9,8 @@ use super::answer::Refusal;
 use crate::actions::Actions;
 use crate::dropped::Dropped;
 
-/// Origins that are counted. When the table is full, the one with the fewest requests is forgotten. A program can invent
-/// origins, and these have few requests.
+/// Origins that are counted. When the table is full, the origin with the fewest requests is forgotten. A program can invent
+/// origins, but each of them has few requests.
 const ORIGINS_MAX: usize = 4_096;
 
 /// Where a page comes from.
@@ -37,7 +37,7 @@ impl OriginQuota {
         Self { quota, month_end: None, counts: HashMap::new() }
     }
 
-    /// Counts a request.
+    /// Counts a request, or refuses it.
     pub(super) fn spend(
         &mut self,
         origin: Origin<'_>,

@@ -32,7 +32,8 @@ const ENTRY_OVERHEAD: usize = 8 * 1024;
 /// What a package counts as beside its texts, in bytes: its memory.
 const PACKAGE_OVERHEAD: usize = 128;
 
-/// Bytes of the entries of one client address or user: the 256 pages of a large office, with 8 KiB each. An IPv6 /48 has four times as many.
+/// Bytes of the entries of one client address or user: the 256 pages of a large office, with 8 KiB each. An IPv6 /48 has four times as
+/// many.
 const PER_CLIENT_MAX: usize = 4 << 20;
 const BOUNDS: Bounds = Bounds { client_max: PER_CLIENT_MAX, all_max: SHARES * PER_CLIENT_MAX };
 
@@ -44,7 +45,7 @@ pub(super) struct P2pcfRooms {
     ends: Deadlines<(Arc<str>, Arc<str>)>,
     /// The bytes of each holder.
     held: Counts,
-    members: u64,
+    last_member: u64,
     pub(super) actions: Actions,
 }
 
@@ -61,7 +62,7 @@ struct Entry {
     /// Whose share it counts against.
     holder: Holder,
     bytes: usize,
-    /// When the page last changed it.
+    /// When it was stored: the page last changed it then.
     stored_at: Duration,
 }
 
@@ -69,7 +70,7 @@ struct Entry {
 pub(super) struct Listed<'a> {
     pub(super) entries: Vec<&'a RawValue>,
     pub(super) packages: Vec<&'a RawValue>,
-    /// Packages for which there was no room.
+    /// How many packages did not fit.
     pub(super) left_out: usize,
 }
 
@@ -118,7 +119,7 @@ impl P2pcfRooms {
             entries.filter(|(of, _)| Some(&***of) != context).map(|(_, entry)| entry).collect();
         others.sort_by_key(|entry| Reverse(entry.stored_at));
         let entries: Vec<_> = others.iter().map(|entry| &*entry.listed).collect();
-        // With the comma behind it.
+        // With the comma that follows.
         let length_of = |json: &RawValue| json.get().len() + 1;
         let mut left = LISTING_MAX - LISTING_FRAME;
         left = left.saturating_sub(entries.iter().map(|json| length_of(json)).sum());
@@ -145,7 +146,7 @@ impl P2pcfRooms {
         self.by_name.get(room)?.get(context)
     }
 
-    /// Stores an entry in place of the one that this context has, or leaves everything as it is.
+    /// Stores an entry in place of the one that this context has. An error changes nothing. `packages`: `None` if they are not known.
     fn store(
         &mut self,
         own: Own,
@@ -161,7 +162,7 @@ impl P2pcfRooms {
         if replaced.is_none() && self.by_name.get(&room).is_some_and(|room| room.len() >= ROOM_ENTRIES_MAX) {
             return Err(Refusal::RoomFull);
         }
-        // The entry that is replaced makes room for the new one.
+        // The new entry may use the bytes of the one that it replaces.
         if let Some((holder, bytes)) = &replaced {
             self.held.remove(holder, *bytes);
         }
@@ -193,7 +194,7 @@ impl P2pcfRooms {
         Ok(())
     }
 
-    /// The member that an entry stands for. A page that was loaded again is a new one.
+    /// The member that an entry stands for. A page that was loaded again has a new session, so it is a new member: the old one leaves.
     fn member(
         &mut self,
         room: &Arc<str>,
@@ -208,8 +209,8 @@ impl P2pcfRooms {
             let (member, media) = (before.member.clone(), MediaAfter::Ends);
             self.actions.call(CallEvent::Left { call: call(room), member, media });
         }
-        self.members += 1;
-        let member = MemberId(self.members.to_string().into());
+        self.last_member += 1;
+        let member = MemberId(self.last_member.to_string().into());
         self.actions.call(CallEvent::Joined {
             call: call(room),
             member: member.clone(),
@@ -219,7 +220,7 @@ impl P2pcfRooms {
         member
     }
 
-    /// Whether a page now has a package for a live session to which it had none.
+    /// Whether a page now has a package for a session of the room for which it had none before.
     fn begins_a_connection(&self, room: &str, before: Option<&Entry>, packages: &[Package]) -> bool {
         let had =
             |to: &str| before.is_some_and(|entry| entry.packages.iter().any(|package| *package.to == *to));

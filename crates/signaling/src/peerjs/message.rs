@@ -17,7 +17,7 @@ pub(super) const WRONG_KEY: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid 
 pub(super) const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id or token provided"}}"#;
 pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
 
-/// The first message to a client that is refused before it has a socket here.
+/// The message to a client whose request the service refuses: its socket never reaches the protocol.
 pub fn refusal(code: &str) -> String {
     format!(r#"{{"type":"ERROR","payload":{{"msg":"{code}"}}}}"#)
 }
@@ -53,7 +53,7 @@ struct Parts<'a> {
     payload: Option<Box<RawValue>>,
 }
 
-/// `None` for a heartbeat, and for a message that no client sends.
+/// What a message asks for. `None` for a heartbeat, and for a message that no client sends.
 pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, dst, payload } = object::parse(text)?;
     let dst = dst.filter(|dst| !dst.is_empty());

@@ -43,9 +43,9 @@ const LIMITS: Limits = Limits {
     drops_floods: true,
     too_slow: Closing { code: 1008, reason: "too slow" },
 };
-/// What one socket may send at once. A connection needs tens of frames.
+/// How many frames one socket may send at once. A connection needs tens of frames.
 pub const FRAMES_AT_ONCE_MAX: u32 = 500;
-/// What one socket may send in the long run.
+/// How many frames one socket may send in a second, in the long run.
 pub const FRAMES_PER_SECOND_MAX: u32 = 100;
 const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
 
@@ -106,14 +106,15 @@ impl Peerjs {
         if !id::is_id(id) || !id::is_token(token) {
             return Err(message::BAD_ID);
         }
-        let holder = self.ids.get(id).and_then(|socket| self.peers.get(*socket));
-        if holder.is_some_and(|holder| holder.token != token) {
+        let owner = self.ids.get(id).and_then(|socket| self.peers.get(*socket));
+        if owner.is_some_and(|owner| owner.token != token) {
             return Err(message::ID_TAKEN);
         }
         Ok((id, token))
     }
 
-    /// `incoming` is `None` for a binary frame, and for JSON that is not a message. They are ignored, but count against the rate.
+    /// `incoming` is `None` for a heartbeat, a binary frame, and a text that is not a message. Such a frame keeps the
+    /// socket alive and counts against the rate, and does nothing else.
     fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, now: Duration) {
         let Some(peer) = self.peers.heard(socket, now) else { return };
         if !peer.allowance.take(FRAME_RATE, now) {
@@ -151,8 +152,8 @@ impl Peerjs {
         }
     }
 
-    fn count_dropped(&mut self, why: Dropped, messages: usize) {
-        (0..messages).for_each(|_| self.actions.dropped(why));
+    fn count_dropped(&mut self, why: Dropped, count: usize) {
+        (0..count).for_each(|_| self.actions.dropped(why));
     }
 
     fn close(&mut self, socket: SocketId, close: Closing) {

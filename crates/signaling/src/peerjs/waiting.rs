@@ -14,15 +14,15 @@ use crate::protocol::Text;
 
 /// How long a message waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
-/// One `EXPIRE` covers all messages from one sender to one id that came within this time. The reference server checks once a
-/// second.
+/// One `EXPIRE` covers the offers from one sender to one id that came within this time, and everything else from that sender to that id.
+/// The reference server checks once a second.
 pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
 /// The most messages for one id.
 pub const MESSAGES_PER_ID_MAX: usize = 128;
 /// The most bytes of messages for one id.
 pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
-/// The most that may wait of one client address or user: 512 messages with 1 MiB, or more that are shorter, or longer and fewer ones. An IPv6
-/// /48 has four times as much.
+/// The most that may wait of one client address or user: 512 messages with 1 MiB, or more that are shorter, or longer and fewer ones. An
+/// IPv6 /48 has four times as much.
 const PER_CLIENT_MAX: usize = 1024 * 1024 + 512 * MESSAGE_WEIGHT;
 const BOUNDS: Bounds = Bounds { client_max: PER_CLIENT_MAX, all_max: SHARES * PER_CLIENT_MAX };
 /// What a message weighs beside its bytes: its part of what may wait for an id.
@@ -33,7 +33,7 @@ const MESSAGE_WEIGHT: usize = BYTES_PER_ID_MAX / MESSAGES_PER_ID_MAX;
 pub(super) struct Waiting {
     /// By destination, in their order. None is empty.
     queues: HashMap<Arc<str>, VecDeque<Message>>,
-    /// When the first message of each queue has waited long enough.
+    /// When the first message of each queue has waited for [`WAIT_MAX`].
     deadlines: Deadlines<Arc<str>>,
     /// What the messages of each holder weigh.
     held: Counts,
@@ -57,7 +57,7 @@ impl Message {
     }
 }
 
-/// A sender who must be told that `absent` did not come for its messages.
+/// A peer to tell that its messages for `absent` have expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expired {
     pub(super) sender: Arc<str>,
@@ -65,7 +65,7 @@ pub(super) struct Expired {
 }
 
 impl Waiting {
-    /// Keeps a message. Returns how many are dropped: this one, or those that make room for it.
+    /// Keeps a message. Returns how many messages are dropped: those that make room, and the new one if it has no room.
     pub(super) fn keep(&mut self, dst: &str, message: Message) -> usize {
         if !self.held.fits(&message.holder, message.weight(), BOUNDS) {
             return 1;
@@ -74,11 +74,11 @@ impl Waiting {
         let queue = self.queues.entry(Arc::clone(&dst)).or_default();
         let mut dropped = 0;
         while !fits(queue, &message) {
-            let surplus = surplus(queue, &message).and_then(|place| queue.remove(place));
+            let removed = gives_way(queue, &message).and_then(|place| queue.remove(place));
             dropped += 1;
             // If no message gives way, the new one is dropped.
-            let Some(surplus) = surplus else { break };
-            self.held.remove(&surplus.holder, surplus.weight());
+            let Some(removed) = removed else { break };
+            self.held.remove(&removed.holder, removed.weight());
         }
         if fits(queue, &message) {
             if queue.is_empty() {
@@ -103,15 +103,15 @@ impl Waiting {
         messages.into_iter().map(remove).collect()
     }
 
-    /// Drops the messages that have waited long enough. Returns how many, and who must be told.
+    /// Drops the messages that have waited for [`WAIT_MAX`]. Returns how many these are, and who must be told.
     pub(super) fn expire(&mut self, now: Duration) -> (usize, Vec<Expired>) {
-        let (mut messages, mut expired) = (0, Vec::new());
+        let (mut dropped, mut expired) = (0, Vec::new());
         while let Some(dst) = self.deadlines.pop(now) {
             let Some(mut queue) = self.queues.remove(&dst) else { continue };
             while queue.front().is_some_and(|first| first.arrived + WAIT_MAX <= now) {
                 let Some(message) = queue.pop_front() else { break };
                 self.held.remove(&message.holder, message.weight());
-                messages += 1;
+                dropped += 1;
                 if !message.is_reported {
                     mark_reported(&mut queue, &message);
                     expired.push(Expired { sender: message.src, absent: Arc::clone(&dst) });
@@ -122,10 +122,10 @@ impl Waiting {
                 self.queues.insert(dst, queue);
             }
         }
-        (messages, expired)
+        (dropped, expired)
     }
 
-    /// The next time at which a message has waited long enough.
+    /// When the next message expires.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.deadlines.next()
     }
@@ -137,13 +137,13 @@ fn fits(queue: &VecDeque<Message>, message: &Message) -> bool {
     queue.len() < MESSAGES_PER_ID_MAX && bytes + message.text.len() <= BYTES_PER_ID_MAX
 }
 
-/// The message in the queue that gives way to `message`: the latest of the largest sender, but not the only one of that sender. `None` if
-/// the sender of `message` would then have as much as the largest sender.
-fn surplus(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
+/// The place in the queue of the message that gives way to `message`: the latest one of the largest sender. `None` if it is the only one
+/// of that sender, or if the sender of `message` would then have as much as the largest sender.
+fn gives_way(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
     let parts = || queue.iter().map(|waiting| (&waiting.holder, waiting.weight()));
     let all: usize = parts().map(|(_, weight)| weight).sum();
-    let kept = parts().filter(|(holder, _)| **holder == message.holder).map(|(_, weight)| weight);
-    let own = kept.sum::<usize>() + message.weight();
+    let waiting = parts().filter(|(holder, _)| **holder == message.holder).map(|(_, weight)| weight);
+    let own = waiting.sum::<usize>() + message.weight();
     // `own`, and the total on the right side, include the new message. If `own` is half of the total, nobody has more. So a flood costs no
     // search.
     if 2 * own >= all + message.weight() {
@@ -158,7 +158,8 @@ fn surplus(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
     (queue.iter().position(is_of_largest) != Some(last)).then_some(last)
 }
 
-/// Candidates are useless without their offer, so they count as reported, however late they came. A later offer is another attempt.
+/// Marks what one `EXPIRE` covers besides `reported`: candidates are useless without their offer, however late they came. An offer that
+/// came more than [`EXPIRE_COVERS`] later is another attempt.
 fn mark_reported(queue: &mut VecDeque<Message>, reported: &Message) {
     for message in queue.iter_mut().filter(|message| message.src == reported.src) {
         message.is_reported |= !message.is_offer || message.arrived <= reported.arrived + EXPIRE_COVERS;

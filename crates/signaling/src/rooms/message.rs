@@ -133,7 +133,7 @@ fn body<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
 }
 
 impl Refusal {
-    /// How a socket that is refused is closed.
+    /// The close frame for a socket that is refused.
     pub(super) fn close(self) -> Closing {
         match self {
             Self::RoomFull => Closing { code: 1013, reason: "try again later" },
@@ -187,7 +187,7 @@ pub(super) struct User<'a> {
     pub(super) profile: &'a Profile,
 }
 
-/// There is no AI.
+/// The state of the AI, which is never available.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ai {
@@ -199,7 +199,7 @@ pub(super) struct Ai {
 }
 
 impl Ai {
-    /// `is_refused`: somebody has asked for it.
+    /// `is_refused`: somebody has asked for the AI.
     pub(super) fn new(is_refused: bool) -> Self {
         Self {
             enabled: false,

@@ -65,9 +65,9 @@ struct Seat {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Timer {
-    /// Users of this room without a heartbeat are removed.
+    /// When users of this room without a heartbeat are removed.
     Sweep(Arc<str>),
-    /// The state of this room has changed, and may be sent.
+    /// When the changed state of this room may be sent.
     Publish(Arc<str>),
 }
 
@@ -86,7 +86,7 @@ impl Protocol for Rooms {
             Event::Closed { socket } => self.forget(socket),
             Event::Due => self.wake(now),
             Event::EndRoom { room } => self.end(&room),
-            // After a drain, users come back to the next process.
+            // Nobody leaves because of a drain: users come back to the next process.
             Event::Drain | Event::Binary { .. } | Event::Pong { .. } | Event::Replied { .. } => {}
         }
         let actions = self.out.actions.take();
@@ -143,7 +143,7 @@ impl Rooms {
     }
 
     /// Frees ids until a holder may take one more. If one of its shares is full, the ids of users in this share who have left are
-    /// forgotten. If all ids are taken, the ids of all users who have left are forgotten. `false` if no user to whom that applies has left.
+    /// forgotten. If all ids are taken, the ids of all users who have left are forgotten. `false` if there is no such user.
     fn free_ids_for(&mut self, holder: &Holder) -> bool {
         while !self.out.ids.fits(holder, 1, IDS) {
             let full = self.out.ids.full(holder, 1, IDS);
@@ -163,7 +163,7 @@ impl Rooms {
         let Some(seat) = self.seats.get_mut(&socket) else { return };
         let Some(room) = self.by_name.get_mut(&seat.room) else { return };
         if !seat.messages.take(MESSAGES, now) {
-            return self.close_flood(socket);
+            return self.close_flooder(socket);
         }
         let message = match frame.message {
             Ok(message) => message,
@@ -171,14 +171,14 @@ impl Rooms {
         };
         let kib = u32::try_from(frame.text.len().div_ceil(1_024)).unwrap_or(u32::MAX);
         if message.is_relayed() && seat.relayed.take_several(kib, RELAYED_KIB, now).is_err() {
-            return self.close_flood(socket);
+            return self.close_flooder(socket);
         }
         let name = Arc::clone(&seat.room);
         room.answer(&Arc::clone(&seat.user), socket, message, &frame.text, now, &mut self.out);
         self.remove_or_publish(&name, now);
     }
 
-    fn close_flood(&mut self, socket: SocketId) {
+    fn close_flooder(&mut self, socket: SocketId) {
         self.out.actions.dropped(Dropped::Flood);
         self.out.actions.close(socket, Closing::POLICY);
     }

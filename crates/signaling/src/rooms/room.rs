@@ -61,7 +61,7 @@ struct Member {
 
 /// Who has taken an id.
 struct Owner {
-    /// Proves that another socket has the same visitor.
+    /// Who has taken it. Only sockets of the same visitor may use it.
     visitor: Visitor,
     holder: Holder,
 }
@@ -77,7 +77,7 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// The name of the room, and who arrives. `None` if the room, the id or the user is missing or too long.
+    /// The name of the room, and who arrives. `None` without a user, and if the name of the room or the id is not allowed.
     pub(super) fn of(socket: SocketId, holder: Holder, upgrade: Upgrade) -> Option<(Arc<str>, Self)> {
         let made = uuid(upgrade.random);
         let id = match upgrade.parameter("_pk") {
@@ -141,8 +141,8 @@ impl Room {
     }
 
     /// Lets a socket enter. A user that is already in the room keeps its profile. Everybody in the room knows the id and the name of a
-    /// user, so they prove nothing: another visitor cannot take over an id, even after its user has left. `has_place`: its client may have
-    /// this id.
+    /// user, so knowing them proves nothing: another visitor cannot take over an id, even after its user has left. `has_place`: the id is
+    /// known in the room, or its client may take one more.
     pub(super) fn enter(
         &mut self,
         arrival: Arrival,
@@ -197,7 +197,7 @@ impl Room {
         }
     }
 
-    /// Answers a message that `socket` of `user` has sent as `text`.
+    /// Handles a message that `socket` of `user` has sent. `text`: the whole message as it came.
     pub(super) fn answer(
         &mut self,
         user: &Arc<str>,
@@ -292,7 +292,7 @@ impl Room {
         self.is_changed = true;
     }
 
-    /// Sends the state to all if it has changed and may be sent. Otherwise returns when it may be sent.
+    /// Sends the state to all if it has changed. If it is too early for that, returns when the state may be sent.
     pub(super) fn publish(&mut self, now: Duration, out: &mut Out) -> Option<Duration> {
         if !self.is_changed {
             return None;

@@ -28,7 +28,7 @@ pub(super) struct Out {
     pub(super) actions: Actions,
     /// The ids that users in all rooms have taken.
     pub(super) ids: Counts,
-    /// The ids among them whose users have left.
+    /// Those of `ids` whose users have left.
     pub(super) absent: Counts,
 }
 

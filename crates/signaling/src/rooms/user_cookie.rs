@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_cookie_is_none() {
+    fn a_changed_cookie_names_no_visitor() {
         let good = cookie("ann");
         let other_key = UserKey::derived_from(b"other");
         assert_eq!(other_key.visitor([good.as_str()].into_iter(), NOON), None);

@@ -22,8 +22,8 @@ trait Check {
 /// What differs from protocol to protocol.
 struct Expected {
     name: &'static str,
-    /// A frame that changes nothing, how many the sockets of `world` may still send at once and how many after a second, and the close frame for
-    /// more.
+    /// A frame that changes nothing, how many the sockets of `world` may still send at once and how many after a second, and the close
+    /// frame for more.
     idle_frame: &'static str,
     frames_at_once: u32,
     frames_per_second: u32,
@@ -172,7 +172,7 @@ fn a_socket_is_pinged_and_closed_if_nothing_comes_for_too_long() {
             clear(&mut world);
             world.advance(interval);
             assert_eq!(world.received.remove(&1).unwrap(), ["ping"], "{}", of.name);
-            // The first of them came a second after the start.
+            // `clear` has let a second pass.
             world.step(Event::Pong { socket: SocketId(2) });
             world.advance(silence_max.saturating_sub(interval + Duration::from_millis(1_001)));
             assert_eq!(world.take(1), [""; 0], "{}", of.name);

@@ -46,7 +46,7 @@ fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de R
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// `None` for a message that no client sends.
+/// What a message asks for. `None` for a message that no client sends.
 pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, topics, topic, data } = object::parse(text)?;
     match kind.as_ref() {
@@ -61,7 +61,8 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
     }
 }
 
-/// The message about the topics of an array, which takes a lookup for each. Elements that are not texts are skipped.
+/// The message about the topics that an array names. Elements that are not texts are skipped. Each name costs a lookup later, so only a
+/// limited number is read.
 fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
     let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
     // One name beyond the bound is enough for the subscription to be refused.

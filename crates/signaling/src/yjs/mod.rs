@@ -36,7 +36,8 @@ const LIMITS: Limits = Limits {
     drops_floods: true,
     too_slow: Closing { code: 1008, reason: "too slow" },
 };
-/// For how long a socket stays open after a topic was refused, with its other topics. y-webrtc connects again at once, with the same list.
+/// For how long a socket stays open, with its other topics, after a topic was refused: after a close, y-webrtc connects again at once, with
+/// the same list.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// How many messages one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and
 /// candidates. Frames of other types have an allowance of the same size.
@@ -49,7 +50,7 @@ const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_
 pub struct Yjs {
     sockets: Sockets<Socket>,
     topics: Topics,
-    /// When each socket is closed of which a topic was refused.
+    /// The sockets of which a topic was refused, and when each is closed.
     refused: Deadlines<SocketId>,
     actions: Actions,
 }
@@ -75,14 +76,15 @@ impl Yjs {
         self.sockets.insert(socket, Socket { holder, subscriptions, publishes, other_frames }, now);
     }
 
-    /// `incoming` is `None` for a binary frame, and for a text that is not a message. They are ignored, but count against the rate.
+    /// `incoming` is `None` for a binary frame, and for a text that is not a message. Such a frame keeps the socket
+    /// alive and counts against the rate, and does nothing else.
     fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, now: Duration) {
         let Some(own) = self.sockets.heard(socket, now) else { return };
-        let frames = match &incoming {
+        let allowance = match &incoming {
             Some(Incoming::Publish(_)) => &mut own.publishes,
             _ => &mut own.other_frames,
         };
-        if !frames.take(FRAME_RATE, now) {
+        if !allowance.take(FRAME_RATE, now) {
             self.actions.dropped(Dropped::Flood);
             return self.close(socket, Closing::POLICY);
         }
@@ -135,7 +137,7 @@ impl Yjs {
         }
     }
 
-    /// `false` if the socket is not open.
+    /// Removes a socket with its subscriptions. `false` if it is not open.
     fn forget(&mut self, socket: SocketId) -> bool {
         let Some(gone) = self.sockets.remove(socket) else { return false };
         self.topics.unsubscribe_all(gone.subscriptions);

@@ -35,13 +35,13 @@ pub(super) struct Topics {
     by_name: HashMap<Arc<str>, Topic>,
     /// How many topics count against each holder.
     held: Counts,
-    /// The number of subscriptions so far.
-    subscriptions: u64,
+    /// The order of the latest subscription.
+    last_order: u64,
 }
 
 #[derive(Debug, Default)]
 struct Topic {
-    /// In the order of their subscriptions. Most topics have few, so a list takes less memory than a tree.
+    /// Each with the order of its subscription, the earliest first. Most topics have few, so a list takes less memory than a tree.
     subscribers: Vec<(u64, Subscriber)>,
     fan_out: Bucket,
 }
@@ -59,7 +59,7 @@ pub(super) struct Subscriptions(BTreeMap<Arc<str>, Subscription>);
 
 #[derive(Debug)]
 struct Subscription {
-    /// Its place in the order of all subscriptions.
+    /// Its place in the order of the subscriptions of all sockets.
     order: u64,
     since: Duration,
     has_published: bool,
@@ -69,15 +69,15 @@ struct Subscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OverBound;
 
-/// Who gets a message, by the order of their subscriptions.
+/// Who gets a message: the subscribers of the topic whose order is in this range.
 pub(super) type Recipients = RangeToInclusive<u64>;
 
 /// All subscribers.
 const ALL: Recipients = ..=u64::MAX;
 
 impl Subscriptions {
-    /// Who gets the next message of this socket on a topic. If two pages enter at once, only the announcement of the
-    /// later one reaches the other. So one of them makes an offer, and not both.
+    /// Who gets the message that this socket publishes now. If two pages enter a topic at once, only the announcement of the page that
+    /// subscribed later reaches the other page. So one of the two makes an offer, and not both.
     pub(super) fn recipients(&mut self, topic: &str, may_announce: bool, now: Duration) -> Recipients {
         let Some(subscription) = self.0.get_mut(topic) else { return ALL };
         let is_first = !std::mem::replace(&mut subscription.has_published, true);
@@ -122,8 +122,8 @@ impl Topics {
                 name.into()
             }
         };
-        self.subscriptions += 1;
-        let order = self.subscriptions;
+        self.last_order += 1;
+        let order = self.last_order;
         self.by_name.entry(Arc::clone(&name)).or_default().subscribers.push((order, subscriber.clone()));
         own.0.insert(name, Subscription { order, since: now, has_published: false });
         Ok(())
@@ -165,7 +165,8 @@ impl Topics {
         self.by_name.get(name).map_or(0, |topic| topic.subscribers.len())
     }
 
-    /// The recipients of a message with this many bytes, the earliest subscriber first. An error if that exceeds the topic's rate.
+    /// The recipients of a message with this many bytes, the earliest subscriber first. An error if the bytes for all of them exceed the
+    /// topic's rate.
     pub(super) fn fan_out(
         &mut self,
         name: &str,

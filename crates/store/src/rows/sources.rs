@@ -42,7 +42,7 @@ fn by_owner<Slot: Ord, R>(
         found.entry(owner).or_default().push((slot(number), read(row)?));
         Ok(())
     })?;
-    // They are in order, so building a map at once is faster than inserting each row.
+    // The rows of an owner are in order, so building a map at once is faster than inserting each row.
     Ok(found.into_iter().map(|(owner, rows)| (owner, rows.into_iter().collect())))
 }
 

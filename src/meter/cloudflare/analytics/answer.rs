@@ -15,7 +15,7 @@ use turn_base::http_client::CallError;
 use turn_ledger::{BilledDirections, ByteCount, IdDigest, Traffic};
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched for in this order. After a rate limit nothing else in the
-/// response counts. The phrase about the account contains a phrase about rights.
+/// response counts. The phrase about the account contains a phrase about rights, so it comes before them.
 const TOO_MANY: &[&str] = &[
     "rate limit",
     "quota exceeded",
@@ -109,7 +109,7 @@ struct Viewer<A> {
     accounts: Vec<A>,
 }
 
-/// A selection that is absent or null counts nothing.
+/// A selection that is absent or null counts as zero, with the exceptions of [`Account::count`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Account {

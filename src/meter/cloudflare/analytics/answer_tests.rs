@@ -112,7 +112,7 @@ fn every_form_of_nothing_relayed_is_zero() {
 }
 
 #[test]
-fn with_sessions_of_the_sfu_a_count_without_its_bytes_is_none() {
+fn with_an_app_of_the_sfu_a_count_without_the_bytes_of_the_sfu_is_an_error() {
     let with_sfu = Counted { sfu_app: Some("app".into()), ..EGRESS };
     let parsed =
         |selected: &Value| parse(StatusCode::OK, account(selected).to_string().as_bytes(), &[], &with_sfu);
@@ -281,7 +281,7 @@ proptest! {
 }
 
 #[test]
-fn a_margin_is_the_missing_part_of_the_upper_end_rounded_up_and_of_all_groups_or_none() {
+fn a_margin_is_the_missing_part_of_the_upper_ends_rounded_up_and_needs_that_of_each_group() {
     let group = |egress: u64, upper: Value| {
         let confidence = json!({ "sum": { "egressBytes": { "upper": upper, "sampleSize": 7 } } });
         json!({ "sum": { "egressBytes": egress, "ingressBytes": 1 }, "confidence": confidence })

@@ -26,7 +26,7 @@ const PAGE_MAX: usize = 4 << 20;
 /// The most that the broker's probes and `turn-broker doctor` relay in a span. More bytes under their identifiers are somebody else's.
 const OWN_MAX: Traffic = Traffic::new(20_000_000, 20_000_000);
 
-/// The most that is asked for.
+/// The most rows and pages that a count asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct PageBounds {
     /// Rows of one page, at most [`ROWS_MAX`].

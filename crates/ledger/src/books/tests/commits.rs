@@ -114,7 +114,7 @@ fn a_credential_that_may_live_longer_than_reserved_is_not_committed() {
 }
 
 #[test]
-fn a_grant_that_has_ended_before_its_write_fails_is_no_live_one_less() {
+fn the_failed_write_of_a_grant_that_has_ended_lowers_no_number_of_live_grants() {
     let mut broker = broker(BudgetMode::Estimate);
     let hold = broker.reserve(300, &of_ann()).unwrap();
     let (_, ended) = broker.commit(hold, of_ann()).unwrap();

@@ -238,7 +238,7 @@ fn a_restart_knows_the_open_sessions_and_what_is_promised_for_them() {
 }
 
 #[test]
-fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
+fn the_bytes_of_a_session_count_for_its_user_label_address_and_call() {
     let mut books = open(BudgetMode::Estimate);
     let of = session(2, 2);
     let by_page = Spender {

@@ -131,7 +131,7 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
 }
 
 #[test]
-fn a_grant_may_close_twice_beside_a_connection_of_the_reporter_with_the_same_name() {
+fn a_client_may_close_its_connection_twice_beside_one_of_the_reporter_with_the_same_id() {
     let mut table = opened(&[(1, "c")]);
     table.open(Caller::Reporter, "c", None, at(0)).unwrap();
     assert!(table.close(client(1), "c", at(1)).unwrap().is_some());
@@ -141,7 +141,7 @@ fn a_grant_may_close_twice_beside_a_connection_of_the_reporter_with_the_same_nam
 }
 
 #[test]
-fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
+fn the_reporter_may_close_a_clients_connection_unless_two_clients_have_one_of_this_id() {
     let mut table = opened(&[(1, "c"), (2, "c")]);
     assert_eq!(table.close(Caller::Reporter, "c", at(1)), Ok(None));
     assert_eq!(table.connections.open_count(), 2);
@@ -151,7 +151,7 @@ fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
 
 /// Its connection may have ended by a call whose answer was lost, or because it was silent for too long.
 #[test]
-fn what_the_reporter_says_of_its_ended_connection_does_not_change_a_clients_of_the_same_name() {
+fn a_report_of_the_reporters_ended_connection_does_not_change_a_clients_connection_of_this_id() {
     let mut table = opened(&[(1, "before")]);
     for id in ["before", "after"] {
         table.open(Caller::Reporter, id, None, at(0)).unwrap();
@@ -203,7 +203,7 @@ fn a_full_table_refuses_new_connections() {
 }
 
 #[test]
-fn a_server_key_holds_a_quarter_and_a_quarter_stays_free_for_clients() {
+fn a_server_key_holds_at_most_a_quarter_and_a_quarter_stays_free_for_clients() {
     let mut table = bounded(Bounds { connections: 8, grants: 10, ..Bounds::default() });
     let keys = ["a", "b", "c", "d"].map(|name| Label::new(name).unwrap());
     let mut open = |by, id: &str| table.open(by, id, Some(false), at(0)).map(|_| ());

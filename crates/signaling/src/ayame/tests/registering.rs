@@ -23,7 +23,7 @@ fn a_connection_id_is_new_for_each_socket_and_made_at_the_upgrade() {
 }
 
 #[test]
-fn who_only_asks_holds_no_place_and_a_full_room_costs_no_webhook() {
+fn a_client_that_waits_for_the_webhook_holds_no_place_and_a_full_room_costs_no_webhook() {
     let mut world = World::new(AyameSettings { has_authn_webhook: true, ..settings() });
     for socket in [1, 2, 3, 4] {
         world.enter(socket, &register("r"));

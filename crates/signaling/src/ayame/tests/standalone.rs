@@ -79,7 +79,7 @@ fn a_standalone_socket_that_is_lost_before_it_is_connected_ends_its_room() {
 }
 
 #[test]
-fn connected_alone_in_a_room_ends_only_itself() {
+fn a_standalone_socket_that_is_alone_and_sends_connected_ends_only_itself() {
     let mut world = World::new(settings());
     world.join_as(1, &register_standalone("r"));
     world.enter(2, &register("r"));

@@ -208,7 +208,7 @@ fn one_address_fills_only_its_own_share() {
 }
 
 #[test]
-fn a_listing_has_256_kib_and_leaves_out_the_packages_of_the_entries_that_changed_first() {
+fn a_listing_has_at_most_256_kib_and_leaves_out_the_packages_of_the_entries_that_changed_first() {
     let mut broker = Broker::new();
     let reader = page("reader");
     broker.publish(&reader);

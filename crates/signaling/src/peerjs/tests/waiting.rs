@@ -67,7 +67,7 @@ fn two_connections_begun_at_once_expire_at_once_and_a_later_one_on_its_own() {
 }
 
 #[test]
-fn an_id_has_128_waiting_messages_and_whoever_has_most_makes_room_for_others() {
+fn at_most_128_messages_wait_for_an_id_and_whoever_has_most_makes_room_for_others() {
     let mut world = World::with(5);
     (0..129).for_each(|n| world.send(1, &offer("late", n)));
     assert_eq!(world.dropped, [Dropped::NotKept], "one address may have all, and no more");
@@ -90,7 +90,7 @@ fn an_id_has_128_waiting_messages_and_whoever_has_most_makes_room_for_others() {
 }
 
 #[test]
-fn an_id_has_256_kib_of_waiting_messages_and_whoever_has_most_makes_room_for_others() {
+fn at_most_256_kib_of_messages_wait_for_an_id_and_whoever_has_most_makes_room_for_others() {
     let mut world = World::with(3);
     let big = |n: usize| {
         let overhead = forwarded("OFFER", "p1", "late", 0).len() + r#","x":"""#.len() - 1;
@@ -140,7 +140,7 @@ impl World {
 }
 
 #[test]
-fn an_address_has_512_waiting_messages_with_1_mib() {
+fn at_most_512_messages_with_1_mib_of_an_address_wait() {
     let mut world = World::new();
     let addresses = (1..).zip(["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"]);
     for (socket, address) in addresses {

@@ -35,7 +35,7 @@ fn a_client_takes_1024_ids_and_then_the_first_of_its_own_are_forgotten() {
 }
 
 #[test]
-fn all_rooms_together_remember_16384_ids() {
+fn all_rooms_together_remember_at_most_16384_ids() {
     let mut world = World::new(SETTINGS);
     for room in 0..32 {
         world.arrive_in(&room.to_string(), "a", "ann");
@@ -77,7 +77,7 @@ fn a_fifth_socket_of_a_user_closes_its_first() {
 }
 
 #[test]
-fn an_address_has_1024_users_and_all_rooms_have_16384() {
+fn an_address_has_at_most_1024_users_and_all_rooms_have_16384() {
     let mut world = World::new(SETTINGS);
     let enter = |world: &mut World, address: u64, user: usize| {
         let upgrade = upgrade(&format!("room {}", user / 50), &user.to_string(), "ann");

@@ -13,7 +13,7 @@ impl World {
 const REFUSED: &str = "close 1008 too many topics, or one is too long";
 
 #[test]
-fn a_socket_has_128_topics() {
+fn a_socket_has_at_most_128_topics() {
     let mut world = World::default();
     world.open(1);
     let names: Vec<_> = (0..128).map(|n| format!("t{n}")).collect();
@@ -61,7 +61,7 @@ fn a_list_is_read_up_to_its_129th_element() {
 }
 
 #[test]
-fn a_topic_has_1_to_256_characters() {
+fn the_name_of_a_topic_has_1_to_256_characters() {
     let longest = "😀".repeat(256);
     let mut world = World::default();
     for (socket, topic, is_good) in
@@ -76,7 +76,7 @@ fn a_topic_has_1_to_256_characters() {
 }
 
 #[test]
-fn a_topic_has_256_subscribers() {
+fn a_topic_has_at_most_256_subscribers() {
     let mut world = World::with(257);
     assert_eq!(world.take(256), NOTHING);
     assert_eq!(world.take(257), [REFUSED]);
@@ -85,7 +85,7 @@ fn a_topic_has_256_subscribers() {
 }
 
 #[test]
-fn there_are_10_000_topics() {
+fn at_most_10_000_topics_exist() {
     let mut world = World::default();
     for socket in 0..125 {
         world.open(socket);

@@ -78,7 +78,7 @@ fn the_chains_that_exceed_add_up_over_a_restart() {
 }
 
 #[test]
-fn an_app_server_that_reports_more_than_a_promise_does_the_same_whatever_a_page_says() {
+fn an_app_server_that_reports_more_than_a_promise_raises_it_whatever_a_page_says() {
     // Of the second ten minutes and the third; 90 Mbps are 900.
     struct Case {
         by_reporter: u64,

@@ -144,7 +144,7 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
 }
 
 #[test]
-fn those_that_relayed_or_may_relay_most_are_asked_for_first_until_their_source_has_answered() {
+fn the_grants_that_relayed_or_may_relay_most_come_first_and_a_source_is_asked_until_it_answers() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let grants = [600, 3_600, 1_200].map(|life| broker.mint(requester("ann"), life).unwrap());
     let found = |broker: &Broker| {

@@ -64,7 +64,7 @@ fn twelve_honest_calls_raise_the_rate_of_all_and_the_bound_holds_again() {
 }
 
 #[test]
-fn less_than_a_hundredth_of_the_limit_raises_nobody_else() {
+fn less_than_a_hundredth_of_the_limit_raises_no_rate_of_other_grants() {
     let mut broker = among_idle();
     calls(&mut broker, 6, mbps(75));
     broker.books.advance(broker.books.now().plus_millis(1));
@@ -94,7 +94,7 @@ fn above_what_a_relay_carries_the_bound_does_not_hold() {
 }
 
 #[test]
-fn it_outlasts_the_period_and_falls_with_another_setting() {
+fn a_raised_rate_outlasts_the_period_and_ends_with_another_setting() {
     let mut broker = among_idle();
     calls(&mut broker, 12, mbps(75));
     broker.books.advance(broker.books.now().plus_millis(1));
@@ -115,7 +115,7 @@ fn it_outlasts_the_period_and_falls_with_another_setting() {
 
 /// A stranger has the TURN key: its bytes are of no grant.
 #[test]
-fn bytes_of_nobody_raise_no_rate() {
+fn bytes_of_no_known_grant_raise_no_rate() {
     let mut broker = among_idle();
     let until = broker.books.now().plus_millis(600_000);
     broker.books.advance(until);

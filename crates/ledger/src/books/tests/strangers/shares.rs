@@ -21,7 +21,7 @@ fn in_strict_mode_an_address_reserves_its_share_and_no_other_address_is_refused(
 }
 
 #[test]
-fn in_strict_mode_a_48_reserves_four_shares() {
+fn in_strict_mode_the_addresses_of_a_prefix_of_48_bits_reserve_four_shares() {
     let mut world = World::new(BudgetMode::Strict);
     for n in 0..10 {
         let mut client = Client::at(&format!("2001:db8:1:{n}::1"));

@@ -46,7 +46,7 @@ fn a_revoked_grant_reports_nothing_more_also_after_its_end() {
 }
 
 #[test]
-fn a_member_of_a_call_is_a_connection_of_its_grant() {
+fn the_reports_of_a_member_of_a_call_are_claims_and_its_connection_ends_with_the_grant() {
     let (mut world, grant) = with_a_grant();
     let member = world.broker.books.member_with(grant.id).unwrap();
     assert_eq!(member, Caller::Member(grant));
