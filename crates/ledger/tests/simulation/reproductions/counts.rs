@@ -85,19 +85,6 @@ fn an_empty_count_of_a_day_before_the_reset_is_not_believed() {
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
-/// A count that ended within the minute of a probe replaced what the probe had relayed.
-#[test]
-fn a_count_that_ends_in_the_minute_of_a_probe_does_not_take_its_place() {
-    let settings = Settings { probes: true, counts_nothing: true, lag: 0, ..ESTIMATE };
-    let ops = vec![
-        Mint { life: 3_600, delay: 0 },
-        Wait { millis: 4 * HOUR + MINUTE + 22_391, share: 256 },
-        ReadAhead { millis: 15 * MINUTE },
-        Wait { millis: 20_000, share: 1 },
-    ];
-    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
-}
-
 /// A day's count grew by what sampling had missed, which was more than a tenth of the limit. No promise was left to explain it.
 #[test]
 fn what_sampling_missed_of_a_day_far_above_the_limit_is_not_absurd() {
