@@ -76,8 +76,8 @@ impl Reservation {
         self.life
     }
 
-    /// The same reservation, for a credential of this source that works for `works_for`. If that is longer than was reserved, reserves
-    /// that much anew. If this fails, the caller must not hand out the credential.
+    /// The same reservation, for a credential that works for `works_for`. If that is longer than was reserved, reserves all of it anew at
+    /// the same `source`. If this fails, the caller must not hand out the credential.
     pub fn lasting(mut self, source: IceSource, works_for: Duration) -> Result<Self, NotAdmitted> {
         if works_for <= self.life {
             return Ok(self);

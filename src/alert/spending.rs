@@ -96,14 +96,17 @@ impl SpenderNow {
     /// The kinds that are looked at.
     pub const KINDS: [SpenderKind; 4] = BY;
 
-    /// The first row of the kind that explains most of the last minutes, or the bytes that are in no row if they are more.
+    /// The first row of the kind that [`explaining`] finds, or the bytes that are in no row if they are more.
     fn of(
         lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         is_blocked: impl Fn(&SpenderKey) -> bool,
     ) -> Option<Self> {
-        let rows = recent.values().max_by_key(|rows| rows.len())?;
-        let known = rows.iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
+        // Each kind has all bytes that are in a row of some kind.
+        let sum = |rows: &Vec<SpenderSums>| {
+            rows.iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus)
+        };
+        let known = recent.values().map(sum).max()?;
         let all = known.max(lately.bytes());
         let (by, top) = explaining(recent, all, is_blocked).unwrap_or((SpenderKind::User, vec![]));
         let unknown = TopSpender { key: None, bytes: all.minus(known), is_blocked: false };

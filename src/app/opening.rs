@@ -81,8 +81,8 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     of_keys.chain([terms]).collect()
 }
 
-/// The terms of each of the operator's own relays, and of the rest: what no relay of the settings carries. A relay is read and cut if its
-/// sessions are listed. No listing shows the rest. The rest counts as read if every relay is listed, because then nothing else relays.
+/// The terms of each relay of the settings, and of the rest: what none of them carries. An owner is read and cut if `COTURN_CLI` lists it;
+/// without relays, it lists the rest. Else the rest counts as read if there are relays and all are listed: nothing else relays.
 fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let unlisted = SourceTerms { is_read: false, cut_tail: None, ..listed };
     let owners = config.ice.coturn.iter().map(CoturnRelay::owner).chain([IceSource::Coturn.into()]);

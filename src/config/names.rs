@@ -44,7 +44,7 @@ const LONG: usize = 6;
 /// one of these parts.
 const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 
-/// A name that begins like a setting about money and has one of these words states an amount that would not be in force. Other programs have
+/// A name that begins only like settings about money and has one of these words states an amount that is not in force. Other programs have
 /// names such as `GRANT_TYPE`.
 const AMOUNTS: [&str; 11] =
     ["GB", "TB", "MB", "GIB", "KBPS", "MBPS", "GBPS", "LIMIT", "DAY", "MODE", "PERCENT"];
@@ -139,11 +139,11 @@ impl Names {
         let is_amount = begins_like_ours
             && alike.all(|known| known.is_money)
             && upper.split('_').any(|word| AMOUNTS.contains(&word));
-        // The nearest name is meant if the given name is the beginning of it, or if the given name has few typing errors compared with it
-        // or with it without its last word.
-        let without_unit = nearest.rsplit_once('_').map_or(&*nearest, |(begin, _)| begin);
+        // The nearest name is meant if the given one begins it, or has few typing errors against the whole of it, or against all but its
+        // last word.
+        let without_last = nearest.rsplit_once('_').map_or(&*nearest, |(begin, _)| begin);
         let is_meant = nearest.starts_with(&upper)
-            || [&nearest, without_unit].iter().any(|known| errors(known) <= ERRORS_MAX);
+            || [&nearest, without_last].iter().any(|known| errors(known) <= ERRORS_MAX);
         let is_fatal = is_amount || is_similar && is_meant && self.must_not_be_ignored(&nearest);
         Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal })
     }

@@ -69,8 +69,8 @@ impl Peers {
         // A trusted proxy forwards for many clients.
         let client = (!self.trusted.contain(peer)).then(|| ClientKey::of(peer));
         let mut table = self.table.lock();
+        // The client's share, and that of the /48 around it, `factor` times as large. Below, make room in each full one.
         let is_full = |numbers: &BTreeSet<u64>, factor| numbers.len() >= SOCKETS_PER_PEER_MAX * factor;
-        // Make room in each full share: that of the client, and that of the /48 around it, which is `factor` times as large.
         while let Some(full) = client.and_then(|client| table.by_client.full(client, is_full)) {
             let Some(idle) = table.uncount_longest(&full, Connection::idle_since) else {
                 self.report(peer, "refused");

@@ -54,13 +54,13 @@ pub trait Storage: Sized + Send + 'static {
     }
     /// What copies the ledger.
     fn copier(&self) -> Arc<dyn CopyLedger>;
-    /// The place where the storage says, while a write blocks, why it cannot write.
+    /// The shared cell that says, while a write blocks, why it is blocked.
     fn failure(&self) -> Failure {
         Failure::default()
     }
 }
 
-/// Why a ledger cannot be written now, if that is known.
+/// Holds why a ledger cannot be written, if known.
 pub type Failure = Arc<Mutex<Option<String>>>;
 
 /// Copies a ledger while its storage writes it.

@@ -159,7 +159,7 @@ impl Stored {
         }
     }
 
-    /// Applies a batch. A copy that has one is a ledger of its own.
+    /// Applies a batch, which makes a copy a ledger of its own.
     pub fn apply(&mut self, batch: Batch) {
         (self.head, self.is_copy) = (Some(batch.head), false);
         for (source, rows) in batch.sources {

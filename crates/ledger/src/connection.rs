@@ -308,8 +308,8 @@ impl Connection {
         self.charged_without(Timestamp::default(), now, rules)
     }
 
-    /// Bytes that it has been charged by `now`, without those for time before `start` that a count can still reverse. So if such a charge
-    /// is reversed, the difference between two calls with the same `start` takes back nothing of an earlier period.
+    /// Bytes that it has been charged by `now`, without the time before `start` whose charge reported bytes can still reverse. So if such a
+    /// charge is reversed, the difference between two calls with the same `start` takes back nothing of an earlier period.
     pub(crate) fn charged_without(&self, start: Timestamp, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let millis_from_start = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
         let of_clock = self.clock.map_or(0, |clock| millis_from_start(clock.since, now.min(clock.stops_at)));

@@ -465,8 +465,8 @@ fn count_clamped(grants: &mut Grants, clamped: bool) {
     }
 }
 
-/// What a connection was charged as of its last report. Leaves out charges for time before this period that a later count can reverse, so
-/// that this count takes nothing of an earlier period back from the spender.
+/// What a connection was charged as of its last report, without the time before this period whose charge reported bytes can still reverse:
+/// so the reversal takes nothing of an earlier period from the spender.
 fn charged_at_report(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
     connection.charged_without(grants.period.start, connection.last_seen, rules)
 }

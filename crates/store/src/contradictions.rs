@@ -24,13 +24,9 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
     // Whether anything was ever written is not known here.
     found.extend(missing(stored, false).map(str::to_owned));
     let grants = stored.grants.len();
-    found.extend(
-        stored
-            .head
-            .as_ref()
-            .filter(|head| head.grants != grants)
-            .map(|head| format!("grants are missing: {} were written and {grants} are there", head.grants)),
-    );
+    found.extend(stored.head.as_ref().filter(|head| head.grants != grants).map(|head| {
+        format!("the number of grants is wrong: {} were written and {grants} are there", head.grants)
+    }));
     found
 }
 

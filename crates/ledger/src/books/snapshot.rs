@@ -244,10 +244,11 @@ impl Books {
         refusal.or_else(|| self.grants.is_full().then_some(NotAdmitted::TooManyGrants))
     }
 
+    /// A source whose sessions nobody sees and whose credentials may relay beyond their promises.
     fn unseen_source(&self) -> Option<IceSource> {
         let last_period = self.ledger.billing_day().period_until(self.ledger.period().start);
-        let is_proven = |source| self.ledger.proven_tail(source, CredentialEnd::Expiry).is_some();
-        let mut unseen = self.unseen.iter().copied().filter(|source| !is_proven(*source));
+        let tail_ends = |source| self.ledger.proven_tail(source, CredentialEnd::Expiry).is_some();
+        let mut unseen = self.unseen.iter().copied().filter(|source| !tail_ends(*source));
         unseen.find(|source| self.grants.latest_expiry_of(*source) >= last_period.start)
     }
 

@@ -27,7 +27,7 @@ use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::BilledDirections;
 
 impl Grants {
-    /// Until when a group has counted its grants for good; at least the start of this period.
+    /// Until when a [`CountOwner::group`] is counted for good; at least the start of this period.
     pub fn counted_until(&self, group: impl Into<CountOwner>) -> Timestamp {
         let until = self.counted.get(&group.into()).map_or(Timestamp::default(), |counted| counted.until);
         until.max(self.period.start)

@@ -254,7 +254,7 @@ impl Minutes {
             day.was_live |= minute.end() > self.counted_until(minute) && cell.live > 0;
         }
         for (day, PastDay { vouched, was_live }) in days {
-            let count = self.days.get(day);
+            let (count, vouched) = (self.days.get(day), vouched.minus(self.elsewhere_on(day)));
             let estimated = ByteCount::saturating(self.used_of(day)).minus(count.total());
             // A day of which nothing is known gets no row. The ledger may have begun later.
             if estimated > ByteCount::ZERO || was_live || count != DayCount::none(day) {

@@ -268,12 +268,17 @@ impl Minutes {
         }
     }
 
-    /// The best figure of a day of this period, a sum of two. For the counted time: the larger of the count and what was vouched for. For
-    /// the rest: the larger of the estimate and what was vouched for.
+    /// The best figure of a day of this period: the larger of count and vouched bytes in its counted time, plus the larger of estimate and
+    /// vouched bytes in the rest.
     fn used_of(&self, day: Day) -> u128 {
-        let (counted, minutes) =
-            (self.days.get(day).total(), self.by_day.get(&day).copied().unwrap_or_default());
-        u128::from(counted.get()).max(minutes.vouched_counted).saturating_add(minutes.used())
+        let minutes = self.by_day.get(&day).copied().unwrap_or_default();
+        let vouched = minutes.vouched_counted.saturating_sub(self.elsewhere_on(day).get().into());
+        u128::from(self.days.get(day).total().get()).max(vouched).saturating_add(minutes.used())
+    }
+
+    /// What is counted under the TURN keys on a day. After a restart it is not known before [`Self::set_counted_elsewhere`].
+    fn elsewhere_on(&self, day: Day) -> ByteCount {
+        self.elsewhere.get(&day).copied().unwrap_or_default()
     }
 
     /// Adds bytes to one figure of a minute that has begun.

@@ -181,11 +181,10 @@ impl LimitedSums {
         self.sums.len() < self.most
     }
 
-    /// Changes the number of grants that may relay in the minutes of a promise: by 1 or -1. A user could relay with each grant of a chain
-    /// of renewals; for a server key the chain counts once.
+    /// Adds or removes a promise. A user could relay with each grant of a chain of renewals; for a server key the chain counts once.
     pub(crate) fn promise(&mut self, of: &Limited, source: IceSource, time: &PromisedTime, is_added: bool) {
         let sum = if is_added { Some(self.sums.get_or_default(of.clone())) } else { self.sums.get_mut(of) };
-        // A promise whose minutes were counted in the meantime was removed then.
+        // Nothing is left: all its minutes were counted, and forgotten.
         let Some(LimitedSum { promised, .. }) = sum.filter(|sum| is_added || !sum.promised.is_empty()) else {
             return;
         };
