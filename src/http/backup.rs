@@ -55,8 +55,8 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
     let copier = app.account.copier().await.ok_or_else(not_backed_up)?;
     // The slot goes with the copy, so it stays taken if the client disconnects meanwhile.
-    let copied = tokio::task::spawn_blocking(move || (copier.copy(), slot)).await;
-    let (copy, slot) = copied.map_err(|_| ApiError::internal())?;
+    let made = tokio::task::spawn_blocking(move || (copier.copy(), slot)).await;
+    let (copy, slot) = made.map_err(|_| ApiError::internal())?;
     let copy = copy.map_err(|error| {
         tracing::error!("the ledger was not copied: {error}");
         not_backed_up()
