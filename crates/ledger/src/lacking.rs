@@ -44,3 +44,17 @@ impl Lacking {
         self.until = self.until.max(until);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_relay_for_a_shorter_time_does_not_end_a_lack_sooner() {
+        let (at, mut lacking) = (Timestamp::from_millis, Lacking::default());
+        for (until, expected) in [(20, 20), (10, 20), (30, 30)] {
+            lacking.extend(at(until), LackCause::Restored, at(0));
+            assert_eq!(lacking.until, at(expected));
+        }
+    }
+}

@@ -359,3 +359,15 @@ fn bytes_that_are_counted_late_are_held_against_the_promises_of_their_time() {
         assert!(excess > 10_000_000_000, "{late} minutes late, at twice the rate: {excess}");
     }
 }
+
+#[test]
+fn what_the_broker_counts_itself_is_held_against_the_promises_since_its_last_count() {
+    let mut timeline = timeline(START);
+    timeline.minutes.change_live(minutes(at(START), at(START + 120 * MINUTE)), ONE);
+    let minute = ONE.per_minute.unsigned_abs();
+    for (until, bytes) in [(30, 30 * minute), (40, 60 * minute)] {
+        timeline.advance(at(START + until * MINUTE));
+        assert_eq!(count(&mut timeline, START + until * MINUTE, bytes, 0), ReadingOutcome::Taken);
+    }
+    assert!(timeline.trial.excess().bytes.get() > 10 * minute, "{:?}", timeline.trial.excess());
+}
