@@ -57,10 +57,10 @@ pub async fn block_address(
     tracing::info!(address, "the operator has blocked an address");
     app.account.recorded().await?;
     let end = until.map(|until| format!(" until {until}")).unwrap_or_default();
-    let message = format!(
+    let said = format!(
         "{address} is blocked{end} and gets no credentials. Those that it has work until they are revoked (turn-broker revoke --address)."
     );
-    Ok(Json(AddressBlockBody { address, blocked: true, until, message }))
+    Ok(Json(AddressBlockBody { address, blocked: true, until, message: said }))
 }
 
 /// Unblocks a client's address.
@@ -77,8 +77,8 @@ pub async fn unblock_address(app: AppState, Path(address): Path<String>) -> Json
     let was_blocked = app.account.record_change(|books| books.unblock_address(client)).await?;
     let address = client.to_string();
     tracing::info!(address, was_blocked, "the operator has unblocked an address");
-    let message = format!("{address} is not blocked. What was revoked stays revoked.");
-    Ok(Json(AddressBlockBody { address, blocked: false, until: None, message }))
+    let said = format!("{address} is not blocked. What was revoked stays revoked.");
+    Ok(Json(AddressBlockBody { address, blocked: false, until: None, message: said }))
 }
 
 /// The client that a text names: by a prefix, or by one address of the client.

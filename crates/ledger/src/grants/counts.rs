@@ -1,5 +1,4 @@
-//! Counts by grant in this period: what a source has counted for each grant and under identifiers that the ledger does not know, and until
-//! when.
+//! Counts by grant in this period: what a source has counted for each grant and under unknown identifiers, and until when.
 //! Tests: `src/books/spending/tests/counts.rs`.
 //! A source's final counts are taken once, in the order of time. In strict mode with a limit of users or server keys, time that nobody
 //! counted is charged to the user and server key at the promised rate.
