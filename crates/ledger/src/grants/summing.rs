@@ -115,8 +115,10 @@ impl SpenderWalk {
     fn look_at_grants(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
         if self.since.is_none() && self.found.is_empty() {
-            self.found.reserve(grants.row_count());
-            self.places.reserve(grants.row_count());
+            // With room for what comes during the walk: to grow, the vectors would be copied while the lock is held.
+            let rows = grants.row_count() + grants.row_count() / 8;
+            self.found.reserve(rows);
+            self.places.reserve(rows);
         }
         for (id, row) in rows {
             let spent = grants.spent_since(id, row, self.since, now);
