@@ -116,9 +116,9 @@ impl SpenderWalk {
         let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
         if self.since.is_none() && self.found.is_empty() {
             // With room for what comes during the walk: to grow, the vectors would be copied while the lock is held.
-            let rows = grants.row_count() + grants.row_count() / 8;
-            self.found.reserve(rows);
-            self.places.reserve(rows);
+            let rows = grants.row_count();
+            self.found.reserve(rows.saturating_add(rows / 8));
+            self.places.reserve(rows.saturating_add(rows / 8));
         }
         for (id, row) in rows {
             let spent = grants.spent_since(id, row, self.since, now);
