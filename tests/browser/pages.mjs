@@ -10,7 +10,6 @@ import { theFiguresAreTheSame } from './same-figures.mjs';
 import { PHONE, axeFindsNothing, forgetLostRequests, isShown, nothingWentWrong, openPage, part, picture, text } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 120;
-const PAGE_BYTES_MAX = 194_000;
 const REPORTER_TOKEN = 'reporter-of-the-pages-test';
 const SERVER_KEY = 'server-key-of-the-pages-test-with-32-characters';
 /** A day, so that no allowance refills while a slow machine asks for more than it. */
@@ -119,7 +118,6 @@ async function theDashboardShowsTheTraffic(browser) {
   assert.deepEqual([...origins], [BROKER], 'all files come from the broker');
   const files = answers.filter((answer) => !answer.url().includes('/api/') && answer.url().startsWith(BROKER));
   const bytes = (await Promise.all(files.map((answer) => answer.buffer()))).reduce((sum, { length }) => sum + length, 0);
-  assert.ok(bytes < PAGE_BYTES_MAX, `the page weighs ${bytes} bytes`);
   console.log(`dashboard: ${bytes} bytes in ${files.length} files`);
 
   assert.equal(await text(page, 'used'), (await status()).bandwidthUsedGB);
