@@ -59,10 +59,13 @@ impl Grants {
 
     /// Notes that the grants of a chain are to be revoked, if they have relayed more than `GRANT_LIMIT_GB`.
     pub(super) fn note_over_limit(&mut self, grants: &[GrantId], relayed: ByteCount) {
-        let noted = &self.chains.over_limit;
-        let can_be_added = noted.len() < CHAINS_MAX && noted.iter().all(|(chain, _)| chain != grants);
-        if can_be_added && self.is_over_limit(grants, relayed) {
-            self.chains.over_limit.push((grants.to_vec(), relayed));
+        // Each vouched report comes here, and almost none is over the limit.
+        if !self.is_over_limit(grants, relayed) {
+            return;
+        }
+        let noted = &mut self.chains.over_limit;
+        if noted.len() < CHAINS_MAX && noted.iter().all(|(chain, _)| chain != grants) {
+            noted.push((grants.to_vec(), relayed));
         }
     }
 

@@ -116,9 +116,10 @@ impl SpenderWalk {
         let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
         if self.since.is_none() && self.found.is_empty() {
             // With room for what comes during the walk: to grow, the vectors would be copied while the lock is held.
-            let rows = grants.row_count();
-            self.found.reserve(rows.saturating_add(rows / 8));
-            self.places.reserve(rows.saturating_add(rows / 8));
+            let count = grants.row_count();
+            let room = count.saturating_add(count / 8);
+            self.found.reserve(room);
+            self.places.reserve(room);
         }
         for (id, row) in rows {
             let spent = grants.spent_since(id, row, self.since, now);
