@@ -109,7 +109,12 @@ impl Books {
     /// faster than is assumed.
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
         let (now, directions) = (self.now(), self.connections.rules().billed);
-        let bytes = added.iter().map(|(id, traffic)| (*id, traffic.billed(directions))).collect();
+        let from = self.grants.seen_until(source.into());
+        let of_period = |(id, traffic): (&GrantId, &Traffic)| {
+            let [part, whole] = self.grants.share_of_period(*id, from, now);
+            (*id, traffic.scaled(part, whole).billed(directions))
+        };
+        let bytes = added.iter().map(of_period).collect();
         self.grants.add_counts(source, &bytes, now);
         self.judge_all(source);
     }

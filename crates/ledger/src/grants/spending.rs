@@ -50,7 +50,7 @@ impl Grants {
     }
 
     /// Until when a group has counted its grants. The last of these counts need not be final.
-    pub(super) fn seen_until(&self, group: CountOwner) -> Timestamp {
+    pub(crate) fn seen_until(&self, group: CountOwner) -> Timestamp {
         self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
 

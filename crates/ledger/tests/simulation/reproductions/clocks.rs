@@ -5,7 +5,9 @@ use turn_ledger::IceSource;
 use super::{DAY, ESTIMATE, HOUR, STRICT};
 use crate::check;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{ClockGlitch, Copy, Crash, Mint, Pause, Read, Reboot, Restore, Wait};
+use crate::walk::ops::Op::{
+    ClockGlitch, ClockStep, Copy, Crash, From, Join, Mint, Pause, Read, Reboot, Restore, Wait,
+};
 use crate::walk::settings::Settings;
 
 /// A glitch of the clock made promises longer than they were when they fitted. The limit of the user was then exceeded in the next period, and
@@ -59,4 +61,30 @@ fn a_copy_from_before_a_day_off_lacks_what_was_minted_until_it_is_opened() {
         let settings = Settings { tells_time: true, ..ESTIMATE };
         check(&Scenario { settings, before_reset: 20 * DAY, ops });
     }
+}
+
+/// The relay was not counted while the clock was in doubt, and the period began meanwhile. All bytes of that time were compared with what
+/// was promised in the new period.
+#[test]
+fn what_a_relay_carried_before_a_reset_is_no_excess_of_the_new_period() {
+    let ops = vec![
+        From { nth: 1 },
+        Join { life: 3_600 },
+        ClockStep { millis: 13_334_704 },
+        Wait { millis: 7_828_565, share: 256 },
+    ];
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Cloudflare, IceSource::Relay],
+        user_limit: Some(2_660_000_000),
+        at_limit: true,
+        percent: 100,
+        ended_max: 5,
+        unlisted: true,
+        probes: true,
+        provider_ahead: 118_000,
+        clients: 2,
+        ..ESTIMATE
+    };
+    check(&Scenario { settings, before_reset: 300_000, ops });
 }
