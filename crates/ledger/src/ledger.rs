@@ -82,14 +82,9 @@ impl Ledger {
         let removed = stored.iter().filter(|(owner, _)| sources.iter().all(|source| source.owner != **owner));
         let removed = removed.map(|(owner, rows)| SourceTerms::of_a_stored(*owner, rows, sources));
         let nothing = SourceRows::default();
-        let of_days = stored.iter().flat_map(|(owner, rows)| {
-            rows.days.iter().filter_map(move |(day, count)| Some((*owner, *day, count.as_ref()?.total())))
-        });
         let open = |source: SourceTerms| {
             let rows = stored.get(&source.owner).unwrap_or(&nothing);
-            let elsewhere = readings::counted_elsewhere(source.owner, of_days.clone());
-            let rates = terms.rates.of(source.owner.source);
-            Timeline::open(source, terms.billing_day, rates, now, rows, elsewhere)
+            Timeline::open(source, terms.billing_day, terms.rates.of(source.owner.source), now, rows)
         };
         let mut ledger = Self {
             terms,
@@ -158,8 +153,7 @@ impl Ledger {
         let index = found.unwrap_or_else(|| {
             let (nothing, rates) = (SourceRows::default(), self.terms.rates.of(owner.source));
             let terms = SourceTerms::of_unconfigured(owner);
-            let day = self.terms.billing_day;
-            self.timelines.push(Timeline::open(terms, day, rates, self.now, &nothing, BTreeMap::new()));
+            self.timelines.push(Timeline::open(terms, self.terms.billing_day, rates, self.now, &nothing));
             self.timelines.len().saturating_sub(1)
         });
         &mut self.timelines[index]

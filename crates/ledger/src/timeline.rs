@@ -8,7 +8,6 @@ mod counts;
 pub(crate) mod measured;
 pub(crate) mod terms;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use terms::{CUT_FOR, ProofRule, SourceTerms};
@@ -20,7 +19,7 @@ use crate::rates::Rates;
 use crate::source::facts::EndedBy;
 use crate::trial::{Excess, RaisedRate, Trial, TrialState};
 use crate::units::period::{BillingDay, Period};
-use crate::units::slot::{Day, Minute};
+use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
@@ -63,21 +62,19 @@ pub struct Slice {
 }
 
 impl Timeline {
-    /// The timeline as stored, at `now`. No connection runs yet. From here on, changes are recorded. `elsewhere`: see
-    /// [`Minutes::set_counted_elsewhere`].
+    /// The timeline as stored, at `now`. No connection runs yet. From here on, changes are recorded.
     pub(crate) fn open(
         terms: SourceTerms,
         billing_day: BillingDay,
         rates: Rates,
         now: Timestamp,
         stored: &SourceRows,
-        elsewhere: BTreeMap<Day, ByteCount>,
     ) -> Self {
         let period = billing_day.period_at(now);
         let mut state = stored.state.clone().unwrap_or_default();
         state.raised = state.raised.filter(|raised| raised.instead_of == rates.liability);
         let rates = Rates { liability: state.raised.map_or(rates.liability, |raised| raised.rate), ..rates };
-        let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored, elsewhere);
+        let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
         let has_changed =
             matches!((terms.counted_in, state.counted_in), (Some(now), Some(before)) if now != before);
         if has_changed {

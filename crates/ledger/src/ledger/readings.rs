@@ -26,21 +26,6 @@ const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);
 /// Counts end with whole minutes.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What is counted, day by day, under the TURN keys of an owner's source. Nothing if the owner is one of these keys.
-pub(super) fn counted_elsewhere(
-    of: CountOwner,
-    counts: impl Iterator<Item = (CountOwner, Day, ByteCount)>,
-) -> BTreeMap<Day, ByteCount> {
-    let mut sums = BTreeMap::<_, ByteCount>::new();
-    for (owner, day, bytes) in counts {
-        if of.turn_key.is_none() && owner.turn_key.is_some() && owner.source == of.source {
-            let sum = sums.entry(day).or_default();
-            *sum = sum.plus(bytes);
-        }
-    }
-    sums
-}
-
 impl Ledger {
     /// Takes a reading of an owner.
     pub(crate) fn take_reading(&mut self, owner: impl Into<CountOwner>, reading: &Reading) -> ReadingOutcome {
@@ -64,11 +49,13 @@ impl Ledger {
         if owner.turn_key.is_none() {
             return;
         }
-        let counts = self.timelines.iter().flat_map(|timeline| {
-            let days = timeline.minutes.days.of(self.period);
-            days.map(|(day, count)| (timeline.terms.owner, day, count.total()))
-        });
-        let elsewhere = counted_elsewhere(owner.source.into(), counts);
+        let mut elsewhere = BTreeMap::<_, ByteCount>::new();
+        for timeline in self.all_of(owner.source).filter(|timeline| timeline.terms.owner.turn_key.is_some()) {
+            for (day, count) in timeline.minutes.days.of(self.period) {
+                let sum = elsewhere.entry(day).or_default();
+                *sum = sum.plus(count.total());
+            }
+        }
         self.with(owner.source.into(), |rest| rest.minutes.set_counted_elsewhere(elsewhere));
     }
 

@@ -11,20 +11,19 @@ use crate::day::DayCounts;
 use crate::dirty::Dirty;
 use crate::minute_usage::{MinuteRow, SourceRows};
 use crate::rates::Rates;
+use crate::units::Timestamp;
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
 
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, what the minutes before this period say moves to their days, and
-    /// days whose period was over can belong to this period again. `elsewhere`: see [`Self::set_counted_elsewhere`].
+    /// days whose period was over can belong to this period again.
     pub(crate) fn open(
         period: Period,
         rates: Rates,
         sampling: u32,
         now: Timestamp,
         stored: &SourceRows,
-        elsewhere: BTreeMap<Day, ByteCount>,
     ) -> Self {
         let days = DayCounts::restore(&stored.days, sampling);
         // A day without an estimate still needs its minutes, also if it lies before this period.
@@ -36,7 +35,7 @@ impl Minutes {
             sampling,
             counted: CountedPart::of(&days, &BTreeMap::new(), &BTreeMap::new(), widened),
             days,
-            elsewhere,
+            elsewhere: BTreeMap::new(),
             by_day: BTreeMap::new(),
             period: widened,
             begun: vec![],

@@ -9,7 +9,7 @@ fn day() -> BillingDay {
 
 /// The timeline that the next process opens, with this margin.
 fn reopened(timeline: &Timeline, rates: Rates, sampling: u32) -> Timeline {
-    Timeline::open(terms(sampling), day(), rates, timeline.now, &counts_of(timeline), BTreeMap::new())
+    Timeline::open(terms(sampling), day(), rates, timeline.now, &counts_of(timeline))
 }
 
 #[test]

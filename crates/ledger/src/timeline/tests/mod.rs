@@ -37,14 +37,7 @@ fn timeline(now: i64) -> Timeline {
 }
 
 fn timeline_of(rates: Rates, now: i64) -> Timeline {
-    Timeline::open(
-        terms(SAMPLING),
-        BillingDay::new(1).unwrap(),
-        rates,
-        at(now),
-        &SourceRows::default(),
-        BTreeMap::new(),
-    )
+    Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates, at(now), &SourceRows::default())
 }
 
 fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
@@ -92,8 +85,7 @@ fn restarted(timeline: &mut Timeline, minutes: &mut BTreeMap<Minute, MinuteRow>,
     let counts = counts_of(timeline);
     let stored = SourceRows { minutes: minutes.clone(), ..counts };
     let day = BillingDay::new(1).unwrap();
-    let mut again =
-        Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored, BTreeMap::new());
+    let mut again = Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored);
     again.minutes.change_live(Minute::of(timeline.now)..until, ONE);
     again
 }

@@ -77,14 +77,8 @@ fn a_providers_count_releases_what_was_promised_until_its_end() {
     const MIDNIGHT: i64 = START + 1_440 * MINUTE;
     let terms = SourceTerms::of_unconfigured(IceSource::Cloudflare);
     let [begin, end] = [MIDNIGHT - 10 * MINUTE, MIDNIGHT + 10 * MINUTE];
-    let mut timeline = Timeline::open(
-        terms,
-        BillingDay::new(1).unwrap(),
-        rates(false),
-        at(begin),
-        &SourceRows::default(),
-        BTreeMap::new(),
-    );
+    let mut timeline =
+        Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
     timeline.minutes.change_live(minutes(at(begin), at(end)), ONE);
     timeline.advance(at(end));
     for (as_of, promised) in [(-1, 11), (0, 10), (1, 9), (2, 8), (10, 0)] {
@@ -106,14 +100,8 @@ fn what_the_clock_of_a_provider_counts_earlier_or_later_keeps_its_margin() {
     // The grant relays for an hour. A clock that is two minutes ahead counts 28 minutes of it in its first half, one that is behind 32.
     for in_half in [28, 30, 32] {
         let start = at(START + 2 * MINUTE);
-        let mut timeline = Timeline::open(
-            terms,
-            BillingDay::new(1).unwrap(),
-            rates(false),
-            start,
-            &SourceRows::default(),
-            BTreeMap::new(),
-        );
+        let mut timeline =
+            Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), start, &SourceRows::default());
         // By any such clock, what it relays is promised.
         timeline.minutes.change_live(minutes(at(START), at(START + 64 * MINUTE)), ONE);
         timeline.advance(at(START + 70 * MINUTE));
@@ -165,14 +153,8 @@ fn an_empty_count_of_a_day_before_the_reset_is_believed_if_nothing_was_live_or_a
         }
         timeline.advance(at(RESET + 20 * MINUTE));
         let stored = counts_of(&timeline);
-        let mut again = Timeline::open(
-            terms(SAMPLING),
-            BillingDay::new(1).unwrap(),
-            rates(false),
-            timeline.now,
-            &stored,
-            BTreeMap::new(),
-        );
+        let mut again =
+            Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
         again.terms.proof = ProofRule::Probe;
         again
     };
@@ -201,7 +183,7 @@ fn a_rate_that_was_seen_is_assumed_over_restarts_and_resets_until_the_setting_ch
     let set = rates(false);
     let reopened = |timeline: &Timeline, rates| {
         let day = BillingDay::new(1).unwrap();
-        Timeline::open(terms(SAMPLING), day, rates, timeline.now, &counts_of(timeline), BTreeMap::new())
+        Timeline::open(terms(SAMPLING), day, rates, timeline.now, &counts_of(timeline))
     };
     let mut again = reopened(&timeline, set);
     again.advance(at(end + MINUTE));
@@ -275,14 +257,8 @@ fn after_a_restart_a_slice_is_as_before() {
     }
     let stored = timeline.take_changes();
     let billing_day = BillingDay::new(1).unwrap();
-    let restored = Timeline::open(
-        terms(SAMPLING),
-        billing_day,
-        rates(false),
-        at(START + 240 * MINUTE),
-        &stored,
-        BTreeMap::new(),
-    );
+    let restored =
+        Timeline::open(terms(SAMPLING), billing_day, rates(false), at(START + 240 * MINUTE), &stored);
     let hours = |timeline: &Timeline| {
         let hour = |n: i64| timeline.slice(at(START + n * 60 * MINUTE), at(START + (n + 1) * 60 * MINUTE));
         [0, 1, 2, 3].map(|n| hour(n).used.get())
@@ -335,14 +311,8 @@ fn days_before_the_first_poll_do_not_test_the_assumed_rate() {
 /// above the assumed rate.
 fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> u64 {
     let terms = SourceTerms { is_read: true, ..SourceTerms::of_unconfigured(IceSource::Cloudflare) };
-    let mut timeline = Timeline::open(
-        terms,
-        BillingDay::new(1).unwrap(),
-        rates(false),
-        at(begin),
-        &SourceRows::default(),
-        BTreeMap::new(),
-    );
+    let mut timeline =
+        Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
     let ten = LiveDelta { live: 10, per_minute: 10 * ONE.per_minute };
     timeline.minutes.change_live(minutes(at(begin), at(begin + 60 * MINUTE)), ten);
     let relayed = |until: i64| {
