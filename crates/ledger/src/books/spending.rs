@@ -111,8 +111,7 @@ impl Books {
         let (now, directions) = (self.now(), self.connections.rules().billed);
         let from = self.grants.seen_until(source.into());
         let of_period = |(id, traffic): (&GrantId, &Traffic)| {
-            let [part, whole] = self.grants.share_of_period(*id, from, now);
-            (*id, traffic.scaled(part, whole).billed(directions))
+            (*id, self.grants.of_this_period(*id, traffic.billed(directions), from, now))
         };
         let bytes = added.iter().map(of_period).collect();
         self.grants.add_counts(source, &bytes, now);

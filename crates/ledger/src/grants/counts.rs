@@ -152,14 +152,18 @@ impl Grants {
         is_last.then_some(taking.unknown)
     }
 
-    /// Which part of what a grant relayed in `[from, until)` belongs to this period, as a share of the whole: all, unless the period began
-    /// in that time. A relay is not counted while the clock is in doubt, so the time may be long. Each promised minute has the same share.
-    pub(crate) fn share_of_period(&self, id: GrantId, from: Timestamp, until: Timestamp) -> [u64; 2] {
-        let promised = |from| {
-            let minutes = [Minute::of(from), Minute::from_end(until)];
-            self.any(id).map_or(0, |row| row.promised_between(minutes[0], minutes[1]).get())
-        };
-        [promised(from.max(self.period.start)), promised(from)]
+    /// The most of `relayed` that can be of this period, if a grant relayed it in `[from, until)`. That time may begin long before the
+    /// period, because a relay is not counted while the clock is in doubt. Then it is what the grant has promised since the reset.
+    pub(crate) fn of_this_period(
+        &self,
+        id: GrantId,
+        relayed: ByteCount,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> ByteCount {
+        let promising = self.any(id).filter(|row| row.promised.is_some() && from < self.period.start);
+        let [reset, until] = [Minute::of(self.period.start), Minute::from_end(until)];
+        promising.map_or(relayed, |row| relayed.min(row.promised_between(reset, until)))
     }
 
     /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `now` is counted, so the

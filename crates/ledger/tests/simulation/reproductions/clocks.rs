@@ -88,3 +88,24 @@ fn what_a_relay_carried_before_a_reset_is_no_excess_of_the_new_period() {
     };
     check(&Scenario { settings, before_reset: 300_000, ops });
 }
+
+/// Each promised minute had the same share of what a relay carried over a reset. The share of somebody who relayed only after the reset was too
+/// small.
+#[test]
+fn what_a_relay_carries_over_a_reset_is_of_the_new_period_as_far_as_its_promise_allows() {
+    let wait = |millis| Wait { millis, share: 256 };
+    let ops = vec![From { nth: 1 }, wait(11_599_088), Join { life: 172_800 }, wait(6_502_304)];
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Cloudflare, IceSource::Relay],
+        user_limit: Some(4_720_000_000),
+        percent: 100,
+        ended_max: 5,
+        lag: 600_000,
+        provider_ahead: -118_000,
+        tells_time: true,
+        clients: 1,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 14_400_000, ops });
+}
