@@ -70,7 +70,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger as stored, at `now`. A source that is stored but no longer configured is kept, because its usage
+    /// The ledger as stored, at `now`. An owner that is stored but no longer configured is kept, because its usage
     /// counts. From here on, changes are recorded.
     pub fn open(
         terms: Terms,
@@ -79,8 +79,8 @@ impl Ledger {
         counts: PeriodCounts,
         stored: &BTreeMap<CountOwner, SourceRows>,
     ) -> Self {
-        let removed = stored.iter().filter(|(owner, _)| sources.iter().all(|source| source.owner != **owner));
-        let removed = removed.map(|(owner, rows)| SourceTerms::of_a_stored(*owner, rows, sources));
+        let others = stored.iter().filter(|(owner, _)| sources.iter().all(|source| source.owner != **owner));
+        let removed = others.map(|(owner, rows)| SourceTerms::of_removed(*owner, rows, sources));
         let nothing = SourceRows::default();
         let of_days = stored.iter().flat_map(|(owner, rows)| {
             rows.days.iter().filter_map(move |(day, count)| Some((*owner, *day, count.as_ref()?.total())))
@@ -100,6 +100,7 @@ impl Ledger {
             is_doubtful: false,
             latest: now,
         };
+        // A key's timeline forgets its stored counts if they are of another account, so what is counted elsewhere is computed again.
         for owner in stored.keys().filter(|owner| owner.turn_key.is_some()) {
             ledger.share_counts(*owner);
         }
@@ -192,7 +193,7 @@ impl Ledger {
         self.terms.billing_day
     }
 
-    /// Every source that issues grants or is read.
+    /// The sources of all timelines: those of the settings, and others with something stored or promised.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
         self.timelines.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
     }
@@ -280,7 +281,7 @@ impl Ledger {
         self.terms.rates.liability
     }
 
-    /// Sets the limit. It counts from now on.
+    /// Sets the limit. It applies from now on.
     pub(crate) fn set_limit(&mut self, limit: ByteCount) {
         self.terms.limit = limit;
     }
@@ -357,7 +358,8 @@ impl Ledger {
         PeriodBytes { used, measured: measured.min(used), seen: [period.start, period.end] }
     }
 
-    /// Bytes of the metered sources and the most live grants in `[from, to)`, extended to whole minutes.
+    /// Bytes of the metered sources in `[from, to)`, extended to whole minutes, and the sum of the most grants that each owner had alive
+    /// in one of these minutes.
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };
         for timeline in self.metered() {
@@ -466,7 +468,7 @@ impl Ledger {
         Ok(Request { life, ..request })
     }
 
-    /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest.
+    /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest. `None` if one has room.
     pub fn refusal(&self, slack: Duration) -> Option<Refusal> {
         let mut last_refusal = None;
         for source in self.metered().filter(|source| source.terms.owner.source.issues_credentials()) {
