@@ -231,8 +231,8 @@ impl Grants {
     }
 
     /// An app server has reported bytes for a chain: if all its reports exceed the assumed rate, the promises of the chain rise.
-    /// `after_tail`: bytes of this report that were relayed after the tail. Sessions of the SFU are not judged, because their tracks say
-    /// at what rate they relay.
+    /// `after_tail`: bytes of this report that were relayed after the tail. They count as an excess of their own. Sessions of the SFU are
+    /// not judged, because their tracks say at what rate they relay.
     pub(super) fn judge_vouched(
         &mut self,
         source: IceSource,
@@ -327,7 +327,8 @@ impl Grants {
         }
     }
 
-    /// Keeps the excess of a chain whose first grant leaves the table: with the next grant or, if the chain is over, with its source.
+    /// Keeps the excess of a chain whose first grant leaves the table: in the row of its renewal or, if no renewal at the same source has a
+    /// row, in the sum of the source.
     pub(super) fn pass_excess_on(&mut self, first: GrantId) {
         let Some(row) = self.any(first).filter(|row| self.spent_of(row).excess != Excess::default()) else {
             return;
@@ -376,9 +377,9 @@ impl Grants {
             Some(from..time.until)
         };
         let spans: Vec<_> = grants.iter().enumerate().filter_map(own_minutes).collect();
-        let counted = |span: &Range<Minute>| span.end.min(until).since(span.start.max(period_start));
-        let promised = spans.iter().map(counted).fold(EDGES, u64::saturating_add);
-        let most = u128::from(self.per_minute(source)).saturating_mul(promised.into());
+        let len = |span: &Range<Minute>| span.end.min(until).since(span.start.max(period_start));
+        let promised_minutes = spans.iter().map(len).fold(EDGES, u64::saturating_add);
+        let most = u128::from(self.per_minute(source)).saturating_mul(promised_minutes.into());
         let above = u128::from(relayed.get()).saturating_sub(most.saturating_add(margin));
         if above == 0 {
             return None;
