@@ -1,9 +1,9 @@
-//! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`, `tests/it/server_keys`. A bearer token is a
-//! server's key, a user's token, or a grant. Any other token is ignored. With `SERVER_KEYS`, it is refused instead, unless it has the form
-//! of a grant token, because a server may have mistyped its key. A mint with a grant that may renew counts against the allowance for
-//! renewals, and keeps the grant's user. Where users must sign in, a renewal needs a sign-in that has not expired: the sign-in with which
-//! the grant was minted, or that of a token beside the grant. The right to renew is taken before the mint. If the mint fails or is refused,
-//! the right is dropped, which gives it back.
+//! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`, `tests/it/server_keys`.
+//! A bearer token is a server's key, a user's token, or a grant. Any other token is ignored. With `SERVER_KEYS`, it is refused instead,
+//! unless it has the form of a grant token, because a server may have mistyped its key. A mint with a grant that may renew counts against
+//! the allowance for renewals, and keeps the grant's user. Where users must sign in, a renewal needs a sign-in that has not expired: the
+//! sign-in with which the grant was minted, or that of a token beside the grant. The right to renew is taken before the mint. If the mint
+//! fails or is refused, the right is dropped, which gives it back.
 //!
 //! A request takes one from the rate limit of its address also if `check_tokens` or `refuse_mistyped_key` refuses it. A request with wrong
 //! parameters takes nothing: it cannot mint, and the advice to raise the rate limit would hide what is wrong.
