@@ -38,7 +38,7 @@ const PORT: u16 = 3001;
 const QUIET: &str = "warn,turn_relay=error,turn_broker::telemetry::startup=error";
 
 /// The fixed settings besides addresses and token. A call with 7 Mbps in both directions together spends this budget in
-/// five minutes. Credentials last three minutes, so the bound rises visibly before the limit is reached. Every byte has a price.
+/// five minutes. Credentials last three minutes, so the overshoot bound rises visibly before the limit is reached. Every byte has a price.
 const FIXED: [(&str, &str); 10] = [
     ("ICE_SOURCES", "relay,stun"),
     ("SIGNALING", "ayame"),

@@ -7,7 +7,7 @@ use serde::de::{Error, Visitor};
 use serde_json::Number;
 use turn_ledger::ByteCount;
 
-/// A JSON number that prints a whole value without decimals (`1000`, not `1000.0`).
+/// A JSON number that prints a whole value without decimals (`1000`, not `1000.0`). 0 for a value that is not finite.
 pub fn plain_number(value: f64) -> Number {
     let whole = ByteCount::from_whole(value).map(|whole| Number::from(whole.get()));
     whole.or_else(|| Number::from_f64(value)).unwrap_or_else(|| Number::from(0))

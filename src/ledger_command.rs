@@ -187,7 +187,7 @@ fn verdict(path: &str, findings: &[String]) -> Report {
     Report { text, is_sound: false }
 }
 
-/// Everything except the token key and the TURN user names (coturn sessions contain them).
+/// What `export` prints. It leaves out the token keys, coturn's sessions, which contain TURN user names, who spends and who is blocked.
 fn document(contents: &Contents) -> Value {
     let stored = &contents.books;
     let sources = stored.sources.iter().map(|(owner, rows)| (owner.to_string(), source_document(rows)));
@@ -233,14 +233,14 @@ fn document(contents: &Contents) -> Value {
 }
 
 fn source_document(stored: &SourceRows) -> Value {
-    let flow =
-        |flow: &ClaimedUsage| json!({ "connection_millis": flow.connection_millis, "bytes": flow.claimed });
+    let claims =
+        |row: &ClaimedUsage| json!({ "connection_millis": row.connection_millis, "bytes": row.claimed });
     let minutes = stored.minutes.iter().map(|(minute, row)| {
         json!({
             "minute": minute.start(),
             "live": row.live,
-            "granted": flow(&row.granted),
-            "ungranted": flow(&row.ungranted),
+            "granted": claims(&row.granted),
+            "ungranted": claims(&row.ungranted),
             "vouched": row.vouched,
         })
     });

@@ -46,11 +46,11 @@ impl LiveCalls {
     /// The grants of members who are not alone in their call.
     pub fn grants(&self) -> Vec<GrantId> {
         let calls = self.calls.lock();
-        let groups = calls.iter().map(|(_, call)| &call.members).filter(|members| members.len() > 1);
-        groups.flat_map(|members| members.values()).filter_map(|member| member.grant).collect()
+        let not_alone = calls.iter().map(|(_, call)| &call.members).filter(|members| members.len() > 1);
+        not_alone.flat_map(|members| members.values()).filter_map(|member| member.grant).collect()
     }
 
-    /// Revokes the grants of everybody in a call. Returns how many credentials that has revoked.
+    /// Revokes the grants of everybody in a call, with their renewals. Returns how many credentials that has revoked.
     pub fn cut(&self, call: &CallName) -> usize {
         let calls = self.calls.lock();
         let of_call = calls.iter().filter(|(name, _)| *name == call);

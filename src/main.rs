@@ -108,6 +108,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
         Command::Ledger(_) => Config::for_ledger(&environment),
         _ => Config::from_env(&environment),
     };
+    // The text of the demo's error fits here too.
     let config = config.map_err(|problems| Failure::of_settings(DemoError::Config(problems)))?;
     let is_good = match command {
         Command::Healthcheck => {

@@ -1,4 +1,4 @@
-//! The present rate: what was used in the last minutes, and when the limit is reached if it goes on like this.
+//! The present rate: what was used in the last minutes, and when the limit is reached if use goes on like this.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use turn_ledger::{BitRate, Books, ByteCount, Figures, Minute, RECENT_MAX, Snapshot, Timestamp};
 
-/// How much of the past [`Lately`] covers.
+/// The length of the time that [`Lately::of`] covers.
 const WINDOW: Duration = Duration::from_secs(300);
 /// The shortest time that a rate is the average of.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -19,9 +19,11 @@ const COUNT_AGE_MAX: Duration = Duration::from_secs(4_200);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lately {
     bytes: ByteCount,
-    /// The time in which these bytes were used.
+    /// The time in which these bytes were used, at least a minute.
     span: Duration,
+    /// The end of this time: now, or the end of the provider's count.
     until: Timestamp,
+    /// The books' time.
     now: Timestamp,
 }
 
@@ -48,7 +50,7 @@ impl Lately {
     }
 
     /// What was used in the `window` before `until`, beginning with the first minute that has bytes. Minutes whose spenders are not known
-    /// any more are left out, unless that would leave none.
+    /// any more are left out, unless no minute would be left.
     fn before(books: &Books, until: Timestamp, now: Timestamp, window: Duration) -> Self {
         let begin = Minute::of(until.minus(window));
         let first_known = Minute::from_end(now.minus(RECENT_MAX));
@@ -70,7 +72,7 @@ impl Lately {
         self.until < self.now
     }
 
-    /// How far back the spenders of these bytes are looked for, at most as far as spenders are known.
+    /// How far back to look for the spenders of these bytes: to the start of the five minutes, at most as far as spenders are known.
     pub fn since(&self) -> Duration {
         self.now.since(self.until).saturating_add(WINDOW).min(RECENT_MAX)
     }

@@ -1,5 +1,5 @@
 //! The table of routes: who may call each handler, and the layers around it. `openapi.json` describes every route of the
-//! table, except the pages.
+//! table, except the pages and the older Matrix paths.
 
 use std::sync::Arc;
 
@@ -30,7 +30,8 @@ use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
 use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
-/// All routes, in the groups of the `OpenAPI` document.
+/// The routes of this table, in the groups of the `OpenAPI` document. Sockets, reports, the proxy of the SFU and P2PCF have routes
+/// elsewhere.
 struct Table {
     /// Mints, in all formats but Cloudflare's: for pages, and for servers with a key.
     credentials: Vec<Route>,
@@ -41,7 +42,7 @@ struct Table {
     budget: Vec<Route>,
     operator: Vec<Route>,
     health: Vec<Route>,
-    /// Static files for any page.
+    /// The pages of this service, and static files for any page.
     browser: Vec<Route>,
 }
 
@@ -168,7 +169,7 @@ pub fn build(app: &Arc<App>) -> Router {
     // Foreign origins are rejected before the handler.
     let refuse_foreign = check(app, origin::refuse_foreign);
     let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
-    // Only a server with a key may call these, from any origin.
+    // Only a server with a key may call Cloudflare's API, from any origin.
     let api = api.chain(table.cloudflare);
     // A POST to this path can have a server key in its form, so the layer reads the form before it checks the origin.
     let (with_form, mints): (Vec<_>, Vec<_>) =
@@ -198,7 +199,8 @@ fn router(routes: impl IntoIterator<Item = Route>) -> Router<Arc<App>> {
     routes.into_iter().fold(Router::new(), |router, route| router.route(&route.path, route.handlers))
 }
 
-/// The routes of a standby: what a replica says of itself. It forwards everything else, also other methods of these paths.
+/// The routes of a standby: what a replica says of itself. A standby forwards all other requests, also those with other methods for
+/// these paths.
 pub fn standby(standby: &Arc<Standby>) -> Router {
     let own = |route: MethodRouter<Arc<Standby>>| route.fallback(standby::forward);
     Router::new()
@@ -278,13 +280,13 @@ fn check<E: IntoResponse + 'static>(
     })
 }
 
-/// Only GET: a HEAD would do the work and discard its result, such as a credential. axum's own `Allow` would name HEAD. `any` adds no
-/// `Allow`, also not to the response to a preflight.
+/// Only GET: a HEAD would do the work and discard its result, such as a credential.
 fn get_only(route: Handlers) -> Handlers {
     only(route, "GET")
 }
 
-/// Refuses all methods that `route` does not have, and HEAD. `allowed`: the text of the header `Allow`.
+/// Refuses HEAD and all methods that `route` does not have. `allowed`: the text of the header `Allow`. axum's own `Allow` would name HEAD.
+/// `any` adds no `Allow`, also not to the response to a preflight.
 fn only(route: Handlers, allowed: &'static str) -> Handlers {
     let refuse = async move || ([(ALLOW, HeaderValue::from_static(allowed))], ApiError::method_not_allowed());
     any(refuse).head(refuse).merge(route)

@@ -74,7 +74,7 @@ impl Account {
             let list = self.spenders(kind, SpentIn::Last(found.lately.since())).await;
             let mut recent = list.page(usize::MAX, None).await;
             if found.lately.is_counted() {
-                // Claims are about the time after the count.
+                // Show only the counted bytes: claims are about the time after the count.
                 for row in &mut recent {
                     let Sums { first_seen, last_seen, .. } = row.sums;
                     let counted = [row.sums.measured(), ByteCount::ZERO, ByteCount::ZERO];
@@ -99,7 +99,8 @@ impl Account {
 }
 
 impl Outbox for Account {
-    /// No alerts without the lease: the replica that leads has the same ones.
+    /// The alerts that wait for delivery, after an attempt to write them to disk. None without the lease: the replica that leads has the
+    /// same alerts.
     async fn waiting(&self) -> Vec<Alert> {
         let waiting: Vec<_> = self.guarded.lock().alerts.get().waiting().cloned().collect();
         if !waiting.is_empty() {

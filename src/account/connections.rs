@@ -7,8 +7,8 @@ use turn_ledger::{
 };
 
 impl Account {
-    /// Opens a connection. For one that is already open, this counts as a report. `client`: where the call comes from.
-    /// `by_reporter`: who spends, if the caller is an app server.
+    /// Opens a connection. If the connection is already open, this counts as a report. `client`: where the request comes from.
+    /// `by_reporter`: who spends, if the caller is an app server. If this user is blocked, no connection is opened.
     pub fn open(
         &self,
         caller: Caller<'_>,
@@ -50,17 +50,17 @@ impl Account {
         Ok(opened.value)
     }
 
-    /// The live grant of a server key by the user name of its credential. In user names that the broker makes itself, the part after the
-    /// last colon is the grant's id.
+    /// The live grant whose credential has this user name, if this server key has minted it. In user names that the broker makes itself,
+    /// the part after the last colon is the grant's id.
     pub fn minted_by(&self, server: &Label, username: &str) -> Option<GrantId> {
         self.read(|books| {
-            let named = || username.rsplit_once(':')?.1.parse().ok();
-            let id = books.grants().with_username(username).or_else(named)?;
-            Caller::Server(server).acts_for(id, books.grants().minted_by(id)).then_some(id)
+            let id_in_name = || username.rsplit_once(':')?.1.parse().ok();
+            let id = books.grants().with_username(username).or_else(id_in_name)?;
+            if Caller::Server(server).acts_for(id, books.grants().minted_by(id)) { Some(id) } else { None }
         })
     }
 
-    /// Applies a connection's report. `client`: where the call comes from.
+    /// Applies a connection's report. `client`: where the request comes from.
     pub fn heartbeat(
         &self,
         caller: Caller<'_>,
@@ -76,7 +76,7 @@ impl Account {
         Ok(())
     }
 
-    /// Why a server key may spend no more. Counts the refusal.
+    /// The refusal for a server key that has reached its limit. Counts the refusal in the metrics.
     pub fn refusal_of_key(&self, server: &Label) -> Refusal {
         self.metrics.key_refusals.inc();
         self.change(|books| {

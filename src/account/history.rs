@@ -1,7 +1,7 @@
 //! What the charts need beside the ledger: who spent most in each five minutes of the last day and in each hour of the last month, and what
 //! the operator did. Tests: below, `tests/it/spenders.rs`.
-//! It is in memory, so it begins with the process. Each five minutes are read twice: as reported, when they end; and as counted, before
-//! they are older than [`turn_ledger::RECENT_MAX`].
+//! It is in memory, so it begins with the process. Each span of five minutes is read twice: as reported, when the span ends; and as
+//! counted, just before it is older than [`turn_ledger::RECENT_MAX`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,6 +38,7 @@ pub(super) struct History {
     young: BTreeMap<Timestamp, Span>,
     /// The spans of an hour, by their beginnings.
     old: BTreeMap<Timestamp, Span>,
+    /// What the operator did, oldest first.
     marks: VecDeque<(Timestamp, String)>,
     /// How many times names were removed.
     removals: u64,
@@ -48,7 +49,7 @@ pub(super) struct History {
 pub struct SpenderSeries {
     /// Who.
     pub key: SpenderKey,
-    /// The spans in which it was among those who spent most.
+    /// The spans in which the spender was among those who spent most.
     pub spans: Vec<SpentSpan>,
 }
 
@@ -86,7 +87,8 @@ fn shorten(span: &mut Span) {
 }
 
 impl History {
-    /// Sets a young span, in place of an earlier reading of it. Joins young spans of more than a day ago into one span for each hour.
+    /// Sets a young span, in place of what was set for it before. Joins young spans of more than a day ago into one span for each hour, and
+    /// removes old spans of more than a month ago.
     fn put(&mut self, at: Timestamp, mut span: Span, now: Timestamp) {
         shorten(&mut span);
         self.young.insert(at, span);
@@ -103,7 +105,8 @@ impl History {
         self.old.retain(|at, _| *at >= now.minus(KEPT_FOR));
     }
 
-    /// The largest of a kind between two instants, most bytes first.
+    /// The [`SHOWN`] largest spenders of a kind in the spans between two instants, most bytes first. A span counts in full if a part of it
+    /// is between the two.
     fn largest(&self, kind: SpenderKind, from: Timestamp, to: Timestamp) -> Vec<SpenderSeries> {
         let old = self.old.iter().map(|(at, span)| (*at, OLD_MINUTES, span));
         let young = self.young.iter().map(|(at, span)| (*at, YOUNG_MINUTES, span));
@@ -144,7 +147,7 @@ impl History {
 }
 
 impl Account {
-    /// Records who spends, as long as the process runs.
+    /// Records who spends, every five minutes while this process leads. Never returns.
     pub async fn record_spenders(&self) {
         let mut last = Timestamp::default();
         loop {
@@ -160,12 +163,14 @@ impl Account {
         }
     }
 
+    /// Records the five minutes from this instant on.
     async fn record_span(&self, from: Timestamp, now: Timestamp) {
         let until = from.plus(span_length(YOUNG_MINUTES));
         let removals = self.history.lock().removals;
         let mut span = Span::new();
         for kind in SpenderKind::ALL {
             let list = self.list_spenders(kind, SpentIn::Between { from, until }).await;
+            // One row more, because the row of the rest has no key and is left out.
             let rows = Arc::new(list).page(NAMED_MAX + 1, None).await.into_iter();
             span.extend(rows.filter_map(|row| Some((row.key?, row.sums.bytes()))));
         }
@@ -176,7 +181,7 @@ impl Account {
         }
     }
 
-    /// The largest spenders of a kind between two instants, as far as this process has seen them.
+    /// The [`SHOWN`] largest spenders of a kind between two instants, as far as this process has seen them.
     pub fn largest_spenders(&self, kind: SpenderKind, from: Timestamp, to: Timestamp) -> Vec<SpenderSeries> {
         self.history.lock().largest(kind, from, to)
     }
@@ -187,7 +192,7 @@ impl Account {
         self.history.lock().mark(now, text.into());
     }
 
-    /// What the operator has done since the start of the process, the oldest first.
+    /// The latest [`MARKS_MAX`] things that the operator has done since the start of the process, the oldest first.
     pub fn marks(&self) -> Vec<(Timestamp, String)> {
         self.history.lock().marks.iter().cloned().collect()
     }
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_of_the_whole_time_are_shown_and_a_later_reading_replaces_an_earlier_one() {
+    fn the_largest_of_the_whole_time_are_shown_and_a_span_that_is_set_again_is_replaced() {
         let mut history = History::default();
         history.put(at(0), span(&[("ann", 9), ("ben", 1)]), at(300));
         history.put(at(300), span(&[("ben", 4)]), at(600));

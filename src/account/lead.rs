@@ -7,11 +7,11 @@ use crate::alert::{Fault, FoundFault};
 use crate::store::storage::Lost;
 use crate::store::writer::Store;
 
-/// For how long after the takeover from a lost leader that fault is shown.
+/// For how long after a takeover [`Fault::LeaderLost`] is shown.
 const SETTLED_AFTER: Duration = Duration::from_secs(600);
 
 impl Account {
-    /// The fault that the leader before was lost, for [`SETTLED_AFTER`].
+    /// The fault that the previous leader was lost; `None` once the takeover was [`SETTLED_AFTER`] ago.
     pub fn lost_leader(&self) -> Option<FoundFault> {
         let lead = self.lead.as_ref()?;
         let (lost, since) = lead.replaced.as_ref()?;

@@ -7,8 +7,8 @@ use super::{Account, RenewalRight};
 use turn_ledger::{Books, Grant, GrantId, GrantRow, Report, ReportError, Spender};
 
 impl Account {
-    /// Reports that the connection of a member goes on, and opens it if it is not open. Once the promise for the grant ends, the grant can
-    /// relay nothing, so the connection is closed even if the call goes on.
+    /// Reports that the connection of a member goes on, and opens it if it is not open. If the promise for the grant and its renewals ends
+    /// before the next report, closes the connection, even if the call goes on: after the promise the grants can relay nothing.
     pub fn keep_member(&self, grant: GrantId, id: &str) {
         let member =
             self.change(|books| books.member_with(grant).map(|member| (member, is_promised(books, grant))));
@@ -22,8 +22,8 @@ impl Account {
         }
     }
 
-    /// Takes the right to renew for a member whose client cannot take another credential, if a renewal is due. The right and the row are of
-    /// the last grant of the chain that begins with `grant`.
+    /// Takes the right to renew for a member whose client cannot take another credential. `None` if no renewal is due, or if no such grant
+    /// is live. The right and the row are of the last grant of the chain that begins with `grant`.
     pub fn take_member_renewal(self: &Arc<Self>, grant: GrantId) -> Option<(RenewalRight, GrantRow)> {
         let (last, row) = self.change(|books| {
             let last = books.grants().with_renewals(grant).last()?;
@@ -42,14 +42,15 @@ impl Account {
         }
     }
 
-    /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
-    /// is on disk, and the source is asked after that. Returns how many of the credentials are metered and were not revoked before.
+    /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it is on
+    /// disk. Later `src/mint/ending.rs` asks the source to end the credentials. Returns how many of these credentials are metered and were
+    /// not revoked before.
     pub fn cut(&self, id: GrantId) -> usize {
-        let valid = |books: &Books| {
+        let not_revoked = |books: &Books| {
             let grants = books.grants();
             grants.with_renewals(id).filter(|id| !grants.is_revoked(*id)).collect()
         };
-        self.revoke_found(valid, Books::revoke_and_ask).len()
+        self.revoke_found(not_revoked, Books::revoke_and_ask).len()
     }
 }
 

@@ -1,5 +1,5 @@
 //! The account: the books behind one lock, with the clock and the store. The lock is held for microseconds and never
-//! across an await. All values that one call reads under it belong to the same instant.
+//! across an await. All values that one call reads under the lock belong to the same instant.
 
 mod alerts;
 mod connections;
@@ -94,13 +94,13 @@ impl Account {
         self.change(|books| call(books))
     }
 
-    /// Advances the books to now and changes them under the lock. The change takes effect at once, and is on disk within the interval of
-    /// the store. [`Self::recorded`] waits for that.
+    /// Advances the books to now and changes them under the lock. The change takes effect at once, and is written within
+    /// [`FLUSH_INTERVAL`]. [`Self::recorded`] waits until it is on disk.
     pub fn change<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
         self.with_all(|guarded| call(&mut guarded.books))
     }
 
-    /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`.
+    /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`. Counts a refusal in the metrics.
     pub fn reserve(
         self: &Arc<Self>,
         source: IceSource,
@@ -114,7 +114,7 @@ impl Account {
         Ok(Reservation::new(self, hold, moment, requester))
     }
 
-    /// Why no caller gets a metered credential from any source; `None` if that is not so. Counts the refusal.
+    /// Why no caller gets a metered credential from any source; `None` if that is not so. Counts the refusal in the metrics.
     pub fn refusal(&self) -> Option<NotAdmitted> {
         self.read(Books::refusal).inspect(|why| self.count_refusal(why))
     }
@@ -122,7 +122,7 @@ impl Account {
     fn count_refusal(&self, why: &NotAdmitted) {
         if let NotAdmitted::Refused(refusal) = why {
             self.metrics.budget_refusals.inc();
-            match refusal.limited.map(|of| of.kind) {
+            match refusal.limited.map(|limit| limit.kind) {
                 Some(LimitKind::User) => drop(self.metrics.user_refusals.inc()),
                 Some(LimitKind::Server) => drop(self.metrics.key_refusals.inc()),
                 None => {}
@@ -153,7 +153,8 @@ impl Account {
         self.store.is_some()
     }
 
-    /// Asks the writer to write all changes up to now.
+    /// Asks the writer to write all changes up to now, and does not wait. While the ledger cannot be written, only asks for another attempt
+    /// with the batch that the writer has kept.
     pub fn flush(&self) {
         let Some(store) = &self.store else { return };
         self.with_all(|_| match store.room() {
@@ -162,14 +163,15 @@ impl Account {
         });
     }
 
-    /// Writes the last batch. Waits until it is on disk and the file is closed.
+    /// Writes the last batch. Waits until it is on disk and the writer has released the ledger. Logs a failure.
     pub async fn finish(&self) {
         if self.record(true).await.is_err() {
             tracing::error!("the last changes of the ledger could not be written");
         }
     }
 
-    /// Takes a grant's right to renew. `None` if it may not renew now. `is_allowed`: whether its row, if it has one, lets it renew.
+    /// Takes a grant's right to renew. `None` if the grant may not renew now. `is_allowed`: whether its row lets it renew; the row is
+    /// `None` if the books have none of this grant.
     pub fn take_renewal(
         self: &Arc<Self>,
         grant: &Grant,
@@ -184,7 +186,7 @@ impl Account {
     }
 
     /// Revokes a credential and closes its connections. Takes effect at once; [`Self::recorded`] waits until it is on disk. `None` if no
-    /// metered grant of this id is known.
+    /// metered grant of this id is in use.
     pub fn revoke(&self, id: GrantId) -> Option<GrantRow> {
         self.revoke_each(&[id]).pop().map(|(_, row)| row)
     }
@@ -200,7 +202,7 @@ impl Account {
     }
 
     /// Removes a person from everything that is stored. Takes effect at once; [`Self::recorded`] waits until it is on disk. Returns the
-    /// credentials that this has revoked, and how many rows had the name.
+    /// credentials that this has revoked, and how many rows of grants had the name.
     pub fn forget_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, usize) {
         let (Forgotten { revoked, rows, .. }, snapshot) =
             self.with_all(|Guarded { books, alerts, over_limit, .. }| {
@@ -218,8 +220,8 @@ impl Account {
         (revoked.grants, rows)
     }
 
-    /// Revokes the credentials of each chain that has, by a count, relayed more than `GRANT_LIMIT_GB`, and closes their connections. The
-    /// next alerts name them.
+    /// Revokes the credentials of each chain that has relayed more than `GRANT_LIMIT_GB`, by a count or by vouched reports, and closes
+    /// their connections. The next alerts name at most [`OVER_LIMIT_MAX`] of these chains.
     pub fn revoke_over_limit(&self) {
         let (over, snapshot) = self.with_all(|Guarded { books, over_limit, .. }| {
             let over = books.revoke_over_limit();
@@ -236,8 +238,8 @@ impl Account {
         }
     }
 
-    /// Revokes those of these credentials that are live, and closes their connections. Takes effect at once; [`Self::recorded`] waits until
-    /// it is on disk. Returns the rows of all that are live.
+    /// Revokes those of these credentials that are metered and in use, and closes their connections. Takes effect at once;
+    /// [`Self::recorded`] waits until it is on disk. Returns the rows of these credentials, also of those that were revoked before.
     pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
         let revoked = self.revoke_found(|_| ids.to_vec(), Books::revoke);
         if !revoked.is_empty() {
@@ -264,10 +266,10 @@ impl Account {
         rows
     }
 
-    /// Promises `more` tracks for a session of the SFU. The SFU may be asked for them once [`Self::recorded`] has waited until the promise
-    /// is on disk.
-    pub fn pull(&self, name: &str, more: u32) -> Result<(), NotAdmitted> {
-        self.change(|books| books.pull(name, more)).inspect_err(|why| self.count_refusal(why))
+    /// Promises `more_kbps` kbit/s more for the session of the SFU with this name. Callers ask the SFU for the tracks only after
+    /// [`Self::recorded`] has waited until the promise is on disk. Counts a refusal in the metrics.
+    pub fn pull(&self, name: &str, more_kbps: u32) -> Result<(), NotAdmitted> {
+        self.change(|books| books.pull(name, more_kbps)).inspect_err(|why| self.count_refusal(why))
     }
 
     /// Changes the books, and waits until that is on disk. Takes effect at once.
@@ -281,7 +283,7 @@ impl Account {
         self.record(false).await
     }
 
-    /// Waits until all changes are on disk. If this `is_last`, the file is closed too.
+    /// Waits until all changes are on disk. `is_last`: no write follows, so the writer releases the ledger after this one.
     async fn record(&self, is_last: bool) -> Result<(), NotRecorded> {
         let Some(store) = &self.store else { return Ok(()) };
         let room = store.room().ok_or(NotRecorded)?;
@@ -305,14 +307,15 @@ impl Account {
         self.read(|books| self.snapshot_of(books))
     }
 
-    /// All figures of the books, with what the service knows.
+    /// All figures of the books, and whether this process may act as the leader.
     pub fn snapshot_of(&self, books: &Books) -> Snapshot {
         Snapshot { leads: self.holds_lease(), ..books.snapshot() }
     }
 
-    /// Changes the books in parts, until `call` returns a result. Others get the lock in between. Each part is on disk before the next one:
-    /// in one batch with all of them, a mint would wait for tens of thousands of rows. While the ledger cannot be written, each part waits
-    /// for [`FLUSH_INTERVAL`], because the first write afterwards has all of them.
+    /// Changes the books in parts, until `call` returns a result. Others get the lock between two parts. A part that has changed grants is
+    /// on disk before the next part begins: in one batch with all parts, a mint would wait for tens of thousands of rows. While the ledger
+    /// cannot be written, there is a pause of [`FLUSH_INTERVAL`] after each such part, because the first write afterwards has the changes
+    /// of all.
     pub async fn change_in_parts<T>(&self, mut call: impl FnMut(&mut Books) -> Option<T>) -> T {
         loop {
             let (result, has_changed) = self.change(|books| (call(books), books.has_changed_grants()));
@@ -326,7 +329,7 @@ impl Account {
         }
     }
 
-    /// Reads the books in parts, until `call` returns a result. Others get the lock in between.
+    /// Reads the books in parts, until `call` returns a result. Others get the lock between two parts.
     pub async fn read_in_parts<T>(&self, mut call: impl FnMut(&Books) -> Option<T>) -> T {
         loop {
             match self.read(&mut call) {
@@ -336,12 +339,13 @@ impl Account {
         }
     }
 
-    /// Ends grants that can have no further effect and, after a reset, updates the sums of the others: a few at a time.
+    /// Ends grants that can have no further effect, removes old ones and, after a reset, updates the figures of the others: a few at a
+    /// time.
     pub async fn tidy(&self) {
         self.change_in_parts(|books| books.tidy().then_some(())).await;
     }
 
-    /// Advances the books to now, and changes them or what is beside them under the lock.
+    /// Advances the books to now. Then `call` may change, under the lock, the books and what is beside them.
     fn with_all<T>(&self, call: impl FnOnce(&mut Guarded) -> T) -> T {
         let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.guarded.lock();

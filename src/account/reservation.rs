@@ -18,6 +18,7 @@ pub struct Reservation {
     moment: Moment,
     life: Duration,
     requester: Requester,
+    /// `None` once it is committed or released.
     hold: Option<Hold>,
 }
 
@@ -40,7 +41,7 @@ impl RenewalRight {
         self.grant.id
     }
 
-    /// Who spends what the renewed grant relays.
+    /// The spender of the grant that is renewed; `None` if its row has none.
     pub fn spender(&self) -> Option<&Spender> {
         self.spender.as_deref()
     }
@@ -76,8 +77,9 @@ impl Reservation {
         self.life
     }
 
-    /// The same reservation, for a credential that works for `works_for`. If that is longer than was reserved, reserves all of it anew at
-    /// the same `source`. If this fails, the caller must not hand out the credential.
+    /// The same reservation, for a credential that works for `works_for`. If that is longer than was reserved, releases this reservation
+    /// and makes a new one for all of `works_for`. The caller passes the `source` of this reservation. On an error nothing is reserved, so
+    /// the caller must not hand out the credential.
     pub fn lasting(mut self, source: IceSource, works_for: Duration) -> Result<Self, NotAdmitted> {
         if works_for <= self.life {
             return Ok(self);
@@ -86,21 +88,21 @@ impl Reservation {
             self.account.change(|books| books.release(&hold));
         }
         let (moment, requester) = (self.moment, self.requester.clone());
-        let mut longer = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
+        let mut reserved_anew = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
         // The credential's life still counts from the first reservation.
-        longer.moment = moment;
-        Ok(longer)
+        reserved_anew.moment = moment;
+        Ok(reserved_anew)
     }
 
-    /// The same reservation, for a credential that this TURN key has minted.
+    /// The same reservation, for a credential that this TURN key has minted. `None`: the source has no TURN keys.
     #[must_use]
     pub fn minted_with(mut self, turn_key: Option<IdDigest>) -> Self {
         self.requester.turn_key = turn_key;
         self
     }
 
-    /// Records the grant of a new credential. This is the point of no return: after `Ok`, the credential may be handed out.
-    /// If the future is dropped half-way, the record stays, and its promise shrinks as time passes.
+    /// Records the grant of a new credential, and uses up the right to renew if this is a renewal. This is the point of no return: after
+    /// `Ok`, the credential may be handed out. If the future is dropped half-way, the record stays, and its promise shrinks as time passes.
     pub async fn commit(
         mut self,
         grant: &Grant,
@@ -110,6 +112,7 @@ impl Reservation {
         let Some(hold) = self.hold.take() else { return Err(NotAdmitted::NotRecorded) };
         let requester = std::mem::take(&mut self.requester);
         let (commit, pending) = self.account.change(|books| {
+            // Only grants of metered sources are stored.
             let store = if grant.source.is_metered() { self.account.store.as_ref() } else { None };
             let Some(store) = store else {
                 return Ok((books.commit(hold, grant, username, requester)?, None));

@@ -14,19 +14,19 @@ use turn_ledger::{
 
 /// How long a list is kept before it is made again.
 const KEPT_FOR: Duration = Duration::from_secs(10);
-/// How many rows of a list are looked at in one step.
+/// How many rows of a list [`SpenderList::page`] compares at a time.
 const LOOKED_AT_ONCE: usize = 1_000;
 
 /// The spenders of one kind, with their sums.
 #[derive(Debug)]
 pub struct SpenderList {
-    /// The instant of the sums.
+    /// The instant up to which the sums go: the end of [`SpentIn::Between`], else when the list was made.
     pub as_of: Timestamp,
-    /// Bytes that providers counted under identifiers that the ledger does not know.
+    /// Bytes that providers counted, in the time of the list, under identifiers that the ledger does not know. Zero for an earlier period.
     pub unknown_bytes: ByteCount,
-    /// Billed bytes of the period.
+    /// Billed bytes of this whole period; of the earlier period if the list is about one.
     pub used: ByteCount,
-    /// All rows, in no order: there may be a million of them, of which a page is asked for.
+    /// All rows, in no order. There may be a million rows, and [`Self::page`] sorts only those of one page.
     pub rows: Vec<SpenderSums>,
 }
 
@@ -37,7 +37,7 @@ pub enum SpentIn {
     ThisPeriod,
     /// The last minutes: at most [`turn_ledger::RECENT_MAX`].
     Last(Duration),
-    /// Whole minutes among those of [`Self::Last`].
+    /// Whole minutes, none of them older than [`turn_ledger::RECENT_MAX`].
     Between {
         /// The beginning of the first minute.
         from: Timestamp,
@@ -52,7 +52,8 @@ pub enum SpentIn {
 pub(super) type KeptLists = Mutex<BTreeMap<(SpenderKind, SpentIn), Arc<SpenderList>>>;
 
 impl SpenderList {
-    /// The first `limit` rows after a place, most bytes first. Computed away from the threads that serve.
+    /// The first `limit` rows after a place, most bytes first. `after`: `None` for the first page. Computed away from the threads that
+    /// serve.
     pub async fn page(self: Arc<Self>, limit: usize, after: Option<Place>) -> Vec<SpenderSums> {
         let found = tokio::task::spawn_blocking(move || self.first(limit, after.as_ref())).await;
         found.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
@@ -122,20 +123,21 @@ impl Account {
             SpentIn::Earlier(start) => SpenderWalk::of_past(kind, start),
             _ => SpenderWalk::new(kind, since),
         };
-        let look = |walk: &mut SpenderWalk, books: &Books| {
-            let (now, grants) = (until.unwrap_or(books.now()), books.grants());
-            if !walk.look(grants, now) {
+        // The sums once the walk has seen all rows; `None` before.
+        let step = |walk: &mut SpenderWalk, books: &Books| {
+            let (end, grants) = (until.unwrap_or(books.now()), books.grants());
+            if !walk.look(grants, end) {
                 return None;
             }
             let (bytes, unknown) = match (time, since) {
                 (SpentIn::Earlier(start), _) => (books.ledger().past_bytes(start), ByteCount::ZERO),
                 (_, None) => (books.period_bytes(), grants.unknown_bytes()),
-                (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, now)),
+                (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, end)),
             };
-            Some((bytes, now, unknown))
+            Some((bytes, end, unknown))
         };
         let (period, as_of, unknown_bytes) = loop {
-            if let Some(sums) = self.read(|books| look(&mut walk, books)) {
+            if let Some(sums) = self.read(|books| step(&mut walk, books)) {
                 break sums;
             }
             tokio::task::yield_now().await;

@@ -54,10 +54,11 @@ pub struct AlertDispatcher {
 }
 
 impl AlertDispatcher {
-    /// Delivers what is in the outbox, and what comes into it.
+    /// Delivers what is in the outbox, and what comes into it. Never returns.
     pub async fn deliver(&self, outbox: &impl Outbox) {
         // One request at a time.
         let sending = &Mutex::new(());
+        // `busy`: the kinds of the alerts in `deliveries`.
         let (mut deliveries, mut busy) = (FuturesUnordered::new(), vec![]);
         let deliver = |alert: Alert| async move {
             let outcome = self.deliver_one(&alert, sending).await;
@@ -81,6 +82,8 @@ impl AlertDispatcher {
         }
     }
 
+    /// Sends an alert until it is delivered, refused for good, or out of attempts. Holds `sending` during each request, not between
+    /// attempts.
     async fn deliver_one(&self, alert: &Alert, sending: &Mutex<()>) -> DeliveryOutcome {
         let (id, text, host) = (&alert.id, &alert.what, self.webhook.host());
         let mut attempt = 1;

@@ -71,11 +71,11 @@ pub struct BudgetFigures {
 /// A chain of renewals that was revoked because it relayed more than `GRANT_LIMIT_GB`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpentGrant {
-    /// Its last grant.
+    /// The last grant of the chain.
     pub grant: GrantId,
-    /// Who: user, label and address, as far as they are known.
+    /// Who spent: user, label and address, as far as they are known.
     pub who: Vec<SpenderKey>,
-    /// What was counted of it in this period.
+    /// What was counted of the whole chain in this period, or vouched for.
     pub counted: ByteCount,
 }
 

@@ -194,6 +194,7 @@ impl Fault {
 }
 
 impl FaultFacts {
+    /// A fault without alerts, whose part of the dashboard is the budget.
     const fn hint(
         code: &'static str,
         severity: Severity,

@@ -11,9 +11,9 @@ use turn_ledger::{
 /// The faults that the books show, in a fixed order.
 pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
     let mut found: Vec<FoundFault> = vec![];
-    for hint in snapshot.broken().map(|reason| hint_of(reason, snapshot)) {
-        if found.iter().all(|before| before.fault != hint.fault) {
-            found.push(hint);
+    for next in snapshot.broken().map(|reason| fault_of(reason, snapshot)) {
+        if found.iter().all(|before| before.fault != next.fault) {
+            found.push(next);
         }
     }
     found.extend(in_counts(snapshot));
@@ -33,7 +33,7 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
 }
 
 /// A reason why the bound may not hold, as a fault. If several reasons give the same fault, [`found_in`] has only the first one.
-fn hint_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
+fn fault_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
     let measured = &snapshot.measured;
     match reason {
         BoundBreak::Excess if measured.excess.rate.get() > 0 || measured.excess.tail > Duration::ZERO => {
@@ -72,6 +72,7 @@ fn hint_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
     }
 }
 
+/// The fault that credentials may relay which the ledger does not know.
 fn lacking(snapshot: &Snapshot) -> FoundFault {
     let fault = match snapshot.lack_cause {
         LackCause::New => Fault::LedgerNew,
@@ -89,7 +90,7 @@ fn clock_behind() -> FoundFault {
     Fault::ClockWrong.found("It is behind: it was set back, or was ahead before.")
 }
 
-/// The faults of counts, without those that [`hint_of`] reports.
+/// The faults of counts, without those that [`fault_of`] reports.
 fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     let (measured, mut found) = (&snapshot.measured, vec![]);
     if measured.is_stale() {
@@ -101,15 +102,17 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
             Fault::AssumptionRaised.found(format!("It is {rate} at {source}; {assumed} were assumed.")),
         );
     }
+    // If they are many, the bound may not hold, so `fault_of` reports them.
     if snapshot.has_unknown_bytes() && snapshot.unknown_bytes_are_few() {
         found.push(unknown_bytes(snapshot));
     }
     found
 }
 
-fn about_count(disbelief: Disbelief, of: Option<CountOwner>) -> &'static str {
+/// Why a count is not believed, and what to do. `owner`: the owner of the count.
+fn about_count(disbelief: Disbelief, owner: Option<CountOwner>) -> &'static str {
     match disbelief {
-        Disbelief::Unproven if of.is_some_and(|of| of.source == IceSource::Sfu) => {
+        Disbelief::Unproven if owner.is_some_and(|owner| owner.source == IceSource::Sfu) => {
             "For 58 minutes, Cloudflare has counted no bytes of the SFU while sessions pulled tracks, so what is reserved for them stays: check that CLOUDFLARE_ACCOUNT_ID is the account of CALLS_APP_ID."
         }
         Disbelief::Absurd => {
@@ -124,7 +127,7 @@ fn about_count(disbelief: Disbelief, of: Option<CountOwner>) -> &'static str {
     }
 }
 
-/// How far the counts exceed the assumptions, and when this ends.
+/// How far the counts exceed the assumptions, and when this fault ends.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
     let assumed = measured.raised.map_or(*assumed, |raised| raised.rate);
@@ -153,15 +156,15 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, 
     }
 }
 
-/// The fault of the clock, if it is none of those that [`hint_of`] reports.
+/// The fault of the clock, if there is one that [`fault_of`] does not report.
 fn of_clock(snapshot: &Snapshot) -> Option<FoundFault> {
     if snapshot.is_stopped_by_clock() {
         Some(Fault::ClockAhead.found(""))
     } else if snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED {
         Some(Fault::ClockWrong.found("It has jumped ahead: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile."))
     } else {
-        let is_named = snapshot.broken().any(|reason| reason == BoundBreak::EarlierPeriod);
-        let is_behind = snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED && !is_named;
+        let is_reported = snapshot.broken().any(|reason| reason == BoundBreak::EarlierPeriod);
+        let is_behind = snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED && !is_reported;
         is_behind.then(clock_behind)
     }
 }
@@ -172,6 +175,7 @@ fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
     let (figures, bound) = (snapshot.figures, snapshot.figures.overshoot_bound());
     let likely = snapshot.likely_overshoot.unwrap_or_default();
     let is_strict = snapshot.mode == BudgetMode::Strict;
+    // No credential can relay more if the worst case is what is used.
     let detail = if figures.committed <= figures.used {
         format!("With what sampling may have missed, it is {} GB past the limit.", bound.gb_up())
     } else if is_strict {

@@ -78,6 +78,7 @@ impl Alert {
         format!("Now mostly: {kind} {name} ({part:.0} % of the last {minutes} minutes).{ends}")
     }
 
+    /// The line about the largest spenders. `None` if the alert names none.
     fn spenders(&self) -> Option<String> {
         let kind = self.spending.by?;
         let plural = match kind {
@@ -133,8 +134,8 @@ impl SpentGrant {
 
 /// Whether a chat shows a name as it is, and a command line takes it for one argument that is no option.
 fn is_plain(name: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
-    !name.starts_with('-') && name.chars().all(is_plain) && shown(name) == name
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
+    !name.starts_with('-') && name.chars().all(is_safe) && shown(name) == name
 }
 
 /// The commands that block a spender, if that is possible, and revoke all credentials of the spender. In place of a name that is not plain,
@@ -149,6 +150,7 @@ pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
     format!("{block}turn-broker revoke --{} {name}", by.name())
 }
 
+/// The name of a spender of this kind in quotes, or words for the bytes without a name.
 fn quoted(spender: &TopSpender, by: SpenderKind) -> String {
     let mark = if spender.is_blocked { " (blocked)" } else { "" };
     let name = spender.key.as_ref().map(|key| format!("\"{}\"{mark}", shown(key)));

@@ -12,7 +12,7 @@ const HOUR_MILLIS: i64 = 3_600_000;
 const DAY_HOURS: usize = 24;
 /// The hours that are kept: a week.
 const HOURS_MAX: usize = 7 * DAY_HOURS;
-/// So many times the mean is unusual.
+/// More mints than so many times the mean are unusual.
 const FACTOR: u64 = 4;
 /// Fewer mints in an hour are not unusual.
 const MINTS_MIN: u64 = 100;
@@ -20,7 +20,7 @@ const MINTS_MIN: u64 = 100;
 /// The mints of the last week, by the hour.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MintHours {
-    /// The present hour, since 1970; 0 before the first one.
+    /// The number of the present hour since 1970; 0 before the first call of [`Self::observe`].
     hour: i64,
     /// The counts of the period when the present hour began.
     begun: PeriodCounts,
@@ -40,17 +40,18 @@ struct Unusual {
 }
 
 impl MintHours {
-    /// Notes the counts of the period. The caller does this more often than once an hour.
+    /// Notes the counts of the period. The caller does this more often than once an hour: an hour without a call counts as one without
+    /// mints.
     pub fn observe(&mut self, now: Timestamp, counts: PeriodCounts) {
         let hour = now.as_millis() / HOUR_MILLIS;
         if hour <= self.hour {
             return;
         }
         if self.hour > 0 {
-            let empty = usize::try_from(hour - self.hour - 1).unwrap_or(HOURS_MAX).min(HOURS_MAX);
-            self.before = if empty == 0 { self.present(counts) } else { None };
+            let hours_off = usize::try_from(hour - self.hour - 1).unwrap_or(HOURS_MAX).min(HOURS_MAX);
+            self.before = if hours_off == 0 { self.present(counts) } else { None };
             self.issued.push_back(self.since_begun(counts).issued);
-            self.issued.extend(std::iter::repeat_n(0, empty));
+            self.issued.extend(std::iter::repeat_n(0, hours_off));
             self.issued.drain(..self.issued.len().saturating_sub(HOURS_MAX));
         }
         (self.hour, self.begun) = (hour, counts);
@@ -64,13 +65,13 @@ impl MintHours {
         )))
     }
 
-    /// The present hour, if its mints are unusual.
+    /// The present hour, if its mints are unusual. `None` also without a day before.
     fn present(&self, counts: PeriodCounts) -> Option<Unusual> {
         let PeriodCounts { issued, reported, .. } = self.since_begun(counts);
         // The last entry is one hour ago, so the 24th from the end is the same hour of the day before.
-        let same: Vec<_> = self.issued.iter().rev().skip(DAY_HOURS - 1).step_by(DAY_HOURS).copied().collect();
-        let days = u64::try_from(same.len()).ok().filter(|days| *days > 0)?;
-        let sum = same.into_iter().fold(0, u64::saturating_add);
+        let past: Vec<_> = self.issued.iter().rev().skip(DAY_HOURS - 1).step_by(DAY_HOURS).copied().collect();
+        let days = u64::try_from(past.len()).ok().filter(|days| *days > 0)?;
+        let sum = past.into_iter().fold(0, u64::saturating_add);
         let is_unusual = issued >= MINTS_MIN
             && issued.saturating_mul(days) > sum.saturating_mul(FACTOR)
             && reported.saturating_mul(2) < issued;

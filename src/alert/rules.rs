@@ -21,7 +21,7 @@ use turn_ledger::{ByteCount, Figures, IceSource, Period, Snapshot, Timestamp};
 
 /// How long a fault must be gone before the alert about its end is sent. A fault that comes back earlier is still the same one.
 pub const GONE_FOR: Duration = Duration::from_secs(60);
-/// Beyond the limit there is an alert at each further part of it, in percent.
+/// Beyond the limit, there is an alert at each further step of so many percent of the limit.
 const STEP_BEYOND: u16 = 25;
 /// Most alerts that are kept, delivered or not. The oldest is dropped first, because the newest shows the current state.
 pub const KEPT_MAX: usize = 64;
@@ -113,6 +113,7 @@ impl AlertInput {
         self.percents.iter().chain(beyond).collect()
     }
 
+    /// Whether usage has reached so many percent of the limit.
     fn has_reached(&self, percent: u64) -> bool {
         let times = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
         // A limit of zero is reached, but nothing is a multiple of it.
@@ -132,7 +133,7 @@ impl AlertInput {
     }
 }
 
-/// The state of the rules: sent thresholds, failures, and the latest alerts.
+/// The state of the rules: sent thresholds, faults, mints, and the latest alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertRules {
     sent: SentThresholds,
@@ -183,6 +184,7 @@ impl AlertRules {
 
     /// Whether [`Self::evaluate`] would make an alert that shows who spends.
     pub fn will_show_spending(&self, input: &AlertInput) -> bool {
+        // A copy, because its alerts must not count as sent here.
         let (sent, faults) = (self.sent.clone(), self.faults.clone());
         let mut rules = Self { sent, faults, mints: MintHours::default(), kept: VecDeque::new() };
         rules.due(input).iter().any(|alert| alert.kind.shows_spending())
@@ -190,8 +192,8 @@ impl AlertRules {
 
     /// The alerts that are due. They count as sent from now on.
     fn due(&mut self, input: &AlertInput) -> Vec<Alert> {
-        let mut due: Vec<_> = self.threshold(input).into_iter().collect();
-        due.extend(self.failures(input));
+        let mut due: Vec<_> = self.threshold_alert(input).into_iter().collect();
+        due.extend(self.fault_alerts(input));
         due.extend(input.spent_grants.iter().map(|spent| Alert {
             what: spent.sentence(),
             ..input.alert(AlertKind::GrantLimit, spent.grant, input.now)
@@ -222,16 +224,16 @@ impl AlertRules {
         self.kept.iter().rev()
     }
 
-    /// An alert was delivered, or never will be. An unknown id changes nothing.
+    /// Notes that an alert was delivered, or never will be: it waits no more. An unknown id changes nothing.
     pub fn delivered(&mut self, id: &str) {
         for kept in self.kept.iter_mut().filter(|kept| kept.alert.id == id) {
             kept.waits = false;
         }
     }
 
-    /// The alert for the highest newly reached threshold. Lower thresholds count as sent. After a change of the limit, the thresholds that
-    /// usage no longer reaches can be sent again.
-    fn threshold(&mut self, input: &AlertInput) -> Option<Alert> {
+    /// The alert for the highest newly reached threshold; `None` if no threshold is newly reached. Lower thresholds count as sent. After a
+    /// change of the limit, the thresholds that usage no longer reaches can be sent again.
+    fn threshold_alert(&mut self, input: &AlertInput) -> Option<Alert> {
         if self.sent.period != Some(input.period) {
             self.sent = SentThresholds { period: Some(input.period), ..SentThresholds::default() };
         }
@@ -250,7 +252,7 @@ impl AlertRules {
     }
 
     /// The alerts about faults that have begun, and about those that have ended.
-    fn failures(&mut self, input: &AlertInput) -> Vec<Alert> {
+    fn fault_alerts(&mut self, input: &AlertInput) -> Vec<Alert> {
         let mut made = vec![];
         for fault in Fault::alerted() {
             let edge = self.faults.entry(fault).or_default();
@@ -274,8 +276,8 @@ struct Edge {
 }
 
 impl Edge {
-    /// An alert is due if the fault has just begun, or has now been gone for [`GONE_FOR`]. Returns when the fault began, or `None` if no
-    /// alert is due.
+    /// Notes whether the fault is there now. An alert is due if the fault has just begun, or has now been gone for [`GONE_FOR`]. Returns
+    /// when the fault began, or `None` if no alert is due.
     fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Timestamp> {
         if is_bad {
             self.gone_since = None;

@@ -77,8 +77,8 @@ pub struct Forecast {
 }
 
 impl Spending {
-    /// The largest spenders of one kind: see `explaining`. In both maps, the rows of a kind have most bytes first, and the bytes without
-    /// a name are one of the rows. `recent` has all rows of the minutes of `lately`.
+    /// The largest spenders of the period, all of one kind (see `explaining`), and who spends most now. In both maps, the rows of a kind
+    /// have most bytes first, and the bytes without a name are one of the rows. `recent` has all rows of the minutes of `lately`.
     pub fn new(
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         (lately, recent): (&Lately, &BTreeMap<SpenderKind, Vec<SpenderSums>>),
@@ -96,7 +96,7 @@ impl SpenderNow {
     /// The kinds that are looked at.
     pub const KINDS: [SpenderKind; 4] = BY;
 
-    /// The first row of the kind that [`explaining`] finds, or the bytes that are in no row if they are more.
+    /// The first row of the kind that [`explaining`] finds, or the bytes that are in no row if these are more. `None` without any bytes.
     fn of(
         lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
@@ -117,7 +117,8 @@ impl SpenderNow {
 }
 
 /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. If the largest row
-/// of this kind has no name, but some kind has a large row with a name, the rows of that kind: the operator can end its spender.
+/// of this kind has no name, but some kind has a large row with a name, the rows of that kind: the operator can end its spender. `None` if
+/// none of the largest rows has a name.
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,
@@ -142,8 +143,8 @@ fn explaining(
     };
     // In reverse, because `max_by_key` returns the last of equal kinds, and the first one is preferred.
     let kinds: Vec<_> = BY.into_iter().rev().map(largest).filter(|of| largest_named(of).is_some()).collect();
-    let found = kinds.iter().max_by_key(|of| explained(of))?;
-    if found.1.first().is_some_and(|first| first.key.is_some()) {
+    let found @ (_, top) = kinds.iter().max_by_key(|of| explained(of))?;
+    if top.first().is_some_and(|first| first.key.is_some()) {
         return Some(found.clone());
     }
     let is_large = |bytes: ByteCount| bytes.percent_of(used) > LARGE_SPENDER_PERCENT;
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn no_kind_is_forgotten() {
+    fn each_kind_of_spender_is_named_or_left_out_on_purpose() {
         let others = [SpenderKind::Call, SpenderKind::Key];
         assert!(SpenderKind::ALL.iter().all(|kind| BY.contains(kind) != others.contains(kind)));
     }

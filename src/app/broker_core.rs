@@ -60,7 +60,7 @@ impl BrokerCore {
 #[async_trait]
 impl Broker for BrokerCore {
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified> {
-        let Some(auth) = self.auth.as_ref().filter(|_| is_jwt(token)) else { return Ok(None) };
+        let (Some(auth), true) = (&self.auth, is_jwt(token)) else { return Ok(None) };
         let verified = auth.verified(token, client).await?;
         if self.is_blocked(&verified.user) {
             return Err(Unverified::Refused(ApiError::user_blocked()));

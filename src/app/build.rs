@@ -245,11 +245,11 @@ impl Parts<'_> {
         TrialMeter { providers, life, account: Arc::clone(&self.account), metrics: self.metrics() }
     }
 
-    /// The trials at a provider that counts nothing, if the life of its credentials is known. Cloudflare's meter makes its own.
+    /// The trials at a provider that counts nothing, if the life of its credentials is known. Cloudflare's meter makes its own trials.
     fn uncounted_trials(&self, source: IceSource) -> Option<TrialMeter> {
         match source {
             IceSource::Http => {
-                let http = self.config.ice.http.as_ref().filter(|_| self.config.meter.probes)?;
+                let http = if self.config.meter.probes { self.config.ice.http.as_ref() } else { None }?;
                 Some(self.trials(vec![(source.into(), self.http_api(http))], http.life?))
             }
             IceSource::Cloudflare
@@ -261,7 +261,7 @@ impl Parts<'_> {
         }
     }
 
-    /// Each key of the settings, with the API that mints its probes and trials. Empty without `RELAY_PROBE`.
+    /// Each TURN key of the settings as the owner of a count, with the API that mints its probes and trials. Empty without `RELAY_PROBE`.
     fn turn_keys(&self) -> Vec<(CountOwner, MintingApi)> {
         let cloudflare = self.config.ice.cloudflare.iter().filter(|_| self.config.meter.probes);
         let keys = cloudflare.flat_map(|it| it.keys.iter().map(move |key| (it, key)));
@@ -288,7 +288,7 @@ impl Parts<'_> {
     /// The relay in this process. `None` also with `TURN_ENABLED=false`, because then no credential for the relay is minted.
     fn relay(&self) -> Result<Option<(Relay, RestServer)>, BuildError> {
         let ice = &self.config.ice;
-        let Some(config) = ice.relay.filter(|_| ice.enabled) else { return Ok(None) };
+        let (Some(config), true) = (ice.relay, ice.enabled) else { return Ok(None) };
         let secret = RestSecret::generated(&random::bytes()?);
         let broker = RelayAccount { account: Arc::clone(&self.account), metrics: self.metrics(), secret };
         relay::open(config, self.config.usage.billed, broker).map(Some)
@@ -296,6 +296,7 @@ impl Parts<'_> {
 
     fn mint(&self, relay: Option<&RestServer>) -> Mint {
         let ice = &self.config.ice;
+        // Whether this process ends the sessions of all grants of a source.
         let is_cut_here = |source: &IceSource| match source.facts().ended_by {
             EndedBy::Nobody => false,
             EndedBy::CommandLine => {

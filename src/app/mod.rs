@@ -44,7 +44,7 @@ const IN_FLIGHT_MAX: usize = 1_024;
 /// The most memory for all bodies that are being read or whose requests wait, in bytes. The first [`BODY_OWN`](turn_base::body::BODY_OWN)
 /// bytes of each body do not count. The longest body has 1 MiB.
 pub const LONG_BYTES_MAX: usize = 32 << 20;
-/// The most of this memory for one client. An IPv6 /48 has four times as much.
+/// The most bytes of [`LONG_BYTES_MAX`] for one client. An IPv6 /48 has four times as much.
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
 const LONG_BODIES: Bounds = Bounds { client_max: LONG_BYTES_PER_CLIENT_MAX, all_max: LONG_BYTES_MAX };
 
@@ -61,17 +61,18 @@ pub struct App {
     pub forward_key: Option<ForwardKey>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
-    /// Measure how long credentials relay after their end, at each provider that counts nothing and whose credentials have a known life.
+    /// The trials that measure how long credentials relay after their end, at each provider that counts nothing and whose credentials have
+    /// a known life.
     pub uncounted_trials: Vec<TrialMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
     pub reference_clock: Option<ReferenceClock>,
     /// One for each entry of `COTURN_CLI`: it reads and ends the sessions of a relay.
     pub coturn_meters: Vec<CoturnMeter>,
-    /// The relay in this process. `None` unless `ICE_SOURCES` names it.
+    /// The relay in this process. `None` unless `ICE_SOURCES` names it; `None` also with `TURN_ENABLED=false`.
     pub relay: Option<Relay>,
     /// Sends alerts to the operator's webhook. `None` without `ALERT_WEBHOOK_URL`.
     pub dispatcher: Option<AlertDispatcher>,
-    /// Programs that mint for their users.
+    /// The keys of programs that mint for their users.
     pub server_keys: ServerKeys,
     /// Notices a proxy that is not among `trusted_proxies`.
     pub untrusted_proxies: UntrustedProxies,

@@ -81,8 +81,9 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     of_keys.chain([terms]).collect()
 }
 
-/// The terms of each relay of the settings, and of the rest: what none of them carries. An owner is read and cut if `COTURN_CLI` lists it;
-/// without relays, it lists the rest. Else the rest counts as read if there are relays and all are listed: nothing else relays.
+/// The terms of each relay of the settings, and of the rest: what none of these relays carries. The sessions of an owner are read and cut
+/// if an entry of `COTURN_CLI` lists them. Without relays in the settings, the entry lists the rest. If the settings have relays and all of
+/// them are listed, the rest counts as read, too, because nothing else relays.
 fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let unlisted = SourceTerms { is_read: false, cut_tail: None, ..listed };
     let owners = config.ice.coturn.iter().map(CoturnRelay::owner).chain([IceSource::Coturn.into()]);
@@ -141,6 +142,7 @@ fn are_ends_tried(source: IceSource, config: &Config) -> bool {
     is_life_known && config.meter.probes && config.budget.expiry_tail.is_none()
 }
 
+/// The terms of a source that has one owner; [`owners`] changes what is different for a TURN key or a relay.
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let SourceFacts { charged, ended_by, .. } = source.facts();
     let is_read = is_read(source, config);
@@ -179,7 +181,7 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
     let tail = |terms: &SourceTerms| {
         let proven = proven_tail.filter(|(source, _)| *source == terms.owner.source);
         let long = proven.map_or(terms.tail, |(_, proven)| proven.tail);
-        terms.cut_tail.filter(|_| !uncut).unwrap_or(long)
+        if uncut { long } else { terms.cut_tail.unwrap_or(long) }
     };
     let Some(until) = in_seconds(&terms, tail) else {
         return "no metered source is configured".into();

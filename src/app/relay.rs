@@ -70,7 +70,7 @@ pub(super) fn open(
     billed: BilledDirections,
     broker: RelayAccount,
 ) -> Result<(Relay, RestServer), BuildError> {
-    let (note, secret) = (note(Arc::clone(&broker.metrics)), broker.secret.clone());
+    let (note, secret) = (noting_in(Arc::clone(&broker.metrics)), broker.secret.clone());
     let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note);
     let relay = relay.map_err(|why| format!("RELAY_LISTEN: {why}"))?;
     let url = IceUrl::parse(&format!("turn:{}?transport=udp", relay.public_address()));
@@ -78,8 +78,8 @@ pub(super) fn open(
     Ok((relay, RestServer::new(vec![url], secret)))
 }
 
-/// Counts the relay's events in the metrics.
-fn note(metrics: Arc<Metrics>) -> Note {
+/// A function that counts the relay's events in these metrics.
+fn noting_in(metrics: Arc<Metrics>) -> Note {
     Arc::new(move |event| match event {
         Event::Allocations(allocations) => {
             metrics.relay_allocations.set(allocations);

@@ -49,7 +49,7 @@ pub enum Extent {
     All,
 }
 
-/// What a caller may do. Where users must sign in, a mint needs more than this.
+/// On what a caller may do this. Where users must sign in, a mint needs more than this right.
 pub const fn may(caller: CallerKind, action: Action) -> Extent {
     use CallerKind::{Anonymous, Grant, Operator, Reporter, ServerKey, User};
     match (action, caller) {
@@ -62,7 +62,7 @@ pub const fn may(caller: CallerKind, action: Action) -> Extent {
     }
 }
 
-/// Whether a caller may do something at all.
+/// Whether there is anything on which a caller may do this.
 pub const fn may_any(caller: CallerKind, action: Action) -> bool {
     !matches!(may(caller, action), Extent::Nothing)
 }

@@ -35,7 +35,7 @@ const ASKED: Rate = Rate::per_second(120, 2);
 const CLIENTS_MAX: usize = 8_192;
 /// The most questions in progress.
 const ASKING_MAX: usize = 256;
-/// How long a client waits after a question that had no answer.
+/// The wait that a client is told if its question had no usable answer.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The application, and what it has answered.
@@ -85,7 +85,7 @@ impl Application {
     /// Whose token it is: from a kept answer, or from the application.
     pub(super) async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, ApiError> {
         let (digest, now) = (Sha256::digest(token).into(), self.clock.now());
-        let known = self.known.lock().get(&digest).filter(|known| known.until > now).cloned();
+        let known = self.known.lock().get(&digest).filter(|answer| answer.until > now).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -97,6 +97,7 @@ impl Application {
         Ok(verified)
     }
 
+    /// Takes one from the questions that a client may still cause.
     fn charge(&self, client: ClientKey) -> Result<(), ApiError> {
         let (mut allowances, now) = (self.allowances.lock(), self.clock.since_boot());
         allowances.sweep(now);
@@ -108,12 +109,11 @@ impl Application {
 
     async fn ask(&self, token: &str, web_client: &WebClient) -> Result<Vec<u8>, CallError> {
         let question = Question { token, address: web_client.address, origin: web_client.origin.as_deref() };
-        let question = serde_json::to_string(&question).unwrap_or_default();
-        post_webhook(&self.client, &self.url, HeaderMap::new(), question, |status| status == StatusCode::OK)
-            .await
+        let body = serde_json::to_string(&question).unwrap_or_default();
+        post_webhook(&self.client, &self.url, HeaderMap::new(), body, |status| status == StatusCode::OK).await
     }
 
-    /// The error for a caller whose question had no usable answer. Logs it, unless the application refuses the token.
+    /// The error for a caller whose question had no usable answer. Logs `why`, unless the application refuses the token.
     fn failed(&self, why: &CallError) -> ApiError {
         if why.status() == Some(401) {
             return ApiError::new(Code::InvalidToken, "Invalid token")
@@ -151,7 +151,7 @@ fn parse(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
 /// Keeps an answer, if there is room once the expired ones are gone.
 fn keep(known: &mut Known, digest: [u8; 32], verified: &Verified, now: Timestamp) {
     if known.len() >= KNOWN_MAX {
-        known.retain(|_, known| known.until > now);
+        known.retain(|_, answer| answer.until > now);
     }
     if known.len() < KNOWN_MAX {
         known.insert(digest, verified.clone());
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_what_has_ended_makes_room() {
+    fn kept_answers_are_bounded_and_expired_ones_make_room() {
         let mut known = Known::new();
         let of = |seconds| {
             parse(br#"{"user": "ann", "ttl": 60}"#, Timestamp::default().plus(Duration::from_secs(seconds)))

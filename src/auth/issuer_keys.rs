@@ -1,5 +1,5 @@
 //! The issuer's public keys, fetched from `AUTH_JWKS_URL`. While the issuer cannot be reached, the last good keys stay. A token
-//! with an unknown key fetches them again, at most once every [`FETCH_PAUSE`] for all tokens together.
+//! with an unknown key causes another fetch, at most once every [`FETCH_PAUSE`] for all tokens together.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,10 +22,10 @@ use turn_base::http_client::{CallError, HttpClient, body};
 const DOCUMENT_MAX: usize = 64 * 1_024;
 /// The time between two fetches. A key that the issuer has withdrawn is accepted for that long at most, while the issuer can be reached.
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
-/// The shortest time between two calls for tokens with an unknown key.
+/// The shortest time between two calls for tokens with an unknown key. Also the pause after a call that failed.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
-/// The most bytes that may wait for a call: those of tokens, and [`REQUEST_BYTES`] for each. Anybody can make up the id of a key, so one
-/// client may have only a part of these bytes.
+/// The most bytes of requests that may wait for a call. A request counts with its token and [`REQUEST_BYTES`]. Anybody can make up the id
+/// of a key, so one client may have only a part of these bytes.
 const WAITING: Bounds = Bounds { client_max: 64 * 1_024, all_max: 512 * 1_024 };
 /// The bytes of a request in addition to its token.
 const REQUEST_BYTES: usize = 1_024;
@@ -50,6 +50,7 @@ struct Known {
     keys: Arc<KeySet>,
     /// When a token with an unknown key last caused a call.
     asked_at: Option<Instant>,
+    /// Whether the last call has failed.
     is_failing: bool,
 }
 
@@ -77,7 +78,8 @@ impl IssuerKeys {
         Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(0, WAITING) }
     }
 
-    /// The key with this id for this algorithm. `bytes`: the length of the token. `client`: who has sent it.
+    /// The key with this id for this algorithm. If it is not known, waits for a call that may bring it. `bytes`: the length of the token.
+    /// `client`: who has sent the token. Its request counts in `waiting` until this returns.
     pub(super) async fn find(
         self: &Arc<Self>,
         algorithm: Algorithm,
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_of_the_issuer_is_waited_for() {
+    fn the_remedy_for_an_outage_of_the_issuer_is_to_wait() {
         for (status, waits) in [(500, true), (503, true), (429, true), (404, false), (302, false)] {
             let error = CallError::of_status(status);
             assert_eq!(keys_remedy(&error).starts_with("wait"), waits, "{status}");

@@ -1,5 +1,5 @@
 //! What a user's token must be. Pure: keys and time are arguments. The configuration decides which algorithm a key is for, and a
-//! token that names another one is refused. Every token has an expiry.
+//! token that names another algorithm is refused. Every token has an expiry.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use turn_ledger::{Timestamp, User};
 use super::signature;
 use crate::config::AuthConfig;
 
-/// How far the issuer's clock may be ahead of ours.
+/// How far the issuer's clock may be ahead of ours, for `nbf`.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Why a token names no user.
@@ -57,7 +57,7 @@ pub enum TokenFault {
     User,
 }
 
-/// How the token says that it is signed: with one of the four algorithms, and perhaps by the key with this id. Nothing is verified yet.
+/// How the token says that it is signed: with which of the four algorithms, and perhaps by which key. Nothing is verified yet.
 pub(super) fn header(token: &str) -> Result<Header, TokenFault> {
     let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
     // `crit` names extensions that a reader must understand. We know none.
@@ -117,7 +117,7 @@ fn seconds(claim: &Value) -> Option<Duration> {
     claim.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
-/// Whether `aud`, a text or a list of texts, has this one.
+/// Whether `aud`, a text or a list of texts, is or contains `expected`.
 fn names(audiences: Option<&Value>, expected: &str) -> bool {
     match audiences {
         Some(Value::String(one)) => one == expected,

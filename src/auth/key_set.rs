@@ -17,11 +17,11 @@ pub(super) struct KeySet {
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    verifies: DecodingKey,
+    decoding_key: DecodingKey,
 }
 
 impl KeySet {
-    /// The keys in a JWKS document. `None` if it is not one, or has no key that can verify a token.
+    /// The keys in a JWKS document. `None` if this is no such document, or it has no key that can verify a token.
     pub(super) fn parse(document: &[u8]) -> Option<Self> {
         let JwkSet { keys } = serde_json::from_slice(document).ok()?;
         let keys: Vec<Key> = keys.into_iter().filter_map(Key::of).take(KEYS_MAX).collect();
@@ -33,20 +33,22 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// The only key with this id for this algorithm. Without an id, the only key for the algorithm.
+    /// The only key with this id for this algorithm. Without an id, the only key for the algorithm. `None` if there is no such key, or more
+    /// than one.
     pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Option<&DecodingKey> {
         let mut fitting = self
             .keys
             .iter()
             .filter(|key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id));
         match (fitting.next(), fitting.next()) {
-            (Some(only), None) => Some(&only.verifies),
+            (Some(only), None) => Some(&only.decoding_key),
             _ => None,
         }
     }
 }
 
 impl Key {
+    /// `None` for a key that verifies no tokens.
     fn of(jwk: Jwk) -> Option<Self> {
         let (algorithm, key_algorithm) = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
@@ -64,8 +66,8 @@ impl Key {
         if !is_for_signatures || !is_for_algorithm {
             return None;
         }
-        let verifies = DecodingKey::from_jwk(&jwk).ok()?;
-        Some(Self { id: jwk.common.key_id, algorithm, verifies })
+        let decoding_key = DecodingKey::from_jwk(&jwk).ok()?;
+        Some(Self { id: jwk.common.key_id, algorithm, decoding_key })
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_a_key_id_is_good_only_if_one_key_has_its_algorithm() {
+    fn a_token_without_a_key_id_is_good_only_if_exactly_one_key_has_its_algorithm() {
         let set = parse(&json!([rsa("a"), rsa("b")])).unwrap();
         assert!(set.find(Algorithm::RS256, None).is_none());
         assert!(set.find(Algorithm::RS256, Some("a")).is_some());
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_keys_is_refused() {
+    fn a_document_without_keys_is_refused() {
         for text in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]}"#, "<html>"] {
             assert!(KeySet::parse(text.as_bytes()).is_none(), "{text}");
         }

@@ -1,5 +1,5 @@
 //! Users: who a mint is for, by a token that the application's own sign-in has signed. Verification is pure (`jwt`); only the
-//! issuer's keys are fetched (`issuer_keys`). With `AUTH_WEBHOOK_URL`, the application says whose any other token is (`application`).
+//! issuer's keys are fetched (`issuer_keys`). With `AUTH_WEBHOOK_URL`, the application names the user of each other token (`application`).
 
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ pub struct Auth {
     pub config: AuthConfig,
     /// For HS256, and for nothing else.
     secret: Option<DecodingKey>,
+    /// The issuer's keys, for all other algorithms.
     keys: Option<Arc<IssuerKeys>>,
     /// Asked about every token that is no JWT and, if there are no keys, about JWTs too.
     application: Option<Application>,
@@ -48,12 +49,12 @@ impl Auth {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let secret = config.secret.as_ref().map(ExposeSecret::expose_secret);
-        let secret = secret.map(|secret| DecodingKey::from_secret(secret.as_bytes()));
+        let secret_text = config.secret.as_ref().map(ExposeSecret::expose_secret);
+        let secret = secret_text.map(|secret| DecodingKey::from_secret(secret.as_bytes()));
         let webhook = config.webhook.clone();
         let application = webhook.map(|url| Application::new(client.clone(), url, Arc::clone(&clock)));
-        let keys = config.jwks_url.clone();
-        let keys = keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics)));
+        let jwks_url = config.jwks_url.clone();
+        let keys = jwks_url.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics)));
         Self { config: config.clone(), secret, keys, application, clock }
     }
 
@@ -99,13 +100,14 @@ impl Auth {
         Ok(Verified { user, until, room, label: None })
     }
 
-    /// Keeps the issuer's keys up to date.
+    /// Keeps the issuer's keys up to date. Returns only if `AUTH_JWKS_URL` is not set.
     pub async fn keep_fresh(&self) {
         if let Some(keys) = &self.keys {
             keys.keep_fresh().await;
         }
     }
 
+    /// The key for a token with this header. `bytes`: the length of the token. `client`: who has sent it.
     async fn key(&self, header: &Header, bytes: usize, client: ClientKey) -> Result<DecodingKey, TokenFault> {
         match (header.alg, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => Ok(secret.clone()),

@@ -22,12 +22,12 @@ pub struct ServerKeys(Vec<ServerKey>);
 impl ServerKeys {
     /// The keys of `SERVER_KEYS`.
     pub fn new(keys: &[ServerKeyConfig]) -> Self {
-        let key = |(index, key): (usize, &ServerKeyConfig)| ServerKey {
+        let server_key = |(index, key): (usize, &ServerKeyConfig)| ServerKey {
             name: key.name.clone(),
             index,
             digest: TokenDigest::of(&key.key),
         };
-        Self(keys.iter().enumerate().map(key).collect())
+        Self(keys.iter().enumerate().map(server_key).collect())
     }
 
     /// Whether there is none.
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_found_by_its_whole_text_and_shows_nothing_of_it() {
+    fn a_key_is_found_by_its_whole_text_and_debug_output_has_no_key() {
         let config = |name: &str, key: &str| ServerKeyConfig {
             name: Label::new(name).unwrap(),
             key: key.repeat(32).into(),

@@ -102,6 +102,7 @@ impl RateLimitConfig {
     }
 }
 
+/// The origins of `CLIENT_URL`, with that of `PUBLIC_URL`.
 fn read_origins(settings: &mut Settings<'_>, public_url: Option<&PublicUrl>) -> AllowedOrigins {
     let expected = "origins as scheme://host[:port] without a path, https://*.example.com for any one label, null for pages without an \
                     origin, or * alone";
@@ -153,6 +154,7 @@ fn parse_network(text: &str) -> Option<IpNet> {
     Some(without_mapping(network).trunc())
 }
 
+/// An IPv4-mapped network as IPv4. Any other network stays as it is.
 fn without_mapping(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let as_v4 = |prefix| Ipv4Net::new(v6.addr().to_ipv4_mapped()?, prefix).ok();

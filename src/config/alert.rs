@@ -27,7 +27,7 @@ pub struct AlertConfig {
     pub signing_key: Option<SecretSlice<u8>>,
 }
 
-/// The largest of the parts of the limit that raise an alert, in percent.
+/// The largest part of the limit at which there can be an alert, in percent.
 pub(crate) const PERCENT_MAX: u16 = 1_000;
 
 /// Parts of the limit, in percent from 1 to [`PERCENT_MAX`]. `ALERT_PERCENTS`.
@@ -74,7 +74,8 @@ impl AlertConfig {
     }
 }
 
-/// `None` for a text with the base64 prefix that is not base64. It is a typing error, not a key.
+/// The key that a text states. `None` if the text has the base64 prefix and is not base64, which is a typing error, or if the text or the
+/// key does not have the form that [`AlertConfig::read`] expects.
 fn signing_key(text: &str) -> Option<SecretSlice<u8>> {
     if text.len() > SECRET_CHARS_MAX || !is_visible_ascii(text) {
         return None;

@@ -17,7 +17,7 @@ const TEXT_CHARS: RangeInclusive<usize> = 1..=256;
 /// How users are known.
 #[derive(Clone, Debug)]
 pub struct AuthConfig {
-    /// Signs HS256 tokens. 32 to 1,024 visible ASCII characters. `AUTH_JWT_SECRET`; none when unset.
+    /// Verifies HS256 tokens. 32 to 1,024 visible ASCII characters. `AUTH_JWT_SECRET`; none when unset.
     pub secret: Option<SecretString>,
     /// The URL of a list of public keys for RS256, ES256 and `EdDSA` tokens. `AUTH_JWKS_URL`; none when unset.
     pub jwks_url: Option<Url>,

@@ -81,11 +81,12 @@ impl CoturnCliConfig {
     }
 }
 
+/// The relay's host takes the place of the TURN key in the owner.
 fn owner_of(host: Option<&str>) -> CountOwner {
     CountOwner { source: IceSource::Coturn, turn_key: host.map(IdDigest::of) }
 }
 
-/// The relays of `COTURN_URLS`, in their order. Empty if neither URLs nor secret are set.
+/// The relays of `COTURN_URLS`, in their order. Empty without good URLs, and without a good secret.
 pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", named_url);
     let limits = read_limits(settings);

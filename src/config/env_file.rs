@@ -58,12 +58,12 @@ impl EnvFile {
             number += rest[..rest.len() - after.len()].matches('\n').count();
             rest = after;
         }
-        parsed.read(text);
+        parsed.take_dotenvy_values(text);
         parsed
     }
 
     /// Replaces each value without a fault by what dotenvy reads.
-    fn read(&mut self, text: &str) {
+    fn take_dotenvy_values(&mut self, text: &str) {
         for (name, read) in dotenvy::from_read_iter(text.as_bytes()).flatten() {
             if let Some(Ok(value)) = self.values.get_mut(&name) {
                 *value = read;
@@ -71,6 +71,7 @@ impl EnvFile {
         }
     }
 
+    /// Sets a name, in the line with this number. A second line with the same name is a fault.
     fn add(&mut self, name: &str, value: Result<String, EnvFault>, number: usize, file: &str) {
         let first = *self.lines.entry(name.to_owned()).or_insert(number);
         let value = if first == number {
@@ -175,6 +176,7 @@ fn in_double_quotes<'a>(text: &'a str, place: &str) -> Option<(Result<String, En
     }
 }
 
+/// The value that `line`, the rest of a line behind `=`, states without quotes.
 fn without_quotes(line: &str, place: &str) -> Result<String, EnvFault> {
     let value = without_comment(line).trim();
     let is_special = |c: &char| c.is_whitespace() || matches!(c, '$' | '\\' | '`' | '\'' | '"');

@@ -69,7 +69,7 @@ impl Environment {
         environment
     }
 
-    /// Only these variables; standard output is not a terminal. For tests.
+    /// Only these variables; standard output is not a terminal. For tests, and without pairs as the empty environment.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = pairs.into_iter().map(|(name, value)| (name.into(), Ok(value.into()))).collect();
         let (problems, warnings) = (Vec::new(), Vec::new());

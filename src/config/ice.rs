@@ -94,7 +94,7 @@ impl IceConfig {
 }
 
 impl CloudflareConfig {
-    /// The ids of the keys, which a count of bytes compares with.
+    /// The ids of the keys, which a count of bytes tells from ids of other keys.
     pub fn own_keys(&self) -> Vec<OwnKey> {
         self.keys.iter().map(|key| OwnKey::of(&key.id)).collect()
     }
@@ -112,7 +112,8 @@ fn left_out(urls: &[IceUrl], choice: UrlChoice) -> usize {
     urls.len() - all.choose(choice).urls().count()
 }
 
-/// Refuses a source that `ICE_SOURCES` names without its required settings. Warns if settings of another source are set.
+/// Refuses `ICE_SOURCES` if it names a source that requires settings, and none of these settings is set. Warns if settings of a source are
+/// set that `ICE_SOURCES` does not name.
 fn check_sources(settings: &mut Settings<'_>, sources: &[IceSource]) {
     for source in IceSource::ALL {
         let (names, is_required) = match source.facts().settings {

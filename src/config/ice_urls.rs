@@ -7,7 +7,8 @@ use crate::ice::url::IceUrl;
 /// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;
 
-/// The URLs of a list, without duplicates and without those that browsers block. `N`: what an entry says besides its URL.
+/// The URLs of a list, without duplicates and without those that browsers block. `None` if the setting is unset and has no default, or if
+/// it is refused. `N`: what an entry says besides its URL.
 pub(super) fn read_urls<N>(
     settings: &mut Settings<'_>,
     name: &'static str,

@@ -92,7 +92,8 @@ pub struct Config {
     pub signaling: SignalingConfig,
     /// The ledger in `PostgreSQL`, on which several replicas run; with `None` there is one broker.
     pub database: Option<DatabaseConfig>,
-    /// The sources whose sessions may outlive every promise unnoticed, because a setting that would show them is missing.
+    /// The sources whose sessions may outlive every promise unnoticed, because a setting that would show them is missing. A source is here
+    /// whether `ICE_SOURCES` names it or not.
     pub unseen: Vec<IceSource>,
     /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
     pub is_demo: bool,
@@ -139,11 +140,9 @@ impl Config {
                     settings.refuse(name, expected);
                 }
             }
-            if source.facts().ended_by != EndedBy::CommandLine || !settings.is_set("COTURN_CLI") {
-                continue;
-            }
+            let has_cli = source.facts().ended_by == EndedBy::CommandLine && settings.is_set("COTURN_CLI");
             let unlisted: Vec<_> = self.unlisted().collect();
-            if !unlisted.is_empty() {
+            if has_cli && !unlisted.is_empty() {
                 let hosts = unlisted.join(" and ");
                 let expected = format!("expected an entry for {hosts} because BUDGET_MODE is strict");
                 settings.refuse("COTURN_CLI", expected);
@@ -151,7 +150,7 @@ impl Config {
         }
     }
 
-    /// Adds coturn to the unseen sources if at least one of its relays is not listed.
+    /// Adds coturn to the unseen sources if at least one of the operator's own relays has no entry in `COTURN_CLI`.
     fn note_unlisted(&mut self) {
         if self.unlisted().next().is_some() && !self.unseen.contains(&IceSource::Coturn) {
             self.unseen.push(IceSource::Coturn);
@@ -165,8 +164,9 @@ impl Config {
         self.ice.coturn.iter().map(|relay| relay.host.as_str()).filter(move |host| !is_listed(host))
     }
 
-    /// Warns if a limit is below the least that a credential reserves, because strict mode then issues nothing. Never warns
-    /// if coturn is among the sources: its credentials reserve little, because the broker ends their sessions.
+    /// Warns if a limit is below the least that a credential reserves, because strict mode then issues nothing. A limit of zero is meant to
+    /// issue nothing, so it gives no warning. Never warns if coturn is among the sources: credentials of coturn reserve little, because the
+    /// broker ends their sessions.
     fn warn_of_no_room(&self, settings: &mut Settings<'_>) {
         let is_strict = self.budget.mode == BudgetMode::Strict;
         let is_ended_by_broker = |source: &IceSource| source.facts().ended_by == EndedBy::CommandLine;

@@ -105,7 +105,8 @@ impl Names {
         self.variables().any(|known| known == variable)
     }
 
-    /// The hint for a name that begins like one of ours or is very similar to one, ignoring case.
+    /// The hint for a name that begins like one of ours or is very similar to one, ignoring case. `None` for any other name, and for a name
+    /// of ours.
     pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
         let upper = name.to_ascii_uppercase();
         let is_gone = GONE.iter().any(|(gone, _)| *gone == name);
@@ -115,9 +116,9 @@ impl Names {
             return None;
         }
         // Only a secret may be in a file.
-        let no_secret =
+        let without_file =
             upper.strip_suffix("_FILE").filter(|known| self.contains(known) && !self.contains(&upper));
-        if let Some(known) = no_secret {
+        if let Some(known) = without_file {
             let (nearest, is_fatal) = (known.to_owned(), self.must_not_be_ignored(known));
             return Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal });
         }
@@ -139,8 +140,8 @@ impl Names {
         let is_amount = begins_like_ours
             && alike.all(|known| known.is_money)
             && upper.split('_').any(|word| AMOUNTS.contains(&word));
-        // The nearest name is meant if the given one begins it, or has few typing errors against the whole of it, or against all but its
-        // last word.
+        // The nearest name is meant if it begins with the given name, or if the given name has few typing errors, compared with the nearest
+        // name or with that name without its last word.
         let without_last = nearest.rsplit_once('_').map_or(&*nearest, |(begin, _)| begin);
         let is_meant = nearest.starts_with(&upper)
             || [&nearest, without_last].iter().any(|known| errors(known) <= ERRORS_MAX);
@@ -148,6 +149,7 @@ impl Names {
         Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal })
     }
 
+    /// Whether a variable, `NAME` or `NAME_FILE`, is about money or is a secret.
     fn must_not_be_ignored(&self, variable: &str) -> bool {
         let name = variable.strip_suffix("_FILE").unwrap_or(variable);
         self.get(name).is_some_and(|known| known.is_secret || known.is_money)

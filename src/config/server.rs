@@ -132,7 +132,7 @@ impl WireFormat {
         formats
     }
 
-    /// The word that `DOORS` lacks to serve `path`.
+    /// The word that `DOORS` lacks to serve `path`. `None` if no wire format that is off would serve it.
     pub fn off_at(served: &[Self], path: &str) -> Option<&'static str> {
         let mut off = WIRE_FORMATS.iter().filter(|(_, format)| !served.contains(format));
         off.find(|(_, format)| format.serves(path)).map(|(name, _)| *name)

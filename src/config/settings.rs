@@ -264,6 +264,7 @@ impl<'a> Settings<'a> {
         None
     }
 
+    /// The value of `text` in this form. `None`, with a problem, if it does not have the form.
     fn accepted<T>(&mut self, name: &str, text: &str, form: &impl Fn(&str) -> Formed<T>) -> Option<T> {
         let refused = match form(text) {
             Ok(value) if is_plain(text) => return Some(value),

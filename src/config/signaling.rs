@@ -93,8 +93,8 @@ impl SignalingConfig {
         MODULES.iter().filter_map(address).collect()
     }
 
-    /// What to set so that `reports` serves `path`: a place for reports, or for the route that shows kept reports, their directory. `None`
-    /// if nothing is missing, or if `reports` is off.
+    /// What to set so that `reports` serves `path`. A route that takes reports needs a place for them; the route that shows kept reports
+    /// needs `REPORTS_DIR`. `None` if nothing is missing, or if `reports` is off.
     pub fn lacks_at(&self, path: &str) -> Option<&'static str> {
         let reports = self.protocols.reports.as_ref()?;
         match path {

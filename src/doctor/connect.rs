@@ -23,7 +23,7 @@ const FAIL_ABOVE: Duration = Duration::from_secs(60);
 /// Half a second, in milliseconds: the mean of what a `Date` loses, because it is truncated to the second.
 const HALF_SECOND: u64 = 500;
 
-/// The address of a name that this machine's resolver prefers.
+/// The address that this machine's resolver prefers for a name.
 pub(super) async fn address(host: &str, port: u16) -> Option<SocketAddr> {
     timeout(LOOKUP_MAX, lookup_host((host, port))).await.ok()?.ok()?.next()
 }
@@ -44,6 +44,7 @@ pub(super) async fn api(
     let asked = async { client.execute(client.request(Method::HEAD, root).build()?).await };
     match asked.await {
         Ok(answer) => {
+            // The server read its clock about halfway between request and response.
             let ours = before.plus_millis(clock.now().millis_since(before) / 2);
             let theirs = date(answer.headers());
             let skew = theirs.map(|theirs| judge_clock(host, theirs.plus_millis(HALF_SECOND), ours));

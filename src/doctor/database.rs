@@ -56,7 +56,7 @@ async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Chec
     Ok(found)
 }
 
-/// A failure if two replicas have the address of this one, `url`. `None` if not, or if the database cannot say.
+/// A failure if two running replicas are reached at `url`, the address of this replica. `None` if not, or if the database cannot say.
 pub(super) async fn check_address(config: &DatabaseConfig, url: &str) -> Option<Verdict> {
     let connection = Database::new(config).connect("turn-broker doctor").await.ok()?;
     // The query fails if no replica has created the table yet.

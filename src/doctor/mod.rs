@@ -76,6 +76,7 @@ pub async fn run(
 struct Examination<'a, 'o> {
     config: &'a Config,
     client: &'a HttpClient,
+    /// The clients of all providers: for Cloudflare one for each TURN key, for the source `http` one.
     keys: &'a [KeyClient],
     clock: &'a Arc<dyn Clock>,
     progress: Progress<'o>,
@@ -105,7 +106,7 @@ impl<'a> Examination<'a, '_> {
         self.check_for::<()>(check, subject, async { (run.await, None) }).await;
     }
 
-    /// The settings, the ledger, and the address that the pages use.
+    /// The settings, the ledger, and the broker at `PUBLIC_URL`.
     async fn settings(&mut self) {
         let (config, client) = (self.config, self.client);
         for verdict in settings::check(config) {
@@ -122,6 +123,7 @@ impl<'a> Examination<'a, '_> {
         }
     }
 
+    /// The ledger in `STATE_DIR`.
     async fn state(&mut self, directory: Option<&Path>) {
         let is_served = settings::service_status(self.config, self.client).await["durable"] == true;
         let shown = directory.map(|directory| directory.display().to_string()).unwrap_or_default();
@@ -167,7 +169,7 @@ impl<'a> Examination<'a, '_> {
         if keys.is_empty() { vec![None] } else { keys }
     }
 
-    /// Mints a credential from each source, tries its relays, and revokes it.
+    /// Mints a credential from each source, tries the relays of the credential, and revokes it if the source revokes by user name.
     async fn credentials(&mut self) {
         let (config, clock) = (self.config, self.clock);
         for source in config.ice.sources.iter().copied().filter(|source| source.issues_credentials()) {

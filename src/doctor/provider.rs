@@ -1,5 +1,5 @@
 //! The check of each source: it mints one credential with the shortest lifetime, and revokes it where the provider
-//! can do that. The credential is not in the ledger of a running service, so the finding states its worst-case cost.
+//! can do that. The credential is not in the ledger of a running service, so the finding states how much it can relay at most.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ pub(super) async fn credential(
         ),
         IceSource::Coturn if config.ice.coturn.is_empty() => none,
         IceSource::Coturn => {
-            let seen = format!("computed from COTURN_SECRET; {}", cost(source, TTL, config));
+            let seen = format!("computed from COTURN_SECRET; {}", worst_case(source, TTL, config));
             let servers = config.ice.coturn.iter().map(|relay| &relay.server);
             (ok(seen), Some(RestServer::credentials(servers, IDENTIFIER, clock.now().plus(TTL))))
         }
@@ -98,6 +98,7 @@ pub(super) async fn credential(
     }
 }
 
+/// Mints a credential with the client of a provider.
 async fn mint(key: &KeyClient, config: &Config) -> Given {
     match key.api.mint(TTL, IDENTIFIER, DEADLINE).await {
         Ok(Listed { servers, life: stated }) => {
@@ -105,8 +106,8 @@ async fn mint(key: &KeyClient, config: &Config) -> Given {
             let most = config.ice.http.as_ref().and_then(|http| http.life).unwrap_or(config.ice.ttl_max);
             // If the source decides, the credential may live as long as the setting says or as the response states.
             let life = if source.decides_life() { most.max(stated.unwrap_or_default()) } else { TTL };
-            let cost = cost(source, life, config);
-            (ok(format!("minted a credential of {} s; {cost}", life.as_secs())), Some(servers))
+            let worst_case = worst_case(source, life, config);
+            (ok(format!("minted a credential of {} s; {worst_case}", life.as_secs())), Some(servers))
         }
         Err(error) => (fail(error.to_string(), key.api.remedy(&error)), None),
     }
@@ -124,8 +125,8 @@ pub(super) async fn revoke(key: &KeyClient, username: &str) -> Verdict {
     }
 }
 
-/// The most that the credential can relay, tail included.
-fn cost(source: IceSource, life: Duration, config: &Config) -> String {
+/// Says how much the credential can relay at most, tail included.
+fn worst_case(source: IceSource, life: Duration, config: &Config) -> String {
     let tail = config.budget.tail_of(source);
     let rate = config.budget.liability_rate;
     let bytes = ByteCount::saturating(rate.over_millis((life + tail).as_millis()));
@@ -143,11 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_case_cost_includes_the_tail() {
-        let seen = cost(IceSource::Cloudflare, TTL, &config(&[]));
+    fn the_worst_case_includes_the_tail() {
+        let seen = worst_case(IceSource::Cloudflare, TTL, &config(&[]));
         // 2 Mbps for 7,260 s.
         assert_eq!(seen, "outside the ledger: 1.82 GB at worst (2 Mbps until 7200 s after its expiry)");
         let short = config(&[("LIABILITY_MBPS_PER_GRANT", "100"), ("TURN_EXPIRY_TAIL_SECONDS", "0")]);
-        assert!(cost(IceSource::Cloudflare, TTL, &short).contains("0.75 GB at worst (100 Mbps until 0 s"));
+        let seen = worst_case(IceSource::Cloudflare, TTL, &short);
+        assert!(seen.contains("0.75 GB at worst (100 Mbps until 0 s"));
     }
 }

@@ -35,6 +35,7 @@ pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &m
     }
 }
 
+/// Opens a TCP connection to a URL. Success is only a warning, because nothing was relayed.
 async fn connects(url: &IceUrl) -> Verdict {
     let address = match resolved(url).await {
         Ok(address) => address,
@@ -61,6 +62,7 @@ async fn resolved(url: &IceUrl) -> Result<SocketAddr, Verdict> {
     address.ok_or_else(|| fail("the name has no address, or the resolver does not answer", remedy()))
 }
 
+/// Relays one datagram at a URL over UDP.
 async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdict {
     let address = match resolved(url).await {
         Ok(address) => address,

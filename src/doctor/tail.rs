@@ -27,6 +27,7 @@ impl Examination<'_, '_> {
         }
     }
 
+    /// Makes one trial, and reports each of its steps. Returns the verdict about the tail.
     async fn tail(&mut self, key: &KeyClient, end: CredentialEnd) -> Verdict {
         let name: &str = end.into();
         let mut run = match TailRun::begin(&key.api, end, TTL, self.clock.now()).await {

@@ -69,6 +69,7 @@ impl Connections {
         timeout(CONNECT_MAX, open(leader, is_socket.then_some(RECEIVE_BUFFER))).await.ok()?
     }
 
+    /// An idle connection to this leader. Drops those that are too old, to another leader, or closed.
     fn idle(&self, leader: &Leader) -> Option<Connection> {
         let (mut idle, now) = (self.idle.lock(), clock::timer_now());
         idle.retain(|connection| {
@@ -107,7 +108,8 @@ async fn open(leader: &Arc<Leader>, receive_buffer: Option<usize>) -> Option<Con
     Some(Connection { sender, nonce, leader: Arc::clone(leader), idle_since })
 }
 
-/// Sends a request of the replica itself, whose response has no body, with this header. Returns the headers of the response.
+/// Sends a request of the replica itself, whose response has no body. `value`: makes the value of the header `name` from the request.
+/// Returns the headers of the response.
 async fn ask(
     leader: &Leader,
     sender: &mut SendRequest<Full<Bytes>>,
@@ -116,8 +118,8 @@ async fn ask(
 ) -> Option<HeaderMap> {
     let request = Request::head("/leader").header(HOST, leader.address.as_str());
     let mut request = request.body(Full::default()).ok()?;
-    let value = value(&request)?;
-    request.headers_mut().insert(name, value);
+    let line = value(&request)?;
+    request.headers_mut().insert(name, line);
     sender.ready().await.ok()?;
     Some(sender.send_request(request).await.ok()?.into_parts().0.headers)
 }

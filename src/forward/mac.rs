@@ -55,7 +55,8 @@ impl ForwardKey {
         Self(SigningKey::derived(secret, PURPOSE))
     }
 
-    /// The answer of the leader at this URL to the challenge in a request.
+    /// The answer of the leader at this URL to the challenge in a request; `None` without one. The first challenge on a connection gives
+    /// the connection its nonce.
     pub fn prove<B>(&self, request: &Request<B>, url: &str) -> Option<HeaderValue> {
         let challenge = Nonce::read(only_line(request.headers(), &CHALLENGE)?.to_str().ok()?)?;
         let new = Nonce::random().ok()?;

@@ -52,7 +52,7 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(8);
 const PROGRESS_MAX: Duration = Duration::from_secs(30);
 /// The most requests that wait: for a leader that is not there yet, or for the response of the leader.
 const HELD_MAX: usize = 1_024;
-/// While fewer requests than this wait, all of them may be of one client: it may be a proxy that is not in `TRUSTED_PROXIES`.
+/// While fewer requests than this wait, one client may have all of them, because it can be a proxy that is not in `TRUSTED_PROXIES`.
 pub const HELD_BY_ANYBODY_MAX: usize = HELD_MAX / 8;
 /// The most waiting requests of one client, once [`HELD_BY_ANYBODY_MAX`] wait.
 pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / SHARES;
@@ -104,7 +104,7 @@ pub struct Forwarder {
     unreached: Throttle,
     /// When the leader last responded, as the time since boot.
     reached: Mutex<Option<Duration>>,
-    /// Since when checks have not reached the leader, as the time since boot. `None` after a request that has reached it.
+    /// Since when checks have not reached the leader, as the time since boot. `None` once it was reached again, and for a new leader.
     unreached_since: Mutex<Option<Duration>>,
 }
 
@@ -179,6 +179,7 @@ impl Forwarder {
     fn place(&self, client: ClientKey) -> Option<MemoryUse> {
         let mut place = self.held.open(client);
         if !place.try_resize(1) {
+            // Whether `HELD_BY_ANYBODY_MAX` requests or more wait.
             if self.held.largest_above(HELD_BY_ANYBODY_MAX - 1).is_some() {
                 return None;
             }
@@ -187,8 +188,8 @@ impl Forwarder {
         Some(place)
     }
 
-    /// Whether the leader serves. An error if the leader says that it does not, or if it cannot be reached. If a leader was reached within
-    /// [`ANSWER_MAX`], this is no error yet, because requests still wait for the next leader.
+    /// Whether requests at this replica are served. An error if the leader says that its ledger cannot be written, or if no leader was
+    /// reached in the last [`ANSWER_MAX`]: for so long, requests wait for the next leader. No error if this replica leads.
     pub async fn probe(&self) -> Result<(), ApiError> {
         let Target::Leader(leader) = self.target.borrow().clone() else { return Ok(()) };
         let answer = match &leader {
@@ -214,7 +215,7 @@ impl Forwarder {
         }
     }
 
-    /// Asks the leader again and again whether it is there, until this replica leads.
+    /// Asks the leader again and again whether it is there, until this replica leads. Notes since when the leader has not answered.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
@@ -235,7 +236,7 @@ impl Forwarder {
     pub fn unreached(&self, span: Duration) -> Option<i64> {
         let Target::Leader(leader) = self.target.borrow().clone() else { return None };
         let since = (*self.unreached_since.lock())?;
-        leader.filter(|_| self.clock.since_boot().saturating_sub(since) >= span).map(|leader| leader.epoch)
+        if self.clock.since_boot().saturating_sub(since) >= span { Some(leader?.epoch) } else { None }
     }
 
     /// Ends the upgraded sockets, and waits for their ends.
@@ -245,7 +246,8 @@ impl Forwarder {
         self.sockets.wait().await;
     }
 
-    /// The leader's response, or this replica's routes once it leads. An error if the request can no longer be sent.
+    /// The leader's response, or this replica's routes once it leads. An error if the request may not be sent again; the error is the
+    /// outcome in the metrics.
     async fn find(&self, request: &Request<Bytes>, hop: Hop) -> Result<Found, &'static str> {
         let (mut target, is_safe) = (self.target.subscribe(), request.method().is_safe());
         let (mut is_held, mut is_lost) = (false, false);
@@ -283,7 +285,7 @@ impl Forwarder {
             if !std::mem::replace(&mut is_held, true) {
                 self.metrics.forwarded.count(["held"]);
             }
-            // A leader at which a repeated request was lost again gets no third attempt: wait for another one.
+            // A leader at which a repeated request was lost again gets no third attempt: wait for another leader.
             tokio::select! {
                 Ok(()) = target.changed() => is_lost = false,
                 () = tokio::time::sleep(RETRY_PAUSE), if leader.is_some() && !is_lost => {}
@@ -331,7 +333,7 @@ impl Forwarder {
         mut response: hyper::Response<hyper::body::Incoming>,
     ) -> Response {
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if let Some(client) = request.extensions().get::<OnUpgrade>().filter(|_| is_upgraded) {
+        if is_upgraded && let Some(client) = request.extensions().get::<OnUpgrade>() {
             let (client, leader_side) = (client.clone(), hyper::upgrade::on(&mut response));
             let (end, mut target, leader) = (self.end.clone(), self.target.subscribe(), Arc::clone(leader));
             self.sockets.spawn(async move {

@@ -34,7 +34,7 @@ impl Leader {
     pub fn at(url: &str, epoch: i64, key: ForwardKey) -> Option<Self> {
         let parsed: Uri = url.parse().ok()?;
         let is_plain = parsed.scheme() == Some(&Scheme::HTTP);
-        let address = parsed.into_parts().authority.filter(|_| is_plain)?;
+        let address = if is_plain { parsed.into_parts().authority } else { None }?;
         Some(Self { epoch, url: url.to_owned(), address, key })
     }
 }

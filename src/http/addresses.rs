@@ -84,5 +84,5 @@ pub async fn unblock_address(app: AppState, Path(address): Path<String>) -> Json
 /// The client that a text names: by a prefix, or by one address of the client.
 fn checked(address: &str) -> Result<ClientKey, ApiError> {
     let of_address = || address.parse().ok().map(ClientKey::of);
-    address.parse().ok().or_else(of_address).ok_or_else(|| ApiError::invalid(EXPECTED))
+    address.parse::<ClientKey>().ok().or_else(of_address).ok_or_else(|| ApiError::invalid(EXPECTED))
 }

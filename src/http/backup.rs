@@ -1,6 +1,6 @@
 //! `GET /api/backup`: a copy of the ledger while the service runs. Tests: `tests/it/backup.rs`.
-//! The copy is complete before the response begins, so an error is an error response. One copy at a time; it exists on disk, without a
-//! name, until the client has read it.
+//! The copy is complete before the response begins, so if it fails, the response is an error. There is one copy at a time. It exists on
+//! disk, without a name, until the client has read it.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use turn_base::error::{ApiError, ErrorBody};
 /// The most bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;
 /// How long a request waits for the end of another copy. A client that has read its copy may ask for another one before this
-/// process has noticed that it has.
+/// process notices that the first one is read.
 const SLOT_WAIT: Duration = Duration::from_secs(1);
 
 /// The file in the `OpenAPI` document.
@@ -48,13 +48,13 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
             "Set STATE_DIR or DATABASE_URL: the ledger is in memory only, so there is nothing to back up.",
         ));
     }
-    let slot = tokio::time::timeout(SLOT_WAIT, Arc::clone(&app.backup_slot).acquire_owned()).await;
-    let slot = slot
+    let acquired = tokio::time::timeout(SLOT_WAIT, Arc::clone(&app.backup_slot).acquire_owned()).await;
+    let slot = acquired
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
     let copier = app.account.copier().await.ok_or_else(not_backed_up)?;
-    // The slot goes with the copy, so it stays taken if the client disconnects meanwhile.
+    // The task owns the slot, so the slot stays taken even if the client disconnects before the copy is made.
     let made = tokio::task::spawn_blocking(move || (copier.copy(), slot)).await;
     let (copy, slot) = made.map_err(|_| ApiError::internal())?;
     let copy = copy.map_err(|error| {
@@ -67,7 +67,7 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         (CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"ledger.redb\"")),
         (CONTENT_LENGTH, HeaderValue::from(copy.bytes)),
     ];
-    Ok((headers, send(copy, slot)).into_response())
+    Ok((headers, streamed(copy, slot)).into_response())
 }
 
 fn not_backed_up() -> ApiError {
@@ -76,8 +76,8 @@ fn not_backed_up() -> ApiError {
     )
 }
 
-/// A body that reads one chunk after the other. The slot goes with the file, so it stays taken until the copy is sent.
-fn send(copy: LedgerFile, slot: OwnedSemaphorePermit) -> Body {
+/// A body that reads the copy in chunks. The body owns the slot, so the slot stays taken until the copy is sent.
+fn streamed(copy: LedgerFile, slot: OwnedSemaphorePermit) -> Body {
     let chunks = try_unfold((copy.file, slot), async |(mut file, slot)| {
         let read = move || {
             let mut chunk = vec![0; CHUNK];

@@ -159,16 +159,16 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
     let PresentRate { rate, limit_at, .. } = PresentRate::of_quarter_hour(snapshot);
-    // A snapshot does not have this number: only the table of grants knows which of them relay.
+    // A snapshot does not have this number: only the table of grants knows which grants relay.
     let relaying = app.account.read(|books| books.grants().relaying());
-    let pulling = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
+    let pulling_sessions = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
         percentage: plain_number(figures.used.percent_of(figures.limit)),
         remaining_gb: figures.remaining().gb_nearest(),
         reset_date: figures.period.end,
-        active_connections: snapshot.open_connections.saturating_add(pulling),
+        active_connections: snapshot.open_connections.saturating_add(pulling_sessions),
         status: if figures.is_spent() { "LIMIT_EXCEEDED" } else { "OK" },
         period_start: figures.period.start,
         source: if measured.as_of.is_some() { "measured+estimate" } else { "estimate" },

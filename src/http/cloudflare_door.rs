@@ -134,18 +134,18 @@ pub async fn revoke_server_credential(
     let id = found.ok_or_else(unknown)?;
     let row = app.account.revoke(id).ok_or_else(unknown)?;
     let recorded = app.account.recorded().await;
-    let (revocation, status) = app.mint.revoke(id, &row).await;
+    let (revocation, source_status) = app.mint.revoke(id, &row).await;
     tracing::info!(grant.id = %id, server = key.name.as_str(), provider = revocation.name(), "a server has revoked a credential");
     recorded?;
     match revocation {
-        Revocation::Failed => Err(ApiError::full(format!("Try again: {}.", why_failed(status)))),
+        Revocation::Failed => Err(ApiError::full(format!("Try again: {}.", why_failed(source_status)))),
         Revocation::Done | Revocation::Unknown | Revocation::Cut | Revocation::Unsupported => {
             Ok(StatusCode::NO_CONTENT)
         }
     }
 }
 
-/// The server key in the header. No other place of the request is read for a key.
+/// The server key in the header; an error if there is none, or a wrong one. No other place of the request is read for a key.
 fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiError> {
     if !request.headers.contains_key("authorization") {
         return Err(ApiError::no_token("a server key"));
@@ -165,7 +165,8 @@ async fn mint<T: IntoResponse>(
     let key = server_key(app, &parts)?;
     let request = Request::from_parts(parts.clone(), sent_body);
     let body_read = read_json::<CloudflareMintRequest>(request).await;
-    let server_mint = body_read.and_then(|asked| Ok((asked.checked(app.config.ice.ttl_max)?, ())));
+    // `()`: this format has no parameters of its own in the query.
+    let server_mint = body_read.and_then(|sent| Ok((sent.checked(app.config.ice.ttl_max)?, ())));
     let mut known = KnownRequest::default();
     let asked = for_server(app, key, server_mint, &parts, &mut known);
     let mut response = answer(app, asked, known, |answer, ()| body(answer)).await;
@@ -176,6 +177,7 @@ async fn mint<T: IntoResponse>(
 }
 
 impl CloudflareMintRequest {
+    /// The values, once they are checked. A life longer than `ttl_max` is shortened to it.
     fn checked(self, ttl_max: Duration) -> Result<ServerMint, ApiError> {
         let ttl = match self.ttl {
             None => ttl_max,

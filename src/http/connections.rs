@@ -1,6 +1,6 @@
 //! `/api/connections`: reports of connections, the input of the usage estimate. Tests: `tests/it/connections.rs`.
-//! A grant token authorizes reports about the grant's own connections, a server key about those that it opened and those of the grants that
-//! it minted, the reporter token about any. Every call is idempotent.
+//! A grant token authorizes reports about the connections of its grant. A server key authorizes reports about connections that it opened,
+//! and about connections of grants that it minted. The reporter token authorizes reports about all connections. Every call is idempotent.
 
 use std::sync::Arc;
 
@@ -218,7 +218,7 @@ pub async fn delete_connection(
     close_connection(app, path, call).await
 }
 
-/// The spender that the body names. It counts only if an app server sends the report: the caller sees to that.
+/// The spender that the body names. [`AuthorizedReport::from_request`] drops it unless an app server sends the report.
 fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
     let invalid = || ApiError::invalid(format!("Set `user` to {USER_FORM}."));
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
@@ -228,6 +228,7 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
     Ok(Spender { user, label, ..Spender::default() })
 }
 
+/// The error for a report that the books have not taken.
 fn not_taken(app: &App, call: &AuthorizedReport, why: ReportError) -> ApiError {
     match why {
         ReportError::Unknown => ApiError::not_found(
@@ -238,7 +239,8 @@ fn not_taken(app: &App, call: &AuthorizedReport, why: ReportError) -> ApiError {
     }
 }
 
-/// The refusal for a server key that may not spend more. No other caller of these routes has such a limit.
+/// The refusal for the server key of `call`, which may not spend more. Counts the refusal. No other caller of these routes has such a
+/// limit.
 fn key_limit_reached(app: &App, call: &AuthorizedReport) -> ApiError {
     let refusal = call.named.server.as_ref().map(|key| app.account.refusal_of_key(key));
     refusal.as_ref().map_or_else(ApiError::internal, budget_exhausted)
@@ -248,6 +250,7 @@ fn key_limit_reached(app: &App, call: &AuthorizedReport) -> ApiError {
 pub struct AuthorizedReport {
     /// The grant of a client; `None` for an app server.
     grant: Option<Grant>,
+    /// The address that sends the report.
     client: Option<ClientKey>,
     /// Who spends, as the body says, and the server key that says so.
     named: Spender,
@@ -282,7 +285,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let kind = shown.kind();
         if !may_any(kind, Action::Report) {
             let refusal = ApiError::invalid_grant();
-            // A page may hold a grant token of an earlier signing key. That is not a guess, so it does not count as a wrong token.
+            // A page may hold a grant token of an earlier signing key. Such a token is not a guess, so it does not count as a wrong token.
             return Err(if GrantToken::has_form(token) {
                 refusal
             } else {
@@ -294,7 +297,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             named.server = Some(key.name.clone());
         }
         let grant = if let BearerToken::Grant(grant) = shown { Some(grant) } else { None };
-        // A client names nobody: its user comes from its token, its label from its mint.
+        // What a client with a grant says of a user or a label is ignored: the mint of the grant names both.
         let named = if may_any(kind, Action::NameUser) { named } else { Spender::default() };
         let call = Self { grant, client: client_key, named, request };
         let ConnectionRequest { connection_id, user, label, .. } = &call.request;

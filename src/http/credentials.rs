@@ -126,8 +126,8 @@ pub(super) async fn mint<Q: DeserializeOwned, T: IntoResponse>(
     answer(app, asked, known, body).await
 }
 
-/// Mints what is asked for, or refuses. `Q`: the parameters of the wire format, which go to `body`. For the log, the extensions of the
-/// response have the spender and what was minted.
+/// Mints what is asked for, or refuses. `Q`: the parameters of the wire format, which go to `body`. Counts the result, and adds the
+/// headers of the rate limit. For the log, the extensions of the response have the spender and what was minted.
 pub(super) async fn answer<Q, T: IntoResponse>(
     app: &App,
     asked: Result<(MintRequest, Q), ApiError>,

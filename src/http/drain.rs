@@ -35,7 +35,7 @@ pub struct DrainBody {
     )
 )]
 pub async fn drain_relay(app: AppState, Path(relay): Path<String>) -> JsonResult<DrainBody> {
-    set(&app, &relay, true).await
+    set_draining(&app, &relay, true).await
 }
 
 /// Gives a drained relay credentials again.
@@ -48,10 +48,11 @@ pub async fn drain_relay(app: AppState, Path(relay): Path<String>) -> JsonResult
     )
 )]
 pub async fn undrain_relay(app: AppState, Path(relay): Path<String>) -> JsonResult<DrainBody> {
-    set(&app, &relay, false).await
+    set_draining(&app, &relay, false).await
 }
 
-async fn set(app: &AppState, name: &str, draining: bool) -> JsonResult<DrainBody> {
+/// Drains the relay with this name, or ends the drain. The name must be that of one relay only.
+async fn set_draining(app: &AppState, name: &str, draining: bool) -> JsonResult<DrainBody> {
     let fleet = app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0);
     let mut named = fleet.filter(|relay| relay.is_named(name));
     let (Some(relay), None) = (named.next(), named.next()) else {

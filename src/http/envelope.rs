@@ -40,7 +40,8 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let request_id = app.request_ids.of(request.headers());
     let hop = app.forward_key.as_ref().and_then(|key| key.check(&request));
     let is_by_replica = hop.is_some();
-    // The connections of a replica do not count for one client. That must hold before the response: many of them may wait for theirs.
+    // The connections of a replica do not count for one client. This is set before the response, because many connections of a replica may
+    // wait for responses at the same time.
     if is_by_replica && let Some(socket) = request.extensions().get::<Arc<dyn CountedSocket>>() {
         socket.exempt();
     }
@@ -65,6 +66,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         }
         None => next.run(request).await,
     };
+    // In some wire formats an error has more fields.
     if let Some(mut error) = take_error(&mut response) {
         if wire_formats::is_matrix(route) {
             wire_formats::add_errcode(&mut error, response.status(), response.headers());
@@ -131,7 +133,8 @@ pub(super) fn sfu_error_is_text(process: &Process, request: &Request) -> Option<
     process.config.signaling.sfu.as_ref()?.error_is_text(request.uri().path())
 }
 
-/// The body of an error. `is_text` is set at the proxy of the SFU, where the body is text, or JSON that has the SFU's fields too.
+/// The body of an error. `is_text`: the result of [`sfu_error_is_text`]. At the proxy of the SFU, the body is text, or JSON that has the
+/// SFU's fields, too.
 fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
     if let Some(is_text) = is_text {
         let code = error.code.to_ascii_lowercase();
@@ -144,7 +147,7 @@ fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
     Json(error).into_response()
 }
 
-/// Adds the id and, to an error, the body.
+/// Adds the headers that every response has, such as the id, and the body of an error. `is_text`: the result of [`sfu_error_is_text`].
 pub(super) fn finish(mut response: Response, request_id: &str, is_text: Option<bool>) -> Response {
     if let Some(mut error) = take_error(&mut response) {
         request_id.clone_into(&mut error.request_id);
@@ -169,7 +172,8 @@ pub(super) fn finish(mut response: Response, request_id: &str, is_text: Option<b
     response
 }
 
-/// Takes the body of our own error out of the response. For a bare error status, which a layer returned, the body that belongs to it.
+/// Takes our own error out of the response. An error status without an error of ours comes from a layer: the result is then the error for
+/// this status. `None` for a success, and for a response that must stay as it is.
 fn take_error(response: &mut Response) -> Option<ErrorBody> {
     if response.extensions().get::<Verbatim>().is_some() {
         return None;
@@ -202,7 +206,7 @@ pub(super) fn client_addr(process: &Process, request: &Request) -> Option<Client
     Some(process.config.access.trusted_proxies.client_of(peer.ip(), request.headers()))
 }
 
-/// The kind of a route, by who calls it.
+/// The kind of a route, by who calls it, for counts of 401s and of refused mints. A route of no other kind is `operator`.
 fn kind_of(method: &str, route: &str) -> &'static str {
     match (method, route) {
         (_, "/parties/{party}/{room}") => "rooms",

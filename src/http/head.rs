@@ -22,7 +22,8 @@ const HEADERS_MAX: usize = 100;
 /// The most bytes of the request line and the headers.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// The response to a request whose head breaks a rule. `is_by_replica`: another replica has checked the size, and added headers since.
+/// The response to a request whose head breaks a rule; `None` if it breaks none. `is_by_replica`: another replica has checked the size, and
+/// has then added headers.
 pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts, is_by_replica: bool) -> Option<Response> {
     let size = if is_by_replica { Ok(()) } else { check_size(request) };
     let error = size.and_then(|()| check_rules(request, route, hosts)).err()?;
@@ -32,7 +33,8 @@ pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts, is_by_replic
 }
 
 fn check_size(request: &Request) -> Result<(), ApiError> {
-    // The request line has two spaces, `HTTP/1.1` and a line end besides: 12 bytes. A header has `: ` and a line end: 4.
+    // In addition to the method and the URI, the request line has two spaces, `HTTP/1.1` and a line end: 12 bytes. In addition to name and
+    // value, a header has `: ` and a line end: 4 bytes. The empty line after the headers has 2 bytes.
     let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
     let of_header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     let bytes = line + request.headers().iter().map(of_header).sum::<usize>() + 2;
@@ -49,7 +51,7 @@ fn check_size(request: &Request) -> Result<(), ApiError> {
 fn check_rules(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = single_host(headers, request.version())?;
-    if !is_readable_body(headers) {
+    if !is_allowed_encoding(headers) {
         return Err(ApiError::invalid(
             "Send the body with a Content-Length, or as `Transfer-Encoding: chunked` alone.",
         ));
@@ -82,7 +84,8 @@ const fn is_of_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
 }
 
-fn is_readable_body(headers: &HeaderMap) -> bool {
+/// Whether the body has no `Transfer-Encoding`, or `chunked` alone.
+fn is_allowed_encoding(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
     encodings.next().is_none_or(is_chunked) && encodings.next().is_none()

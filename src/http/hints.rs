@@ -31,21 +31,22 @@ pub struct HintBody {
 
 /// All hints that apply, in the order of [`Fault`].
 pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
-    let mut found = found_in(snapshot);
-    about_counts(&mut found, app, snapshot);
-    about_minting(&mut found, app, snapshot);
-    found.sort_by_key(|found| found.fault);
+    let mut faults = found_in(snapshot);
+    about_counts(&mut faults, app, snapshot);
+    about_minting(&mut faults, app, snapshot);
+    faults.sort_by_key(|found| found.fault);
     let body = |found: FoundFault| {
         let facts = found.fault.facts();
         HintBody { code: facts.code, severity: facts.severity.name(), message: found.message() }
     };
-    found.into_iter().map(body).collect()
+    faults.into_iter().map(body).collect()
 }
 
 /// Adds the faults of counts and reports, and details to such faults in the snapshot.
-fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
+fn about_counts(faults: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     let measured = &snapshot.measured;
-    // Counted bytes need no reports. A meter counts even if `as_of` is `None`: at the start of a period it still asks for the last one.
+    // Counted bytes need no reports. A meter counts even if `as_of` is `None`: at the start of a period, it still asks for bytes of the
+    // period before. `Some(false)`: nobody lists the sessions of a coturn, so its bytes are not counted.
     let is_counted = (measured.as_of.is_some() || app.cloudflare_meter.is_some())
         && !measured.is_stale()
         && app.mint.source_states().coturn != Some(false);
@@ -56,30 +57,30 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     let is_used = snapshot.counts.issued > 0 && snapshot.figures.now.since(first_use) >= UNREPORTED_MIN;
     let is_unreported = is_used && snapshot.counts.connections == 0 && snapshot.open_connections == 0;
     if is_unreported && !is_counted && !is_charged() {
-        found.push(Fault::NoReports.found(""));
+        faults.push(Fault::NoReports.found(""));
     }
     if measured.unprobed && app.cloudflare_meter.as_ref().is_some_and(|meter| meter.api.knows_keys()) {
-        found.push(Fault::NoProbe.found(""));
+        faults.push(Fault::NoProbe.found(""));
     }
     if let Some(id) = measured.disbelieved.and_then(|owner| owner.turn_key)
         && let Some(key) = app.config.ice.turn_keys().find(|key| IdDigest::of(&key.id) == id)
     {
-        for found in found.iter_mut().filter(|found| found.fault == Fault::CountsMissing) {
-            found.detail = format!("{} It is that of the TURN key {}.", found.detail, key.name);
+        for missing in faults.iter_mut().filter(|found| found.fault == Fault::CountsMissing) {
+            missing.detail = format!("{} It is that of the TURN key {}.", missing.detail, key.name);
         }
     }
     let has_keys = app.config.ice.cloudflare.is_some();
     let reads_analytics = app.config.meter.analytics.is_some();
     if has_keys && !reads_analytics && app.config.ice.sources.contains(&IceSource::Cloudflare) {
-        found.push(Fault::NoAnalytics.found("It is not read, so usage is estimated from reports only."));
+        faults.push(Fault::NoAnalytics.found("It is not read, so usage is estimated from reports only."));
     } else if reads_analytics && !has_keys {
-        found.push(Fault::NoAnalytics.found("It is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause."));
+        faults.push(Fault::NoAnalytics.found("It is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause."));
     }
-    let failures =
+    let failed_meters =
         app.coturn_meters.iter().filter_map(|meter| Some((&meter.name, meter.failure.lock().clone()?)));
-    let failures: Vec<_> = failures.map(|(relay, failure)| format!("{relay}: {failure}")).collect();
+    let failures: Vec<_> = failed_meters.map(|(relay, failure)| format!("{relay}: {failure}")).collect();
     let unlisted: Vec<_> = app.config.unlisted().collect();
-    for found in found.iter_mut() {
+    for found in faults.iter_mut() {
         match found.fault {
             Fault::CoturnUnreachable if !failures.is_empty() => {
                 found.detail = format!("The last listing failed. {}.", failures.join("; "));
@@ -92,40 +93,40 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     }
     if let Some(failure) = app.cloudflare_meter.as_ref().and_then(|meter| meter.shown.lock().failure.clone())
     {
-        found.retain(|found| found.fault != Fault::AnalyticsStale);
-        found.push(Fault::AnalyticsStale.found(format!("{failure}.")));
+        faults.retain(|found| found.fault != Fault::AnalyticsStale);
+        faults.push(Fault::AnalyticsStale.found(format!("{failure}.")));
     }
 }
 
 /// Adds the faults of minting, of the replicas and of the ledger.
-fn about_minting(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
-    found.extend(app.account.unusual_mints(snapshot));
+fn about_minting(faults: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
+    faults.extend(app.account.unusual_mints(snapshot));
     if !app.mint.enabled {
-        found.push(Fault::MintingOff.found("TURN_ENABLED is false."));
+        faults.push(Fault::MintingOff.found("TURN_ENABLED is false."));
     }
     if let Some(Unread { forwarded, of, peer }) = app.untrusted_proxies.seen() {
         let header = &app.config.access.trusted_proxies.client_header;
-        found.push(Fault::ProxyNotTrusted.found(format!(
+        faults.push(Fault::ProxyNotTrusted.found(format!(
             "{forwarded} of the last {of} requests for credentials had the header {header}, which was not read because it came from {peer}."
         )));
     }
     if app.mint.provider_is_up() == Some(false) {
-        found.push(Fault::ProviderDown.found(app.mint.provider_cause()));
+        faults.push(Fault::ProviderDown.found(app.mint.provider_cause()));
     }
     let down = app.mint.fleet().map(Fleet::down).unwrap_or_default();
     if !down.is_empty() {
-        found.push(Fault::RelayDown.found(format!("{}.", down.join("; "))));
+        faults.push(Fault::RelayDown.found(format!("{}.", down.join("; "))));
     }
-    found.extend(app.ending.progress().fault());
-    found.extend(app.account.lost_leader());
+    faults.extend(app.ending.progress().fault());
+    faults.extend(app.account.lost_leader());
     if let Some(fault) = app.lead.as_ref().and_then(|lead| lead.fault()) {
-        found.push(Fault::ReplicasDiffer.found(fault));
+        faults.push(Fault::ReplicasDiffer.found(fault));
     }
     if app.account.ledger_fails() {
-        found.push(Fault::LedgerFailing.found(app.account.ledger_failure()));
+        faults.push(Fault::LedgerFailing.found(app.account.ledger_failure()));
     }
     if !app.is_durable() {
         let kind = app.volatile.map(|kind| format!("The file system of STATE_DIR is {kind}."));
-        found.push(Fault::NotDurable.found(kind.unwrap_or_default()));
+        faults.push(Fault::NotDurable.found(kind.unwrap_or_default()));
     }
 }

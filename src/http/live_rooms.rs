@@ -154,7 +154,7 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     let mut calls = app.calls.in_room(&room);
     // Clients of P2PCF hold no socket that could be closed.
     calls.retain(|(call, _)| call.protocol != ProtocolName::P2pcf);
-    // Revoked before the sockets close: a protocol may let the media of a member that leaves go on.
+    // The grants are revoked before the sockets close, because a protocol may let the media of a member that leaves go on.
     let revoked = calls.iter().map(|(call, _)| app.calls.cut(call)).sum();
     app.signaling.end_room(&room);
     let sessions = app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(&room));

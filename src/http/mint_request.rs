@@ -1,12 +1,12 @@
 //! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`, `tests/it/server_keys`.
-//! A bearer token is a server's key, a user's token, or a grant. Any other token is ignored. But if there are `SERVER_KEYS`, it is refused
-//! unless it has the form of a grant token: a server may have mistyped its key.
-//! A mint with a grant that may renew counts against the allowance for renewals, and keeps the grant's user. Where users must sign in, a
-//! renewal needs a sign-in that has not expired: that with which the grant was minted, or that of a token beside the grant. The right to
-//! renew is taken before the mint. If the mint fails or is refused, the right is dropped, which gives it back.
+//! A bearer token is a server's key, a user's token, or a grant. Any other token is ignored. With `SERVER_KEYS`, it is refused instead,
+//! unless it has the form of a grant token, because a server may have mistyped its key. A mint with a grant that may renew counts against
+//! the allowance for renewals, and keeps the grant's user. Where users must sign in, a renewal needs a sign-in that has not expired: the
+//! sign-in with which the grant was minted, or that of a token beside the grant. The right to renew is taken before the mint. If the mint
+//! fails or is refused, the right is dropped, which gives it back.
 //!
-//! A request that is refused for its token takes one from the rate limit of its address. A request with wrong parameters takes nothing: it
-//! cannot mint, and the advice to raise the rate limit would hide what is wrong.
+//! A request takes one from the rate limit of its address also if `check_tokens` or `refuse_mistyped_key` refuses it. A request with wrong
+//! parameters takes nothing: it cannot mint, and the advice to raise the rate limit would hide what is wrong.
 //!
 //! A server's key is the bearer token or, in the formats in which programs such as Janus ask, also a parameter, `X-API-Key` or the password
 //! of `Basic`. Without `SERVER_KEYS` none of them is read.
@@ -79,7 +79,7 @@ pub struct MintQuery {
 fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
     let text = Cow::<str>::deserialize(text)?;
     let is_number = text.bytes().all(|b| b.is_ascii_digit());
-    // 0 is below the bounds. So a text that is no number is refused by the error that states the bounds.
+    // 0 is below the bounds. So a text that is no number, or too large a one, is refused by the error that states the bounds.
     let seconds = if is_number { text.parse().unwrap_or(0) } else { 0 };
     Ok(Some(Duration::from_secs(seconds)))
 }
@@ -95,23 +95,23 @@ fn name<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Box<str>>, D::Error
 /// The header for a user's token, if the bearer token is a grant to renew.
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
-/// What the tokens of a request prove: a user, the right to renew a grant, or both.
+/// What the tokens of a request prove: a user, the right to renew a grant, both, or nothing.
 struct Proven {
     signed_in: Option<Verified>,
     renewal: Option<RenewalRight>,
 }
 
-/// What the response to a request needs to know, also if the request is refused.
+/// What is known of a request for the log and for the headers of the response, also if the request is refused.
 #[derive(Default)]
 pub(super) struct KnownRequest {
-    /// Who would spend the credential.
+    /// Who would spend what the credential relays. `None`: nothing is known of the spender.
     pub(super) spender: Option<Arc<Spender>>,
-    /// What the rate limit has left. `None` if the request costs nothing.
+    /// What the rate limit has left. `None` if the request has taken nothing from it.
     pub(super) left: Option<RateLeft>,
 }
 
 impl KnownRequest {
-    /// Records what an allowance has left. Refuses if the allowance is used up.
+    /// Records what an allowance has left. Refuses if the allowance is used up. `taken`: the result of taking one from the allowance.
     pub(super) fn charge(
         &mut self,
         taken: Result<RateLeft, RateLeft>,
@@ -131,7 +131,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     known: &mut KnownRequest,
 ) -> Result<(MintRequest, Q), ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
-    app.untrusted_proxies.record(forwarded_unread_from(app, request));
+    app.untrusted_proxies.record(unread_header_from(app, request));
     let common = query.read::<MintQuery>();
     let label = common.as_ref().ok().and_then(|common| common.label.clone());
     // Wrong parameters are refused only below, when the spender is known for the log.
@@ -161,6 +161,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
             return Err(refused);
         }
     };
+    // A label that the application names replaces that of the query.
     let label = signed_in.as_ref().and_then(|verified| verified.label.clone()).or(anonymous.label);
     let (user, signed_in_until) = signed_in.map(|verified| (verified.user, verified.until)).unzip();
     let spender = Spender { user, label, signed_in_until, ..anonymous };
@@ -173,8 +174,8 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let names = [spender.user.as_ref().map(User::as_str), spender.label.as_ref().map(Label::as_str)];
     refuse_tokens(app, client, names)?;
     known.charge(app.rate_limit.take(allowance, address, spender.user.as_ref()), too_many_mints)?;
-    let request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
-    Ok((MintRequest { place, renewal, ..request }, of_format))
+    let mint_request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
+    Ok((MintRequest { place, renewal, ..mint_request }, of_format))
 }
 
 /// Whether a bearer token may be a user's: a JWT or, if the application is asked, a token that is unknown here. A grant token of an earlier
@@ -187,9 +188,11 @@ fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> boo
     }
 }
 
-/// Checks the tokens of a request without a server key. If the grant may renew, takes its right to renew.
+/// Checks the tokens of a request without a server key: the bearer token, and if that is a grant, the token beside it. If the grant may
+/// renew, takes its right to renew. Other bearer tokens are ignored.
 async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
-    let grant = match (&app.auth, bearer(headers).map(|token| (token, app.recognize(token)))) {
+    let recognized = bearer(headers).map(|token| (token, app.recognize(token)));
+    let grant = match (&app.auth, recognized) {
         (Some(auth), Some((token, recognized))) if may_be_of_user(auth, token, &recognized) => {
             return Ok(Proven { signed_in: Some(auth.user_of(token, &web_client).await?), renewal: None });
         }
@@ -212,7 +215,7 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
     {
         return Err(grant_limit_reached());
     }
-    let (is_required, now) = (app.needs_sign_in(), app.clock.now());
+    let (needs_sign_in, now) = (app.needs_sign_in(), app.clock.now());
     let user = signed_in.as_ref().map(|verified| &verified.user);
     let is_signed_in = |spender: &Spender| {
         let is_current = user.is_some() || spender.signed_in_until.is_some_and(|until| until > now);
@@ -222,22 +225,23 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
     };
     let is_allowed = |row: Option<&GrantRow>| {
         let spender = row.and_then(|row| row.spender.as_deref());
+        // A token beside the grant must name the user of the grant.
         let has_same_user =
             user.is_none_or(|user| spender.and_then(|spender| spender.user.as_ref()) == Some(user));
-        // With users, a grant without a row may not renew: it names no user, so no limit or block of a user would apply.
-        let may_renew = row.is_some() && (!is_required || spender.is_some_and(is_signed_in));
+        // With users (`app.auth`), a grant without a row may not renew: it names no user, so no limit or block of a user would apply.
+        let may_renew = row.is_some() && (!needs_sign_in || spender.is_some_and(is_signed_in));
         has_same_user && (app.auth.is_none() || may_renew)
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Ok(Proven { signed_in, renewal: Some(right) }),
         // With a token beside its grant, a user gets a new credential also if the grant does not renew.
-        None if is_required && signed_in.is_none() => Err(ApiError::no_token("a token of your sign-in")),
+        None if needs_sign_in && signed_in.is_none() => Err(ApiError::no_token("a token of your sign-in")),
         None => Ok(Proven { signed_in, renewal: None }),
     }
 }
 
 /// The request's peer, if the request has a `CLIENT_ADDRESS_HEADER` that is not read because the peer is not among `TRUSTED_PROXIES`.
-fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
+fn unread_header_from(app: &App, request: &Parts) -> Option<IpAddr> {
     let ConnectInfo(peer) = request.extensions.get::<ConnectInfo<SocketAddr>>()?;
     let proxies = &app.config.access.trusted_proxies;
     let is_unread = request.headers.contains_key(&proxies.client_header) && !proxies.contain(peer.ip());
@@ -247,19 +251,19 @@ fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
 /// Where the credential should relay. `region`: the name of a TURN key, or the region or host of an own relay; another name is refused.
 /// `failed`: the host or URL of a relay that the page could not use.
 fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>) -> Result<Place, ApiError> {
-    let turn_key = region.as_deref().and_then(KeyName::new);
-    let turn_key = turn_key.filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name));
+    let key_name = region.as_deref().and_then(KeyName::new);
+    let turn_key = key_name.filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name));
     let is_relay =
-        |name: &str| app.mint.fleet().is_some_and(|fleet| fleet.0.iter().any(|of| of.is_named(name)));
+        |name: &str| app.mint.fleet().is_some_and(|fleet| fleet.0.iter().any(|relay| relay.is_named(name)));
     let is_known = region.as_deref().is_none_or(|name| turn_key.is_some() || is_relay(name));
     if !is_known {
         return Err(ApiError::invalid("Set `region` to the name of a TURN key or a relay of this service."));
     }
-    let host = |text: Box<str>| {
+    let host_of = |text: Box<str>| {
         IceUrl::parse(&text).map_or_else(|_| text.to_lowercase(), |url| url.host().to_lowercase())
     };
     let region = region.filter(|name| is_relay(name));
-    Ok(Place { turn_key, region, failed: failed.map(|text| host(text).into()) })
+    Ok(Place { turn_key, region, failed: failed.map(|text| host_of(text).into()) })
 }
 
 /// The requested lifetime; `ttl_max` without one.
@@ -274,17 +278,17 @@ fn accepted_life(ttl: Option<Duration>, ttl_max: Duration) -> Result<Duration, A
 
 /// The paths at which a server key may also be in the query, in a form that is read as a query, or in another header.
 const WITH_KEY: [&str; 4] = ["/turn", "/ice", "/link", "/api/v1/turn/credentials"];
-/// The parameters that can have the server key there.
+/// The parameters that can have the server key at these paths.
 const KEY_PARAMETERS: [&str; 4] = ["key", "api", "api_key", "apiKey"];
-/// The header that can have the server key there.
+/// The header that can have the server key at these paths.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 /// The parameters that name a user. Those that are set must name the same user.
 const USER_PARAMETERS: [&str; 3] = [USER, "username", "customIdentifier"];
-/// The only one of them that has no other meaning.
+/// The only one of these parameters that has no other meaning.
 const USER: &str = "user";
 
-/// The server key of a request. A bearer token that is no server key may be something else. In the other places only a key can be, so any
-/// other text there is refused.
+/// The server key of a request; `None` if it has none. A bearer token that is no server key may be something else. In the other places only
+/// a key can be, so any other text there is refused.
 pub(super) fn shown_key<'a>(
     app: &'a App,
     headers: &HeaderMap,
@@ -300,9 +304,9 @@ pub(super) fn shown_key<'a>(
         _ => None,
     };
     if WITH_KEY.contains(&path) {
-        let shown = KEY_PARAMETERS.into_iter().flat_map(|name| query.values(name)).map(Cow::Borrowed);
+        let in_query = KEY_PARAMETERS.into_iter().flat_map(|name| query.values(name)).map(Cow::Borrowed);
         let in_header = headers.get_all(KEY_HEADER).iter().map(|key| String::from_utf8_lossy(key.as_bytes()));
-        let shown = shown.chain(in_header).chain(basic_password(headers).map(Cow::Owned));
+        let shown = in_query.chain(in_header).chain(basic_password(headers).map(Cow::Owned));
         // Programs without a key send an empty one.
         for text in shown.filter(|text| !text.is_empty()) {
             found = Some(app.server_keys.find(&text).ok_or_else(|| wrong_key(app, client))?);
@@ -313,12 +317,12 @@ pub(super) fn shown_key<'a>(
 
 /// The password of `Authorization: Basic`; the name, if the password is empty.
 fn basic_password(headers: &HeaderMap) -> Option<String> {
-    let (scheme, pair) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = STANDARD.decode(pair.trim()).ok()?;
-    let pair = String::from_utf8_lossy(&pair);
+    let decoded = STANDARD.decode(encoded.trim()).ok()?;
+    let pair = String::from_utf8_lossy(&decoded);
     let (name, password) = pair.split_once(':')?;
     Some(if password.is_empty() { name } else { password }.to_owned())
 }
@@ -448,7 +452,7 @@ pub(super) fn for_server<Q>(
     let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
     known.spender.clone_from(&spender);
     known.charge(app.rate_limit.take_of_server(key.index), too_many_of_server)?;
-    // The server vouches for its callers, so the mint has no client address whose share it could use up.
+    // The server mints for its users, so the mint has no client address whose share it could use up.
     let requester = Requester { spender, ..Requester::default() };
     Ok((MintRequest { place, ..MintRequest::new(app.clock.now(), requester, ttl)? }, of_format))
 }

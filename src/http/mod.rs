@@ -39,7 +39,7 @@ use axum::extract::State;
 use crate::app::App;
 use turn_base::error::ApiError;
 
-/// What every handler gets.
+/// The state that each handler gets, except those of a standby.
 pub type AppState = State<Arc<App>>;
 /// The JSON of a response, or why there is none.
 pub type JsonResult<T> = Result<Json<T>, ApiError>;

@@ -52,13 +52,13 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
             let origins = origins.clone();
             let is_allowed =
                 move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|o| origins.allows(o));
-            // A beacon is sent with credentials. Without this the browser reports its response as an error.
+            // A browser sends a beacon with its cookies. Without `allow_credentials`, it reports the response to the beacon as an error.
             layer.allow_origin(AllowOrigin::predicate(is_allowed)).allow_credentials(true)
         }
     }
 }
 
-/// The CORS layer for the proxy of the SFU: its calls have another method than those of the API.
+/// The CORS layer for the proxy of the SFU, whose methods are not those of the API.
 pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
     cors(origins).allow_methods([Method::GET, Method::POST, Method::PUT])
 }
@@ -68,6 +68,7 @@ pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
 #[derive(Debug)]
 pub struct Foreign {
     error: ApiError,
+    /// The origin whose pages may read the response.
     origin: Option<HeaderValue>,
 }
 
@@ -88,7 +89,7 @@ pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
     what_is_foreign(request.headers(), &app.config.access.origins).is_some()
 }
 
-/// Rejects foreign requests without a server key.
+/// Rejects foreign requests that have no server key. A wrong server key in a foreign request gets the error for a wrong key.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     let Some(foreign) = what_is_foreign(request.headers(), &app.config.access.origins) else { return Ok(()) };
     let (uri, client) = (request.uri(), request.extensions().get().copied());
@@ -105,7 +106,7 @@ pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     Err(Foreign { error: origin_not_allowed(foreign), origin })
 }
 
-/// What makes the request foreign; `None` if it is not. The browser sets these headers, and no page can change them.
+/// What makes the request foreign; `None` if it is not. The browser sets the headers that are read here, and no page can change them.
 fn what_is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest> {
     if headers.contains_key("sec-purpose") || headers.contains_key("purpose") {
         return Some(ForeignRequest::Prefetch);
@@ -114,7 +115,7 @@ fn what_is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<Fore
         let plain = origin.to_str().unwrap_or(UNNAMED);
         return Some(ForeignRequest::Origin(plain.chars().take(ORIGIN_SHOWN_MAX).collect()));
     }
-    // A page's fetch has an `Origin`, which was checked above. Any other request that another site causes has none.
+    // A page's fetch has an `Origin`, which was checked above. Any other request that another site causes has no `Origin`.
     let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
     let by_another_site = !headers.get_all("sec-fetch-site").iter().all(is_own);
     if by_another_site && !headers.contains_key(ORIGIN) { Some(ForeignRequest::Site) } else { None }

@@ -71,9 +71,9 @@ pub async fn set_limit(app: AppState, request: Request) -> JsonResult<StatusBody
     };
     app.account.record_change(|books| books.override_limit(limit)).await?;
     let snapshot = app.account.snapshot();
-    let limit = plain_number(snapshot.figures.limit.as_gb());
-    app.account.mark(format!("limit {limit} GB"));
-    tracing::warn!("the operator has set the limit to {limit} GB/month");
+    let gb = plain_number(snapshot.figures.limit.as_gb());
+    app.account.mark(format!("limit {gb} GB"));
+    tracing::warn!("the operator has set the limit to {gb} GB/month");
     Ok(Json(status(&app, &snapshot)))
 }
 
@@ -148,7 +148,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
     let id = id.ok_or_else(unknown)?;
     let issued = app.account.revoke(id).ok_or_else(unknown)?;
     let recorded = app.account.recorded().await;
-    let (revocation, status) = app.mint.revoke(id, &issued).await;
+    let (revocation, source_status) = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
     recorded?;
     Ok(Json(RevocationBody {
@@ -159,7 +159,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
         revoked_at: issued.extra().revoked_at.unwrap_or_default(),
         expires_at: issued.expires_at,
         reservation_released: false,
-        message: message(revocation, status, issued.source),
+        message: message(revocation, source_status, issued.source),
     }))
 }
 
@@ -169,7 +169,7 @@ fn provider_schema() -> RefOr<Schema> {
     one_of(Revocation::VARIANTS.iter().map(<&str>::from), said)
 }
 
-fn message(revocation: Revocation, status: Option<u16>, source: IceSource) -> Cow<'static, str> {
+fn message(revocation: Revocation, source_status: Option<u16>, source: IceSource) -> Cow<'static, str> {
     let said = match revocation {
         Revocation::Done => {
             "The provider has revoked the credential. Relaying in progress may continue, and new allocations have been observed for some minutes after a revocation, so the bytes reserved for it stay reserved."
@@ -178,7 +178,7 @@ fn message(revocation: Revocation, status: Option<u16>, source: IceSource) -> Co
             "The provider does not know the credential. Relaying in progress may continue, so the bytes reserved for it stay reserved."
         }
         Revocation::Failed => {
-            let why = why_failed(status);
+            let why = why_failed(source_status);
             return format!("The credential still works: {why}. It cannot be renewed. The source is asked again every 10 s.").into();
         }
         Revocation::Cut if source.refuses_revoked() => {

@@ -1,5 +1,5 @@
-//! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this
-//! form is accepted. The exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query
+//! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value is accepted if it has the form of the document,
+//! and refused otherwise. The exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query
 //! counts as no text.
 
 use std::time::Duration;
@@ -160,9 +160,9 @@ fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Erro
 fn month<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
     let parse = |text: &str| {
         let (year, month) = text.split_once('-')?;
-        let are_digits = (year.len(), month.len()) == (4, 2)
+        let is_four_and_two_digits = (year.len(), month.len()) == (4, 2)
             && (year.to_owned() + month).bytes().all(|b| b.is_ascii_digit());
-        (are_digits && ("01"..="12").contains(&month)).then(|| text.to_owned())
+        (is_four_and_two_digits && ("01"..="12").contains(&month)).then(|| text.to_owned())
     };
     form_or_none(text, parse, "a month such as 2025-01")
 }
@@ -226,7 +226,7 @@ fn user_pattern() -> String {
     format!(r"([^.{control}]|\.[^.{control}]|\.\.[^{control}])[^{control}]*")
 }
 
-/// Makes a type for a form, because only a type leaves a parameter its description.
+/// Makes a type for each form, because a parameter keeps its description only if its form is a type.
 macro_rules! forms {
     ($($(#[$doc:meta])* $name:ident = $schema:expr;)*) => {$(
         $(#[$doc])*

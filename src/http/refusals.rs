@@ -72,7 +72,7 @@ pub(super) fn too_many_of_server(retry_in: Duration) -> ApiError {
     ApiError::too_many("Too many requests of this server key", message, retry_in)
 }
 
-/// No metered credential is issued, for the reason that the status states.
+/// No metered credential is issued, for the reason in `stop`.
 pub(super) fn not_minted(stop: MintStop) -> ApiError {
     let (code, error) = match stop.code {
         StopCode::GrantsFull => (Code::GrantsFull, "Too many live credentials"),

@@ -1,6 +1,7 @@
-//! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
-//! `request` line, which names user and label of a refused mint as far as they are known. Requests that monitoring and pages repeat are
-//! at `debug`, and so are refusals between two summaries. Only lines at `info` and `debug` say who a client is.
+//! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one `request`
+//! line, which names user and label of a refused mint as far as they are known. A 5xx has a second line, which says whose request it was.
+//! Requests that monitoring and pages repeat are at `debug`, and so are refusals between two summaries. Only lines at `info` and `debug`
+//! say who a client is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub struct Minted {
     pub source: IceSource,
     /// Why the first source was skipped, if it was.
     pub reason: Option<DegradedReason>,
-    /// The credential, if there is one.
+    /// The grant and the life of the credential; `None` if there are STUN servers only.
     issued: Option<(GrantId, Duration)>,
 }
 
@@ -107,8 +108,9 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     let origin = error.and_then(|error| error.refused_origin.as_deref());
     let remedy = error.and_then(remedy);
     let is_routine = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
+    // `None`: the line is held back, because there were many with this code. Otherwise how many were held back before this one.
     let passed = code.map_or(Some(0), |code| app.refusal_log.pass(code, app.clock.instant()));
-    // A line has this count only if it follows some that were held back.
+    // The line shows this number only if some lines were held back.
     let held_back = passed.filter(|held_back| *held_back > 0 && !is_routine);
     macro_rules! line {
         ($level:ident $(, $who:ident)*) => {

@@ -17,13 +17,13 @@ pub struct Route {
     pub path: String,
     /// One handler or several.
     pub handlers: Handlers,
-    /// What the document says of them. Only tests make the document, so the program has no code for it.
+    /// What the `OpenAPI` document says of the handlers. Only tests make that document, so the program has no code for it.
     #[cfg(test)]
     pub described: utoipa::openapi::OpenApi,
 }
 
 impl Route {
-    /// The route of a handler whose `#[utoipa::path]` made `P`. Call it through [`route!`], which names `P`.
+    /// The route of a handler whose `#[utoipa::path]` made `P`. Call it through [`route!`], which names `P` and adds the description.
     pub fn of<P: utoipa::Path, T: 'static>(handler: &impl Handler<T, Arc<App>>) -> Self {
         let methods = P::methods().into_iter();
         let handlers = methods.fold(MethodRouter::new(), |handlers, method| {
@@ -42,7 +42,7 @@ impl Route {
         }
     }
 
-    /// The same path with the methods of another route, too.
+    /// The same path with the methods of `other` in addition. The caller makes sure that `other` has this path.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

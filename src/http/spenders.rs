@@ -1,4 +1,4 @@
-//! Who spends: sums by user, label, origin, address, call or grant, and the grants themselves. Tests: `tests/it/spenders.rs`.
+//! Who spends: sums by user, label, origin, address, call, server key or grant, and the grants themselves. Tests: `tests/it/spenders.rs`.
 //! Most bytes first, in pages.
 
 mod csv;
@@ -30,7 +30,7 @@ use turn_ledger::{
     SpenderKey, SpenderKind, SpenderSums, Timestamp, spender_lists,
 };
 
-/// Longest list of blocked users, and of blocked addresses. With them, a page of `turn-broker spenders` fits into what that command reads.
+/// Longest list of blocked users, and of blocked addresses. A page with both lists fits into what the command `turn-broker spenders` reads.
 const BLOCKED_SHOWN_MAX: usize = 50;
 
 /// Sums of a period, or of the last minutes, by who spends.
@@ -211,7 +211,8 @@ fn by_schema() -> RefOr<Schema> {
 const MEASURED: &str = "measured";
 const CLAIMED: &str = "claimed";
 
-/// How most of these bytes are known. Claims run ahead of the count, so bytes of which only a few are claims are still measured.
+/// `measured` if the source has counted at least half of these bytes, otherwise `claimed`. Not all bytes have to be counted, because claims
+/// run ahead of the count.
 fn evidence(measured: ByteCount, claimed: ByteCount) -> &'static str {
     if measured > ByteCount::ZERO && measured >= claimed { MEASURED } else { CLAIMED }
 }
@@ -359,21 +360,21 @@ fn blocked_users(books: &Books) -> BlockedUsersBody {
 
 fn blocked_addresses(books: &Books) -> BlockedAddressesBody {
     let blocked = books.blocked_addresses();
-    let shown = blocked.iter().take(BLOCKED_SHOWN_MAX);
+    let first = blocked.iter().take(BLOCKED_SHOWN_MAX);
     let shown =
-        shown.map(|(client, until)| BlockedAddressBody { address: client.to_string(), until: *until });
+        first.map(|(client, until)| BlockedAddressBody { address: client.to_string(), until: *until });
     BlockedAddressesBody { count: blocked.len(), addresses: shown.collect() }
 }
 
-/// The first `limit` grants after a place, most bytes first. `since`: only what they relayed in the last time of this length.
+/// The first `limit` grants after a place, most bytes first. `window`: only what the grants relayed in this time before now.
 async fn grants(
     app: &App,
     filter: GrantFilter,
     limit: usize,
     after: Option<GrantPlace>,
-    since: Option<Duration>,
+    window: Option<Duration>,
 ) -> Vec<ListedGrant> {
-    let since = since.map(|span| app.account.read(Books::now).minus(span));
+    let since = window.map(|span| app.account.read(Books::now).minus(span));
     let mut page = GrantPage::new(filter, limit, after, since);
     app.account.read_in_parts(|books| page.look(books.grants(), books.now()).then_some(())).await;
     app.account.read(|books| page.rows(books.grants(), books.now()))

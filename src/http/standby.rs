@@ -1,6 +1,6 @@
 //! The routes of a standby: its own health and metrics. Tests: `tests/it/replicas/role.rs`.
-//! Everything else goes to the replica that leads. Its outermost layer does what a standby can do by itself: the rules of the head, the
-//! client's address, the bound on the body, and the form of its own errors.
+//! Everything else goes to the replica that leads. The outermost layer here does what a standby can do by itself: the rules of the head,
+//! the client's address, the bound on the body, and the form of its own errors.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -73,6 +73,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     response
 }
 
+/// The route of the standby at this path; [`FORWARDING`] at all other paths.
 fn own_route(path: &str) -> &'static str {
     ["/health", "/ready", "/leader", "/metrics"].into_iter().find(|own| *own == path).unwrap_or(FORWARDING)
 }
@@ -84,11 +85,13 @@ fn readers<'a>(standby: &'a Standby, path: &str) -> &'a AllowedOrigins {
     if is_for_all { &AllowedOrigins::Any } else { &standby.config.access.origins }
 }
 
-/// Adds CORS headers to an error of this standby. `page`: the page's origin, and the origins that may read the leader's response.
+/// Adds CORS headers to an error of this standby. `page`: the page's origin, and the origins that may read the leader's response. Without a
+/// page, the error stays as it is.
 async fn readable(page: Option<(HeaderValue, &AllowedOrigins)>, response: Response) -> Response {
     let Some((origin, origins)) = page else { return response };
     let mut request = Request::default();
     request.headers_mut().insert(ORIGIN, origin);
+    // The CORS layer adds headers only to the response of a service. So this service returns the error that exists already.
     let mut answer = Some(response);
     let answered =
         service_fn(move |_: Request| ready(Ok::<_, Infallible>(answer.take().unwrap_or_default())));
@@ -126,9 +129,9 @@ pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
     if let Some(fault) = fault {
         return Err(ApiError::no_leader().message(fault));
     }
-    let unread = standby.unread.lock().clone();
+    let why_unread = standby.unread.lock().clone();
     let probed = standby.forwarder.probe().await;
-    probed.map_err(|error| match unread {
+    probed.map_err(|error| match why_unread {
         Some(why) => {
             let why = why.trim_end_matches('.');
             error.message(format!("Run turn-broker doctor with the settings of this replica: {why}."))

@@ -117,6 +117,7 @@ pub async fn revoke_spender(
     revoke_all_of(&app, &spender).await.map(Json)
 }
 
+/// Revokes all live credentials of a spender, in the ledger and at their sources.
 async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocationBody, ApiError> {
     let grants = app.account.revoke_all_of(spender);
     if let SpenderKey::User(user) = spender {
@@ -137,7 +138,7 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
         SpenderKey::User(_) => {
             format!("{outcome} {name} can get new ones: block {name} to refuse them.")
         }
-        SpenderKey::Server(_) if app.server_keys.iter().all(|key| key.name.as_str() != name) => outcome,
+        SpenderKey::Server(key) if !app.server_keys.has(key) => outcome,
         SpenderKey::Server(_) => {
             outcome + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
         }
@@ -224,6 +225,7 @@ pub async fn revoke_key(app: AppState, Path(name): Path<String>) -> JsonResult<S
     revoke_all_of(&app, &SpenderKey::Server(key)).await.map(Json)
 }
 
+/// What the operator reads about a revocation. `revoked`: how many live grants the spender has.
 fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {
     let RevokedAll { cut, ended, left, calls_until } = *ends;
     let others = revoked.saturating_sub(cut);

@@ -245,9 +245,9 @@ fn ice_links(servers: &IceServerList) -> Vec<(HeaderName, HeaderValue)> {
             ),
             _ => String::new(),
         };
-        let link = format!("<{url}>; rel=\"ice-server\"{credential}");
+        let text = format!("<{url}>; rel=\"ice-server\"{credential}");
         // A user name with a control character fits into no header, so its link is left out.
-        Some((LINK, HeaderValue::try_from(link).ok()?))
+        Some((LINK, HeaderValue::try_from(text).ok()?))
     };
     servers.entries().filter_map(link).collect()
 }
@@ -261,7 +261,8 @@ fn metered(servers: &IceServerList) -> Vec<MeteredServer> {
     servers.entries().map(entry).collect()
 }
 
-/// The origin rule of the TURN REST draft. The key of a server may be in the form, so the form of a foreign request is read first.
+/// Rejects a foreign request to the path of the TURN REST draft, unless the request has a server key. The key may be in the form, so the
+/// form of a foreign request is read first.
 pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next) -> Response {
     let may_have_key = request.method() == Method::POST && !app.server_keys.is_empty();
     if may_have_key && is_foreign(&app, &request) {
@@ -281,7 +282,7 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
     }
 }
 
-/// The request with the parameters of its form in the query. Janus sends each of them in both.
+/// The request with the parameters of its form in the query. Janus sends each parameter in the query and in the form.
 async fn with_form(request: Request) -> Result<Request, ApiError> {
     let wrong = || {
         ApiError::invalid(

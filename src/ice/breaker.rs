@@ -74,7 +74,8 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether a call may be made now. [`Self::report`] takes its result.
+    /// Whether a call may be made now. The first caller after an open period is the one that tries. [`Self::report`] takes the call's
+    /// result.
     pub fn admit(&self, now: Instant) -> bool {
         match &mut *self.0.lock() {
             Inner::Closed { .. } => true,

@@ -142,6 +142,7 @@ impl OwnRelay {
     /// The bytes a second that it carries, plus those that credentials issued just now are expected to cause; `None` if its sessions are
     /// not listed.
     pub fn load(&self, books: &Books) -> Option<u64> {
+        // Sessions that are listed are also cut. So without a tail of cut sessions, the sessions of this relay are not listed.
         books.ledger().cut_tail(self.owner)?;
         let expected = self.expected.lock().at(books.now());
         Some(books.relay_load(self.owner).bytes_per_second.saturating_add(expected))
@@ -210,7 +211,7 @@ impl Fleet {
     pub fn down(&self) -> Vec<String> {
         let down = |relay: &OwnRelay| {
             let health = relay.health.lock();
-            let since = health.since().filter(|_| !health.is_up())?;
+            let since = if health.is_up() { None } else { health.since() }?;
             let why = health.failure().unwrap_or("one probe of two is good again");
             Some(format!("{} since {since}: {why}", relay.host))
         };

@@ -140,18 +140,19 @@ enum Life {
 }
 
 impl Life {
-    /// Whole seconds, rounded up: a promise must not be shorter than the life.
+    /// Whole seconds, rounded up: a promise must not be shorter than the life. `None` unless they are from 1 to [`LIFE_MAX`].
     fn seconds(self) -> Option<Duration> {
         let seconds = match self {
             Self::Number(number) => number,
             Self::Text(text) => text.trim().parse().ok()?,
         };
         let whole = Duration::try_from_secs_f64(seconds.ceil()).ok()?;
-        (Duration::from_secs(1)..=LIFE_MAX).contains(&whole).then_some(whole)
+        if (Duration::from_secs(1)..=LIFE_MAX).contains(&whole) { Some(whole) } else { None }
     }
 }
 
 impl Entry {
+    /// The entry in the standard's form; `None` without URLs.
     fn raw(self) -> Option<RawIceServer> {
         let Self { urls, url, username, credential } = self;
         Some(RawIceServer { urls: urls.or(url)?, username, credential, credential_type: None })

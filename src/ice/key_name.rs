@@ -22,7 +22,7 @@ impl KeyName {
     pub fn new(text: &str) -> Option<Self> {
         let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let is_good = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(is_allowed);
-        text.parse().ok().filter(|_| is_good).map(Self)
+        if is_good { text.parse().ok().map(Self) } else { None }
     }
 
     /// The text.

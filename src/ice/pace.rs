@@ -55,7 +55,7 @@ impl Pace {
         self.rate > RATE_MIN
     }
 
-    /// Notes the result of a request: its error, or that it succeeded.
+    /// Notes the result of a request. `error`: `None` if it succeeded.
     pub fn note(&mut self, error: Option<&CallError>, now: Instant) {
         let Some(error) = error else {
             self.rate = (self.rate + GAIN).min(RATE_MAX);

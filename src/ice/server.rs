@@ -209,7 +209,7 @@ impl IceServerList {
             alike.min_by_key(|(_, url)| rank(url)).map(|(index, _)| index)
         };
         let kept = Reach::ALL.map(first);
-        // The position of each URL in the whole list.
+        // Both `kept` and `index` are positions in the list of all URLs.
         let mut index = 0..;
         for server in &mut self.0 {
             server.urls.retain(|_| kept.contains(&index.next()));

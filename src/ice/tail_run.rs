@@ -64,8 +64,8 @@ pub fn identifier(end: CredentialEnd, began_at: Timestamp) -> String {
 }
 
 impl TailRun {
-    /// Mints the credential. `life`: the life of a credential that is to expire. If the provider states another life, the shorter one
-    /// counts, so the trial begins to look at the earliest end.
+    /// Mints the credential. `life`: the life of a credential that is to expire. If the provider states another life, the trial assumes the
+    /// shorter of the two, so it relays already around the earlier end.
     pub async fn begin(
         key: &MintingApi,
         end: CredentialEnd,
@@ -141,6 +141,7 @@ impl TailRun {
         }
     }
 
+    /// Whether data come back over the present allocation; `false` without one.
     async fn present_relays(&self) -> bool {
         match &self.allocation {
             Some(allocation) => matches!(timeout(RELAY_MAX, allocation.relay(DATAGRAMS)).await, Ok(Ok(_))),

@@ -60,19 +60,21 @@ impl TurnKey {
         self.pace.lock().note(result.as_ref().err(), now);
     }
 
-    /// Reports the result of a mint to the breaker. A refusal as too fast is no failure while a lower pace may help.
+    /// Reports the result of a mint to the breaker. A refusal as too fast is not reported while a lower pace may help, unless this was the
+    /// try of a half-open breaker.
     pub fn report<T>(&self, result: &Result<T, CallError>, now: Instant) {
         let is_too_fast = result.as_ref().is_err_and(|error| error.status() == Some(429));
         let is_tried = self.breaker.state() == BreakerState::HalfOpen;
-        if !is_too_fast || is_tried || !self.pace.lock().can_slow_down() {
-            self.breaker.report(result.is_ok(), now);
+        if is_too_fast && !is_tried && self.pace.lock().can_slow_down() {
+            return;
         }
+        self.breaker.report(result.is_ok(), now);
     }
 
     /// Notes that the key has minted.
     pub fn note_minted(&self) {
         self.has_minted.store(true, Ordering::Relaxed);
-        // A write lock for each mint would make them wait for one another.
+        // With a write lock for each mint, mints would wait for one another.
         if self.failure.read().is_some() {
             *self.failure.write() = None;
         }

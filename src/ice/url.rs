@@ -115,7 +115,7 @@ impl IceUrl {
     }
 }
 
-/// The host, and what is behind it.
+/// The host without brackets, and the text after it, in which a colon and a port are expected.
 fn split_authority(authority: &str) -> Option<(&str, &str)> {
     if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']')?;

@@ -82,6 +82,7 @@ pub struct Campaign<E> {
     key: Option<((i64, bool), [u8; 64])>,
     /// Why the ledger was not opened, if an operator has to do something.
     refused: Option<String>,
+    /// Limits the log lines about failures.
     failures: Throttle,
 }
 
@@ -99,7 +100,8 @@ impl<E: Electorate> Campaign<E> {
         Self { electorate, election, candidate, look, clock, metrics, key, refused, failures }
     }
 
-    /// Returns once this replica leads and has opened the ledger, or if it may not use the database. Calls `tell` after each look.
+    /// Returns once this replica leads and has opened the ledger, or with an error if no replica can use the database. Calls `tell` after
+    /// each look.
     pub async fn run(&mut self, mut tell: impl Tell) -> Result<Won, E::Error> {
         loop {
             if let Some(won) = self.look(&mut tell).await? {
@@ -116,6 +118,7 @@ impl<E: Electorate> Campaign<E> {
         self.electorate
     }
 
+    /// Looks at the row once, and does what it allows. Returns the ledger if this replica leads now.
     async fn look(&mut self, tell: &mut impl Tell) -> Result<Option<Won>, E::Error> {
         let looked = timeout(LOOK_MAX, self.electorate.observe()).await;
         let seen = match looked {
@@ -161,6 +164,7 @@ impl<E: Electorate> Campaign<E> {
     async fn stand(&mut self, seen: &Observation) -> Option<Won> {
         let began = self.clock.since_boot();
         let storage = match self.electorate.stand(seen).await {
+            // `None`: the row has changed since it was seen.
             Ok(storage) => storage?,
             Err(error) => {
                 self.refused = Some(error.to_string());
@@ -218,6 +222,7 @@ impl<E: Electorate> Campaign<E> {
         }
     }
 
+    /// What the operator should know before this replica, which follows the leader that was seen, leads itself.
     fn warning(&self, seen: &Observation) -> Option<String> {
         if seen.format > FORMAT {
             return Some(too_new(seen.format));

@@ -26,7 +26,8 @@ pub struct Lead {
     /// The latest time of the books that this process saw from another leader, and this machine's time since boot when it first saw that.
     /// `None` if it saw none.
     pub followed: Option<(Timestamp, Duration)>,
-    /// The URL of the previous leader, if it ended without releasing the ledger, and this machine's time since boot at the takeover.
+    /// The URL of the previous leader, and this machine's time since boot at the takeover. `None` if the previous leader has released the
+    /// ledger, or had the same URL as this process.
     pub replaced: Option<(String, Duration)>,
     /// Canceled once this process gives the lead up, because no other replica reaches it.
     pub given_up: CancellationToken,

@@ -1,9 +1,9 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
-//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it.
+//! allowances. Each allowance is checked for the client and again for the wide IPv6 prefix around it.
 //!
 //! A user has the allowance of a client, on all addresses together. The users of one address who have used more than half of their own
-//! allowance share [`USERS_FACTOR`] allowances. Its other users share [`USERS_MAX`] halves of an allowance, because many people can be
-//! behind one address of a carrier.
+//! allowance share [`USERS_FACTOR`] allowances. The other users of the address share [`USERS_MAX`] halves of an allowance, because many
+//! people can be behind one address of a carrier.
 //!
 //! Every response has `RateLimit-*` headers. Body and headers of a 429 contain the same wait, rounded up. The library uses its own
 //! clock, and its maps grow with their keys. So our own tables, which are bounded, number their rows, and these numbers are the
@@ -38,7 +38,7 @@ const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 /// How many users of one address can use half of their allowance, whatever heavier users there do.
 const USERS_MAX: u32 = 1_000;
 
-/// The allowances of a client: what a request asks for decides which one it takes from.
+/// The allowances of a client: what a request asks for decides which allowance it takes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
     /// A credential.
@@ -169,8 +169,8 @@ impl RateLimit {
     }
 
     /// Takes one out of each allowance that applies, in this order: of the user, of the client, of the /48 around the client. Returns what
-    /// the first of them has left. `Err`: one of them is used up. Then nothing is taken out of the following ones, so nobody can use up
-    /// the allowance of neighbours.
+    /// the first of them has left. `Err`: the wait for the first one that is used up. Then nothing is taken out of the following ones, so
+    /// nobody can use up the allowance of neighbours.
     pub fn take(&self, kind: Allowance, address: IpAddr, user: Option<&User>) -> Result<RateLeft, RateLeft> {
         let now = self.clock.since_boot();
         let limits = match kind {
@@ -189,6 +189,7 @@ impl RateLimit {
             user.map(|user| take(&limits.anonymous.client, users.visit(user.as_str(), now))).transpose();
         let taken = of_user.and_then(|of_user| {
             let of_address = limits.of_address(of_user);
+            // The row of the client has the factor 1, that of the /48 a larger one.
             let left = clients.try_each(Prefix::of(address, self.ipv6_prefix), now, |visit| {
                 take(if visit.factor == 1 { &of_address.client } else { &of_address.group }, visit)
             })?;

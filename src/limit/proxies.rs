@@ -28,7 +28,7 @@ struct Latest {
 pub struct Unread {
     /// Requests with such a header.
     pub forwarded: u32,
-    /// All of the latest requests.
+    /// How many requests are remembered, with and without such a header.
     pub of: u32,
     /// Where the latest request with such a header came from.
     pub peer: IpAddr,

@@ -14,7 +14,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
 
-/// How many wrong tokens of one client get a 401. Further ones get a 429.
+/// How many wrong tokens of one client get a 401 at once. Further ones get a 429.
 const WRONG_MAX: u32 = 20;
 /// The time after which one more wrong token gets a 401. After a minute, 20 do again.
 const EACH: Duration = Duration::from_secs(3);
@@ -52,7 +52,8 @@ impl WrongTokens {
         Self { allowances, log: Throttle::new(), clock, metrics }
     }
 
-    /// Counts and logs one wrong token. If the client has sent too many: the time until it may send another one.
+    /// Counts one wrong token, and logs it unless another one was logged lately. If the client has sent too many, returns the time until
+    /// one more gets a 401.
     pub fn count(&self, role: Role, client: IpAddr) -> Option<Duration> {
         let role: &'static str = role.into();
         self.metrics.wrong_tokens.count([role]);

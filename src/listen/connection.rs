@@ -54,7 +54,8 @@ struct State {
     unwritten: Option<Unwritten>,
     /// The first bytes of the connection, until the head of its first request is complete.
     first_bytes: Option<Vec<u8>>,
-    /// The latest of these instants: the connection was opened, a head was complete, a response was ready, the client read a part of it.
+    /// The latest of these instants: the connection was opened, a head was complete, a response was ready, the system took a part of a
+    /// response.
     since: Instant,
 }
 
@@ -148,7 +149,7 @@ impl Connection {
         self.state.lock().unwritten
     }
 
-    /// Since when the connection has waited for its client; `None` while a request is handled, and once it is upgraded.
+    /// Since when the connection has waited for its client; `None` while a handler has a request with all of its body, and for a WebSocket.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.state.lock();
         let is_busy = match state.phase {
@@ -156,7 +157,7 @@ impl Connection {
             Phase::Handled => self.body_arrived.load(Ordering::Relaxed),
             Phase::Upgraded { .. } => true,
         };
-        (!is_busy).then_some(state.since)
+        if is_busy { None } else { Some(state.since) }
     }
 
     /// Whether unread bytes of a request may be on their way.
@@ -190,8 +191,8 @@ impl Connection {
         }
     }
 
-    /// Notes that the system has taken this many bytes, because the client reads. The idle time begins again. A flush does not restart it,
-    /// because hyper flushes after every read, even of a head that arrives byte by byte.
+    /// Notes that the system has taken this many bytes, because the client reads. The idle time begins again. A flush does not restart the
+    /// idle time, because hyper flushes after every read, even of a head that arrives byte by byte.
     pub(super) fn sent(&self, bytes: usize) {
         let mut state = self.state.lock();
         state.since = now();
@@ -206,7 +207,8 @@ impl Connection {
         state.unwritten = state.unwritten.filter(|unwritten| unwritten.bytes > 0);
     }
 
-    /// Until when the connection may wait. `is_crowded`: whether half of all sockets are open.
+    /// Until when the connection may wait; `None` while a handler has the request, and for a WebSocket. `is_crowded`: whether half of all
+    /// sockets are open.
     pub(super) fn deadline(&self, is_crowded: bool) -> Option<Instant> {
         let state = self.state.lock();
         match state.phase {

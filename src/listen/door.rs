@@ -156,8 +156,8 @@ async fn end_overdue(peers: Arc<Peers>) {
     }
 }
 
-/// Serves requests until either side closes. At the drain, waits a little for a request that is on its way, and answers the request in
-/// progress.
+/// Serves requests until either side closes. At the drain, waits for a request that is on its way: a little, or on a connection of another
+/// replica until the ledger is handed over. Then answers the request in progress.
 async fn serve(shared: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
     let connection = Arc::clone(&slot.connection);
     let of_requests = Arc::clone(&shared);
@@ -192,8 +192,8 @@ async fn serve(shared: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, pe
         ended = served => ended,
     };
     if let Err(error) = ended {
-        let is_http = !error.is_parse() || error.is_parse_too_large();
-        if let Some(first) = connection.first_bytes().filter(|_| !is_http) {
+        let is_not_http = error.is_parse() && !error.is_parse_too_large();
+        if is_not_http && let Some(first) = connection.first_bytes() {
             shared.not_http.report(peer, &first);
         }
         tracing::debug!(%error, "a connection failed");
@@ -227,7 +227,7 @@ async fn serve_one(
     } else {
         // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without its
         // body.
-        let length = response.headers().get(CONTENT_LENGTH).filter(|_| !is_head);
+        let length = if is_head { None } else { response.headers().get(CONTENT_LENGTH) };
         let bytes = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
         // Another replica closes its idle connections itself, before `REQUEST_TIMEOUT`. It gets that time even if `KEEP_ALIVE_SECONDS` is
         // less.

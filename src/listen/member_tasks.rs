@@ -22,7 +22,8 @@ async fn keep_alive(app: &App) {
 }
 
 /// Renews the grants of members until `end`. Their clients keep their first credential, because their protocol has no message for another
-/// one. The renewal is for this process: where it ends the allocations of a grant, it does so only when the last renewal has expired.
+/// one. The renewal is for this process: where this process ends the allocations of a grant, it ends them only when the last renewal has
+/// expired.
 async fn renew(app: &App, end: &CancellationToken) {
     let next = || tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL.get()));
     while end.run_until_cancelled(next()).await.is_some() {

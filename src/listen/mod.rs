@@ -76,7 +76,7 @@ pub enum Ended {
     Lost,
 }
 
-/// Serves until `shutdown` is triggered.
+/// Serves until `shutdown` is triggered, or until the books are void.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
     let (_, role) = watch::channel(router);
     let door = Door::open(listener, role, &app, &shutdown.soft);
@@ -130,7 +130,7 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     }
     match &app.lead {
         None => app.account.finish().await,
-        // With this exit status its supervisor starts the process again.
+        // With this exit status the supervisor of the process starts it again.
         Some(lead) if lead.given_up.is_cancelled() => return Ended::Lost,
         Some(_) => {}
     }
@@ -242,7 +242,8 @@ fn spawn_until<F: Future<Output = ()> + Send + 'static>(
     tokio::spawn(restart_after_panic(end.clone(), pause, work))
 }
 
-/// Runs a task until `end`. After a panic, which the panic hook logs, waits `pause` and runs it again.
+/// Runs a task until it returns. After a panic, which the panic hook logs, waits `pause`, or until `end`, and runs the task again. Callers
+/// make sure that the task returns at `end`.
 async fn restart_after_panic<F: Future<Output = ()> + Send + 'static>(
     end: CancellationToken,
     pause: Duration,
@@ -295,7 +296,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 let at_limit = app.ending.state_at_limit();
                 let mut sources = SourceStates { at_limit, ..app.mint.source_states() };
                 sources.faults.extend(app.ending.progress().fault());
-                sources.used.extend(app.sfu.is_some().then_some(IceSource::Sfu));
+                sources.used.extend(app.sfu.as_ref().map(|_| IceSource::Sfu));
                 let is_delivered = app.dispatcher.is_some();
                 app.account.evaluate_alerts(sources, &app.config, is_delivered).await;
             }

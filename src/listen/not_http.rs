@@ -48,6 +48,7 @@ impl NotHttp {
     }
 }
 
+/// The name in the metric of what begins with these bytes, and what the operator can do.
 fn kind_of(first: &[u8]) -> (&'static str, &'static str) {
     let known = KINDS.iter().find(|(begin, ..)| first.starts_with(begin));
     known.map_or(("unknown", "check what connects to this port"), |(_, kind, remedy)| (*kind, *remedy))

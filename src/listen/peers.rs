@@ -69,7 +69,7 @@ impl Peers {
         // A trusted proxy forwards for many clients.
         let client = (!self.trusted.contain(peer)).then(|| ClientKey::of(peer));
         let mut table = self.table.lock();
-        // The client's share, and that of the /48 around it, `factor` times as large. Below, make room in each full one.
+        // The client has a share, and the /48 around it has one that is `factor` times as large. Below, make room in each full share.
         let is_full = |numbers: &BTreeSet<u64>, factor| numbers.len() >= SOCKETS_PER_PEER_MAX * factor;
         while let Some(full) = client.and_then(|client| table.by_client.full(client, is_full)) {
             let Some(idle) = table.uncount_longest(&full, Connection::idle_since) else {
@@ -109,10 +109,10 @@ impl Peers {
     /// connections: first the one whose response has been unread for longest. `latest` stays, because one response alone may exceed the
     /// bound.
     pub(super) fn stalled(&self, latest: &Connection) {
-        let Some(client) = latest.client.filter(|_| latest.is_counted()) else { return };
+        let (Some(client), true) = (latest.client, latest.is_counted()) else { return };
         let unread_since = |connection: &Connection| {
             let unwritten = connection.unwritten().filter(|unwritten| unwritten.bytes > 0)?;
-            (connection.number != latest.number).then_some(unwritten.since)
+            if connection.number == latest.number { None } else { Some(unwritten.since) }
         };
         let mut table = self.table.lock();
         loop {

@@ -26,7 +26,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
 use turn_base::clock::Clock;
 
-/// How often the leader shows that it is there, and looks which other replicas are.
+/// How often the leader shows that it is there, and lists the other replicas.
 const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a replica starts with.
@@ -83,8 +83,8 @@ impl<E: Electorate> Replica<E> {
         ));
         let app = open(process, (store, contents), lead).await?;
         startup::report_books(&app.account.snapshot());
-        // The lease counts from before the ledger was read, so it may be over already. A write renews it. If the write fails, requests get
-        // an error.
+        // The lease counts from before the ledger was read, so it may be over already. A write renews the lease. If the write fails,
+        // requests get an error.
         let _ = app.account.recorded().await;
         let leading = router::build(&app);
         standby.forwarder.lead(leading.clone());
@@ -139,7 +139,8 @@ async fn end_standby(door: Door, standby: &Standby, shutdown: &Shutdown) -> Ende
     ended
 }
 
-/// Shows the others that the leader is there, and lists them for the overview. Ends the lead if no other replica reaches this one.
+/// Shows the other replicas that the leader is there, lists the replicas for the overview, and sets the fault of the lead. Gives the lead
+/// up if no other replica reaches this one. Returns at `end`.
 async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, settings: String, end: CancellationToken) {
     loop {
         let mut fault = campaign::fault(&electorate);

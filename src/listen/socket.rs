@@ -104,6 +104,7 @@ impl TimedSocket {
             }
             return sent;
         }
+        // A write begins to wait for the client: the broker may now keep too much for this client.
         if self.alarm.is_none() && self.slot.connection.unwritten().is_some() {
             self.slot.peers.stalled(&self.slot.connection);
         }

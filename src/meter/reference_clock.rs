@@ -1,5 +1,5 @@
-//! Cloudflare's clock, asked for while the books' time is uncertain. Every response of Cloudflare has its time, but the requests that would
-//! bring one, such as mints, may themselves wait until the time is known. So this module makes requests only for the time, also while
+//! Cloudflare's clock, asked for while the books' time is uncertain. Every response of Cloudflare has the time of this clock. But the other
+//! requests, such as mints, may themselves wait until the time is known. So this module makes requests only for the time, also while
 //! minting is stopped.
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::ice::tail_run::{BYTES, BYTES_MAX, Stepped, TailRun};
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::{CountOwner, CredentialEnd, TailEvidence, Timestamp, TrialStep};
 
-/// How long after the start of the process the first trial begins. A process that restarts again and again makes none.
+/// How long after the start of the process the first trial begins. A process that restarts again and again makes no trials.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
 /// The pause between two checks of what is due.
 const PAUSE: Duration = Duration::from_secs(15);
@@ -25,7 +25,7 @@ pub struct Trials(BTreeMap<(CountOwner, CredentialEnd), TailRun>);
 
 /// A meter that makes trials.
 pub trait MakesTrials: Sync {
-    /// Does the step that is due of each trial.
+    /// Does, for each trial, the step that is due.
     fn step_trials(&self, trials: &mut Trials) -> impl Future<Output = ()> + Send;
 }
 
@@ -56,8 +56,8 @@ impl MakesTrials for TrialMeter {
     /// Makes one step of each trial: begins it, relays, revokes or finishes.
     async fn step_trials(&self, trials: &mut Trials) {
         for (owner, api) in &self.providers {
-            let revokes = owner.source.revokes_by_name();
-            for end in CredentialEnd::iter().filter(|end| revokes || *end == CredentialEnd::Expiry) {
+            let can_revoke = owner.source.revokes_by_name();
+            for end in CredentialEnd::iter().filter(|end| can_revoke || *end == CredentialEnd::Expiry) {
                 self.step_trial(*owner, end, api, trials).await;
             }
         }
@@ -65,7 +65,9 @@ impl MakesTrials for TrialMeter {
 }
 
 impl TrialMeter {
+    /// Begins a trial of this owner if one is due, or makes the next step of the one that runs.
     async fn step_trial(&self, owner: CountOwner, end: CredentialEnd, api: &MintingApi, trials: &mut Trials) {
+        // `max`: for how long after the end of the credential the trial goes on at most.
         let (now, max) = (self.account.time_of_provider(), owner.source.expiry_tail());
         let Some(run) = trials.0.get_mut(&(owner, end)) else {
             if let Some(run) = self.begin_trial(owner, end, api).await {
@@ -92,7 +94,7 @@ impl TrialMeter {
         }
     }
 
-    /// Stores a trial that has relayed. Where the provider counts, the trial now waits for the count; elsewhere its result is known now.
+    /// Stores a trial that is over. Where the provider counts, the trial now waits for the count; elsewhere its result is known now.
     fn finish_trial(&self, owner: CountOwner, end: CredentialEnd, run: TailRun) {
         let shown = self.account.change(|books| {
             books.note_trial(owner, end, run.trial);
@@ -103,6 +105,7 @@ impl TrialMeter {
         }
     }
 
+    /// Ends a trial without a result.
     async fn fail_trial(&self, trial: (CountOwner, CredentialEnd), trials: &mut Trials) {
         if let Some(mut run) = trials.0.remove(&trial) {
             run.close().await;
@@ -110,8 +113,8 @@ impl TrialMeter {
         }
     }
 
-    /// Begins a trial that is due. `None`: no trial is due, or the credential could not be minted. After a failed mint the next trial is
-    /// due some hours later.
+    /// Begins a trial that is due. `None`: no trial is due, the ledger could not be written, or the credential could not be minted. After a
+    /// failed mint the next trial is due some hours later.
     async fn begin_trial(&self, owner: CountOwner, end: CredentialEnd, api: &MintingApi) -> Option<TailRun> {
         if !self.account.read(|books| books.ledger().needs_trial(owner, end, BYTES_MAX)) {
             return None;

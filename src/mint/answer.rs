@@ -14,11 +14,11 @@ pub enum DegradedReason {
     NotConfigured,
     /// Minting is stopped, or the grant to renew has been revoked.
     Disabled,
-    /// The source failed, or its breaker is open.
+    /// The source failed, its breaker is open, or no relay serves in the region that was asked for.
     ProviderUnavailable,
-    /// The budget is spent.
+    /// The budget has no room, or the relays have used what they may relay.
     BudgetExhausted,
-    /// The ledger cannot be written, or its time is in doubt.
+    /// The ledger cannot be written, its time is in doubt, or its table of grants is full.
     LedgerUnavailable,
 }
 

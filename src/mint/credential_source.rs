@@ -1,4 +1,5 @@
-//! A source that mints credentials. All kinds have one interface, and no credential lives longer than its request allows.
+//! A source that mints credentials. All kinds have one interface. No credential lives longer than its request allows, except those of the
+//! source `http`, which decides the life itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,8 +83,9 @@ impl CredentialSource {
         }
     }
 
-    /// Mints a credential that lives at most `life` from `now`. The request's `grant` becomes its id. A credential that was minted
-    /// ahead already has an id. `relay`: the relay of the fleet that the credential names.
+    /// Mints a credential that lives at most `life` from `now`, except that the source `http` does not obey `life`. The request's `grant`
+    /// becomes the id of the credential's grant. A credential that was minted ahead already has one. `relay`: the relay of the fleet that
+    /// the credential names.
     pub async fn mint(
         &self,
         request: &MintRequest,

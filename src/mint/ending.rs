@@ -1,9 +1,10 @@
 //! Credentials that the broker ends by itself: those of members that have left their call, of a chain of renewals that relayed more than
-//! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all of them while counted and vouched bytes alone have reached the limit. Also those that
-//! somebody else revoked while the source did not answer. Tests: `tests/it/ending.rs`.
-//! Each is revoked in the ledger, and its source is asked until it has answered. The ledger records which ones are left, so with a
-//! ledger on disk, a crash or a takeover loses none. If trials have proven how long a revoked credential relays, a revocation
-//! releases the promise after that time. Otherwise it releases nothing, and `reservedGB` stays until counts release it.
+//! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all live credentials while counted and vouched bytes alone have reached the limit. Also
+//! credentials that somebody else revoked while the source did not answer. Tests: `tests/it/ending.rs`.
+//! Each credential is revoked in the ledger, and its source is asked until the source has answered. The ledger records which credentials
+//! wait for an answer, so with a ledger on disk, a crash or a takeover loses none. If trials have proven how long a revoked credential
+//! relays, a revocation releases the promise after that time. Otherwise it releases nothing, and `reservedGB` stays until counts release
+//! it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,8 +86,8 @@ impl EndingProgress {
 }
 
 impl Ending {
-    /// Ends credentials until `end`, and then without a pause those that still wait, within 3 s. What is left is asked for after the next
-    /// start, or expires.
+    /// Ends credentials until `end`. Then ends those that still wait, without pauses and within 3 s. Credentials that are left after this
+    /// time are ended after the next start, or expire.
     pub async fn run(&self, end: &CancellationToken) {
         let mut state = EndingState::default();
         let mut next = tokio::time::interval(STEP);
@@ -103,10 +104,11 @@ impl Ending {
         *self.progress.lock()
     }
 
-    /// Asks for the end of at most [`AT_ONCE`] credentials. Returns how many it asked for. Takes 8 s at most.
+    /// Revokes in the ledger what a limit ends. Asks the sources to end at most [`AT_ONCE`] revoked credentials, and returns how many these
+    /// are. Takes 8 s at most.
     pub async fn step(&self, state: &mut EndingState) -> usize {
         let account = &self.mint.account;
-        // Another leader may know of a higher limit, and knows nothing of what these books would revoke.
+        // Another replica may lead: its limit may be higher, and it would not learn what is revoked in these books.
         if !account.holds_lease() {
             return 0;
         }
@@ -125,11 +127,11 @@ impl Ending {
         }
         // Half of the step is for credentials at the limit, and half for unanswered ones, so neither kind makes the other wait.
         let most = if state.waiting.is_empty() { AT_ONCE } else { AT_ONCE / 2 };
-        let (mut ids, unanswered) =
+        let (mut ids, unanswered_count) =
             account.change(|books| (books.take_unanswered(most), books.grants().unanswered_count()));
-        let unanswered_left = unanswered.saturating_sub(ids.len());
-        let of_limit = state.waiting.len().min(AT_ONCE.saturating_sub(ids.len()));
-        ids.extend(state.waiting.drain(..of_limit));
+        let unanswered_left = unanswered_count.saturating_sub(ids.len());
+        let of_waiting = state.waiting.len().min(AT_ONCE.saturating_sub(ids.len()));
+        ids.extend(state.waiting.drain(..of_waiting));
         self.progress.lock().left = state.waiting.len().saturating_add(unanswered_left);
         let rows = account.revoke_each(&ids);
         // Revocations that cannot be written now are written later. So the source is asked even then, unless another replica may lead.
@@ -155,7 +157,7 @@ impl Ending {
         }
     }
 
-    /// Records whether all credentials are being ended. Returns whether that has changed.
+    /// Records whether all credentials are being ended. Returns whether that has changed. When it begins, discards the pool.
     fn note_limit(&self, is_at_limit: bool) -> bool {
         let was_at_limit = std::mem::replace(&mut self.progress.lock().is_at_limit, is_at_limit);
         if is_at_limit && !was_at_limit {

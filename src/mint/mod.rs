@@ -136,8 +136,9 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// Mints for one client: a credential from the first source that can issue one. A block and a freeze are checked here, too: they hold
-    /// for all sources, but the books are asked only about metered ones.
+    /// Mints for one client: a credential from the first source that can issue one, else STUN servers. An error for a caller who is blocked
+    /// or over a limit of its own, and with [`LimitAction::Refuse`] if the books refuse. A block and a freeze are checked here, too: they
+    /// hold for all sources, but the books are asked only about metered ones.
     pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
         let (blocked, is_frozen) =
             self.account.read(|books| (books.block_of(&request.requester), books.is_frozen()));
@@ -200,7 +201,7 @@ impl Mint {
     }
 
     /// Renews the grant of a member of a call, if that is due and this process ends the sessions of its source. The budget decides, as
-    /// about every renewal. Nobody gets the new credential: the allocations of the first one go on.
+    /// about every renewal. Nobody gets the new credential: the allocations of the renewed one go on.
     pub async fn renew_member(&self, grant: GrantId, ttl: Duration) {
         let is_cut_here = |credentials: &&CredentialSource| self.cut_here.contains(&credentials.source());
         let ready = self.sources.iter().filter_map(Source::ready).filter(is_cut_here).collect::<Vec<_>>();
@@ -216,7 +217,7 @@ impl Mint {
         let _ = self.try_source(credentials, &request).await;
     }
 
-    /// The kill switch, by configuration or by override.
+    /// Whether minting is stopped, by configuration or by override.
     fn is_stopped(&self) -> bool {
         !self.enabled || self.account.read(Books::is_frozen)
     }
@@ -303,8 +304,8 @@ impl Mint {
         self.provider_failure().or_else(|| self.fleet_failure()).map(why).unwrap_or_default()
     }
 
-    /// Whether the providers mint and one of the operator's own relays works, as far as is known. `None` if no provider is configured, and
-    /// no fleet is down.
+    /// Whether all providers mint and at least one of the operator's own relays works, as far as is known. `None` if no provider is
+    /// configured, and no fleet is down.
     pub fn provider_is_up(&self) -> Option<bool> {
         let fleet = if self.fleet().is_some_and(Fleet::is_down) { Some(false) } else { None };
         self.providers().map(|provider| provider.is_up()).chain(fleet).reduce(|all, one| all && one)
@@ -350,12 +351,12 @@ impl Mint {
         }
     }
 
-    /// The TURN keys that mint. Empty without a provider.
+    /// The TURN keys that mint. Empty without Cloudflare.
     pub fn turn_keys(&self) -> &[Arc<TurnKey>] {
         self.provider().map_or(&[], |provider| provider.keys())
     }
 
-    /// The state of the breaker that lets fewest calls pass.
+    /// The [breaker state](Provider::breaker_state) of the provider that lets fewest calls pass.
     pub fn breaker_state(&self) -> BreakerState {
         let states = self.providers().map(|provider| provider.breaker_state());
         states.max_by_key(|state| state.gauge()).unwrap_or(BreakerState::Closed)
@@ -386,7 +387,8 @@ impl Mint {
         self.sources.iter().filter_map(Source::ready).filter_map(CredentialSource::provider)
     }
 
-    /// The relay that the next credential names, and whether it is in another region than asked for. `None` if none serves.
+    /// The relay that the next credential names, and whether it is in another region than asked for. `None` if none serves. Adds the load
+    /// that the credential is expected to cause to the relay, unless the call stays there.
     fn relay_for<'a>(
         &self,
         fleet: &'a Fleet,
@@ -416,8 +418,8 @@ impl Mint {
         }))
     }
 
-    /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, or its breaker is
-    /// open.
+    /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, its breaker is
+    /// open, or none of its relays serves.
     async fn try_source(
         &self,
         credentials: &CredentialSource,
@@ -437,24 +439,26 @@ impl Mint {
             _ => (None, false),
         };
         let renewal = request.renewal.as_ref();
+        // In the books, an own relay stands in the place of a TURN key.
         let turn_key = relay.and_then(|relay| relay.owner.turn_key);
         let requester =
             Requester { renews: renewal.map(RenewalRight::grant), turn_key, ..request.requester.clone() };
-        let works_for = credentials.works_for(request.ttl);
-        let reservation = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
+        let assumed_life = credentials.works_for(request.ttl);
+        let reservation = self.account.reserve(source, assumed_life, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
         let Ok(Minted { ice_servers, grant, turn_key, life, works_for }) = minted else { return Ok(None) };
-        // Only now, with the answer of the source, is it known how long the credential works.
+        // The answer of the source says how long the credential works.
         let reservation = reservation.lasting(source, works_for)?;
-        // The operator has chosen the URLs of a list.
+        // The operator has chosen the URLs of the source `manual`.
         let urls = if source == IceSource::Manual { UrlChoice::All } else { self.urls };
         let ice_servers = ice_servers.choose(urls);
-        let at = reservation.at();
-        let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
+        // The record has the books' time. The response has `issued_at`, which may be earlier.
+        let reserved_at = reservation.at();
+        let record = Grant { id: grant, source, issued_at: reserved_at, expires_at: reserved_at.plus(life) };
         reservation.minted_with(turn_key).commit(&record, ice_servers.username(), renewal).await?;
         let token = self.grant_keys.sign(&record);
-        let refresh_after = issued_at.plus(record.refresh_after().since(at));
+        let refresh_after = issued_at.plus(record.refresh_after().since(reserved_at));
         Ok(Some(IssuedCredential {
             ice_servers,
             source,

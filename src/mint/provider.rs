@@ -35,7 +35,7 @@ const KEYS_TRIED_MAX: usize = 2;
 
 /// The lifetime of the credential that the probe mints. Nobody gets it, so it can relay nothing and costs nothing.
 const PROBE_LIFE: Duration = Duration::from_secs(60);
-/// What the provider stores with it.
+/// The identifier that the provider stores with this credential.
 const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 
 /// The provider with its keys and its pools.
@@ -59,7 +59,7 @@ pub struct Unavailable;
 /// Why a provider does not mint.
 #[derive(Clone, Debug)]
 pub struct ProviderFailure {
-    /// What log lines and hints call it.
+    /// The name of the provider in log lines and hints.
     pub provider: &'static str,
     /// What went wrong.
     pub what: String,
@@ -102,7 +102,8 @@ impl Provider {
         &self.keys
     }
 
-    /// A credential from the pool of this lifetime, and the rest of it. `None` for a lifetime that no pool has.
+    /// A credential from the pool of this lifetime, and what is left of its lifetime. `None` if no pool has this lifetime, or if that pool
+    /// is empty. Each call counts as a caller of the pool.
     pub fn take_pooled(&self, life: Duration) -> Option<(PooledCredential, Duration)> {
         let taken = self.pool_of(life)?.take(self.now());
         if taken.is_some() {
@@ -122,7 +123,7 @@ impl Provider {
     }
 
     /// Mints a credential with this lifetime, with the preferred key if that key works. The provider stores `identifier` with the
-    /// credential. Returns the key too.
+    /// credential. Also returns the digest of the key that has minted.
     pub async fn mint(
         &self,
         life: Duration,
@@ -130,6 +131,7 @@ impl Provider {
         preferred: Option<KeyName>,
     ) -> Result<(Listed, Option<IdDigest>), Unavailable> {
         let started = self.clock.instant();
+        // A breaker is asked only when its key is about to be tried.
         let admitted = in_order(&self.keys, preferred).filter(|key| key.breaker.admit(self.clock.instant()));
         let mut tried = 0;
         for key in admitted.take(KEYS_TRIED_MAX) {
@@ -185,10 +187,10 @@ impl Provider {
         if self.breaker_state() != BreakerState::Closed {
             return filled;
         }
-        let (mut left, now) = (FILL_AT_ONCE, self.now());
+        let (mut calls_left, now) = (FILL_AT_ONCE, self.now());
         let start = |pool: &mut Pool| {
-            let started = pool.start(left, now);
-            left -= started;
+            let started = pool.start(calls_left, now);
+            calls_left -= started;
             (pool.life(), started)
         };
         let started: Vec<_> = self.pools.lock().iter_mut().map(start).collect();
@@ -203,7 +205,7 @@ impl Provider {
         filled
     }
 
-    /// Tests with one call each key and its token that have not minted yet or do not work. Callers alone might never show that the
+    /// Tests each key that has not minted yet or does not work, and its token, with one call. Callers alone might never show that the
     /// provider works again: the budget can refuse them first. The calls are no caller's, so they do not count in the metrics, and no
     /// failure opens a closed breaker.
     pub async fn probe(&self) {
@@ -236,7 +238,7 @@ impl Provider {
         self.keys.iter().any(|key| key.is_up())
     }
 
-    /// Why callers can expect no credentials: the first failure of a key. `None` if they can.
+    /// Why callers can expect no credentials: the first failure of a key. `None` if they can, or if no failure is known.
     pub fn failure(&self) -> Option<ProviderFailure> {
         let failure = |key: &Arc<TurnKey>| {
             let error = key.failure()?;
@@ -266,7 +268,8 @@ impl Provider {
         self.pools.lock().iter_mut().map(counts).fold(PoolCounts::default(), PoolCounts::plus)
     }
 
-    /// Makes one mint call, once the key may be called. The call is counted, and a failure is logged.
+    /// Makes one mint call, once the key may be called. The call is counted, and a failure is logged. `within`: the time limit of the call,
+    /// less the wait for the key.
     async fn ask(
         &self,
         key: &TurnKey,
@@ -303,7 +306,7 @@ impl Provider {
         }
     }
 
-    /// Logs that a revocation failed. Those of all credentials of a user often fail together.
+    /// Logs that a revocation failed. The revocations of all credentials of a user often fail together, so not each of them has a line.
     pub(super) fn log_failed_revocation(&self, error: &CallError) {
         if let Some(held_back) = self.revocation_log.pass(self.clock.instant()) {
             let (outcome, remedy) = (error.outcome(), cloudflare::remedy(error));
@@ -316,7 +319,7 @@ impl Provider {
     }
 }
 
-/// The keys in the order in which a mint tries them.
+/// The keys in the order in which a mint tries them. A key with weight 0 is tried only if it is preferred.
 fn in_order(keys: &[Arc<TurnKey>], preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
     let weights: Vec<u32> = keys.iter().map(|key| key.weight).collect();
     let preferred = keys.iter().position(|key| Some(key.name) == preferred);

@@ -1,6 +1,6 @@
 //! Revocation at the source. The ledger has revoked the credentials before: the source is only asked to end them too. The source's answer
-//! is recorded with the grant. So when all credentials of a user are revoked later, the source is not asked again about those that it has
-//! answered for.
+//! is recorded with the grant. So when all credentials of a user are revoked later, the source is not asked again about credentials for
+//! which it has answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub enum Revocation {
     Done,
     /// The provider does not know the credential.
     Unknown,
-    /// The source could not be reached, or did not accept it.
+    /// The source could not be reached, or did not accept the revocation.
     Failed,
     /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
     Cut,
@@ -58,7 +58,7 @@ impl From<RevocationAnswer> for Revocation {
 pub struct RevokedAll {
     /// How many the source has revoked, now or before, or this process ends within seconds.
     pub ended: usize,
-    /// For how many the source could not be reached or did not accept it, or there was no time to ask.
+    /// For how many the source could not be reached or did not accept the revocation, or there was no time to ask.
     pub left: usize,
     /// How many of the ended ones this process ends within seconds.
     pub cut: usize,
@@ -76,7 +76,7 @@ impl Mint {
         }
     }
 
-    /// Revokes credentials at their source, except those that it has answered for before. Ends within 7 s.
+    /// Revokes credentials at their sources, except those for which the source has answered before. Ends within 7 s.
     pub async fn revoke_all(&self, grants: &[(GrantId, GrantRow)]) -> RevokedAll {
         let (mut results, mut calls, mut calls_until) = (vec![], vec![], None);
         for (id, grant) in grants {
@@ -108,7 +108,7 @@ impl Mint {
         }
     }
 
-    /// The call that revokes a credential, or the result if its source takes no calls.
+    /// The call that revokes a credential. `Err`: the result, if its source takes no calls.
     fn call_for(&self, id: GrantId, grant: &GrantRow) -> Result<RevocationCall, Revocation> {
         let SourceFacts { ended_by, on_revocation, .. } = grant.source.facts();
         let mut ready = self.sources.iter().filter_map(Source::ready);
@@ -121,6 +121,7 @@ impl Mint {
                 username: username.clone(),
                 turn_key: grant.turn_key,
             }),
+            // The sessions of at least one coturn cannot be ended now, perhaps those of this credential.
             _ if ended_by == EndedBy::CommandLine && self.account.snapshot().measured.uncut => {
                 Err(Revocation::Failed)
             }
@@ -153,6 +154,7 @@ struct RevocationCall {
 }
 
 impl RevocationCall {
+    /// Makes the call, and records the answer with the grant. Also returns the status with which the source refused.
     async fn make(self) -> (Revocation, Option<u16>) {
         match self.provider.revoke(&self.username, self.turn_key).await {
             Ok(answer) => {

@@ -1,5 +1,5 @@
 //! Grant tokens: the signed record of one issued credential. Only the holder of the key can make or alter a token, and
-//! a token contains no TURN secret. Verifying one needs no table of grants. Format: base64url of `version | id | source
+//! a token contains no TURN secret. Verifying a token needs no table of grants. Format: base64url of `version | id | source
 //! | issued | expires | HMAC-SHA-256`.
 
 use std::fmt;
@@ -40,16 +40,16 @@ impl fmt::Debug for GrantToken {
 #[derive(Debug)]
 pub struct GrantKeys {
     signing: Hmac<Sha256>,
-    /// Each with the end of the last grant whose token it can have signed.
+    /// Keys that sign no more, each with the end of the last grant whose token the key can have signed.
     earlier: Vec<(Hmac<Sha256>, Timestamp)>,
 }
 
 impl GrantKeys {
     /// Each key has the block length of SHA-256, which this HMAC takes.
     pub fn new(keys: &TokenKeys) -> Self {
-        let of = |key: &TokenKey| Hmac::new(key.expose().into());
-        let earlier = keys.earlier.iter().map(|earlier| (of(&earlier.key), earlier.until)).collect();
-        Self { signing: of(&keys.signing), earlier }
+        let hmac_of = |key: &TokenKey| Hmac::new(key.expose().into());
+        let earlier = keys.earlier.iter().map(|earlier| (hmac_of(&earlier.key), earlier.until)).collect();
+        Self { signing: hmac_of(&keys.signing), earlier }
     }
 
     /// Signs a grant.
@@ -61,7 +61,7 @@ impl GrantKeys {
     }
 
     /// The grant in a token. `None` if none of these keys has signed the text. An earlier key counts only for a grant that ends no later
-    /// than the last one that the key can have signed. The signature is compared in constant time.
+    /// than the last grant whose token the key can have signed. The signature is compared in constant time.
     pub fn verify(&self, token: &str) -> Option<Grant> {
         if token.len() > TOKEN_CHARS {
             return None;

@@ -1,6 +1,6 @@
 //! `turn-broker ice`: keeps ICE servers in a file, for a program that reads them from its configuration.
 //!
-//! The file always has a relay that works: it is replaced as a whole, only by servers with a relay, and before their credential ends.
+//! The file always has a relay that works: it is replaced as a whole, only by servers with a relay, and before the credential in it ends.
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -103,7 +103,8 @@ pub(super) async fn run(
     }
 }
 
-/// The time until the next write: at most three quarters of the credential's life, so that there is time for attempts that fail.
+/// The time until the next write: at most three quarters of the credential's life, so that there is time for attempts that fail, but at
+/// least [`RETRY`].
 fn pause(every: Duration, life: Duration) -> Duration {
     every.min(life.saturating_sub(life / 4)).max(RETRY)
 }

@@ -31,7 +31,7 @@ const CSV_MAX: usize = 16 << 20;
 const BACKUP_MAX: u64 = 4 << 30;
 /// The time limit of a whole backup. Other calls that only read have the time limit of the HTTP client.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
-/// The time limit of a change. A revocation waits until the provider answers, or does not: 7 s with its look-ups and the write of the ledger.
+/// The time limit of a change. A revocation that the provider does not answer takes 7 s, with its look-ups and the write of the ledger.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a command failed. Every text says what to do.
@@ -127,7 +127,7 @@ async fn json(response: Response) -> Option<Value> {
     serde_json::from_slice(&body(BODY_MAX, response).await.ok()?).ok()
 }
 
-/// The service on this machine.
+/// The address of the service on this machine.
 fn local(config: &Config) -> Url {
     let url = format!("http://{}", config.server.reachable()).parse();
     url.expect("an address and a port are the authority of a URL")

@@ -132,7 +132,7 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     Some(text)
 }
 
-/// The line about who is blocked; empty if nobody is. `list`: the JSON pointer to the names in `body`. `None` if that is not a broker's.
+/// The line about who is blocked; empty if nobody is. `list`: the JSON pointer to the names in `body`. `None` if `body` is not a broker's.
 fn blocked(kind: &str, body: &Value, list: &str, named: impl Fn(&Value) -> Option<String>) -> Option<String> {
     let (count, listed) = (body["count"].as_u64()?, body.pointer(list)?.as_array()?);
     if count == 0 {

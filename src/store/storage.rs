@@ -21,12 +21,12 @@ pub(super) const GROUP_MAX: usize = 512;
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {
-    /// Reads everything that is stored. Refuses a ledger that has lost a row which every ledger keeps.
+    /// Reads everything that is stored. Refuses a ledger that was copied away, and one that has lost a row which every ledger keeps.
     fn read(&mut self) -> Result<Contents, OpenError>;
-    /// Replaces the keys of grant tokens in what was read.
+    /// Stores these keys of grant tokens in place of the stored ones. `stored`: what was read.
     fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError>;
-    /// Reads everything, and makes a key of grant tokens if the ledger has none. A ledger that was copied gets a key of its own, because
-    /// the original may still be in use and must not accept tokens of the copy.
+    /// Reads everything. Makes a key of grant tokens if the ledger has none, and removes earlier keys that no grant needs any more. A
+    /// ledger that was copied gets a key of its own, because the original may still be in use and must not accept tokens of the copy.
     fn load(&mut self, now: Timestamp) -> Result<Contents, OpenError> {
         let mut contents = self.read()?;
         let stored = &mut contents.books;
@@ -43,7 +43,7 @@ pub trait Storage: Sized + Send + 'static {
     /// Writes a batch and syncs it: all of it or nothing, and never twice. Blocks while the outcome is unknown. After the last batch,
     /// releases the ledger.
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError>;
-    /// Makes the storage usable again after a failed write. By default does nothing, because the next write does it.
+    /// Makes the storage usable again after a failed write. By default does nothing, because the next write makes it usable.
     fn recover(&mut self) -> Result<(), WriteError> {
         Ok(())
     }
@@ -223,7 +223,7 @@ pub enum BackupError {
 #[error("its pages are broken")]
 pub struct Broken;
 
-/// The error of an access to a closed ledger. This happens only after a ledger could not be opened again.
+/// The error of an access to a closed ledger: it could not be opened again after a failure, or its last batch was written.
 pub(super) fn closed() -> StoreError {
     redb::StorageError::DatabaseClosed.into()
 }

@@ -1,7 +1,7 @@
-//! The writer of the stored books. A grant is stored before its response is sent. Everything else follows within
-//! [`FLUSH_INTERVAL`]. One thread writes. When it is free, it takes one batch from the books for all requests in a bounded queue.
-//! While the disk fails, no grant is issued. Batches that could not be written are kept and written first once the disk
-//! works again.
+//! The writer of the stored books. A grant is stored before its response is sent, and so is each other change for which a response waits.
+//! All further changes follow within [`FLUSH_INTERVAL`]. One thread writes. When it is free, it takes one batch from the books for all
+//! requests in a bounded queue. While the disk fails, no grant is issued. Batches that could not be written are kept and written first once
+//! the disk works again.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::storage::{CopyLedger, Failure, Lost, OpenError, Storage, WriteError, 
 use turn_base::clock::{self, Clock, SystemClock};
 use turn_ledger::Written;
 
-/// The longest time that a change other than a grant waits to be written.
+/// The longest time until a change is written for which no response waits.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests that may wait for the disk.
 const QUEUE_MAX: usize = 1_024;
@@ -46,7 +46,7 @@ struct Disk {
     failure: Failure,
 }
 
-/// Called after each completed write, with its beginning as the time since boot, and with its duration.
+/// Called after each write that has succeeded, with its beginning as the time since boot, and with its duration.
 pub type NoteWrite = Box<dyn Fn(Duration, Duration) + Send>;
 
 /// Where the writer takes a batch when it is free.
@@ -86,7 +86,7 @@ impl Store {
         Self::open_noted(storage, Arc::new(SystemClock), Box::new(|_, _| ()))
     }
 
-    /// Like [`Self::open`]. `note` learns of each write, with times of `clock`.
+    /// Like [`Self::open`]. `note` learns of each write that has succeeded, with times of `clock`.
     pub fn open_noted<S: Storage>(
         mut storage: S,
         clock: Arc<dyn Clock>,
@@ -145,7 +145,7 @@ impl Store {
         Some(QueueSlot { permit, disk: &self.disk })
     }
 
-    /// Retries a failing disk, unless the queue is full.
+    /// Asks for another attempt to write what the writer has kept, unless the queue is full.
     pub fn try_again(&self) {
         if let Ok(permit) = self.queue.try_reserve() {
             permit.send(WriteRequest::default());
@@ -184,7 +184,7 @@ impl QueueSlot<'_> {
 }
 
 impl Pending {
-    /// Waits for the write in progress and then for this one, for [`COMMIT_TIMEOUT`] each.
+    /// Waits for the write in progress and then for this one, for [`COMMIT_TIMEOUT`] each. If one takes longer, the disk counts as failing.
     pub async fn wait(self) -> Written {
         self.wait_for(COMMIT_TIMEOUT).await
     }
@@ -195,10 +195,12 @@ impl Pending {
             match timeout_at(until, &mut self.done).await {
                 Ok(Ok(true)) => return Written::Yes,
                 Ok(Ok(false)) => return Written::No,
+                // The writer is gone.
                 Ok(Err(_)) => return Written::Unknown,
+                // The time is over.
                 Err(_) => {}
             }
-            // A write that has begun since has a time of its own.
+            // If a write has begun since this wait began, that write has its own time.
             let until_of_latest = self.disk.began.lock().map(|began| began + timeout);
             match until_of_latest.filter(|later| *later > until) {
                 Some(later) => until = later,
@@ -221,7 +223,7 @@ struct Writer<S> {
     /// Changes that could not be written yet. They are one batch, so their size is bounded like that of the books.
     unwritten: Option<Changes>,
     disk: Arc<Disk>,
-    /// Set once nothing may be written any more.
+    /// Set once this process may never write the ledger again. `None` also after an orderly end.
     lost: Option<Lost>,
     announce: watch::Sender<Option<Lost>>,
     clock: Arc<dyn Clock>,

@@ -1,5 +1,6 @@
-//! Log output: text on a terminal, otherwise one JSON object a line. A separate thread writes it. Each request logs one line.
-//! Every other line that a client can trigger goes through a [`Throttle`](turn_base::throttle::Throttle).
+//! Log output: text on a terminal, otherwise one JSON object a line. A separate thread writes it. Each request logs one line, and after an
+//! error of the service a second line that names the client. Every other line that a client can trigger goes through a
+//! [`Throttle`](turn_base::throttle::Throttle).
 
 use std::borrow::Cow;
 use std::io::{BufWriter, IsTerminal, Result as IoResult, Stdout, Write};

@@ -90,6 +90,7 @@ impl<const N: usize> Counts<N> {
         self.counts.get(&self.series(values)).map_or(0, |count| count.get())
     }
 
+    /// Each label with its value, which identifies a time series.
     fn series(&self, values: [&'static str; N]) -> [(&'static str, &'static str); N] {
         std::array::from_fn(|at| (self.labels[at], values[at]))
     }
@@ -259,10 +260,10 @@ impl Metrics {
     }
 
     /// All counters and the scraped figures as text.
-    pub fn render(&self, now: &ScrapedFigures) -> Result<String, std::fmt::Error> {
+    pub fn render(&self, scraped: &ScrapedFigures) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
-        text::encode_registry(&mut out, &now.process)?;
-        text::encode_registry(&mut out, &now.own)?;
+        text::encode_registry(&mut out, &scraped.process)?;
+        text::encode_registry(&mut out, &scraped.own)?;
         text::encode(&mut out, &self.registry)?;
         Ok(out)
     }

@@ -35,8 +35,8 @@ impl Default for RefusalLog {
 }
 
 impl RefusalLog {
-    /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last one. `n` is 0 for a code that
-    /// is not summarized.
+    /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last line that was written. `n` is
+    /// 0 for a code that is not summarized.
     pub fn pass(&self, code: &str, now: Instant) -> Option<u64> {
         let nth = SUMMARIZED.iter().position(|summarized| *summarized == code);
         nth.map_or(Some(0), |nth| self.0[nth].pass(now))

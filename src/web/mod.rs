@@ -70,6 +70,7 @@ pub async fn get_turn_client_package(headers: HeaderMap) -> Response {
     }
 }
 
+/// A file that pages of any origin may load.
 fn file(content_type: &'static str, bytes: &'static [u8], request: &HeaderMap) -> Response {
     let headers = [(CACHE_CONTROL, MODULE_CACHE), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     (headers, unless_cached(bytes, request, ([(CONTENT_TYPE, content_type)], bytes))).into_response()

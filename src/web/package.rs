@@ -36,7 +36,7 @@ pub(super) static TARBALL: LazyLock<io::Result<Vec<u8>>> = LazyLock::new(|| {
     archive.into_inner()?.finish()
 });
 
-/// The module's `package.json` with the version of the broker. A change of the text keeps the order of its fields, which matters:
+/// The module's `package.json` with the version of the broker. The version is put into the text, so the other fields keep their order:
 /// TypeScript requires `types` to be the first condition of an export.
 fn manifest() -> String {
     let version = concat!("{\n  \"version\": \"", env!("CARGO_PKG_VERSION"), "\",\n");

@@ -1,6 +1,6 @@
-//! The directories of the service, `STATE_DIR` and `REPORTS_DIR`: the permissions that let only their owner read them, and whether they
-//! outlive a restart. The ledger holds the key that signs grant tokens, and anybody with that key can forge a grant. A report has what its
-//! sender saw.
+//! The directories of the service, `STATE_DIR` and `REPORTS_DIR`: permissions that let only the owner of a directory read it, and whether
+//! its files outlive a restart. The ledger holds the key that signs grant tokens, and anybody with that key can forge a grant. The reports
+//! contain session descriptions and addresses of people.
 
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io;
@@ -14,14 +14,14 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// Permissions of its files.
 const FILE_MODE: u32 = 0o600;
 /// The permission bits of everybody except the owner.
-const OTHERS: u32 = 0o077;
+const GROUP_AND_OTHERS: u32 = 0o077;
 /// The permission bits of everybody who is neither the owner nor in the group.
-const EVERYBODY: u32 = 0o007;
+const OTHERS: u32 = 0o007;
 /// The bit of a directory in which only the owner of a file may remove it. Such a directory is shared on purpose, like `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// The bit of a directory whose files belong to its group. Kubernetes sets it on a volume with `fsGroup`, together with access of the group,
-/// at each start.
+/// The bit of a directory whose files belong to its group. Kubernetes sets it on a volume with `fsGroup`, together with access of the
+/// group, at each start.
 const SET_GROUP: u32 = 0o2000;
 
 /// Creates the directory, and its parents, for the owner only. An existing one stays as it is.
@@ -29,14 +29,14 @@ pub fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
 }
 
-/// Removes the permissions of others from the directory that `setting` names, with a warning. A directory that is shared on purpose keeps
-/// its permissions.
+/// Removes the permissions of group and others from the directory that `setting` names, with a warning in the log. A directory that is
+/// shared on purpose keeps its permissions. If this user may not change the permissions, there is a warning and no error.
 pub fn tighten(directory: &Path, setting: &str) -> io::Result<()> {
     tighten_open(&File::open(directory)?, directory, setting)
 }
 
-/// The same for a file in the directory. Links are not followed, because their targets are not files of ours. Returns the metadata that
-/// the file has afterwards.
+/// The same as [`tighten`], for a file in the directory. A symbolic link is an error, because its target is not a file of ours. Returns the
+/// metadata that the file has afterwards.
 pub fn tighten_file(path: &Path, setting: &str) -> io::Result<Metadata> {
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -44,12 +44,13 @@ pub fn tighten_file(path: &Path, setting: &str) -> io::Result<Metadata> {
     file.metadata()
 }
 
+/// See [`tighten`]. `path`: that of the open `file`.
 fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     let metadata = file.metadata()?;
     let mode = metadata.permissions().mode();
     let most = if metadata.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
     let (shown, was) = (path.display(), format!("{:04o}", mode & 0o7777));
-    if mode & OTHERS == 0 {
+    if mode & GROUP_AND_OTHERS == 0 {
         return Ok(());
     }
     if mode & STICKY != 0 {
@@ -64,7 +65,7 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     let parent_mode = parent.map_or(0, |parent| parent.permissions().mode());
     match file.set_permissions(Permissions::from_mode(tightened)) {
         // Kubernetes gives the group access again at each start, so an operator could not follow a warning.
-        _ if (mode | parent_mode) & SET_GROUP != 0 && mode & EVERYBODY == 0 => {
+        _ if (mode | parent_mode) & SET_GROUP != 0 && mode & OTHERS == 0 => {
             tracing::debug!(
                 "the group of {shown} has access (mode {was}), because the volume has an fsGroup"
             );
@@ -80,7 +81,8 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The kind of the directory's file system, if its files are lost with the machine's memory or with the container.
+/// The kind of the directory's file system, if its files are lost with the machine's memory or with the container. `None` if its files
+/// outlive both, or if nobody knows.
 pub fn volatile_kind(directory: &Path) -> Option<&'static str> {
     // The numbers are those of linux/magic.h.
     match u64::try_from(rustix::fs::statfs(directory).ok()?.f_type).ok()? {

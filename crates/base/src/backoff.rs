@@ -9,8 +9,8 @@ pub fn step(first: Duration, doublings: u32, longest: Duration) -> Duration {
     first.saturating_mul(factor).min(longest)
 }
 
-/// A part of `most`, in whole milliseconds, picked by `random`. Jitter keeps many brokers from retrying at the same
-/// instant.
+/// A duration from zero to `most`, both included, in whole milliseconds, which `random` picks. Jitter keeps many brokers from retrying at
+/// the same instant.
 pub fn jitter(most: Duration, random: u64) -> Duration {
     let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(random % millis.saturating_add(1))
@@ -19,7 +19,7 @@ pub fn jitter(most: Duration, random: u64) -> Duration {
 /// When to send a message again, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// The longest wait after the first failure. It doubles with each further failure.
+    /// The longest wait after the first failure. After each further failure, the longest wait is twice as long.
     pub first: Duration,
     /// The longest wait after any failure.
     pub longest: Duration,

@@ -73,22 +73,23 @@ impl BodyLimit {
         Self { bytes_max, long_bodies: Some(long_bodies.clone()) }
     }
 
-    /// Begins to count a body against the client that sends it. `None` if the body is counted already, or the client is not known.
+    /// Begins to count the memory of a body for the client that sends it. `None` if the body is counted already, or the client is not
+    /// known.
     fn track(&self, parts: &Parts) -> Option<MemoryUse> {
         let ClientAddr(address) = parts.extensions.get().copied()?;
         Some(self.long_bodies.as_ref()?.open(ClientKey::of(address)))
     }
 }
 
-/// The request with its whole body, and what counts a long body. Until the body has arrived, the request occupies only its socket and the
-/// buffer of its body.
+/// The request with its whole body, and what counts the memory of that body. Until the body has arrived, the request occupies only its
+/// socket and the buffer of its body.
 pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Option<MemoryUse>), ApiError> {
     if request.body().is_end_stream() {
         return Ok((request, None));
     }
     let (parts, body) = request.into_parts();
-    let (bytes, long) = read(&parts, body, limit).await?;
-    Ok((Request::from_parts(parts, Body::from(bytes)), long))
+    let (bytes, memory) = read(&parts, body, limit).await?;
+    Ok((Request::from_parts(parts, Body::from(bytes)), memory))
 }
 
 /// Parses a gathered body. An empty body is `{}`.
@@ -123,7 +124,7 @@ pub async fn read_body(limit: &BodyLimit, request: Request) -> Gathered {
     read(&parts, body, limit).await
 }
 
-/// A body, and what counts it if it may be a long one.
+/// A body, and what counts its memory until it is dropped: `None` for an empty body, and where [`BodyLimit`] says so.
 pub type Gathered = Result<(Bytes, Option<MemoryUse>), ApiError>;
 
 /// The same as [`read_body`], from the parts of a request.
@@ -155,7 +156,7 @@ async fn collect(
     mut body: Body,
     bytes_max: usize,
     announced: Option<usize>,
-    mut long: Option<MemoryUse>,
+    mut memory: Option<MemoryUse>,
 ) -> Gathered {
     let mut bytes = Vec::new();
     let mut parts = 0;
@@ -167,7 +168,7 @@ async fn collect(
         if length > bytes_max {
             return Err(ApiError::payload_too_large(bytes_max));
         }
-        if long.as_mut().is_some_and(|long| !long.try_resize(length)) {
+        if memory.as_mut().is_some_and(|memory| !memory.try_resize(length)) {
             return Err(ApiError::overloaded());
         }
         bytes.reserve_exact(capacity(bytes.capacity(), length, bytes_max, announced) - bytes.len());
@@ -177,7 +178,7 @@ async fn collect(
         }
         bytes.extend_from_slice(&part);
     }
-    Ok((bytes.into(), long))
+    Ok((bytes.into(), memory))
 }
 
 /// The new capacity of a buffer that had the capacity `before` and gets `length` bytes. A long buffer takes its announced length at once:
@@ -195,7 +196,7 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Says what is wrong with the JSON, and where. `field`: the path of the wrong field.
+/// Says what to do about wrong JSON, and where it is wrong. `field`: the path of the wrong field.
 fn describe(field: &str, error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     if error.classify() != serde_json::error::Category::Data {
@@ -206,8 +207,8 @@ fn describe(field: &str, error: &serde_json::Error) -> String {
     format!("{} (line {line}, column {column}).", remedy(field, said))
 }
 
-/// What to do about an error of serde. Quotes nothing that was sent, which may be a token. What follows the last "expected" is a text of ours
-/// or of serde.
+/// What to do about an error of serde. Quotes nothing that was sent, which may be a token. What follows the last "expected" is a text of
+/// ours or of serde.
 pub(crate) fn remedy(field: &str, said: &str) -> String {
     // The name that follows is one of ours.
     let name_after = |words: &str| said.strip_prefix(words)?.split('`').next();

@@ -14,11 +14,11 @@ use crate::error::ApiError;
 pub struct Verified {
     /// The user.
     pub user: User,
-    /// When it expires: the claim `exp`.
+    /// When the token expires: the claim `exp`.
     pub until: Timestamp,
-    /// The only room that it is for: the claim `room`.
+    /// The only room that the token is for: the claim `room`.
     pub room: Option<String>,
-    /// What it is used for, if the application says so.
+    /// What the token is used for, if the application says so.
     pub label: Option<Label>,
 }
 
@@ -66,7 +66,7 @@ pub trait Broker: Send + Sync {
     /// Whether a sign-in is configured, so that users can have tokens.
     fn has_sign_in(&self) -> bool;
 
-    /// Whether a user is needed. `AUTH_REQUIRED`.
+    /// Whether a request must come from a user who has signed in. `AUTH_REQUIRED`.
     fn needs_sign_in(&self) -> bool;
 
     /// Whether the operator has blocked a user.

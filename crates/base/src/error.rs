@@ -43,8 +43,8 @@ impl ApiError {
         self
     }
 
-    /// What the operator can do, for the log only. It begins with a verb. Without it, the log has the message of an error of
-    /// a rate limit or an origin.
+    /// What the operator can do, for the log only. It begins with a verb. Without it, the log shows the message in its place, if the error
+    /// is about a rate limit or an origin, and otherwise nothing.
     #[must_use]
     pub fn remedy(mut self, remedy: &'static str) -> Self {
         self.body.remedy = Some(remedy);
@@ -75,7 +75,7 @@ impl ApiError {
         )
     }
 
-    /// Nobody knows who asks.
+    /// The request does not prove who sends it.
     pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Unauthorized, "Unauthorized").message(message)
     }
@@ -155,7 +155,7 @@ impl ApiError {
         Self::new(Code::LedgerUnavailable, "Ledger unavailable").message(message)
     }
 
-    /// The ledger cannot be written.
+    /// A mint was not stored, because the ledger cannot be written.
     pub fn not_recorded() -> Self {
         Self::ledger_unavailable(
             "Check the log, and the disk that holds STATE_DIR or the database: the ledger cannot be written.",

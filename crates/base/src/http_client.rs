@@ -54,7 +54,7 @@ impl Network {
 #[derive(Clone)]
 pub struct HttpsProxy {
     url: Url,
-    /// Hosts that are reached without it, comma-separated.
+    /// Hosts that are reached without the proxy, comma-separated.
     except: String,
 }
 
@@ -66,7 +66,7 @@ impl HttpsProxy {
         Some(Self { url: url.ok().filter(is_proxy)?, except: THIS_MACHINE.to_owned() })
     }
 
-    /// Whether requests to this URL go through it. The client's own matcher decides the same for each connection.
+    /// Whether requests to this URL go through the proxy. The client's own matcher decides the same for each connection.
     fn takes(&self, url: &Url) -> bool {
         let matcher = Matcher::builder().https(self.url.as_str()).no(self.except.as_str()).build();
         url.as_str().parse().is_ok_and(|url| matcher.intercept(&url).is_some())
@@ -104,7 +104,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API at `base`, whose path is kept, and then `path`.
+    /// The API at `base`, with `path` after the path that `base` has.
     pub fn new(client: HttpClient, base: &Url, path: &[&str], token: &SecretString) -> Self {
         Self { client, address: joined(base, path), token: token.clone() }
     }
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(api.send(api.call(Method::GET, &[])).await.unwrap_err(), CallError::Unsendable);
     }
 
-    /// A refusal says what time it is as well as a success does.
+    /// Also a response with an error has a date.
     #[tokio::test]
     async fn the_clock_of_every_response_is_passed_on() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -22,7 +22,7 @@ pub fn is_jwt(token: &str) -> bool {
     serde_json::from_slice::<Map<String, Value>>(&json).is_ok_and(|header| header.contains_key("alg"))
 }
 
-/// Who has signed in: by the token in `Authorization: Bearer`, else by the one in the query.
+/// Who has signed in: by the token in `Authorization: Bearer`, or else by a token in the query. `None` if none of these tokens is a JWT.
 pub async fn signed_in(
     broker: &dyn Broker,
     headers: &HeaderMap,
@@ -37,7 +37,7 @@ pub async fn signed_in(
     }
 }
 
-/// Whether there is a user, or none is needed.
+/// Whether there is a user, or the broker needs no user.
 pub fn is_known_enough(broker: &dyn Broker, user: Option<&User>) -> bool {
     user.is_some() || !broker.needs_sign_in()
 }

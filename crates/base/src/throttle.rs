@@ -39,7 +39,7 @@ impl Throttle {
         Self { lines_max, ..Self::new() }
     }
 
-    /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last one.
+    /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last line that was written.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         match &mut *state {

@@ -21,7 +21,7 @@ pub fn is_visible_ascii(text: &str) -> bool {
 pub struct WebhookUrl(Url);
 
 impl WebhookUrl {
-    /// `None` for anything else.
+    /// `None` for anything else, and for a text with other than visible ASCII characters.
     pub fn parse(text: &str) -> Option<Self> {
         is_visible_ascii(text).then(|| parse_web_url(text)).flatten().map(Self)
     }

@@ -65,7 +65,7 @@ impl Allowance {
         self.open
     }
 
-    /// Drops what was saved until `now`.
+    /// Drops what was saved before `now`.
     pub(crate) fn forfeit(&mut self, now: Timestamp) {
         (self.left, self.at) = (0, self.at.max(now));
     }
@@ -134,7 +134,7 @@ impl<'a> Allowances<'a> {
         self.each(|scope| scope.allowance.open = scope.allowance.open.saturating_add(1));
     }
 
-    /// Closes a connection whose clock has stopped. It counts as open until `until`: if it was the last one of a group, what the group
+    /// Closes a connection whose clock has stopped. It counts as open until `until`: if it was the last open one of a group, what the group
     /// has gained since `until` is taken back.
     pub fn close(&mut self, until: Timestamp) {
         self.each(|AppliedAllowance { allowance, terms }| {
@@ -181,7 +181,7 @@ impl<'a> Allowances<'a> {
         })
     }
 
-    /// Charges bytes, at most `most`. Returns how many were charged.
+    /// Charges bytes, at most `most` and what is left of the server key's limit. Returns how many were charged.
     pub fn take(&mut self, wanted: ByteCount, most: ByteCount) -> ByteCount {
         let most = self.limit_left.map_or(most, |left| left.min(most));
         ByteCount::new(self.charge(wanted.get(), most.get(), |_| UNITS_PER_BYTE))
@@ -196,8 +196,8 @@ impl<'a> Allowances<'a> {
     /// `price`: what one unit takes of an allowance.
     fn charge(&mut self, wanted: u64, most: u64, price: impl Fn(&AllowanceTerms) -> u64) -> u64 {
         // `None` at a price of zero: the allowance does not limit such units.
-        let fits = |scope: &AppliedAllowance<'_>| scope.allowance.left.checked_div(price(&scope.terms));
-        let taken = self.limiting().filter_map(fits).fold(wanted.min(most), u64::min);
+        let units_left = |scope: &AppliedAllowance<'_>| scope.allowance.left.checked_div(price(&scope.terms));
+        let taken = self.limiting().filter_map(units_left).fold(wanted.min(most), u64::min);
         self.clamped |= taken < wanted;
         let limiting = self.limiting_count();
         for AppliedAllowance { allowance, terms } in self.scopes.iter_mut().take(limiting).flatten() {
@@ -211,6 +211,7 @@ impl<'a> Allowances<'a> {
         if self.is_vouched { 1 } else { self.scopes.len() }
     }
 
+    /// The allowances that limit the report.
     fn limiting(&self) -> impl Iterator<Item = &AppliedAllowance<'a>> {
         self.scopes.iter().take(self.limiting_count()).flatten()
     }
@@ -228,6 +229,7 @@ impl<'a> Allowances<'a> {
         self.scopes.iter_mut().skip(1).flatten().for_each(|scope| scope.allowance.left = 0);
     }
 
+    /// Changes every allowance, also those that do not limit the report.
     fn each(&mut self, change: impl FnMut(&mut AppliedAllowance<'a>)) {
         self.scopes.iter_mut().flatten().for_each(change);
     }

@@ -132,7 +132,8 @@ impl Stored {
         self.is_copy || self.head.as_ref().is_some_and(|head| head.grants > self.grants.len())
     }
 
-    /// Its keys with a new one, `signing`, which signs from `now` on, or from the last write on if that is later.
+    /// Its keys with a new one, `signing`, which signs from `now` on, or from the latest instant of
+    /// the books on if that is later. Without stored keys, the new one alone.
     pub fn with_key_replaced(&self, signing: TokenKey, now: Timestamp) -> TokenKeys {
         let now = self.now().map_or(now, |then| now.max(then));
         self.keys.as_ref().map_or_else(|| TokenKeys::new(signing), |keys| keys.replaced(signing, now))

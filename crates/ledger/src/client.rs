@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 
-/// How much more a group of clients may use than one client.
+/// How many times as much a group of clients may use as one client.
 pub const GROUP_FACTOR: u32 = 4;
 
 /// The first 64 bits of an IPv6 address. They are bytes, because a key in a row takes less memory if it needs no alignment.

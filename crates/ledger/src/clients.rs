@@ -18,7 +18,8 @@ use crate::units::{BitRate, Timestamp};
 use crate::usage_rules::UsageRules;
 use crate::verdict::ClientShare;
 
-/// Most open connections of one client, and of one user.
+/// Most open connections of one client, and of one user. A group of clients has [`ClientKey::factor`] times as many, and an address with
+/// grants of users [`USERS_FACTOR`] times as many for these grants.
 pub const CONNECTIONS_PER_CLIENT_MAX: u32 = 256;
 /// The allowances of an address for grants of users, as a multiple of those for grants without a user.
 pub const USERS_FACTOR: u32 = 10;
@@ -41,7 +42,7 @@ impl Default for ClientTerms {
 #[derive(Debug, Default)]
 struct ClientRow {
     claims: Allowance,
-    /// Reserved bytes of live grants, by the minute in which their promises end: a short sorted list.
+    /// Reserved bytes of live grants, by the first minute after their promises: a short sorted list.
     reserved: Vec<(Minute, u64)>,
 }
 
@@ -50,6 +51,7 @@ impl ClientRow {
         self.claims.open_count() == 0 && self.reserved.is_empty()
     }
 
+    /// Forgets the reservations that have ended by the start of `now`.
     fn forget_ended(&mut self, now: Minute) {
         self.reserved.retain(|(end, _)| *end > now);
     }
@@ -169,7 +171,7 @@ impl Clients {
         self.change(holder, |row| sorted::change(&mut row.reserved, end, subtract));
     }
 
-    /// Forgets what was reserved for this holder until `now`, and removes its rows that hold nothing any more.
+    /// Forgets the reservations of this holder that have ended by `now`, and removes its rows that hold nothing any more.
     pub(crate) fn forget_idle(&mut self, holder: Holder<'_>, now: Timestamp) {
         self.change(holder, |row| row.forget_ended(Minute::of(now)));
     }
@@ -187,7 +189,7 @@ impl Clients {
         }
     }
 
-    /// How many addresses, groups and users have a row. An address or a group can have two.
+    /// How many rows addresses, groups and users have. An address or a group can have two.
     pub(crate) fn count(&self) -> usize {
         self.addresses.len().saturating_add(self.users.len())
     }

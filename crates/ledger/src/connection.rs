@@ -3,7 +3,8 @@
 //! bytes are reversed. Otherwise the time is charged at the estimated rate. So a connection that keeps counting is charged exactly its
 //! bytes, and one that stops reporting is never free. The allowances limit both charges: bytes that do not fit are charged with a later
 //! report, time that does not fit is never charged. Pure: time, settings and allowances are arguments, and changes are returned.
-//! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse these charges.
+//! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse these charges. In this file a count is the
+//! cumulative bytes of a report; only `counted_by` means the count of a source.
 
 use std::sync::Arc;
 
@@ -91,6 +92,7 @@ pub struct Connection {
     pub bytes_sent: u64,
     /// Highest count reported, relay → client.
     pub bytes_received: u64,
+    /// `None`: no time since the last report is charged.
     clock: Option<Clock>,
     /// Spans charged by time since the last count.
     estimates: Vec<Span>,
@@ -131,10 +133,11 @@ impl Span {
 }
 
 /// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. A stopped clock stays until
-/// the next report, which may charge the time since it stopped.
+/// the next report, which may charge the time since the clock stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Clock {
     since: Timestamp,
+    /// When it stops, or when it has stopped.
     stops_at: Timestamp,
     running: bool,
 }
@@ -203,12 +206,12 @@ impl Connection {
 
     /// The next instant at which time alone changes this connection: its clock stops, or it is given up.
     pub fn due_at(&self, rules: &UsageRules) -> Timestamp {
-        let given_up = self.last_seen.plus(rules.heartbeat.saturating_mul(3));
+        let given_up_at = self.last_seen.plus(rules.heartbeat.saturating_mul(3));
         match self.clock {
             Some(Clock { stops_at, running: true, .. }) => stops_at,
-            // Time is charged until `stops_at`, which is later than `given_up` if the interval was much longer at the last report.
-            Some(Clock { stops_at, .. }) => given_up.max(stops_at),
-            None => given_up,
+            // Time is charged until `stops_at`, which is later than `given_up_at` if the interval was much longer at the last report.
+            Some(Clock { stops_at, .. }) => given_up_at.max(stops_at),
+            None => given_up_at,
         }
     }
 
@@ -217,12 +220,13 @@ impl Connection {
     /// report.
     pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> (Changes, bool) {
         let due = self.due_at(rules);
+        // If its clock is running, the clock was due, and it stops.
         let changes = self.pause(due, allowances);
         if !changes.is_empty() {
             return (changes, false);
         }
         let mut charging = Charging::new(due, rules, allowances);
-        // Without a clock nothing is charged yet since the last report: it had a count, or the allowances had no room for a clock.
+        // Without a clock nothing is charged yet since the last report: that report had a count, or the allowances had no room for a clock.
         if self.clock.is_none() && !self.is_direct() {
             let to = self.last_seen.plus(rules.heartbeat);
             self.estimate(Span { from: self.last_seen, to }, &mut charging);
@@ -231,12 +235,12 @@ impl Connection {
     }
 
     /// A change of what this connection is charged, in the form that the ledger takes.
-    pub(crate) fn charge(&self, kind: ChangeKind) -> UsageChange {
+    pub(crate) fn usage_change(&self, kind: ChangeKind) -> UsageChange {
         let basis = if self.name.grant().is_some() { Basis::Granted } else { Basis::Ungranted };
         UsageChange { owner: self.counted_by, basis, kind }
     }
 
-    /// Stops the clock at `now`, but keeps it until the next report.
+    /// Stops the clock at `now`, but keeps it until the next report. Without a running clock nothing changes.
     pub fn pause(&mut self, now: Timestamp, allowances: &mut Allowances<'_>) -> Changes {
         let Some(clock) = self.clock.as_mut().filter(|clock| clock.running) else { return vec![] };
         (clock.running, clock.stops_at) = (false, now.min(clock.stops_at));
@@ -266,10 +270,10 @@ impl Connection {
         charging.changes
     }
 
-    /// Takes what the app server itself says. Returns by how many bytes its count has grown, and since when; `None` if the report has no
-    /// count of what is billed, if the count has not grown, or if the connection was direct. The count is believed up to what a relay
-    /// carries for one client since the connection opened, and up to `left` bytes above the count before. `left`: the rest of the app
-    /// server's limit. What a page says plays no part.
+    /// Takes what the app server itself says. Returns by how many bytes the app server's count has grown, and when its count before, or
+    /// else the opening, came; `None` if the report has no count of what is billed, if the count has not grown, or if the connection was
+    /// direct. The count is believed up to what a relay carries for one client since the connection opened, and up to `left` bytes above
+    /// the count before. `left`: the rest of the app server's limit. What a page says plays no part.
     pub(crate) fn vouched_growth(
         &mut self,
         report: Report,
@@ -330,7 +334,7 @@ impl Connection {
         most.minus(self.claimed).minus(bytes(rules.estimated_rate, self.settled_millis))
     }
 
-    /// Whether its last report says that it does not use the relay.
+    /// Whether it does not use the relay, by the last report that says whether it does.
     pub fn is_direct(&self) -> bool {
         self.relayed == Some(false)
     }
@@ -351,7 +355,7 @@ impl Connection {
         let (now, wanted) = (charging.now, ByteCount::new(claim.saturating_sub(self.counted)));
         let taken = if free {
             // The count may also cover time before the last report, in which the connection may have been relayed. The charges by time for
-            // it become final, and no bytes are charged.
+            // that time become final, and no bytes are charged.
             self.forgive(charging);
             for estimate in std::mem::take(&mut self.estimates) {
                 self.settled_millis = self.settled_millis.saturating_add(estimate.millis());
@@ -449,8 +453,8 @@ impl Connection {
     }
 }
 
-/// Whether the time since the last report is free: the connection is direct now, and `before` does not say that it was relayed. A
-/// connection that was relayed may have switched at any time in between.
+/// Whether the time since the last report is free: the connection is direct now, and the earlier reports (`before`) do not say that it was
+/// relayed. A connection that was relayed may have switched at any time since the last report.
 fn is_free(before: Option<bool>, report: Report) -> bool {
     report.relayed.or(before) == Some(false) && before != Some(true)
 }

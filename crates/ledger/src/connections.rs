@@ -57,6 +57,7 @@ struct ServerRows {
 }
 
 impl ServerRows {
+    /// What one connection adds to the rows of its server key.
     fn of_one(connection: &Connection) -> Self {
         Self { open: 1, charged: usize::from(!connection.is_direct()) }
     }
@@ -94,7 +95,7 @@ impl Connections {
         let before = charged_at_report(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), due, &self.rules);
         let (changes, is_given_up) = connection.elapse(&self.rules, &mut allowances);
-        apply(grants, connection, changes);
+        note_changes(grants, connection, changes);
         if is_given_up {
             return self.remove(grants, &name, before, due, true);
         }
@@ -144,7 +145,7 @@ impl Connections {
             Connection::open(name, counted_by, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
-        apply(grants, &connection, opening);
+        note_changes(grants, &connection, opening);
         self.insert(connection);
         Ok(Outcome { value: Opened::New, clamped })
     }
@@ -166,9 +167,9 @@ impl Connections {
         Ok(Outcome { value: (), clamped })
     }
 
-    /// Closes a connection. `None` if it is not open: closing twice is harmless. [`ReportError::Unknown`] if a connection of this id is
-    /// open on which the caller may not report. A client is not told of connections of app servers, so it gets `None` if only they have
-    /// this id.
+    /// Closes the connection that the caller reports on ([`Self::find`]). `None` if there is none: closing twice is harmless.
+    /// [`ReportError::Unknown`] if there is none, but a connection of this id is open on which the caller may not report. A client is not
+    /// told of connections of app servers, so a client gets `None` if only app servers have connections of this id.
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
@@ -208,7 +209,7 @@ impl Connections {
             if !allowances.fits_clocks(0) {
                 let due = connection.due_at(&self.rules);
                 let changes = connection.pause(now, &mut allowances);
-                apply(grants, connection, changes);
+                note_changes(grants, connection, changes);
                 count_clamped(grants, true);
                 self.schedule(&name, due);
             }
@@ -253,9 +254,9 @@ impl Connections {
         labels
     }
 
-    /// The name of the connection with this id that the caller reports on: its own. For an app server without one of its own, it is the
-    /// only connection of somebody else with this id on which it may report. `None` if an app server's connection of the same id has ended
-    /// while that connection was open, because the report may be about the ended one.
+    /// The name of the connection with this id that the caller reports on: the caller's own. For an app server without an own one, that is
+    /// the connection of somebody else on which the app server may report. `None` if there are several, or if an app server's connection of
+    /// the same id has ended while that one was open, because the report may be about the ended one.
     fn find(&self, grants: &Grants, caller: Caller<'_>, id: &str) -> Option<Name> {
         let own = caller.names(id);
         if self.rows.contains_key(&own) {
@@ -268,9 +269,10 @@ impl Connections {
         if is_only && !row.outlived_servers { Some(name.clone()) } else { None }
     }
 
-    /// Whether the limit of a server key has room for what its app server says of a connection. A connection that begins to be charged
-    /// needs room for itself and for all charged connections of the key, even if none of them reports again and each is charged until it is
-    /// closed. If no other connection is charged, any rest of the limit is enough.
+    /// Whether the limit of a server key has room for what its app server says of a connection; `true` for a caller without a limit. A
+    /// connection that begins to be charged needs room for itself and for all charged connections of the key, even if none of them reports
+    /// again and each is charged until it is closed. In any other case, and if no other connection is charged, any rest of the limit is
+    /// enough.
     fn has_limit_for(
         &self,
         grants: &mut Grants,
@@ -321,8 +323,9 @@ impl Connections {
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
-        apply(grants, connection, changes);
-        // A count replaces all that was charged by time since the last count, so its change is spread over the time since that count.
+        note_changes(grants, connection, changes);
+        // A report with bytes replaces all that was charged by time since the last report with bytes. So the change is spread over this
+        // time.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = charged_at_report(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
@@ -345,7 +348,7 @@ impl Connections {
         let changes = connection.close(now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
-        apply(grants, connection, changes);
+        note_changes(grants, connection, changes);
         self.remove(grants, name, before, now, false).map(|value| Outcome { value, clamped })
     }
 
@@ -393,8 +396,8 @@ impl Connections {
         self.dirty.note(name.clone());
     }
 
-    /// Removes a row that is not in the queue any more, and notes for its spender what was charged since its last report. `before`: as in
-    /// [`charged_at_report`]. `given_up`: the row is removed because nothing was reported for too long.
+    /// Removes a row that the caller has taken from the queue, and notes for its spender what was charged since its last report. `before`:
+    /// as in [`charged_at_report`]. `given_up`: the row is removed because nothing was reported for too long.
     fn remove(
         &mut self,
         grants: &mut Grants,
@@ -419,11 +422,8 @@ impl Connections {
         allowances.close(if given_up { silent_from } else { now });
         let charged = connection.charged(now, &self.rules);
         let after = connection.charged_without(grants.period.start, now, &self.rules);
-        note_charge(
-            grants,
-            &connection,
-            &ConnectionCharge { before, after, from: connection.last_seen, at: now },
-        );
+        let charge = ConnectionCharge { before, after, from: connection.last_seen, at: now };
+        note_charge(grants, &connection, &charge);
         Some(Closed { id: connection.name.id().into(), charged, given_up })
     }
 }
@@ -451,14 +451,14 @@ fn limit_left(
     Some(limit.minus(taken))
 }
 
-/// Applies the changes of a connection, in order.
-fn apply(grants: &mut Grants, connection: &Connection, changes: Changes) {
+/// Notes for the ledger what a connection's charges have changed, in order.
+fn note_changes(grants: &mut Grants, connection: &Connection, changes: Changes) {
     for kind in changes {
-        grants.effects.note(Effect::Usage(connection.charge(kind)));
+        grants.effects.note(Effect::Usage(connection.usage_change(kind)));
     }
 }
 
-/// Counts that an allowance has clamped something.
+/// Counts a report that an allowance has clamped. Nothing is counted if `clamped` is false.
 fn count_clamped(grants: &mut Grants, clamped: bool) {
     if clamped {
         grants.effects.note(Effect::Clamped);

@@ -1,6 +1,6 @@
 //! Counts by UTC day. Tests: below.
-//! A count is what is known of one source on one day, with the instant up to which it is known. The usage of a period is the sum of its
-//! days. So another billing day, a reset and a restart need no rule of their own.
+//! A count is what is known of one owner of counts on one day, with the instant up to which it is known. The usage of a period is the
+//! sum of its days. So another billing day, a reset and a restart need no rule of their own.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const DAYS_KEPT: i64 = 13 * 31;
 /// Added to a stored margin that the provider states itself. The sum is higher than any setting, so no setting changes this margin.
 const STATED: u32 = 1_000;
 
-/// What is known of one source on one day.
+/// What is known of one owner of counts on one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayCount {
     /// Everything before this instant is counted.
@@ -73,7 +73,7 @@ impl DayCount {
         self.granted.plus(self.other)
     }
 
-    /// What was used of a day whose period is over: no less than app servers vouched for.
+    /// What was used on a day whose period is over: no less than app servers vouched for.
     pub(crate) fn used(&self) -> ByteCount {
         self.total().plus(self.estimated.unwrap_or_default()).max(self.vouched)
     }
@@ -88,9 +88,9 @@ impl DayCount {
         Self { at_most: self.at_most.max(sampled), sampling, ..self }
     }
 
-    /// The same day, counted until `as_of`. If its period is over, its estimate lies evenly in the time that was not counted, and the part
-    /// that is counted now is not estimated any more.
-    pub(crate) fn counted_until(self, day: Day, as_of: Timestamp) -> Self {
+    /// The same bytes as a count until `as_of`. If the period of the day is over, the estimate lies evenly in the time that `self` does not
+    /// count, and its part before `as_of` is dropped.
+    pub(crate) fn extended_to(self, day: Day, as_of: Timestamp) -> Self {
         let (left, left_before) = (day.end().millis_since(as_of), day.end().millis_since(self.as_of));
         let rest = |bytes: ByteCount| {
             let product = u128::from(bytes.get()).saturating_mul(left.into());
@@ -107,7 +107,7 @@ pub(crate) fn at_most(counted: u128, percent: u32) -> u128 {
     counted.saturating_mul(100).div_ceil(rest)
 }
 
-/// The days of one source, of this period and of those before it.
+/// The days of one owner of counts, of this period and of those before it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DayCounts {
     rows: BTreeMap<Day, DayCount>,
@@ -137,7 +137,7 @@ impl DayCounts {
         }
     }
 
-    /// A day whose period was over belongs to the present one again.
+    /// A day whose period was over belongs to the current one again: the estimate of its minutes takes the place of the stored one.
     pub(crate) fn reopen(&mut self, day: Day) {
         let mut count = self.get(day);
         (count.estimated, count.vouched, count.was_live) = (None, ByteCount::ZERO, false);
@@ -158,7 +158,7 @@ impl DayCounts {
         self.rows.range(range).map(|(day, count)| (*day, count))
     }
 
-    /// The end of the latest count; 1970 without one.
+    /// The instant up to which the last known day is counted: its start if nothing of that day is counted; 1970 if no day is known.
     pub(crate) fn latest(&self) -> Timestamp {
         self.rows.last_key_value().map_or(Timestamp::default(), |(_, count)| count.as_of)
     }
@@ -198,8 +198,8 @@ mod tests {
         let estimated = Some(ByteCount::new(100));
         let past = DayCount { estimated, ..DayCount::none(Day::new(5)) };
         let noon = Day::new(5).start().plus_millis(43_200_000);
-        assert_eq!(past.counted_until(Day::new(5), noon).estimated, Some(ByteCount::new(50)));
-        assert_eq!(past.counted_until(Day::new(5), Day::new(5).end()).estimated, Some(ByteCount::ZERO));
+        assert_eq!(past.extended_to(Day::new(5), noon).estimated, Some(ByteCount::new(50)));
+        assert_eq!(past.extended_to(Day::new(5), Day::new(5).end()).estimated, Some(ByteCount::ZERO));
     }
 
     #[test]

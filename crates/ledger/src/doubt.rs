@@ -51,8 +51,8 @@ pub(crate) fn is_absurd(bytes: u64, promised: u128, limit: ByteCount) -> bool {
 
 impl CountDoubt {
     /// Whether the count `total` of a day is taken. `why`: how it contradicts what is known; `None` ends the doubt about this day.
-    /// `sampling`: a confirmation may be so many percent lower. `is_shown_since`: whether bytes or a probe of the time after an instant
-    /// were counted.
+    /// `sampling`: a confirmation may be so many percent lower than the first of the waiting counts. `is_shown_since`: whether bytes or
+    /// a probe of the time after an instant were counted.
     pub(crate) fn accepts(
         &mut self,
         day: Day,

@@ -1,4 +1,4 @@
-//! The table of grants: one row for each credential, kept until the period in which the credential ends is over.
+//! The table of grants: one row for each credential. `src/grants/history.rs` says when a row leaves.
 //! Tests: `src/grants_tests.rs`.
 //! A row states what is promised for the grant, whether it was renewed or revoked, and who it was issued to. Every method that changes what
 //! is stored of a row records the change. What a client may claim over all its grants is kept beside the rows.
@@ -64,19 +64,20 @@ pub struct Grants {
     /// The minute in which the last walk began.
     walked_in: Minute,
     indexes: Indexes,
-    /// The latest grants of each [group](CountOwner::group) that have left the table.
+    /// For each [group](CountOwner::group): until when its grants that have left the table may relay.
     pub(crate) dropped: BTreeMap<CountOwner, Dropped>,
     /// The sums of grants that left the table, and of connections without a grant.
     pub(crate) left: LeftSums,
     /// The sum of each server key and, if users have a limit, of each user.
     limited: LimitedSums,
     recent: RecentBytes,
-    /// Grants whose count grew in a time in which they may not relay any more ([`tails::LateGrant`]), with the end of the count.
+    /// Grants whose count grew in a time in which they may not relay any more ([`tails::LateGrant`]). The value is the end of the
+    /// latest such count.
     late: BTreeMap<(IceSource, CredentialEnd, GrantId), Timestamp>,
-    /// The rates that are assumed at a source because they were seen, in bytes a minute.
+    /// The rate that is assumed at a source in place of the configured one, because chains have shown it; in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,
-    /// The state of each source's counts.
+    /// The state of the counts by grant of each [group](CountOwner::group).
     pub(crate) counted: CountedSources,
     pub(crate) period: Period,
     pub(crate) clients: Clients,
@@ -117,7 +118,7 @@ impl Grants {
         self.get(id)?.spender.as_ref()?.server.as_ref()
     }
 
-    /// The row of a grant, live or ended.
+    /// The row of a grant, live or ended. `None` also for a row that only waits to be forgotten ([`Self::is_past`]).
     pub(super) fn any(&self, id: GrantId) -> Option<&GrantRow> {
         self.rows.get(&id).filter(|row| !self.is_past(row))
     }
@@ -155,20 +156,21 @@ impl Grants {
         }
     }
 
-    /// The latest expiry of a source's credentials, of rows and of grants that have left the table; 1970 if there was none.
+    /// The latest expiry of a source's credentials. Grants that have left the table count, too. 1970 if there was no credential.
     pub(crate) fn latest_expiry_of(&self, source: IceSource) -> Timestamp {
         let groups = self.dropped.iter().filter(|(group, _)| group.source == source);
         let of_dropped = groups.map(|(_, dropped)| dropped.expiry).max();
         self.indexes.latest_expiry_of(source).max(of_dropped).unwrap_or_default()
     }
 
-    /// Clients and groups of clients that hold something.
+    /// How many addresses, groups of addresses and users hold something. An address or a group counts twice if it holds something both
+    /// for grants of users and for others.
     pub fn client_count(&self) -> usize {
         self.clients.count()
     }
 
-    /// Uses the one renewal of a grant. `false` if it was used before, or if the grant is revoked, expired or not yet
-    /// due.
+    /// Uses the one renewal of a grant. `false` if the renewal was used before or is not due yet, if the grant is revoked or expired, or if
+    /// the grant has no row and the table is full.
     pub(crate) fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
         if now < grant.refresh_after() || grant.is_expired(now) {
             return false;
@@ -178,17 +180,17 @@ impl Grants {
         may_renew && self.edit(grant.id, |row| row.extra_mut().renewed = true).is_some()
     }
 
-    /// Gives back the renewal of a grant, because it failed. If an attempt has added a grant that is still in the table, the row goes on to
-    /// name it, because it may be on disk.
+    /// Lets a grant be renewed again, because its renewal failed. If an attempt has added a grant that is still in the table, the row goes
+    /// on to name this new grant, because the new grant may be on disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
-        let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
+        let new_grant = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
         self.edit_live(id, |row| {
             row.extra_mut().renewed = false;
-            row.extra_mut().renewed_by = made;
+            row.extra_mut().renewed_by = new_grant;
         });
     }
 
-    /// The live grant whose credential has this user name, among the grants of server keys.
+    /// The live grant of a server key whose credential has this user name. Of several such grants, only the last one is found.
     pub fn with_username(&self, username: &str) -> Option<GrantId> {
         let id = self.indexes.with_username(username)?;
         // The index has only a hash of the name.
@@ -201,7 +203,8 @@ impl Grants {
         self.get(id).filter(|row| row.extra().revoked_at.is_none())
     }
 
-    /// Counts one more open connection of a grant, if the grant and its client may have one.
+    /// Counts one more open connection of a grant, if the grant, its client, the client's group and its user may each have one more. Notes
+    /// that the grant has reported. Adds a row if the grant has none.
     pub(crate) fn open_connection(
         &mut self,
         grant: &Grant,
@@ -226,8 +229,8 @@ impl Grants {
         Ok(())
     }
 
-    /// The allowances for what is reported of a grant at `now`. Nothing is limited without a grant, and for a grant that is not in the
-    /// table or has ended.
+    /// The allowances for what is reported of a grant at `now`. They limit nothing if there is no grant, or if the grant has no row or
+    /// has ended.
     pub(crate) fn allowances(
         &mut self,
         id: Option<GrantId>,
@@ -252,7 +255,8 @@ impl Grants {
         extras.for_each(|extra| extra.claims.forfeit(now));
     }
 
-    /// Notes the client of a grant whose row names none. Adds a row if the grant has none and has not expired.
+    /// Notes the client of a grant, if the row names no client and the grant is valid. The open connections of the grant then count for
+    /// the client's allowances. Before, a grant that has no row and has not expired gets a row.
     pub(crate) fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
         if !grant.is_expired(now) {
             self.insert_if_unknown(grant);
@@ -267,21 +271,22 @@ impl Grants {
         allowances.join(&claims);
     }
 
-    /// One step of tidying up, of at most `rows_at_once` rows for each of these tasks. `false` if there is more to do. No figure depends on
-    /// when this is called.
+    /// One step of tidying up. Each of these tasks ends or removes at most `rows_at_once` rows. `false` if there is more to do. No figure
+    /// depends on when this is called.
     /// 1. Forgets rows and sums of earlier periods. The other tasks wait until this one is done.
-    /// 2. Once a minute ends grants whose promise is over and that are not in use, and forgets the old minutes of all grants.
+    /// 2. Once a minute ends grants whose promise is over and that are not in use, and forgets what grants relayed too long ago.
     /// 3. Removes the oldest ended grants if there are too many.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         if !self.forget_past(now) {
             return false;
         }
         let is_walk_over = self.end_over(now);
-        // The oldest ended grants leave also while the walk goes on.
-        self.leave_oldest(now) && is_walk_over
+        // The oldest ended grants are removed also while the walk goes on.
+        self.remove_oldest_ended(now) && is_walk_over
     }
 
-    /// Whether another grant that costs nothing may have a row: only while less than half of the table is full.
+    /// Whether another grant for which nothing is promised may have a row: only while there are fewer rows, live and ended, than half of
+    /// the most live grants.
     pub(crate) fn has_room_for_free(&self) -> bool {
         self.rows.len() < self.terms.bounds.grants / 2
     }
@@ -291,13 +296,13 @@ impl Grants {
         !self.dirty.is_empty()
     }
 
-    /// Whether a grant is in the table, live or ended.
+    /// Whether a grant has a row: it is live, it has ended, or the row only waits to be forgotten.
     pub(crate) fn knows(&self, id: GrantId) -> bool {
         self.rows.contains_key(&id)
     }
 
-    /// Adds a credential that was not issued now: a grant that is missing in the table, with its promise, or a credential of another
-    /// program that knows the secret of a coturn. The caller has made sure that the table has room.
+    /// Adds a row for a credential that the broker has not issued just now: a valid token names it and the table lacks it, or another
+    /// program made it with the secret of a coturn, and then nothing is promised for it. Callers make sure that the table has room.
     pub(crate) fn take_up(
         &mut self,
         grant: &Grant,

@@ -241,7 +241,7 @@ fn a_user_name_is_kept_if_its_source_chooses_it() {
 }
 
 #[test]
-fn a_stored_grant_takes_at_most_134_bytes_with_its_key() {
+fn a_stored_row_takes_at_most_134_bytes_with_its_id() {
     let grant = Grant { issued_at: at(1_736_942_400), expires_at: at(1_737_028_800), ..grant(7) };
     let until = Minute::of(grant.expires_at);
     let time = PromisedTime { from: Minute::of(grant.issued_at), ..promised(until.number()) };

@@ -19,7 +19,7 @@ pub enum LackCause {
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lacking {
-    /// Until when such grants may relay.
+    /// Until when the missing grants may relay.
     pub until: Timestamp,
     /// Why the grants are missing.
     pub cause: LackCause,
@@ -35,8 +35,8 @@ impl Lacking {
         Self { began: Some(began), ..Self::default() }
     }
 
-    /// Notes that such grants may relay until then. [`LackCause::Restored`] replaces the other cause, because the operator must first know
-    /// of lost grants.
+    /// Notes that missing grants may relay until `until`. While others may still relay, only [`LackCause::Restored`] replaces their cause,
+    /// because the operator must first know of lost grants.
     pub(crate) fn extend(&mut self, until: Timestamp, cause: LackCause, now: Timestamp) {
         if self.until <= now || cause == LackCause::Restored {
             self.cause = cause;

@@ -70,7 +70,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger as stored, at `now`. A source that is stored but no longer configured is kept, because its usage
+    /// The ledger as stored, at `now`. An owner that is stored but no longer configured is kept, because its usage
     /// counts. From here on, changes are recorded.
     pub fn open(
         terms: Terms,
@@ -79,8 +79,8 @@ impl Ledger {
         counts: PeriodCounts,
         stored: &BTreeMap<CountOwner, SourceRows>,
     ) -> Self {
-        let removed = stored.iter().filter(|(owner, _)| sources.iter().all(|source| source.owner != **owner));
-        let removed = removed.map(|(owner, rows)| SourceTerms::of_a_stored(*owner, rows, sources));
+        let others = stored.iter().filter(|(owner, _)| sources.iter().all(|source| source.owner != **owner));
+        let removed = others.map(|(owner, rows)| SourceTerms::of_removed(*owner, rows, sources));
         let nothing = SourceRows::default();
         let open = |source: SourceTerms| {
             let rows = stored.get(&source.owner).unwrap_or(&nothing);
@@ -95,6 +95,7 @@ impl Ledger {
             is_doubtful: false,
             latest: now,
         };
+        // An account that has changed makes a key forget its stored counts, so they are shared only now.
         for owner in stored.keys().filter(|owner| owner.turn_key.is_some()) {
             ledger.share_counts(*owner);
         }
@@ -186,7 +187,7 @@ impl Ledger {
         self.terms.billing_day
     }
 
-    /// Every source that issues grants or is read.
+    /// The sources of all timelines: those of the settings, and others with something stored or promised.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
         self.timelines.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
     }
@@ -274,7 +275,7 @@ impl Ledger {
         self.terms.rates.liability
     }
 
-    /// Sets the limit. It counts from now on.
+    /// Sets the limit. It applies from now on.
     pub(crate) fn set_limit(&mut self, limit: ByteCount) {
         self.terms.limit = limit;
     }
@@ -351,7 +352,8 @@ impl Ledger {
         PeriodBytes { used, measured: measured.min(used), seen: [period.start, period.end] }
     }
 
-    /// Bytes of the metered sources and the most live grants in `[from, to)`, extended to whole minutes.
+    /// Bytes of the metered sources in `[from, to)`, extended to whole minutes, and the sum of the most grants that each owner had alive
+    /// in one of these minutes.
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };
         for timeline in self.metered() {
@@ -460,7 +462,7 @@ impl Ledger {
         Ok(Request { life, ..request })
     }
 
-    /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest.
+    /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest. `None` if one has room.
     pub fn refusal(&self, slack: Duration) -> Option<Refusal> {
         let mut last_refusal = None;
         for source in self.metered().filter(|source| source.terms.owner.source.issues_credentials()) {

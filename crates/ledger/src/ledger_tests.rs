@@ -62,7 +62,7 @@ fn count(minutes: u64, granted: u64, other: u64) -> Reading {
 }
 
 #[test]
-fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
+fn a_strict_budget_without_room_for_a_credential_refuses_although_the_sfu_needs_no_room() {
     let mut terms = ledger(100_000_000).terms;
     terms.mode = BudgetMode::Strict;
     let sources = [IceSource::Cloudflare, IceSource::Sfu].map(SourceTerms::of_unconfigured);

@@ -1,6 +1,6 @@
-//! The bandwidth ledger of turn-broker. This package is pure: it reads no clock, no environment and no file, and it writes
-//! none. Time and randomness are arguments, decisions are values. Every name is exported at the root, except those of [`polls`]; the other
-//! modules are private. The first lines of a module name the file with its tests.
+//! The bandwidth ledger of turn-broker. This package is pure: it reads no clock and no environment, and neither reads nor writes files.
+//! Time and randomness are arguments, decisions are values. Every public name is exported at the root, except those of [`polls`]; the
+//! other modules are private. The first lines of a module name the file with its tests.
 //!
 //! | where | what |
 //! |---|---|
@@ -10,8 +10,8 @@
 //! | `source`, `owner`, `rates` | the kinds of sources, with a table of what is true of each; whose bytes a count is of; the rates that are assumed |
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
 //! | `reading`, `doubt`, `proof`, `trial`, `tail` | the provider's own count; whether it is believed; the assumed rate tested against it; for how long credentials relay after their end |
-//! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
-//! | `grants`, `token`, `spender` | one row per grant; its id; who spends |
+//! | `promise`, `ledger`, `verdict`, `overrides` | what a credential can still relay; all sources under one limit; admit or refuse; the operator's overrides |
+//! | `grants`, `token`, `token_keys`, `spender` | one row per grant; its id; the keys that sign tokens; who spends |
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
 //! | `client`, `clients`, `allowance` | which addresses count as one client; what each may claim, hold and reserve |
 //! | `coturn`, `traffic` | what coturn's sessions carried |

@@ -18,12 +18,12 @@ use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
-/// The basis on which a connection was reported.
+/// The basis on which usage is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
     /// A grant: its bytes were promised.
     Granted,
-    /// An app server's report without a grant: its bytes were not promised.
+    /// An app server's report without a grant, or the broker's own probe or trial: its bytes were not promised.
     Ungranted,
 }
 
@@ -113,8 +113,8 @@ pub struct SourceState {
     pub(crate) counted_in: Option<IdDigest>,
     /// The id of the TURN key, so that its bytes are asked for when it has left the settings.
     pub(crate) turn_key: Option<Arc<str>>,
-    /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970 before
-    /// the first.
+    /// When a complete listing last showed that sessions are cut: it had no session whose credential had long expired at the
+    /// listing before. 1970 if none did.
     pub(crate) cut_until: Timestamp,
     /// What is known of the probes.
     pub(crate) proof: CountProof,

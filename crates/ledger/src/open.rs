@@ -25,8 +25,8 @@ use crate::verdict::BudgetMode;
 pub struct Setup {
     /// The budget.
     pub terms: Terms,
-    /// Every owner of counts: the sources that issue grants or are read, and each TURN key. The keys of a source come first, in their
-    /// order.
+    /// Every owner of counts: the sources that issue grants or are read, and each TURN key. The TURN keys of a source come before the
+    /// source itself, in the order of the settings.
     pub sources: Vec<SourceTerms>,
     /// The ids of the TURN keys.
     pub turn_keys: Vec<Arc<str>>,
@@ -49,7 +49,7 @@ impl Setup {
         // The books continue from the stored time, also if the clock is behind it.
         let then = stored.now().unwrap_or(moment.now);
         let period = self.terms.billing_day.period_at(then);
-        // The counts of an earlier period are dropped.
+        // The event counts of another period are dropped.
         let counts = stored.head.as_ref().map(|head| head.counts).filter(|(of, _)| *of == period);
         let mut ledger =
             Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
@@ -68,7 +68,7 @@ impl Setup {
     }
 }
 
-/// The group of an owner whose source counts by grant, if its counts are read.
+/// The group of an owner, if its source counts by grant and these counts are read; otherwise `None`.
 fn counted_by_grant(terms: &SourceTerms) -> Option<CountOwner> {
     let counts_grants = terms.owner.source.facts().counts_of_grants != CountsOfGrants::Unknown;
     (terms.is_read && counts_grants).then_some(terms.owner.group())

@@ -27,7 +27,7 @@ impl Overrides {
         self.limit = limit.map(|limit| LimitOverride { limit, configured });
     }
 
-    /// Drops an override of the limit that was set under another configuration.
+    /// Drops an override of the limit that was set under another configured limit.
     pub fn drop_outdated(&mut self, configured: ByteCount) {
         self.limit = self.limit.filter(|set| set.configured == configured);
     }

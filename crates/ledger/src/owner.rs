@@ -31,7 +31,8 @@ impl fmt::Display for IdDigest {
     }
 }
 
-/// See the module's description. Its text is the key of stored rows: `cloudflare`, or `cloudflare/` with the digest of a TURN key.
+/// See the module's description. Its text is the key of stored rows: `cloudflare`, or `cloudflare/` with the digest of a TURN key or a
+/// relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct CountOwner {
@@ -43,7 +44,8 @@ pub struct CountOwner {
 }
 
 impl CountOwner {
-    /// The owner whose grants are counted together, and have one tail: a relay whose sessions are listed, or a whole source.
+    /// The owner that stands for all owners whose grants are counted together: a relay whose sessions are listed, or a whole source with
+    /// all its TURN keys.
     #[must_use]
     pub fn group(self) -> Self {
         if self.source.facts().charged == Charged::Listings { self } else { self.source.into() }

@@ -33,12 +33,12 @@ pub struct Promise {
 pub struct PromisedTime {
     /// The first minute in which a count may have bytes of its grant.
     pub from: Minute,
-    /// The first minute that the grants before it in its chain of renewals do not cover. The budget assumes that one grant of a chain
+    /// The first minute that the grants before this one in the chain of renewals do not cover. The budget assumes that one grant of a chain
     /// relays at a time, so the minutes before `reserved_from` are reserved already. The limit of a user assumes that the user relays with
     /// all grants of the chain at once.
     pub reserved_from: Minute,
-    /// How many earlier grants of its chain it prolongs. Where the broker ends the sessions of a source, it ends those of these grants only
-    /// when this grant ends. Only the limit of a user counts this.
+    /// How many earlier grants of its chain this grant prolongs. Where the broker ends the sessions of a source, it ends those of the
+    /// earlier grants only when this grant ends. Only the limit of a user counts the earlier grants.
     pub chain_before: u16,
     /// The first minute in which no count can have bytes of its grant any more: after the expiry, the tail and the difference of the
     /// clocks.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_stored_as_five_numbers() {
+    fn a_promised_time_is_stored_as_five_numbers() {
         let stored = postcard::to_allocvec(&time(30, 40)).unwrap();
         assert_eq!(stored, [20, 40, 2, 60, 5], "10, 20, 2, 30 and 5; those with a sign are doubled");
         assert_eq!(postcard::from_bytes::<PromisedTime>(&stored).unwrap(), time(30, 40));

@@ -14,7 +14,7 @@ use crate::units::slot::Minute;
 
 /// A probe is made for counts without bytes. This time after the first of them, the bytes of the probe should long be counted.
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);
-/// Bytes prove so much time before them.
+/// Bytes prove the counts of so much time before them.
 const PROVEN_BY_BYTES: Duration = Duration::from_secs(3_600);
 /// The most probes that wait until they are counted: two days with one each half hour. No further ones are made then.
 const UNSHOWN_MAX: usize = 96;
@@ -41,8 +41,8 @@ struct RefusedCount {
 }
 
 impl CountProof {
-    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `shows_bytes`: it has bytes of this
-    /// time. `was_live`: a credential was live in this time.
+    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `shows_bytes`: it has bytes of the
+    /// time between the two ends. `was_live`: a credential was live in that time.
     pub(crate) fn believes(
         &mut self,
         as_of: Timestamp,

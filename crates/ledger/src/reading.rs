@@ -36,7 +36,7 @@ pub struct Carried {
     pub shown: ByteCount,
     /// Other bytes.
     pub other: ByteCount,
-    /// Bytes of the period before this one, granted and other, if the last count was before the reset.
+    /// Bytes of the period before this one, granted and other, which no other field has. Zero unless the last count was before the reset.
     pub before: ByteCount,
     /// Whether the time since the last count was not observed, so that bytes may be missing.
     pub is_after_gap: bool,
@@ -48,7 +48,7 @@ pub struct Carried {
 pub enum ReadingOutcome {
     /// It was accepted.
     Taken,
-    /// The ledger has a later reading of that day, or does not know the source.
+    /// The ledger has a later reading of that day, or does not know the owner.
     Older,
     /// It is lower than an earlier reading by more than the sampling margin. It is ignored until a reading an hour later confirms it.
     Fell,
@@ -63,7 +63,7 @@ pub enum ReadingOutcome {
 pub struct LateCounts {
     /// The lag in use instead of the configured one.
     pub lag: Duration,
-    /// Whether counts grew with the lag before it. Then the bound does not hold.
+    /// Whether the latest second count of settled time had grown. Then the bound does not hold.
     pub grows: bool,
 }
 
@@ -81,7 +81,7 @@ impl Reading {
     }
 
     /// The same with no fewer bytes than the known count of its day: a small decrease is noise. Only the total cannot fall. If neither part
-    /// could, bytes that have moved between `granted` and `other` would count twice.
+    /// could fall either, bytes that have moved between `granted` and `other` would count twice.
     pub(crate) fn at_least(mut self, before: &DayCount) -> Self {
         let total = before.total();
         if self.total() < total {

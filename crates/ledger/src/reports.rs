@@ -15,8 +15,8 @@ pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 pub enum Caller<'a> {
     /// A client with this grant.
     Grant(Grant),
-    /// The broker's own signaling, for a member of a call that has this grant. The connection belongs to the grant. That it is in a
-    /// call is only what the member says, so its reports are claims.
+    /// The broker's own signaling, for a member of a call. The member has this grant, and its connections belong to the grant. Only the
+    /// member itself says that it is in a call, so these reports are claims.
     Member(Grant),
     /// The app server with the reporter token.
     Reporter,
@@ -33,8 +33,8 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether this caller may report and close connections of the grant `id`, and end its credential. Every route asks this function.
-    /// `minted_by`: the server key that minted the grant; `None` if none did.
+    /// Whether this caller may report on and close connections of the grant `id`, and end the grant's credential. Every route asks this
+    /// function. `minted_by`: the server key that minted the grant; `None` if none did.
     pub fn acts_for(self, id: GrantId, minted_by: Option<&Label>) -> bool {
         match self {
             Self::Grant(grant) | Self::Member(grant) => grant.id == id,
@@ -68,7 +68,7 @@ impl Caller<'_> {
         Name::new(id, owner)
     }
 
-    /// Whether its reports are believed, not clamped to the allowances for claims.
+    /// Whether its reports are believed: the allowances for claims do not clamp them.
     pub fn is_vouched(self) -> bool {
         matches!(self, Self::Reporter | Self::Server(_))
     }
@@ -89,7 +89,7 @@ pub enum OpenError {
     /// The grant has expired.
     #[error("the grant has expired")]
     GrantExpired,
-    /// The grant was renewed, and its client has the next one.
+    /// The grant was renewed, and its client has the next grant.
     #[error("the grant was renewed")]
     GrantRenewed,
     /// The grant has [`CONNECTIONS_PER_GRANT_MAX`] open connections.
@@ -115,7 +115,7 @@ pub enum OpenError {
 /// Why a report is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
-    /// The caller has no open connection of that name.
+    /// No open connection with this id is one on which the caller may report, or it is not clear which one is meant.
     #[error("no such connection")]
     Unknown,
     /// The limit of the server key is used up.

@@ -16,8 +16,8 @@ pub const MINT_SLACK: Duration = Duration::from_secs(4);
 /// The relay of this process relays for at most this long after the last write of its count.
 pub const UNWRITTEN_MAX: Duration = Duration::from_secs(4);
 
-/// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting. Rows hold the position, so a new one is the
-/// last.
+/// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting. Stored rows have the position
+/// of a variant, so a new variant is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[derive(
     serde::Serialize,

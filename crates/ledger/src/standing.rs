@@ -1,5 +1,5 @@
 //! What is stored of the clocks, of a jump of the time, and of the relay in the process. Tests: `src/books/tests/clock.rs`.
-//! This is stored with the books' time. The bound is not published as holding before `jumped_until`.
+//! This is stored with the books' time. The overshoot bound is not published as holding before `jumped_until`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! The trial of a tail: for how long a credential of the broker's own relays after its end, and until when that is billed.
+//! The trial of a tail: for how long a credential that the broker has made for itself relays after its end, and until when its
+//! bytes are billed.
 //! Tests: `src/tail_tests.rs`.
 //! Three proofs within eight days replace the tail that is assumed otherwise. If any grant relays after the proven tail, the proofs until
 //! then count no more.
@@ -23,7 +24,7 @@ const MARGIN: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(86_400);
 /// The pause between two trials before the tail is proven.
 const PAUSE: Duration = Duration::from_secs(6 * 3_600);
-/// For how long after the end of the credential data are sent in each minute.
+/// Data are sent in each minute until this long after the end of the credential.
 const EACH_MINUTE_FOR: Duration = Duration::from_secs(20 * 60);
 /// The pause between two sends after that.
 const SPARSE: Duration = Duration::from_secs(5 * 60);
@@ -77,7 +78,7 @@ pub enum TrialStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TailTrial {
     began_at: Timestamp,
-    /// When the credential ended, at the earliest. `None`: it was not revoked yet.
+    /// When the credential ends, at the earliest. `None`: it was not revoked yet.
     ended_at: Option<Timestamp>,
     sent: Vec<(Timestamp, TrialAnswer)>,
     /// When the server first refused an allocation or a refresh.
@@ -96,7 +97,7 @@ impl TailTrial {
         self.began_at
     }
 
-    /// When the credential ended, at the earliest. `None`: it was not revoked yet.
+    /// When the credential ends, at the earliest. `None`: it was not revoked yet.
     pub fn ended_at(&self) -> Option<Timestamp> {
         self.ended_at
     }
@@ -104,8 +105,9 @@ impl TailTrial {
     /// What is due. `max`: for how long after the end of the credential the trial goes on at most.
     pub fn step(&self, now: Timestamp, max: Duration) -> TrialStep {
         let last = self.sent.last().copied();
-        let in_a_row = |counts: fn(TrialAnswer) -> bool| {
-            self.sent.iter().rev().take_while(|(_, answer)| counts(*answer)).count()
+        // How many of the last sends in a row have such an answer.
+        let in_a_row = |is_such: fn(TrialAnswer) -> bool| {
+            self.sent.iter().rev().take_while(|(_, answer)| is_such(*answer)).count()
         };
         let is_refused = last.is_some_and(|(_, answer)| answer == TrialAnswer::Refused)
             && in_a_row(|answer| answer != TrialAnswer::Relayed) >= LOST_MIN;
@@ -133,7 +135,7 @@ impl TailTrial {
         TrialStep::Relay { allocates: is_second || !is_dense || self.sent.len().is_multiple_of(5) }
     }
 
-    /// The credential is about to be revoked.
+    /// Notes that the broker is about to revoke the credential, so it ends now at the earliest.
     pub fn revoked(&mut self, now: Timestamp) {
         self.ended_at = self.ended_at.or(Some(now));
     }
@@ -181,20 +183,20 @@ impl TailTrial {
     /// the result of a later send than the last billed one is known. Where nobody counts, a credential that relays as long as the trial
     /// goes on proves nothing: it may relay for ever.
     pub fn judge(&self, billed: Option<&BTreeSet<Minute>>, max: Duration) -> TailEvidence {
-        let relayed = self.sent.iter().filter(|(_, answer)| *answer == TrialAnswer::Relayed);
-        let relayed: BTreeSet<_> = relayed.map(|(at, _)| Minute::of(*at)).collect();
+        let came_back = self.sent.iter().filter(|(_, answer)| *answer == TrialAnswer::Relayed);
+        let relayed: BTreeSet<_> = came_back.map(|(at, _)| Minute::of(*at)).collect();
         let is_counted = billed.is_some();
         let billed = billed.unwrap_or(&relayed);
         let end = self.ended_at.unwrap_or(self.began_at);
-        let mut before = self.sent.iter().take_while(|(at, _)| *at < end).peekable();
-        let is_shown = before.peek().is_some()
-            && before
+        let mut before_end = self.sent.iter().take_while(|(at, _)| *at < end).peekable();
+        let is_shown = before_end.peek().is_some()
+            && before_end
                 .all(|(at, answer)| *answer == TrialAnswer::Relayed && billed.contains(&Minute::of(*at)));
         let last = billed.last().copied().unwrap_or_default().max(Minute::of(end));
         let relayed_until = self.relayed_until();
         let is_known = |(at, answer): &&(Timestamp, TrialAnswer)| match answer {
             TrialAnswer::Relayed => true,
-            // After a refusal that is final: no later data came back.
+            // Known only if the refusal is final: no later data came back.
             TrialAnswer::Refused => relayed_until < Some(*at),
             TrialAnswer::Nothing => false,
         };
@@ -224,14 +226,15 @@ pub struct TailEvidence {
     pub relayed_until: Option<Timestamp>,
     /// When the server first refused the credential.
     pub refused_at: Option<Timestamp>,
-    /// The time from the end to the first minute after the last billed one with a known result; `None`: the trial proves nothing.
+    /// The time from the end to the first minute after the last billed one with a known result, or, if there is none because
+    /// the credential relayed as long as the trial went on, the longest time of a trial. `None`: the trial proves nothing.
     pub tail: Option<Duration>,
 }
 
 /// A tail that is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvenTail {
-    /// The longest tail that a proof showed, and a margin, in whole minutes.
+    /// The longest tail that a proof showed plus a margin, in whole minutes.
     pub tail: Duration,
     /// When the last trial that proves it began.
     pub measured_at: Timestamp,
@@ -247,7 +250,7 @@ pub struct TailTrials {
     evidence: Vec<TailEvidence>,
     /// When bytes after the proven tail were seen. Earlier trials prove nothing.
     contradicted_at: Option<Timestamp>,
-    /// The tail that promises rely on, of the last trial with a proof; `None` after a contradiction.
+    /// The proven tail that promises rely on, as the latest trial left it; `None` before the first proof and after a contradiction.
     pub(crate) relied_on: Option<Duration>,
 }
 

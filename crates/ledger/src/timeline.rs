@@ -75,9 +75,9 @@ impl Timeline {
         state.raised = state.raised.filter(|raised| raised.instead_of == rates.liability);
         let rates = Rates { liability: state.raised.map_or(rates.liability, |raised| raised.rate), ..rates };
         let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
-        let has_changed =
-            matches!((terms.counted_in, state.counted_in), (Some(now), Some(before)) if now != before);
-        if has_changed {
+        let counts_another =
+            matches!((terms.counted_in, state.counted_in), (Some(is), Some(was)) if is != was);
+        if counts_another {
             minutes.forget_counts();
             // The provider counts something else now, such as another account, so what its counts have shown means nothing any more. The
             // default period is no real one, so `flowed` and the trial begin anew below.
@@ -128,7 +128,8 @@ impl Timeline {
         }
     }
 
-    /// Whether its bytes are of interest: it is in the settings, or something was promised or counted of it in this period.
+    /// Whether its bytes are of interest: its TURN key has not left the settings, or something of it was promised, reported or counted in
+    /// this period, or is promised after it.
     pub(crate) fn is_awaited(&self) -> bool {
         let has_some = || self.minutes.used_since().is_some() || !self.minutes.differences.is_empty();
         self.terms.proof != ProofRule::Retired || has_some()
@@ -159,7 +160,8 @@ impl Timeline {
         self.trial.assumed()
     }
 
-    /// Assumes a rate that counts have shown, from now on and over each restart. `faster`: what chains still exceed it by.
+    /// Assumes a rate that counts have shown, from now on, also after a restart with the same setting. `faster`: what chains still exceed
+    /// it by.
     pub(crate) fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
         let instead_of = self.state.raised.map_or(self.trial.assumed(), |raised| raised.instead_of);
         self.state.raised = Some(RaisedRate { instead_of, rate });
@@ -167,7 +169,7 @@ impl Timeline {
         self.minutes.set_liability(rate);
     }
 
-    /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.
+    /// Replaces a promise by another one. The work for a longer or shorter one does not depend on the minutes that stay.
     pub(crate) fn replace_promise(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
         let start_and_rate = |time: PromisedTime| (time.reserved_from, time.per_minute);
         match (before, after) {
@@ -202,7 +204,7 @@ impl Timeline {
         }
     }
 
-    /// Charges `after` by time from `now` on, instead of `before`.
+    /// From now on `after` clocks run instead of `before`: each is charged by time.
     fn change_clocks(&mut self, basis: Basis, before: u64, after: u64) {
         let running = self.running.of(basis);
         debug_assert!(*running >= before, "every stop belongs to a start");
@@ -298,11 +300,11 @@ impl Timeline {
     /// Charges `millis` of the current minute to every connection that runs.
     fn run(&mut self, current: Minute, millis: u64) {
         for basis in [Basis::Granted, Basis::Ungranted] {
-            let millis = millis.saturating_mul(*self.running.of(basis));
-            if millis > 0 {
+            let charged = millis.saturating_mul(*self.running.of(basis));
+            if charged > 0 {
                 self.minutes.amend(current, |cell| {
                     let usage = cell.usage(basis);
-                    usage.connection_millis = usage.connection_millis.saturating_add(millis);
+                    usage.connection_millis = usage.connection_millis.saturating_add(charged);
                 });
             }
         }

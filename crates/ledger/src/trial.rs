@@ -70,7 +70,7 @@ pub(crate) struct Excesses {
 
 impl Excesses {
     /// Adds what was seen since. `seen`: only the further bytes after tails, but the present figures of the other two ways.
-    fn and(self, seen: Self) -> Self {
+    fn with(self, seen: Self) -> Self {
         Self {
             of_all: self.of_all.max(seen.of_all),
             of_chains: self.of_chains.max(seen.of_chains),
@@ -149,7 +149,7 @@ impl Trial {
 
     /// Raises the excesses to these figures. `after_tails` is added to what was seen before.
     pub(crate) fn record(&mut self, seen: Excesses) {
-        self.state.excess = self.state.excess.and(seen);
+        self.state.excess = self.state.excess.with(seen);
     }
 
     /// The highest rate that a grant is assumed to relay at.
@@ -177,7 +177,7 @@ impl Trial {
         self.state.highest.or(self.state.observed).map(|rate| rate.min(RELAY_RATE_MAX))
     }
 
-    /// Removes all points, because the counts of a new period start at zero.
+    /// Removes all points, rates and excesses, because the counts of a new period start at zero.
     pub(crate) fn begin_period(&mut self) {
         self.counted = ByteCount::ZERO;
         self.hours.clear();
@@ -191,7 +191,8 @@ impl Trial {
         if let Some(of_all) = self.excess_of(&since, &point) {
             self.record(Excesses { of_all, ..Excesses::default() });
         }
-        // If no more has flowed in the span than was promised, the next one begins here: what this span leaves unused would hide an excess.
+        // If no more has flowed in the span than was promised, the next span begins here: the promises that this one has not used would
+        // hide an excess.
         let (flowed, minutes) = (point.granted.minus(since.granted), point.minutes.minus(since.minutes));
         if u128::from(flowed.get()) <= self.promised(minutes) {
             self.state.since = Some(point);

@@ -1,5 +1,5 @@
 //! The changes that reported connections make to the ledger. Tests: `src/connection_tests.rs`.
-//! A change names the owner of the count that replaces it. To apply one, the ledger needs only the time.
+//! A change names the owner of the count that replaces it. To apply one, the ledger needs nothing else but its time.
 
 use crate::minute_usage::Basis;
 use crate::owner::CountOwner;

@@ -53,7 +53,7 @@ pub struct Figures {
     pub used: ByteCount,
     /// Worst case for this whole period at the assumed rate.
     pub committed: ByteCount,
-    /// Bytes that sampling may have missed and that `committed` does not include. Zero in strict mode, where it does.
+    /// Bytes that sampling may have missed and that `committed` does not include. Zero in strict mode, where `committed` has them.
     pub margin: ByteCount,
     /// Worst case for the next period, from the grants that are alive in it.
     pub committed_next: ByteCount,
@@ -185,7 +185,7 @@ pub struct ClientShare {
     pub percent: u32,
     /// Bytes that its live grants reserve.
     pub reserved: u64,
-    /// When the first of them ends.
+    /// When the first of these grants ends.
     pub frees_at: Option<Timestamp>,
 }
 
@@ -198,7 +198,8 @@ impl ClientShare {
     }
 }
 
-/// Returns the lifetime that the credential gets, or the refusal. Strict mode lengthens a lifetime that is too short for the tail.
+/// Returns the lifetime that the credential gets, or the refusal. Strict mode shortens a lifetime that does not fit, and
+/// lengthens one that is too short for the tail.
 pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> Result<Duration, Refusal> {
     let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, limited: None };
     let refused = Err(refusal);
@@ -213,7 +214,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
         BudgetMode::Estimate => Ok(request.life),
         BudgetMode::Strict => {
             let (room, per_minute) = (FreeBytes::of(&figures, request.from), u128::from(request.per_minute));
-            // The first minutes of a renewal, which the promise of the renewed grant covers.
+            // How many of the first minutes of a renewal the promise of the renewed grant covers.
             let covered = u128::from(request.reserved_from.since(request.from));
             // How long ago the first minute began.
             let begun = figures.now.since(request.from.start());
@@ -265,7 +266,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
 /// The worst-case room in the two periods that one credential can touch.
 #[derive(Clone, Copy, Debug)]
 struct FreeBytes {
-    /// Minutes from its first one to the end of this period.
+    /// Minutes from the credential's first one to the end of this period.
     minutes_left: u128,
     /// Bytes left in this period.
     this: u128,
@@ -348,7 +349,7 @@ impl Request {
         if self.source.issues_credentials() { strict_life_min(tail) } else { Duration::ZERO }
     }
 
-    /// Minutes that the client, its group and its user may still reserve.
+    /// How many minutes the client may still reserve: the least of its own, its group's and its user's.
     fn client_room(&self, limit: ByteCount, begun: Duration) -> u128 {
         let shortest =
             if self.source.decides_life() { self.life } else { self.strict_life().min(self.shortest_life()) };
@@ -358,7 +359,8 @@ impl Request {
         left.min().unwrap_or(u128::MAX)
     }
 
-    /// The most minutes that fit into the share of a limit; of a user's, with those by which the grants before it are prolonged.
+    /// The most minutes of the credential that fit into its share of a limit. In the limit of a user, the minutes by which it prolongs the
+    /// grants before it take room, too.
     fn minutes_of(&self, kind: LimitKind, room: FreeBytes, covered: u128) -> u128 {
         if kind == LimitKind::Server {
             return room.minutes(self.per_minute.into(), STRICT_SHARE).saturating_add(covered);

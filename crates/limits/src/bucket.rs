@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_then_the_rate() {
+    fn a_bucket_allows_a_burst_and_then_the_rate() {
         let rate = Rate::per_second(3, 10);
         let mut bucket = Bucket::default();
         let mut take = |millis| bucket.take(rate, Duration::from_millis(millis));

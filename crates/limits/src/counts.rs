@@ -51,6 +51,7 @@ impl Counts {
         let free = bounds.all_max.saturating_sub(self.all);
         self.by_share.full(holder, |held, factor| {
             let after = held.saturating_add(more);
+            // A share of several clients may also not hold more than is free.
             after > bounds.client_max.saturating_mul(factor) || (factor > 1 && after > free)
         })
     }
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_as_much_on_all_addresses_and_takes_nothing_from_others() {
+    fn a_user_has_the_share_of_a_client_on_all_addresses_together_and_takes_nothing_from_others() {
         let mut counts = Counts::default();
         let user = |address: &str, name: &str| Holder::new(at(address).client(), User::new(name));
         assert_eq!(fill(&mut counts, &user("192.0.2.1", "ann")), 100);

@@ -22,7 +22,7 @@ pub enum Share {
 }
 
 impl Share {
-    /// How many times the share of one client this is.
+    /// How many times as large as the share of one client this share is.
     pub fn factor(&self) -> usize {
         let factor = match self {
             Self::Client(key) => key.factor(),

@@ -35,6 +35,6 @@ pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};
 pub use turn_ledger::GROUP_FACTOR;
 
-/// A table that outsiders fill has room for as much as this many clients may have together. An IPv6 /48 may have [`GROUP_FACTOR`] times as
-/// much as a client.
+/// How many times the share of one client fits into a table that outsiders fill. An IPv6 /48 may have [`GROUP_FACTOR`] times the share of a
+/// client.
 pub const SHARES: usize = 16;

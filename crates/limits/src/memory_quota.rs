@@ -58,7 +58,7 @@ impl MemoryUse {
         self.bytes
     }
 
-    /// Sets the number of bytes kept. Returns `false`, and changes nothing, if that exceeds a bound.
+    /// Sets the number of bytes kept. Returns `false`, and changes nothing, if the number is larger than before and exceeds a bound.
     #[must_use]
     pub fn try_resize(&mut self, bytes: usize) -> bool {
         let (before, after) = (self.counted(self.bytes), self.counted(bytes));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_one_client_have_one_share_and_those_of_others_keep_their_room() {
+    fn all_uses_of_one_client_have_one_share_and_leave_others_their_room() {
         let memory = MemoryQuota::new(OWN, Bounds { client_max: SHARE, all_max: 2 * SHARE });
         let [mut first, mut second] = [(); 2].map(|()| part(&memory, 1, OWN + SHARE / 2).unwrap());
         assert!(!first.try_resize(OWN + SHARE / 2 + 1), "full to the last byte");

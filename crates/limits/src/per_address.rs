@@ -104,7 +104,7 @@ impl PerHolder {
         }
     }
 
-    /// Takes `count` tokens from the bucket of each share, the holder's own first, until one has too few. So a holder whose own bucket
+    /// Takes `count` units from the bucket of each share, the holder's own first, until one has too few. So a holder whose own bucket
     /// is empty takes nothing from its neighbours.
     pub fn take(&mut self, holder: impl Into<Holder>, count: u32, now: Duration) -> Result<(), Spent> {
         let (holder, rate) = (holder.into(), self.rate);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_48_has_four_times_as_much_and_loses_nothing_to_a_client_that_is_over_its_own() {
+    fn a_48_has_four_times_as_much_and_loses_nothing_to_a_client_that_is_over_its_own_rate() {
         let mut table = per_holder();
         for _ in 0..200 {
             let _ = take(&mut table, "2001:db8:1:1::1", NOW);

@@ -21,7 +21,7 @@ impl Username {
     pub fn parse(text: &str) -> Option<Self> {
         let (expiry, grant) = text.split_once(':')?;
         let digits_only = !expiry.is_empty() && expiry.bytes().all(|b| b.is_ascii_digit());
-        let seconds: i64 = expiry.parse().ok().filter(|_| digits_only)?;
+        let seconds: i64 = if digits_only { expiry.parse().ok() } else { None }?;
         Some(Self {
             expires_at: Timestamp::from_millis(seconds.saturating_mul(1_000)),
             grant: grant.parse().ok()?,

@@ -14,7 +14,7 @@ pub trait RelayBroker: Send + Sync {
     /// The password of a user name.
     fn password(&self, username: &str) -> String;
 
-    /// Whether and why nothing more is relayed for a user name.
+    /// Why nothing more may be relayed for this user name; `None` while its grant may relay.
     fn grant_end(&self, user: &Username) -> Option<GrantEnd>;
 
     /// The instant up to which a count that is made now is complete. `None` while it is unknown how much time has passed; meanwhile

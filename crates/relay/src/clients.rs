@@ -52,7 +52,7 @@ impl Clients {
         self.0.lock().len()
     }
 
-    /// The user names that have allocations.
+    /// The user names that have allocations, each with its parsed form.
     pub(crate) fn users(&self) -> HashMap<String, Username> {
         self.0.lock().values().map(|client| (client.name.clone(), client.user)).collect()
     }

@@ -41,7 +41,7 @@ impl Meter {
         transmit: impl FnOnce() -> Result<T, E>,
     ) -> Option<Result<T, E>> {
         let mut counts = self.counts.lock();
-        if !self.is_open(&counts) {
+        if !self.admit(&counts) {
             return None;
         }
         let sent = transmit();
@@ -54,12 +54,12 @@ impl Meter {
     /// Counts a packet from a client with this grant. Returns whether it may be forwarded.
     pub(crate) fn receive(&self, grant: GrantId, bytes: u64) -> bool {
         let mut counts = self.counts.lock();
-        let is_open = self.is_open(&counts);
+        let is_admitted = self.admit(&counts);
         counts.add(grant, Traffic::new(bytes, 0), self.directions);
-        is_open
+        is_admitted
     }
 
-    /// Counts what a client was sent and has sent before it had an allocation with this grant.
+    /// Counts what passed between the relay and a client before the client had an allocation with this grant.
     pub(crate) fn add(&self, grant: GrantId, traffic: Traffic) {
         self.counts.lock().add(grant, traffic, self.directions);
     }
@@ -83,8 +83,8 @@ impl Meter {
         self.reached.notified().await;
     }
 
-    /// Whether a packet passes. A packet that does not pass is dropped, and wakes [`Self::until_reached`].
-    fn is_open(&self, counts: &Counts) -> bool {
+    /// Decides whether a packet passes. A packet that does not pass counts as dropped in the metrics, and wakes [`Self::until_reached`].
+    fn admit(&self, counts: &Counts) -> bool {
         let is_open = counts.billed < counts.allowed;
         if !is_open {
             (self.note)(Event::Dropped("spent"));

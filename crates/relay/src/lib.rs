@@ -1,6 +1,6 @@
 //! A small TURN server (RFC 8656, UDP only) in the broker's process, for demos, development and tests, on this machine and private
-//! networks. It accepts the broker's credentials only. It counts every byte between itself and its clients, and reports the sum to the
-//! broker as readings. It deletes the allocations of a grant that has ended. The budget is therefore a hard limit here: the packet that
+//! networks. It accepts the broker's credentials only. It counts every byte between itself and its clients, and reports these counts
+//! to the broker. It deletes the allocations of a grant that has ended. The budget is therefore a hard limit here: the packet that
 //! reaches the limit is the last one that is relayed.
 //!
 //! [`client`] asks any TURN server whether a credential relays there.

@@ -1,4 +1,4 @@
-//! The running relay. One loop passes the clients' datagrams to the TURN library. Another takes a reading about once a
+//! The running relay. One loop passes the clients' datagrams to the TURN library. Another reports a count about once a
 //! second and ends the allocations of grants that have ended. Requests are handled one after the other, so that a bound
 //! holds from its check to the allocation.
 
@@ -25,7 +25,7 @@ use crate::peers::PeerPolicy;
 use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
 use turn_ledger::{BilledDirections, ByteCount, Carried};
 
-/// The interval between readings, and between checks for grants that have ended.
+/// The interval between counts, and between checks for grants that have ended.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest datagram. The library reads datagrams of peers up to the same length. Real ones have under 1,300 bytes.
 const DATAGRAM_MAX: usize = 1_500;
@@ -166,7 +166,8 @@ impl Relay {
         }
     }
 
-    /// Adds or removes a client's row, so that the table matches the library. `socket`: the socket that a new allocation uses.
+    /// Adds or removes a client's row, so that the table matches the library. `socket`: the socket that a new allocation uses; `None`
+    /// before a request, which adds no row.
     async fn update_client(&self, client: SocketAddr, socket: Option<Arc<ClientSocket>>) {
         let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
@@ -199,6 +200,7 @@ impl Relay {
         loop {
             tokio::select! {
                 _ = interval.tick() => is_written = self.access.broker.recorded().await,
+                // While a count is not written nothing passes, so the limit would be reached again and again.
                 () = self.meter.until_reached(), if is_written => {}
             }
             self.count(is_written).await;

@@ -6,25 +6,27 @@ use turn_limits::{Bounds, Counts, Holder, PerHolder, Rate, SHARES};
 use super::fault::SfuFault;
 use super::session::SessionLoad;
 
-/// Sessions of one address or user. A page has one, so this is a large office.
+/// The most sessions of one address or user. A page has one, so this is a large office.
 pub(crate) const PER_ADDRESS_MAX: usize = 64;
-/// Tracks and data channels.
+/// The bounds on tracks and data channels.
 pub(crate) const TRACKS: Bounds =
     Bounds { client_max: TRACKS_PER_ADDRESS_MAX, all_max: SHARES * TRACKS_PER_ADDRESS_MAX };
-/// Calls of clients that are on their way to the SFU. Further calls are refused, so that they do not pile up while the SFU does not answer.
+/// The bounds on calls of clients that are on their way to the SFU. Further calls are refused, so that they do not pile up while the SFU
+/// does not answer.
 const CALLS: Bounds = Bounds { client_max: CALLS_PER_ADDRESS_MAX, all_max: SHARES * CALLS_PER_ADDRESS_MAX };
-/// Tracks and data channels of the sessions of one address or user.
+/// The most tracks and data channels of the sessions of one address or user.
 pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = 8_192;
-/// Calls of one address or user that are on their way. A page waits for each of its calls, so this is a large office.
+/// The most calls of one address or user that are on their way. A page waits for each of its calls, so this is a large office.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
-/// New sessions of one address or user. A page that cannot connect asks again after 0.25 to 10 s.
+/// The rate of new sessions of one address or user. A page that cannot connect asks again after 0.25 to 10 s.
 pub(crate) const NEW_SESSIONS: Rate = Rate::per_second(20, 1);
 /// Addresses that have a rate of their own, half for each address family.
 pub(crate) const ADDRESSES_MAX: usize = 65_536;
 
-/// All holders of sessions.
+/// What all holders of sessions have. A holder is an address or a user.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
+    /// The rate of each holder's new sessions: see [`NEW_SESSIONS`].
     pub(super) new_sessions: PerHolder,
     /// Sessions, with those that are being opened.
     pub(super) sessions: Counts,
@@ -45,7 +47,7 @@ impl Default for Addresses {
 }
 
 impl Addresses {
-    /// Checks that a holder may make one more call.
+    /// Checks that there is room for one more call of a holder, among the holder's calls and among those of all holders.
     pub(super) fn check_calls(&self, holder: &Holder) -> Result<(), SfuFault> {
         if self.calls.full(holder, 1, CALLS).is_some() {
             return Err(SfuFault::TOO_FAST);
@@ -53,7 +55,7 @@ impl Addresses {
         if self.calls.all() >= CALLS.all_max { Err(SfuFault::FULL) } else { Ok(()) }
     }
 
-    /// Counts `after` in place of `before` for a session.
+    /// Counts `after` in place of `before` for one session of the holder.
     pub(super) fn replace(&mut self, holder: &Holder, before: SessionLoad, after: SessionLoad) {
         self.tracks.replace(holder, before.tracks, after.tracks);
         self.calls.replace(holder, before.calls, after.calls);

@@ -28,8 +28,8 @@ pub trait SfuBroker: Broker {
     async fn recorded(&self) -> bool;
 
     /// Replaces the row of a session, and charges the session up to now. `row` makes the row at a time of the books, `None` if the session
-    /// has ended. `is_found`: a look has found the session, so what it takes is promised for longer. `false`: nothing was done, because it
-    /// is unknown how much time has passed.
+    /// has ended. `is_found`: a look has found the session, so what it takes is promised for longer. Returns `false` if nothing was done,
+    /// because nobody knows how much time has passed.
     fn remember(
         &self,
         session: &Arc<str>,

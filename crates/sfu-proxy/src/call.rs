@@ -50,7 +50,7 @@ impl SfuProxy {
             if is_update { sessions.check_update(id, wanted) } else { sessions.check_request(id, wanted) }?;
         sessions.call_begins(id, now)?;
         if let Err(fault) = self.promise(sessions, id, &wanted) {
-            // The call ends without having asked for anything.
+            // The call ends without having asked for anything, so its result is known.
             let number = sessions.ask(id, &RequestedTracks::default(), now);
             sessions.call_ends(id, number, true, now);
             return Err(fault);
@@ -59,6 +59,7 @@ impl SfuProxy {
         Ok((number, wanted))
     }
 
+    /// Promises in the ledger what sessions take because of a call. After an error, all of that is taken back.
     fn promise(
         &self,
         sessions: &mut Sessions,
@@ -71,18 +72,19 @@ impl SfuProxy {
         if self.service.broker.is_frozen() {
             return Err(SfuFault::SPENT.retry_in(FROZEN_RETRY));
         }
-        let promise = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
+        let promise_pulls = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
             let more = sessions.demand(id, pulled).or_else(|too_much| {
-                // Tracks that were closed by force count until the next look. If the budget refuses even 1 kbit/s, it is the true reason.
+                // Tracks that were closed by force count until the next look. If the budget refuses even 1 kbit/s, the budget is the true
+                // reason. Otherwise this 1 kbit/s is taken back below.
                 self.service.broker.pull(id.as_str(), 1).map_err(fault_of)?;
                 Err(too_much)
             })?;
             self.service.broker.pull(id.as_str(), more).map_err(fault_of)
         };
         let promise_all = |sessions: &mut Sessions| {
-            promise(sessions, id, &wanted.pulled)?;
+            promise_pulls(sessions, id, &wanted.pulled)?;
             for channel in &wanted.replies {
-                promise(sessions, &channel.session, std::slice::from_ref(channel))?;
+                promise_pulls(sessions, &channel.session, std::slice::from_ref(channel))?;
                 sessions.set_replies(channel, true);
             }
             Ok(())
@@ -114,11 +116,12 @@ struct CallInProgress {
     id: SessionId,
     /// The number of the call in its session.
     number: u64,
-    /// Whether the result is known.
+    /// Whether it is known what the SFU did.
     is_known: bool,
 }
 
 impl CallInProgress {
+    /// Waits until what was promised for the call is on disk, then asks the SFU and takes its answer.
     async fn call(
         mut self,
         call: SfuCall,
@@ -129,6 +132,7 @@ impl CallInProgress {
             self.end(wanted, None);
             return Err(SfuFault::NOT_RECORDED);
         }
+        // After an error of the call, or of the SFU itself, nobody knows what the SFU did. Then `drop` makes a look due.
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         if returned.status.is_server_error() {
             return Ok(returned);
@@ -138,7 +142,7 @@ impl CallInProgress {
         let is_close = matches!(call, SfuCall::CloseTracks | SfuCall::CloseDataChannels);
         self.proxy.with(|sessions, now| match answered {
             Some(_) if is_close => sessions.look_now(&self.id, now),
-            // A state that comes while a call is in progress is ignored. The end of a session is not.
+            // The state that a client's call gets is not used, because other calls may be in progress. That the session is gone is used.
             None if call == SfuCall::Get && is_gone(returned.status) => sessions.remove(&self.id),
             _ => {}
         });

@@ -80,7 +80,7 @@ impl LockKey {
         Self(SigningKey::derived(secret, USE))
     }
 
-    /// The value of `Set-Cookie` for a new session. `prefix`: the path that the cookie is for. `wall`: the time since 1970.
+    /// The value of `Set-Cookie` with the lock of a new session. `prefix`: the path that the cookie is for. `wall`: the time since 1970.
     pub(crate) fn cookie(&self, session: &SessionId, prefix: &str, wall: Duration) -> String {
         let claims = Claims {
             session_id: session.as_str().to_owned(),
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_cookies_one_must_be_valid() {
+    fn one_valid_lock_among_several_cookies_is_enough() {
         let both = format!("partytracks-session-s1=old; {}", cookie());
         assert!(unlocks(&both, "s1", NOON));
         let long = format!("partytracks-session-s1={}", "a.".repeat(TOKEN_MAX));

@@ -27,7 +27,7 @@ impl Name {
         &self.0
     }
 
-    /// Whether a mid names the transceiver of a track, as `#` and the name of the track.
+    /// Whether a mid is `#` and the name of a track. It then means the transceiver of this track.
     pub(crate) fn is_reference(&self) -> bool {
         self.0.starts_with('#')
     }

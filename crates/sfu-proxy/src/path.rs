@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_of_the_map_has_one_method() {
+    fn each_path_has_a_route_only_with_its_own_methods() {
         for (method, path, expected) in [
             ("POST", "/sessions/new", Route::NewSession),
             ("POST", "/sessions/a1b2/tracks/new", session(SfuCall::NewTracks)),

@@ -230,6 +230,7 @@ struct ReservedPlace {
 }
 
 impl ReservedPlace {
+    /// Asks the SFU for the session. If the SFU has created it, puts it in the table and gives the browser its lock.
     async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> Result<SfuResponse, SfuFault> {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let Some(id) = returned.answered().and_then(|answered| answered.session) else {
@@ -242,6 +243,7 @@ impl ReservedPlace {
                 returned.headers.append(SET_COOKIE, cookie);
             }
         }
+        // From here on `Sessions::begin` releases the place.
         self.holder = None;
         let call = room.as_ref().map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), room));
         let user = owner.user.clone();
@@ -267,7 +269,8 @@ fn secret_header(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Turns a refusal of a new session into text, because partytracks would take JSON for a session.
+/// The response to a client whose request has opened no session: text, because partytracks would take JSON for a session. A body that is no
+/// JSON stays as it is.
 fn as_text(mut returned: SfuResponse) -> SfuResponse {
     if let Some(text) = text_of_refusal(returned.status.as_u16(), &returned.body) {
         returned.headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));

@@ -91,6 +91,7 @@ pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, SfuFault
         SfuCall::CloseDataChannels => without_tracks::<ClosedChannels>(body),
         SfuCall::NewTracks => rewritten(body, NewTracks::wanted),
         SfuCall::UpdateTracks => {
+            // Without kinds of an offer: a pushed track counts as video.
             rewritten(body, |request: UpdatedTracks| Ok(wanted(request.tracks, Some(&BTreeMap::new()))))
         }
         SfuCall::NewDataChannels | SfuCall::UpdateDataChannels => rewritten(body, Channels::wanted),
@@ -117,6 +118,7 @@ pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
     calls
 }
 
+/// Reads a body as `T`, which pushes and pulls nothing.
 fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, SfuFault> {
     rewritten(body, |_: T| Ok(RequestedTracks::default()))
 }

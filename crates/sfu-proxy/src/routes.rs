@@ -124,7 +124,7 @@ enum Expiry {
 }
 
 /// Who calls, and the room that the token names. A user's token that is not valid is refused, even where none is needed. Any other
-/// bearer token that is not a valid grant is ignored.
+/// bearer token that is not a valid grant is ignored. A blocked user is refused.
 async fn caller(
     proxy: &SfuProxy,
     parts: &Parts,
@@ -159,6 +159,7 @@ fn signed_in_user(caller: &Caller) -> Option<&User> {
     caller.user.as_ref().filter(|_| caller.grant.is_none())
 }
 
+/// The fault for the broker's refusal of a token.
 fn refused(why: &ApiError) -> SfuFault {
     match why.status {
         StatusCode::FORBIDDEN => SfuFault::BLOCKED,
@@ -250,7 +251,8 @@ async fn ice_servers(proxy: &SfuProxy, prefix: &str, request: Request) -> Respon
     response
 }
 
-/// ICE servers that this browser got a moment ago, or new ones with a cookie for its next request.
+/// ICE servers that this browser got a moment ago, or new ones with a cookie for its next request. `None` if the caller has not signed in
+/// and must, or if nothing was minted.
 async fn relay_servers(
     proxy: &SfuProxy,
     prefix: &str,
@@ -267,8 +269,8 @@ async fn relay_servers(
     let room = by_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
-    let (user, (label, server, signed_in_until)) = (user.cloned(), Default::default());
-    let spender = Spender { user, label, origin: origin.clone(), call, server, signed_in_until }.known();
+    let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() };
+    let spender = spender.known();
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }

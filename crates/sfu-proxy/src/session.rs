@@ -1,5 +1,6 @@
-//! One session: its owner, its room and its tracks. The room never changes. What it takes from others is the sum of the tracks that it has
-//! asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever closed it.
+//! One session: its owner, its room and its tracks. The room never changes. What the session takes from others is the sum of the tracks
+//! that it has asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever
+//! closed it.
 
 mod session_track;
 
@@ -86,7 +87,7 @@ pub(super) struct SessionLoad {
 /// A session, with the tracks that were asked for and that the SFU has not refused.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    /// As it was opened. After a restart: as it was before, until a look finds no track.
+    /// The session as it was opened, or as its row says after a restart. A look that finds no track after a restart clears `taken`.
     pub(super) opened: OpenedSession,
     /// When it was opened or, after a restart, restored.
     pub(super) since: Duration,
@@ -144,6 +145,7 @@ impl Session {
         SessionLoad { tracks: self.tracks.len(), calls: self.calls_in_progress, taken: self.taken() }
     }
 
+    /// What it takes from others: after a restart what its row says, otherwise the sum of its tracks.
     fn taken(&self) -> Taken {
         if self.is_restored() {
             return self.opened.taken;
@@ -206,6 +208,7 @@ impl Session {
         ids
     }
 
+    /// Counts a call, or refuses it because the session makes calls too fast.
     pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), SfuFault> {
         if !self.rate.take(CALLS, now) {
             return Err(SfuFault::TOO_FAST);
@@ -253,9 +256,9 @@ impl Session {
                     self.tracks.remove(nth);
                 }
             } else {
-                let known = |track: &Track| is_asked(track) && track.has_id_of(entry);
-                let new = |track: &Track| is_asked(track) && track.id.is_none();
-                let nth = self.tracks.iter().position(known).or_else(|| self.tracks.iter().position(new));
+                let by_id = |track: &Track| is_asked(track) && track.has_id_of(entry);
+                let no_id = |track: &Track| is_asked(track) && track.id.is_none();
+                let nth = self.tracks.iter().position(by_id).or_else(|| self.tracks.iter().position(no_id));
                 if let Some(mut track) = nth.map(|nth| self.tracks.remove(nth)) {
                     if track.id.is_none() {
                         // The track that had this id before is gone.
@@ -302,7 +305,7 @@ impl Session {
         }
         let is_inactive = !state.entries.is_empty() && state.entries.iter().all(|entry| entry.is_inactive);
         self.failed_looks = if is_inactive { self.failed_looks } else { 0 };
-        !is_inactive || self.look_failed()
+        if is_inactive { self.look_failed() } else { true }
     }
 
     /// Counts a failed look. Returns whether the session may go on.

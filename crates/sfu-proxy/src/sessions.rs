@@ -181,6 +181,7 @@ impl Sessions {
         self.addresses.sessions.add(&row.holder(), 1);
         self.addresses.replace(&row.holder(), SessionLoad::default(), row.load());
         self.ends.set(id.clone(), now.saturating_add(session.life));
+        // After a restart nobody knows what the session has, so the first look is due at once.
         let first_look = settles_at.map_or(now.saturating_add(self.terms.look_interval), |_| now);
         self.looks.set(id.clone(), first_look);
         self.rows.insert(id.clone(), row);

@@ -99,6 +99,7 @@ impl Upstream {
         self.send(method, &path, passed).await
     }
 
+    /// The SFU's response, also one with an error status. A redirect, and a body that is not JSON, are faults.
     async fn send(
         &self,
         method: Method,

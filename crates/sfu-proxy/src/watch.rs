@@ -1,5 +1,5 @@
 //! The task that watches sessions. It asks the SFU for the state of each session with tracks, because no call says that a page was
-//! closed. Sessions that must not pull any more it closes by force, every few seconds until they pull nothing. It does so only while
+//! closed. It closes by force the sessions that must not pull any more, every few seconds until they pull nothing. It closes nothing unless
 //! this broker may act as the leader.
 
 use std::sync::Arc;
@@ -50,6 +50,7 @@ impl SfuProxy {
         }
     }
 
+    /// Asks the SFU for the state of a session, and takes the answer or its absence.
     async fn look(&self, look: &Look) {
         let returned = self.upstream.call(&look.id, SfuCall::Get, ForwardedRequest::default()).await;
         let state = returned.as_ref().ok().and_then(SfuResponse::answered);
@@ -81,6 +82,7 @@ impl SfuProxy {
         self.close_all(closing).await;
     }
 
+    /// Closes these tracks and data channels. Returns when the SFU has answered all calls, or not in time.
     async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<TrackId>)>) {
         let mut closing = JoinSet::new();
         for (id, ids) in sessions {
@@ -97,6 +99,7 @@ impl SfuProxy {
         closing.join_all().await;
     }
 
+    /// Makes one call that closes something. If the SFU has accepted it, a look is due, which shows what is closed.
     async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) {
         let passed = ForwardedRequest::json(body);
         let Ok(returned) = self.upstream.call(id, call, passed).await else { return };

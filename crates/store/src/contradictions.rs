@@ -31,7 +31,7 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
 }
 
 /// The row that is missing, of those that every stored ledger has and that no write removes. A ledger without it must not be opened,
-/// because it would begin anew. `was_written`: whether anything is known to have been written.
+/// because its books would begin anew. `was_written`: whether anything is known to have been written.
 pub fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
     let has_rows = !(stored.sources.is_empty()
         && stored.grants.is_empty()

@@ -11,8 +11,8 @@ use turn_ledger::Timestamp;
 /// whose session may have ended with the database has the whole lease.
 const GONE_MIN: Duration = Duration::from_millis(500);
 
-/// After how long without a change of the row its leader counts as silent. A leader writes each second, and a look sees that within a
-/// quarter of a second.
+/// After how long without a change of the row its leader counts as silent. A leader writes each second, and an observation
+/// shows that within a quarter of a second.
 const SILENCE_MIN: Duration = Duration::from_millis(1_500);
 
 /// How long a new leader may read the ledger. It writes nothing meanwhile, and needs half a second for each 100,000 live grants. It is
@@ -108,19 +108,20 @@ impl Election {
         })
     }
 
-    /// The latest time of the books, and this machine's time since boot when it was first seen. `None` if no write was seen lately.
+    /// The latest time of the books, and this machine's time since boot when it was first seen. `None` if no write was seen since
+    /// the last interruption.
     pub fn followed(&self) -> Option<(Timestamp, Duration)> {
         self.view?.followed
     }
 
-    /// The number of the latest write that was seen, if the ledger lacks it, and nobody has stated that.
+    /// The number of the latest write that was seen, if the ledger lacks it and nobody has stated the loss.
     fn lost(&self, seen: &Observation) -> Option<i64> {
         let (session, seq) = self.latest.as_ref()?;
         let is_kept = seen.takeovers.kept(session, *seq, seen.seq).is_some_and(|kept| kept >= *seq);
         (!is_kept).then_some(*seq)
     }
 
-    /// For how long the row may stay unchanged.
+    /// For how long the row may stay unchanged before this replica stands.
     fn patience(&self, seen: &Observation) -> Duration {
         let is_opening = seen.has_session && !seen.takeovers.has_written(seen.seq);
         if is_opening { OPENING_MAX } else { self.lease }
@@ -138,7 +139,7 @@ impl View {
         let row = (seen.epoch, seen.seq);
         let same = before.filter(|view| view.row == row);
         let connected = before.filter(|view| view.connection == seen.connection);
-        // This process knows nothing from before its first connection. But the database knows what was written since it started.
+        // This process knows nothing from before its first connection. But the database knows what was written since the database started.
         let was_there = seen.has_session
             || seen.connection == 0 && seen.has_written
             || connected.is_some_and(|view| view.was_there || view.row != row);

@@ -1,7 +1,7 @@
 //! The lease: for how long a leader may believe that it leads. It begins at the START of the last write that the database has completed,
 //! because another replica may have seen nothing change since then. It ends before another replica may stand for election because of
 //! silence. A replica that stands because this leader's session has been gone for half a second does not wait for the end of the lease.
-//! Until then two replicas can each believe that they lead.
+//! Until the lease ends, two replicas can each believe that they lead.
 //!
 //! Nothing in the ledger depends on the lease, because each write is fenced, and no metered credential is answered before its write. The
 //! lease only ends early what a leader without a database would still answer and do.
@@ -24,7 +24,7 @@ impl Lease {
         Self { span: lease * 4 / 5, began: AtomicU64::new(millis(began)) }
     }
 
-    /// A write that began then is completed.
+    /// A write that began at `began` is completed.
     pub fn renew(&self, began: Duration) {
         self.began.fetch_max(millis(began), Ordering::Relaxed);
     }

@@ -1,11 +1,11 @@
-//! What one look at the database shows.
+//! What one query of the database shows.
 
 use serde::Deserialize;
 use turn_ledger::Timestamp;
 
 use super::takeovers::Takeovers;
 
-/// The row that says who leads, as one look at the database shows it.
+/// The row that says who leads, as one query of the database shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     /// Grows by one with each takeover.

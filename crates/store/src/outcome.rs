@@ -71,7 +71,7 @@ pub enum Step {
     /// It sends the batch again with the same number, so a copy that is still on its way changes nothing.
     Send,
     /// The batch was committed. The writer sends an empty one, and answers after that: only a later commit that has completed proves that
-    /// this one is on the synchronous standby, too.
+    /// the batch is on the synchronous standby, too.
     Confirm,
     /// Those who wait get their answer.
     Done,
@@ -90,7 +90,7 @@ impl Term {
         self.over.map_or(Ok(()), Err)
     }
 
-    /// After an answer. `is_held`: whether the writer keeps the ledger.
+    /// After an answer. `is_held`: whether the writer keeps the ledger after this write.
     pub fn after_answer(&mut self, answer: Answer, is_held: bool) -> Step {
         if answer != Answer::Written {
             return Step::Read;
@@ -117,7 +117,7 @@ impl Term {
         // The election itself is lost, with all that was written since. Whether more is lost is not known.
         let Some(kept) = kept else { return Step::End(lost_since(self.elected - 1, self.seq)) };
         let is_ours = shard.takeovers.latest() == Some(&self.session);
-        // Less than `seq`: completed writes are lost. The same: the batch was not committed. One more: it was committed.
+        // `kept` is less than `seq`: completed writes are lost. Equal: the batch was not committed. One more: the batch was committed.
         match kept.saturating_sub(self.seq) {
             ..0 => Step::End(lost_since(kept, self.seq)),
             0 if is_ours => Step::Send,

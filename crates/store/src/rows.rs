@@ -47,7 +47,8 @@ pub const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
 pub const GRANTS: Table = Table { name: "grants", kind: 4 };
 /// (owner of counts, number) → session of a coturn.
 pub const SESSIONS: Table = Table { name: "sessions", kind: 5 };
-/// (first day of the period since 1970, kind, key) → what left the table of grants of a spender. The rest of a kind has an empty key.
+/// (first day of the period since 1970, kind, key) → its sums of what has left the table of grants. The rest of a kind has an
+/// empty key.
 pub const SPENDERS: Table = Table { name: "spenders", kind: 6 };
 
 /// All tables.
@@ -149,7 +150,8 @@ pub fn read<A: Default + DeserializeOwned>(
     Ok(contents)
 }
 
-/// Writes a batch, and removes old minutes. Returns up to where minutes are removed, once the write is committed.
+/// Writes a batch, removes old minutes, and makes a copy a ledger of its own. Returns up to where minutes are removed, once the write is
+/// committed.
 pub fn write<A: Serialize>(
     to: &mut impl WriteRows,
     changes: &Changes<A>,
@@ -316,7 +318,7 @@ pub fn ordered(number: i64) -> [u8; 8] {
     (number ^ i64::MIN).to_be_bytes()
 }
 
-/// The number of such bytes.
+/// The number whose bytes [`ordered`] has returned.
 fn number(ordered: [u8; 8]) -> i64 {
     i64::from_be_bytes(ordered) ^ i64::MIN
 }

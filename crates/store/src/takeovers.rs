@@ -22,7 +22,7 @@ impl Takeovers {
         Self(began.into_iter().zip(sessions).map(|(began, session)| Takeover { began, session }).collect())
     }
 
-    /// The session that writes now.
+    /// The session that writes now; [`LOSS_STATED`] if no replica took over since a loss was stated.
     pub fn latest(&self) -> Option<&str> {
         self.0.first().map(|takeover| takeover.session.as_str())
     }

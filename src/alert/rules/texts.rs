@@ -85,7 +85,8 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     }
 }
 
-/// What happens at the limit to the calls in progress over each source that is used, as the end of a sentence.
+/// What happens at the limit to the calls in progress over each source that is used, as the end of a sentence. A coturn whose
+/// command line does not answer counts as used.
 fn calls_at_limit(input: &AlertInput) -> String {
     let SourceStates { coturn, used, at_limit: with_live, .. } = &input.sources;
     let is_unreachable = input.has(Fault::CoturnUnreachable);
@@ -117,7 +118,7 @@ fn calls_at_limit(input: &AlertInput) -> String {
     texts.collect()
 }
 
-/// A limit that is reached sooner at the present rate is near.
+/// A limit that is reached within this time at the present rate is near.
 const NEAR: Duration = Duration::from_secs(86_400);
 
 impl Alert {
@@ -164,6 +165,7 @@ impl Alert {
     }
 
     /// Whom to act on when the limit is reached: a large spender of the last minutes, or else one of the period that is not blocked.
+    /// Returns the kind, the name, and the words that say who it is. `None` in other alerts, and without such a spender.
     fn large_spender(&self) -> Option<(SpenderKind, &str, &'static str)> {
         if !matches!(self.kind, AlertKind::Used(100..)) {
             return None;

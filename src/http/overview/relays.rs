@@ -64,7 +64,7 @@ pub(in crate::http) fn draining(app: &App) -> Vec<DrainingBody> {
     fleet(app).filter(is_drained).map(|relay| draining_body(app, relay)).collect()
 }
 
-/// How far a relay is drained.
+/// The host of a relay, and its sessions, which are the calls that a drain waits for.
 pub(in crate::http) fn draining_body(app: &App, relay: &OwnRelay) -> DrainingBody {
     let sessions = app.account.read(|books| {
         let is_listed = books.ledger().cut_tail(relay.owner).is_some();
@@ -77,7 +77,7 @@ fn fleet(app: &App) -> impl Iterator<Item = &OwnRelay> {
     app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0)
 }
 
-/// All relays that mint, in the order of the settings.
+/// All relays of `COTURN_URLS`, in its order. Empty if coturn is not among the configured sources.
 pub(in crate::http) fn relays(app: &App) -> Vec<RelayBody> {
     fleet(app).map(|relay| body(app, relay)).collect()
 }

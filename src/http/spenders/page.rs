@@ -34,6 +34,8 @@ fn parts(cursor: &str) -> Option<(ByteCount, String)> {
     Some((ByteCount::new(bytes.parse().ok()?), key.to_owned()))
 }
 
+/// The place that a cursor names in a list of this kind of spender. An empty key is that of the row for all other bytes. `None` if the text
+/// is no such cursor.
 pub(super) fn place(kind: SpenderKind, cursor: &str) -> Option<Place> {
     let (bytes, key) = parts(cursor)?;
     let key = if key.is_empty() { None } else { Some(SpenderKey::parse(kind, &key)?) };

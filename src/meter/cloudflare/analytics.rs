@@ -47,13 +47,14 @@ pub struct CloudflareAnalytics {
     account_id: String,
     keys: Vec<OwnKey>,
     counted: Counted,
-    /// The end of the span for which Cloudflare last refused to count by the app of the SFU, in milliseconds. No document says that it can.
+    /// The end of the span for which Cloudflare last refused to count by the app of the SFU, in milliseconds. No document says that
+    /// Cloudflare can do that.
     apps_refused_at: AtomicI64,
     /// The same for the margins of sampling, which are not documented for these data sets.
     margins_refused_at: AtomicI64,
 }
 
-/// Which bytes of a count are ours.
+/// Which directions count, and which bytes of the SFU are ours.
 #[derive(Clone, Debug)]
 pub struct Counted {
     /// The directions that count.
@@ -77,7 +78,7 @@ impl Counted {
 pub struct UsageCount {
     /// Bytes relayed with our TURN keys, or with every TURN key of the account if ours are not known.
     pub own: ByteCount,
-    /// The same by the digest of the key's id. Empty if our keys are not known.
+    /// The bytes of each of our TURN keys, by the digest of its id. Empty if our keys are not known.
     pub by_key: BTreeMap<IdDigest, ByteCount>,
     /// Bytes of our app of the SFU; zero without one.
     pub sfu: ByteCount,
@@ -130,8 +131,9 @@ impl CloudflareAnalytics {
         }
     }
 
-    /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
-    /// less than `age` ago by Cloudflare's clock is an error, because its newest minutes may still be filling.
+    /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended less than
+    /// `age` ago by Cloudflare's clock is an error, because its newest minutes may still be filling. If Cloudflare refuses the query, asks
+    /// again without the margins of sampling, and then without the app of the SFU. What helped is left out for [`REFUSED_FOR`].
     pub async fn count(
         &self,
         from: Timestamp,
@@ -198,8 +200,8 @@ impl CloudflareAnalytics {
         let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
         let response = self.api.execute(call).await?;
         let (status, at) = (response.status(), date(response.headers()));
-        let body = body(body_max, response).await;
-        let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
+        let received = body(body_max, response).await;
+        let body = if status == StatusCode::OK { received? } else { received.unwrap_or_default() };
         Ok(RawResponse { status, at, body })
     }
 }
@@ -338,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_span_includes_its_first_minute_and_excludes_its_last() {
+    fn the_span_includes_the_minute_at_its_beginning_and_excludes_the_one_at_its_end() {
         let question = question("account", &keys(&["key"]), PLAIN, NOON, NOON.plus(Duration::from_secs(60)));
         let expected = json!({
             "accountTag": "account",

@@ -4,7 +4,7 @@
 //! Each poll counts the open span of [`spans`] again, and once an hour also the hour that has become final. The end of the final counts is
 //! stored with the ledger, so no hour is counted twice.
 //!
-//! The counts also say which grants relayed around their expiry. [`super::tail`] computes what they relayed after it.
+//! The counts also say which grants relayed around their expiry. [`super::tail`] computes what these grants relayed after their expiry.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,30 +41,31 @@ impl CloudflareMeter {
         }
     }
 
-    /// Counts the hour that has become final, if there is one, and the open span. If the final hour cannot be read, the open span is
-    /// counted nevertheless. If the open span cannot be read, nothing is taken, so that no grant seems to lose bytes. Then asks for suspect
-    /// chains, late grants and tails. Returns what was taken, or the first error.
+    /// Counts the hour that has become final, if there is one, and the open span, and gives both to the account. If the final hour cannot
+    /// be read, the open span is counted nevertheless, except after too many queries. If the open span cannot be read, nothing is given to
+    /// the account, so that no grant seems to lose bytes. Then asks for suspect chains, late grants and tails. Returns what was counted, or
+    /// the first error.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
         let Some(spans) = spans(from, self.account.time_of_provider(), self.lag_in_use()) else {
             return Ok(Vec::new());
         };
-        let (mut taken, mut open, mut failed) = (Vec::new(), spans.open, None);
+        let (mut counted, mut open, mut failed) = (Vec::new(), spans.open, None);
         if let Some(closed) = spans.closed {
             match self.api.count_by_grant(closed, true, bounds).await {
                 Err(AnalyticsError::RateLimited) => return Err(AnalyticsError::RateLimited),
                 Err(error) => failed = Some(error),
                 Ok(counts) => {
                     open.from = counts.until;
-                    taken.push(counts);
+                    counted.push(counts);
                 }
             }
         }
-        taken.push(self.api.count_by_grant(open, false, bounds).await?);
+        counted.push(self.api.count_by_grant(open, false, bounds).await?);
         if spans.skips {
             self.metrics.grant_counts.count([SOURCE.name(), "skipped"]);
         }
-        for counts in &taken {
+        for counts in &counted {
             self.take_by_grant(counts).await;
         }
         if let Some(error) = failed {
@@ -73,7 +74,7 @@ impl CloudflareMeter {
         self.judge_suspects().await?;
         self.judge_late().await?;
         self.look_at_tails().await?;
-        Ok(taken)
+        Ok(counted)
     }
 
     /// Asks for each suspect chain of renewals in a query of its own, and passes the answer to the books. A chain is suspect if more was
@@ -118,8 +119,8 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Makes one query of tails. Returns the longest time from an expiry to a minute with bytes after the assumed tail, or zero. `None`:
-    /// there is no grant to ask for.
+    /// Makes one query of tails. Returns the longest time from an expiry to the end of a minute with bytes after the assumed tail, or zero.
+    /// `None`: no further grant is due.
     async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
         let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag_in_use()));
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
@@ -133,9 +134,10 @@ impl CloudflareMeter {
         let since = self.account.read(|books| books.ledger().period().start);
         let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
         let proven = self.account.read(|books| books.ledger().shortest_tail(SOURCE));
-        let after_proven = proven.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
+        // The same time for bytes after the proven tail. Bytes of an earlier period end a proof, too.
+        let longest_after = proven.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
         self.account.change(|books| {
-            books.note_after_expiry(SOURCE, after_proven.unwrap_or_default());
+            books.note_after_expiry(SOURCE, longest_after.unwrap_or_default());
             books.note_tails(SOURCE, tails.last, bytes, longest);
         });
         Ok(Some(longest))

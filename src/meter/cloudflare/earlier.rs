@@ -1,5 +1,5 @@
 //! What Cloudflare counted under our keys before a new ledger began. Credentials that relayed then may still work, and the ledger does not
-//! know them: its volume was lost, or somebody else uses the key.
+//! know them: the volume of an earlier ledger was lost, or somebody else uses the key.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use turn_ledger::polls::spans::final_after;
 use turn_ledger::{Books, Timestamp, Traffic};
 
 impl CloudflareMeter {
-    /// Asks for that count with each poll, until bytes are found or no further bytes can be counted.
+    /// Asks for this count, unless it is known whether there are bytes. Each poll calls this, until bytes are found or no further bytes can
+    /// be counted.
     pub(super) async fn count_earlier(&self, now: Timestamp) -> Result<(), AnalyticsError> {
         let Some((from, until)) = self.account.read(Books::time_before) else { return Ok(()) };
         if !self.api.knows_keys() {

@@ -1,4 +1,4 @@
-//! The meter of Cloudflare's analytics. It reads the count of each UTC day. The open day is read up to a whole minute that is
+//! The meter of Cloudflare's analytics. It reads the count of each UTC day. The open day is read up to a whole minute that is at least
 //! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`Lateness`] tests that lag each hour. Each poll asks for the open
 //! day, and for one of the earlier days in turn, because some bytes are counted late. Independently, [`by_grant`] asks for the bytes of
 //! each grant.
@@ -71,7 +71,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// The bytes of each TURN key in this period. Empty before its first count.
+    /// The bytes of each TURN key in this period. Empty before the first count of the period.
     pub fn usage(&self, period: Period) -> BTreeMap<IdDigest, ByteCount> {
         match &self.usage {
             Some((of, usage)) if *of == period => usage.clone(),
@@ -114,7 +114,7 @@ impl CloudflareMeter {
         tokio::join!(self.run_total(&reads), self.run_by_grant(is_read), make_trials(self));
     }
 
-    /// Queries the total. `reads`: whether the latest query was answered.
+    /// Queries the total again and again. `reads` learns whether the latest query was answered.
     async fn run_total(&self, reads: &watch::Sender<bool>) {
         let (mut state, mut failures) = (self.initial_state(), 0);
         loop {
@@ -147,7 +147,8 @@ impl CloudflareMeter {
         self.lateness().lag()
     }
 
-    /// Queries once, and gives the reading to the account. Then tests the lag, if that is due. Keeps why the query failed.
+    /// Makes one poll: reads the counts that are due, and gives them to the account. Then makes the counts that test the lag, and those of
+    /// the time before this ledger, if they are due. Returns the outcome of the last reading that was not taken. Keeps why the poll failed.
     pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let asked = self.read_settled(state).await;
         let failure = asked.as_ref().err().map(|error| format!("{error}: {}", error.remedy()));
@@ -159,6 +160,7 @@ impl CloudflareMeter {
         let (now, lag) = (self.account.time_of_provider(), state.lateness.lag());
         // After the lag has grown, the same minutes are counted again until later minutes have settled.
         let as_of = settled_minute(now, lag).max(state.as_of);
+        // How old `as_of` must be by Cloudflare's clock.
         let age = lag.min(now.since(as_of));
         let period = self.billing_day.period_until(as_of);
         self.look_for_probes(as_of, age).await?;
@@ -172,7 +174,7 @@ impl CloudflareMeter {
             .map(|(key, name)| (name.as_str(), by_key.get(key).map_or(0, |bytes| bytes.get())));
         self.metrics.key_usage(named);
         self.shown.lock().usage = Some((period, by_key));
-        // This reading is valid even if a count for the lag's test fails. The failed count is due again with the next reading.
+        // The readings above are valid even if a count below fails. The failed count is due again with the next poll.
         let tested = self.count_windows(now, &mut state.lateness).await;
         let not_tested = "the lag of Cloudflare's analytics was not tested";
         state.test_failures = count_failures(not_tested, &tested, state.test_failures);
@@ -182,7 +184,8 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Reads the counts of the due days of a period, and gives them to the account.
+    /// Reads the counts of the due days of a period, and gives them to the account. Returns the outcome of the last count that was not
+    /// taken.
     async fn read_days(
         &self,
         state: &mut MeterState,
@@ -200,6 +203,7 @@ impl CloudflareMeter {
                 continue;
             }
             let total = count.total();
+            // By how much a second count of a whole day exceeds the first one shows what was counted late.
             if let Some((earlier_until, earlier)) = state.days.note(day, until, count)
                 && earlier_until == day.end()
             {
@@ -259,21 +263,21 @@ impl CloudflareMeter {
     }
 }
 
-/// Gives the count of a day to each of its owners: our TURN keys, the SFU, and the rest of the account. Returns the outcome of the first
-/// owner's count that was not taken.
+/// Gives the count of a day to each of its owners: our TURN keys, the rest of the account, and the SFU. Returns the outcome of the first of
+/// these readings that was not taken.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
-    let none = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
+    let empty = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
     let keys = count.by_key.iter().map(|(key, granted)| {
         let owner = CountOwner { source: IceSource::Cloudflare, turn_key: Some(*key) };
-        (owner, Reading { granted: *granted, margin: count.margins.by_key.get(key).copied(), ..none })
+        (owner, Reading { granted: *granted, margin: count.margins.by_key.get(key).copied(), ..empty })
     });
     // If our keys are not known, all keys count as ours.
     let granted = if count.by_key.is_empty() { count.own } else { ByteCount::ZERO };
     let rest = (
         IceSource::Cloudflare.into(),
-        Reading { granted, other: count.other, margin: count.margins.own, ..none },
+        Reading { granted, other: count.other, margin: count.margins.own, ..empty },
     );
-    let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, margin: count.margins.sfu, ..none });
+    let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, margin: count.margins.sfu, ..empty });
     let has_sfu = books.ledger().is_read(IceSource::Sfu);
     let readings = keys.chain([rest]).chain(has_sfu.then_some(sfu));
     let outcomes: Vec<_> = readings.map(|(owner, reading)| books.take_reading(owner, &reading)).collect();

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(30 * 60);
 /// What the meter remembers of its probes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ProbeState {
-    /// When the latest probe was made or failed.
+    /// When the latest probe began.
     tried_at: Option<Timestamp>,
     /// Whether the latest probe reached no relay, or got no bytes through.
     has_no_way: bool,
@@ -44,7 +44,8 @@ fn identifier(minute: Minute) -> String {
 }
 
 impl CloudflareMeter {
-    /// Asks which probes Cloudflare has counted, of those that the next count should contain. That count ends at `as_of`.
+    /// Asks which probes Cloudflare has counted, of those that the next count should contain, and tells the books. The next count ends at
+    /// `as_of`.
     pub(super) async fn look_for_probes(
         &self,
         as_of: Timestamp,
@@ -76,9 +77,11 @@ impl CloudflareMeter {
         }
     }
 
+    /// Makes a probe with this key, if one is due and the pause is over.
     async fn probe_with(&self, owner: CountOwner, key: &MintingApi, state: &mut ProbeState) {
         let now = self.account.time_of_provider();
         let is_due = self.account.read(|books| {
+            // A probe that failed is repeated while somebody may relay, even if counts need no probe now.
             books.ledger().needs_probe(owner, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
         });
         if !is_due || state.tried_at.is_some_and(|at| now.since(at) < PAUSE) {
@@ -91,8 +94,8 @@ impl CloudflareMeter {
         if !state.has_no_way && charge().await.is_err() {
             return;
         }
-        // Without a credential nothing was tried.
         let minute = Minute::of(now);
+        // Without a credential nothing was tried.
         let Some(relayed) = relay(key, &identifier(minute)).await else { return };
         if state.has_no_way && relayed.is_ok() && charge().await.is_err() {
             return;

@@ -8,14 +8,14 @@ use super::analytics::by_grant::ROWS_MAX;
 use turn_ledger::polls::lateness::Span;
 use turn_ledger::{GrantId, Grants, IceSource, Minute, Tails, Timestamp, Traffic};
 
-/// How far beyond the configured tail a query looks. The grants of one query also expire within this time of each other, so that the number
-/// of its rows has a bound.
+/// For how long after the configured tail a query still asks for minutes. The grants of one query also expire within this time of each
+/// other, so that the number of its rows has a bound.
 const BEYOND: Duration = Duration::from_secs(3_600);
 /// The most grants of one query.
 const BATCH_MAX: usize = 100;
 const MINUTE_SECONDS: u64 = 60;
 
-/// The grants of the next query. `tail`: the configured one. `settled_after`: the age at which counts are final.
+/// The grants of the next query; `None` if none is due. `tail`: the configured tail. `settled_after`: the age at which counts are final.
 pub(super) fn due_tails(
     grants: &Grants,
     source: IceSource,
@@ -23,27 +23,29 @@ pub(super) fn due_tails(
     tail: Duration,
     settled_after: Duration,
 ) -> Option<Tails> {
-    let look = tail.saturating_add(BEYOND);
-    let is_due = |expires_at| now >= end_of(expires_at, look).plus(settled_after);
-    grants.tails(source, is_due, grants_max(look), BEYOND)
+    let asked_for = tail.saturating_add(BEYOND);
+    let is_due = |expires_at| now >= end_of(expires_at, asked_for).plus(settled_after);
+    grants.tails(source, is_due, grants_max(asked_for), BEYOND)
 }
 
-/// The most grants of one query. The query has one row for each grant and minute. Its span is at most [`BEYOND`], for the different
-/// expiries, and `look`, the time after its expiry for which each grant is looked at. Each of the two can end within a minute.
-fn grants_max(look: Duration) -> usize {
-    let minutes = (BEYOND + look).as_secs() / MINUTE_SECONDS + 2;
+/// The most grants of one query. The query has one row for each grant and minute. Its span is at most the sum of [`BEYOND`], for the
+/// different expiries, and of `asked_for`, the time after its expiry for which each grant is asked for. The beginning and the end of the
+/// span are rounded to whole minutes, which adds up to two minutes.
+fn grants_max(asked_for: Duration) -> usize {
+    let minutes = (BEYOND + asked_for).as_secs() / MINUTE_SECONDS + 2;
     let count = ROWS_MAX / usize::try_from(minutes).unwrap_or(usize::MAX);
     count.clamp(1, BATCH_MAX)
 }
 
-/// The minutes that a query asks for; `None` without a grant.
+/// The span that the query for these grants asks for; `None` without a grant.
 pub(super) fn span_of(tails: &Tails, tail: Duration, settled_after: Duration) -> Option<Span> {
     let (first, last) = (tails.grants.values().min()?, tails.grants.values().max()?);
     let until = end_of(*last, tail.saturating_add(BEYOND));
     Some(Span { from: Minute::of(*first).start(), until, age: settled_after })
 }
 
-/// The bytes in the minutes after both the tail and `since`, and the longest time from an expiry to the end of such a minute.
+/// The bytes in the minutes that begin after the tail of their grant, and not before `since`; and the longest time from an expiry to the
+/// end of such a minute. The clocks may differ, so the tail counts as longer by this difference.
 pub(super) fn after_tails(
     tails: &Tails,
     minutes: &BTreeMap<GrantId, BTreeMap<Minute, Traffic>>,
@@ -63,9 +65,9 @@ pub(super) fn after_tails(
     (sum, longest)
 }
 
-/// The end of the last minute in which a grant is looked at.
-fn end_of(expires_at: Timestamp, look: Duration) -> Timestamp {
-    Minute::of(expires_at.plus(look)).end()
+/// The end of the last minute for which a grant is asked for.
+fn end_of(expires_at: Timestamp, asked_for: Duration) -> Timestamp {
+    Minute::of(expires_at.plus(asked_for)).end()
 }
 
 #[cfg(test)]

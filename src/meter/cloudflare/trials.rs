@@ -27,11 +27,11 @@ impl MakesTrials for CloudflareMeter {
 impl CloudflareMeter {
     /// Asks for the billed minutes of a trial that is over, once they are final.
     async fn count_trial(&self, owner: CountOwner, end: CredentialEnd) -> Result<(), AnalyticsError> {
-        let waits = self.account.read(|books| {
+        let waiting = self.account.read(|books| {
             let trial = books.ledger().uncounted_trial(owner, end)?;
             Some((identifier(end, trial.began_at()), trial.span()))
         });
-        let Some((identifier, (from, until))) = waits else { return Ok(()) };
+        let Some((identifier, (from, until))) = waiting else { return Ok(()) };
         let age = final_after(self.lag_in_use());
         if self.account.time_of_provider() < until.plus(age) {
             return Ok(());

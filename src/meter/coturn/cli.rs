@@ -105,6 +105,7 @@ impl CoturnCli {
         Ok(first.len())
     }
 
+    /// Lists the sessions. If coturn has truncated the list, raises coturn's limit and lists them again.
     async fn list(&self) -> Result<Listing, CliError> {
         let mut dialogue = Dialogue::open(&self.0).await?;
         let listing = dialogue.listing().await?;
@@ -155,14 +156,15 @@ impl Dialogue {
         Ok(dialogue)
     }
 
+    /// The greeting, which ends where coturn asks for the password or for a command.
     async fn greeting(&mut self) -> Result<Vec<u8>, CliError> {
-        let is_other =
+        let is_other_service =
             |received: &[u8]| !GREETING.starts_with(&received[..received.len().min(GREETING.len())]);
         let is_end = |received: &[u8]| {
-            is_other(received) || is_prompted(received) || received.ends_with(ASKS_PASSWORD)
+            is_other_service(received) || is_prompted(received) || received.ends_with(ASKS_PASSWORD)
         };
         let greeting = self.receive(ANSWER_MAX, is_end).await?;
-        if is_other(&greeting) { Err(CliError::NotUnderstood) } else { Ok(greeting) }
+        if is_other_service(&greeting) { Err(CliError::NotUnderstood) } else { Ok(greeting) }
     }
 
     /// The response to `ps`.

@@ -1,9 +1,9 @@
-//! The parser of coturn's `ps` output. The text is not trusted: coturn prints the ORIGIN attribute of an allocation
-//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. So no line that may
-//! still belong to the longest origin counts as the start of a session or as the total. No true line is lost by that,
-//! because coturn's own lines between the origin and the next session are longer. Within a session the last line of a kind
-//! counts (of peers the highest), and coturn prints its own lines after the origin. User names of listed sessions were signed with the
-//! shared secret. coturn numbers the sessions 1, 2, 3 and ends with their total: a text whose numbers disagree is not a listing.
+//! The parser of coturn's `ps` output. The text is not trusted: coturn prints the ORIGIN attribute of an allocation unchanged, up to 127
+//! bytes of any kind with line breaks, and any holder of a credential can set it. So no line that may still belong to the longest origin
+//! counts as the start of a session or as the total. No true line is lost by that, because coturn's own lines between the origin and the
+//! next session have more bytes than the longest origin. Within a session the last line of a kind counts (of peers the one with the
+//! furthest reach), and coturn prints its own lines after the origin. User names of listed sessions were signed with the shared secret.
+//! coturn numbers the sessions 1, 2, 3 and ends with their total: a text whose numbers disagree is not a listing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -99,6 +99,7 @@ impl Reader {
         u64::try_from(self.drafts.len()).unwrap_or(u64::MAX).saturating_add(self.skipped)
     }
 
+    /// The listing; `None` if its total is missing, its numbers disagree, or a session lacks its figures.
     fn close(self) -> Option<Listing> {
         let (total, count) = (self.total?, self.count());
         if self.is_out_of_order || total < count {
@@ -127,6 +128,7 @@ impl Draft {
         }
     }
 
+    /// The session; `None` without the line of its figures.
     fn finish(self) -> Option<Session> {
         let (packets, traffic) = self.usage?;
         let Self { id, user, grant, expires_at, age, reach, .. } = self;

@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
 use turn_ledger::{Books, CountOwner, IceSource};
 
-/// How long a session may outlive its grant when we end it. This allows for some failed or slow listings.
+/// How long a session may outlive its grant when the broker ends the session. This allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);
 
 /// After this many broken logins coturn is asked rarely.
@@ -52,8 +52,8 @@ impl CoturnMeter {
         }
     }
 
-    /// Lists sessions once, and ends those that must end; returns how many. Ends none without the lease, because another replica may know
-    /// of a renewal or of a higher limit.
+    /// Lists sessions once, and ends those that must end, at most [`cli::CUTS_MAX`]. Returns how many it has told coturn to end. Ends none
+    /// without the lease, because another replica may know of a renewal or of a higher limit.
     pub async fn look(&self) -> Result<usize, CliError> {
         let asked_at = self.account.read(Books::now);
         let listing = self.cli.sessions().await?;

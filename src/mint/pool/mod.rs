@@ -1,7 +1,7 @@
 //! A pool of credentials of one lifetime, minted ahead of their callers. Each is handed out at most once, and none after half of its
-//! lifetime. While a caller came within the last hour, one is kept ready, so that the callers of a small site do not wait either. Of the
-//! further ones, which the demand asks for, less than half are wasted. A credential in the pool is not a grant and reserves nothing.
-//! Pure: `now` is an argument, and the result is the number of credentials to mint.
+//! lifetime. If a caller came within the last hour, a credential is kept ready, so that the callers of a small site do not wait either. Of
+//! the further credentials, which the demand asks for, less than half are wasted. A credential in the pool is not a grant and reserves
+//! nothing. Pure: `now` is an argument, and the result is the number of credentials to mint.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ pub struct Pool {
     life: Duration,
     /// Most credentials in the pool.
     max: u64,
-    /// Whether one is kept ready for an hour after each caller.
+    /// Whether a credential is kept ready for an hour after each caller.
     keeps_one: bool,
     demand: Demand,
     /// The oldest first, except for the order of calls that were made at the same time.
@@ -120,8 +120,8 @@ impl Pool {
         self.life
     }
 
-    /// Takes a credential, with what is left of its lifetime. `None` if the pool is empty. The caller makes sure that the request is
-    /// for the lifetime of this pool.
+    /// Counts a caller, and takes a credential, with what is left of its lifetime. `None` if the pool is empty. The provider makes sure
+    /// that the caller asks for the lifetime of this pool.
     pub fn take(&mut self, now: Moment) -> Option<(PooledCredential, Duration)> {
         self.demand.count(now.instant);
         self.discard_old(now);
@@ -147,7 +147,8 @@ impl Pool {
         started
     }
 
-    /// Ends a started mint. Without a credential it counts as wasted, because only the response may have been lost.
+    /// Ends a started mint. Without a credential it counts as lost. That limits further mints as much as a wasted credential does, because
+    /// only the response may have been lost.
     pub fn finished(&mut self, credential: Option<PooledCredential>) {
         self.pending = self.pending.saturating_sub(1);
         if let Some(credential) = credential {
@@ -186,7 +187,8 @@ impl Pool {
         PoolCounts { ready: self.ready(), handed_out: self.handed_out, wasted: self.wasted }
     }
 
-    /// Half of the callers expected while a credential is young enough, and at most half of a minute's callers.
+    /// Half of the callers expected while a credential is young enough, at most half of a minute's callers, and at most what fits into the
+    /// pool.
     fn wanted(&mut self, now: Instant) -> u64 {
         let span = self.age_max().min(WINDOW).as_secs();
         let expected = self.demand.steady(now).saturating_mul(span) / WINDOW.as_secs();

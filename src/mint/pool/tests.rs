@@ -142,7 +142,7 @@ fn with_short_lives_only_callers_of_the_next_seconds_are_expected() {
 }
 
 #[test]
-fn a_mint_without_a_response_counts_as_wasted() {
+fn a_mint_without_a_response_limits_further_mints_like_a_wasted_credential() {
     let mut scene = Scene::new(DAY, 100);
     (0..180).for_each(|second| assert!(scene.pool.take(after(scene.start, second)).is_none()));
     (0..19).for_each(|_| scene.pool.minted());

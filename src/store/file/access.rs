@@ -55,7 +55,7 @@ fn tighten_files(directory: &Path) -> io::Result<Option<Metadata>> {
     let mut ledger = None;
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        // The ledger and its copies.
+        // Only the ledger and its copies.
         let name = entry.file_name();
         if !name.to_string_lossy().starts_with(FILE_NAME) || !entry.file_type()?.is_file() {
             continue;

@@ -28,8 +28,7 @@ pub(in crate::store) fn copy(
 ) -> Result<LedgerFile, BackupError> {
     let mut file = catch_panic(|| write_copy(from, directory, bytes))??;
     io::Seek::rewind(&mut file)?;
-    let bytes = file.metadata()?.len();
-    Ok(LedgerFile { file, bytes })
+    Ok(LedgerFile { bytes: file.metadata()?.len(), file })
 }
 
 fn write_copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File, BackupError> {

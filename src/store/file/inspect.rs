@@ -8,7 +8,7 @@ use redb::{Database, ReadableDatabase, StorageBackend, StorageError};
 
 use super::ledger_file::{FILE_NAME, catch_panic, guard, require_format};
 use super::unchanged::UnchangedFile;
-use super::{files, tables};
+use super::{builder, tables};
 use crate::store::changes::Contents;
 use crate::store::contradictions::contradictions;
 use crate::store::rows::{self, BadRow, OnBadRow, StoreError};
@@ -25,7 +25,7 @@ pub struct LedgerCopy {
 }
 
 impl LedgerCopy {
-    /// Opens the ledger in this directory. No other process may have it open.
+    /// Opens the ledger in this directory. Refuses a ledger that a broker has open. Other readers may have it open.
     pub fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let file = open_locked(directory, &path)?;
@@ -34,7 +34,7 @@ impl LedgerCopy {
         Ok(Self { path, bytes, copy })
     }
 
-    /// Its rows, for another store.
+    /// The rows of the ledger, for another store.
     pub(in crate::store) fn rows(&self) -> Result<redb::ReadTransaction, StoreError> {
         Ok(self.copy.begin_read()?)
     }
@@ -83,20 +83,21 @@ impl LedgerCopy {
 fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
     let damaged = |error: StoreError| OpenError::damaged(path, &error);
     let was_closed = was_closed(&file).map_err(|error| damaged(StorageError::Io(error).into()))?;
-    let mut files = files();
-    files.set_repair_callback(move |repair| {
+    let mut builder = builder();
+    builder.set_repair_callback(move |repair| {
         if was_closed {
             repair.abort();
         }
     });
-    let copy = files.create_with_backend(file).map_err(|error| OpenError::damaged(path, &error))?;
+    let copy = builder.create_with_backend(file).map_err(|error| OpenError::damaged(path, &error))?;
     let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
     require_format(path, tables::format(&transaction).map_err(damaged)?)?;
     drop(transaction);
     Ok(copy)
 }
 
-/// Whether the last writer has closed the file. redb stores that in the byte after the magic number, which has 9 bytes.
+/// Whether the last writer has closed the file. The file begins with a magic number of 9 bytes. In the byte after it, redb stores whether a
+/// repair is required.
 fn was_closed(file: &UnchangedFile) -> io::Result<bool> {
     const RECOVERY_REQUIRED: u8 = 2;
     let mut flags = [0];
@@ -104,7 +105,7 @@ fn was_closed(file: &UnchangedFile) -> io::Result<bool> {
     Ok(flags[0] & RECOVERY_REQUIRED == 0)
 }
 
-/// Opens the file with a lock, so that no process writes to it meanwhile.
+/// Opens the file with a shared lock, so that no process writes to it until it is closed.
 fn open_locked(directory: &Path, path: &Path) -> Result<UnchangedFile, OpenError> {
     let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
     // To open a pipe would block until somebody writes into it.

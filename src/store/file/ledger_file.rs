@@ -17,8 +17,9 @@ pub const FILE_NAME: &str = "ledger.redb";
 /// The name of a ledger's file until it is complete. An incomplete file that a power cut has left is overwritten.
 pub(super) const PART_NAME: &str = "ledger.redb.part";
 
-/// Creates a file that only its owner can read, because it will hold the key that signs grant tokens. The process that creates it keeps it
-/// locked until it is renamed to the ledger. `None`: another process creates the ledger, or has created it.
+/// Creates the empty file `part`, or empties an incomplete one. Only its owner can read it, because it will hold the key that signs grant
+/// tokens. The process that creates it keeps it locked until it is renamed to `ledger`. `None`: another process creates the ledger, or has
+/// created it.
 pub(super) fn make_part(part: &Path, ledger: &Path) -> io::Result<Option<File>> {
     let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(part)?;
     match file.try_lock() {

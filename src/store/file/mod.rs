@@ -31,13 +31,14 @@ use turn_store::tables;
 const PAGES_MAX: usize = 16 << 20;
 
 /// A builder that opens ledger files, with a bound on their pages in memory.
-fn files() -> Builder {
-    let mut files = Builder::new();
-    files.set_cache_size(PAGES_MAX);
-    files
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(PAGES_MAX);
+    builder
 }
 
-/// Fails if the file can be locked although it is open: where locks do nothing, a second broker could write the same ledger.
+/// Fails if the file can be locked although the database of this process has it locked: where locks do nothing, a second broker could write
+/// the same ledger. Callers have opened the database.
 fn require_lock(path: &Path) -> io::Result<()> {
     let refused = || {
         let why = "its file system has no locks, so a second broker could write the same ledger";
@@ -99,7 +100,7 @@ impl Storage for FileStorage {
         let mut database = self.database.lock();
         // An open database holds the lock of the file, so close it first.
         *database = None;
-        *database = Some(files().open(&self.path).map_err(StoreError::from)?);
+        *database = Some(builder().open(&self.path).map_err(StoreError::from)?);
         Ok(())
     }
 
@@ -129,8 +130,8 @@ impl FileStorage {
     }
 
     /// Fails if the file was deleted or moved: what is written into it would be lost with this process. Once the file was gone, only the
-    /// same inode counts as its return, because a restored backup lacks what was written since. Before that, inodes are not compared,
-    /// because some file systems of containers change them.
+    /// same inode counts as its return, because a restored backup lacks what was written after it was made. While the file was never gone,
+    /// inodes are not compared, because some file systems of containers change them.
     fn require_in_place(&mut self) -> Result<(), StoreError> {
         let is_same_file = || match (metadata(&self.path), self.file.metadata()) {
             (Ok(there), Ok(opened)) => (there.dev(), there.ino()) == (opened.dev(), opened.ino()),
@@ -155,7 +156,7 @@ impl FileStorage {
         }
         // redb itself checks a file only after a crash. A file that is damaged otherwise is refused here, and stays as it is.
         LedgerCopy::take(directory)?.check_pages()?;
-        let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
+        let database = builder().open(&path).map_err(|error| cannot_open(error, &path))?;
         Self::new(database, path).map_err(unusable)
     }
 
@@ -182,7 +183,7 @@ impl FileStorage {
             .map_err(unusable)?
             .ok_or_else(|| OpenError::InUse { path: path.clone() })?;
         let made =
-            files().create_file(file).map_err(|error| cannot_open(error, &part)).and_then(|database| {
+            builder().create_file(file).map_err(|error| cannot_open(error, &part)).and_then(|database| {
                 let store = Self::new(database, part.clone()).map_err(unusable)?;
                 let filled = store.change(|transaction| {
                     tables::make_all(transaction)?;
@@ -220,7 +221,7 @@ impl FileStorage {
         Ok(changed)
     }
 
-    /// An I/O error is a problem of the directory, not a damaged ledger.
+    /// An I/O error is a problem of the directory, not a damaged ledger. The exception is the error that says that data are invalid.
     fn unusable(&self, error: StoreError) -> OpenError {
         match error {
             StoreError::File(redb::Error::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {

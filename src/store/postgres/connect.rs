@@ -193,7 +193,8 @@ impl Database {
         format!("http://{}", SocketAddr::new(address, port))
     }
 
-    /// The address from which this machine reaches the database. `None` if it does so through a socket of the file system.
+    /// The address from which this machine reaches the database. `None` if it reaches the database through a socket of the file system, or
+    /// if the address cannot be found.
     async fn local_address(&self) -> Option<IpAddr> {
         let host = self.options.get_hosts().iter().find_map(|host| match host {
             Host::Tcp(host) => Some(host.as_str()),
@@ -225,6 +226,7 @@ impl Database {
         Ok(connection)
     }
 
+    /// Opens a session, and logs the warnings that the server sends in it.
     async fn open(&self, options: tokio_postgres::Config) -> Result<Connection, DatabaseError> {
         let (client, mut socket) = within(options.connect(MakeRustlsConnect::new(self.tls.clone()))).await?;
         let is_unconfirmed = Arc::new(AtomicBool::default());

@@ -71,6 +71,7 @@ impl LedgerSession {
         within_time(COMMIT_TIMEOUT, commit).await
     }
 
+    /// Puts the rows of a batch in the current transaction. Removes nothing.
     async fn put(&self, batch: &RowBatch) -> Result<(), DatabaseError> {
         let RowBatch { kinds, keys, rows, .. } = batch;
         let items =

@@ -20,7 +20,7 @@ use crate::store::rows::{FORMAT, StoreError};
 use crate::store::storage::{Failure, Lost, WriteError};
 use turn_store::outcome::{Answer, Shard, Step, Term};
 
-/// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to the longest.
+/// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -62,13 +62,14 @@ pub(super) struct Leader {
     database: Arc<Database>,
     session: Option<(Connection, Statement)>,
     term: Term,
-    failures: Throttle,
+    /// Limits the log lines about writes whose outcome is unknown.
+    unknown_writes: Throttle,
     /// Why the write in progress has not succeeded yet.
     pub(super) failure: Failure,
 }
 
 impl Leader {
-    /// Takes the lead, unless anything has changed since `seen`.
+    /// Takes the lead. `None` if the row of `shard` has changed since `seen`.
     pub(super) async fn stand(
         database: Arc<Database>,
         node: &Node,
@@ -80,7 +81,8 @@ impl Leader {
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
         let (connection, write) = open(&database, &session).await?;
         connection.check_server().await?;
-        // This fails without the right to end another session. Then the row stays locked until a write that hangs there ends by itself.
+        // This fails without the right to end another session. Then the row stays locked until a write that hangs in that session ends by
+        // itself.
         let view: Values<'_> = &[(&seen.epoch, Type::INT8), (&seen.seq, Type::INT8)];
         if let Err(error) = connection.execute(END_SESSION, view).await {
             tracing::debug!(%error, "the session of the leader before was not ended");
@@ -96,7 +98,7 @@ impl Leader {
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
         let term = Term::new(row.get(0), row.get(1), session);
         let (session, failure) = (Some((connection, write)), Failure::default());
-        Ok(Some(Self { database, session, term, failures: Throttle::new(), failure }))
+        Ok(Some(Self { database, session, term, unknown_writes: Throttle::new(), failure }))
     }
 
     /// Whether a leader has written before the election. A takeover raises epoch and `seq`, a write only `seq`. A ledger that was copied
@@ -105,17 +107,18 @@ impl Leader {
         self.term.seq > self.term.epoch
     }
 
-    /// Writes a batch once. Returns when its outcome is known.
+    /// Writes a batch once. Returns when its outcome is known. `is_held`: `false` if this replica releases the ledger with this write.
     pub(super) async fn write(&mut self, rows: &RowBatch, is_held: bool) -> Result<(), WriteError> {
         self.term.begin()?;
-        // Without a session nothing is sent, so this failure is certain. After this line only this batch may be sent with this number,
-        // because a statement that was sent may still arrive late.
+        // Without a session nothing is sent, so it is certain that nothing of the batch is stored. After this line only this batch may be
+        // sent with this number, because a statement that was sent may still arrive late.
         self.session().await.map_err(StoreError::from)?;
         let empty = RowBatch::default();
         let (mut rows, mut next, mut failures) = (rows, Step::Send, 0);
         loop {
             next = match next {
                 Step::Send => self.send(rows, is_held).await,
+                // The batch was committed, so send an empty batch from now on.
                 Step::Confirm => {
                     rows = &empty;
                     self.send(rows, is_held).await
@@ -168,7 +171,7 @@ impl Leader {
             if !matches!(error, Some(DatabaseError::Refused(_))) {
                 self.session = None;
             }
-            if let Some(held_back) = self.failures.pass(clock::timer_now().into_std()) {
+            if let Some(held_back) = self.unknown_writes.pass(clock::timer_now().into_std()) {
                 let error = error.map(|error| error.to_string());
                 tracing::warn!(
                     error,
@@ -180,7 +183,7 @@ impl Leader {
         self.term.after_answer(answer, is_held)
     }
 
-    /// The number of changed rows of `shard`, and whether the commit may not be on the synchronous standby.
+    /// Sends the batch. Returns the number of changed rows of `shard`, and whether the commit may be missing on the synchronous standby.
     async fn try_send(&mut self, batch: &RowBatch, is_held: bool) -> Result<(i64, bool), DatabaseError> {
         let Term { epoch, seq, session, .. } = self.term.clone();
         let (connection, write) = self.session().await?;

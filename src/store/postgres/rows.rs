@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 use super::connect::{DatabaseError, READ_TIMEOUT, within, within_time};
 use crate::store::rows::{ReadRows, Replaced, StoreError, Table, TakeRow, WriteRows};
 
-/// The columns of a batch.
+/// The columns of a batch: kind, key and row of each row that is put, kind and key of each row that is removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RowBatch {
     pub(super) kinds: Vec<i16>,

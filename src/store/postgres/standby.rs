@@ -68,7 +68,7 @@ pub trait Electorate: Send + 'static {
     fn url(&self) -> String;
     /// Whether another replica has lately said that it is reached at the same URL.
     fn has_twin(&self) -> bool;
-    /// Looks at the row that says who leads, and shows the others that this replica is there.
+    /// Reads the row that says who leads, and shows the others that this replica is there.
     fn observe(&mut self) -> impl Future<Output = Result<Observation, Self::Error>> + Send;
     /// Takes the lead. `None` if the row that says who leads has changed since `seen`: another replica leads, or the leader has written.
     fn stand(
@@ -295,6 +295,7 @@ pub(crate) async fn refuse_shared_session(
     let other = database.connect(SESSION_NAME).await?;
     let of_one: i32 = connection.one(BACKEND).await?.get(0);
     if let Err(error) = other.run("BEGIN").await {
+        // If another query succeeds, the pooler has refused only BEGIN.
         let is_there = database.connect(SESSION_NAME).await?.one(BACKEND).await.is_ok();
         return Err(if is_there { DatabaseError::SharedSession } else { error });
     }

@@ -30,7 +30,7 @@ pub struct PostgresStorage {
 }
 
 impl PostgresStorage {
-    /// Takes the lead, unless anything has changed since `seen`.
+    /// Takes the lead. `None` if the row of `shard` has changed since `seen`.
     pub(super) fn stand(
         database: Arc<Database>,
         node: &Node,
@@ -41,7 +41,7 @@ impl PostgresStorage {
         Ok(leader.map(|leader| Self { runtime, database, leader, pruned: Pruned::default() }))
     }
 
-    /// Writes the rows that `fill` makes.
+    /// Writes the rows that `fill` makes. `is_held`: `false` if this replica releases the ledger with this write.
     fn write_rows<T>(
         &mut self,
         is_held: bool,
@@ -55,7 +55,7 @@ impl PostgresStorage {
 }
 
 impl Storage for PostgresStorage {
-    /// Reads everything that an earlier leader has committed. The election is committed, so no earlier leader can write any more.
+    /// Reads everything that earlier leaders have committed. The election is committed, so no earlier leader can write any more.
     fn read(&mut self) -> Result<Contents, OpenError> {
         let was_written = self.leader.was_written();
         let runtime = self.runtime.get();
@@ -85,7 +85,7 @@ impl Storage for PostgresStorage {
         Ok(())
     }
 
-    /// A leader whose session has broken opens another one at once, because half a second without one costs it the lead.
+    /// A leader whose session has broken opens another session at once, because half a second without a session costs it the lead.
     fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
         let leader = &mut self.leader;
         self.runtime.get().block_on(async {

@@ -91,11 +91,11 @@ impl HttpClient {
         successful(self.execute(request.build()?).await?)
     }
 
-    /// Executes a request. A response may have any status. The time limit begins when the name of the host is known.
+    /// Executes a request. A response may have any status. The time limit begins when the look-up of the host's name has ended.
     pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
         if let Some(name) = self.shared.network.name_for(request.url()) {
-            let most = request.timeout().map_or(LOOKUP_MAX, |limit| LOOKUP_MAX.min(*limit));
-            self.shared.names.prepare(name, most).await.map_err(CallError::Connect)?;
+            let lookup_limit = request.timeout().map_or(LOOKUP_MAX, |limit| LOOKUP_MAX.min(*limit));
+            self.shared.names.prepare(name, lookup_limit).await.map_err(CallError::Connect)?;
         }
         let limit = request.timeout().map_or(TIMEOUT, |limit| *limit);
         let (number, copy) = (self.shared.current.read().number, request.try_clone());
@@ -112,6 +112,7 @@ impl HttpClient {
         })
     }
 
+    /// Sends a request once. Passes the date of the response to `on_date`.
     async fn attempt(&self, request: Request) -> Result<Response, CallError> {
         let Connections { client, number } = self.shared.current.read().clone();
         let origin = Origin(self.clone(), number);
@@ -136,10 +137,12 @@ impl HttpClient {
 }
 
 impl Origin {
+    /// The error of an exchange over these connections. Leaves the connections if they may be broken.
     fn failed(&self, error: reqwest::Error) -> CallError {
         let error = CallError::from(error);
         if matches!(error, CallError::Timeout | CallError::Broken(_)) {
-            self.0.leave(self.1);
+            let Self(client, number) = self;
+            client.leave(*number);
         }
         error
     }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_may_pass_are_temporary_and_refusals_are_not() {
+    fn errors_that_may_go_away_are_temporary_and_refusals_are_not() {
         for temporary in [408, 425, 429, 500, 502, 503, 504] {
             assert!(CallError::of_status(temporary).is_temporary(), "{temporary}");
         }

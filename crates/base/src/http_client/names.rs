@@ -1,5 +1,5 @@
-//! Name look-ups of the HTTP client. A slow look-up goes on when its request has ended, and its answer is kept for the next request: with a
-//! dead first name server each look-up takes 5 s, longer than a mint may take.
+//! Name look-ups of the HTTP client. A slow look-up goes on after its request has ended, and its answer is kept for the next request: with
+//! a dead first name server each look-up takes 5 s, longer than a mint may take.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -64,11 +64,13 @@ impl Names {
         if is_kept { Ok(()) } else { self.find(name, most).await.map(drop) }
     }
 
-    /// The addresses of a look-up, or the kept ones if the look-up takes long.
+    /// The addresses that a look-up finds. If addresses are kept, they are the result of a look-up that takes longer than [`NEWER_MAX`]. If
+    /// none are kept, a look-up that takes longer than `most` is an error.
     async fn find(&self, name: &str, most: Duration) -> Answer {
         let (mut running, kept) = self.begin(name);
         let most = if kept.is_some() { NEWER_MAX } else { most };
         let ended = timeout(most, running.wait_for(Option::is_some)).await;
+        // `None` if the time is over, or if the look-up was ended without an answer.
         match ended.ok().and_then(Result::ok).and_then(|answer| answer.clone()) {
             Some(answer) => answer,
             None => kept.ok_or_else(|| {
@@ -78,7 +80,8 @@ impl Names {
         }
     }
 
-    /// Begins a look-up unless one is running. Returns the running look-up, and the addresses that are kept.
+    /// Begins a look-up unless one is running. Returns the running look-up, and the addresses that are kept. If [`NAMES_MAX`] other names
+    /// are kept, forgets them first.
     fn begin(&self, name: &str) -> (watch::Receiver<Option<Answer>>, Option<Vec<SocketAddr>>) {
         let mut all = self.known.lock();
         if all.len() >= NAMES_MAX && !all.contains_key(name) {

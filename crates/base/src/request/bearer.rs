@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// The digest of a configured token. The token itself is not kept.
+/// The digest of a token. The token itself is not kept.
 #[derive(Clone)]
 pub struct TokenDigest([u8; 32]);
 
@@ -24,12 +24,12 @@ impl TokenDigest {
         Self(Sha256::digest(token).into())
     }
 
-    /// Whether both are digests of one token.
+    /// Whether both are digests of the same token.
     pub fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// Whether `token` is the configured one.
+    /// Whether this is the digest of `token`.
     pub fn matches(&self, token: &str) -> bool {
         self.is(&Self::of_text(token))
     }

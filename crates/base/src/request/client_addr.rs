@@ -46,8 +46,8 @@ impl TrustedProxies {
         ClientAddr(address.to_canonical())
     }
 
-    /// The first address from the right that is no trusted proxy. The walk also ends at an entry that cannot be read, or at the last entry:
-    /// then it is the last address that was read.
+    /// The first address that is no trusted proxy: first the peer, then the entries of the header from the right. The walk also ends before
+    /// an entry that cannot be read, or when no entry is left: then the result is the last address that was read.
     fn walk(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();

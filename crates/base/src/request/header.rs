@@ -6,7 +6,7 @@ use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use turn_ledger::ORIGIN_MAX;
 
-/// Characters of an origin that a response or the log repeats.
+/// The most characters of an origin that a response or the log repeats.
 pub const ORIGIN_SHOWN_MAX: usize = 100;
 
 /// The only line of a header. `None` with two lines: then a proxy has added its line to that of the client, and neither is certain.
@@ -15,7 +15,7 @@ pub fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a He
     lines.next().filter(|_| lines.next().is_none())
 }
 
-/// The origin of the page, if it is not too long to keep.
+/// The origin of the page, if the request has one of 1 to [`ORIGIN_MAX`] bytes.
 pub fn page_origin(headers: &HeaderMap) -> Option<Arc<str>> {
     let origin = headers.get(ORIGIN)?.to_str().ok()?;
     (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())

@@ -1,5 +1,5 @@
-//! Request ids: the id that a proxy sent, if it is short and plain, or a new one. An id is always valid in a header and in
-//! the log.
+//! Request ids: the id in the request, which a proxy usually sets, if it is short and plain, or a new one. An id is always valid in a
+//! header and in the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName};
 
 /// The header that contains the id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that is accepted from a proxy. Bytes.
+/// Longest id that is accepted from a request. Bytes.
 const LENGTH_MAX: usize = 64;
 
 /// Makes ids: a random prefix for the process and a counter.
@@ -34,6 +34,7 @@ impl RequestIds {
     }
 }
 
+/// The id in the request, if it is short and plain.
 fn inbound(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let is_plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));

@@ -64,7 +64,7 @@ pub fn form<'de, D: Deserializer<'de>, T>(
     expected: &str,
 ) -> Result<T, D::Error> {
     let text = Cow::<str>::deserialize(text)?;
-    // The text may be a token.
+    // The error does not repeat the text, which may be a token.
     parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("text"), &expected))
 }
 

@@ -22,8 +22,8 @@ use crate::verdict::{BudgetMode, ClientShare, Refusal, Request};
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
 
-/// Room that is reserved for one credential before the provider is asked. [`Books::release`] returns it, [`Books::commit`] makes it
-/// final.
+/// Room that is reserved for one credential before the provider is asked. [`Books::release`] returns the room, [`Books::commit`] makes it
+/// the promise of the grant.
 #[derive(Debug)]
 #[must_use]
 pub struct Hold {
@@ -36,7 +36,8 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// The lifetime that the credential gets: as requested, or shorter if strict mode has less room.
+    /// The lifetime that the credential gets: as requested. Strict mode makes it shorter if there is less room, and longer if it is too
+    /// short for the tail.
     pub fn life(&self) -> Duration {
         self.life
     }
@@ -50,13 +51,13 @@ impl Hold {
 /// Why a credential is not handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// The budget has no room.
+    /// The budget, or the share or limit of the requester, has no room.
     Refused(Refusal),
     /// The wall clock is more than two days ahead of the books.
     ClockInDoubt,
     /// Strict mode: the sessions of this coturn should be cut, and are not cut now.
     Uncut,
-    /// The user is blocked.
+    /// The user is blocked, or the grant of a session of the SFU was revoked.
     UserBlocked,
     /// The client's address is blocked.
     AddressBlocked,
@@ -94,21 +95,23 @@ pub enum Written {
     Unknown,
 }
 
-/// The ledger could not be written. The caller must not hand out the credential. An override holds until a restart.
+/// The ledger was not written, or nobody knows whether it was. The caller must not hand out the credential. An override that was not
+/// written is in effect until a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger could not be written")]
 pub struct NotRecorded;
 
 impl Books {
-    /// Reserves budget for a credential that the provider creates within `slack`. Its lifetime is `life` or shorter.
+    /// Reserves budget for a credential that the provider creates within `slack`. `life`: the requested lifetime. [`Hold::life`] says which
+    /// one the credential gets.
     ///
-    /// While the wall clock is ahead and not accepted yet, either time may be right. The hold begins at the books' time and
-    /// ends with a credential that is created at the wall clock's time, so it covers the credential in both cases.
+    /// While the wall clock is ahead and not accepted yet, either time may be right. The hold begins at the books' time and ends with a
+    /// credential that is created at the wall clock's time, so the hold covers the credential in both cases.
     ///
     /// Of a grant and its renewal, only one relays at a time. So a renewal needs room only for the minutes after the promise of the renewed
-    /// grant. In strict mode, a client and a user may reserve only their shares of the limit, and a user no more than the limit of a user.
-    /// A user could relay with both grants, so for the limit of a user a renewal reserves all its minutes. Where the broker ends sessions,
-    /// a renewal also prolongs the sessions of the grants before it, so it reserves that time too.
+    /// grant. In strict mode, a client and a user may reserve only their shares of the limit, and a user or a server key no more than its
+    /// own limit. A user could relay with both grants at once, so for the limit of a user a renewal reserves all its minutes. Where the
+    /// broker ends sessions, a renewal also prolongs the sessions of the grants before it. The limit of a user reserves that time, too.
     pub fn reserve(
         &mut self,
         source: IceSource,
@@ -117,8 +120,8 @@ impl Books {
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
         let owner = self.ledger.owner_with(source, requester.turn_key);
-        // Of several TURN keys, it is known only after the mint which one has minted. So the longest of their tails is reserved, and all
-        // minutes of a renewal.
+        // `is_known`: whether the owner of the bytes is known. Of several TURN keys, only the mint shows which one has minted. So the
+        // longest of their tails is reserved, and all minutes of a renewal.
         let is_known = requester.turn_key.is_some() || self.ledger.has_one_owner(source);
         let admitted_as = if is_known { owner } else { owner.group() };
         let request = self.admission(admitted_as, life, slack, requester, None)?;
@@ -140,8 +143,8 @@ impl Books {
     }
 
     /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: bytes that a session of
-    /// the SFU may take in a minute, and the first minute that is not promised already; `None` for a credential. The first credential of a
-    /// client or user always fits into its share, and so does a first session that takes no more than a credential.
+    /// the SFU may take in a minute, and the first minute that is not promised already; `None` for a credential. If a client or user has
+    /// reserved nothing, one credential always fits into its share, and so does a session that takes no more than a credential.
     pub(super) fn admission(
         &mut self,
         owner: impl Into<CountOwner>,
@@ -173,8 +176,9 @@ impl Books {
         } else {
             Holder::default()
         };
-        // A client or user that has reserved nothing gets one credential in any case, but no session of the SFU that takes more than a
-        // credential. A `reserved` above zero takes this exception away. Rates of sessions are whole kbit/s, rounded up.
+        // The share of a client or user that has reserved nothing has room for one credential in any case, but not for a session of the SFU
+        // that takes more than a credential. One reserved byte, `reserved_min`, takes this exception away. Rates of sessions are whole
+        // kbit/s, rounded up.
         let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
         let reserved_min = u64::from(session.is_some_and(|(taken, _)| taken > of_grant));
         let clients = self.grants.clients.shares(holder, now).map(|share| {
@@ -199,9 +203,9 @@ impl Books {
             .map_err(NotAdmitted::Refused)
     }
 
-    /// The promise of the grant that a credential renews, if the same count covers both grants. The credential relies on these minutes,
-    /// because of the two grants only one relays at a time. A count of another TURN key or relay could release them while the renewal
-    /// relays.
+    /// The promise of the grant that a credential renews; `None` if it renews none, or a grant of another owner. The credential relies on
+    /// the minutes of this promise, because of the two grants only one relays at a time. The count of another owner could release these
+    /// minutes while the renewal relays.
     fn relied_on(&self, renews: Option<GrantId>, owner: CountOwner) -> Option<PromisedTime> {
         self.grants.get(renews?).filter(|row| row.owner() == owner)?.promised
     }
@@ -212,8 +216,8 @@ impl Books {
         self.settle();
     }
 
-    /// Puts a grant into the books. Releases the hold instead if the operator forbids the grant, if the credential comes later than its
-    /// hold covers, or if the table is full.
+    /// Puts a grant into the books: its row gets the promise of the hold. Releases the hold instead if the operator forbids the grant, if a
+    /// metered credential comes later than its hold covers, or if the table is full.
     ///
     /// The caller must write the next batch before it hands out a metered credential.
     pub fn commit(
@@ -240,7 +244,7 @@ impl Books {
         }
         // The TURN key of a provider is known only now.
         let owner = turn_key.map_or(hold.promise.owner, |_| self.ledger.owner_with(grant.source, turn_key));
-        // The tail of its source may have changed since the credential was reserved.
+        // The tail of this owner may not be that of the hold: it may have changed since, or the hold has the longest tail of several keys.
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(owner)));
         let mut time = PromisedTime { until, ..hold.promise.time };
         if let Some(renewed) = self.relied_on(renews, owner) {
@@ -248,17 +252,17 @@ impl Books {
         }
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
         let has_user = spender.as_ref().is_some_and(|spender| spender.user.is_some());
-        // A free grant has a row only if it names a user or a server key, so that its renewal names them too.
+        // A free grant has a row only if it names a user or a server key, so that its renewal names the same, and only if there is room.
         if is_metered || (is_of_server || has_user) && self.grants.has_room_for_free() {
             let username =
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(time));
             (row.client, row.spender, row.turn_key) = (client, spender, owner.turn_key);
             // A source that decides the life may make a credential for the whole requested life, although it states a shorter one.
-            let told = grant.expires_at.since(grant.issued_at);
-            let untold =
-                if grant.source.decides_life() { hold.life.saturating_sub(told) } else { Duration::ZERO };
-            let later_by = hold.clock_ahead.saturating_add(untold);
+            let stated = grant.expires_at.since(grant.issued_at);
+            let beyond_stated =
+                if grant.source.decides_life() { hold.life.saturating_sub(stated) } else { Duration::ZERO };
+            let later_by = hold.clock_ahead.saturating_add(beyond_stated);
             if address.is_some() || later_by > Duration::ZERO {
                 let later_by = u64::try_from(later_by.as_millis()).unwrap_or(u64::MAX);
                 (row.extra_mut().address, row.extra_mut().later_by_millis) = (address, later_by);
@@ -269,7 +273,7 @@ impl Books {
             self.grants.note_renewal(renewed, grant.id);
         }
         let Hold { promise: before, .. } = hold;
-        // From now on the row has the promise.
+        // From now on the row has the promise, so that of the hold is removed.
         self.grants.replace_promise(Some(&before), None);
         self.settle();
         let counts = self.ledger.counts_mut();
@@ -277,8 +281,8 @@ impl Books {
         Ok(Commit { grant: grant.id })
     }
 
-    /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the
-    /// grant stays in the books, so that they never have fewer grants than the disk.
+    /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. After a failed write the grant is removed. If
+    /// the outcome is unknown, the grant stays, so that the books never have fewer grants than the disk.
     pub fn note_written(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
         match written {
             Written::Yes => {
@@ -300,7 +304,7 @@ impl Books {
         }
     }
 
-    /// Uses the one renewal of a grant. `false` if it may not renew now.
+    /// Uses the one renewal of a grant. `false` if the grant may not be renewed now.
     pub fn take_renewal(&mut self, grant: &Grant) -> bool {
         self.recognize(Some(grant));
         let now = self.now();

@@ -18,11 +18,11 @@ use crate::token::{Grant, GrantId, LIFE_MAX};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
 
-/// A session whose credential expired this long before a complete listing must be missing from the next one. Otherwise the
-/// sessions of the relay do not count as cut.
+/// A session whose credential expired more than this before a complete listing must be missing from the next complete listing. Otherwise
+/// the sessions of the relay do not count as cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
 
-/// The row of a credential of another program lives at least this long.
+/// The row of a credential of another program lives at least this long after the first listing that shows the credential.
 const FOREIGN_LIFE_MIN: Duration = Duration::from_secs(3_600);
 
 /// What each coturn's sessions carry, as stored.
@@ -40,10 +40,10 @@ pub(super) fn restored(
 }
 
 impl Books {
-    /// Applies the session list of a relay. Returns the sessions that must end: ours whose grant has expired; those whose grant was
-    /// revoked; those of other programs whose user is blocked or over its limit; and all once the budget or the relay's limit is spent.
-    /// `asked_at`: when coturn was asked. A session that began while the listing was on its way may be missing from it, so only what was
-    /// relayed before `asked_at` counts as seen.
+    /// Applies a listing of a relay. Returns the sessions that must end: ours whose grant has expired; those whose grant was revoked; those
+    /// of other programs whose user is blocked or over its limit; and all once the budget or the relay's limit is spent. `asked_at`: when
+    /// coturn was asked. A session that began while the listing was on its way may be missing from the listing, so only what was relayed
+    /// before `asked_at` counts as seen.
     pub fn take_sessions(
         &mut self,
         relay: impl Into<CountOwner>,
@@ -54,10 +54,11 @@ impl Books {
         listing.is_complete &= self.may_count();
         let listing = &listing;
         let usage = self.coturn.entry(relay).or_default();
+        // The time of the complete listing before this one, and the grants whose sessions it showed.
         let (seen_at, listed_before) = (usage.complete_at, usage.sessions.grants());
         if listing.is_complete && usage.has_gap(asked_at) {
-            // coturn lets a session go on as long as its client refreshes it. So each session of the last listing may have relayed past the
-            // end of its promise, also a session that has ended in the gap and that no listing shows any more.
+            // coturn lets a session go on as long as its client refreshes it. So each session of the listing before may have relayed past
+            // the end of its promise, also a session that has ended in the gap and that no listing shows any more.
             for grant in &listed_before {
                 self.grants.extend_promise(*grant, Minute::from_end(asked_at));
             }
@@ -70,6 +71,7 @@ impl Books {
         if let Some((carried, by_grant)) = usage.take(listing, asked_at, rules, reset) {
             let listed = usage.sessions.grants();
             if carried.is_after_gap {
+                // Nobody saw the gap, so in strict mode the limits are charged what was promised in it, not only what coturn shows.
                 let counted = |id, _| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(relay, seen_at, asked_at, counted);
             }
@@ -79,7 +81,8 @@ impl Books {
             self.judge_all(relay.source);
             if self.is_cut(listing, seen_at) {
                 self.ledger.with(relay, |timeline| timeline.state.cut_until = now);
-                // The gap has made promises longer. They get the short tail again, except where a grant still has a session.
+                // If the sessions were not cut until now, every promise at this relay has the long tail. Otherwise only a gap can have made
+                // promises longer, those of `listed_before`. They get the short tail again, except where a grant still has a session.
                 let promised = if self.uncut.contains(&relay) {
                     self.grants.promised_at(relay)
                 } else {
@@ -107,8 +110,9 @@ impl Books {
         self.grants.is_revoked(session.grant) || row.and_then(GrantRow::user).is_some_and(is_over)
     }
 
-    /// Gives a row to each credential of another program that knows the relay's secret, while the credential has a session. Nothing is
-    /// promised for it, because the program does not ask the broker. Its user is the name after the colon, or the whole name.
+    /// Gives a row, if there is room, to each listed credential of another program that knows the relay's secret. Nothing is promised for
+    /// the credential, because the program does not ask the broker. The user of the row is the part of the session's user name after the
+    /// first colon, or the whole name if there is no such part.
     fn take_up_foreign(&mut self, relay: CountOwner, listing: &Listing) {
         let now = self.now();
         for session in listing.sessions.iter().filter(|session| session.grant.is_foreign()) {
@@ -129,8 +133,9 @@ impl Books {
         }
     }
 
-    /// Counts what belongs to none of several relays: what is reported without a grant. It is counted up to the instant up to which every
-    /// relay is counted. A relay without a complete listing is `None`, the smallest value, so nothing is counted.
+    /// Counts what belongs to none of several relays: what is reported without a grant. Listings show none of these bytes, so only
+    /// estimates of a gap remain. The count ends at the instant up to which every relay is counted. The instant of a relay without a
+    /// complete listing is `None`, the smallest value, so then nothing is counted.
     fn carry_rest(&mut self, relay: CountOwner, is_after_gap: bool) {
         let relays = self.ledger.cut_groups().into_iter().filter(|other| other.turn_key.is_some());
         let counted_until = relays.map(|relay| self.coturn.get(&relay).map(|usage| usage.complete_at));
@@ -146,9 +151,9 @@ impl Books {
         self.coturn.entry(relay.into()).or_default().sessions.cut(ids, now);
     }
 
-    /// Whether a listing shows that sessions were cut: it has no session whose credential had expired more than [`CUT_TIME`] before the
-    /// previous complete listing, at `seen_at`. A session of a revoked grant shows nothing, because its holder can begin another session
-    /// after each cut until the credential expires. So the promise of a revoked grant lasts until then.
+    /// Whether a listing shows that sessions were cut: it has no session of ours whose credential had expired more than [`CUT_TIME`] before
+    /// the previous complete listing, at `seen_at`. A session of a revoked grant shows nothing, because its holder can begin another
+    /// session after each cut until the credential expires. So the promise of a revoked grant lasts until then.
     fn is_cut(&self, listing: &Listing, seen_at: Timestamp) -> bool {
         let has_expired = |grant, expiry| match self.grants.expiry_of(grant, expiry) {
             Some(expiry) => expiry.plus(CUT_TIME) < seen_at,

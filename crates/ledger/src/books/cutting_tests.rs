@@ -106,7 +106,7 @@ fn what_was_relayed_in_a_pause_over_a_reset_is_divided_there() {
 
 /// Nobody lists a session any more once coturn's command line is removed.
 #[test]
-fn the_row_of_a_session_that_nobody_lists_goes_in_the_end() {
+fn the_row_of_a_session_that_no_listing_shows_is_removed_after_days() {
     let mut broker = strict();
     broker.list(2, &[sent(5_000)]);
     for (days, rows) in [(8, 1), (11, 0)] {
@@ -118,7 +118,7 @@ fn the_row_of_a_session_that_nobody_lists_goes_in_the_end() {
 
 /// What sessions carry in a gap uses up what was promised for it. The promise has the long tail since then.
 #[test]
-fn a_gap_keeps_only_what_its_bytes_leave_of_the_promise() {
+fn bytes_relayed_in_a_gap_use_up_the_promise_of_the_gap() {
     let mut broker = strict();
     broker.mint_any(2 * HOUR);
     broker.list(2, &[sent(1_000)]);
@@ -187,7 +187,7 @@ fn a_listing_that_is_not_complete_says_nothing() {
 
 /// What is minted while listings come again has the short tail, until they stop again. What was raised stays so while its session is shown.
 #[test]
-fn each_time_that_cutting_stops_the_long_tail_is_promised() {
+fn the_long_tail_is_promised_each_time_that_cutting_stops() {
     let mut broker = strict();
     broker.mint_any(600);
     broker.books.advance(at(595));

@@ -108,7 +108,7 @@ fn at_the_limit_all_sessions_end() {
 }
 
 #[test]
-fn a_revoked_credential_stays_so_until_it_expires() {
+fn a_credential_stays_revoked_until_it_expires() {
     let mut broker = strict();
     let sessions = [session(1, &ann(), GB), session(2, "carol", GB)];
     broker.list_foreign(2, &sessions);

@@ -25,9 +25,9 @@ impl Books {
         }
     }
 
-    /// The ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended. The bytes
-    /// of these grants come back with the provider's next counts. If no counts of a provider are read for some source, the bytes are
-    /// missing until the end of the period in which the longest of these grants has ended.
+    /// Notes that the ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended.
+    /// The bytes of these grants come back with the provider's next counts. If no counts of a provider are read for some source, the bytes
+    /// are missing until the end of the period in which the longest of these grants has ended.
     fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
         let ended = last.plus(self.relays_for_max());
         self.lack_until(ended, cause);
@@ -37,7 +37,7 @@ impl Books {
         }
     }
 
-    /// Grants may relay until then that the ledger does not have.
+    /// Notes that grants that the ledger lacks may relay until `until`, or until the end that was noted before, if that is later.
     pub(super) fn lack_until(&mut self, until: Timestamp, cause: LackCause) {
         self.lacking.extend(until, cause, self.now());
         self.ledger.set_lacks_until(self.lacking.until);
@@ -49,8 +49,9 @@ impl Books {
         LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default())
     }
 
-    /// The time before a new ledger began in which somebody may have relayed with a credential that still works: its start and its end.
-    /// `None` if it is known whether the provider counted bytes in this time, or if every such credential has ended since.
+    /// The start and the end of the time before a new ledger began in which somebody may have relayed with a credential that still works.
+    /// `None` for a ledger that did not begin as a new one, if it is known whether the provider counted bytes in this time, or if every
+    /// such credential has ended since.
     pub fn time_before(&self) -> Option<(Timestamp, Timestamp)> {
         let (began, longest) = (self.lacking.began?, self.relays_for_max());
         if began.plus(longest) <= self.now() {
@@ -58,13 +59,13 @@ impl Books {
         }
         let back = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
         let from = Timestamp::from_millis(began.as_millis().saturating_sub(back));
-        // By the clock of the provider, the first bytes of this ledger may lie before it began.
+        // By the clock of the provider, the first bytes of this ledger may lie before the ledger began.
         let until = began.minus(REFERENCE_DIFFERENCE_TOLERATED);
         Some((Minute::of(from).start(), Minute::of(until).start()))
     }
 
     /// Takes what the provider has counted in [`Self::time_before`] under our keys: the ledger lacks the grants of these bytes. `is_final`:
-    /// whether the provider will count no more.
+    /// whether the provider will count no more of that time.
     pub fn take_count_before(&mut self, bytes: ByteCount, is_final: bool) {
         let is_known = is_final || bytes > ByteCount::ZERO;
         let Some(began) = self.lacking.began.take_if(|_| is_known) else { return };

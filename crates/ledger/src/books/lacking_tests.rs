@@ -126,7 +126,7 @@ fn once_the_time_is_known_a_later_pause_moves_nothing() {
 
 /// A plain copy of the file has no mark.
 #[test]
-fn a_token_that_shows_a_lack_while_the_time_is_in_doubt_says_nothing_about_that_time() {
+fn a_lack_that_a_token_shows_while_the_time_is_in_doubt_is_dated_once_the_time_is_known() {
     let stored = stored(false);
     let mut machine = Machine::started(&stored, 30 * HOUR);
     let mut books = setup().open(Some(stored), machine.moment(0));
@@ -161,7 +161,7 @@ fn a_new_ledger_whose_keys_have_relayed_lacks_grants_until_the_longest_of_them_h
 }
 
 #[test]
-fn a_new_ledger_asks_until_no_byte_of_before_can_come_any_more() {
+fn a_new_ledger_asks_for_bytes_from_before_it_began_until_none_can_come() {
     let mut books = new_ledger();
     books.take_count_before(ByteCount::ZERO, false);
     assert!(books.time_before().is_some());

@@ -50,11 +50,11 @@ pub struct Books {
     lacking: Lacking,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
-    /// Addresses that get no credentials, and until when.
+    /// Clients and groups of clients that get no credentials until this instant; `None`: until the operator unblocks them.
     blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
     /// Whether the next batch must store the blocked users and addresses.
     must_store_blocks: bool,
-    /// Sources whose sessions may outlive every promise unnoticed, because a setting that would show the sessions is missing.
+    /// Sources whose sessions may outlive every promise unnoticed, because one of the settings in `SourceFacts::seen_with` is missing.
     unseen: Vec<IceSource>,
     /// The limit in the configuration.
     configured_limit: ByteCount,
@@ -64,7 +64,7 @@ pub struct Books {
     standing: Standing,
     /// The relays whose sessions should be cut and are not cut now. Each promise at such a relay has the long tail.
     uncut: BTreeSet<CountOwner>,
-    /// The excess over the promises, and the bytes under unknown identifiers, as [`Self::raise_rates`] has seen them last.
+    /// [`Ledger::excess`] and [`Grants::unknown_bytes`] at the last call of [`Self::raise_rates`].
     judged_excess: (ByteCount, ByteCount),
     /// The relays that get no new credentials, so that their calls come to an end.
     draining: BTreeSet<CountOwner>,
@@ -92,7 +92,7 @@ impl Books {
         grants.dropped = head.dropped;
         grants.raised = ledger.raised_rates();
         // Grants of one minute follow each other, and most of their promises are equal. Equal promises in a row are added in one step.
-        // `None` at the end adds the last of them.
+        // `equal`: the latest promise, and how many grants in a row have it. The call with `None` at the end adds that promise.
         let mut equal: Option<(OwnedTime, i64)> = None;
         let mut restore_promise = |next: Option<OwnedTime>| match &mut equal {
             Some((promise, count)) if Some(*promise) == next => *count = count.saturating_add(1),
@@ -142,7 +142,8 @@ impl Books {
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);
         }
-        // Another configured limit has ended the override of the limit. It does not come back with the earlier configuration.
+        // If the configured limit has changed, an override of the limit has ended. It is dropped, so that it does not come back with the
+        // earlier configured limit.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
         // This comes after `extend_tails`, because a longer tail changes what was promised for the time that is counted.
@@ -156,14 +157,14 @@ impl Books {
         books
     }
 
-    /// Notes an orderly end of this process: it relays nothing after the next batch. If the time is in doubt, the last bytes of the relay
-    /// are not counted, so the next start counts them as after a crash.
+    /// Notes an orderly end of this process: its relay relays nothing after the next batch. If a jump of the time is in doubt, the last
+    /// bytes of the relay are not counted now. Then nothing is noted, and the next start counts these bytes as after a crash.
     pub fn finish(&mut self) {
         self.standing.is_relaying &= !self.may_count();
     }
 
     /// Whether bytes that the broker itself counts may be taken now. While a jump of the time is in doubt, nobody knows in which period
-    /// they have flowed, so they wait.
+    /// these bytes have flowed, so the bytes wait.
     pub fn may_count(&self) -> bool {
         !self.moment.in_doubt
     }
@@ -208,10 +209,11 @@ impl Books {
         self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall.max(now));
         self.follow_cutting();
         loop {
-            let (connection, session) = (self.connections.next_due(now), self.grants.next_session(now));
-            let Some(due) = connection.into_iter().chain(session).min() else { break };
+            let (connection_due, session_due) =
+                (self.connections.next_due(now), self.grants.next_session(now));
+            let Some(due) = connection_due.into_iter().chain(session_due).min() else { break };
             self.step_to(due);
-            if session == Some(due) {
+            if session_due == Some(due) {
                 self.go_on_with_sessions();
                 continue;
             }
@@ -231,6 +233,7 @@ impl Books {
         }
     }
 
+    /// Moves the ledger to `now`. A day that begins in this step begins for coturn's sessions, too, and a period for the grants.
     fn step_to(&mut self, now: Timestamp) {
         let (day, period) = (Day::of(self.now()), self.ledger.period());
         self.ledger.advance(now);
@@ -253,7 +256,7 @@ impl Books {
         Moment { now: self.now(), ..self.moment }
     }
 
-    /// Opens a connection.
+    /// Opens a connection, or takes a report of one that is open.
     pub fn open(
         &mut self,
         caller: Caller<'_>,
@@ -275,8 +278,8 @@ impl Books {
         Ok(opened)
     }
 
-    /// Notes the address of a caller whose grant has no row, or a row without an address. The service does this before it applies the
-    /// caller's request, so that the request counts for that address.
+    /// Notes the client of a caller whose grant has no row, or a row that names no client. A grant without a row gets one. The service does
+    /// this before it applies the caller's request, so that the request counts for this client.
     pub fn note_client(&mut self, caller: Caller<'_>, client: ClientKey) {
         self.recognize(caller.grant().as_ref());
         if let Caller::Grant(grant) = caller {
@@ -286,9 +289,9 @@ impl Books {
         }
     }
 
-    /// Notes who spends what a connection relays, as its app server says. A client cannot say this. A client's connection with the
-    /// same id stays as it is, because anybody can open one. A user for whom the sums have no room is not noted, because no limit would
-    /// hold for this user. An app server may name anybody, so such names fill no more than half of the room.
+    /// Notes who spends what a connection relays, as its app server says. A client cannot say this. A client's connection with the same id
+    /// stays as it is, because any client can open a connection with this id. A user for whom the sums have no room is not noted, because
+    /// no limit would hold for this user. An app server may name anybody, so such names fill no more than half of the room.
     pub fn report_spender(&mut self, caller: Caller<'_>, id: &str, mut by_reporter: Spender) {
         if !caller.is_vouched() || by_reporter == Spender::default() {
             return;
@@ -300,14 +303,15 @@ impl Books {
         self.connections.report_spender(caller, id, by_reporter);
     }
 
-    /// The member of a call that has this grant, as a caller. `None` if the grant is not in the table.
+    /// The member of a call that has this grant, as a caller. `None` if the table has no live grant with this id.
     pub fn member_with(&self, id: GrantId) -> Option<Caller<'static>> {
         let GrantRow { source, issued_at, expires_at, .. } = *self.grants.get(id)?;
         Some(Caller::Member(Grant { id, source, issued_at, expires_at }))
     }
 
-    /// Adds a grant whose token is valid and that this ledger does not know. The ledger was then restored from an older copy, so other
-    /// grants are missing too.
+    /// Adds a metered grant that this ledger does not know, with a promise. The caller has checked the grant's token. So the ledger was
+    /// restored from an older copy or has lost writes, and other grants are missing too: this is noted, also if the table is full and the
+    /// grant is not added. Does nothing for an expired grant.
     pub(super) fn recognize(&mut self, grant: Option<&Grant>) {
         let now = self.now();
         let Some(grant) = grant.filter(|grant| !grant.is_expired(now)) else { return };
@@ -356,7 +360,7 @@ impl Books {
             return Err(ReportError::GrantRevoked);
         }
         let now = self.now();
-        // The last counts of a connection that is not open any more are ignored.
+        // The last report is applied first, unless it is empty. If it is refused, the connection is closed all the same.
         let clamped = last != Report::default()
             && self.heartbeat(caller, id, last).is_ok_and(|outcome| outcome.clamped);
         let closed = self.connections.close(&mut self.grants, caller, id, now);

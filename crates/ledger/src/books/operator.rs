@@ -16,7 +16,7 @@ impl Books {
         self.ledger.set_limit(self.overrides.limit(self.configured_limit));
     }
 
-    /// Stops all minting, or allows it again. While minting is stopped, a client can claim no more than what is promised for its grant.
+    /// Stops all minting, or allows it again. While minting is stopped, the client of a grant may claim bytes only at the assumed rate.
     pub fn override_freeze(&mut self, frozen: bool) {
         let was_frozen = std::mem::replace(&mut self.overrides.frozen, frozen);
         if frozen != was_frozen {
@@ -24,7 +24,8 @@ impl Books {
         }
     }
 
-    /// Sets the rate at which the client of a grant may claim bytes, after an override or a start.
+    /// Sets the rate at which the client of a grant may claim bytes, after an override or a start. Drops what grants have saved for claims.
+    /// If minting is stopped, also stops the clocks that do not fit into the lower rate.
     pub(super) fn set_claim_rate(&mut self) {
         let (promised_rate, now) = (self.ledger.assumed_rate(), self.now());
         self.grants.set_claim_rate(self.is_frozen().then_some(promised_rate), now);
@@ -44,8 +45,9 @@ impl Books {
         self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
     }
 
-    /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. What the grant has promised stays
-    /// reserved, and no report charges the grant any more. The caller asks the source to end the credential.
+    /// Revokes a credential and closes its connections. `None` for a grant that is unknown, that costs nothing, or that has expired and has
+    /// no open connection. What is promised for the grant stays reserved, and no report charges the grant any more. The caller asks the
+    /// source to end the credential.
     pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         self.revoke_asking(grant, self.now().plus(ASK_PAUSE))
     }

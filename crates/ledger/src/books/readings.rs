@@ -20,7 +20,8 @@ impl Books {
         self.ledger.take_reading(owner, reading)
     }
 
-    /// Takes what an owner that the broker itself watches has carried since its last count. Only while [`Self::may_count`].
+    /// Takes what an owner that the broker itself watches has carried since its last count. The caller makes sure that [`Self::may_count`]
+    /// is true.
     pub fn carry(&mut self, owner: impl Into<CountOwner>, carried: &Carried) {
         let owner = owner.into();
         self.ledger.with(owner, |timeline| timeline.carry(carried, true));
@@ -51,12 +52,12 @@ impl Books {
         self.ledger.charge(UsageChange { owner: owner.into(), basis: Basis::Ungranted, kind });
     }
 
-    /// A probe has relayed in this minute.
+    /// Notes that a probe has relayed in this minute.
     pub fn note_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
         self.ledger.with(owner.into(), |timeline| timeline.state.proof.note(minute));
     }
 
-    /// A count shows the probe of this minute.
+    /// Notes that a count shows the probe of this minute.
     pub fn show_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
         self.ledger.with(owner.into(), |timeline| timeline.state.proof.show(minute));
     }
@@ -74,7 +75,7 @@ impl Books {
         self.ledger.with(owner, |timeline| timeline.state.own = timeline.state.own.plus(bytes));
     }
 
-    /// A trial is over, and waits for its count.
+    /// Notes that a trial is over, and waits for its count.
     pub fn note_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd, trial: TailTrial) {
         self.ledger.with_trials(owner.into(), end, |trials| trials.uncounted = Some(trial));
     }

@@ -14,9 +14,9 @@ use crate::source::IceSource;
 use crate::token::GrantId;
 
 impl Books {
-    /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much
-    /// time has passed, a session that takes nothing any more stays as it is, and is charged on. Then this returns `false`, and the caller
-    /// must note the session again.
+    /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found the session. While a jump of the
+    /// time is in doubt, a session that was not found or that takes nothing any more stays as it is, and is charged on. Then this returns
+    /// `false`, and the caller must note the session again later.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) -> bool {
         let is_over = session.is_none_or(|session| session.kbps == 0);
         if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
@@ -35,14 +35,15 @@ impl Books {
         if self.grants.is_revoked(id) {
             return Err(NotAdmitted::UserBlocked);
         }
+        // A session has no row if the table was full when the session was noted.
         let kbps = self.grants.get(id).ok_or(NotAdmitted::TooManyGrants)?.sfu_kbps().saturating_add(more);
         self.promise_session(id, kbps)?;
         self.grants.change_pulls(id, |promised, _| *promised = kbps);
         Ok(())
     }
 
-    /// A look has found a session: what it may take is promised for longer. Without room for that, the session is in
-    /// [`Self::sfu_sessions_to_close`].
+    /// Promises what a session may take for longer, because a look has found the session. If there is no room for that,
+    /// [`Self::sfu_sessions_to_close`] has the session until a later call finds room.
     pub fn extend_sfu_session(&mut self, name: &str) {
         let id = GrantId::of_session(name);
         let Some(kbps) = self.grants.get(id).map(GrantRow::sfu_kbps) else { return };
@@ -65,11 +66,12 @@ impl Books {
         })
     }
 
-    /// Goes on with the sessions whose promise does not cover what they take in this minute. Nobody asks an SFU that is not in the settings
-    /// any more, so its sessions end with their lives.
+    /// Extends the promise of each session whose promise does not cover what the session takes in this minute. Nobody asks an SFU that is
+    /// not in the settings any more, so its sessions end when their lives are over.
     pub(super) fn go_on_with_sessions(&mut self) {
         let now = self.now();
         while let Some(id) = self.grants.due_session(now) {
+            // While `may_count` is false, `set_sfu_session` ends no session, so the session would stay due.
             if let Some(name) = self.grants.unwatched(id, now).filter(|_| self.may_count()) {
                 self.set_sfu_session(&name, None);
             } else {
@@ -79,8 +81,8 @@ impl Books {
         }
     }
 
-    /// Promises that a session takes so many kbit/s from now on, for as long as its source's tail. Without room, its promise stays as it
-    /// is.
+    /// Promises that a session takes so many kbit/s from now on, for as long as the tail of the SFU. Without room, the session's promise
+    /// stays as it is.
     fn promise_session(&mut self, id: GrantId, kbps: u32) -> Result<(), NotAdmitted> {
         let (now, after) = (self.now(), counted_after(self.now()));
         self.grants.count_session(id, now);
@@ -88,14 +90,14 @@ impl Books {
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
         let counted_from = self.ledger.counted_from(IceSource::Sfu);
-        // A session takes only one rate at a time, so an earlier promise with at least this rate covers its minutes for the new one. The
-        // new promise begins after such promises.
+        // A session takes only one rate at a time, so an earlier promise with at least this rate covers its minutes for the new rate, too.
+        // The new promise begins after such promises.
         let begin = row.behind().iter().fold(counted_from, |begin, time| {
             let covers = time.from <= begin && time.per_minute >= per_minute;
             if covers { begin.max(time.until) } else { begin }
         });
         // A lower rate is promised from the first minute in which nothing of the time before is counted. The present promise lasts until
-        // then: `go_on` never lets the promise of a session that takes something end earlier.
+        // that minute: `go_on` never lets the promise of a session that takes something end earlier.
         let is_lower = before.is_some_and(|time| per_minute < time.per_minute);
         let from = if is_lower { after.max(begin) } else { begin };
         self.grants.release_session(id, from, counted_from);
@@ -106,6 +108,7 @@ impl Books {
         // The promise lasts for the tail alone.
         let (life, slack) = (Duration::ZERO, Duration::ZERO);
         let admitted = self.admission(IceSource::Sfu, life, slack, &requester, Some((per_minute, from)));
+        // Without room the promise before goes on from the minute `from`.
         let time = match &admitted {
             Ok(request) => Some(PromisedTime::new(from, request.promise(self.now()).until, per_minute)),
             Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),

@@ -42,7 +42,7 @@ pub enum BoundBreak {
     UnknownBytes,
     /// A count is not believed.
     Disbelief,
-    /// App servers vouched for more on one day than its count, the margin and a hundredth of the limit together.
+    /// App servers vouched for more bytes of one day than the day's count, the margin and a hundredth of the limit together.
     VouchedAbove,
     /// Counts become final later than the lag.
     LateCounts,
@@ -52,13 +52,13 @@ pub enum BoundBreak {
     ClockInDoubt,
     /// Grants that were alive at a jump of the time relay for longer than is promised.
     ClockJumped,
-    /// A clock that was ahead ended the period too early, so no period counts what its grants still relay.
+    /// A clock that was ahead ended the period too early, so no period counts what the grants of that period still relay.
     EarlierPeriod,
     /// Grants may relay that the ledger does not have.
     Lacking,
     /// Sessions of a source may outlive every promise, and nobody sees them.
     Unseen,
-    /// Another replica may have answered since.
+    /// This replica may have stopped leading, so another one may have answered requests since.
     NotLeading,
 }
 
@@ -72,7 +72,8 @@ pub struct Snapshot {
     /// The most by which the live credentials can still take usage past the limit. Calls that the broker ends at the limit add nothing
     /// more.
     pub uncut_overshoot: ByteCount,
-    /// The same if these credentials relay at the highest hourly average that counts have shown in this period; `None` without a count.
+    /// [`Self::uncut_overshoot`] if these credentials relay at the highest hourly average that counts have shown in this period; `None`
+    /// without a count.
     pub likely_overshoot: Option<ByteCount>,
     /// What happened in this period.
     pub counts: PeriodCounts,
@@ -175,6 +176,7 @@ impl Snapshot {
         BoundBreak::VARIANTS.iter().copied().filter(|reason| self.has(*reason))
     }
 
+    /// Whether this reason exists now.
     fn has(&self, reason: BoundBreak) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         match reason {
@@ -244,21 +246,23 @@ impl Books {
         refusal.or_else(|| self.grants.is_full().then_some(NotAdmitted::TooManyGrants))
     }
 
-    /// A source whose sessions nobody sees and whose credentials may relay beyond their promises.
+    /// A source whose credentials of this period or the last one may relay beyond their promises: nobody sees its sessions, and no proven
+    /// tail says when they end.
     fn unseen_source(&self) -> Option<IceSource> {
         let last_period = self.ledger.billing_day().period_until(self.ledger.period().start);
-        let tail_ends = |source| self.ledger.proven_tail(source, CredentialEnd::Expiry).is_some();
-        let mut unseen = self.unseen.iter().copied().filter(|source| !tail_ends(*source));
+        let has_proven_tail = |source| self.ledger.proven_tail(source, CredentialEnd::Expiry).is_some();
+        let mut unseen = self.unseen.iter().copied().filter(|source| !has_proven_tail(*source));
         unseen.find(|source| self.grants.latest_expiry_of(*source) >= last_period.start)
     }
 
+    /// How far the wall clock is ahead of the books' time; zero if it is not.
     pub(super) fn clock_ahead(&self) -> Duration {
         self.moment.wall.since(self.now())
     }
 }
 
-/// Whether `part` is no alarm. It is one if it is more than [`EXCESS_PERCENT`] of the limit, or if only both together are more and `other`
-/// is not the larger one.
+/// Whether `part` is too small for an alarm. More than [`EXCESS_PERCENT`] of the limit is an alarm. If neither `part` nor `other` is that
+/// much, but their sum is, the larger one is an alarm; if they are equal, each of them is.
 pub(super) fn is_small_beside(part: ByteCount, other: ByteCount, limit: ByteCount) -> bool {
     is_small(part, limit) && (part < other || is_small(part.plus(other), limit))
 }

@@ -50,7 +50,8 @@ pub struct Forgotten {
 /// What [`Books::revoke_all_of`] has done.
 #[derive(Debug, Default)]
 pub struct AllRevoked {
-    /// The spender's live grants, all of them revoked.
+    /// The spender's live metered grants, without those that have expired and have no open connection. All of them are revoked now; some
+    /// may have been revoked before.
     pub grants: Vec<(GrantId, GrantRow)>,
     /// The connections that were closed.
     pub closed: Vec<Closed>,
@@ -58,8 +59,8 @@ pub struct AllRevoked {
 
 impl Books {
     /// Takes what a source counted for its grants since [`Grants::counted_until`]. A span that is not final counts until the next one
-    /// replaces it. If a span begins later, the time between is uncounted. A span that begins earlier is refused, because its
-    /// counts were taken before.
+    /// replaces it. If a span begins later than that instant, nobody counted the time in between. A span that begins earlier is refused,
+    /// because the counts of its first part were taken before.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
         let limit = self.ledger.figures().limit;
         let uncounted = self.ledger.uncounted(source, counts);
@@ -68,8 +69,8 @@ impl Books {
         self.grants.take_counts(source, counts, billed, limit, &uncounted, tail)
     }
 
-    /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone. If they exceed the assumed
-    /// rate, the promises of the chain rise.
+    /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone. If the bytes exceed the
+    /// assumed rate, the promises of the chain rise.
     pub fn judge(&mut self, source: IceSource, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
         let billed = self.connections.rules().billed;
         let by_grant = by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
@@ -77,14 +78,14 @@ impl Books {
         self.settle();
     }
 
-    /// The grants whose count grew after they were to end, at most `most`. The growth may be earlier bytes that
-    /// sampling had missed, so the provider is asked for each of these grants alone, by minute.
+    /// The grants whose count grew after the grant was to end, at most `most`. The growth may be earlier bytes that sampling had missed, so
+    /// the provider is asked for each of these grants alone, by minute.
     pub fn late(&self, source: IceSource, most: usize) -> Vec<LateGrant> {
         self.grants.late(source, self.ledger.shortest_tail(source), most)
     }
 
     /// Takes what the source answered about a late grant, by minute. `relayed_until`: the end of the last minute with bytes after the grant
-    /// was to end; `None` if there is none.
+    /// was to end; `None` if there is none. Such bytes can end the proof of a tail.
     pub fn judge_late(&mut self, source: IceSource, late: &LateGrant, relayed_until: Option<Timestamp>) {
         self.grants.note_judged_late(source, late);
         let Some(until) = relayed_until else { return };
@@ -106,7 +107,7 @@ impl Books {
     }
 
     /// Adds what a relay of this process has carried for each grant since the last call, and raises the promises of chains that relayed
-    /// faster than is assumed.
+    /// faster than is assumed. After a reset, only the part of this period counts.
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
         let (now, directions) = (self.now(), self.connections.rules().billed);
         let from = self.grants.seen_until(source.into());
@@ -127,7 +128,7 @@ impl Books {
         self.settle();
     }
 
-    /// Revokes the chains that were judged to have relayed more than a chain may.
+    /// Revokes the chains that were found, since the last call, to have relayed more than a chain may.
     pub fn revoke_over_limit(&mut self) -> Vec<OverLimit> {
         let over = self.grants.take_over_limit();
         over.into_iter().filter_map(|(grants, counted)| self.revoke_chain(grants, counted)).collect()
@@ -162,15 +163,16 @@ impl Books {
         PeriodBytes { used: figures.used, measured: self.ledger.measured().bytes, seen }
     }
 
-    /// What a user has used and reserved under the limit for each user; `None` without one.
+    /// What a user has used and reserved under the limit for each user; `None` without such a limit.
     pub fn user_share(&mut self, user: &User) -> Option<LimitShare> {
         self.limit_share(&Limited::User(user.clone()))
     }
 
-    /// What somebody has used and reserved under its limit; `None` without one.
+    /// What a user or a server key has used and reserved under its limit; `None` without a limit.
     pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
         let limit = self.grants.limit_of(of)?;
         let mut promises = self.grants.promises_of(of, self.now());
+        // Only strict mode reserves.
         if self.ledger.mode() != BudgetMode::Strict {
             promises.promised.clear();
         }
@@ -281,7 +283,8 @@ impl Books {
         blocked.filter(|(_, until)| is_in_effect(*until, now)).collect()
     }
 
-    /// Revokes all live grants of a spender, and closes their connections. The caller asks their sources to end them. Reads every row.
+    /// Revokes all live metered grants of a spender, and closes their connections. The caller asks the sources to end the credentials.
+    /// Reads every row.
     pub fn revoke_all_of(&mut self, spender: &SpenderKey) -> AllRevoked {
         let now = self.now();
         let mut grants = vec![];
@@ -329,7 +332,7 @@ impl Books {
     }
 }
 
-/// Whether a block until this instant is in effect.
+/// Whether a block until this instant is in effect. `None`: a block without an end.
 fn is_in_effect(until: Option<Timestamp>, now: Timestamp) -> bool {
     until.is_none_or(|until| now < until)
 }

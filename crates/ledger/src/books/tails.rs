@@ -15,13 +15,14 @@ use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
-/// One part in this many of the limit: the fastest chains of a source set no rate while their excesses together are at most this. With four
-/// sources, that leaves out a hundredth of the limit.
+/// One part in this many of the limit: the fastest chains of a source set no rate while their excesses together are at most that part. With
+/// four sources, that leaves out a hundredth of the limit.
 const SPARED_PART: u64 = 400;
 
 impl Books {
-    /// Raises every promise at a relay to the long tail once its sessions are not cut any more. This comes before anything else acts on the
-    /// time, also at a start and after the machine was suspended. A promise that was over when sessions were last seen cut stays over.
+    /// Notes the relays whose sessions are not cut now. When that begins at a relay, raises every promise there to the long tail. This
+    /// comes before anything else acts on the time, also at a start and after the machine was suspended. A promise that was over when
+    /// sessions were last seen cut stays over.
     pub(super) fn follow_cutting(&mut self) {
         for relay in self.ledger.cut_groups() {
             if self.ledger.is_cut(relay) {
@@ -37,6 +38,7 @@ impl Books {
     /// shows no rate: a stranger may have the source's key, or the ledger may lack grants.
     pub(super) fn raise_rates(&mut self) {
         let (excess, unknown) = (self.ledger.excess(), self.grants.unknown_bytes());
+        // Nothing has changed since the last call.
         if std::mem::replace(&mut self.judged_excess, (excess, unknown)) == (excess, unknown) {
             return;
         }
@@ -61,7 +63,7 @@ impl Books {
     }
 
     /// Raises every promise whose tail or rate is lower than what promises rely on now, also a promise that is over: the settings may have
-    /// changed. coturn's sessions were cut until a known time, so what was over then stays over.
+    /// changed. coturn's sessions were cut until a known time, so what was over at that time stays over.
     pub(super) fn extend_tails(&mut self) {
         let mut shortest = BTreeMap::new();
         for (owner, tail) in self.ledger.tails_relied_on() {
@@ -76,8 +78,8 @@ impl Books {
         }
     }
 
-    /// Raises every promise of an owner that is less than it would be now, unless it was over at `since`. Grants that have left the table
-    /// count as missing while they may relay with this tail.
+    /// Raises every promise of an owner with a shorter tail than this one, or with a lower rate than is assumed now. A promise that was
+    /// over at `since` stays over. Grants that have left the table count as missing while they may relay with this tail.
     pub(super) fn raise_tails(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
         self.raise_promises(owner, tail, since);
         self.lack_dropped(owner.group(), tail, since);
@@ -91,7 +93,7 @@ impl Books {
         self.settle();
     }
 
-    /// Notes until when grants that have left the table may relay with this tail. Those that were over at `since` are left out.
+    /// Notes until when grants that have left the table may relay with this tail. Grants that were over at `since` are left out.
     fn lack_dropped(&mut self, group: CountOwner, tail: Duration, since: Timestamp) {
         let may_relay = self.grants.may_relay_until(group, tail.saturating_add(MINT_SLACK), since);
         if let Some(until) = may_relay.filter(|until| *until > self.now()) {
@@ -99,9 +101,9 @@ impl Books {
         }
     }
 
-    /// Takes the count of a trial. `billed`: the minutes in which bytes of its credential were billed; `None` where nobody counts. If the
-    /// trial proves a longer tail, or a longer time after a revocation, the promises that rely on a shorter one are extended at once.
-    /// Returns what the trial shows; `None` if no trial waits.
+    /// Takes the count of a trial. `billed`: the minutes in which bytes of the trial's credential were billed; `None` where nobody counts.
+    /// If the trial proves a longer tail, or a longer time after a revocation, the promises that rely on a shorter one are extended at
+    /// once. Returns what the trial shows; `None` if no trial waits.
     pub fn count_trial(
         &mut self,
         owner: CountOwner,
@@ -129,8 +131,9 @@ impl Books {
         Some(shown)
     }
 
-    /// Releases what is promised for a grant after the proven time, because its source has just revoked it. While the time is in doubt,
-    /// nobody knows until when the grant relays, so nothing is released.
+    /// Ends the promise of a grant that its source has just revoked, at the end of the time for which revoked credentials are proven to
+    /// relay. Nothing is released without a proof. While a jump of the time is in doubt, nobody knows until when the grant relays, so
+    /// nothing is released then, either.
     pub(super) fn release_revoked(&mut self, id: GrantId) {
         if self.moment.in_doubt {
             return;
@@ -142,14 +145,14 @@ impl Books {
         }
     }
 
-    /// Bytes of a revoked grant of this source were counted after it was to end. So revocations have released too much: what was
-    /// promised before them is promised again.
+    /// Ends the proofs for how long revoked credentials of a source relay, because bytes of a revoked grant were counted later than that.
+    /// So revocations have released too much: what was promised before the revocations is promised again.
     pub(super) fn distrust_revocations(&mut self, source: IceSource) {
         for (owner, _) in self.ledger.shortened_tails(source, CredentialEnd::Revocation) {
             self.ledger.contradict_tail(owner, CredentialEnd::Revocation);
             let tail = self.ledger.tail(owner);
             self.raise_tails(owner, tail, Timestamp::default());
-            // A revoked grant leaves the table when it has expired, so it may relay for a whole tail from now on.
+            // A revoked grant may leave the table when it has expired. Then it may relay for a whole tail from now on.
             if self.grants.has_dropped(owner.group()) {
                 self.lack_until(self.now().plus(tail).plus(MINT_SLACK), LackCause::Restored);
             }
@@ -157,8 +160,9 @@ impl Books {
         self.grants.end_lateness(source, CredentialEnd::Revocation);
     }
 
-    /// Bytes of this source's grants were counted this long after their expiry. If that exceeds a proven tail, the proof ends, also an old
-    /// proof on which only live promises still rely. These promises and new ones get the assumed tail again.
+    /// Notes that bytes of this source's grants were relayed this long after the expiry of their credentials. If that exceeds a proven
+    /// tail, the proof ends, also an old proof on which only live promises still rely. These promises and new ones get the assumed tail
+    /// again.
     pub fn note_after_expiry(&mut self, source: IceSource, after: Duration) {
         let is_late = |tail: Duration| after > tail.saturating_add(source.clocks_differ_by());
         let shortened = self.ledger.shortened_tails(source, CredentialEnd::Expiry);

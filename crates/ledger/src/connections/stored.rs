@@ -12,7 +12,7 @@ use crate::units::Timestamp;
 use crate::usage_change::ChangeKind;
 
 impl Connections {
-    /// Restores the stored connections into the empty table, and starts the ledger's clock again for those that were charged by time.
+    /// Restores the stored connections into the empty table, and starts the ledger's clock again for those whose clock was running.
     pub(crate) fn restore(
         &mut self,
         grants: &mut Grants,
@@ -24,7 +24,7 @@ impl Connections {
             allowances.open();
             if connection.is_charged_by_time() {
                 allowances.count_clock();
-                grants.effects.note(Effect::Usage(connection.charge(ChangeKind::START_CLOCK)));
+                grants.effects.note(Effect::Usage(connection.usage_change(ChangeKind::START_CLOCK)));
             }
         }
         let rules = &self.rules;

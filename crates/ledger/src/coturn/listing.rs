@@ -52,7 +52,7 @@ pub enum Reach {
 pub struct Session {
     /// The session's number.
     pub id: SessionId,
-    /// Its user name. A long one is cut.
+    /// Its user name. A long one is shortened.
     pub user: String,
     /// The grant in the user name. A name that is not ours has an id of its own, which [is foreign](GrantId::is_foreign).
     pub grant: GrantId,

@@ -15,9 +15,9 @@
 //!
 //! At worst, these bytes are not charged: those of sessions that began and ended between two listings, those of a session with permissions
 //! only (2,047 packets), those by which packets are larger than the estimate assumes (16 KB each at most to a client), and those above the
-//! last rate just before a session ends. If coturn restarts, a client comes back, gets the same number and relays more before the next
-//! listing than before the restart, its new session is taken for the old one, which was some seconds old: the old bytes are subtracted.
-//! To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
+//! last rate just before a session ends. After a restart of coturn, the new session of a client can be taken for its old one: if the old
+//! one was some seconds old, and the new one gets the same number and relays more by the next listing. Then the old bytes are subtracted
+//! from the new ones. To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
 
 pub(crate) mod row;
 
@@ -74,9 +74,9 @@ impl Sessions {
         changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
     }
 
-    /// Takes the complete listing at `at`, which is not before the last one's time. A session in the first listing is charged from its own
-    /// start. `default_rate` is the rate in each direction of a session without a measured rate. `reset`: a reset since the last listing,
-    /// at which each session's charges are divided in proportion to the time.
+    /// Takes the complete listing at `at`, which is not before the last one's time. A session that no earlier listing showed is charged
+    /// from its own start. `default_rate` is the rate in each direction of a session without a measured rate. `reset`: a reset since the
+    /// last listing, at which each session's charges are divided in proportion to the time.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -120,8 +120,8 @@ impl Sessions {
         });
     }
 
-    /// Notes that coturn accepted the command to end these sessions at `at`. If the next listing misses them, they are
-    /// charged nothing after that.
+    /// Notes that coturn accepted the command to end these sessions at `at`. If the next listing misses them, they are charged nothing
+    /// after `at`.
     pub fn cut(&mut self, ids: &[SessionId], at: Timestamp) {
         for id in ids {
             if let Some(row) = self.rows.get_mut(id) {
@@ -131,7 +131,7 @@ impl Sessions {
         }
     }
 
-    /// The grants of our sessions that the last listing showed.
+    /// The grants of our sessions that the last complete listing showed.
     pub(crate) fn grants(&self) -> BTreeSet<GrantId> {
         self.rows.values().map(|row| row.grant).filter(|grant| !grant.is_foreign()).collect()
     }
@@ -143,12 +143,12 @@ impl Sessions {
 
     /// Takes one listed session.
     fn update(&mut self, session: &Session, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
-        let stored = self.rows.get(&session.id).cloned();
+        let earlier = self.rows.get(&session.id).cloned();
         let row = self.rows.entry(session.id).or_insert_with(|| SessionRow::new(session, at));
         let since = row.seen_at;
         row.update(session, at);
         let added = row.charge(row.traffic.plus(row.hidden(at, default_rate)));
-        match stored {
+        match earlier {
             None => self.dirty.note_added(session.id),
             Some(before) if row.has_changed_since(&before) => self.dirty.note(session.id),
             Some(_) => {}
@@ -160,14 +160,14 @@ impl Sessions {
     fn end(&mut self, id: SessionId, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
         let Some(mut row) = self.rows.remove(&id) else { return };
         self.dirty.note_removed(id);
-        let at = row.cut_at.map_or(at, |cut| cut.min(at));
-        let added = row.charge(row.at_its_end(at, default_rate));
-        delta.add(row.grant, added, row.seen_at..at.min(row.seen_at.plus(UNWATCHED_MAX)));
+        let ended_at = row.cut_at.map_or(at, |cut| cut.min(at));
+        let added = row.charge(row.at_its_end(ended_at, default_rate));
+        delta.add(row.grant, added, row.seen_at..ended_at.min(row.seen_at.plus(UNWATCHED_MAX)));
     }
 }
 
 impl SessionDelta {
-    /// Adds what was charged for a span. The part of the span before the reset gets its share by the time.
+    /// Adds what was charged for a span: the share of the time before the reset to `before`, the rest to the grant.
     fn add(&mut self, grant: GrantId, charged: Traffic, span: Range<Timestamp>) {
         let before = match self.reset {
             Some(reset) if span.start < reset => charged

@@ -29,15 +29,15 @@ pub struct CoturnUsage {
 /// What a relay carries now, of ours and of others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayLoad {
-    /// Sessions.
+    /// Sessions in the last complete listing.
     pub sessions: usize,
     /// Billed bytes a second, over about the last four listings: coturn shows bytes in steps.
     pub bytes_per_second: u64,
 }
 
 impl RelayLoad {
-    /// The load after a listing of so many sessions, which have carried so many bytes since the listing before. The rate of each listing
-    /// counts for a quarter, and the rate until then for three quarters.
+    /// The load after a listing of so many sessions, which have carried so many bytes in the `millis` since the listing before. The rate in
+    /// this time counts for a quarter, and the load before for three quarters.
     fn next(self, sessions: usize, bytes: ByteCount, millis: u64) -> Self {
         let latest = bytes.get().saturating_mul(1_000).checked_div(millis).unwrap_or(0);
         let four_times = self.bytes_per_second.saturating_mul(3).saturating_add(latest);
@@ -56,8 +56,8 @@ impl CoturnUsage {
         now.since(self.complete_at) > LISTING_GAP
     }
 
-    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last listing, and the
-    /// billed bytes of each grant. `None`: the listing is not complete, and is ignored. The next complete one shows the same bytes.
+    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last complete listing,
+    /// and the billed bytes of each grant. `None`: the listing is not complete, and is ignored. The next complete one shows its bytes, too.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -74,7 +74,7 @@ impl CoturnUsage {
         let SessionDelta { added, shown, before, .. } =
             self.sessions.take(listing, now, rules.estimated_rate, divided_at);
         let millis = now.millis_since(std::mem::replace(&mut self.complete_at, now));
-        // Nobody knows at which rate the parts of a divided span were relayed, so it does not test the assumed rate.
+        // Nobody knows at which rate the parts of a divided span were relayed, so the span does not test the assumed rate.
         let shown = if divided_at.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
         let before = before.billed(rules.billed);
         let mut carried = Carried { as_of: now, shown, is_after_gap, before, ..Carried::default() };

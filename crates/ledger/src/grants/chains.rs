@@ -22,7 +22,8 @@ use crate::trial::{Excess, Excesses};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// The most grants of a chain that are looked at, back from one that was counted. Earlier grants of a longer chain have ended.
+/// The most grants of a chain that are looked at: so many back from a given grant, and then so many forward from the first of these.
+/// Earlier grants of a longer chain have ended.
 const MEMBERS_MAX: usize = 500;
 /// The most chains in each of three lists: chains that wait to be asked for, chains over the limit, and chains with a known excess.
 pub(super) const CHAINS_MAX: usize = 1_000;
@@ -34,7 +35,8 @@ const RAISED_OVER: u64 = 60;
 /// A limit is near when so much of it is used, in percent. It is less than 100, because the sampled count of many chains may show less of
 /// one chain than it relayed.
 const NEAR_PERCENT: u32 = 80;
-/// Minutes that are allowed in addition to the promised ones: a provider whose clock is two minutes behind counts bytes in so many more.
+/// Minutes that are allowed in addition to the promised ones: if the provider's clock is two minutes behind, bytes of a chain are counted
+/// in so many minutes before its issue.
 const EDGES: u64 = 2;
 
 /// Chains of renewals that stand out.
@@ -55,8 +57,8 @@ struct Waiting {
     near_limit: Option<ByteCount>,
 }
 
-/// A chain of renewals of which more was counted than promised, or that is near a limit. Counts of many grants are sampled, so the provider
-/// is asked for the grants of this chain alone before they are judged.
+/// A chain of renewals of which more was counted than promised, or that is near or over a limit. Counts of many grants are sampled, so the
+/// provider is asked for the grants of this chain alone before the chain is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
     /// Its grants in this period, in the order of their renewals.
@@ -69,13 +71,14 @@ pub struct Suspect {
 
 /// What a chain shows above the assumed rate.
 struct Shown {
+    /// By how much the chain exceeds the assumed rate.
     excess: Excess,
     /// What its promises are raised to, in bytes a minute.
     per_minute: u64,
 }
 
 impl Chains {
-    /// A grant leaves the table.
+    /// A grant leaves the table: a suspected chain of which it is the first grant is forgotten.
     pub(super) fn forget(&mut self, source: IceSource, id: GrantId) {
         self.suspects.remove(&(source, id));
     }
@@ -100,12 +103,13 @@ impl Grants {
 
     /// A grant, the grant that it renews, and so on back, as far as they are looked at.
     fn with_renewed(&self, id: GrantId, source: IceSource) -> impl Iterator<Item = GrantId> {
-        let is_of_it = move |id: &GrantId| self.any_of(source, *id).is_some();
-        let renewed = move |id: &GrantId| self.indexes.renewed.get(id).copied().filter(is_of_it);
+        let is_of_source = move |id: &GrantId| self.any_of(source, *id).is_some();
+        let renewed = move |id: &GrantId| self.indexes.renewed.get(id).copied().filter(is_of_source);
         iter::successors(Some(id), renewed).take(MEMBERS_MAX)
     }
 
-    /// A grant was counted until an instant: notes its chain if more was counted than promised or allowed, or if the chain is near a limit.
+    /// A grant was counted until `until`: notes its chain if more was counted than promised or than the limit of a chain, or if a limit is
+    /// near.
     pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
         // Late counts are tested only against the limit of a chain.
         let is_tested = match source.facts().counts_of_grants {
@@ -122,7 +126,7 @@ impl Grants {
         let is_near = source.is_counted_by_provider() && self.is_near_limit(&grants, counted);
         let is_above = self.is_over_limit(&grants, counted)
             || self.counted_excess(&grants, source, counted, until).is_some();
-        // Chains that are only near a limit leave half of the room to the others.
+        // Chains that are only near a limit leave half of the room to chains that exceed a promise or a limit.
         let most = if is_above { CHAINS_MAX } else { CHAINS_MAX / 2 };
         if (is_above || is_near) && self.chains.suspects.len() < most {
             let waiting = self.chains.suspects.entry((source, first)).or_default();
@@ -143,7 +147,8 @@ impl Grants {
             .any(|of| self.limit_of(&of).is_some_and(|limit| is_near(self.used(&of), limit)))
     }
 
-    /// Finds the suspected chains again after a restart. This is needed for chains that have ended: no further count would show them.
+    /// Finds the suspected chains again after a restart. This is needed for chains that have ended: no further count would show them. Also
+    /// compares what app servers have reported with the limit of a chain.
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
@@ -177,7 +182,7 @@ impl Grants {
         rows.map(|row| self.spent_of(row).measured()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// At most `most` chains of a source that are to be asked for alone. Chains near a limit alternate with the other ones, which exceed a
+    /// At most `most` chains of a source that are to be asked for alone. Chains near a limit alternate with the others, which exceed a
     /// promise or a limit, so neither kind waits for the other. Among chains near a limit, those with the largest counts come first. Among
     /// the others, chains without a known excess come first.
     pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
@@ -187,21 +192,22 @@ impl Grants {
             .partition(|(_, waiting)| waiting.near_limit.is_some());
         near.sort_by_key(|(_, waiting)| Reverse(waiting.near_limit));
         others.sort_by_key(|(first, _)| self.indexes.judged.contains(&(source, *first)));
-        // The sort is stable, so each turn has the chain near a limit first.
+        // Both kinds have turns 0, 1 and so on. The sort is stable, so in each turn the chain near a limit comes first.
         let mut in_turn: Vec<_> =
             near.into_iter().enumerate().chain(others.into_iter().enumerate()).collect();
         in_turn.sort_by_key(|(turn, _)| *turn);
-        let of_chain = |(_, (first, Waiting { until, .. })): (usize, (GrantId, Waiting))| {
+        let to_suspect = |(_, (first, Waiting { until, .. })): (usize, (GrantId, Waiting))| {
             // The clock of the provider may be behind.
             let issued_at = self.any(first)?.issued_at.minus(source.clocks_differ_by());
             let from = issued_at.max(self.period.start);
             Some(Suspect { grants: self.chain_from(first, source), from, until })
         };
-        in_turn.into_iter().take(most).filter_map(of_chain).collect()
+        in_turn.into_iter().take(most).filter_map(to_suspect).collect()
     }
 
     /// Takes the count of a chain that was asked for alone. `by_grant`: what was counted of each of its grants. Notes the chain if it is
-    /// over the limit of a chain. Bytes above the assumed rate raise the promises of the chain.
+    /// over the limit of a chain. Bytes above the assumed rate raise the promises of the chain. Nothing changes if the chain is no suspect
+    /// any more.
     pub(crate) fn judge(
         &mut self,
         source: IceSource,
@@ -209,6 +215,7 @@ impl Grants {
         by_grant: &BTreeMap<GrantId, ByteCount>,
     ) {
         let Some(first) = suspect.grants.first().copied() else { return };
+        // Since the question, a period may have begun, or the first grant may have left the table.
         if self.chains.suspects.remove(&(source, first)).is_none() {
             return;
         }
@@ -223,8 +230,9 @@ impl Grants {
         }
     }
 
-    /// An app server has reported bytes for a chain: what exceeds the assumed rate raises the promises of the chain. `after_tail`: bytes of
-    /// this report that came after the tail. Sessions of the SFU are not judged, because their tracks say at what rate they relay.
+    /// An app server has reported bytes for a chain: if all its reports exceed the assumed rate, the promises of the chain rise.
+    /// `after_tail`: bytes of this report that were relayed after the tail. They count as an excess of their own. Sessions of the SFU are
+    /// not judged, because their tracks say at what rate they relay.
     pub(super) fn judge_vouched(
         &mut self,
         source: IceSource,
@@ -250,7 +258,7 @@ impl Grants {
     /// Raises the promises of a chain to the rate that was seen, and records by how much all chains of the source exceed the assumed rate.
     fn raise(&mut self, source: IceSource, grants: &[GrantId], shown: &Shown) {
         if let Some(first) = grants.first().copied() {
-            // The first grant keeps the excess. A long chain may have had another first grant of those that are looked at.
+            // The row of the first grant keeps the excess. Of a long chain, another grant was perhaps the first one that was looked at.
             let of_chain = self.with_renewed(first, source).chain(grants.iter().copied());
             for other in of_chain.filter(|other| *other != first).collect::<Vec<_>>() {
                 self.move_excess(source, other, first);
@@ -305,7 +313,7 @@ impl Grants {
         self.raised.get(&source).copied().unwrap_or(self.terms.per_minute)
     }
 
-    /// Notes in the row of a chain's first grant by how much the chain exceeds the assumed rate. The larger excess stays.
+    /// Notes in the row of a chain's first grant by how much the chain exceeds the assumed rate. Of each figure, the larger one stays.
     fn note_excess(&mut self, first: GrantId, excess: Excess) {
         self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
     }
@@ -319,7 +327,8 @@ impl Grants {
         }
     }
 
-    /// Keeps the excess of a chain whose first grant leaves the table: with the next grant or, if the chain is over, with its source.
+    /// Keeps the excess of a chain whose first grant leaves the table: in the row of its renewal or, if no renewal at the same source has a
+    /// row, in the sum of the source.
     pub(super) fn pass_excess_on(&mut self, first: GrantId) {
         let Some(row) = self.any(first).filter(|row| self.spent_of(row).excess != Excess::default()) else {
             return;
@@ -347,9 +356,9 @@ impl Grants {
     }
 
     /// What the bytes of a chain show above the assumed rate; `None` if nothing.
-    /// Excess = bytes − margin − assumed rate × promised minutes. A minute that several grants of the chain promise counts once.
-    /// Rate = bytes ÷ all minutes from the issue of the first grant to the end of the last promise. Minutes outside of the period and of
-    /// the count are left out.
+    /// Excess = `relayed` − `margin` − assumed rate × promised minutes. A minute that several grants of the chain promise counts once.
+    /// Rate = `relayed` ÷ all minutes from the issue of the first grant to the end of the last promise. Minutes before the period and
+    /// after `until` are left out.
     fn excess(
         &self,
         grants: &[GrantId],
@@ -359,18 +368,18 @@ impl Grants {
         until: Timestamp,
     ) -> Option<Shown> {
         let (period_start, until) = (Minute::of(self.period.start), Minute::from_end(until));
-        // No grant before the first one is looked at, so all its minutes are its own.
+        // No grant before the first one is looked at, so all minutes of the first one are its own.
         let first = self.any(*grants.first()?)?;
         let chain_start = Minute::of(first.issued_at);
-        let own = |(nth, id): (usize, &GrantId)| {
+        let own_minutes = |(nth, id): (usize, &GrantId)| {
             let time = self.any(*id)?.promised?;
             let from = if nth == 0 { chain_start } else { time.reserved().start };
             Some(from..time.until)
         };
-        let spans: Vec<_> = grants.iter().enumerate().filter_map(own).collect();
-        let counted = |span: &Range<Minute>| span.end.min(until).since(span.start.max(period_start));
-        let promised = spans.iter().map(counted).fold(EDGES, u64::saturating_add);
-        let most = u128::from(self.per_minute(source)).saturating_mul(promised.into());
+        let spans: Vec<_> = grants.iter().enumerate().filter_map(own_minutes).collect();
+        let len = |span: &Range<Minute>| span.end.min(until).since(span.start.max(period_start));
+        let promised_minutes = spans.iter().map(len).fold(EDGES, u64::saturating_add);
+        let most = u128::from(self.per_minute(source)).saturating_mul(promised_minutes.into());
         let above = u128::from(relayed.get()).saturating_sub(most.saturating_add(margin));
         if above == 0 {
             return None;
@@ -394,13 +403,13 @@ impl Grants {
     }
 
     /// Whether the renewal of a grant is committed. A renewal that is being made, or whose write failed, is not committed. A renewal
-    /// without a row is committed: it costs nothing, so it is not written.
+    /// without a row is committed: it costs nothing, so no row of it is written.
     pub(crate) fn was_renewed(&self, id: GrantId) -> bool {
         let is_written = |by| self.any(by).is_none_or(|row| row.state != GrantState::Unwritten);
         self.any(id).is_some_and(|row| row.extra().renewed && row.extra().renewed_by.is_some_and(is_written))
     }
 
-    /// A grant, its renewal, the renewal of that, and so on.
+    /// A grant, its renewal, the renewal of this renewal, and so on. Only the last of them can lack a row.
     pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
         iter::successors(Some(id), move |id| self.any(*id)?.extra().renewed_by)
     }
@@ -420,7 +429,7 @@ impl Grants {
     }
 
     /// Whether no renewal relies on the minutes of a grant: the grant was not renewed, or its renewal is released, so nothing can be
-    /// relayed on the renewal. A renewal that is not in the table may still rely on the grant's minutes.
+    /// relayed on the renewal. `false` if the renewal is not in the table, because it may still rely on the grant's minutes.
     pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
         let renewal = row.extra().renewed_by.and_then(|id| self.any(id));
         !row.extra().renewed || renewal.is_some_and(GrantRow::is_released)

@@ -26,7 +26,7 @@ use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::BilledDirections;
 
 impl Grants {
-    /// Until when a [`CountOwner::group`] is counted for good; at least the start of this period.
+    /// Until when the grants of a [group](CountOwner::group) are counted for good; at least the start of this period.
     pub fn counted_until(&self, group: impl Into<CountOwner>) -> Timestamp {
         let until = self.counted.get(&group.into()).map_or(Timestamp::default(), |counted| counted.until);
         until.max(self.period.start)
@@ -37,10 +37,10 @@ impl Grants {
         self.counted.values().map(CountedSource::unknown).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// Takes what a source counted for its grants since [`Self::counted_until`]. If the span begins later, nobody counted the time in
-    /// between. Nobody counted the grants of an owner in `uncounted` either. `tail`: as in [`Self::late_from`].
-    /// Refuses a span that begins earlier, a count that is not final while a final one is taken in part, and an absurd count if the one
-    /// before it of the same kind, final or not, was not absurd.
+    /// Takes what a source counted for its grants since [`Self::counted_until`]. If the span of `counts` begins later, nobody counted the
+    /// time before the span. In the span, nobody counted the grants of the owners in `uncounted`. `tail`: as in [`Self::late_from`].
+    /// Refuses a span that begins earlier, a count that is not final while a final one is taken in part, and an absurd count if the last
+    /// one of the same kind, final or not, was not absurd. Of many counts, one call takes the next part.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
@@ -70,6 +70,7 @@ impl Grants {
             return CountsTaken::InPart;
         };
         if counts.is_final && counts.from > counted_until {
+            // Nobody counted the time before the span.
             self.assume(source, counted_until, counts.from, |_, _| None);
         }
         if counts.is_final && !(counts.is_complete && uncounted.is_empty()) {
@@ -92,8 +93,8 @@ impl Grants {
         CountsTaken::Whole
     }
 
-    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would lock its user
-    /// out until the reset.
+    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would lock the
+    /// grant's user out until the reset.
     fn is_absurd(
         &self,
         source: IceSource,
@@ -113,9 +114,9 @@ impl Grants {
         }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
     }
 
-    /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops their claims of the time that is counted. A
-    /// complete count covers also grants that it does not name. `None` if there are more grants. After the last grant returns the bytes
-    /// under unknown identifiers.
+    /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops the claims of these grants for the counted
+    /// time. A complete count covers also grants that it does not name. Returns `None` if there may be more grants, and after the last one
+    /// the bytes under unknown identifiers.
     fn take_part(
         &mut self,
         source: IceSource,
@@ -166,8 +167,8 @@ impl Grants {
         promising.map_or(relayed, |row| relayed.min(row.promised_between(reset, until)))
     }
 
-    /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `now` is counted, so the
-    /// claims of that time are dropped.
+    /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `now` is counted for good,
+    /// so the claims for that time are dropped.
     pub(crate) fn add_counts(
         &mut self,
         group: impl Into<CountOwner>,
@@ -196,7 +197,7 @@ impl Grants {
         self.indexes.claiming.range(of_source).map(|(_, id)| *id)
     }
 
-    /// The source has counted a grant in `[from, until)`, so the claims of that time are dropped.
+    /// The source has counted a grant in `[from, until)`, so the claims for that time are dropped.
     fn drop_claim(&mut self, source: IceSource, id: GrantId, from: Timestamp, until: Timestamp) {
         if !self.indexes.claiming.contains(&(source, id)) {
             return;
@@ -210,8 +211,8 @@ impl Grants {
         self.recent.drop_claims(id, until, seen_at);
     }
 
-    /// Nobody counted a group's grants in `[from, until)`, apart from the bytes that `counted` returns for a grant. In strict mode the
-    /// limits of users and server keys are charged what was promised beyond these bytes.
+    /// Nobody counted a group's grants in `[from, until)`, apart from the bytes that `counted` returns for a grant; `None`: no bytes. In
+    /// strict mode the limits of users and server keys are charged what was promised beyond these bytes.
     pub(crate) fn assume(
         &mut self,
         group: impl Into<CountOwner>,
@@ -237,8 +238,9 @@ impl Grants {
         }
     }
 
-    /// Restores the stored counts. A group without a stored state is counted from `now` on, and nobody counted the time before. If the
-    /// process before crashed, `relayed_until` is the latest instant at which the relay in it may have relayed.
+    /// Restores the stored counts, and finds the suspected chains again. A group without a stored state is counted from `now` on, and
+    /// nobody counted the time before. `relayed_until`: the latest instant at which the relay in the last process may have relayed, if that
+    /// process crashed.
     pub(crate) fn restore_counts(
         &mut self,
         counted: CountedSources,
@@ -256,7 +258,8 @@ impl Grants {
             } else if let Some(until) = relayed_until
                 && group.source.facts().charged == Charged::Here
             {
-                // What the relay counted after its counts were last written is lost.
+                // What the relay counted after its counts were last written is lost. What was promised for that time takes the place of
+                // claims.
                 self.assume(group, self.counted_until(group), until, |_, _| None);
                 self.add_counts(group, &BTreeMap::new(), now);
             }
@@ -264,8 +267,8 @@ impl Grants {
         self.suspect_again();
     }
 
-    /// Takes counts by grant. What a count has beyond the last one of its grant was relayed in `[from, at)`. Returns the bytes under
-    /// identifiers that are not those of a grant of this source.
+    /// Takes counts by grant, all until `at`. What a count adds to the last one of its grant was relayed in `[from, at)`. Notes late grants
+    /// and suspected chains. Returns the bytes under identifiers that are not those of a grant of this source.
     fn count_grants(
         &mut self,
         source: IceSource,
@@ -292,7 +295,8 @@ impl Grants {
         unknown
     }
 
-    /// Takes a count of bytes under identifiers that the ledger does not know. What it has beyond the last one was relayed in `[from, at)`.
+    /// Takes a count of bytes under identifiers that the ledger does not know. What this count adds to the last one was relayed in
+    /// `[from, at)`.
     fn count_unknown(
         &mut self,
         group: impl Into<CountOwner>,
@@ -315,7 +319,7 @@ pub type CountedSources = BTreeMap<CountOwner, CountedSource>;
 pub struct CountedSource {
     /// Everything before this instant is counted for good.
     pub until: Timestamp,
-    /// Everything before this instant is counted, but perhaps not for good. Only claims for the time after it count.
+    /// Everything before this instant is counted, but perhaps not for good. Claims count only for the time from this instant on.
     pub(super) seen_until: Timestamp,
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
@@ -329,7 +333,8 @@ pub struct CountedSource {
     pub(super) looked_at: Option<EndedPlace>,
 }
 
-/// How far a count by grant is taken. It is stored in one write with the parts that were taken, so that no part counts twice after a crash.
+/// How far a count by grant is taken. This is stored in one write with the parts that were taken, so that no part counts twice after a
+/// crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Taking {
     /// The span of the count.

@@ -31,7 +31,7 @@ pub(super) struct Derived {
     places: Places,
     /// See [`GrantRow::limited_spender`].
     spender: Option<Arc<Spender>>,
-    /// What it adds to the sums of the spender's user and server key.
+    /// What the row adds to the sums of the spender's user and server key.
     share: Sums,
     owner: CountOwner,
     client: Option<ClientKey>,
@@ -43,11 +43,11 @@ pub(super) struct Derived {
 impl Derived {
     fn of(row: &GrantRow, indexes: &Indexes, terms: &GrantTerms, period: Period) -> Self {
         let spender = row.limited_spender().cloned();
-        let share = spender.as_ref().map(|_| terms.share(row, &row.spent_in(period)));
+        let share = if spender.is_some() { terms.share(row, &row.spent_in(period)) } else { Sums::default() };
         Self {
             places: indexes.places(row, period),
-            share: share.unwrap_or_default(),
             spender,
+            share,
             owner: row.owner(),
             client: row.client,
             promised: row.promised,
@@ -68,8 +68,9 @@ impl Derived {
         self.promised.iter().chain(&self.behind).map(promise_for)
     }
 
-    /// The promises that differ, in pairs: one that is gone, and one that takes its place. Either may be missing in a pair.
+    /// The promises that differ, in pairs: one that only `self` has, and one that only `after` has. Either may be missing in a pair.
     fn changed_promises(&self, after: &Self) -> Vec<[Option<Promise>; 2]> {
+        // These fields decide the promises. Nearly all changes of a row leave them as they are.
         let facts = |of: &Self| (of.promised, of.owner, of.client);
         if (facts(self), &self.behind, &self.spender) == (facts(after), &after.behind, &after.spender) {
             return vec![];
@@ -88,7 +89,7 @@ impl Derived {
 }
 
 impl Grants {
-    /// Changes a row. `None` if it is not in the table.
+    /// Changes a row, and all that follows from it. `None` if the row is not in the table.
     pub(super) fn edit<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
         self.edit_with(id, change, Self::replace_promise)
     }
@@ -99,7 +100,8 @@ impl Grants {
         self.edit(id, change)
     }
 
-    /// Changes a row. `None` if it is not in the table. `apply`: what is done with each pair of promises that differ.
+    /// As [`Self::edit`], but `apply` decides which sums of promises change. It is called with each pair of
+    /// [`Derived::changed_promises`].
     pub(super) fn edit_with<T>(
         &mut self,
         id: GrantId,
@@ -114,14 +116,15 @@ impl Grants {
         Some(result)
     }
 
-    /// The commit of a grant will not be undone any more. The row is not written again: the state on disk is the same.
+    /// Notes that the commit of a grant will not be undone any more. The row is not written again, because its state on disk is the same.
     pub(crate) fn note_written(&mut self, id: GrantId) {
         if self.get(id).is_some_and(|row| row.state == GrantState::Unwritten) {
             let _ = self.write(id, |row| row.state = GrantState::Live);
         }
     }
 
-    /// Changes a row, its entries in the indexes and its share of the sums. Returns the result of `change`, and the promises that differ.
+    /// Changes a row, its entries in the indexes and its share of the sums. If its figures begin anew, the earlier ones go to the sums of
+    /// their period. Returns the result of `change`, and the promises that differ, which the caller must apply.
     fn write<T>(
         &mut self,
         id: GrantId,
@@ -134,6 +137,7 @@ impl Grants {
         let has_present_figures = row.is_of(self.period);
         let after = Derived::of(row, &self.indexes, &self.terms, self.period);
         self.note(id, Some(&before), &after);
+        // The figures have begun anew: without this, the earlier ones would be lost.
         if let Some(past) = with_past_figures.filter(|_| has_present_figures) {
             self.keep_past(&past);
         }
@@ -151,7 +155,7 @@ impl Grants {
         }
     }
 
-    /// Takes a row out of the table. The caller decides what becomes of its share and its promises.
+    /// Takes a row out of the table. The caller decides what becomes of its share of the sums, of its promises and of earlier figures.
     pub(super) fn take_out(&mut self, id: GrantId) -> Option<(GrantRow, Derived)> {
         let row = self.rows.remove(&id)?;
         let derived = Derived::of(&row, &self.indexes, &self.terms, self.period);
@@ -190,7 +194,7 @@ impl Grants {
                 restored((promise.owner, promise.time));
             }
         };
-        // Live grants come first, because users are summed as long as there is room.
+        // Live grants come first, then the ended ones in the order of their end. No figure depends on this order.
         let mut ended = vec![];
         for (id, row) in rows.iter_mut() {
             if row.has_ended() {
@@ -213,7 +217,7 @@ impl Grants {
         self.left = left;
     }
 
-    /// Adds what left the table to the sums of those who have a limit.
+    /// Adds what left the table in this period to the sums of users and server keys, as far as [`GrantTerms::has_sum`] says.
     fn add_left(&mut self, left: &LeftSums) {
         let day = Day::of(self.period.start);
         let kinds = [SpenderKind::User, SpenderKind::Key].into_iter();

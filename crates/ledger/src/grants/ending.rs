@@ -1,6 +1,7 @@
 //! Revoked credentials, and why the broker revokes credentials by itself: their chain of renewals has relayed more than `GRANT_LIMIT_GB`,
 //! or, with `AT_LIMIT=revoke`, the budget is spent. Tests: `src/books/spending/tests/ending.rs`.
-//! Claims of pages never end a chain. Only counts and reports of app servers do; where counts are sampled, only a count of the chain alone.
+//! Claims of pages never end a chain. Only counts and reports of app servers do. Where counts are sampled, a count must be of the chain
+//! alone.
 //! A revocation alone releases no promise.
 
 use std::cmp::Reverse;
@@ -41,7 +42,7 @@ pub struct OverLimit {
 }
 
 impl Grants {
-    /// Whether more was counted of a chain than `GRANT_LIMIT_GB`, and one of its grants is still valid.
+    /// Whether `counted` bytes of a chain are more than `GRANT_LIMIT_GB`, and one of its grants is still valid.
     pub(super) fn is_over_limit(&self, grants: &[GrantId], counted: ByteCount) -> bool {
         let is_over = self.terms.bounds.spenders.grant_limit.is_some_and(|limit| counted > limit);
         is_over && grants.iter().any(|id| self.valid(*id).is_some())
@@ -57,7 +58,7 @@ impl Grants {
         self.terms.bounds.spenders.grant_limit
     }
 
-    /// Notes that the grants of a chain are to be revoked, if they have relayed more than `GRANT_LIMIT_GB`.
+    /// Notes that the grants of a chain are to be revoked, if `relayed` is over its limit ([`Self::is_over_limit`]).
     pub(super) fn note_over_limit(&mut self, grants: &[GrantId], relayed: ByteCount) {
         // Each vouched report comes here, and almost none is over the limit.
         if !self.is_over_limit(grants, relayed) {
@@ -69,16 +70,17 @@ impl Grants {
         }
     }
 
-    /// An app server has reported what a connection of a grant relayed. All connections of a grant together count at most what a relay can
-    /// carry for one client. What app servers have reported of the chain is compared with `GRANT_LIMIT_GB`, and with the promises
-    /// ([`Self::judge_vouched`]).
+    /// An app server has reported what a connection of a grant relayed in `[from, at)`. For all connections of a grant together, at most
+    /// what a relay can carry for one client counts. What app servers have reported of the chain is compared with `GRANT_LIMIT_GB`, and
+    /// with the promises ([`Self::judge_vouched`]).
     pub(crate) fn vouch(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, at: Timestamp) {
         let Some(row) = self.any(id) else { return };
         let (owner, start) = (row.owner(), self.period.start);
         let capacity = |from: Timestamp, to: Timestamp| {
             ByteCount::saturating(RELAY_RATE_MAX.over_millis(to.millis_since(from).into()))
         };
-        // A report over the reset has a part in each period. Each part has a limit of its own.
+        // A report over the reset has a part in each period: `part` in this one. Each part has a limit of its own: so much of `part` counts
+        // as `more`, and so much of the part before the reset as `earlier`.
         let part = later_part(bytes, from, at, start);
         let more = part.min(capacity(row.issued_at.max(start), at).minus(self.spent_of(row).vouched));
         let earlier = bytes.minus(part).min(capacity(from, start));
@@ -120,14 +122,14 @@ impl Grants {
         std::mem::take(&mut self.chains.over_limit)
     }
 
-    /// At most `most` revoked credentials whose source must be asked now to revoke them. Credentials about which it was never asked come
-    /// first. A later call returns a credential again after [`ASK_PAUSE`], if the source has not answered by then.
+    /// At most `most` revoked credentials whose source must be asked now to revoke them. Credentials about which the source was never asked
+    /// come first. A later call returns a credential again after [`ASK_PAUSE`], if the source has not answered by then.
     pub(crate) fn take_unanswered(&mut self, now: Timestamp, most: usize) -> Vec<GrantId> {
         let mut ids = vec![];
         while ids.len() < most
             && let Some(id) = self.indexes.unanswered.first(now)
         {
-            if self.get(id).is_some_and(|row| must_be_asked(row, now)) {
+            if self.get(id).is_some_and(|row| can_still_revoke(row, now)) {
                 self.indexes.unanswered.insert(id, now.plus(ASK_PAUSE));
                 ids.push(id);
             } else {
@@ -148,12 +150,12 @@ impl Grants {
     }
 }
 
-/// A search for the credentials that are not revoked and that their source can revoke. It goes in steps: [`Self::look`] is called until it
-/// returns true.
+/// A search for the credentials that are not revoked, and that their source can still revoke. It goes in steps: [`Self::look`] is called
+/// until it returns true.
 #[derive(Debug, Default)]
 pub struct RevocableWalk {
     grants: Walk,
-    /// What was counted of each grant, and what it may still relay.
+    /// What was counted of each grant in this period, what the grant may still relay, and its id.
     found: Vec<([ByteCount; 2], GrantId)>,
 }
 
@@ -162,7 +164,7 @@ impl RevocableWalk {
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let rows = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
         for (id, _) in &rows {
-            if let Some(row) = grants.valid(*id).filter(|row| must_be_asked(row, now)) {
+            if let Some(row) = grants.valid(*id).filter(|row| can_still_revoke(row, now)) {
                 self.found.push(([grants.spent_of(row).measured(), left_of(row, now)], *id));
             }
         }
@@ -178,7 +180,7 @@ impl RevocableWalk {
 }
 
 /// Whether a source can be asked to revoke a credential, has not answered yet, and the credential has not expired.
-fn must_be_asked(row: &GrantRow, now: Timestamp) -> bool {
+fn can_still_revoke(row: &GrantRow, now: Timestamp) -> bool {
     has_no_answer(row) && row.latest_expiry() > now
 }
 
@@ -188,7 +190,7 @@ pub(super) fn has_no_answer(row: &GrantRow) -> bool {
     can_be_asked && row.extra().revocation_answer.is_none()
 }
 
-/// What a credential may still relay by its promise.
+/// What a credential may still relay by its promise, from this minute on.
 fn left_of(row: &GrantRow, now: Timestamp) -> ByteCount {
     let left = row.promised.map(|time| time.per_minute.saturating_mul(time.until.since(Minute::of(now))));
     ByteCount::new(left.unwrap_or(0))
@@ -200,10 +202,11 @@ impl Grants {
         self.any(id).is_some_and(|row| row.extra().revoked_at.is_some())
     }
 
-    /// Revokes a grant. A second call does not change the time. `None` for a grant that is unknown, that costs nothing, or that has expired
-    /// and has no open connection.
+    /// Revokes a grant, and returns its row. A second call does not change the time. `None` for a grant that is unknown, that costs
+    /// nothing, or that has expired and has no open connection.
     ///
-    /// The promise stays, because a running allocation may continue. The source is asked from `ask_from` on to revoke the credential.
+    /// The promise stays, because a running allocation may continue. If the source can revoke the credential, it is to be asked from
+    /// `ask_from` on.
     pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp, ask_from: Timestamp) -> Option<&GrantRow> {
         let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         if row.extra().revoked_at.is_none() {
@@ -270,6 +273,7 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
+    /// Adds a grant, or changes when to ask about it.
     pub(super) fn insert(&mut self, id: GrantId, from: Timestamp) {
         self.remove(&id);
         self.from.insert(id, from);

@@ -1,7 +1,8 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
 //! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its
 //! last bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, if the table is full,
-//! or for longer than [`COUNTED_WITHIN`]. What a leaving grant has spent in the period is added to the sums of what left the table.
+//! or for longer than [`COUNTED_WITHIN`]. What a leaving grant has spent in the period is added to the sums of what left the table. When a
+//! period begins, all grants that ended before it leave, except those whose tail is still to be looked at.
 //! A row names the first day of the period of its figures. In any other period these figures count as zero. When something changes them,
 //! they are added to the sums of their own period, and begin anew. So a reset waits for no row, and another billing day is a reset like any
 //! other.
@@ -49,8 +50,9 @@ impl Grants {
         self.indexes.ended.len()
     }
 
-    /// Goes through all rows once a minute: ends grants whose time is over, and forgets the old minutes of all grants. Stops after
-    /// [`LOOKED_AT_ONCE`] rows, or when it has ended `rows_at_once` grants. `false` if there are more rows.
+    /// One step of the walk that goes through all rows once a minute. Ends grants that are not live any more. Forgets what grants
+    /// relayed too long ago, and earlier promises of sessions once these promises are over. Stops after [`LOOKED_AT_ONCE`] rows, or when it
+    /// has ended `rows_at_once` grants. `false` if there may be more rows.
     pub(super) fn end_over(&mut self, now: Timestamp) -> bool {
         let minute = Minute::of(now);
         if self.walk.is_none() && self.walked_in != minute {
@@ -65,10 +67,10 @@ impl Grants {
                 return true;
             };
             let is_over = !row.has_ended() && !row.is_live(now);
-            let has_behind = !row.behind().is_empty();
+            let has_earlier_promises = !row.behind().is_empty();
             let id = *id;
             self.recent.forget_old(id, now);
-            if has_behind {
+            if has_earlier_promises {
                 self.forget_behind(id, Minute::of(now.minus(IceSource::Sfu.clocks_differ_by())));
             }
             if is_over {
@@ -82,7 +84,7 @@ impl Grants {
         false
     }
 
-    /// Ends a grant. A grant that costs nothing also leaves the table.
+    /// Ends a grant. The row of a grant that costs nothing leaves the table at once, because the history has only metered grants.
     fn end(&mut self, id: GrantId, now: Timestamp) {
         self.forget_behind(id, Minute::of(now));
         let Some(row) = self.rows.get(&id) else { return };
@@ -98,44 +100,45 @@ impl Grants {
         });
     }
 
-    /// Removes the oldest ended grants if there are too many: at most `rows_at_once` of the [`LOOKED_AT_ONCE`] oldest. `false` if more may
-    /// have to leave.
-    pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
+    /// Removes the oldest ended grants if there are too many: at most `rows_at_once` of the [`LOOKED_AT_ONCE`] oldest. Those of which no
+    /// further count is expected leave first. `false` if more may have to leave.
+    pub(super) fn remove_oldest_ended(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
         let surplus = self.ended_count().saturating_sub(bounds.spenders.ended_max).min(bounds.rows_at_once);
         if surplus == 0 {
             return true;
         }
         let oldest = self.indexes.ended.iter().copied().take(LOOKED_AT_ONCE);
-        let (counted, others): (Vec<_>, Vec<_>) =
-            oldest.partition(|(end, id)| self.is_counted(*id, end.start(), now));
-        // Uncounted grants leave only if the table stays too large when the counted ones have left.
-        let uncounted_surplus = self.rows.len().saturating_sub(bounds.grants).saturating_sub(counted.len());
-        let leaving = counted.into_iter().chain(others.into_iter().take(uncounted_surplus));
-        self.leave_all(&leaving.take(surplus).collect::<Vec<_>>())
+        let (waiting, others): (Vec<_>, Vec<_>) =
+            oldest.partition(|(end, id)| self.awaits_count(*id, end.start(), now));
+        // Grants that wait for a count leave only if the table is still too large without all the others.
+        let waiting_surplus = self.rows.len().saturating_sub(bounds.grants).saturating_sub(others.len());
+        let leaving = others.into_iter().chain(waiting.into_iter().take(waiting_surplus));
+        self.remove_ended(&leaving.take(surplus).collect::<Vec<_>>())
     }
 
     /// Removes these ended grants. `false` if the list has `rows_at_once` grants, so that there may be more.
-    pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
+    pub(super) fn remove_ended(&mut self, places: &[EndedPlace]) -> bool {
         for (_, id) in places {
-            self.leave(*id);
+            self.remove_one_ended(*id);
         }
         places.len() < self.terms.bounds.rows_at_once
     }
 
-    /// Whether no further count of a grant is expected: its source has counted it until its end for good, or does not count it (any more).
-    fn is_counted(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
-        self.rows.get(&id).is_none_or(|row| {
+    /// Whether another count of a grant is expected: such counts are read, the last one for good is of before `end`, and `end` is not too
+    /// long ago. `end`: when the grant was over.
+    fn awaits_count(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
+        self.rows.get(&id).is_some_and(|row| {
             let is_too_old = now.since(end) > COUNTED_WITHIN;
             let is_read = self.terms.counted.contains(&row.owner().group());
-            !is_read || is_too_old || self.counted_until(row.owner().group()) >= end
+            is_read && !is_too_old && self.counted_until(row.owner().group()) < end
         })
     }
 
-    /// Removes the row of a grant that has ended. The minutes of its promise are over, so those of its source stay as they are. What the
-    /// grant has spent stays in the sums of the period of its figures. What was promised for time that nobody counted stays in the sums of
-    /// this period.
-    pub(super) fn leave(&mut self, id: GrantId) {
+    /// Removes the row of a grant that has ended. The minutes of its promise are over, so the minutes of its source in the ledger stay as
+    /// they are. What the grant has spent stays in the sums of the period of its figures. What was promised for time that nobody counted
+    /// stays in the sums of this period.
+    pub(super) fn remove_one_ended(&mut self, id: GrantId) {
         self.pass_excess_on(id);
         if let Some(row) = self.any(id) {
             let assumed = self.terms.uncounted(row, self.counted_until(row.owner().group()), self.period.end);
@@ -149,12 +152,12 @@ impl Grants {
         for promise in derived.promises() {
             self.change_promised(Some(&promise), None);
         }
-        self.drop_row(&row);
+        self.note_left(&row);
     }
 
     /// Notes until when a grant that leaves the table may relay. Notes nothing for a released grant, which relays nothing more, and no
     /// expiry for a grant that ended by a revocation, because no tail follows its expiry.
-    pub(super) fn drop_row(&mut self, row: &GrantRow) {
+    pub(super) fn note_left(&mut self, row: &GrantRow) {
         if let Some(PromisedTime { until, .. }) = row.promised
             && !row.is_released()
         {
@@ -172,7 +175,7 @@ impl Grants {
     }
 
     /// Until when the grants of a group that are not in the table any more may relay, if credentials relay for `after_expiry` after their
-    /// expiry. `None` if the promises of these grants covered that time, or were all over at `since`.
+    /// expiry. `None` if there are no such grants, or if their promises covered that time or were all over at `since`.
     pub(crate) fn may_relay_until(
         &self,
         group: impl Into<CountOwner>,
@@ -212,8 +215,8 @@ impl Grants {
         }
     }
 
-    /// Forgets what is of another period: bytes that sources counted under unknown identifiers, and the excess of chains that have left the
-    /// table.
+    /// Forgets figures of another period that no row has: bytes that sources counted under unknown identifiers, and the excess of chains
+    /// that have left the table.
     pub(crate) fn forget_unknown(&mut self) {
         for counted in self.counted.values_mut() {
             (counted.unknown, counted.excess_of_left) = Default::default();
@@ -221,13 +224,13 @@ impl Grants {
     }
 
     /// Removes grants that ended before this period, and moves the sums of an earlier period out of the present ones: at most
-    /// `rows_at_once` of each. `false` if there may be more.
+    /// `rows_at_once` of each. Grants whose tail is still to be looked at stay. `false` if there may be more to do.
     pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
         let (start, most) = (self.period.start, self.terms.bounds.rows_at_once);
         let past = self.indexes.ended.iter().copied().take_while(|place| place.0.start() <= start);
         let forgotten = past.take(LOOKED_AT_ONCE).filter(|place| !self.waits_for_look(*place, now));
         let forgotten: Vec<_> = forgotten.take(most).collect();
-        self.leave_all(&forgotten) && self.left.begin(Day::of(start), most)
+        self.remove_ended(&forgotten) && self.left.begin(Day::of(start), most)
     }
 
     /// What a grant has spent in this period.
@@ -249,8 +252,9 @@ impl Grants {
         }
     }
 
-    /// Removes a user from all rows, with the labels and addresses in these rows. Adds the labels and addresses to `names`. The caller has
-    /// revoked the user's grants and closed their connections. Returns how many rows the user had. Reads every row.
+    /// Removes a user from all rows, with the labels and addresses in these rows, and from the last minutes. Adds the labels and addresses
+    /// to `names`. The caller has revoked the user's grants and closed their connections. Returns how many rows the user had. Reads every
+    /// row.
     pub(crate) fn unname(&mut self, user: &User, now: Timestamp, names: &mut BTreeSet<SpenderKey>) -> usize {
         let of_user = self.rows.iter().filter(|(_, row)| row.user() == Some(user));
         let rows: Vec<_> = of_user.map(|(id, row)| (*id, row.clone())).collect();
@@ -270,7 +274,7 @@ impl Grants {
         rows.len()
     }
 
-    /// Removes from `names` each name that a row still has, and then removes the others from all sums.
+    /// Removes from `names` each label and address that a row still has, and then removes the names that are left from all sums.
     pub(crate) fn forget_names(&mut self, names: &mut BTreeSet<SpenderKey>) {
         for (_, row) in self.rows.iter() {
             for name in names_in(row) {

@@ -18,18 +18,18 @@ use crate::units::{ByteCount, Timestamp};
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    /// Grants that have ended, by the first minute after their promise and expiry.
+    /// Grants that have ended, by [`GrantRow::over_from`].
     pub(super) ended: BTreeSet<EndedPlace>,
     /// Live grants that were revoked, by the time of the revocation.
     pub(super) revoked: BTreeSet<(Timestamp, GrantId)>,
-    /// Revoked grants whose promise can still be released.
+    /// Grants for which [`GrantRow::may_be_released`] is true.
     pub(super) releasable: BTreeSet<GrantId>,
-    /// Revoked grants whose source has not answered. A grant that has expired meanwhile leaves when [`super::Grants::take_unanswered`]
-    /// finds it.
+    /// Live revoked grants whose source can be asked to revoke the credential and has not answered. A grant whose credential has expired
+    /// leaves when [`super::Grants::take_unanswered`] finds it.
     pub(super) unanswered: Unanswered,
-    /// Grants that claim something for the time after their source's count.
+    /// Grants whose connections claim something for the time after their source's count.
     pub(super) claiming: BTreeSet<(IceSource, GrantId)>,
-    /// Grants whose row says how much their chain exceeded the assumed rate in this period.
+    /// First grants of chains: their row says how much the chain exceeded the assumed rate in this period.
     pub(super) judged: BTreeSet<(IceSource, GrantId)>,
     /// Live sessions of the SFU with a promise, by the first minute after the promise.
     pub(super) pulling: BTreeSet<(Minute, GrantId)>,
@@ -60,8 +60,8 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Whether no index has an entry for the row. The latest expiry of its source is no entry of the row.
-    fn are_none(&self) -> bool {
+    /// Whether an index has an entry for the row. The latest expiry of its source is no entry of the row.
+    fn have_entry(&self) -> bool {
         let Self {
             source: _,
             latest_expiry: _,
@@ -75,7 +75,7 @@ impl Places {
             renewed_by,
             username,
         } = self;
-        let is_in_any = ended.is_some()
+        ended.is_some()
             || revoked_at.is_some()
             || *is_releasable
             || *is_unanswered
@@ -83,8 +83,7 @@ impl Places {
             || judged_source.is_some()
             || pulls_until.is_some()
             || renewed_by.is_some()
-            || username.is_some();
-        !is_in_any
+            || username.is_some()
     }
 }
 
@@ -94,7 +93,7 @@ impl Indexes {
         let (extra, has_ended) = (row.extra(), row.has_ended());
         let revoked_at = extra.revoked_at.filter(|_| !has_ended);
         let is_of_server = row.spender.as_ref().is_some_and(|spender| spender.server.is_some());
-        let pulled = row.pulls().and(row.promised).filter(|_| !has_ended);
+        let promise_of_session = row.pulls().and(row.promised).filter(|_| !has_ended);
         Places {
             source: row.source,
             latest_expiry: row.latest_expiry(),
@@ -104,13 +103,13 @@ impl Indexes {
             is_unanswered: revoked_at.is_some() && has_no_answer(row),
             claim_source: (row.spent().claimed() > ByteCount::ZERO).then_some(row.source),
             judged_source: (row.spent_in(period).excess.bytes > ByteCount::ZERO).then_some(row.source),
-            pulls_until: pulled.map(|time| time.until),
+            pulls_until: promise_of_session.map(|time| time.until),
             renewed_by: extra.renewed_by,
             username: row.username.as_deref().filter(|_| is_of_server).map(|name| self.hasher.hash_one(name)),
         }
     }
 
-    /// A row has come, changed or left.
+    /// A row has come, changed or left: brings all indexes up to date. `before` and `after`: its places; `None` without a row.
     pub(super) fn note(&mut self, id: GrantId, before: Option<&Places>, after: Option<&Places>) {
         if before == after {
             return;
@@ -119,11 +118,11 @@ impl Indexes {
             let expiry = self.latest_expiry.entry(after.source).or_default();
             *expiry = after.latest_expiry.max(*expiry);
         }
+        let both = [before, after];
         // Nearly all rows are in no index.
-        if before.is_none_or(Places::are_none) && after.is_none_or(Places::are_none) {
+        if !both.into_iter().flatten().any(Places::have_entry) {
             return;
         }
-        let both = [before, after];
         replace(&mut self.ended, both, |of| Some((of.ended?, id)));
         replace(&mut self.revoked, both, |of| Some((of.revoked_at?, id)));
         replace(&mut self.releasable, both, |of| of.is_releasable.then_some(id));

@@ -20,7 +20,7 @@ pub(super) const LOOKED_AT_ONCE: usize = 2_000;
 pub struct GrantFilter {
     /// Only grants of which each of these is a spender.
     pub keys: Vec<SpenderKey>,
-    /// Only live grants (`true`), or only the others (`false`).
+    /// Only live grants (`true`), or only the others (`false`); `None` for all.
     pub live: Option<bool>,
 }
 
@@ -31,11 +31,11 @@ pub struct ListedGrant {
     pub id: GrantId,
     /// Its row.
     pub row: GrantRow,
-    /// What it has spent in this period, or since the instant from which the list counts.
+    /// What it has spent in this period, or since the `since` of [`GrantPage::new`].
     pub spent: Spent,
     /// What is kept of its client's address.
     pub address: Option<SpenderKey>,
-    /// Whether it counts as alive, tail included.
+    /// Whether its promise, tail included, is not over, its credential may still work, or a connection is open on it.
     pub live: bool,
 }
 
@@ -50,7 +50,7 @@ impl ListedGrant {
 }
 
 /// A search for the first `limit` grants of a list after a place. It goes in steps: [`Self::look`] is called until it returns true, and
-/// others can change the table in between. What changes meanwhile is listed as it was or as it is.
+/// others can change the table between two steps. What changes meanwhile is listed as it was or as it is.
 #[derive(Debug)]
 pub struct GrantPage {
     filter: GrantFilter,
@@ -61,13 +61,14 @@ pub struct GrantPage {
     places: Vec<GrantPlace>,
 }
 
-/// Sorts more bytes first.
+/// What places are sorted by: see [`GrantPlace`].
 fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
     (Reverse(bytes), id)
 }
 
 impl GrantPage {
-    /// A search that has found nothing yet. `since`: only what was relayed since then, at most [`super::recent::RECENT_MAX`] before now.
+    /// A search that has found nothing yet. With `since`, only what was relayed from this instant on is listed. Callers make sure that it
+    /// is at most [`super::recent::RECENT_MAX`] ago.
     pub fn new(
         filter: GrantFilter,
         limit: usize,
@@ -81,11 +82,11 @@ impl GrantPage {
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let (rows, is_last) = grants.next_metered(&mut self.walk, self.since);
         for (id, row) in rows {
-            let place = (grants.spent_since(id, row, self.since, now).bytes(), id);
-            let is_relevant = self.since.is_none() || place.0 > ByteCount::ZERO;
-            let is_on_page = self.after.is_none_or(|after| order(place) > order(after));
-            if is_relevant && is_on_page && grants.is_listed(row, &self.filter, now) {
-                self.places.push(place);
+            let bytes = grants.spent_since(id, row, self.since, now).bytes();
+            let is_relevant = self.since.is_none() || bytes > ByteCount::ZERO;
+            let is_after = self.after.is_none_or(|after| order((bytes, id)) > order(after));
+            if is_relevant && is_after && grants.is_listed(row, &self.filter, now) {
+                self.places.push((bytes, id));
             }
         }
         if self.places.len() > self.limit {
@@ -95,7 +96,7 @@ impl GrantPage {
         is_last
     }
 
-    /// The rows that were found, most bytes first.
+    /// The rows that were found, as they are at `now`: most bytes first. A grant that has left the table since is left out.
     pub fn rows(&self, grants: &Grants, now: Timestamp) -> Vec<ListedGrant> {
         let mut rows: Vec<_> =
             self.places.iter().filter_map(|(_, id)| grants.listed(*id, self.since, now)).collect();
@@ -106,7 +107,7 @@ impl GrantPage {
 
 impl Grants {
     /// How many of [`Ledger::live_grants`](crate::ledger::Ledger::live_grants) were revoked. Of a chain of renewals, only the grant counts
-    /// that reserves this minute. It counts as revoked if it and all its renewals are revoked.
+    /// that reserves this minute. This grant counts as revoked if it and all its renewals are revoked.
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
         let minute = Minute::of(now);
         let is_counted = |Revoked { grant, .. }: &Revoked| {

@@ -1,6 +1,7 @@
 //! What is promised for the grants in the table. Tests: `src/books/tests/promises.rs`.
 //! A row states its own promise. Every change of a promise goes through [`Grants::replace_promise`], which changes the sums of its user and
-//! server key, the share of its client, and the minutes of its source in the ledger.
+//! server key, the share of its client, and the minutes of its source in the ledger. Where these minutes must stay as they are, only
+//! [`Grants::change_promised`] is called.
 //!
 //! The promise of a revoked grant is released when its source has no session of the grant and refuses new ones. The present minute stays
 //! promised, because its bytes may not be counted yet. Where trials have proven for how long a revoked credential relays, the promise ends
@@ -22,6 +23,7 @@ use crate::units::slot::Minute;
 
 impl GrantRow {
     /// Whether its promise can be released once it has no session: it was revoked, and its source ends its sessions and refuses new ones.
+    /// `false` while its commit can still be undone, and after the release.
     pub(super) fn may_be_released(&self) -> bool {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
     }
@@ -35,13 +37,14 @@ impl GrantRow {
 }
 
 impl Grants {
-    /// Replaces a promise by another one: the only place where what is promised changes.
+    /// Replaces a promise by another one in all sums, with the minutes of its source.
     pub(crate) fn replace_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         self.change_promised(before, after);
         self.effects.note_promise(before, after);
     }
 
-    /// Replaces a promise, but leaves the minutes of its source as they are.
+    /// Replaces a promise in the sums of its user and server key, if these have a limit, and in strict mode in the share of its client.
+    /// The minutes of its source stay as they are.
     pub(super) fn change_promised(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { owner, time, user, server, client }) = promise else { continue };
@@ -61,7 +64,7 @@ impl Grants {
     }
 
     /// Raises the promises of an owner to this tail and rate. A promise that was over at `since` or is released stays as it is. A grant
-    /// that has ended can be live again. `trusts_revocations`: a promise that ends by a revocation does not get longer.
+    /// that has ended is live again if its promise rises. If `trusts_revocations`, a promise that ends by a revocation gets no longer.
     pub(crate) fn raise_tails(
         &mut self,
         owner: CountOwner,
@@ -88,10 +91,10 @@ impl Grants {
         }
     }
 
-    /// Sets the end and the rate of a promise. Callers make sure that neither is lower than before.
+    /// Sets the end and the rate of a promise that is not released. Callers make sure that neither is lower than before.
     fn raise_promise(&mut self, id: GrantId, until: Minute, per_minute: u64) {
         self.edit(id, |row| {
-            // The tail of a grant that has ended turns out to be longer, so the grant is live again.
+            // The grant may relay for longer than the ledger assumed when the grant ended, so it is live again.
             if row.state == GrantState::Ended {
                 row.state = GrantState::Live;
             }
@@ -99,7 +102,7 @@ impl Grants {
         });
     }
 
-    /// The grants of a group with a promise, in the order of their issue.
+    /// Those grants of a group that have a promise, in the order of their ids, which begin with the time of the issue.
     pub(crate) fn promised_at(&self, group: CountOwner) -> Vec<GrantId> {
         let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group);
         let mut ids: Vec<_> = of_group.filter(|(_, row)| row.promised.is_some()).map(|(id, _)| *id).collect();
@@ -107,23 +110,24 @@ impl Grants {
         ids
     }
 
-    /// Lowers the promise of a grant that has no session in a complete listing. It ends with this tail after the expiry, or with the minute
-    /// of the listing, whichever is later.
+    /// Lowers the promise of a grant that has no session in a complete listing. The promise then ends with this tail after the expiry, or
+    /// at the start of the minute of `listed`, if that is later. `listed`: when the listing was asked for.
     pub(crate) fn lower_tail(&mut self, id: GrantId, tail: Duration, listed: Timestamp) {
         if let Some(row) = self.rows.get(&id) {
             self.lower_promise(id, Minute::from_end(row.latest_expiry().plus(tail)).max(Minute::of(listed)));
         }
     }
 
-    /// The source has revoked a grant, so it relays until `until` at most. Nothing changes if the credential expires before `until`: then
-    /// the tail after the expiry says until when it relays.
+    /// Lowers the promise of a grant whose source has revoked it, so that the grant relays nothing from the minute `until` on. Nothing
+    /// changes if the credential expires before `until`: then the tail after the expiry says until when the grant relays.
     pub(crate) fn end_by_revocation(&mut self, id: GrantId, until: Minute) {
         if self.rows.get(&id).is_some_and(|row| until.start() <= row.latest_expiry()) {
             self.lower_promise(id, until);
         }
     }
 
-    /// The revoked grants of an owner relay by `added` longer than was assumed, so their promises are extended.
+    /// Extends by `added` the promises that end by a revocation, because revoked grants of this owner relay for so much longer than was
+    /// assumed. A promise that would be over at `now` even so stays as it is.
     pub(crate) fn extend_revoked(&mut self, owner: CountOwner, added: Duration, now: Timestamp) {
         let is_revoked = |row: &GrantRow| row.owner() == owner && row.ends_by_revocation();
         let revoked = self.rows.iter().filter(|(_, row)| is_revoked(row));
@@ -135,8 +139,8 @@ impl Grants {
         }
     }
 
-    /// Sets the end of a promise, if the new end is earlier. The renewal of the grant then reserves the minutes that the promise loses. So
-    /// nothing changes while a renewal is under way that has no row yet.
+    /// Sets the end of the promise of a live, not released grant, if the new end is earlier. The renewal of the grant then reserves the
+    /// minutes that the promise loses. So nothing changes while a renewal is under way that has no row yet.
     fn lower_promise(&mut self, id: GrantId, until: Minute) {
         let Some(row) = self.rows.get(&id).filter(|row| !row.has_ended() && !row.is_released()) else {
             return;
@@ -150,25 +154,26 @@ impl Grants {
         self.follow_chain(id);
     }
 
-    /// Lets each renewal of a grant reserve its minutes after those that the chain before it covers. Stops where nothing changes.
+    /// Lets each renewal of a grant also reserve those of its minutes that the chain before it covers no longer. Stops at the first renewal
+    /// for which nothing changes.
     fn follow_chain(&mut self, first: GrantId) {
         let chain: Vec<_> = self.with_renewals(first).collect();
-        for pair in chain.windows(2) {
-            let end = self.any(pair[0]).and_then(|row| row.promised).map(|time| time.chain_until());
-            let (Some(end), Some(time)) = (end, self.any(pair[1]).and_then(|row| row.promised)) else {
+        for (renewed, renewal) in chain.iter().zip(chain.iter().skip(1)) {
+            let end = self.any(*renewed).and_then(|row| row.promised).map(|time| time.chain_until());
+            let (Some(end), Some(time)) = (end, self.any(*renewal).and_then(|row| row.promised)) else {
                 return;
             };
-            // No later than it was, and not before the first minute of the promise.
+            // It never gets later, and it is never before the first minute of the promise.
             let reserved_from = time.reserved_from.min(end.max(time.from));
             if reserved_from == time.reserved_from {
                 return;
             }
-            self.edit(pair[1], |row| row.promised = Some(PromisedTime { reserved_from, ..time }));
+            self.edit(*renewal, |row| row.promised = Some(PromisedTime { reserved_from, ..time }));
         }
     }
 
-    /// Extends the promise of a grant to `until`, because its session may have gone on. A grant that has ended is live again. Nothing
-    /// changes if `until` is earlier than before, or if the promise is released.
+    /// Extends the promise of a grant to all minutes before `until`, because the grant may relay in them. A grant that has ended is live
+    /// again. Nothing changes if the promise already ends at `until` or later, or if it is released.
     pub(crate) fn extend_promise(&mut self, id: GrantId, until: Minute) {
         let promised = self.rows.get(&id).filter(|row| !row.is_released()).and_then(|row| row.promised);
         if let Some(before) = promised.filter(|time| time.until < until) {
@@ -176,13 +181,14 @@ impl Grants {
         }
     }
 
-    /// The end of the last promise of all grants; 1970 if there is none.
+    /// When the last promises of all grants end; 1970 if nothing is promised.
     pub fn alive_until(&self) -> Timestamp {
         self.rows.iter().filter_map(|(_, row)| row.alive_until()).max().unwrap_or_default().start()
     }
 
-    /// Releases the promises of those revoked grants of a source that have no session at `now`. Callers make sure that the source refused
-    /// the credentials before it listed its sessions. Returns how many reserved minutes are freed.
+    /// Releases the promises of those revoked grants of a source that have no session at `now`, except where a renewal relies on them.
+    /// Callers make sure that the source refused the credentials before it listed its sessions. Returns how many reserved minutes are
+    /// freed.
     pub(crate) fn release_gone(
         &mut self,
         source: IceSource,
@@ -199,12 +205,12 @@ impl Grants {
 
     /// Releases the minutes of a promise after the present one. Returns how many of them the grant had reserved.
     fn release_promise(&mut self, id: GrantId, now: Timestamp) -> u64 {
-        let end = Minute::of(now).next();
+        let next = Minute::of(now).next();
         let promised = self.rows.get(&id).and_then(|row| row.promised);
         self.edit(id, |row| {
             row.state = GrantState::Released;
-            row.promised = row.promised.map(|time| PromisedTime { until: time.until.min(end), ..time });
+            row.promised = row.promised.map(|time| PromisedTime { until: time.until.min(next), ..time });
         });
-        promised.map_or(0, |before| before.until.since(end.max(before.reserved().start)))
+        promised.map_or(0, |before| before.until.since(next.max(before.reserved().start)))
     }
 }

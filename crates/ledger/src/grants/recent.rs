@@ -18,7 +18,7 @@ use crate::units::{ByteCount, Timestamp};
 /// The longest time for which the bytes of the last minutes are known.
 pub const RECENT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The most spenders of connections without a grant whose last minutes are kept by name. Those of all others have one sum.
+/// The most spenders of connections without a grant whose last minutes are kept by name. The minutes of all other spenders have one sum.
 pub(crate) const UNGRANTED_MAX: usize = 1_000;
 
 /// The bytes of one minute.
@@ -43,8 +43,8 @@ pub(super) struct RecentBytes {
 }
 
 impl RecentMinutes {
-    /// Spreads bytes evenly over the minutes from one instant to another, and forgets older minutes than are kept. `change` is called with
-    /// each minute and its part of the bytes.
+    /// Spreads bytes evenly over the minutes in `[from, to)`, and forgets minutes that are too old at `to`. `change` is called with each
+    /// minute and its part of the bytes.
     fn spread(
         &mut self,
         bytes: ByteCount,
@@ -62,8 +62,8 @@ impl RecentMinutes {
         self.forget_before(first_minute(to));
     }
 
-    /// Adds or subtracts the difference of a charge, evenly over the time since `charge.from`. Leaves out the time before `counted_until`,
-    /// because the count has the bytes of that time.
+    /// Adds or subtracts the difference of a charge, evenly over the time from `charge.from` to `charge.at`. Leaves out the part before
+    /// `counted_until`, because the count has the bytes of that time.
     fn claim(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let ConnectionCharge { before, after, at, .. } = *charge;
         let from = charge.from.max(counted_until).min(at);
@@ -188,7 +188,7 @@ impl RecentBytes {
 }
 
 impl Grants {
-    /// What a grant has relayed in `[since, now)`.
+    /// What a grant has relayed in `[since, now)`, measured and claimed.
     pub(super) fn recent_of(&self, id: GrantId, since: Timestamp, now: Timestamp) -> Spent {
         let minutes = self.recent.grants.get(&id);
         let seen_at = self.any(id).map(|row| row.spent().seen_at()).unwrap_or_default();
@@ -200,12 +200,13 @@ impl Grants {
         self.recent.grants.len()
     }
 
-    /// The next grants that have relayed something lately.
+    /// The next grants of a walk through those of [`Self::relaying`], at most `most`.
     pub(super) fn next_recent(&self, walk: &mut Walk, most: usize) -> Vec<GrantId> {
         walk.next(&self.recent.grants, most).into_iter().map(|(id, _)| *id).collect()
     }
 
-    /// What connections without a grant and unknown identifiers have relayed in `[since, now)`.
+    /// What connections without a grant have relayed in `[since, now)`, by spender. The bytes under unknown identifiers come last, without
+    /// a spender.
     pub(super) fn recent_others(
         &self,
         since: Timestamp,
@@ -222,7 +223,7 @@ impl Grants {
     }
 }
 
-/// The first minute that is kept: its end may lie within [`RECENT_MAX`].
+/// The first minute that is kept at `now`: the one that was running [`RECENT_MAX`] before `now`.
 fn first_minute(now: Timestamp) -> Minute {
     let most = i64::try_from(RECENT_MAX.as_secs() / 60).unwrap_or(0);
     Minute::new(Minute::of(now).number().saturating_sub(most))

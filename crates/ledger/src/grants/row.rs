@@ -34,7 +34,8 @@ pub struct GrantRow {
     pub expires_at: Timestamp,
     /// The TURN user name until the grant ends, if its source or a server key may revoke the credential by it.
     pub username: Option<Box<str>>,
-    /// What is promised for it; `None` for a grant that costs nothing. Admission, charging and cutting all use this value.
+    /// What is promised for it. `None` for a grant that costs nothing, for a session of the SFU that takes nothing, and for a credential of
+    /// another program. Admission, charging and cutting all use this value.
     pub promised: Option<PromisedTime>,
     /// The client that it was issued to.
     pub client: Option<ClientKey>,
@@ -99,6 +100,7 @@ pub enum RevocationAnswer {
 /// What only the row of a session of the SFU has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulls {
+    /// The name that the SFU gave the session.
     pub(super) name: Arc<str>,
     /// The grant whose token opened the session.
     pub(super) opened_by: Option<GrantId>,
@@ -199,7 +201,7 @@ impl GrantRow {
         self.spender.as_deref()?.user.as_ref()
     }
 
-    /// The spender whose limits count what it relays. `None` if it costs nothing, or if no spender is known.
+    /// The spender whose limits count what the grant relays. `None` if the grant costs nothing, or if its spender is not known.
     pub(super) fn limited_spender(&self) -> Option<&Arc<Spender>> {
         self.spender.as_ref().filter(|_| self.source.is_metered())
     }
@@ -210,7 +212,7 @@ impl GrantRow {
         Holder { client: self.client, user: self.user(), server }
     }
 
-    /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
+    /// The first minute after all its promises, so the first in which the ledger does not count it as alive. `None` without a promise.
     pub fn alive_until(&self) -> Option<Minute> {
         self.promised.iter().chain(self.behind()).map(|time| time.until).max()
     }
@@ -245,7 +247,7 @@ impl GrantRow {
         matches!(self.state, GrantState::Ended | GrantState::EndedReleased)
     }
 
-    /// What it promises in `[from, until)`, as the limit of a user counts it.
+    /// What is promised for it in `[from, until)`, as the limit of a user counts it: see [`PromisedTime::of_user`].
     pub(super) fn promised_between(&self, from: Minute, until: Minute) -> ByteCount {
         let bytes = |(minutes, level): (Range<Minute>, LiveDelta)| {
             let common = minutes.end.min(until).since(minutes.start.max(from));
@@ -255,18 +257,18 @@ impl GrantRow {
         ByteCount::new(of_user.map(bytes).fold(0, u64::saturating_add))
     }
 
-    /// Whether it has ended, and its last minute is not after an instant.
+    /// Whether it has ended, and its promise and its expiry were over at this instant.
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
         self.has_ended() && self.over_from().start() <= at
     }
 
-    /// The first minute after its promise and its expiry as told. An open connection may keep it live for longer.
+    /// The first minute after its promises and after the expiry that its client was told. An open connection may keep it live for longer.
     pub(super) fn over_from(&self) -> Minute {
         self.alive_until().unwrap_or_default().max(Minute::from_end(self.expires_at))
     }
 
-    /// Whether the ledger counts it as alive, its credential may still work, or a connection is open on it. A released grant stays live
-    /// until its credential has expired, because its source must go on refusing the credential.
+    /// Whether its promise is not over, its credential may still work, or a connection is open on it. `false` once it has ended. A released
+    /// grant stays live until its credential has expired, because its source must go on refusing the credential.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
         let is_promised = self.alive_until().is_some_and(|until| until.start() > now);
         !self.has_ended() && (is_promised || self.is_in_use(now))

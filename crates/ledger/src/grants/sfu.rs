@@ -1,8 +1,8 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
-//! Each session is a grant with one connection, from its first request until the SFU does not know it any more. What a session may take
-//! from others is promised before the SFU is asked for it, and each look that finds the session promises it again for the next 300 s. Only
-//! a look can show that a session has ended, so without a look its promise goes on minute by minute. When the rate changes, the minutes
-//! before stay promised at their rate.
+//! Each session is a grant with one connection, from its first request until the SFU does not know the session any more. What a session may
+//! take from others is promised before the SFU is asked for it, and each look that finds the session promises it again for the next 300 s.
+//! Only a look can show that a session has ended, so without a look its promise goes on minute by minute. When the rate changes, the
+//! minutes before stay promised at their rate.
 //!
 //! A promise rises at once. It falls only from the minute in which the provider, whose clock may be ahead of ours, counts nothing of the
 //! present minute any more. No count names a session, so its bytes follow from what the SFU has said of its tracks.
@@ -33,7 +33,7 @@ pub struct SfuSession {
     pub opened_by: Option<GrantId>,
     /// The client that opened it.
     pub client: ClientKey,
-    /// When its life is over. It stays open while it takes something.
+    /// When its life is over. It stays open after that while it may take something.
     pub ends_at: Timestamp,
     /// What it may take from others, in kbit/s.
     pub kbps: u32,
@@ -62,7 +62,7 @@ impl GrantRow {
 }
 
 impl Grants {
-    /// The open sessions of the SFU with their names. A session whose life is over is open while it may take something.
+    /// The open sessions of the SFU with their names. A session whose life is over is still open while it may take something.
     pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
         let open = self
             .rows
@@ -93,21 +93,21 @@ impl Grants {
         self.indexes.pulling.first().filter(|(due, _)| *due < next).map(|_| Minute::of(now).start())
     }
 
-    /// The session that is due in this minute, as in [`Self::next_session`]. After [`Self::go_on`] or its end, the next call returns the
-    /// next one.
+    /// A session that is due in this minute, as [`Self::next_session`] defines it. Once [`Self::go_on`] was called for this session, or it
+    /// has ended, the next call returns another one.
     pub(crate) fn due_session(&self, now: Timestamp) -> Option<GrantId> {
         self.next_session(now).and_then(|_| self.indexes.pulling.first()).map(|(_, id)| *id)
     }
 
-    /// The name of a session whose life is over, if the SFU is not in the settings any more: then no look can show that the session has
-    /// ended. `None` otherwise.
+    /// The name of this session, if its life is over and the SFU is not in the settings any more: then no look can show that the session
+    /// has ended. `None` otherwise.
     pub(crate) fn unwatched(&self, id: GrantId, now: Timestamp) -> Option<Arc<str>> {
         let row = self.get(id).filter(|row| !self.terms.watches_sfu && row.expires_at <= now)?;
         Some(Arc::clone(&row.pulls()?.name))
     }
 
-    /// Notes what a session may take and is charged. `session`: `None` if it has ended, and then its promise is taken back. Otherwise its
-    /// promise stays as it is. `counted_from`: as in [`Self::release_session`].
+    /// Notes what a session may take and at which rate it is charged. Adds a row for a new session. `session`: `None` if the session has
+    /// ended, and then its promise is taken back. Otherwise its promise stays as it is. `counted_from`: as in [`Self::release_session`].
     pub(crate) fn note_session(
         &mut self,
         name: &Arc<str>,
@@ -139,7 +139,8 @@ impl Grants {
         }
     }
 
-    /// The row of a new session. If the page does not say the label or the origin, the row has those of the grant that opened the session.
+    /// The row of a new session, which takes nothing yet. If the page does not say the label or the origin, the row has that of the grant
+    /// that opened the session.
     fn row_of(&self, name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
         let grant = Grant {
             id: GrantId::of_session(name),
@@ -190,7 +191,7 @@ impl Grants {
     }
 
     /// Takes back what is promised for a session from the minute `from` on. The minutes before `from` stay promised as long as the provider
-    /// may count bytes in them. `counted_from`: the first minute in which it still may.
+    /// may count bytes in them. `counted_from`: the first minute in which the provider still may.
     pub(crate) fn release_session(&mut self, id: GrantId, from: Minute, counted_from: Minute) {
         let Some(before) = self.rows.get(&id).and_then(|row| row.promised) else { return };
         let behind = PromisedTime { until: before.until.min(from), ..before };
@@ -213,16 +214,17 @@ impl Grants {
         let over = row.behind().iter().filter(|time| time.until <= until);
         let promised =
             |time: &PromisedTime| time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
+        // `None`: no promise ends by `until`.
         let Some(bytes) = over.map(promised).reduce(u64::saturating_add) else { return };
         let assumed = if self.terms.counts_promises() { ByteCount::new(bytes) } else { ByteCount::ZERO };
         self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
-        // The time of these promises is over, so the minutes of the source stay as they are.
+        // The minutes of these promises are over, so the minutes of the source in the ledger stay as they are.
         let forget =
             |row: &mut GrantRow| row.pulls_mut().map(|pulls| pulls.behind.retain(|time| time.until > until));
         self.edit_with(id, forget, Self::change_promised);
     }
 
-    /// Sets the promise of a session.
+    /// Sets the present promise of a session.
     pub(crate) fn promise_session(&mut self, id: GrantId, time: PromisedTime) {
         self.edit(id, |row| row.promised = Some(time));
     }
@@ -235,8 +237,8 @@ impl Grants {
         });
     }
 
-    /// Extends the promise of a session that is due, because no look has found the session or shown that it has ended: the promise covers
-    /// also this minute. If the session takes nothing, its promise is taken back.
+    /// Extends the promise of a session that is due, because no look has found the session or shown that it has ended: the promise then
+    /// covers also what the session takes in this minute. If the session may take nothing, its promise is taken back.
     pub(crate) fn go_on(&mut self, id: GrantId, counted_from: Minute, now: Timestamp) {
         self.count_session(id, now);
         let next = counted_after(now);
@@ -246,7 +248,7 @@ impl Grants {
         }
     }
 
-    /// The sessions that take something and must not: there is no room for them, or `is_over` says so.
+    /// The sessions that may take something and must be closed: the budget has no room to extend their promise, or `is_over` says so.
     pub(crate) fn sessions_to_close(&self, is_over: impl Fn(GrantId, &GrantRow) -> bool) -> Vec<Arc<str>> {
         let rows = self.indexes.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
         let to_close = rows.filter_map(|(id, row)| {

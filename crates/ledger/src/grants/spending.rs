@@ -36,7 +36,7 @@ impl Grants {
         self.terms.bounds.spenders.addresses == KeptAddresses::Full
     }
 
-    /// The sums of what left the table in this period.
+    /// The sums of grants that left the table, and of connections without a grant.
     pub fn left(&self) -> &LeftSums {
         &self.left
     }
@@ -49,7 +49,7 @@ impl Grants {
         self.change_spent(id, |spent| spent.charge(charge, start, counted_until));
     }
 
-    /// Until when a group has counted its grants. The last of these counts need not be final.
+    /// Until when the grants of a group are counted. The last of these counts need not be final. 1970 without a count.
     pub(crate) fn seen_until(&self, group: CountOwner) -> Timestamp {
         self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
@@ -65,7 +65,7 @@ impl Grants {
         self.limited.of(of, now, self.period.end, &uncounted)
     }
 
-    /// Whether a user or a server key has a sum, or there is room for one. Without a limit it needs no sum.
+    /// Whether a user or a server key has a sum, or there is room for one. Also `true` without a limit, which needs no sum.
     pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named, now: Timestamp) -> bool {
         let uncounted = self.uncounted(now);
         self.limit_of(of).is_none() || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
@@ -82,29 +82,29 @@ impl Grants {
         self.limit_of(&user).is_some_and(|limit| self.limited.used(&user) >= limit)
     }
 
-    /// The first minute of each source in which promises count: in strict mode the first that it has not counted for good, otherwise this
-    /// minute.
+    /// The first minute of each source in which promises count: in strict mode the first that is not counted for good, otherwise this
+    /// minute. Of several groups of a source, the one with the earliest such minute decides.
     fn uncounted(&self, now: Timestamp) -> Uncounted {
-        let until = |source| {
+        let counts_from = |source| {
             let groups = self.terms.counted.iter().filter(|group| group.source == source);
             let first = groups.map(|group| self.counted_until(*group)).min();
             if self.terms.is_strict { first.unwrap_or_else(|| self.counted_until(source)) } else { now }
         };
-        IceSource::ALL.map(|source| (source, Minute::of(until(source))))
+        IceSource::ALL.map(|source| (source, Minute::of(counts_from(source))))
     }
 
     /// Notes what a connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
         self.recent.claim_ungranted(spender, charge);
         let [more, less] = charge.since(self.period.start);
-        // The charge grows from `less` to `more`; one of the two is zero.
+        // One of the two is zero: the share adds `more`, or takes `less` back.
         let share = Sums::of_charge(less, more, charge.at);
         let keys = SpenderKind::ALL.map(|kind| key_of(spender, kind));
         self.left.add(Day::of(self.period.start), keys, &share);
         self.change_limited(Some(spender), &Sums::default(), &share);
     }
 
-    /// Changes what a grant has spent in this period. Nothing is written if it stays as it was.
+    /// Changes what a grant has spent in this period. The row is not written if `change` changes nothing.
     pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) {
         let Some(before) = self.rows.get(&id).map(|row| self.spent_of(row)) else { return };
         let (mut after, period) = (before, self.period);
@@ -114,7 +114,7 @@ impl Grants {
         }
     }
 
-    /// Changes the sum of a spender's server key and, if users have a limit, that of its user.
+    /// Replaces one share by another in the sum of a spender's server key and, if users have a limit, in that of its user.
     pub(super) fn change_limited(&mut self, spender: Option<&Spender>, before: &Sums, after: &Sums) {
         if before == after {
             return;

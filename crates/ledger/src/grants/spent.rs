@@ -1,7 +1,7 @@
 //! The bytes of one grant in a period: what its source counted, and what its connections claimed for the time after the count.
 //! Tests: below.
-//! A claim is spread evenly over the time that it covers. A count replaces the part of the claim that is in its time. What was measured
-//! never decreases in a period.
+//! A claim is spread evenly over the time that it covers. A count replaces the part of the claim that is in the count's time. What was
+//! measured never decreases in a period.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +16,10 @@ pub struct Spent {
     pub(super) claimed: ByteCount,
     /// The most that its source has counted so far.
     pub(super) measured: ByteCount,
-    /// What its source has counted for good. A count that is not final is added to this, and replaces the one before it.
+    /// What its source has counted for good. A count that is not final is of the time after that; the next count, final or not, replaces
+    /// it.
     pub(super) closed: ByteCount,
-    /// What was promised for time that nobody counted. It counts as relayed.
+    /// What was promised for time that nobody counted. The limits of users and server keys count it as relayed.
     pub(super) assumed: ByteCount,
     /// What app servers have reported of it. These bytes are also in `claimed` until they are counted.
     pub(super) vouched: ByteCount,
@@ -28,16 +29,16 @@ pub struct Spent {
     pub(super) seen_at: Timestamp,
 }
 
-/// A change of what one connection of a grant was charged.
+/// A change of what one connection was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionCharge {
     /// What the connection was charged until the last change.
     pub(crate) before: ByteCount,
     /// What it is charged now.
     pub(crate) after: ByteCount,
-    /// Since when the difference was relayed.
+    /// The first instant of the time in which the difference was relayed.
     pub(crate) from: Timestamp,
-    /// Until when it was relayed.
+    /// The end of that time.
     pub(crate) at: Timestamp,
 }
 
@@ -85,13 +86,14 @@ impl Spent {
         self.seen_at = self.seen_at.max(charge.at);
     }
 
-    /// Its source has counted everything before `until`, so the claims of that time are dropped. Before, it had counted everything before
-    /// `from`, so the claims are of the time from `from` to `seen_at`.
+    /// Its source has counted everything before `until`, so the claims for that time are dropped. `from`: the end of the count before this
+    /// one, so the claims are for the time from `from` to `seen_at`.
     pub(super) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
         self.claimed = later_part(self.claimed, from, self.seen_at, until);
     }
 
-    /// Its source counted `bytes` since its last final count. `is_final`: this count is final too, so the next one begins after it.
+    /// Its source counted `bytes` from its last final count until `at`. `is_final`: this count is final too, so the next one begins after
+    /// it.
     pub(super) fn count(&mut self, bytes: ByteCount, is_final: bool, at: Timestamp) {
         let total = self.closed.plus(bytes);
         if is_final {
@@ -100,8 +102,8 @@ impl Spent {
         self.count_total(total, at);
     }
 
-    /// Its source counted `total` bytes in this period until an instant. A count can be lower than an earlier one because of sampling: the
-    /// highest one stays.
+    /// Its source counted `total` bytes in this period until `at`. Because of sampling, a count can be lower than an earlier one. Then the
+    /// earlier one stays.
     pub(super) fn count_total(&mut self, total: ByteCount, at: Timestamp) {
         if total > self.measured {
             self.measured = total;
@@ -109,13 +111,13 @@ impl Spent {
         }
     }
 
-    /// Whether all its figures are zero.
+    /// Whether all its numbers of bytes are zero.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self { seen_at: self.seen_at, ..Self::default() }
     }
 }
 
-/// The part of bytes relayed in `[from, to)` that was relayed after an instant.
+/// The part of bytes that was relayed from `after` on, if the bytes were relayed evenly in `[from, to)`.
 pub(crate) fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after: Timestamp) -> ByteCount {
     if after <= from {
         return bytes;
@@ -123,6 +125,7 @@ pub(crate) fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after
     part(bytes, to.millis_since(after), to.millis_since(from))
 }
 
+/// `bytes` times `of / all`, rounded down; zero if `all` is zero.
 fn part(bytes: ByteCount, of: u64, all: u64) -> ByteCount {
     let part = u128::from(bytes.get()).saturating_mul(of.into()).checked_div(all.into()).unwrap_or(0);
     ByteCount::saturating(part)

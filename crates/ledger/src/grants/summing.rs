@@ -9,18 +9,18 @@ use super::listing::LOOKED_AT_ONCE;
 use super::spent::Spent;
 use super::terms::key_of;
 use crate::shards::Walk;
-use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::key::SpenderKind;
 use crate::spenders::left::LeftKey;
 use crate::spenders::listing::SpenderSums;
 use crate::spenders::sums::{PeriodBytes, Sums};
 use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
 
-/// The lower half of a number in [`SpenderWalk::places`]: an index into `found`, which has fewer rows than fit into it.
+/// The bits of the lower half of a number in [`SpenderWalk::places`]: an index into `found`. They are enough for every index.
 const PLACE: u64 = 0xffff_ffff;
 
 /// A search for what each spender of a kind has spent. It goes in steps: [`Self::look`] is called until it returns true, and others can
-/// change the table in between. What changes meanwhile counts as it was or as it is. [`Self::rows`] needs no grants, so it is called
+/// change the table between two steps. What changes meanwhile counts as it was or as it is. [`Self::rows`] needs no grants, so it is called
 /// without the lock.
 #[derive(Debug)]
 pub struct SpenderWalk {
@@ -29,7 +29,8 @@ pub struct SpenderWalk {
     /// The first day of the earlier period that is summed; `None` for this period.
     past: Option<Day>,
     grants: Walk,
-    /// Whether the first of two parts is over: the grants before the sums of what left the table; in an earlier period the other way round.
+    /// Whether the first of two parts is over. The first part has the grants, the second one all else. In an earlier period the grants come
+    /// second.
     is_in_second_part: bool,
     /// The last sum of what left the table that was looked at.
     last: Option<LeftKey>,
@@ -44,7 +45,8 @@ pub struct SpenderWalk {
 }
 
 impl SpenderWalk {
-    /// A search that has found nothing yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
+    /// A search that has found nothing yet. With `since`, only what was spent from this instant on is summed. Callers make sure that it is
+    /// at most [`super::recent::RECENT_MAX`] ago.
     pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
         Self {
             kind,
@@ -76,8 +78,8 @@ impl SpenderWalk {
         }
         if let Some(since) = self.since {
             for (spender, spent) in grants.recent_others(since, now) {
-                let share = share(&spent, [since, now]).of_part();
-                self.add(key_of(&spender, self.kind), &share, [false; 2]);
+                let (key, sums) = (key_of(&spender, self.kind), sums_of(&spent, [since, now]).of_part());
+                self.add(SpenderSums { key, sums, ..SpenderSums::default() });
             }
             return true;
         }
@@ -92,8 +94,8 @@ impl SpenderWalk {
         is_last
     }
 
-    /// Looks at the next part of an earlier period. The sums come first: bytes that move from a grant to the sums meanwhile are then in no
-    /// row, rather than in two. `true` if this was the last part.
+    /// One step in an earlier period: first all sums, then the grants. So bytes that move from a grant to the sums meanwhile are in no row,
+    /// rather than in two. `true` if this was the last step.
     fn look_at_past(&mut self, grants: &Grants, day: Day) -> bool {
         if !std::mem::replace(&mut self.is_in_second_part, true) {
             for ((_, _, key), sums) in grants.left.of_past(day, self.kind) {
@@ -105,8 +107,8 @@ impl SpenderWalk {
         let is_last = rows.len() < LOOKED_AT_ONCE;
         let rows = rows.into_iter().map(|(_, row)| row);
         for row in rows.filter(|row| row.figures_since == day && row.source.is_metered()) {
-            let key = grants.terms.key(row, self.kind);
-            self.add(key, &grants.terms.share(row, &row.spent()), [false; 2]);
+            let (key, sums) = (grants.terms.key(row, self.kind), grants.terms.share(row, &row.spent()));
+            self.add(SpenderSums { key, sums, ..SpenderSums::default() });
         }
         is_last
     }
@@ -123,17 +125,19 @@ impl SpenderWalk {
         }
         for (id, row) in rows {
             let spent = grants.spent_since(id, row, self.since, now);
-            let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
+            let sums = sums_of(&spent, [row.issued_at, row.issued_at.max(spent.seen_at())]);
             let is_live = !row.has_ended();
-            let live = [is_live, is_live && row.extra().revoked_at.is_none()];
-            self.add(grants.terms.key(row, self.kind), &share(&spent, seen), live);
+            let is_usable = is_live && row.extra().revoked_at.is_none();
+            let key = grants.terms.key(row, self.kind);
+            self.add(SpenderSums { key, sums, live: is_live.into(), usable: is_usable.into() });
         }
         is_last
     }
 
-    fn add(&mut self, key: Option<SpenderKey>, share: &Sums, [is_live, is_usable]: [bool; 2]) {
-        if self.since.is_none() || share.bytes() > ByteCount::ZERO {
-            self.push(SpenderSums { key, sums: *share, live: is_live.into(), usable: is_usable.into() });
+    /// Adds what was found, except what relayed nothing since `since`.
+    fn add(&mut self, found: SpenderSums) {
+        if self.since.is_none() || found.sums.bytes() > ByteCount::ZERO {
+            self.push(found);
         }
     }
 
@@ -146,11 +150,11 @@ impl SpenderWalk {
         self.found.push(found);
     }
 
-    /// The rows that were found, in no order. `period`: what the period's rows add up to.
+    /// One row for each spender that was found, and one for the rest, in no order. `period`: what the period's rows add up to.
     pub fn rows(self, period: &PeriodBytes) -> Vec<SpenderSums> {
         let Self { since, found: mut rows, rest, mut places, .. } = self;
         places.sort_unstable();
-        // The first row of each key, among the rows with the same half of a hash. Almost always these rows have one key.
+        // The first row of each key, among the rows with the same upper half of the hash. Almost always these rows have one key.
         let mut firsts: Vec<usize> = vec![];
         for same_hash in places.chunk_by(|a, b| a & !PLACE == b & !PLACE) {
             firsts.clear();
@@ -183,6 +187,7 @@ fn fit(rows: &mut Vec<SpenderSums>, mut rest: SpenderSums, period: &PeriodBytes)
     for row in &*rows {
         all.add(&row.sums);
     }
+    // What the rows with a key show: the measured bytes, and all bytes.
     let mut keyed = [ByteCount::ZERO; 2];
     for row in &mut *rows {
         row.sums = row.sums.within(&all, period);
@@ -194,6 +199,8 @@ fn fit(rows: &mut Vec<SpenderSums>, mut rest: SpenderSums, period: &PeriodBytes)
     }
 }
 
-fn share(spent: &Spent, seen: [Timestamp; 2]) -> Sums {
+/// The sums of one grant that has spent this, or of one spender. Settled bytes are left out, because they are not shown. `seen`: when it
+/// was seen first and last.
+fn sums_of(spent: &Spent, seen: [Timestamp; 2]) -> Sums {
     Sums::of_grant([spent.measured(), spent.claimed(), ByteCount::ZERO], seen)
 }

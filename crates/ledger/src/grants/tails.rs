@@ -1,4 +1,5 @@
-//! Which grants relayed around their expiry, so that it is worth asking what they relayed after their tail.
+//! Which grants relayed around their expiry, so that it is worth asking what they relayed after their tail. And which grants were counted
+//! after the proven end of their credential.
 //! Tests: `src/books/spending/tests/tails.rs`.
 
 use std::collections::BTreeMap;
@@ -15,18 +16,18 @@ use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
-/// A grant is asked for if its last bytes are at most this long before its expiry.
+/// The provider is asked about the tail of a grant if its last bytes are at most this long before its expiry, or later.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(600);
 /// The most ended grants in one search. The books are locked during it.
 const ROWS_MAX: usize = 1_000;
 
-/// The most late grants that wait to be asked for. One late grant proves as much as many.
+/// The most late grants about which the provider is still to be asked. One late grant proves as much as many.
 const LATE_MAX: usize = 100;
 
-/// The longest time for which an ended grant stays over a reset until its tail is looked at.
+/// An ended grant stays over a reset until its tail is looked at, but at most for this long after its promise and expiry.
 const LOOKED_AT_WITHIN: Duration = Duration::from_secs(86_400);
 
-/// The place of a grant among those that have ended.
+/// The place of a grant among those that have ended: the first minute after its promise and expiry, and its id.
 pub type EndedPlace = (Minute, GrantId);
 
 /// A grant whose count grew in a time in which it may not relay any more.
@@ -38,9 +39,9 @@ pub struct LateGrant {
     pub end: CredentialEnd,
     /// When its credential expires.
     pub expires_at: Timestamp,
-    /// The first instant at which it may not relay any more.
+    /// The first instant at which it may not relay any more after this end.
     pub from: Timestamp,
-    /// The end of the count.
+    /// The end of the count that showed it.
     pub until: Timestamp,
 }
 
@@ -54,8 +55,9 @@ pub struct Tails {
 }
 
 impl Grants {
-    /// The next ended grants of a source whose expiry `is_due`: at most `most`. The first and the last expiry are no more than `span`
-    /// apart. `None` if no further grant is due.
+    /// The next ended grants of a source that relayed around their expiry, if that expiry `is_due`: at most `most`. The first and the last
+    /// expiry are no more than `span` apart. The search stops after `ROWS_MAX` ended grants, so it may find none although more follow
+    /// after [`Tails::last`]. `None` if no further grant is due, or if the source counts no grants.
     pub fn tails(
         &self,
         source: IceSource,
@@ -84,8 +86,8 @@ impl Grants {
         Some(Tails { grants, last: last? })
     }
 
-    /// The first instant at which a grant may not relay any more after this end; `None` if no promise relies on that. `tail`: the shortest
-    /// proven time after an expiry on which promises of the source rely.
+    /// The first instant at which a grant may not relay any more after this end; `None` if its promise relies on no proof of this end.
+    /// `tail`: the shortest proven time after an expiry on which promises of the source rely; `None` if they rely on no proof.
     fn late_from(row: &GrantRow, end: CredentialEnd, tail: Option<Duration>) -> Option<Timestamp> {
         match end {
             CredentialEnd::Expiry => {
@@ -97,8 +99,8 @@ impl Grants {
         }
     }
 
-    /// More bytes of a grant were counted than before, relayed in `[from, at)`. Notes the grant as late if it may not relay any more at
-    /// `from`. `tail`: see [`Self::late_from`].
+    /// More bytes of a grant were counted than before, relayed in `[from, at)`. Notes the grant as late for each end after which it may not
+    /// relay any more at `from`. `tail`: see [`Self::late_from`].
     pub(super) fn note_if_late(
         &mut self,
         id: GrantId,
@@ -116,8 +118,8 @@ impl Grants {
         }
     }
 
-    /// At most `most` late grants, the earliest counts first. The bytes may be earlier ones that sampling had missed. So the provider is
-    /// asked for the minutes of each grant before the grant is judged. `tail`: see [`Self::late_from`].
+    /// At most `most` late grants, those with the earliest counts first. Their bytes may have been relayed before the end, but missed by a
+    /// sampled count. So the provider is asked for the minutes of each grant before the grant is judged. `tail`: see [`Self::late_from`].
     pub(crate) fn late(&self, source: IceSource, tail: Option<Duration>, most: usize) -> Vec<LateGrant> {
         let of_source = self.late.iter().filter(|((of, ..), _)| *of == source);
         let late = of_source.filter_map(|((_, end, grant), until)| {
@@ -136,7 +138,7 @@ impl Grants {
         self.late.remove(&(source, late.end, late.grant));
     }
 
-    /// Forgets a grant that leaves the table.
+    /// A grant leaves the table: it is no late grant any more.
     pub(super) fn forget_late(&mut self, source: IceSource, id: GrantId) {
         self.late.retain(|(of, _, grant), _| (*of, *grant) != (source, id));
     }
@@ -146,7 +148,8 @@ impl Grants {
         self.late.retain(|(of, of_end, _), _| (*of, *of_end) != (source, end));
     }
 
-    /// Finds late grants again after a restart. `tails`: the `tail` of each source, see [`Self::late_from`].
+    /// Finds late grants again after a restart: those whose last count or claim ends after they may not relay any more. `tails`: the `tail`
+    /// of each source, see [`Self::late_from`].
     pub(crate) fn find_late_again(&mut self, tails: &BTreeMap<IceSource, Duration>) {
         let ends = self.iter().flat_map(|(id, row)| CredentialEnd::iter().map(move |end| (*id, row, end)));
         let late = ends.filter_map(|(id, row, end)| {
@@ -182,7 +185,7 @@ impl Grants {
     }
 }
 
-/// Whether bytes of a grant were counted, and its last count or claim is at most [`BEFORE_EXPIRY`] before its expiry.
+/// Whether bytes of a grant were counted, and its last count or claim is at most [`BEFORE_EXPIRY`] before its expiry, or later.
 fn relayed_around_expiry(row: &GrantRow) -> bool {
     let spent = row.spent();
     spent.measured() > ByteCount::ZERO && spent.seen_at().plus(BEFORE_EXPIRY) >= row.expires_at

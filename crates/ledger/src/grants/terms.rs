@@ -57,7 +57,7 @@ pub struct GrantTerms {
     pub counted: Vec<CountOwner>,
     /// The margin of error of each source's count, in percent.
     pub sampling: Vec<(IceSource, u32)>,
-    /// The most bytes that one grant is assumed to relay in a minute.
+    /// The most bytes that one grant is assumed to relay in a minute, unless the grants of its source have shown a higher rate.
     pub per_minute: u64,
 }
 
@@ -104,7 +104,7 @@ impl GrantTerms {
     }
 
     /// Whether a grant is one of this spender. The key of a client (a prefix) also matches grants of which the whole address is kept. A
-    /// whole address also matches grants of which only its prefix is kept.
+    /// whole address also matches grants of which only its prefix is kept. Without kept addresses, neither matches any grant.
     pub(super) fn is_of(&self, row: &GrantRow, key: &SpenderKey) -> bool {
         let spender = row.spender.as_deref();
         match key {
@@ -120,8 +120,8 @@ impl GrantTerms {
         }
     }
 
-    /// What a grant may have relayed by its promise from `counted_until` to `end`, while nobody counted it. Zero if promises do not count
-    /// against limits.
+    /// What is promised for a grant in time that nobody counted: from `counted_until` until the grant is over, but not after `end`. Zero if
+    /// promises do not count against limits.
     pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
         if !self.counts_promises() {
             return ByteCount::ZERO;
@@ -141,11 +141,11 @@ impl GrantTerms {
         }
     }
 
-    /// What a grant that has spent this adds to sums.
+    /// What a grant adds to sums, if it has spent `spent`.
     pub(super) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
         let settled = spent.settled(self.sampling(row.source));
-        let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
-        Sums::of_grant([spent.measured(), spent.claimed(), settled], seen)
+        let first_and_last_seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
+        Sums::of_grant([spent.measured(), spent.claimed(), settled], first_and_last_seen)
     }
 }
 

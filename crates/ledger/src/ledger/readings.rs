@@ -95,13 +95,14 @@ impl Ledger {
 
     /// The owners of a source whose own counts are missing for some of the time of these counts by grant. Final counts by grant are taken
     /// an hour later than the counts of days, so the count of the day must have all of their time.
+    /// An owner whose counts need no proof is left out.
     pub(crate) fn uncounted(&self, source: IceSource, counts: &GrantCounts) -> Vec<CountOwner> {
         let GrantCounts { from, until, is_final, .. } = *counts;
-        let later = if is_final { MINUTE } else { COUNTED_TOGETHER };
+        let may_end_earlier_by = if is_final { MINUTE } else { COUNTED_TOGETHER };
         let is_missing = |timeline: &&Timeline| {
             let start = timeline.minutes.period().start;
             // Counts end with whole minutes, so one that ends later than a minute before `until` has all of the time.
-            let due = until.minus(later).max(start);
+            let due = until.minus(may_end_earlier_by).max(start);
             let is_uncounted = |day: Day| {
                 let as_of = timeline.minutes.days.get(day).as_of;
                 as_of < day.end() && as_of <= due
@@ -116,7 +117,7 @@ impl Ledger {
         self.timelines.iter().find(|timeline| timeline.terms.owner == owner)
     }
 
-    /// Takes what was carried at none of several relays since the last count, if all of them are read.
+    /// Takes a count of what belongs to none of several relays, if all relays are read.
     pub(crate) fn carry_rest(&mut self, source: IceSource, carried: &Carried) {
         if self.owned_by(source.into()).is_some_and(|rest| rest.terms.is_read) {
             self.with(source.into(), |rest| rest.carry(carried, true));

@@ -32,13 +32,14 @@ impl Ledger {
     }
 
     /// How long a grant that is issued now for an owner counts as alive after its expiry; zero for an unknown source. For an owner without
-    /// a TURN key, the longest tail of its source's keys: it is not known yet which key mints.
+    /// a TURN key, or whose key has left the settings, the longest tail of its source's keys: it is not known yet which key mints.
     pub fn tail(&self, owner: impl Into<CountOwner>) -> Duration {
         let owner = owner.into();
         let tail = |timeline: &Timeline| timeline.tail(self.latest());
         let takes_proofs = |timeline: &&Timeline| timeline.terms.takes_proofs;
         let of_key = self.owned_by(owner).filter(takes_proofs).map(tail);
         let of_keys = || self.all_of(owner.source).filter(takes_proofs).map(tail).max();
+        // Where trials prove no tail, the owner's own one counts.
         of_key.or_else(of_keys).or_else(|| self.of(owner).map(tail)).unwrap_or_default()
     }
 
@@ -60,7 +61,7 @@ impl Ledger {
         owners.map(|timeline| (timeline.terms.owner, timeline.tail_relied_on(self.latest()))).collect()
     }
 
-    /// The longest tail that is proven for the TURN keys of a source. `None`: not every key has a proof.
+    /// The longest tail that is proven for the TURN keys of a source. `None`: not every key has a proof, or there is no key.
     pub fn proven_tail(&self, source: IceSource, end: CredentialEnd) -> Option<ProvenTail> {
         let owners = self.all_of(source).filter(|timeline| timeline.terms.takes_proofs);
         let proven = owners.map(|timeline| timeline.proven_tail(end)).collect::<Option<Vec<_>>>()?;
@@ -70,6 +71,7 @@ impl Ledger {
     /// The owners of a source with promises that rely on a proven tail, with the shortest tail that was proven: now, or when the promises
     /// were made.
     pub fn shortened_tails(&self, source: IceSource, end: CredentialEnd) -> Vec<(CountOwner, Duration)> {
+        // An owner is left out if it has made no trial, or if no tail was proven.
         let of = |timeline: &Timeline| {
             let relied_on = timeline.state.tails.get(&end)?.relied_on.filter(|_| timeline.terms.takes_proofs);
             let proven = timeline.proven_tail(end).map(|proven| proven.tail);
@@ -91,7 +93,7 @@ impl Ledger {
         })
     }
 
-    /// Whether a trial is to begin that relays so much.
+    /// Whether a trial that relays `bytes` should begin now: it is due, and the limit has room for it.
     pub fn needs_trial(&self, owner: impl Into<CountOwner>, end: CredentialEnd, bytes: ByteCount) -> bool {
         let owner = owner.into();
         let is_due = |timeline: &Timeline| {
@@ -106,8 +108,8 @@ impl Ledger {
         self.owned_by(owner.into())?.state.tails.get(&end)?.uncounted.as_ref()
     }
 
-    /// Takes what a trial has shown. Returns by how much the proven tail is longer than the one that promises have relied on; `None` if it
-    /// is not longer, or if promises have relied on none.
+    /// Takes what a trial has shown. Promises rely on the tail that is proven now, if one is. Returns by how much this tail is longer than
+    /// the one that promises have relied on; `None` if it is not longer, or if promises have relied on none.
     pub(crate) fn take_trial(
         &mut self,
         owner: CountOwner,
@@ -119,6 +121,7 @@ impl Ledger {
         let before_and_now = self.with_trials(owner, end, |trials| {
             trials.take(shown);
             let ProvenTail { tail, .. } = trials.proven(now).filter(|_| takes_proofs)?;
+            // `?`: promises have relied on no proven tail until now.
             Some((trials.relied_on.replace(tail)?, tail))
         });
         let (before, tail) = before_and_now.flatten()?;

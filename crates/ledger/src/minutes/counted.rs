@@ -97,20 +97,21 @@ impl Minutes {
     }
 
     /// Spreads bytes of a count evenly over the minutes of `[from, to)`. A count says nothing about single minutes.
-    fn spread(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
+    fn spread_counted(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
         let minutes = self.touched(from, to);
         let count = u128::try_from(minutes.size_hint().0).unwrap_or(u128::MAX);
-        let before = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
+        let in_first = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
         for (nth, minute) in (0_u128..).zip(minutes) {
-            let share = before(nth.saturating_add(1)).saturating_sub(before(nth));
+            let share = in_first(nth.saturating_add(1)).saturating_sub(in_first(nth));
             self.amend(minute, |cell| {
                 cell.counted = cell.counted.saturating_add(ByteCount::saturating(share).get());
             });
         }
     }
 
-    /// Takes a provider's count of a day. It is not older than the one before. `as_granted`: bytes that the provider counts as other, and
-    /// that stay under grants because a small decrease is noise. No promise covers them. `unproven_until`: what lies before stays promised.
+    /// Takes a provider's count of a day that is not older than the one before: [`Reading::until`] makes sure of that. `as_granted`: bytes
+    /// that the provider counts as other, and that stay under grants because a small decrease is noise. No promise covers these bytes.
+    /// `unproven_until`: what lies before stays promised.
     pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount, unproven_until: Timestamp) {
         let before = self.days.get(reading.day);
         // If all of the time since the last count is unproven, the bytes that this count adds are a part of what was promised for that
@@ -123,13 +124,13 @@ impl Minutes {
         // A day that is counted again to the same end may have grown in any minute.
         let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
         let grown = reading.total().minus(before.total());
-        self.spread(grown.get().into(), from, reading.as_of);
+        self.spread_counted(grown.get().into(), from, reading.as_of);
         let after = DayCount {
             granted: reading.granted,
             at_most: ByteCount::saturating(most),
             other: reading.other,
             unseen: before.unseen.plus(unseen),
-            ..before.counted_until(reading.day, reading.as_of)
+            ..before.extended_to(reading.day, reading.as_of)
         };
         let margin = self.margin_of(reading, &before);
         self.count(reading.day, after.with_sampling(margin, reading.margin.is_some()));
@@ -168,7 +169,7 @@ impl Minutes {
     /// estimate of an earlier day of this period that nobody has counted explains them. For time that nobody observed, the greater of
     /// count and estimate is used, and the rest of the promise stays.
     pub(crate) fn carry(&mut self, carried: &Carried) {
-        let last = self.days.latest();
+        let latest = self.days.latest();
         self.carry_before(carried.before);
         let mut left = u128::from(carried.granted.get());
         for day in Day::between(self.period.start, carried.as_of.plus_millis(1)) {
@@ -178,7 +179,7 @@ impl Minutes {
                 continue;
             }
             // Nobody has observed the time from the end of this day's count to the latest count of any day.
-            let is_unseen = carried.is_after_gap || before.as_of < last;
+            let is_unseen = carried.is_after_gap || before.as_of < latest;
             let (mut bytes, mut unseen) = (0, 0);
             if is_unseen && before.as_of < until {
                 let minutes = self.touched(before.as_of, until);
@@ -192,7 +193,7 @@ impl Minutes {
                 bytes = bytes.max(left);
             }
             left = left.saturating_sub(bytes);
-            self.spread(bytes, before.as_of, until);
+            self.spread_counted(bytes, before.as_of, until);
             let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
             let other = if is_last { carried.other } else { ByteCount::ZERO };
             let after = DayCount {
@@ -207,8 +208,8 @@ impl Minutes {
         }
     }
 
-    /// Adds what was carried between the last count of an earlier period and its end, as far as the estimates of that time do not explain
-    /// it, to the last day of that period.
+    /// Adds bytes that were carried between the latest count and the end of the period before this one to the last day of that period, as
+    /// far as the estimates of that time do not explain them.
     fn carry_before(&mut self, bytes: ByteCount) {
         let (latest, end) = (self.days.latest(), self.period.start);
         let uncounted = Period { start: latest.min(end), end };
@@ -244,7 +245,7 @@ impl Minutes {
         self.recount();
     }
 
-    /// Moves what the minutes before `start` say to their days. The period of these days is over.
+    /// Stores in their days what the minutes before `start` say. The period of these days is over. The caller removes the minutes.
     pub(super) fn fold(&mut self, start: Timestamp) {
         let mut days = BTreeMap::<Day, PastDay>::new();
         for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
@@ -321,8 +322,8 @@ impl Minutes {
         self.figures_of(self.counted_until(minute), minute, cell)
     }
 
-    /// The same if its day is counted until `until`. The time that is counted adds nothing but what was vouched for. Nobody knows in which
-    /// part of a minute its claims flowed, so the claims of a minute that is counted in part do not count.
+    /// The same if the minute's day is counted until `until`. The time that is counted adds nothing but what was vouched for. Nobody knows
+    /// in which part of a minute its claims flowed, so the claims of a minute that is counted in part do not count.
     pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: MinuteRow) -> MinuteFigures {
         let rest = minute.end().millis_since(until).min(Minute::MILLIS);
         let promised = self.promised_in(cell, rest);

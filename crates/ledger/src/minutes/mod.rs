@@ -205,7 +205,7 @@ impl Minutes {
         }
     }
 
-    /// Bytes of one minute, as they were reported.
+    /// The best figure of a minute that is not counted: the larger of its estimate and what app servers vouched for.
     pub(crate) fn estimate_of(&self, cell: MinuteRow) -> u128 {
         self.rates.estimate(&cell).max(self.rates.vouched(&cell))
     }
@@ -219,7 +219,7 @@ impl Minutes {
         self.begun.last().copied().unwrap_or_default()
     }
 
-    /// The cell of a minute that has begun.
+    /// The row of a minute of this period that has begun.
     pub(crate) fn get(&self, minute: Minute) -> Option<MinuteRow> {
         self.begun.get(self.index(minute)?).copied()
     }
@@ -237,7 +237,7 @@ impl Minutes {
         let before = *cell;
         change(cell);
         let after = *cell;
-        let is_behind = minute < self.current();
+        let is_current = minute >= self.current();
         if before != after {
             self.dirty.change(minute, |row| *row = after);
         }
@@ -247,7 +247,7 @@ impl Minutes {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
         }
-        if !is_behind {
+        if is_current {
             self.sums.until_reset = self.sums.until_reset.plus(after.promised()).minus(before.promised());
         }
         let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
@@ -276,7 +276,7 @@ impl Minutes {
         u128::from(self.days.get(day).total().get()).max(vouched).saturating_add(minutes.used())
     }
 
-    /// What is counted under the TURN keys on a day. After a restart it is not known before [`Self::set_counted_elsewhere`].
+    /// What is counted under the TURN keys on a day; zero unless these are the minutes of their source's owner without a key.
     fn elsewhere_on(&self, day: Day) -> ByteCount {
         self.elsewhere.get(&day).copied().unwrap_or_default()
     }
@@ -326,7 +326,8 @@ impl Minutes {
     }
 
     /// Ends the current minute and begins the next one. The worst case of the ended one joins the sum of past minutes. The live grants stay
-    /// live, apart from those that end there, and others begin. If the next minute lies in another period, [`Self::begin`] follows.
+    /// live, apart from those that end with it, and others begin. If the next minute lies in another period, the caller calls
+    /// [`Self::begin`].
     pub(crate) fn step(&mut self) {
         let current = self.current();
         let ended = self.current_cell();
@@ -352,6 +353,7 @@ impl Minutes {
         self.days.forget_old(now);
         self.period = period;
         self.begun.clear();
+        // After `Timeline::leap` the period has begun before `now`. Nothing was live or reported in its minutes until then.
         self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), MinuteRow::default());
         self.begun.push(current);
         self.recount();

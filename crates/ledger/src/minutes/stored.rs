@@ -16,8 +16,8 @@ use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 
 impl Minutes {
-    /// The minutes as stored, at `now`. If the billing day has changed, what the minutes before this period say moves to their days, and
-    /// days whose period was over can belong to this period again.
+    /// The minutes as stored, at `now`. What minutes before this period say moves to their days. If the billing day has changed, days whose
+    /// period was over can belong to this period again.
     pub(crate) fn open(
         period: Period,
         rates: Rates,
@@ -58,8 +58,8 @@ impl Minutes {
         }
         minutes.recount();
         minutes.fold(period.start);
-        let before = minutes.index(Minute::of(period.start)).unwrap_or(0);
-        minutes.begun.drain(..before.min(minutes.begun.len().saturating_sub(1)));
+        let earlier = minutes.index(Minute::of(period.start)).unwrap_or(0);
+        minutes.begun.drain(..earlier.min(minutes.begun.len().saturating_sub(1)));
         minutes.period = period;
         minutes.recount();
         minutes.reopen_days();
@@ -77,7 +77,7 @@ impl Minutes {
             if let Some(last) = self.touched(day.start(), day.end()).last()
                 && used > known
             {
-                // A counted minute raises the day only by what is vouched for: the sum of that must reach `used`.
+                // A counted minute raises the day only by what is vouched for, so the vouched bytes must reach `used`.
                 let is_counted = last.start() < self.counted_until(last);
                 let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
                 let late = used.saturating_sub(if is_counted { vouched } else { known });

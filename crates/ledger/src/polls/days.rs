@@ -8,7 +8,7 @@ use crate::units::Timestamp;
 use crate::units::period::Period;
 use crate::units::slot::Day;
 
-/// The latest count of each day, and its end.
+/// The latest count of each day, with the instant up to which it counts.
 #[derive(Clone, Debug, Default)]
 pub struct CountedDays<T> {
     days: BTreeMap<Day, (Timestamp, T)>,
@@ -17,9 +17,10 @@ pub struct CountedDays<T> {
 }
 
 impl<T> CountedDays<T> {
-    /// The days to count now, the oldest first, of this period and the last day before it: those that are not counted up to `as_of` or
-    /// their end, one of those that are, and the open day.
+    /// The days to count now, of this period and the last day before it, the oldest first: each day that is not counted up to the earlier
+    /// of its end and `as_of`; one of the counted days before the open day, in turn; and the open day. Forgets the counts of earlier days.
     pub fn due(&mut self, period: Period, as_of: Timestamp) -> Vec<Day> {
+        // The first is the day before the period, which ends when the period begins.
         let (first, open) = (Day::until(period.start), Day::until(as_of));
         self.days.retain(|day, _| first <= *day);
         let end = |day: Day| day.end().min(as_of);
@@ -31,7 +32,7 @@ impl<T> CountedDays<T> {
         days.filter(|day| !is_counted(day) || Some(*day) == again || *day == open).collect()
     }
 
-    /// Notes the count of a day until an instant. Returns the one before, with its end.
+    /// Notes the count of a day up to an instant. Returns the earlier count of this day, with the instant up to which it counts.
     pub fn note(&mut self, day: Day, until: Timestamp, count: T) -> Option<(Timestamp, T)> {
         self.days.insert(day, (until, count))
     }

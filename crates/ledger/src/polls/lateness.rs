@@ -1,8 +1,8 @@
 //! The test of the lag. Tests: below.
 //! It compares two counts of the same hour: the first one when the lag has passed since the end of that hour, and the second one an hour
 //! later. If the count has grown by more than noise, counts settle later than the lag. Then the lag doubles, up to an hour, and the bound
-//! does not hold until the count of a later hour has not grown. A whole day that is counted again and has grown has the same effect. The
-//! lag shrinks only when a longer one is configured. Pure: the meter queries and publishes.
+//! does not hold until the count of a later hour has not grown. If a whole day is counted again and its count has grown, that has the same
+//! effect. The longer lag stays until one at least as long is configured. Pure: the meter queries and publishes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::units::{ByteCount, Timestamp};
 const HOUR: Duration = Duration::from_secs(3_600);
 /// The longest lag, which is also the longest `ANALYTICS_LAG_SECONDS`.
 const LAG_MAX: Duration = HOUR;
-/// The lag after a lag of 0 was too short: doubling it would change nothing.
+/// The shortest lag that follows a lag that was too short. Doubling a lag of 0 would change nothing.
 const LAG_MIN: Duration = Duration::from_secs(60);
 /// Growth of a window up to this is noise. So is growth within the margin, which strict mode keeps reserved.
 const NOISE: ByteCount = ByteCount::new(1_000_000);
@@ -39,7 +39,7 @@ pub struct Span {
     pub from: Timestamp,
     /// The first instant after it.
     pub until: Timestamp,
-    /// How long ago it ended, by Cloudflare's clock, at least. A count of a younger span is an error.
+    /// How long ago it must have ended, by Cloudflare's clock, when it is counted. A count of a younger span is an error.
     pub age: Duration,
 }
 
@@ -81,7 +81,7 @@ impl Lateness {
         self.late = self.late.map(|late| LateCounts { grows, ..late });
     }
 
-    /// Takes a later count of a time that had settled. Returns whether the count has grown. If so, the lag doubles.
+    /// Takes a later count of a time that had settled. Returns whether the count has grown by more than noise. If so, the lag doubles.
     pub fn recount(&mut self, first: ByteCount, counted: ByteCount) -> bool {
         let noise = first.share_up(self.sampling).max(NOISE.get().into());
         let grows = u128::from(counted.get()) > u128::from(first.get()).saturating_add(noise);

@@ -1,8 +1,8 @@
 //! Which spans of time a poll by grant counts. Tests: below.
 //! Pure: the meter asks for them.
 //!
-//! Counts are final up to an instant. The open span after it ends where the count of the total does: at the last minute that the lag has
-//! settled. So a count replaces claims only where every byte has arrived, and the claims of the last minutes stay.
+//! Counts are final up to an instant. The open span begins there and ends where the count of the total does: with the last minute that the
+//! lag has settled. So a count replaces claims only where every byte has arrived, and the claims of the last minutes stay.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
 /// What a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spans {
-    /// The hour that is counted finally.
+    /// The hour that is counted finally; `None` if none is due.
     pub closed: Option<Span>,
     /// All settled time after the final counts. The next polls count it again. If the hour of `closed` is counted now, only what follows
     /// that hour is left to count.

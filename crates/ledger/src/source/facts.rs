@@ -243,8 +243,8 @@ impl IceSource {
                 counts_of_grants: CountsOfGrants::Unknown,
                 ended_by: EndedBy::Api,
                 on_revocation: OnRevocation::Accepts,
-                // It ends a session only when its page leaves. The broker ends the others, and may be absent for so long while promises
-                // still cover them.
+                // It ends a session only when its page leaves. The broker ends the others. It may be absent for this time: promises still
+                // cover those sessions.
                 expiry_tail: Duration::from_secs(300),
                 names: DecidedBy::Broker,
                 life: DecidedBy::Broker,

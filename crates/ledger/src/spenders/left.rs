@@ -1,7 +1,7 @@
 //! The sums of what left the table of grants, and of connections without a grant, by who spent it.
 //! Tests: `src/books/spending/tests/left.rs`.
-//! Each sum is of one period, whose first day is in its key. When the map is full, the smallest sums of a kind join its rest: the sum
-//! without a spender. The sums of server keys never do, and those of users do not if each user has a limit: a restart reads from them
+//! Each sum is of one period, whose first day is in its key. When the map is full, the smallest sums join the rest of their kind: the
+//! sum without a spender. The sums of server keys never do, and those of users do not if each user has a limit: a restart reads from them
 //! how much of each limit is used.
 //!
 //! After a period its sums by user, label and server key are kept for twelve more periods: the [`PAST_SUMS_MAX`] largest of each kind, and
@@ -37,8 +37,11 @@ pub struct LeftSums {
     past: BTreeMap<LeftKey, Sums>,
     /// How many of `past` have a spender, by first day and kind.
     past_counts: BTreeMap<(Day, SpenderKind), usize>,
+    /// The most present sums.
     most: usize,
+    /// The most sums of a kind in one earlier period, beside the rest.
     past_most: usize,
+    /// Whether sums of users never join the rest.
     keeps_users: bool,
     /// How many sums have joined the rest since the start of the process.
     joined: u64,
@@ -112,8 +115,8 @@ impl LeftSums {
         if self.rows.contains_key(&of) {
             return self.add_to(of, share);
         }
-        let (day, kind, _) = of;
-        if of.2.is_some() && !self.past.contains_key(&of) {
+        let (day, kind, has_name) = (of.0, of.1, of.2.is_some());
+        if has_name && !self.past.contains_key(&of) {
             if self.past_counts.get(&(day, kind)).is_some_and(|count| *count >= self.past_most) {
                 self.make_past_room(day, kind);
             }
@@ -130,7 +133,7 @@ impl LeftSums {
             .past
             .range((day, kind, None)..)
             .take_while(|((of_day, of, _), _)| (*of_day, *of) == (day, kind));
-        // The rest comes first, once there is one.
+        // The rest comes first and is skipped. Without a rest, the first sum stays.
         let mut smallest: Vec<_> = all.skip(1).map(|(of, sums)| (sums.bytes(), of.clone())).collect();
         smallest.sort_unstable();
         smallest.truncate(smallest.len().checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1));
@@ -206,7 +209,7 @@ impl LeftSums {
         past.chain(self.after(first_day, kind, None))
     }
 
-    /// The sums of a kind in the period that begins on this day, after this key.
+    /// The present sums of a kind in the period that begins on this day, after the key `last`.
     pub(crate) fn after(
         &self,
         first_day: Day,

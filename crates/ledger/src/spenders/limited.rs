@@ -57,8 +57,8 @@ pub(crate) enum Named {
 }
 
 impl LimitedPromises {
-    /// Worst case for this whole period. It is `settled` and the promises of `uncounted`, or `used` and the promises of `ahead` if that is
-    /// more: then reports exceed the promises of the minutes until now. `bytes_of`: what grants of a source may relay in these minutes.
+    /// Worst case for this whole period. It is `settled` plus the promises of `uncounted`, or `used` plus the promises of `ahead` if that
+    /// is more: then reports exceed the promises of the minutes until now. `bytes_of`: what grants of a source may relay in these minutes.
     pub(crate) fn committed(&self, bytes_of: impl Fn(IceSource, GrantMinutes) -> u128) -> ByteCount {
         let sum = |bytes: ByteCount, minutes: fn(&SourcePromises) -> GrantMinutes| {
             let promised = self.promised.iter().map(|of| bytes_of(of.source, minutes(of)));
@@ -184,7 +184,7 @@ impl LimitedSums {
     /// Adds or removes a promise. A user could relay with each grant of a chain of renewals; for a server key the chain counts once.
     pub(crate) fn promise(&mut self, of: &Limited, source: IceSource, time: &PromisedTime, is_added: bool) {
         let sum = if is_added { Some(self.sums.get_or_default(of.clone())) } else { self.sums.get_mut(of) };
-        // Nothing is left: all its minutes were counted, and forgotten.
+        // Nothing is left of a promise that is to be removed: all its minutes were counted, and forgotten.
         let Some(LimitedSum { promised, .. }) = sum.filter(|sum| is_added || !sum.promised.is_empty()) else {
             return;
         };

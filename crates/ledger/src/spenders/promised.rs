@@ -29,14 +29,14 @@ impl PromisedMinutes {
     pub(crate) fn between(&self, source: IceSource, from: Minute, to: Minute) -> GrantMinutes {
         let to = to.max(from);
         let of_source = self.deltas.iter().filter(|((of, _), _)| *of == source);
-        // A change at a minute counts in all minutes from there, or from `from` if it is earlier, to `to`.
-        let sum = of_source.fold((0_i128, 0_i128), |(count, bytes), ((_, minute), delta)| {
+        // A change counts in all minutes from its own minute, or from `from` if the change is earlier, to `to`.
+        let (count, bytes) = of_source.fold((0_i128, 0_i128), |(count, bytes), ((_, minute), delta)| {
             let left = i128::from(to.since(*minute.clamp(&from, &to)));
             let add = |sum: i128, level: i64| sum.saturating_add(i128::from(level).saturating_mul(left));
             (add(count, delta.live), add(bytes, delta.per_minute))
         });
         let size = |sum: i128| u128::try_from(sum).unwrap_or(0);
-        GrantMinutes { count: size(sum.0), bytes: size(sum.1) }
+        GrantMinutes { count: size(count), bytes: size(bytes) }
     }
 
     /// Merges the changes up to `from` into one at `from`. The sums of later minutes stay the same.

@@ -27,7 +27,7 @@ pub struct PeriodBytes {
     pub used: ByteCount,
     /// The part of them that sources counted.
     pub measured: ByteCount,
-    /// From the start of the period until now.
+    /// The start of the period and now; for an earlier period, its start and its end.
     pub seen: [Timestamp; 2],
 }
 
@@ -90,8 +90,8 @@ impl Sums {
         Self { claimed, ..*self }
     }
 
-    /// The row of the rest as it is shown, if this is the sum of all without a key: it has all bytes of the period that the rows with a key
-    /// do not show. `keyed`: what these rows show, measured and in all.
+    /// The row of the rest as it is shown: it has all bytes of the period that the rows with a key do not show. `self`: the sums of
+    /// the rest. `all`: the sums of all rows. `keyed`: what the rows with a key show, measured and in all.
     pub(crate) fn as_rest(&self, all: &Self, keyed: [ByteCount; 2], period: &PeriodBytes) -> Self {
         let [keyed_measured, keyed_bytes] = keyed;
         let bytes = period.used.max(all.measured()).minus(keyed_bytes);

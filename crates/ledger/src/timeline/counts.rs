@@ -21,8 +21,8 @@ const GOOD_FOR: Duration = Duration::from_secs(LATE_MAX.as_secs() + STALE_AFTER.
 const LATE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Timeline {
-    /// Takes a count of a day. A provider's count that contradicts what is known must be confirmed first. `tests_rate`: whether it tests
-    /// the assumed rate. It does not while it is unknown how much time has passed. Then the next test includes its bytes.
+    /// Takes a count of a day. A provider's count that contradicts what is known must be confirmed first. `tests_rate`: whether it
+    /// tests the assumed rate. It does not while nobody knows how much time has passed: the next test has the bytes of this count.
     pub(crate) fn take_reading(
         &mut self,
         reading: &Reading,
@@ -118,19 +118,19 @@ impl Timeline {
             let flowed = if is_compared { reading.growth_since(before) } else { ByteCount::ZERO };
             let own = self.state.own.min(flowed);
             self.state.own = self.state.own.minus(own);
-            // Days are counted in turn. The open one comes last, and with it the counts are as of one time.
-            self.test(flowed.minus(own), tests_rate && reading.as_of < reading.day.end());
+            // Days are counted in turn. The day that is not over comes last: with its count, all days are counted up to one instant.
+            self.add_flowed(flowed.minus(own), tests_rate && reading.as_of < reading.day.end());
         }
         ReadingOutcome::Taken
     }
 
-    /// Takes what a source that is watched here has carried. The bytes count in this period, also if the source was asked before the
-    /// reset.
+    /// Takes what a source that is watched here has carried. All bytes but those in `before` count in this period, also if the source was
+    /// asked before the reset.
     pub fn carry(&mut self, carried: &Carried, tests_rate: bool) {
         // A count that ends at the start of a day would be no count of that day.
         let as_of = carried.as_of.max(self.minutes.period().start.plus_millis(1)).min(self.now);
         self.minutes.carry(&Carried { as_of, ..*carried });
-        self.test(carried.shown, tests_rate);
+        self.add_flowed(carried.shown, tests_rate);
         if self.now.since(carried.as_of) <= GOOD_FOR {
             self.read_at = self.now;
         }
@@ -145,7 +145,7 @@ impl Timeline {
     }
 
     /// Adds bytes that have flowed under grants. `tests_rate`: whether the assumed rate is tested now.
-    fn test(&mut self, flowed: ByteCount, tests_rate: bool) {
+    fn add_flowed(&mut self, flowed: ByteCount, tests_rate: bool) {
         self.state.flowed = self.state.flowed.plus(flowed);
         if tests_rate {
             self.add_point();
@@ -156,9 +156,9 @@ impl Timeline {
     pub(super) fn add_point(&mut self) {
         let (minutes, live) = self.minutes.measured();
         let counted = self.minutes.counted();
-        let is_late = self.terms.owner.source.is_counted_by_provider();
-        // A provider can count bytes of this last time later.
-        let settled_at = counted.as_of.minus(if is_late { LATE_MAX } else { Duration::ZERO });
+        let may_be_late = self.terms.owner.source.is_counted_by_provider();
+        // A provider may count bytes of the last `LATE_MAX` later.
+        let settled_at = counted.as_of.minus(if may_be_late { LATE_MAX } else { Duration::ZERO });
         let settled = minutes.minus(self.minutes.live_between(settled_at, counted.as_of));
         let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, settled, live };
         self.trial.add(point, ByteCount::saturating(counted.granted));

@@ -40,7 +40,7 @@ pub struct MeasuredUsage {
     pub as_of: Option<Timestamp>,
     /// The sum of the readings.
     pub bytes: ByteCount,
-    /// The highest of the observed rates.
+    /// The highest of the owners' average rates of one live grant in the last hour or two.
     pub observed: Option<BitRate>,
     /// The highest average rate of one live grant in an hour of this period.
     pub highest_hour: Option<BitRate>,
@@ -69,7 +69,7 @@ pub struct MeasuredUsage {
 }
 
 impl MeasuredUsage {
-    /// Whether no source's counts contradict what the bound assumes of rates and tails.
+    /// Whether no source's counts contradict what the bound assumes of rates and tails, and all sessions that should be cut are cut.
     pub fn agrees(&self) -> bool {
         self.excess.bytes == ByteCount::ZERO && !self.uncut
     }
@@ -100,8 +100,8 @@ impl Timeline {
             Some(Contradiction::Absurd) => Some(Disbelief::Absurd),
             Some(Contradiction::Lower) => Some(Disbelief::Fallen),
             None => {
-                let is_awaited = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
-                let is_missing = is_awaited && self.state.proof.is_missing(self.now);
+                let is_expected = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
+                let is_missing = is_expected && self.state.proof.is_missing(self.now);
                 is_missing.then_some(Disbelief::Unproven)
             }
         }

@@ -6,7 +6,7 @@ use crate::minute_usage::SourceRows;
 use crate::owner::{CountOwner, IdDigest};
 use crate::units::ByteCount;
 
-/// Sessions count as cut for this long after the listing that showed it.
+/// Sessions count as cut for this long after a listing showed that they are.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(30);
 
 /// The terms of one owner of counts.
@@ -49,7 +49,7 @@ pub enum ProofRule {
 }
 
 impl ProofRule {
-    /// Whether a count without bytes is not believed at once.
+    /// Whether a count without bytes is believed only once something has shown that it is this owner's.
     pub(crate) fn is_strict(self) -> bool {
         matches!(self, Self::Bytes | Self::Probe | Self::Retired)
     }
@@ -74,7 +74,7 @@ impl SourceTerms {
     }
 
     /// The terms of an owner that has stored rows and has left the settings. A TURN key is still counted while its account is read.
-    pub(crate) fn of_a_stored(owner: CountOwner, rows: &SourceRows, configured: &[Self]) -> Self {
+    pub(crate) fn of_removed(owner: CountOwner, rows: &SourceRows, configured: &[Self]) -> Self {
         let counted_in = rows.state.as_ref().and_then(|state| state.counted_in);
         let is_of_account = |terms: &&Self| {
             terms.owner.source == owner.source && counted_in.is_some() && terms.counted_in == counted_in

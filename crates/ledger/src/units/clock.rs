@@ -94,7 +94,8 @@ impl From<Timestamp> for Moment {
 
 /// A wall clock that is further ahead than this has jumped. Drift is slower.
 const JUMP: Duration = Duration::from_secs(60);
-/// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before.
+/// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before. The doubt after a start of
+/// the machine has the same length, if no clock ends or prolongs it.
 const DOUBT: Duration = Duration::from_secs(300);
 /// A reference clock counts for this time. The time since boot drifts by less than a second meanwhile.
 const REFERENCE_AGE_MAX: Duration = Duration::from_secs(3_600);
@@ -157,6 +158,7 @@ impl SteadyTime {
         let has_jumped = ahead > JUMP;
         let has_lasted = self.lasts(has_jumped.then_some(ahead), since_boot);
         let verdict = self.confirms(wall, since_boot);
+        // A wall clock is refused while it is behind, or ahead by a jump that neither the reference clock nor its duration has confirmed.
         let is_refused = steady > wall || has_jumped && !verdict.unwrap_or(has_lasted);
         let now = if is_refused { steady } else { wall };
         let jumped = if has_jumped && !is_refused { ahead } else { Duration::ZERO };
@@ -170,6 +172,7 @@ impl SteadyTime {
         let in_doubt = has_jumped && is_refused && read_since.and(verdict).is_none();
         let was_confirmed =
             self.update_confirmed(now, since_boot, has_jumped && is_refused, !jumped.is_zero());
+        // How much time has passed is certain only if a reference clock agreed both before and after the jump.
         let is_known = was_confirmed && self.is_confirmed;
         let may_be_wrong = !is_known && !jumped.is_zero();
         let ahead_for =
@@ -219,8 +222,9 @@ impl SteadyTime {
         self.reference = Some((date, since_boot));
     }
 
-    /// Whether the wall clock has been ahead by the same jump for [`DOUBT`]. If the jump changes by more than [`JUMP`], the doubt begins
-    /// again, so that a second jump is not accepted with the first one. `ahead`: `None` if the wall clock is not ahead.
+    /// Notes since when the wall clock is ahead, and returns whether it has been ahead by the same jump for [`DOUBT`]. If the jump
+    /// changes by more than [`JUMP`], the doubt begins again, so that a second jump is not accepted with the first one. `ahead`: `None` if
+    /// the wall clock is not ahead.
     fn lasts(&mut self, ahead: Option<Duration>, since_boot: Duration) -> bool {
         let is_same = |first: Duration, ahead: Duration| first.abs_diff(ahead) <= JUMP;
         self.ahead_since = ahead.map(|ahead| match self.ahead_since {
@@ -231,7 +235,7 @@ impl SteadyTime {
     }
 
     /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without a reference clock, and if the reference
-    /// clock is later.
+    /// clock is later by more than that.
     fn confirms(&self, time: Timestamp, since_boot: Duration) -> Option<bool> {
         let date = self.date(since_boot)?;
         if time > date.plus(JUMP) {

@@ -28,6 +28,7 @@ pub(super) struct Track {
 }
 
 impl Track {
+    /// A track that the session sends. The caller sets its call.
     pub(super) fn pushed(id: Option<TrackId>, name: Option<Name>, kind: MediaKind) -> Self {
         Self {
             id,
@@ -41,11 +42,13 @@ impl Track {
         }
     }
 
+    /// A track that the session takes. The caller sets its call.
     pub(super) fn pulled(pull: &Pull) -> Self {
         let (direction, from) = (Direction::Remote, Some(pull.session.clone()));
         Self { direction, from, ..Self::pushed(None, pull.name.clone(), pull.kind) }
     }
 
+    /// Whether the session takes something with it: the track itself, or replies.
     pub(super) fn is_pulled(&self) -> bool {
         self.direction == Direction::Remote || self.takes_replies
     }
@@ -55,6 +58,7 @@ impl Track {
         self.direction == Direction::Local && self.kind == MediaKind::Data && self.name.as_ref() == Some(name)
     }
 
+    /// Whether the SFU has given it the id of this entry, and the entry does not state the other direction.
     pub(super) fn has_id_of(&self, entry: &Entry) -> bool {
         self.id.is_some()
             && self.id == entry.id
@@ -63,7 +67,7 @@ impl Track {
 
     /// Whether an entry can be this track, as far as both are known. The ids are not compared.
     pub(super) fn may_be(&self, entry: &Entry) -> bool {
-        let agree = |a: bool, b: bool, is_same: bool| !a || !b || is_same;
+        let agree = |is_known: bool, is_stated: bool, is_same: bool| !is_known || !is_stated || is_same;
         (self.kind == MediaKind::Data) == entry.is_channel
             && entry.direction.is_none_or(|direction| direction == self.direction)
             && agree(self.from.is_some(), entry.session.is_some(), self.from == entry.session)

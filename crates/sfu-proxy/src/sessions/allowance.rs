@@ -39,8 +39,8 @@ impl Sessions {
         Ok(wanted)
     }
 
-    /// Checks a change of what a session takes already. It reserves nothing, so no track may take more than before. Only new replies on
-    /// data channels take more: these are returned.
+    /// Checks a change of what a session takes already. A change reserves nothing, so no track may take more than before. Only new replies
+    /// on data channels take more: these are returned.
     pub(crate) fn check_update(
         &self,
         id: &SessionId,
@@ -79,6 +79,8 @@ impl Sessions {
         }
     }
 
+    /// Checks that everything a session pulls is of the session's own room. Returns what it wants with the kind of each pull as the sending
+    /// session has pushed it, and with new replies only.
     fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, SfuFault> {
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {

@@ -42,7 +42,7 @@ impl Sessions {
 }
 
 impl OpenedSession {
-    /// The session of a row that was stored before a restart. `books`: the time of the books.
+    /// The session of a row that was stored before a restart. `None` if `id` is not the id of a session. `books`: the time of the books.
     pub(crate) fn of_row(id: &str, row: SfuSession, books: Timestamp) -> Option<Self> {
         let SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps } = row;
         let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();

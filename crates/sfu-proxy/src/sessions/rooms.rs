@@ -60,6 +60,7 @@ impl Sessions {
         self.end_where(|session| session.opened.owner.user.as_ref() == Some(user), now)
     }
 
+    /// Ends the life of the sessions that `is_meant` accepts. Returns how many.
     fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {
         let meant = self.rows.iter().filter(|(_, session)| is_meant(session));
         let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();

@@ -67,7 +67,7 @@ fn a_track_with_two_kinds_under_one_name_counts_as_video() {
 }
 
 #[test]
-fn what_the_sfu_names_itself_has_its_kind() {
+fn a_track_whose_name_or_mid_the_sfu_chooses_keeps_its_kind() {
     let mut table = call();
     let discovered = |n, kind| Push { mid: Some(name(n)), name: None, kind };
     let of_offer = vec![discovered(1, MediaKind::Video), discovered(2, MediaKind::Audio)];
@@ -87,7 +87,7 @@ fn what_the_sfu_names_itself_has_its_kind() {
 
 /// The name of a track that is sent proves nothing about one that is pulled, and a mid has a track in each direction.
 #[test]
-fn a_pull_under_the_name_or_the_mid_of_a_push_is_pulled() {
+fn a_pull_under_the_name_or_the_mid_of_a_push_is_charged() {
     let mut table = call();
     let by_name = Push { mid: None, name: Some(name(1)), kind: MediaKind::Video };
     let both = RequestedTracks { pushed: vec![by_name], ..pull_of("a", 1) };
@@ -135,7 +135,7 @@ fn a_client_takes_no_more_at_a_time_than_its_allowance() {
 }
 
 #[test]
-fn a_change_of_layers_needs_no_room_and_makes_no_video_of_sound() {
+fn a_change_of_layers_adds_no_track_and_makes_no_video_of_sound() {
     let mut table = call();
     for n in [0, 1] {
         let wanted = table.sessions.check_request(&id("b"), pull_of("a", n)).unwrap();

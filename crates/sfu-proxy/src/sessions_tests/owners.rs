@@ -50,7 +50,7 @@ fn a_session_without_a_lock_belongs_to_its_user_or_grant_or_address() {
 }
 
 #[test]
-fn the_room_of_a_caller_is_known_if_there_is_only_one() {
+fn the_room_of_a_caller_is_known_if_all_its_sessions_in_a_call_have_one_room() {
     let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
     table.open("d", None, caller(1)).unwrap();
     table.open("e", Some("far"), caller(2)).unwrap();

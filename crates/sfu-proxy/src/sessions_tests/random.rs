@@ -153,7 +153,7 @@ fn call(table: &mut Table, sfu: &mut Sfu, name: &str, wanted: &RequestedTracks, 
 
 proptest! {
     #[test]
-    fn any_order_of_calls_keeps_the_sums_and_the_tables_empty_in_the_end(ops in prop::collection::vec(op(), 1..80)) {
+    fn in_any_order_of_calls_the_sums_are_right_and_the_tables_are_empty_at_the_end(ops in prop::collection::vec(op(), 1..80)) {
         let (mut table, mut sfu, mut invariants) = (Table::default(), Sfu::default(), Invariants::default());
         let mut names = vec!["none".to_owned(); 6];
         let rooms = ["blue", "red"];

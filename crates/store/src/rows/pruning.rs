@@ -9,7 +9,7 @@ use super::{MINUTES, StoreError, WriteRows, slot_key};
 
 /// The longest period, in minutes.
 const MINUTES_KEPT: i64 = 31 * 1_440;
-/// The most minutes that are removed with one write: after a long stop, no write waits for many rows.
+/// The most minutes of each owner that are removed with one write: after a long stop, no write waits for many rows.
 const REMOVED_MAX: i64 = 60;
 
 /// Up to where old minutes are removed.

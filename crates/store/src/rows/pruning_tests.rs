@@ -125,7 +125,7 @@ fn the_first_minute_of_a_31_day_period_counts_until_its_last_minute() {
 }
 
 #[test]
-fn an_hour_of_old_minutes_is_removed_with_each_write_also_if_it_is_written_again() {
+fn each_write_removes_an_hour_of_old_minutes_and_a_repeated_write_no_more() {
     let minutes: Vec<_> = (0..150).map(|minute| (MARCH + minute, 1, 1)).collect();
     let file = File::of(&source_rows(&minutes));
     let now = at(MARCH + 100 + PERIOD_MAX);

@@ -65,12 +65,12 @@ pub(super) fn write_source(
 /// The name of the state that is stored once for an owner begins with this, and ends with the owner.
 const STATES: &str = "counts/";
 
-/// The key of a minute or a day of an owner.
+/// The key of a minute or a day of an owner. `slot`: its number.
 pub(super) fn slot_key(owner: &CountOwner, slot: i64) -> Result<Vec<u8>, postcard::Error> {
     to_row(&(owner.to_string(), ordered(slot)))
 }
 
-/// The minute or the day of such a key.
+/// The owner in such a key, and the number of its minute or day.
 fn slot_of(key: &[u8]) -> Result<(CountOwner, i64), String> {
     let (owner, slot) = from_key::<(&str, [u8; 8])>(key)?;
     let owner = owner.parse().map_err(|()| "belongs to an ICE source that this version does not know")?;

@@ -15,7 +15,7 @@ use turn_base::http_client::CallError;
 use turn_ledger::{BilledDirections, ByteCount, IdDigest, Traffic};
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched for in this order. After a rate limit nothing else in the
-/// response counts. The phrase about the account contains a phrase about rights, so it comes before them.
+/// response counts. The phrase about the account contains one of the phrases about rights, so it is searched for first.
 const TOO_MANY: &[&str] = &[
     "rate limit",
     "quota exceeded",
@@ -177,6 +177,7 @@ impl Sum {
 fn only_account<A: DeserializeOwned>(body: &[u8]) -> Result<A, AnalyticsError> {
     let answer: GraphqlBody<A> = serde_json::from_slice(body).map_err(|_| other_form())?;
     let mut accounts = answer.data.viewer.accounts;
+    // The last account, and whether there is no other one.
     match (accounts.pop(), accounts.is_empty()) {
         (None, _) => Err(AnalyticsError::NoAccount),
         (Some(account), true) => Ok(account),
@@ -209,6 +210,7 @@ impl Account {
             None if !keys.is_empty() && all > ByteCount::ZERO => {
                 return Err(unusable("the count of our TURN key is missing"));
             }
+            // Either our keys are not known, and all keys count as ours. Or no key was used, and this is zero.
             None => all,
         };
         let by_key = self.by_key(keys, billed)?;
@@ -270,7 +272,7 @@ fn margin<'a>(groups: impl Iterator<Item = &'a Group>, billed: BilledDirections)
     if has_groups { u32::try_from(percent).ok() } else { None }
 }
 
-/// A whole number, possibly written as a float (`1.5e9`).
+/// The bytes of a count: a whole number, possibly written as a float (`1.5e9`).
 fn bytes(number: &Number) -> Result<ByteCount, CallError> {
     number
         .as_f64()

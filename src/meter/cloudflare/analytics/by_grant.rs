@@ -42,7 +42,7 @@ impl Default for PageBounds {
 }
 
 impl CloudflareAnalytics {
-    /// The bytes of each grant in a span, page by page.
+    /// The bytes of each grant in a span, page by page. `is_final`: whether the span will not be counted again.
     pub async fn count_by_grant(
         &self,
         span: Span,
@@ -67,7 +67,7 @@ impl CloudflareAnalytics {
         Ok(counts)
     }
 
-    /// The minutes of a span in which these grants relayed. Complete if grants times minutes is less than [`ROWS_MAX`].
+    /// The minutes of a span in which these grants relayed. Complete if grants times minutes is at most [`ROWS_MAX`].
     pub async fn minutes_of(
         &self,
         grants: &[GrantId],
@@ -105,7 +105,7 @@ impl CloudflareAnalytics {
         Ok(with_bytes)
     }
 
-    /// The minutes of a span in which bytes of one of our TURN keys were counted under this identifier.
+    /// The minutes of a span in which bytes were counted under this identifier and the TURN key with this digest, which is one of ours.
     pub async fn minutes_with_bytes(
         &self,
         turn_key: Option<IdDigest>,
@@ -124,7 +124,7 @@ impl CloudflareAnalytics {
         Ok(minutes)
     }
 
-    /// The bytes of these grants in a span. The query selects no other grants, because Cloudflare samples a count of many.
+    /// The bytes of these grants in a span. The query selects no other grants, because Cloudflare samples a count of many grants.
     pub async fn bytes_of(
         &self,
         grants: &[GrantId],
@@ -178,8 +178,8 @@ impl CloudflareAnalytics {
         question
     }
 
-    /// The request body that groups the bytes of these keys by `dimensions`; of all keys if `keys` is empty. Without a filter it also
-    /// selects their sum.
+    /// The request body that groups the bytes of these keys by `dimensions`; of all keys if `keys` is empty. If `filter` is empty, it also
+    /// selects the sum of these bytes.
     fn grouped_question(
         &self,
         keys: &[OwnKey],

@@ -29,7 +29,7 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
 }
 
 #[test]
-fn a_grant_whose_renewal_is_committed_opens_nothing_and_keeps_what_is_open() {
+fn a_grant_whose_renewal_is_written_opens_no_connection_and_keeps_the_open_ones() {
     let mut broker = broker(BudgetMode::Estimate);
     let grant = broker.mint_any(600);
     let caller = Caller::Grant(grant);
@@ -84,7 +84,7 @@ fn a_commit_whose_write_fails_is_undone_and_one_that_may_be_written_is_kept() {
 }
 
 #[test]
-fn of_what_is_held_a_crash_leaves_the_minutes_that_were_over() {
+fn after_a_crash_a_hold_counts_only_for_the_minutes_that_were_over() {
     let mut broker = broker(BudgetMode::Estimate);
     let hold = broker.reserve(300, &Requester::default()).unwrap();
     let after_a_crash = |broker: &mut Broker, now| {
@@ -114,7 +114,7 @@ fn a_credential_that_may_live_longer_than_reserved_is_not_committed() {
 }
 
 #[test]
-fn the_failed_write_of_a_grant_that_has_ended_lowers_no_number_of_live_grants() {
+fn a_failed_write_of_an_ended_grant_does_not_lower_the_number_of_live_grants() {
     let mut broker = broker(BudgetMode::Estimate);
     let hold = broker.reserve(300, &of_ann()).unwrap();
     let (_, ended) = broker.commit(hold, of_ann()).unwrap();

@@ -118,7 +118,7 @@ fn a_hold_moves_to_the_key_that_minted() {
 }
 
 #[test]
-fn another_account_ends_what_was_counted_of_the_one_before() {
+fn counts_of_an_account_are_forgotten_when_another_one_is_configured() {
     let mut broker = open(&["a"]);
     mint(&mut broker, "a");
     broker.books.advance(at(30 * MINUTE));

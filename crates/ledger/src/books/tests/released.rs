@@ -31,7 +31,7 @@ fn renew(broker: &mut Broker, renewed: &Grant) -> Grant {
 }
 
 #[test]
-fn a_revoked_grant_that_is_gone_keeps_only_the_minutes_until_then() {
+fn a_revoked_grant_without_a_session_keeps_only_the_minutes_until_its_release() {
     let mut broker = open(RELAY);
     let [gone, stays] = [(); 2].map(|()| broker.mint_any(LIFE));
     assert_eq!(broker.promised(), 120 * MINUTE);
@@ -156,7 +156,7 @@ fn a_released_grant_is_refused_until_its_credential_has_expired_by_either_clock(
 }
 
 #[test]
-fn a_grant_is_not_released_before_its_write_is_settled() {
+fn a_grant_is_not_released_before_the_outcome_of_its_write_is_known() {
     let mut broker = open(RELAY);
     let hold = broker.reserve(LIFE, &Requester::default()).unwrap();
     let (grant, commit) = broker.commit(hold, Requester::default()).unwrap();

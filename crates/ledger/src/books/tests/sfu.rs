@@ -105,7 +105,7 @@ fn a_pull_is_promised_before_the_sfu_is_asked_and_charged_from_its_answer() {
 }
 
 #[test]
-fn more_tracks_count_at_once_and_fewer_when_nothing_of_before_is_counted_any_more() {
+fn more_tracks_count_at_once_and_fewer_once_nothing_of_the_time_before_is_counted_any_more() {
     let mut books = open(BudgetMode::Estimate);
     look(&mut books, "a", 1);
     books.advance(at(MINUTE + MINUTE / 2));
@@ -266,7 +266,7 @@ fn the_bytes_of_a_session_count_for_its_user_label_address_and_call() {
 }
 
 #[test]
-fn a_session_of_an_unknown_row_pulls_nothing() {
+fn a_session_without_a_row_pulls_nothing() {
     assert_eq!(open(BudgetMode::Estimate).pull("a", 1), Err(NotAdmitted::TooManyGrants));
 }
 

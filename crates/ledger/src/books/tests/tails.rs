@@ -229,7 +229,7 @@ fn what_a_trial_relays_is_used_and_no_grant_is_suspected_of_it() {
 }
 
 #[test]
-fn a_trial_is_not_what_passes_a_strict_limit() {
+fn no_trial_begins_whose_bytes_would_pass_a_strict_limit() {
     let mut broker = broker(BudgetMode::Strict);
     let is_needed = |broker: &Broker, bytes| {
         broker.books.ledger().needs_trial(CLOUDFLARE, CredentialEnd::Expiry, ByteCount::new(bytes))

@@ -16,8 +16,8 @@ use crate::units::{BitRate, Timestamp};
 /// Most packets of a session that coturn does not show (4.6.1, measured).
 pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
 
-/// The longest time for which a session that ended between two listings is charged at its last rate. coturn ends an
-/// allocation that is not refreshed after 10 minutes.
+/// The longest time for which a session that ended between two listings is charged at its last rate. If an allocation is not refreshed,
+/// coturn ends it after 10 minutes.
 pub(super) const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 
 /// Bytes of a packet if none was measured: a full packet of video or of a data channel.
@@ -39,6 +39,7 @@ pub struct SessionRow {
     pub(super) grant: GrantId,
     age: Option<Duration>,
     reach: Reach,
+    /// The time of the last listing that showed it. In a new row: the earliest instant at which it can have begun.
     pub(super) seen_at: Timestamp,
     /// Packets as coturn shows them.
     packets: u64,
@@ -59,7 +60,7 @@ struct Baseline {
     traffic: Traffic,
     /// The time of the listing that showed these counts.
     at: Timestamp,
-    /// The time of the listing before it. Hidden packets may have begun to flow then.
+    /// The time of the listing before that one. Hidden packets may have begun to flow at this time.
     hidden_since: Timestamp,
 }
 
@@ -74,6 +75,7 @@ struct Measurement {
 impl SessionRow {
     pub(super) fn new(session: &Session, at: Timestamp) -> Self {
         let age = session.age.unwrap_or_default();
+        // Between these two instants the session began.
         let (latest, earliest) = (before(at, age), before(at, age.saturating_add(AGE_UNIT)));
         Self {
             user: session.user.as_str().into(),
@@ -103,7 +105,7 @@ impl SessionRow {
 
     /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.
     pub(super) fn is_of(&self, session: &Session) -> bool {
-        // The bytes have fallen in a direction if the smaller counts of both are not the row's.
+        // In each direction the smaller of both counts is the row's, unless the bytes of this direction have fallen.
         let has_fallen = session.packets < self.packets || session.traffic.min(self.traffic) != self.traffic;
         let is_younger =
             self.age.zip(session.age).is_some_and(|(was, is)| is.saturating_add(AGE_SLACK) < was);
@@ -155,8 +157,8 @@ impl SessionRow {
         self.traffic.plus(self.hidden(self.seen_at, default_rate)).plus(self.since_seen(measured, unwatched))
     }
 
-    /// The estimated traffic since the last listing, at the measured rate. If the session has carried less per time from the measurement to
-    /// the last listing, at that rate: an idle session is assumed to have stayed idle.
+    /// The estimated traffic since the last listing that showed the session, at the measured rate, or at the highest rate that is possible
+    /// from the measurement to that listing, if this is lower: an idle session is assumed to have stayed idle.
     fn since_seen(&self, measured: Measurement, unwatched: Duration) -> Traffic {
         let at_measured_rate = measured.over(millis(unwatched));
         let since_measured = self.seen_at.millis_since(self.mark.at);

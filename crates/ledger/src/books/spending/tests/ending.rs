@@ -95,7 +95,7 @@ fn a_chain_of_which_an_app_server_says_that_it_relayed_more_is_revoked() {
 }
 
 #[test]
-fn a_chain_that_is_over_its_limit_takes_the_place_of_no_other_however_often_it_is_reported() {
+fn a_chain_over_its_limit_takes_one_place_however_often_it_is_reported() {
     let mut broker = with_grant_limit(50 * MB);
     let chains = [("ann", "a", 2_000), ("bob", "b", 1)].map(|(user, name, reports)| {
         let grant = broker.mint(requester(user), 3_600).unwrap();
@@ -230,7 +230,7 @@ fn chains_near_a_limit_are_asked_for_alone_and_the_limit_holds_for_what_they_hav
 }
 
 #[test]
-fn of_the_chains_that_are_asked_for_alone_no_kind_waits_for_the_other() {
+fn chains_near_a_limit_and_fast_chains_are_asked_for_alone_in_turn() {
     let limit = Some(ByteCount::new(100 * MB));
     let mut broker =
         Broker::new(BudgetMode::Estimate, SpenderTerms { user_limit: limit, ..SpenderTerms::default() });

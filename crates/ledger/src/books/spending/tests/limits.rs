@@ -267,7 +267,7 @@ fn what_nobody_counted_of_a_grant_that_left_the_history_stays_reserved() {
 }
 
 #[test]
-fn a_blocked_user_gets_nothing_until_unblocked_and_a_number_of_users_is_blocked_at_most() {
+fn a_blocked_user_gets_nothing_until_unblocked_and_the_number_of_blocked_users_is_bounded() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     for n in 1..BLOCKED_USERS_MAX {
         broker.books.block_user(&user(&format!("user-{n}"))).unwrap();
@@ -285,7 +285,7 @@ fn a_blocked_user_gets_nothing_until_unblocked_and_a_number_of_users_is_blocked_
 }
 
 #[test]
-fn a_blocked_address_gets_nothing_until_the_block_ends_and_a_number_of_addresses_is_blocked_at_most() {
+fn a_blocked_address_gets_nothing_until_the_block_ends_and_the_number_of_blocked_addresses_is_bounded() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let of = |text: &str| Requester { client: text.parse().ok(), ..Requester::default() };
     let block =
