@@ -283,7 +283,7 @@ impl Grants {
                 unknown = unknown.plus(bytes);
                 continue;
             };
-            let (before, from) = (row.spent(), from.max(row.issued_at));
+            let (before, from) = (self.spent_of(row), from.max(row.issued_at));
             self.change_spent(id, |spent| spent.count(bytes, is_final, at));
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {

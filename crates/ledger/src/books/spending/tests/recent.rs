@@ -68,6 +68,19 @@ fn the_last_minutes_alone_say_who_spends_now() {
 }
 
 #[test]
+fn the_first_count_after_a_reset_shows_all_of_its_bytes() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let reset = 7_200;
+    broker.books.advance(at(reset - 1_200));
+    let ann = broker.caller("ann");
+    for end in [reset - 60, reset + 600] {
+        broker.books.advance(at(end));
+        assert!(broker.count(at(end - 60), true, &[(ann.id, 8 * MB)], 0));
+    }
+    assert_eq!(broker.by_user(600)[0], row("ann", 8 * MB, 0));
+}
+
+#[test]
 fn a_count_replaces_what_was_claimed_for_its_time() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let ann = broker.caller("ann");
