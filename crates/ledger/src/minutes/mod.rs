@@ -64,7 +64,7 @@ impl DayMinutes {
 }
 
 /// The sums over the counted days of a period.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CountedPart {
     pub(crate) granted: u128,
     /// The most that `granted` can really be. Sampling may have missed some bytes, but no more than the live grants
@@ -86,29 +86,11 @@ pub(crate) struct CountedPart {
 }
 
 impl CountedPart {
-    /// `elsewhere`: see [`Minutes::set_counted_elsewhere`].
-    fn of(
-        days: &DayCounts,
-        minutes: &BTreeMap<Day, DayMinutes>,
-        elsewhere: &BTreeMap<Day, ByteCount>,
-        period: Period,
-    ) -> Self {
-        let mut sums = Self {
-            granted: 0,
-            at_most: 0,
-            other: 0,
-            other_at_most: 0,
-            unseen: 0,
-            vouched: 0,
-            vouched_above: 0,
-            vouched_above_day: ByteCount::ZERO,
-            as_of: period.start,
-        };
-        for (day, count) in days.of(period) {
+    fn of(minutes: &Minutes) -> Self {
+        let mut sums = Self { as_of: minutes.period.start, ..Self::default() };
+        for (day, count) in minutes.days.of(minutes.period) {
             let other_at_most = at_most(count.other.get().into(), count.margin());
-            let of_day = minutes.get(&day).copied().unwrap_or_default();
-            let elsewhere = elsewhere.get(&day).copied().unwrap_or_default();
-            let vouched = ByteCount::saturating(of_day.vouched_counted).minus(elsewhere);
+            let vouched = minutes.vouched_on(day);
             let most = ByteCount::saturating(other_at_most).plus(count.at_most);
             add(&mut sums.granted, count.granted.get());
             add(&mut sums.at_most, count.at_most.get());
@@ -194,7 +176,7 @@ impl Minutes {
 
     /// Computes the sums over the counted days again. A period has at most 31 days.
     fn sum_days(&mut self) {
-        self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
+        self.counted = CountedPart::of(self);
     }
 
     /// Sets the highest rate that a grant is assumed to relay at.
@@ -271,9 +253,15 @@ impl Minutes {
     /// The best figure of a day of this period: the larger of count and vouched bytes in its counted time, plus the larger of estimate and
     /// vouched bytes in the rest.
     fn used_of(&self, day: Day) -> u128 {
-        let minutes = self.by_day.get(&day).copied().unwrap_or_default();
-        let vouched = minutes.vouched_counted.saturating_sub(self.elsewhere_on(day).get().into());
-        u128::from(self.days.get(day).total().get()).max(vouched).saturating_add(minutes.used())
+        let uncounted = self.by_day.get(&day).map_or(0, DayMinutes::used);
+        let counted = self.days.get(day).total().max(self.vouched_on(day));
+        u128::from(counted.get()).saturating_add(uncounted)
+    }
+
+    /// What app servers vouched for in the counted time of a day, without what the TURN keys may have counted of it.
+    fn vouched_on(&self, day: Day) -> ByteCount {
+        let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
+        ByteCount::saturating(vouched).minus(self.elsewhere_on(day))
     }
 
     /// What is counted under the TURN keys on a day; zero unless these are the minutes of their source's owner without a key.

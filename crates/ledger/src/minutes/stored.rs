@@ -33,7 +33,7 @@ impl Minutes {
         let mut minutes = Self {
             rates,
             sampling,
-            counted: CountedPart::of(&days, &BTreeMap::new(), &BTreeMap::new(), widened),
+            counted: CountedPart::default(),
             days,
             elsewhere: BTreeMap::new(),
             by_day: BTreeMap::new(),
