@@ -17,7 +17,7 @@ pub(super) struct KeySet {
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    decoding_key: DecodingKey,
+    decoder: DecodingKey,
 }
 
 impl KeySet {
@@ -41,7 +41,7 @@ impl KeySet {
             .iter()
             .filter(|key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id));
         match (fitting.next(), fitting.next()) {
-            (Some(only), None) => Some(&only.decoding_key),
+            (Some(only), None) => Some(&only.decoder),
             _ => None,
         }
     }
@@ -66,8 +66,8 @@ impl Key {
         if !is_for_signatures || !is_for_algorithm {
             return None;
         }
-        let decoding_key = DecodingKey::from_jwk(&jwk).ok()?;
-        Some(Self { id: jwk.common.key_id, algorithm, decoding_key })
+        let decoder = DecodingKey::from_jwk(&jwk).ok()?;
+        Some(Self { id: jwk.common.key_id, algorithm, decoder })
     }
 }
 
