@@ -1,5 +1,4 @@
-//! The trial of a tail: for how long a credential that the broker has made for itself relays after its end, and until when its
-//! bytes are billed.
+//! The trial of a tail: how long a credential of the broker's own relays after its end, and until when its bytes are billed.
 //! Tests: `src/tail_tests.rs`.
 //! Three proofs within eight days replace the tail that is assumed otherwise. If any grant relays after the proven tail, the proofs until
 //! then count no more.

@@ -1,6 +1,6 @@
-//! Which grants relayed around their expiry, so that it is worth asking what they relayed after their tail. And which grants were counted
-//! after the proven end of their credential.
+//! Grants that relayed late: around their expiry, or after the proven end of their credential.
 //! Tests: `src/books/spending/tests/tails.rs`.
+//! Of the former it is worth asking what they relayed after their tail.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
