@@ -43,8 +43,8 @@ pub enum TokenFault {
     /// It has expired.
     #[error("it has expired")]
     Expired,
-    /// It is not valid yet.
-    #[error("it is not valid yet, by `nbf`")]
+    /// It is not valid yet, or its `nbf` is no time.
+    #[error("its `nbf` is not a time that has come")]
     NotYet,
     /// It is another issuer's.
     #[error("its `iss` is not AUTH_ISSUER")]

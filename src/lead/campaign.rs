@@ -113,7 +113,7 @@ impl<E: Electorate> Campaign<E> {
         }
     }
 
-    /// The database, for the leader that lists the others.
+    /// The database, from which the leader lists replicas.
     pub fn into_electorate(self) -> E {
         self.electorate
     }

@@ -139,9 +139,9 @@ impl Stored {
         self.keys.as_ref().map_or_else(|| TokenKeys::new(signing), |keys| keys.replaced(signing, now))
     }
 
-    /// The books' time with these clocks. A new ledger begins at the wall clock's time. `followed`: the latest time that this process saw
-    /// another process store, and this machine's time since boot when it saw that. It is not used if the stored mark is of the same boot,
-    /// because the mark's own time since boot is exact there.
+    /// The books' time with these clocks. A new ledger begins at the wall clock's time. `followed`: the latest books' time that another
+    /// process has stored, and this machine's time since boot when this process first saw it. Not used if the stored mark is of `boot`: the
+    /// mark's own time since boot is exact then.
     pub fn time(
         &self,
         wall: Timestamp,

@@ -324,14 +324,13 @@ impl Connections {
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
         note_changes(grants, connection, changes);
-        // A report with bytes replaces all that was charged by time since the last report with bytes. So the change is spread over this
-        // time.
+        // A report with bytes replaces what was charged by time since the last report with bytes; any other only since the last report.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = charged_at_report(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
-        if let (Some(id), Some((growth, from))) = (grant, vouched) {
-            grants.vouch(id, growth, from, now);
+        if let (Some(id), Some((growth, began))) = (grant, vouched) {
+            grants.vouch(id, growth, began, now);
         }
         let row_now = ServerRows::of_one(connection);
         self.count_of_server(name, row_before, row_now);

@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(fill(&mut counts, &user("192.0.2.1", "ann")), 100);
         assert_eq!(fill(&mut counts, &user("192.0.2.9", "ann")), 0);
         let others = (0..10).map(|n| fill(&mut counts, &user("192.0.2.1", &n.to_string())));
-        assert_eq!(others.sum::<usize>(), 700, "ten times as much is more than the half of all");
+        assert_eq!(others.sum::<usize>(), 700, "with ann's 100: half of all, less than ten shares");
         assert_eq!(fill(&mut counts, &at("192.0.2.1")), 100);
     }
 

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 /// because a compressed answer could not be read here.
 pub(crate) const SENT: [&str; 3] = ["content-type", "accept", "accept-language"];
 
-/// Headers of a response that come back. `Location` does not, because a page that gets a redirect reloads itself.
+/// Headers of a response that come back. `Location` does not, because Orange reloads its page on a redirect.
 pub(crate) const RETURNED: [&str; 1] = ["retry-after"];
 
 /// The headers that are in `list`. Its names are in lower case.

@@ -11,8 +11,7 @@ use turn_ledger::polls::spans::final_after;
 use turn_ledger::{Books, Timestamp, Traffic};
 
 impl CloudflareMeter {
-    /// Asks for this count, unless it is known whether there are bytes. Each poll calls this, until bytes are found or no further bytes can
-    /// be counted.
+    /// Asks for this count while the books need it (`Books::time_before`). Each poll calls this.
     pub(super) async fn count_earlier(&self, now: Timestamp) -> Result<(), AnalyticsError> {
         let Some((from, until)) = self.account.read(Books::time_before) else { return Ok(()) };
         if !self.api.knows_keys() {
