@@ -227,8 +227,8 @@ fn treat_file_size_limit_as_full_disk() -> std::io::Result<()> {
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
-/// Whether a directory cannot be used because the setting is wrong. A full or broken disk is no wrong setting: it may work at the next
-/// start.
+/// Whether a directory cannot be used because the setting is wrong. A full disk is no wrong setting: it may work at the next start. A disk
+/// that was made read-only waits for the operator, too.
 fn is_wrong_setting(cause: ErrorKind) -> bool {
     use ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
     matches!(cause, AlreadyExists | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem)

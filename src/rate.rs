@@ -77,7 +77,7 @@ impl Lately {
         self.now.since(self.until).saturating_add(WINDOW).min(RECENT_MAX)
     }
 
-    /// What was used. If that took longer than five minutes: what five of these minutes had on average.
+    /// What was used, scaled to five minutes if `span`, which begins with a whole minute, is longer.
     pub fn bytes(&self) -> ByteCount {
         let part = self.span.min(WINDOW).as_millis();
         ByteCount::saturating(u128::from(self.bytes.get()) * part / self.span.as_millis().max(1))

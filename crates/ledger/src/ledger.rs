@@ -293,8 +293,8 @@ impl Ledger {
         }
     }
 
-    /// By how much usage passes the limit if each source comes to have used this much in this period. Calls that the broker ends at the
-    /// limit add nothing after it. So usage passes the limit by no more than it does now, plus what the other sources still use.
+    /// By how much usage passes the limit if each owner comes to have `used_later` in this period. An owner whose calls end at the limit
+    /// adds nothing after it. So the result is at most what is past the limit now, plus what the other owners still add.
     pub(crate) fn overshoot(&self, used_later: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
         let all = self.sum(&used_later);
         let goes_on = self.metered().filter(|timeline| !timeline.is_ended_at_limit(self.now));

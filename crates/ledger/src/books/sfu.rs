@@ -28,8 +28,8 @@ impl Books {
         true
     }
 
-    /// Promises that a session takes so many kbit/s more. Callers write the promise to disk before they ask the SFU for these tracks, and
-    /// pass the SFU's answer to [`Self::set_sfu_session`].
+    /// Promises a session so many kbit/s more. A revoked session is refused as if its user were blocked. Callers write the promise to disk
+    /// before they ask the SFU, and pass its answer to [`Self::set_sfu_session`].
     pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         let id = GrantId::of_session(name);
         if self.grants.is_revoked(id) {
