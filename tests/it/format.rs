@@ -7,7 +7,7 @@ use std::fmt::{Debug, Write};
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use serde_json::json;
+use serde_json::{Value, json};
 use turn_broker::store::changes::{Changes, Contents};
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::rows::FORMAT;
@@ -139,17 +139,16 @@ fn telling<K: Ord + Clone, V: Debug + Clone>(rows: impl IntoIterator<Item = (K, 
 /// The same grant with what no scenario sets.
 fn with_all(row: &GrantRow) -> GrantRow {
     let mut row = serde_json::to_value(row).unwrap();
-    for (field, value) in [
-        ("/key", json!("default")),
-        ("/spender/label", json!("room-1")),
-        ("/spender/origin", json!("https://app.example.com")),
-        ("/spender/call", json!("call-1")),
-        ("/extra/address", json!("2001:db8::1")),
-        ("/extra/revocation_answer", json!("Revoked")),
-        ("/extra/pulls/opened_by", json!(GrantId::new([9; 16]))),
+    for (of, field, value) in [
+        ("/spender", "label", json!("room-1")),
+        ("/spender", "origin", json!("https://app.example.com")),
+        ("/spender", "call", json!("call-1")),
+        ("/extra", "address", json!("2001:db8::1")),
+        ("/extra", "revocation_answer", json!("Revoked")),
+        ("/extra/pulls", "opened_by", json!(GrantId::new([9; 16]))),
     ] {
-        if let Some(found) = row.pointer_mut(field) {
-            *found = value;
+        if let Some(Value::Object(of)) = row.pointer_mut(of) {
+            assert!(of.insert(field.into(), value).is_some(), "a row has no {field}");
         }
     }
     serde_json::from_value(row).unwrap()

@@ -156,11 +156,12 @@ impl Alert {
         let section = if large.is_some() { "spenders" } else { self.urgency().section() };
         let Spending { by, now, .. } = &self.spending;
         // The dashboard's list begins with users. If the alert names spenders of another kind, the link leads to the list of that kind.
-        match large.or(now.as_ref().map(|now| now.by)).or(*by) {
-            Some(SpenderKind::Label) if section == "spenders" => "by-label",
-            Some(SpenderKind::Origin) if section == "spenders" => "by-origin",
-            Some(SpenderKind::Address) if section == "spenders" => "by-address",
-            _ => section,
+        let kind = large.or(now.as_ref().map(|now| now.by)).or(*by).filter(|_| section == "spenders");
+        match kind {
+            Some(SpenderKind::Label) => "by-label",
+            Some(SpenderKind::Origin) => "by-origin",
+            Some(SpenderKind::Address) => "by-address",
+            Some(SpenderKind::User | SpenderKind::Call | SpenderKind::Key) | None => section,
         }
     }
 

@@ -103,11 +103,12 @@ fn of_kind(kind: AlertKind) -> String {
     };
     let input = at_rate(with_used(used, begun(kind, &input())));
     let input = if used > 1_000 { spent(input) } else { input };
+    let message = message(kind, &input);
+    assert!(!message.starts_with("turn-broker: \n"), "no fixture of {}", kind.name());
     format!(
-        "## {}, {}\n\n{}",
+        "## {}, {}\n\n{message}",
         kind.name(),
         alert(kind, &input, &Spending::default()).severity().name(),
-        message(kind, &input)
     )
 }
 

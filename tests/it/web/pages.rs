@@ -2,6 +2,7 @@
 
 use crate::support::{Answer, Api, TestBroker, client_builder};
 use reqwest::Method;
+use turn_ledger::SpenderKind;
 
 const PAGES: [&str; 2] = ["/dashboard", "/relay-check"];
 /// The size of a page with all its files, uncompressed.
@@ -165,4 +166,12 @@ async fn the_chart_library_has_its_license() {
     let licence = broker.get("/dashboard/uplot-license.txt").await;
     assert!(licence.text.contains("MIT License") && licence.text.contains("Leon Sorokin"));
     assert_eq!(licence.header("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+#[test]
+fn the_dashboard_offers_earlier_months_of_the_kinds_of_spenders_that_are_kept() {
+    let kept = SpenderKind::ALL.into_iter().filter(|kind| kind.is_kept());
+    let is_one = kept.map(|kind| format!("by === '{}'", kind.name())).collect::<Vec<_>>().join(" || ");
+    let script = include_str!("../../../src/web/dashboard/spending.js");
+    assert!(script.contains(&format!("isKept = (by) => {is_one};")), "{is_one}");
 }

@@ -148,10 +148,12 @@ impl Grants {
             issued_at: now,
             expires_at: session.ends_at,
         };
-        let by_page = session.spender.as_deref().cloned().unwrap_or_default();
+        // The fields are named one by one, so that a new one is decided upon here.
+        let Spender { user, label, origin, call, server, signed_in_until } =
+            session.spender.as_deref().cloned().unwrap_or_default();
         let by_grant = session.opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
         let by_grant = by_grant.unwrap_or_default();
-        let (label, origin) = (by_page.label.or(by_grant.label), by_page.origin.or(by_grant.origin));
+        let (label, origin) = (label.or(by_grant.label), origin.or(by_grant.origin));
         let pulls = Pulls {
             name: Arc::clone(name),
             opened_by: session.opened_by,
@@ -165,7 +167,7 @@ impl Grants {
             state: GrantState::Live,
             extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
             client: Some(session.client),
-            spender: Spender { label, origin, ..by_page }.known(),
+            spender: Spender { user, label, origin, call, server, signed_in_until }.known(),
             ..GrantRow::new(&grant, None, None)
         }
     }

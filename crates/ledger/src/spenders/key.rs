@@ -137,6 +137,8 @@ mod tests {
             SpenderKey::Call(Call::of("ayame", "room-1")),
             SpenderKey::Server(Label::new("app").unwrap()),
         ];
+        let has = |kind: &SpenderKind| keys.iter().any(|key| key.kind() == *kind);
+        assert!(SpenderKind::ALL.iter().all(has));
         for key in keys {
             assert_eq!(SpenderKey::parse(key.kind(), &key.to_string()), Some(key));
         }
