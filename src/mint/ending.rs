@@ -71,7 +71,7 @@ pub struct Ending {
 pub struct EndingState {
     /// Credentials to revoke because the limit is reached. Those with the most counted bytes come first.
     waiting: Vec<GrantId>,
-    /// When credentials to revoke were last searched for.
+    /// When credentials to revoke because the limit is reached were last searched for.
     searched: Option<Instant>,
 }
 
@@ -104,8 +104,8 @@ impl Ending {
         *self.progress.lock()
     }
 
-    /// Revokes in the ledger what a limit ends. Asks the sources to end at most [`AT_ONCE`] revoked credentials, and returns how many these
-    /// are. Takes 8 s at most.
+    /// Revokes in the ledger what a limit ends. Asks the sources to end at most [`AT_ONCE`] revoked credentials. Returns the number of
+    /// these credentials: 0 while another replica may lead. Takes 8 s at most.
     pub async fn step(&self, state: &mut EndingState) -> usize {
         let account = &self.mint.account;
         // Another replica may lead: its limit may be higher, and it would not learn what is revoked in these books.
@@ -146,7 +146,7 @@ impl Ending {
         rows.len()
     }
 
-    /// What is done with live credentials when the limit is reached.
+    /// What is done with live credentials at the limit: see the variants of [`AtLimitState`].
     pub fn state_at_limit(&self) -> AtLimitState {
         if !self.at_limit {
             AtLimitState::Nothing
@@ -169,10 +169,11 @@ impl Ending {
         was_at_limit != is_at_limit
     }
 
-    /// The credentials that must be revoked at the limit.
+    /// The credentials that must be revoked at the limit, those with the most counted bytes first.
     async fn search(&self) -> Vec<GrantId> {
         let account = &self.mint.account;
         let mut walk = RevocableWalk::default();
+        // `look` returns whether it has seen the last grants; `Some` ends the walk.
         account.read_in_parts(|books| walk.look(books.grants(), books.now()).then_some(())).await;
         walk.in_order().collect()
     }
