@@ -93,8 +93,8 @@ impl Grants {
         CountsTaken::Whole
     }
 
-    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would lock the
-    /// grant's user out until the reset.
+    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would use up the
+    /// limit of the grant's user or server key until the reset.
     fn is_absurd(
         &self,
         source: IceSource,
@@ -115,8 +115,8 @@ impl Grants {
     }
 
     /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops the claims of these grants for the counted
-    /// time. A complete count covers also grants that it does not name. Returns `None` if there may be more grants, and after the last one
-    /// the bytes under unknown identifiers.
+    /// time. A complete count covers also grants that it does not name, except those of the owners in `uncounted`. Returns `None` if there
+    /// may be more grants, and after the last one the bytes under unknown identifiers.
     fn take_part(
         &mut self,
         source: IceSource,
@@ -154,7 +154,8 @@ impl Grants {
     }
 
     /// The most of `relayed` that can be of this period, if a grant relayed it in `[from, until)`. That time may begin long before the
-    /// period, because a relay is not counted while the clock is in doubt. Then it is what the grant has promised since the reset.
+    /// period, because a relay is not counted while the clock is in doubt. Then the most is what is promised for the grant since the
+    /// reset. Without a promise, the most is all of `relayed`.
     pub(crate) fn of_this_period(
         &self,
         id: GrantId,
@@ -168,7 +169,7 @@ impl Grants {
     }
 
     /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `now` is counted for good,
-    /// so the claims for that time are dropped.
+    /// so the claims for that time are dropped. `now` is the end of the counted time: for coturn, when the listing was asked for.
     pub(crate) fn add_counts(
         &mut self,
         group: impl Into<CountOwner>,
@@ -252,8 +253,8 @@ impl Grants {
         for group in groups.collect::<BTreeSet<_>>() {
             // The clock of the provider may be behind.
             let begin = Minute::of(now.minus(group.source.clocks_differ_by())).start();
-            if let Entry::Vacant(counted) = self.counted.entry(group) {
-                counted.insert(CountedSource { until: begin, ..CountedSource::default() });
+            if let Entry::Vacant(vacant) = self.counted.entry(group) {
+                vacant.insert(CountedSource { until: begin, ..CountedSource::default() });
                 self.assume(group, Timestamp::default(), begin, |_, _| None);
             } else if let Some(until) = relayed_until
                 && group.source.facts().charged == Charged::Here
@@ -267,8 +268,9 @@ impl Grants {
         self.suspect_again();
     }
 
-    /// Takes counts by grant, all until `at`. What a count adds to the last one of its grant was relayed in `[from, at)`. Notes late grants
-    /// and suspected chains. Returns the bytes under identifiers that are not those of a grant of this source.
+    /// Takes counts by grant, each from the last final count until `at`. What a count adds to the last one of its grant was relayed in
+    /// `[from, at)`. Notes late grants and suspected chains. Returns the bytes under identifiers that are not those of a grant of this
+    /// source.
     fn count_grants(
         &mut self,
         source: IceSource,

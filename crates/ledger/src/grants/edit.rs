@@ -212,9 +212,9 @@ impl Grants {
         }
         self.rows = rows;
         self.left.restore(left, Day::of(self.period.start));
-        let left = std::mem::take(&mut self.left);
-        self.add_left(&left);
-        self.left = left;
+        let left_sums = std::mem::take(&mut self.left);
+        self.add_left(&left_sums);
+        self.left = left_sums;
     }
 
     /// Adds what left the table in this period to the sums of users and server keys, as far as [`GrantTerms::has_sum`] says.
