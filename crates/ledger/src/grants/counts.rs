@@ -168,26 +168,26 @@ impl Grants {
         promising.map_or(relayed, |row| relayed.min(row.promised_between(reset, until)))
     }
 
-    /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `now` is counted for good,
-    /// so the claims for that time are dropped. `now` is the end of the counted time: for coturn, when the listing was asked for.
+    /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `until` is counted for
+    /// good, so the claims for that time are dropped. `until`: now, and for coturn the time at which the listing was asked for.
     pub(crate) fn add_counts(
         &mut self,
         group: impl Into<CountOwner>,
         added: &BTreeMap<GrantId, ByteCount>,
-        now: Timestamp,
+        until: Timestamp,
     ) {
         let group = group.into();
         let source = group.source;
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
         let from = self.seen_until(group);
-        let unknown = self.count_grants(source, by_grant, true, [from, now], None);
-        self.count_unknown(group, unknown, true, [from, now]);
+        let unknown = self.count_grants(source, by_grant, true, [from, until], None);
+        self.count_unknown(group, unknown, true, [from, until]);
         let is_of_group = |id: &GrantId| self.any(*id).is_some_and(|row| row.owner().group() == group);
         for id in self.claiming_after(source, None).filter(is_of_group).collect::<Vec<_>>() {
-            self.drop_claim(source, id, from, now);
+            self.drop_claim(source, id, from, until);
         }
         let counted = self.counted.entry(group).or_default();
-        (counted.until, counted.seen_until) = (counted.until.max(now), counted.seen_until.max(now));
+        (counted.until, counted.seen_until) = (counted.until.max(until), counted.seen_until.max(until));
     }
 
     /// The grants of a source that claim something, in the order of their ids, after `last`.

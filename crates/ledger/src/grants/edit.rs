@@ -132,9 +132,9 @@ impl Grants {
     ) -> Option<(T, Vec<[Option<Promise>; 2]>)> {
         let row = self.rows.get_mut(&id)?;
         let before = Derived::of(row, &self.indexes, &self.terms, self.period);
-        let with_past_figures = if row.is_of(self.period) { None } else { Some(row.clone()) };
+        let with_past_figures = if row.has_figures_of(self.period) { None } else { Some(row.clone()) };
         let result = change(row);
-        let has_present_figures = row.is_of(self.period);
+        let has_present_figures = row.has_figures_of(self.period);
         let after = Derived::of(row, &self.indexes, &self.terms, self.period);
         self.note(id, Some(&before), &after);
         // The figures have begun anew: without this, the earlier ones would be lost.

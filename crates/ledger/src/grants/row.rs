@@ -155,7 +155,7 @@ impl GrantRow {
 
     /// Sets what it has spent in this period. Figures of another period are dropped: the caller has kept a copy.
     pub(super) fn set_spent(&mut self, spent: Spent, period: Period) {
-        if !self.is_of(period) {
+        if !self.has_figures_of(period) {
             self.begin_period(period);
         }
         match &mut self.spent {
@@ -229,11 +229,11 @@ impl GrantRow {
 
     /// What it has spent in this period.
     pub(super) fn spent_in(&self, period: Period) -> Spent {
-        if self.is_of(period) { self.spent() } else { Spent::default() }
+        if self.has_figures_of(period) { self.spent() } else { Spent::default() }
     }
 
     /// Whether its figures belong to this period.
-    pub(super) fn is_of(&self, period: Period) -> bool {
+    pub(super) fn has_figures_of(&self, period: Period) -> bool {
         self.figures_since == Day::of(period.start)
     }
 

@@ -84,13 +84,13 @@ impl SpenderWalk {
             return true;
         }
         let day = Day::of(grants.period.start);
-        let sums: Vec<_> =
+        let left_sums: Vec<_> =
             grants.left.after(day, self.kind, self.last.as_ref()).take(LOOKED_AT_ONCE).collect();
-        for ((_, _, key), sums) in &sums {
+        for ((_, _, key), sums) in &left_sums {
             self.push(SpenderSums { key: key.clone(), sums: **sums, ..SpenderSums::default() });
         }
-        let is_last = sums.len() < LOOKED_AT_ONCE;
-        self.last = sums.last().map(|(of, _)| (*of).clone());
+        let is_last = left_sums.len() < LOOKED_AT_ONCE;
+        self.last = left_sums.last().map(|(of, _)| (*of).clone());
         is_last
     }
 
