@@ -43,7 +43,8 @@ impl Books {
     /// Applies a listing of a relay. Returns the sessions that must end: ours whose grant has expired; those whose grant was revoked; those
     /// of other programs whose user is blocked or over its limit; and all once the budget or the relay's limit is spent. `asked_at`: when
     /// coturn was asked. A session that began while the listing was on its way may be missing from the listing, so only what was relayed
-    /// before `asked_at` counts as seen. A listing that is not complete, or that comes while a jump of the time is in doubt, counts nothing.
+    /// before `asked_at` counts as seen. A listing that is not complete, or that comes while a jump of the time is in doubt, adds
+    /// nothing to the counts.
     pub fn take_sessions(
         &mut self,
         relay: impl Into<CountOwner>,
