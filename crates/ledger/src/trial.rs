@@ -1,7 +1,7 @@
 //! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/trial_tests.rs`.
 //! The overshoot bound assumes that no grant relays faster than the assumed rate. Each reading tests this: more bytes than all live grants
 //! could relay at this rate contradict it. A reading that fits shows little, because each new grant makes the test more tolerant. Bytes
-//! that are counted late are compared with the promises of the time in which they can have flowed.
+//! that are counted late are compared with the promises of the time in which they can have flowed. Trials of a tail are in [`crate::tail`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
