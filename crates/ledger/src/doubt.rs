@@ -1,7 +1,7 @@
 //! Counts that contradict what is known, and wait until another count confirms them. Tests: below.
 //! A count that grows by more than ten times what was promised, and by more than a tenth of the limit, waits for the next count. A count
-//! that is lower than an earlier one of its day, by more than the margin, waits for a count an hour later, and for bytes or a probe that
-//! were counted in between.
+//! that is lower than an earlier one of its day, by more than the margin, waits for a count an hour later, and for a count of bytes or a
+//! probe that were relayed after the first lower count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -16,7 +16,8 @@ use crate::units::slot::Minute;
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);
 /// Bytes prove the counts of so much time before them.
 const PROVEN_BY_BYTES: Duration = Duration::from_secs(3_600);
-/// The most probes that wait until they are counted: two days with one each half hour. No further ones are made then.
+/// The most probes that wait until they are counted: two days with one each half hour. While so many wait, no further probe is
+/// made.
 const UNSHOWN_MAX: usize = 96;
 
 /// What shows that the counts of one owner are its own.

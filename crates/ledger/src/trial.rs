@@ -106,7 +106,7 @@ pub(crate) struct Point {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TrialState {
     /// The point at which the tested span begins: that since which most has flowed above what was promised. The span may be days long,
-    /// because a small excess that lasts shows only then.
+    /// because a small excess that lasts shows only in a long span.
     since: Option<Point>,
     /// The average rate of one live grant in the last hour or two.
     observed: Option<BitRate>,

@@ -83,8 +83,8 @@ impl Minutes {
         self.counted
     }
 
-    /// The end of the count of a minute's day. The minute is counted in full if it ends by then. If it begins before that, what
-    /// was claimed for it does not count. For a minute after every count: its start.
+    /// The end of the count of a minute's day. The minute is counted in full if it ends at this instant or before. If it begins
+    /// before this instant, what was claimed for it does not count. For a minute after every count: its start.
     pub(super) fn counted_until(&self, minute: Minute) -> Timestamp {
         let start = minute.start();
         // Nearly all minutes that are asked for are later than every count. Their own start says that nothing of them is counted.

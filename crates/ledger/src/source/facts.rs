@@ -322,7 +322,7 @@ mod tests {
             // Only the process that relays can end what runs.
             let refuses = on_revocation == OnRevocation::Refuses;
             assert_eq!(refuses, ended_by == EndedBy::ThisProcess, "{source}");
-            // It is asked by the name that it chose, and only then.
+            // A source is asked to revoke a credential by its name only if the source chose that name.
             assert!(on_revocation != OnRevocation::IsAsked || names == DecidedBy::Source, "{source}");
             assert!(life == DecidedBy::Broker || names == DecidedBy::Source, "{source}");
             // A session that nobody ends outlives its grant.

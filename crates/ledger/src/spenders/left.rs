@@ -111,7 +111,7 @@ impl LeftSums {
     }
 
     fn add_past_to(&mut self, of: LeftKey, share: &Sums) {
-        // A sum that is still among the present ones is stored from there.
+        // A sum that is still among the present ones stays there: `take_changes` looks there first.
         if self.rows.contains_key(&of) {
             return self.add_to(of, share);
         }
