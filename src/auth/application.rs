@@ -1,7 +1,7 @@
 //! `AUTH_WEBHOOK_URL`: the application itself says whose a token is, for sign-ins without JWT such as game tickets and PHP sessions.
 //!
 //! An answer is kept for the time that it states, so a caller costs the application one question. A refusal is not kept. The questions of
-//! a client address are bounded, so nobody floods the application through this service.
+//! each client address are bounded, so nobody floods the application through this service.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -190,8 +190,8 @@ fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> boo
 }
 
 /// Checks the tokens of a request without a server key: the bearer token, and if that is a grant, the token beside it. If the grant may
-/// renew, takes its right to renew. Other bearer tokens are ignored. Refuses a request that has no sign-in
-/// where users must sign in.
+/// renew, takes its right to renew. Other bearer tokens are ignored. Refuses a request that has no sign-in where users
+/// must sign in.
 async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
     let recognized = bearer(headers).map(|token| (token, app.recognize(token)));
     let grant = match (&app.auth, recognized) {

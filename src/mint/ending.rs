@@ -76,7 +76,8 @@ pub struct EndingState {
 }
 
 impl EndingProgress {
-    /// The fault that the source refuses, with how many credentials still run.
+    /// The fault that the source refuses, with how many credentials still run. `None` if it has ended a credential in the last step, or if
+    /// none is left.
     pub fn fault(self) -> Option<FoundFault> {
         if !self.is_refused || self.left == 0 {
             return None;
@@ -86,8 +87,8 @@ impl EndingProgress {
 }
 
 impl Ending {
-    /// Ends credentials until `end`. Then ends those that still wait, without pauses and within 3 s. Credentials that are left after this
-    /// time are ended after the next start, or expire.
+    /// Ends credentials until `end` is cancelled. Then ends those that still wait, without pauses and within 3 s. Credentials that are left
+    /// after this time are ended after the next start, or expire.
     pub async fn run(&self, end: &CancellationToken) {
         let mut state = EndingState::default();
         let mut next = tokio::time::interval(STEP);
@@ -125,7 +126,8 @@ impl Ending {
             state.searched = Some(self.clock.instant());
             state.waiting = self.search().await;
         }
-        // Half of the step is for credentials at the limit, and half for unanswered ones, so neither kind makes the other wait.
+        // If credentials wait to be revoked at the limit, half of the step is for them, and half for unanswered ones. So neither kind makes
+        // the other wait.
         let most = if state.waiting.is_empty() { AT_ONCE } else { AT_ONCE / 2 };
         let (mut ids, unanswered_count) =
             account.change(|books| (books.take_unanswered(most), books.grants().unanswered_count()));

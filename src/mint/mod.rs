@@ -53,7 +53,7 @@ pub struct MintRequest {
     pub grant: GrantId,
     /// Who asks, and who spends what the credential relays.
     pub requester: Requester,
-    /// Where it should relay.
+    /// Where the credential should relay.
     pub place: Place,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<RenewalRight>,
@@ -126,7 +126,7 @@ pub struct Mint {
     pub sources: Vec<Source>,
     /// How many URLs of a source a response has.
     pub urls: UrlChoice,
-    /// Sources whose sessions this process ends once the grant has expired or is revoked.
+    /// Sources whose sessions this process ends, each once its grant has expired or is revoked.
     pub cut_here: Vec<IceSource>,
     /// What to do when the budget refuses.
     pub limit_action: LimitAction,
