@@ -328,6 +328,7 @@ impl Ledger {
     /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.
     pub fn past(&self) -> Vec<(Period, ByteCount)> {
         let mut past: Vec<_> = self.earlier_periods().map(|period| (period, self.used_in(period))).collect();
+        // Removes the periods before the first that is known: they are last in the list.
         while past.pop_if(|(_, used)| used.is_none()).is_some() {}
         past.into_iter().map(|(period, used)| (period, used.unwrap_or_default())).collect()
     }
