@@ -20,7 +20,7 @@ const BUFFER: usize = 4 * 1024;
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// The code of a close frame: this replica ends.
 pub(super) const GOING_AWAY: u16 = 1001;
-/// The same: the leader was replaced, or has died.
+/// The code of a close frame: the leader was replaced, or has died.
 pub(super) const SERVICE_RESTART: u16 = 1012;
 
 /// Passes bytes on until one side has closed, or until `cut` says with which code to close.

@@ -104,7 +104,7 @@ impl RelayState {
 
 impl ExpectedLoad {
     /// The expected load that listings do not show yet: it halves with each [`SHOWN_AFTER`].
-    fn at(self, now: Timestamp) -> u64 {
+    fn unshown_at(self, now: Timestamp) -> u64 {
         let halvings = now.since(self.at).as_secs().checked_div(SHOWN_AFTER.as_secs()).unwrap_or(0);
         self.bytes_per_second.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
     }
@@ -144,14 +144,14 @@ impl OwnRelay {
     pub fn load(&self, books: &Books) -> Option<u64> {
         // Sessions that are listed are also cut. So without a tail of cut sessions, the sessions of this relay are not listed.
         books.ledger().cut_tail(self.owner)?;
-        let expected = self.expected.lock().at(books.now());
+        let expected = self.expected.lock().unshown_at(books.now());
         Some(books.relay_load(self.owner).bytes_per_second.saturating_add(expected))
     }
 
     /// Adds the expected load of a new credential for this relay.
     pub fn expect(&self, bytes_per_second: u64, now: Timestamp) {
         let mut expected = self.expected.lock();
-        let sum = expected.at(now).saturating_add(bytes_per_second);
+        let sum = expected.unshown_at(now).saturating_add(bytes_per_second);
         *expected = ExpectedLoad { bytes_per_second: sum, at: now };
     }
 
@@ -234,8 +234,8 @@ impl Fleet {
     ) -> Option<(&OwnRelay, Fit)> {
         let best = candidates.iter().map(|known| known.fit).min().filter(|best| best.state.serves())?;
         let all = || self.0.iter().zip(candidates);
-        let is_good = |fit: Fit| (fit.state, fit.has_failed) == (best.state, best.has_failed);
-        let kept = all().find(|(relay, known)| Some(relay.owner) == preferred && is_good(known.fit));
+        let is_as_good = |fit: Fit| (fit.state, fit.has_failed) == (best.state, best.has_failed);
+        let kept = all().find(|(relay, known)| Some(relay.owner) == preferred && is_as_good(known.fit));
         if let Some((relay, known)) = kept {
             return Some((relay, known.fit));
         }
