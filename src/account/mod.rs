@@ -238,7 +238,7 @@ impl Account {
         }
     }
 
-    /// Revokes those of these credentials that are metered and in use, and closes their connections. Takes effect at once;
+    /// Of these credentials, revokes those that are metered and in use, and closes their connections. Takes effect at once;
     /// [`Self::recorded`] waits until it is on disk. Returns the rows of these credentials, also of those that were revoked before.
     pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
         let revoked = self.revoke_found(|_| ids.to_vec(), Books::revoke);

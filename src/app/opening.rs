@@ -143,7 +143,7 @@ fn are_ends_tried(source: IceSource, config: &Config) -> bool {
     is_life_known && config.meter.probes && config.budget.expiry_tail.is_none()
 }
 
-/// The terms of a source that has one owner; [`owners`] changes what is different for a TURN key or a relay.
+/// The terms of a source as if all its bytes had one owner; [`owners`] changes what is different for a TURN key or a relay.
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let SourceFacts { charged, ended_by, .. } = source.facts();
     let is_read = is_read(source, config);

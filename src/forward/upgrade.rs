@@ -94,6 +94,7 @@ impl Frames {
         while !bytes.is_empty() {
             let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
             self.left -= payload.len();
+            // The bytes of a header are added one at a time, until they are a whole header.
             let (header, rest) = rest.split_at(rest.len().min(1));
             bytes = rest;
             self.header.extend_from_slice(header);

@@ -363,13 +363,13 @@ mod tests {
         let (mut share, mut now) = ([0; 3], Timestamp::default());
         for number in 0..100_u64 {
             now = now.plus_millis(600);
-            let load = |at: usize| [1_000_000, 0, 0][at] + fleet.0[at].expected.lock().at(now);
+            let load = |at: usize| [1_000_000, 0, 0][at] + fleet.0[at].expected.lock().unshown_at(now);
             let known = candidates([0, 1, 2].map(|at| (Serves, load(at))));
             let (relay, _) = fleet.choose(&known, None, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap();
             relay.expect(250_000, now);
             share[["a", "b", "c"].iter().position(|host| *host == relay.host).unwrap()] += 1;
         }
         assert!(share.iter().all(|count| (20..=50).contains(count)), "{share:?}");
-        assert_eq!(fleet.0[0].expected.lock().at(now.plus(64 * SHOWN_AFTER)), 0);
+        assert_eq!(fleet.0[0].expected.lock().unshown_at(now.plus(64 * SHOWN_AFTER)), 0);
     }
 }

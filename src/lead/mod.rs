@@ -83,7 +83,7 @@ impl Lead {
     }
 }
 
-/// Sets a warning or a fault. Passes a text that is new to `log`.
+/// Sets a warning or a fault. If its text has changed, calls `log` with the text.
 pub fn set_and_log(current: &mut Option<String>, new: Option<String>, log: impl FnOnce(&str)) {
     if let Some(text) = &new
         && *current != new

@@ -174,7 +174,7 @@ async fn drain(
     }
 }
 
-/// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. All tasks but the relay start again.
+/// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. Each task but the relay then starts again.
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),

@@ -200,7 +200,8 @@ impl Relay {
         loop {
             tokio::select! {
                 _ = interval.tick() => is_written = self.access.broker.recorded().await,
-                // While a count is not written nothing passes, so the limit would be reached again and again.
+                // Count at once when the limit is reached. While a count is not written nothing passes, so the limit would be reached again
+                // and again.
                 () = self.meter.until_reached(), if is_written => {}
             }
             self.count(is_written).await;

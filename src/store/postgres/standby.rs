@@ -309,7 +309,7 @@ pub(crate) async fn refuse_shared_session(
     Err(DatabaseError::SharedSession)
 }
 
-/// Whether two replicas say that they are reached at this URL.
+/// Whether two replicas say that they are reached at this URL, as [`SHARED`] finds it.
 pub(crate) async fn is_shared(
     connection: &Connection,
     url: &str,
