@@ -192,11 +192,9 @@ impl CloudflareAnalytics {
         let mut variables = variables(&self.account_id, span.from, span.until);
         let (declared_key, key) = match KeyFilter::of(keys) {
             None => ("", String::new()),
-            Some(KeyFilter {
-                declared: declared_key, filter: key_filter, variable: (name, value), ..
-            }) => {
+            Some(KeyFilter { declared: declared_key, filter: key, variable: (name, value), .. }) => {
                 variables[name] = value;
-                (declared_key, format!(", {key_filter}"))
+                (declared_key, format!(", {key}"))
             }
         };
         let sum = if filter.is_empty() {
@@ -231,7 +229,8 @@ struct SumRow {
 }
 
 impl Account {
-    /// The rows. A missing list is an error, and so is an empty one if our keys relayed anything: a count without rows would drop all claims.
+    /// The rows. A missing list is an error, and so is an empty one if our keys relayed anything: a count without rows would drop all
+    /// claims.
     fn rows(self) -> Result<Vec<UsageRow>, CallError> {
         let mut is_missing = self.by_grant.is_none();
         let rows = self.by_grant.unwrap_or_default();
