@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use turn_ledger::{ByteCount, Period, Timestamp, lossy};
 
-/// There is no forecast before this much time has passed: the rate of a few hours is not the rate of whole days.
+/// There is no forecast before so much time has passed since the first use in the period: the rate of a few hours is not that of whole
+/// days.
 pub const FORECAST_AFTER: Duration = Duration::from_secs(86_400);
 
 /// Millionths of a currency's unit in one unit, and in its hundredth.
@@ -43,8 +44,8 @@ impl fmt::Display for Money {
     }
 }
 
-/// Divides a cost in proportion to bytes. Each share is the rounded cost of all bytes up to the end of its own, minus the rounded cost of
-/// all bytes before its own. So the shares add up to the cost, if the bytes add up to `all`.
+/// Divides a cost in proportion to bytes. Each share is the cost of all bytes up to the end of its own, minus the cost of all bytes before
+/// its own, both rounded down. So the shares add up to the cost, if the bytes add up to `all`.
 pub fn shares(cost: Money, bytes: impl Iterator<Item = ByteCount>, all: ByteCount) -> Vec<Money> {
     let cost_of = |bytes: u128| {
         let part = bytes.saturating_mul(cost.0.into()).checked_div(all.get().into()).unwrap_or(0);

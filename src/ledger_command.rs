@@ -105,7 +105,7 @@ pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Re
     }
     let mut ledger = LedgerCopy::take(directory)?;
     if command == LedgerCommand::Verify {
-        return Ok(verdict(&ledger.path.display().to_string(), &ledger.findings()));
+        return Ok(report_of(&ledger.path.display().to_string(), &ledger.findings()));
     }
     let stored = ledger.stored()?;
     let text = match command {
@@ -124,9 +124,10 @@ fn rotate_key(directory: &Path, now: Timestamp) -> Result<(), OpenError> {
     ledger.put_keys(&keys, &stored)
 }
 
+/// Moves the ledger to the database or back: no service starts with the old copy any more. Returns what to print.
 fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<String, LedgerCommandError> {
-    let database = config.database.as_ref().ok_or(LedgerCommandError::NoDatabase)?;
-    let database = Database::new(database);
+    let settings = config.database.as_ref().ok_or(LedgerCommandError::NoDatabase)?;
+    let database = Database::new(settings);
     let (schema, path) = (database.schema(), directory.join(FILE_NAME));
     let (from, to) = (path.display(), format!("the schema {schema} of the database"));
     if to_database {
@@ -173,7 +174,8 @@ fn summary(config: &Config, ledger: &LedgerCopy, stored: Contents, now: Timestam
     lines.map(|(name, value)| format!("{name:<12} {value}")).join("\n")
 }
 
-fn verdict(path: &str, findings: &[String]) -> Report {
+/// What `verify` reports. `path`: that of the ledger.
+fn report_of(path: &str, findings: &[String]) -> Report {
     if findings.is_empty() {
         return Report { text: format!("{path}: sound"), is_sound: true };
     }

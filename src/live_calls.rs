@@ -1,5 +1,5 @@
 //! The running calls of all protocols except the SFU's, behind one lock. Each event of a call changes the ledger at once and in order.
-//! `src/mint/ending.rs` later asks the source to end a credential.
+//! `src/mint/ending.rs` later asks the sources to end the credentials that an event has revoked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

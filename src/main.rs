@@ -110,7 +110,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     };
     // The text of the demo's error fits here too.
     let config = config.map_err(|problems| Failure::of_settings(DemoError::Config(problems)))?;
-    let is_good = match command {
+    let is_success = match command {
         Command::Healthcheck => {
             let client = http_client(&config.network)?;
             let url = format!("http://{}/health", config.server.reachable());
@@ -146,7 +146,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
         }
         _ => return serve(&config, environment.origin(), None),
     };
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs the doctor. Its findings are the output; it writes no log.
@@ -259,12 +259,12 @@ async fn serve_until_signal(
         signals.push(signal(SignalKind::hangup())?);
     }
     let shutdown = Shutdown::default();
-    let watch = tokio::spawn(watch(signals, shutdown.clone()));
+    let watching = tokio::spawn(watch(signals, shutdown.clone()));
     if let Some(database) = &config.database {
         let listener = listen(config).await?;
         let replica = Box::pin(serve_as_replica(config, database, listener, shutdown, lost_lines));
         let ended = replica.await;
-        watch.abort();
+        watching.abort();
         return ended;
     }
     let app = app::build(config, Arc::new(SystemClock), store, lost_lines)?;
@@ -279,7 +279,7 @@ async fn serve_until_signal(
     }
     let routes = router::build(&app);
     let ended = listen::run(listener, app, routes, shutdown).await;
-    watch.abort();
+    watching.abort();
     Ok(exit_code(ended))
 }
 

@@ -19,7 +19,8 @@ const COUNT_AGE_MAX: Duration = Duration::from_secs(4_200);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lately {
     bytes: ByteCount,
-    /// The time in which these bytes were used, at least a minute.
+    /// The time in which these bytes were used, at least a minute. [`Lately::before`] begins it with a whole minute, so it can be up to a
+    /// minute longer than the window.
     span: Duration,
     /// The end of this time: now, or the end of the provider's count.
     until: Timestamp,
@@ -32,7 +33,7 @@ impl Lately {
     pub fn of(books: &Books) -> Self {
         let Snapshot { figures, measured, .. } = books.snapshot();
         let reported = Self::before(books, figures.now, figures.now, WINDOW);
-        // If the count is younger than a minute, the last minutes before now are as good.
+        // If the count is younger than a minute, the last minutes before now are as good. If it is too old, it says nothing about now.
         let is_usable = |as_of: &Timestamp| {
             !measured.is_stale() && (MINUTE..COUNT_AGE_MAX).contains(&figures.now.since(*as_of))
         };
@@ -62,7 +63,8 @@ impl Lately {
         Self { bytes: used(from, until), span: until.since(from).max(MINUTE), until, now }
     }
 
-    /// The time that the rate of the last `window` is the average of: it begins with the first minute that has bytes.
+    /// The time that the rate of the last `window` is the average of: it begins with the first minute that has bytes, and is at most
+    /// `window`.
     pub fn averaged(books: &Books, window: Duration) -> Duration {
         Self::before(books, books.now(), books.now(), window).span.min(window)
     }
@@ -77,7 +79,7 @@ impl Lately {
         self.now.since(self.until).saturating_add(WINDOW).min(RECENT_MAX)
     }
 
-    /// What was used, scaled to five minutes if `span`, which begins with a whole minute, is longer.
+    /// What was used, scaled to five minutes if `span` is longer.
     pub fn bytes(&self) -> ByteCount {
         let part = self.span.min(WINDOW).as_millis();
         ByteCount::saturating(u128::from(self.bytes.get()) * part / self.span.as_millis().max(1))
@@ -94,7 +96,7 @@ impl Lately {
 pub struct PresentRate {
     /// Billed bits per second.
     pub rate: BitRate,
-    /// The end of the time that the rate is the average of: now, or the end of the provider's count if that shows more.
+    /// The end of the time that the rate is the average of: now, or the end of the provider's count if that shows a higher rate.
     pub until: Timestamp,
     /// When the limit is reached at this rate. `None` if not before the period ends, or if it is already reached.
     pub limit_at: Option<Timestamp>,

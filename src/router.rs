@@ -84,6 +84,7 @@ fn mint_routes(app: &App) -> Vec<Route> {
             WireFormat::Ice => routes.push(route!(wire_formats::get_stunner_ice).map(get_only)),
             WireFormat::Link => routes.push(route!(wire_formats::get_ice_links).map(get_only)),
             WireFormat::Metered => routes.push(route!(wire_formats::get_metered_credentials).map(get_only)),
+            // In `cloudflare_routes`.
             WireFormat::Cloudflare => {}
         }
     }
@@ -145,13 +146,13 @@ fn browser_routes(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
         dashboard.map(|page| page.map(|handlers| handlers.layer(check(app, pages::only_with_operator))));
     let demo = app.config.is_demo.then_some(&pages::DEMO);
     let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(listed));
-    let described = [
+    let files = [
         route!(web::get_open_api),
         route!(web::get_turn_client_package),
         route!(web::get_turn_client),
         route!(web::get_turn_client_types),
     ];
-    described.into_iter().chain(dashboard).chain(public).collect()
+    files.into_iter().chain(dashboard).chain(public).collect()
 }
 
 /// All routes with their layers.
@@ -166,12 +167,12 @@ pub fn build(app: &Arc<App>) -> Router {
             .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit))
             .layer(envelope::catch_panic(&app.metrics))
     };
-    // Foreign origins are rejected before the handler.
+    // For mints: foreign origins are rejected before the handler. The other routes of the API demand a token, or mint nothing.
     let refuse_foreign = check(app, origin::refuse_foreign);
     let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
     // Only a server with a key may call Cloudflare's API, from any origin.
     let api = api.chain(table.cloudflare);
-    // A POST to this path can have a server key in its form, so the layer reads the form before it checks the origin.
+    // A POST to `TURN_REST_PATH` can have a server key in its form, so its layer reads the form before it checks the origin.
     let (with_form, mints): (Vec<_>, Vec<_>) =
         table.credentials.into_iter().partition(|route| route.path == wire_formats::TURN_REST_PATH);
     let refuse_foreign_form = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);

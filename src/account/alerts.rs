@@ -77,6 +77,7 @@ impl Account {
                 // Show only the counted bytes: claims are about the time after the count.
                 for row in &mut recent {
                     let Sums { first_seen, last_seen, .. } = row.sums;
+                    // Measured, claimed and settled bytes.
                     let counted = [row.sums.measured(), ByteCount::ZERO, ByteCount::ZERO];
                     row.sums = Sums::of_grant(counted, [first_seen, last_seen]);
                 }
@@ -99,7 +100,7 @@ impl Account {
 }
 
 impl Outbox for Account {
-    /// The alerts that wait for delivery, after an attempt to write them to disk. None without the lease: the replica that leads has the
+    /// The alerts that wait for delivery, after an attempt to write them to disk. Empty without the lease: the replica that leads has the
     /// same alerts.
     async fn waiting(&self) -> Vec<Alert> {
         let waiting: Vec<_> = self.guarded.lock().alerts.get().waiting().cloned().collect();

@@ -8,7 +8,8 @@ use turn_ledger::{
 
 impl Account {
     /// Opens a connection. If the connection is already open, this counts as a report. `client`: where the request comes from.
-    /// `by_reporter`: who spends, if the caller is an app server. If this user is blocked, no connection is opened.
+    /// `relayed`: whether the client says that the connection goes through a relay. `by_reporter`: who spends, if the caller is an app
+    /// server. If the user in it is blocked, no new connection is opened; an open one goes on.
     pub fn open(
         &self,
         caller: Caller<'_>,

@@ -87,8 +87,8 @@ fn shorten(span: &mut Span) {
 }
 
 impl History {
-    /// Sets a young span, in place of what was set for it before. Joins young spans of more than a day ago into one span for each hour, and
-    /// removes old spans of more than a month ago.
+    /// Sets the young span that begins at `at`, in place of what was set for it before. Joins young spans of more than a day ago into one
+    /// span for each hour, and removes old spans of more than a month ago.
     fn put(&mut self, at: Timestamp, mut span: Span, now: Timestamp) {
         shorten(&mut span);
         self.young.insert(at, span);

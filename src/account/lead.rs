@@ -8,14 +8,14 @@ use crate::store::storage::Lost;
 use crate::store::writer::Store;
 
 /// For how long after a takeover [`Fault::LeaderLost`] is shown.
-const SETTLED_AFTER: Duration = Duration::from_secs(600);
+const LOSS_SHOWN_FOR: Duration = Duration::from_secs(600);
 
 impl Account {
-    /// The fault that the previous leader was lost; `None` once the takeover was [`SETTLED_AFTER`] ago.
+    /// The fault that the previous leader was lost. `None` if no leader was lost, and once the takeover was [`LOSS_SHOWN_FOR`] ago.
     pub fn lost_leader(&self) -> Option<FoundFault> {
         let lead = self.lead.as_ref()?;
         let (lost, since) = lead.replaced.as_ref()?;
-        if self.clock.since_boot().saturating_sub(*since) >= SETTLED_AFTER {
+        if self.clock.since_boot().saturating_sub(*since) >= LOSS_SHOWN_FOR {
             return None;
         }
         Some(Fault::LeaderLost.found(format!("{lost} was the leader, {} is it now.", lead.url)))

@@ -22,8 +22,8 @@ impl Account {
         }
     }
 
-    /// Takes the right to renew for a member whose client cannot take another credential. `None` if no renewal is due, or if no such grant
-    /// is live. The right and the row are of the last grant of the chain that begins with `grant`.
+    /// Takes the right to renew for a member whose client cannot take another credential. `None` if no renewal is due, or if the last grant
+    /// of the chain that begins with `grant` is not live. The right and the row are of this last grant.
     pub fn take_member_renewal(self: &Arc<Self>, grant: GrantId) -> Option<(RenewalRight, GrantRow)> {
         let (last, row) = self.change(|books| {
             let last = books.grants().with_renewals(grant).last()?;
@@ -43,8 +43,8 @@ impl Account {
     }
 
     /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it is on
-    /// disk. Later `src/mint/ending.rs` asks the source to end the credentials. Returns how many of these credentials are metered and were
-    /// not revoked before.
+    /// disk. Later `src/mint/ending.rs` asks the source to end the credentials. Returns how many credentials this has revoked: those that
+    /// were metered, in use, and not revoked before.
     pub fn cut(&self, id: GrantId) -> usize {
         let not_revoked = |books: &Books| {
             let grants = books.grants();

@@ -56,11 +56,11 @@ struct Guarded {
     books: Books,
     time: SteadyTime,
     alerts: StoredValue<AlertRules>,
-    /// Grants that were revoked because they relayed too much, for the next alerts.
+    /// Chains that were revoked because they relayed too much, for the next alerts.
     over_limit: Vec<SpentGrant>,
 }
 
-/// Most grants that wait to be named in an alert. Further ones are revoked, but not named.
+/// Most chains that wait to be named in an alert. Further ones are revoked, but not named.
 const OVER_LIMIT_MAX: usize = 16;
 
 impl Account {
@@ -114,7 +114,7 @@ impl Account {
         Ok(Reservation::new(self, hold, moment, requester))
     }
 
-    /// Why no caller gets a metered credential from any source; `None` if that is not so. Counts the refusal in the metrics.
+    /// Why no caller gets a metered credential from any source; `None` if some caller may get one. Counts the refusal in the metrics.
     pub fn refusal(&self) -> Option<NotAdmitted> {
         self.read(Books::refusal).inspect(|why| self.count_refusal(why))
     }
@@ -221,7 +221,7 @@ impl Account {
     }
 
     /// Revokes the credentials of each chain that has relayed more than `GRANT_LIMIT_GB`, by a count or by vouched reports, and closes
-    /// their connections. The next alerts name at most [`OVER_LIMIT_MAX`] of these chains.
+    /// their connections. At most [`OVER_LIMIT_MAX`] chains wait to be named in the next alerts.
     pub fn revoke_over_limit(&self) {
         let (over, snapshot) = self.with_all(|Guarded { books, over_limit, .. }| {
             let over = books.revoke_over_limit();
@@ -238,7 +238,7 @@ impl Account {
         }
     }
 
-    /// Revokes those of these credentials that are metered and in use, and closes their connections. Takes effect at once;
+    /// Of these credentials, revokes those that are metered and in use, and closes their connections. Takes effect at once;
     /// [`Self::recorded`] waits until it is on disk. Returns the rows of these credentials, also of those that were revoked before.
     pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
         let revoked = self.revoke_found(|_| ids.to_vec(), Books::revoke);
@@ -266,8 +266,8 @@ impl Account {
         rows
     }
 
-    /// Promises `more_kbps` kbit/s more for the session of the SFU with this name. Callers ask the SFU for the tracks only after
-    /// [`Self::recorded`] has waited until the promise is on disk. Counts a refusal in the metrics.
+    /// Promises `more_kbps` kbit/s more for the session of the SFU with this name. Callers ask the SFU to send the media to the session
+    /// only after [`Self::recorded`] has waited until the promise is on disk. Counts a refusal in the metrics.
     pub fn pull(&self, name: &str, more_kbps: u32) -> Result<(), NotAdmitted> {
         self.change(|books| books.pull(name, more_kbps)).inspect_err(|why| self.count_refusal(why))
     }
@@ -287,6 +287,7 @@ impl Account {
     async fn record(&self, is_last: bool) -> Result<(), NotRecorded> {
         let Some(store) = &self.store else { return Ok(()) };
         let room = store.room().ok_or(NotRecorded)?;
+        // Also advances the books, so the batch has everything that is due now.
         self.change(|books| {
             if is_last {
                 books.finish();
@@ -313,9 +314,9 @@ impl Account {
     }
 
     /// Changes the books in parts, until `call` returns a result. Others get the lock between two parts. A part that has changed grants is
-    /// on disk before the next part begins: in one batch with all parts, a mint would wait for tens of thousands of rows. While the ledger
-    /// cannot be written, there is a pause of [`FLUSH_INTERVAL`] after each such part, because the first write afterwards has the changes
-    /// of all.
+    /// on disk before the next part begins. Otherwise one batch could have tens of thousands of rows, and a mint would wait for all of
+    /// them. While the ledger cannot be written, there is a pause of [`FLUSH_INTERVAL`] after each part that has changed grants, because
+    /// the first write that succeeds has the changes of all these parts.
     pub async fn change_in_parts<T>(&self, mut call: impl FnMut(&mut Books) -> Option<T>) -> T {
         loop {
             let (result, has_changed) = self.change(|books| (call(books), books.has_changed_grants()));

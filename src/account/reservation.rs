@@ -1,5 +1,5 @@
-//! Guards that a request holds: reserved budget for one credential, and the right to renew. Each one is released when it
-//! is dropped on any path. After the commit, only time releases the budget.
+//! Guards that a request holds: reserved budget for one credential, and the right to renew. A guard that is dropped without a commit
+//! gives back what it holds, on any path. After the commit the budget is the grant's promise, which no guard releases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,6 +109,7 @@ impl Reservation {
         username: Option<&str>,
         renewal: Option<&RenewalRight>,
     ) -> Result<(), NotAdmitted> {
+        // There always is a hold: whatever else takes it consumes the reservation.
         let Some(hold) = self.hold.take() else { return Err(NotAdmitted::NotRecorded) };
         let requester = std::mem::take(&mut self.requester);
         let (commit, pending) = self.account.change(|books| {
@@ -125,6 +126,7 @@ impl Reservation {
             Ok((commit, Some(room.commit(self.account.changes(), false))))
         })?;
         let written = match pending {
+            // The grant is not stored, so there is no write to wait for.
             None => Written::Yes,
             Some(pending) => pending.wait().await,
         };

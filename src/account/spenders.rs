@@ -20,7 +20,8 @@ const LOOKED_AT_ONCE: usize = 1_000;
 /// The spenders of one kind, with their sums.
 #[derive(Debug)]
 pub struct SpenderList {
-    /// The instant up to which the sums go: the end of [`SpentIn::Between`], else when the list was made.
+    /// The instant up to which the sums go: the end of [`SpentIn::Between`], else when the list was made. Sums of an earlier period go up
+    /// to its end, whatever `as_of` is.
     pub as_of: Timestamp,
     /// Bytes that providers counted, in the time of the list, under identifiers that the ledger does not know. Zero for an earlier period.
     pub unknown_bytes: ByteCount,
@@ -30,7 +31,7 @@ pub struct SpenderList {
     pub rows: Vec<SpenderSums>,
 }
 
-/// The time that the sums are of.
+/// The time in which the bytes of the sums were relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpentIn {
     /// This period.
@@ -114,6 +115,7 @@ impl Account {
 
     /// Makes the list of a kind, in steps, and does not keep it.
     pub(super) async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
+        // `None`: since the start of the period, until now.
         let (since, until) = match time {
             SpentIn::Last(span) => (Some(self.read(Books::now).minus(span)), None),
             SpentIn::Between { from, until } => (Some(from), Some(until)),
@@ -129,12 +131,12 @@ impl Account {
             if !walk.look(grants, end) {
                 return None;
             }
-            let (bytes, unknown) = match (time, since) {
+            let (period, unknown) = match (time, since) {
                 (SpentIn::Earlier(start), _) => (books.ledger().past_bytes(start), ByteCount::ZERO),
                 (_, None) => (books.period_bytes(), grants.unknown_bytes()),
                 (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, end)),
             };
-            Some((bytes, end, unknown))
+            Some((period, end, unknown))
         };
         let (period, as_of, unknown_bytes) = loop {
             if let Some(sums) = self.read(|books| step(&mut walk, books)) {

@@ -77,6 +77,7 @@ impl AlertDispatcher {
             if let Ok(Some(ended)) = next_end.await {
                 busy.retain(|kind| *kind != ended);
             } else if busy.is_empty() {
+                // Without deliveries, `next` has returned `None` at once.
                 tokio::time::sleep(IDLE_PAUSE).await;
             }
         }

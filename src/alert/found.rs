@@ -72,7 +72,7 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
     }
 }
 
-/// The fault that credentials may relay which the ledger does not know.
+/// The fault that credentials may relay although the ledger does not know them.
 fn lacking(snapshot: &Snapshot) -> FoundFault {
     let fault = match snapshot.lack_cause {
         LackCause::New => Fault::LedgerNew,
@@ -102,7 +102,7 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
             Fault::AssumptionRaised.found(format!("It is {rate} at {source}; {assumed} were assumed.")),
         );
     }
-    // If they are many, the bound may not hold, so `fault_of` reports them.
+    // If the unknown bytes are many, the bound may not hold, so `fault_of` reports them.
     if snapshot.has_unknown_bytes() && snapshot.unknown_bytes_are_few() {
         found.push(unknown_bytes(snapshot));
     }
@@ -128,9 +128,9 @@ fn about_count(disbelief: Disbelief, owner: Option<CountOwner>) -> &'static str 
 }
 
 /// How far the counts exceed the assumptions, and when this fault ends.
-fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, .. }: &Snapshot) -> String {
+fn broken_assumption(Snapshot { measured, assumed_rate, unknown_bytes, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
-    let assumed = measured.raised.map_or(*assumed, |raised| raised.rate);
+    let assumed = measured.raised.map_or(*assumed_rate, |raised| raised.rate);
     let is_explained_by_others = *unknown_bytes >= bytes;
     let bytes = bytes.gb_up();
     if rate.get() == 0 && tail > Duration::ZERO {
@@ -181,12 +181,12 @@ fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
     } else if is_strict {
         format!("Live credentials could take it {} GB past the limit.", bound.gb_up())
     } else {
-        let likely = likely.gb_up();
+        let likely_gb = likely.gb_up();
         match snapshot.measured.highest_hour.filter(|rate| rate.get() > 0) {
             Some(rate) => format!(
-                "Live credentials take it {likely} GB past the limit if each relays {rate}, the average of one in the busiest hour of this period. A shorter TURN_TTL_SECONDS lowers it."
+                "Live credentials take it {likely_gb} GB past the limit if each relays {rate}, the average of one in the busiest hour of this period. A shorter TURN_TTL_SECONDS lowers it."
             ),
-            None => format!("It is {likely} GB past the limit, and live credentials may relay more."),
+            None => format!("It is {likely_gb} GB past the limit, and live credentials may relay more."),
         }
     };
     let overshoot = if is_strict { bound } else { likely };

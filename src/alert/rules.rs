@@ -29,7 +29,7 @@ pub const KEPT_MAX: usize = 64;
 /// The states of the sources.
 #[derive(Clone, Debug, Default)]
 pub struct SourceStates {
-    /// What decides besides the books whether a metered credential is issued.
+    /// What decides, together with the books, whether a metered credential is issued.
     pub mint: MintFacts,
     /// The faults that the books do not show, except those of the provider and the ledger's store.
     pub faults: Vec<FoundFault>,
@@ -122,7 +122,8 @@ impl AlertInput {
         is_possible && times(self.budget.used, 100) >= times(self.budget.limit, percent)
     }
 
-    /// `which`: the last part of the id. `since`: when the fault began, for an alert about a fault.
+    /// An alert at the instant of the input, without who spends. `which`: the last part of the id. `since`: when the fault began, for an
+    /// alert about a fault.
     fn alert(&self, kind: AlertKind, which: impl Display, since: Timestamp) -> Alert {
         let day = self.period.start.to_utc().date_naive();
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
@@ -278,11 +279,11 @@ struct Edge {
 impl Edge {
     /// Notes whether the fault is there now. An alert is due if the fault has just begun, or has now been gone for [`GONE_FOR`]. Returns
     /// when the fault began, or `None` if no alert is due.
-    fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Timestamp> {
-        if is_bad {
+    fn transition(&mut self, is_there: bool, now: Timestamp) -> Option<Timestamp> {
+        if is_there {
             self.gone_since = None;
         }
-        match (self.is_bad, is_bad) {
+        match (self.is_bad, is_there) {
             (false, true) => self.since = Some(now),
             (true, false) => {
                 // An instant in the future comes from a wrong clock. It must not delay alerts.
@@ -295,7 +296,7 @@ impl Edge {
             }
             (true, true) | (false, false) => return None,
         }
-        self.is_bad = is_bad;
+        self.is_bad = is_there;
         Some(self.since.unwrap_or(now))
     }
 }

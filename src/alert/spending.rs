@@ -96,7 +96,8 @@ impl SpenderNow {
     /// The kinds that are looked at.
     pub const KINDS: [SpenderKind; 4] = BY;
 
-    /// The first row of the kind that [`explaining`] finds, or the bytes that are in no row if these are more. `None` without any bytes.
+    /// The first row of the kind that [`explaining`] finds, or the bytes that are in no row if these bytes are more. `None` without any
+    /// bytes.
     fn of(
         lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
@@ -117,8 +118,8 @@ impl SpenderNow {
 }
 
 /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. If the largest row
-/// of this kind has no name, but some kind has a large row with a name, the rows of that kind: the operator can end its spender. `None` if
-/// none of the largest rows has a name.
+/// of this kind has no name, but some kind has a large row with a name, the rows of that kind: the operator can end the named spender.
+/// `None` if none of the largest rows has a name.
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,

@@ -219,6 +219,7 @@ impl Parts<'_> {
         Some(Auth::new(auth, self.client.clone(), self.clock(), self.metrics()))
     }
 
+    /// Makes the meter. The books forget a measured lag that is no longer than the configured one.
     fn cloudflare_meter(&self) -> Option<CloudflareMeter> {
         let analytics = self.config.meter.analytics.as_ref()?;
         self.account.change(|books| books.forget_late_counts(IceSource::Cloudflare, analytics.lag));
@@ -245,7 +246,8 @@ impl Parts<'_> {
         TrialMeter { providers, life, account: Arc::clone(&self.account), metrics: self.metrics() }
     }
 
-    /// The trials at a provider that counts nothing, if the life of its credentials is known. Cloudflare's meter makes its own trials.
+    /// The trials at a provider that counts nothing, if the life of its credentials is known. `None` without `RELAY_PROBE`. Cloudflare's
+    /// meter makes its own trials.
     fn uncounted_trials(&self, source: IceSource) -> Option<TrialMeter> {
         match source {
             IceSource::Http => {
@@ -264,7 +266,7 @@ impl Parts<'_> {
     /// Each TURN key of the settings as the owner of a count, with the API that mints its probes and trials. Empty without `RELAY_PROBE`.
     fn turn_keys(&self) -> Vec<(CountOwner, MintingApi)> {
         let cloudflare = self.config.ice.cloudflare.iter().filter(|_| self.config.meter.probes);
-        let keys = cloudflare.flat_map(|it| it.keys.iter().map(move |key| (it, key)));
+        let keys = cloudflare.flat_map(|config| config.keys.iter().map(move |key| (config, key)));
         keys.map(|(cloudflare, key)| (owner_of(key), self.minting_api(cloudflare, key))).collect()
     }
 
@@ -285,7 +287,8 @@ impl Parts<'_> {
         self.config.meter.coturn_cli.iter().map(meter).collect()
     }
 
-    /// The relay in this process. `None` also with `TURN_ENABLED=false`, because then no credential for the relay is minted.
+    /// The relay in this process. `None` if `ICE_SOURCES` does not name it, or with `TURN_ENABLED=false`, because then no credential for
+    /// the relay is minted.
     fn relay(&self) -> Result<Option<(Relay, RestServer)>, BuildError> {
         let ice = &self.config.ice;
         let (Some(config), true) = (ice.relay, ice.enabled) else { return Ok(None) };

@@ -108,7 +108,8 @@ pub(super) fn owner_of(key: &TurnKeyConfig) -> CountOwner {
     CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of(&key.id)) }
 }
 
-/// A digest of what is counted: the account, the billed directions, the SFU's app. If it changes, earlier counts are forgotten.
+/// A digest of what is counted: the account, the billed directions, the SFU's app. If it changes, earlier counts are forgotten. `None`
+/// without a meter of Cloudflare.
 fn counted_in(config: &Config, app: &str) -> Option<IdDigest> {
     let account = &config.meter.analytics.as_ref()?.account_id;
     Some(IdDigest::of(&format!("{account} {:?} {app}", config.usage.billed)))
@@ -142,7 +143,7 @@ fn are_ends_tried(source: IceSource, config: &Config) -> bool {
     is_life_known && config.meter.probes && config.budget.expiry_tail.is_none()
 }
 
-/// The terms of a source that has one owner; [`owners`] changes what is different for a TURN key or a relay.
+/// The terms of a source as if all its bytes had one owner; [`owners`] changes what is different for a TURN key or a relay.
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let SourceFacts { charged, ended_by, .. } = source.facts();
     let is_read = is_read(source, config);
@@ -177,18 +178,18 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
     let uncut = measured.uncut || config.unlisted().next().is_some();
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
     let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
-    let terms: Vec<SourceTerms> = metered.map(|source| terms_of(source, config)).collect();
+    let all_terms: Vec<SourceTerms> = metered.map(|source| terms_of(source, config)).collect();
     let tail = |terms: &SourceTerms| {
         let proven = proven_tail.filter(|(source, _)| *source == terms.owner.source);
         let long = proven.map_or(terms.tail, |(_, proven)| proven.tail);
         if uncut { long } else { terms.cut_tail.unwrap_or(long) }
     };
-    let Some(until) = in_seconds(&terms, tail) else {
+    let Some(until) = in_seconds(&all_terms, tail) else {
         return "no metered source is configured".into();
     };
-    let proven = [("tail", proven_tail.map(|(_, proven)| proven)), ("revoked", proven_revocation)];
-    let stated = proven.into_iter().filter_map(|(what, proven)| {
-        let ProvenTail { tail, measured_at } = proven?;
+    let proofs = [("tail", proven_tail.map(|(_, proven)| proven)), ("revoked", proven_revocation)];
+    let stated = proofs.into_iter().filter_map(|(what, proof)| {
+        let ProvenTail { tail, measured_at } = proof?;
         Some(format!(" ({what} {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive()))
     });
     let dated_tails: String = stated.collect();
@@ -201,7 +202,7 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
     let assumed = config.budget.liability_rate;
     match raised {
         Some(SeenRate { rate, source }) => {
-            let is_only = terms.iter().all(|terms| terms.owner.source == source);
+            let is_only = all_terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
                 "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{dated_tails}{unproven}{others}"

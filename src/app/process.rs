@@ -83,7 +83,7 @@ pub struct Standby {
     pub forwarder: Forwarder,
     /// Why this replica cannot lead, or what the operator should know before it does.
     pub warning: Mutex<Option<String>>,
-    /// What the operator must do before it can serve.
+    /// What the operator must do before this replica can serve.
     pub fault: Mutex<Option<String>>,
     /// Why the database could not be read at the last look.
     pub unread: Mutex<Option<String>>,

@@ -1,7 +1,7 @@
 //! `AUTH_WEBHOOK_URL`: the application itself says whose a token is, for sign-ins without JWT such as game tickets and PHP sessions.
 //!
 //! An answer is kept for the time that it states, so a caller costs the application one question. A refusal is not kept. The questions of
-//! a client address are bounded, so nobody floods the application through this service.
+//! each client address are bounded, so nobody floods the application through this service.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -82,12 +82,12 @@ impl Application {
         }
     }
 
-    /// Whose token it is: from a kept answer, or from the application.
+    /// Whose token it is: from a kept answer, or from the application. Keeps the application's answer.
     pub(super) async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, ApiError> {
         let (digest, now) = (Sha256::digest(token).into(), self.clock.now());
-        let known = self.known.lock().get(&digest).filter(|answer| answer.until > now).cloned();
-        if let Some(known) = known {
-            return Ok(known);
+        let kept = self.known.lock().get(&digest).filter(|answer| answer.until > now).cloned();
+        if let Some(verified) = kept {
+            return Ok(verified);
         }
         self.charge(ClientKey::of(web_client.address))?;
         let _permit = self.asking.try_acquire().map_err(|_| ApiError::overloaded())?;
@@ -97,7 +97,7 @@ impl Application {
         Ok(verified)
     }
 
-    /// Takes one from the questions that a client may still cause.
+    /// Takes one from the questions that a client may still cause. First removes the clients whose allowance is full again.
     fn charge(&self, client: ClientKey) -> Result<(), ApiError> {
         let (mut allowances, now) = (self.allowances.lock(), self.clock.since_boot());
         allowances.sweep(now);
@@ -148,7 +148,7 @@ fn parse(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
     Ok(Verified { user, until: at.plus(life), room: None, label })
 }
 
-/// Keeps an answer, if there is room once the expired ones are gone.
+/// Keeps an answer, if there is room once the expired answers are removed.
 fn keep(known: &mut Known, digest: [u8; 32], verified: &Verified, now: Timestamp) {
     if known.len() >= KNOWN_MAX {
         known.retain(|_, answer| answer.until > now);

@@ -22,9 +22,9 @@ use turn_base::http_client::{CallError, HttpClient, body};
 const DOCUMENT_MAX: usize = 64 * 1_024;
 /// The time between two fetches. A key that the issuer has withdrawn is accepted for that long at most, while the issuer can be reached.
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
-/// The shortest time between two calls for tokens with an unknown key. Also the pause after a call that failed.
+/// The shortest time between two fetches for tokens with an unknown key. Also the pause after a fetch that failed.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
-/// The most bytes of requests that may wait for a call. A request counts with its token and [`REQUEST_BYTES`]. Anybody can make up the id
+/// The most bytes of requests that may wait for a fetch. A request counts with its token and [`REQUEST_BYTES`]. Anybody can make up the id
 /// of a key, so one client may have only a part of these bytes.
 const WAITING: Bounds = Bounds { client_max: 64 * 1_024, all_max: 512 * 1_024 };
 /// The bytes of a request in addition to its token.
@@ -38,19 +38,19 @@ pub(super) struct IssuerKeys {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     known: Mutex<Known>,
-    /// Held during a call, so that there is one at a time.
-    call: Arc<tokio::sync::Mutex<()>>,
-    /// What waits for a call.
+    /// Held during a fetch, so that there is one at a time.
+    fetching: Arc<tokio::sync::Mutex<()>>,
+    /// The bytes of the requests that wait for a fetch.
     waiting: MemoryQuota,
 }
 
-/// What the latest calls brought.
+/// What the latest fetches brought.
 #[derive(Clone, Debug, Default)]
 struct Known {
     keys: Arc<KeySet>,
-    /// When a token with an unknown key last caused a call.
-    asked_at: Option<Instant>,
-    /// Whether the last call has failed.
+    /// When a token with an unknown key last caused a fetch.
+    token_fetch_at: Option<Instant>,
+    /// Whether the last fetch has failed.
     is_failing: bool,
 }
 
@@ -74,12 +74,12 @@ pub(crate) fn keys_remedy(error: &CallError) -> &'static str {
 
 impl IssuerKeys {
     pub(super) fn new(client: HttpClient, url: Url, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let (known, call) = Default::default();
-        Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(0, WAITING) }
+        let (known, fetching) = Default::default();
+        Self { client, url, clock, metrics, known, fetching, waiting: MemoryQuota::new(0, WAITING) }
     }
 
-    /// The key with this id for this algorithm. If it is not known, waits for a call that may bring it. `bytes`: the length of the token.
-    /// `client`: who has sent the token. Its request counts in `waiting` until this returns.
+    /// The key with this id for this algorithm. If it is not known, waits for a fetch that may bring it. `bytes`: the length of the token.
+    /// `client`: who has sent the token. The request with the token counts in `waiting` during the wait.
     pub(super) async fn find(
         self: &Arc<Self>,
         algorithm: Algorithm,
@@ -87,54 +87,55 @@ impl IssuerKeys {
         bytes: usize,
         client: ClientKey,
     ) -> Result<DecodingKey, TokenFault> {
-        let find = || self.known().keys.find(algorithm, id).cloned();
-        if let Some(key) = find() {
+        let known_key = || self.known().keys.find(algorithm, id).cloned();
+        if let Some(key) = known_key() {
             return Ok(key);
         }
         let mut waiting = self.waiting.open(client);
         if !waiting.try_resize(bytes.saturating_add(REQUEST_BYTES)) {
+            // Too many tokens wait. For the client that is like an issuer that cannot be reached: a later try may work.
             return Err(TokenFault::KeysUnreachable);
         }
         self.fetch_for(algorithm, id).await;
-        find().ok_or_else(|| {
+        known_key().ok_or_else(|| {
             if self.known().is_failing { TokenFault::KeysUnreachable } else { TokenFault::UnknownKey }
         })
     }
 
-    /// Fetches the keys at the start and from time to time.
+    /// Fetches the keys at the start, and then again each [`FETCH_INTERVAL`]; after a failure, each [`FETCH_PAUSE`]. Never returns.
     pub(super) async fn keep_fresh(self: &Arc<Self>) {
         loop {
-            self.fetch(Arc::clone(&self.call).lock_owned().await).await;
+            self.fetch(Arc::clone(&self.fetching).lock_owned().await).await;
             let pause = if self.known().is_failing { FETCH_PAUSE } else { FETCH_INTERVAL };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Fetches the keys for a token, unless another call has brought its key meanwhile, or the last call for a token was less than
+    /// Fetches the keys for a token, unless another fetch has brought its key meanwhile, or the last fetch for a token was less than
     /// [`FETCH_PAUSE`] ago.
     async fn fetch_for(self: &Arc<Self>, algorithm: Algorithm, id: Option<&str>) {
-        let call = Arc::clone(&self.call).lock_owned().await;
+        let guard = Arc::clone(&self.fetching).lock_owned().await;
         let (known, now) = (self.known(), self.clock.instant());
-        let is_due = known.asked_at.is_none_or(|at| now.saturating_duration_since(at) >= FETCH_PAUSE);
+        let is_due = known.token_fetch_at.is_none_or(|at| now.saturating_duration_since(at) >= FETCH_PAUSE);
         if is_due && known.keys.find(algorithm, id).is_none() {
-            self.change(|known| known.asked_at = Some(now));
-            self.fetch(call).await;
+            self.change(|known| known.token_fetch_at = Some(now));
+            self.fetch(guard).await;
         }
     }
 
-    /// Fetches the keys. `call`: the guard that allows one call at a time. A call takes 3 s at most.
-    async fn fetch(self: &Arc<Self>, call: OwnedMutexGuard<()>) {
+    /// Fetches the keys. `guard`: the lock of `fetching`, which allows one fetch at a time. A fetch takes 3 s at most.
+    async fn fetch(self: &Arc<Self>, guard: OwnedMutexGuard<()>) {
         // A task, so that the keys are stored also if the caller disconnects.
         let keys = Arc::clone(self);
         let fetched = tokio::spawn(async move {
-            let _call = call;
+            let _guard = guard;
             keys.call_issuer().await;
         });
         // An error is a panic, which the panic hook has logged.
         let _ = fetched.await;
     }
 
-    /// Makes a call, and stores its result.
+    /// Asks the issuer for its keys. Stores, counts and logs the result; of several failures in a row, only the first has a log line.
     async fn call_issuer(&self) {
         match download(&self.client, &self.url).await {
             Ok(keys) => {
@@ -189,7 +190,7 @@ mod tests {
     const ONE: &str = "192.0.2.1";
 
     #[tokio::test]
-    async fn a_caller_that_disconnects_during_the_call_does_not_end_it() {
+    async fn a_caller_that_disconnects_during_a_fetch_does_not_end_it() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let clock = Arc::new(SystemClock);
@@ -218,7 +219,7 @@ mod tests {
         let mut line = String::new();
         while line != "\r\n" {
             line.clear();
-            assert!(socket.read_line(&mut line).await.unwrap() > 0, "the call was ended");
+            assert!(socket.read_line(&mut line).await.unwrap() > 0, "the fetch was ended");
         }
         let document = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "AA"}]}"#;
         let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{document}", document.len());

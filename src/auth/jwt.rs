@@ -25,7 +25,7 @@ pub enum TokenFault {
     /// It is not a JWT.
     #[error("it cannot be read")]
     Malformed,
-    /// No configured key is for its algorithm.
+    /// Its algorithm is not HS256, RS256, ES256 or `EdDSA`, or no configured key is for it.
     #[error("its algorithm is not one of the configured keys'")]
     Algorithm,
     /// No key has its id.
@@ -84,20 +84,21 @@ pub(super) fn claims(
     insecure_decode_claims(token).map_err(|_| TokenFault::Malformed)
 }
 
-/// The user that the verified claims name, and when the claims expire. An error if the claims do not say what the settings expect.
+/// The user that the verified claims name, and when the claims expire. An error if they are not valid at `now`, or do not say what the
+/// settings expect.
 pub(super) fn user(
     rules: &AuthConfig,
     claims: &Map<String, Value>,
     now: Timestamp,
 ) -> Result<(User, Timestamp), TokenFault> {
-    let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
+    let since_1970 = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
     let expiry = claims.get("exp").and_then(seconds).ok_or(TokenFault::NoExpiry)?;
-    if now >= expiry {
+    if since_1970 >= expiry {
         return Err(TokenFault::Expired);
     }
-    if let Some(begin) = claims.get("nbf") {
-        let begin = seconds(begin).ok_or(TokenFault::NotYet)?;
-        if begin > now.saturating_add(LEEWAY) {
+    if let Some(claim) = claims.get("nbf") {
+        let begin = seconds(claim).ok_or(TokenFault::NotYet)?;
+        if begin > since_1970.saturating_add(LEEWAY) {
             return Err(TokenFault::NotYet);
         }
     }

@@ -68,8 +68,8 @@ impl Auth {
         self.application.is_some()
     }
 
-    /// The user of a token that came with a mint. If the token has the form of a JWT and there are keys, the keys decide. Else the
-    /// application is asked, if there is one.
+    /// The user of a token that came with a mint. If the token has the form of a JWT and there are keys, the keys decide. The application
+    /// is asked about all other tokens. Without `AUTH_WEBHOOK_URL`, the keys decide about every token.
     pub async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, Unverified> {
         match &self.application {
             Some(application) if !(self.has_keys() && is_jwt(token)) => {

@@ -28,10 +28,11 @@ const WITHOUT_PORT: [&str; 3] = ["http://localhost", "http://127.0.0.1", "http:/
 /// Access settings.
 #[derive(Clone, Debug)]
 pub struct AccessConfig {
-    /// Origins of the pages that may call. `CLIENT_URL`, comma-separated, also as `https://*.example.com`, or `*`;
-    /// `http://localhost:5173` when unset.
+    /// Origins of the pages that may call. `CLIENT_URL`, comma-separated, also as `https://*.example.com`, or `*`; `http://localhost:5173`
+    /// when unset. The origin of `PUBLIC_URL` is allowed, too.
     pub origins: AllowedOrigins,
-    /// Hosts that a request may name. `ALLOWED_HOSTS`, names and addresses, comma-separated, and the host of `PUBLIC_URL`; any when unset.
+    /// Hosts that a request may name. `ALLOWED_HOSTS`, names and addresses, comma-separated, and the host of `PUBLIC_URL`; any host when
+    /// `ALLOWED_HOSTS` is unset.
     pub hosts: AllowedHosts,
     /// The rate limit of one client address.
     pub rate: RateLimitConfig,

@@ -51,7 +51,7 @@ impl AuthConfig {
         (is_set || auth.required).then_some(auth)
     }
 
-    /// Refuses settings that let nobody in, and warns of those without effect and of those that let too many in.
+    /// Refuses settings that let nobody in. Warns of settings without effect, and of settings that let too many in.
     fn check(&self, settings: &mut Settings<'_>) {
         let restricts_tokens = self.issuer.is_some() || self.audience.is_some();
         let has_key = settings.is_set("AUTH_JWT_SECRET") || settings.is_set("AUTH_JWKS_URL");

@@ -38,7 +38,7 @@ pub struct BudgetConfig {
     pub grant_limit: Option<ByteCount>,
     /// The most live credentials, about 330 bytes each, 1 to 20,000,000. `GRANTS_MAX`; 2,000,000 when unset.
     pub grants_max: usize,
-    /// Whether all credentials are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke when unset.
+    /// What happens to live credentials when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke when unset.
     pub at_limit: AtLimit,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,

@@ -134,7 +134,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     hosts.iter().map(relay).collect()
 }
 
-/// `COTURN_LIMITS`: what each of these hosts may relay in a period.
+/// `COTURN_LIMITS`: what each host that it names may relay in a period.
 fn read_limits(settings: &mut Settings<'_>) -> BTreeMap<String, ByteCount> {
     let parse = |text: &str| {
         let (host, limit) = text.split_once('=')?;
@@ -149,7 +149,7 @@ fn read_limits(settings: &mut Settings<'_>) -> BTreeMap<String, ByteCount> {
     limits
 }
 
-/// A URL, and the name before it: `eu=turn:…`.
+/// The name before a URL, if there is one, and the URL: `eu=turn:…`.
 fn named_url(text: &str) -> Option<(Option<KeyName>, IceUrl)> {
     let named = text.split_once('=').and_then(|(name, url)| Some((KeyName::new(name.trim())?, url.trim())));
     let (name, url) = named.map_or((None, text), |(name, url)| (Some(name), url));

@@ -90,7 +90,7 @@ fn parse_address(text: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_commands_about_a_ledger_may_have_both_places() {
+    fn the_commands_about_a_ledger_accept_a_directory_and_a_database() {
         let environment = crate::config::Environment::from_pairs([
             ("DATABASE_URL", "postgres://db/x"),
             ("STATE_DIR", "/a"),

@@ -1,6 +1,6 @@
 //! The check of `.env` and of the file that `--env-file` names, before dotenvy reads the values. Docker, `kubectl`, systemd and shells read
-//! such files too, each by its own rules. A value that one of these readers would take for another value is a fault here. A fault names the
-//! line, and never shows it, because the line may have a secret.
+//! such files too, each by its own rules. A value that these readers would not all read alike is a fault here. A fault names the line, and
+//! never shows it, because the line may have a secret.
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,8 @@ use super::origin::canonical;
 /// The port of an `http` URL that names none.
 const HTTP_PORT: u16 = 80;
 
-/// The hosts that a request may name in its `Host` header. `ALLOWED_HOSTS`; any when unset.
+/// The hosts that a request may name in its `Host` header. `ALLOWED_HOSTS`, with the host of `PUBLIC_URL`; any when `ALLOWED_HOSTS` is
+/// unset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedHosts {
     /// Every host.
@@ -35,7 +36,8 @@ impl AllowedHosts {
         Self::List(names.iter().filter_map(|name| split(name)).map(host).collect())
     }
 
-    /// Sets `Host` to the first allowed name, because the host in the URL is possibly not allowed.
+    /// Sets `Host` to the first allowed name, because the host in the URL is possibly not allowed. Changes nothing if every host is
+    /// allowed.
     pub fn with_allowed_host(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::List(hosts) if !hosts.is_empty() => request.header(HOST, &hosts[0].name),

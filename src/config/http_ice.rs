@@ -11,7 +11,7 @@ use crate::ice::http_ice::ListRequest;
 
 /// The methods of known providers.
 const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::PUT];
-/// The longest value of the header, in bytes.
+/// The longest value of the header `Authorization`, in bytes.
 const AUTHORIZATION_MAX: usize = 4_096;
 
 /// The request, and how long the credentials live. Its `Debug` form shows only method and host of the request.

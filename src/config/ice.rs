@@ -94,7 +94,7 @@ impl IceConfig {
 }
 
 impl CloudflareConfig {
-    /// The ids of the keys, which a count of bytes tells from ids of other keys.
+    /// The ids of the keys. The bytes of every other key of the account are not counted as ours.
     pub fn own_keys(&self) -> Vec<OwnKey> {
         self.keys.iter().map(|key| OwnKey::of(&key.id)).collect()
     }

@@ -16,7 +16,7 @@ pub struct MeterConfig {
     pub analytics: Option<AnalyticsConfig>,
     /// The largest sampling error of the analytics, 0 to 50 %. `ANALYTICS_MARGIN_PERCENT`; 5 when unset.
     pub sampling_percent: u32,
-    /// Whether a count without bytes is believed only after a probe of the broker. `RELAY_PROBE`; on when unset.
+    /// Whether a count without bytes is believed only after a probe. `RELAY_PROBE`; on when unset.
     pub probes: bool,
     /// Whether the operator's own relays are probed. `COTURN_PROBE`; on when unset.
     pub probes_relays: bool,

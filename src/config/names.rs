@@ -105,8 +105,8 @@ impl Names {
         self.variables().any(|known| known == variable)
     }
 
-    /// The hint for a name that begins like one of ours or is very similar to one, ignoring case. `None` for any other name, and for a name
-    /// of ours.
+    /// The hint for a name that begins like one of ours or is very similar to one, ignoring case, and for `NAME_FILE` of a setting that is
+    /// no secret. `None` for any other name, for a name of ours, for one that is [`GONE`], and for one that other programs read.
     pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
         let upper = name.to_ascii_uppercase();
         let is_gone = GONE.iter().any(|(gone, _)| *gone == name);

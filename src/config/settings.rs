@@ -151,8 +151,8 @@ impl<'a> Settings<'a> {
         self.secrets.push((name, TokenDigest::of_text(secret)));
     }
 
-    /// Two settings must not have one secret: who knows it for one purpose could use it for the other. There are two exceptions:
-    /// several webhooks may have the same receiver, and the operator does not choose what Cloudflare issues.
+    /// Two settings must not have one secret: who knows it for one purpose could use it for the other. There are two exceptions: several
+    /// webhooks (`…_URL`) may have the same receiver, and the operator does not choose what Cloudflare issues.
     fn refuse_shared_secrets(&mut self) {
         let is_issued = |name: &str| ISSUED.iter().any(|start| name.starts_with(start));
         let secrets = std::mem::take(&mut self.secrets);

@@ -65,7 +65,7 @@ impl SignalingConfig {
         signaling
     }
 
-    /// The paths that settings of the modules choose, of those modules that are on.
+    /// The paths of the modules that are on, as far as settings choose them.
     fn chosen_paths(&self) -> Vec<String> {
         let sfu = self.sfu.iter().flat_map(|sfu| sfu.prefixes.iter().cloned());
         let p2pcf = self.protocols.p2pcf.iter().map(|p2pcf| p2pcf.path.clone());
@@ -142,7 +142,7 @@ fn p2pcf(settings: &mut Settings<'_>) -> P2pcfConfig {
     }
 }
 
-/// `None` if it is off, or if a setting that it needs is missing or refused.
+/// The settings of the proxy. `None` if the proxy is off, or if a setting that it needs is missing or refused.
 fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     let path = form(PATH_EXPECTED, parse_path);
     let prefixes = settings.list("SFU_PREFIXES", Some("/partytracks,/api/calls"), path);
@@ -231,7 +231,7 @@ const OTHER_ROUTES: [&str; 17] = [
 /// The one path below `/api` that a protocol may have. Older versions of Orange use it.
 const OLDER_SFU: &str = "/api/calls";
 
-/// A path without a slash at its end that no other route has.
+/// The path that a text states, if no other route has it. A slash at the end of the text is dropped.
 fn parse_path(text: &str) -> Option<String> {
     let path = text.strip_suffix('/').unwrap_or(text);
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -245,7 +245,8 @@ fn parse_path(text: &str) -> Option<String> {
 
 /// Whether one of the paths is the same as another one or below it, so that both would serve it.
 fn overlap(paths: &[String]) -> bool {
-    // With a slash at its end, a path is a prefix of exactly the paths that are equal or below it, and sorts directly before one of them.
+    // With a slash at its end, a path is a prefix of exactly the paths that are equal or below it. It sorts directly before one of these,
+    // if there are any.
     let mut sorted: Vec<String> = paths.iter().map(|path| format!("{path}/")).collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| matches!(pair, [above, path] if path.starts_with(above)))

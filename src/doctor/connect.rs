@@ -28,8 +28,8 @@ pub(super) async fn address(host: &str, port: u16) -> Option<SocketAddr> {
     timeout(LOOKUP_MAX, lookup_host((host, port))).await.ok()?.ok()?.next()
 }
 
-/// Connects to an API as the service would. `variable` sets its URL. Also returns the verdict about this machine's clock, if the
-/// response has a date.
+/// Connects to an API as the service would. `variable`: the setting with the URL of the API. Also returns the verdict about this machine's
+/// clock, if the response has a date.
 pub(super) async fn api(
     url: &Url,
     variable: &str,

@@ -44,14 +44,14 @@ async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Chec
     let version: String = connection.one("SELECT current_setting('server_version')").await?.get(0);
     connection.check_server().await?;
     refuse_shared_session(&database, &connection).await?;
-    let mut found = vec![ok(format!("PostgreSQL {version} answers, and keeps what it has committed"))];
-    found.push(judge_commit(time_of_commit(&connection, clock).await?));
+    let mut verdicts = vec![ok(format!("PostgreSQL {version} answers, and keeps what it has committed"))];
+    verdicts.push(judge_commit(time_of_commit(&connection, clock).await?));
     let row = connection.one(REPLICATION).await?;
-    found.push(judge_replication(row.get(0), row.get(1), row.get(2)));
+    verdicts.push(judge_replication(row.get(0), row.get(1), row.get(2)));
     let before = clock.now();
     let theirs = Timestamp::from_millis(connection.one(CLOCK).await?.get(0));
     let ours = before.plus_millis(clock.now().millis_since(before) / 2);
-    let mut found: Vec<_> = found.into_iter().map(|verdict| (Check::Database, verdict)).collect();
+    let mut found: Vec<_> = verdicts.into_iter().map(|verdict| (Check::Database, verdict)).collect();
     found.push((Check::Clock, judge_clock("the database", theirs, ours)));
     Ok(found)
 }
@@ -86,8 +86,8 @@ fn judge_commit(time: Duration) -> Verdict {
     }
 }
 
-/// `names`: the setting `synchronous_standby_names`. `synchronous`, `all`: the numbers of connected standbys, of those that replicate
-/// synchronously and of all.
+/// `names`: the setting `synchronous_standby_names`. `all`: how many standbys of the database are connected. `synchronous`: how many of
+/// these replicate synchronously.
 fn judge_replication(names: &str, synchronous: i64, all: i64) -> Verdict {
     match (names.is_empty(), synchronous) {
         (true, _) if all == 0 => ok(

@@ -102,6 +102,7 @@ impl<'a> Examination<'a, '_> {
         besides
     }
 
+    /// The same as [`Self::check_for`], for a check that gives only its verdict.
     async fn check(&mut self, check: Check, subject: &str, run: impl Future<Output = Verdict>) {
         self.check_for::<()>(check, subject, async { (run.await, None) }).await;
     }
@@ -238,7 +239,7 @@ impl<'a> Examination<'a, '_> {
 /// The APIs that the configuration uses, each with the variable that sets its URL.
 fn apis<'a>(config: &'a Config, keys: &'a [KeyClient]) -> Vec<(&'a Url, &'static str)> {
     let used_keys = keys.iter().filter(|key| config.ice.sources.contains(&key.api.source()));
-    let mut providers: Vec<_> = used_keys.map(|key| (&key.url.0, key.url.1)).collect();
+    let mut providers: Vec<_> = used_keys.map(|key| (&key.url, key.variable)).collect();
     providers.dedup();
     let ayame = config.signaling.protocols.ayame.as_ref();
     let authn = ayame.and_then(|ayame| ayame.authn_webhook.as_ref());

@@ -30,8 +30,9 @@ pub(super) struct KeyClient {
     /// What the findings call it.
     pub(super) subject: String,
     pub(super) api: MintingApi,
-    /// Its URL, and the variable that sets it.
-    pub(super) url: (Url, &'static str),
+    pub(super) url: Url,
+    /// The variable that sets the URL.
+    pub(super) variable: &'static str,
 }
 
 /// The clients of the providers at a source, one for each TURN key. Empty without settings.
@@ -43,16 +44,16 @@ pub(super) fn providers(source: IceSource, config: &Config, client: &HttpClient)
                 let is_only = keys.len() == 1;
                 let subject = if is_only { source.to_string() } else { format!("{source} {}", key.name) };
                 let api = Cloudflare::new(client.clone(), api_base, &key.id, &key.token);
-                let url = (api_base.clone(), "CLOUDFLARE_API_BASE");
-                KeyClient { subject, api: MintingApi::Cloudflare(api), url }
+                let (url, variable) = (api_base.clone(), "CLOUDFLARE_API_BASE");
+                KeyClient { subject, api: MintingApi::Cloudflare(api), url, variable }
             };
             keys.iter().map(of_key).collect()
         }
         IceSource::Http => {
             let of_url = |http: &HttpIceConfig| {
                 let api = HttpIce { client: client.clone(), request: http.request.clone() };
-                let url = (http.request.url.expose().clone(), "HTTP_ICE_URL");
-                KeyClient { subject: source.to_string(), api: MintingApi::Http(api), url }
+                let (url, variable) = (http.request.url.expose().clone(), "HTTP_ICE_URL");
+                KeyClient { subject: source.to_string(), api: MintingApi::Http(api), url, variable }
             };
             config.ice.http.iter().map(of_url).collect()
         }

@@ -1,6 +1,6 @@
-//! The check of the relays: at each `turn:` URL over UDP of a source, an allocation with its credential and a datagram through it to
-//! itself. TCP and TLS are for `/relay-check`, which tests them from where the clients are. If a source has only such URLs, a TCP
-//! connection to each shows whether something listens.
+//! The check of the relays. At each `turn:` URL over UDP, the doctor makes an allocation with the source's credential, and relays a
+//! datagram from the allocation to the allocation itself. TCP and TLS are for `/relay-check`, which tests them from where the clients are.
+//! If a source has only URLs over TCP and TLS, a TCP connection to each shows whether something listens.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,11 +55,12 @@ async fn connects(url: &IceUrl) -> Verdict {
     }
 }
 
+/// The address of a URL's host, or the failure that there is none.
 async fn resolved(url: &IceUrl) -> Result<SocketAddr, Verdict> {
     let remedy =
         || format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host());
-    let address = address(url.host(), url.port()).await;
-    address.ok_or_else(|| fail("the name has no address, or the resolver does not answer", remedy()))
+    let found = address(url.host(), url.port()).await;
+    found.ok_or_else(|| fail("the name has no address, or the resolver does not answer", remedy()))
 }
 
 /// Relays one datagram at a URL over UDP.

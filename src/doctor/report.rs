@@ -32,7 +32,7 @@ pub enum Check {
     Service,
     /// A datagram through a TURN server.
     Turn,
-    /// Revoking the credential that the check minted.
+    /// Revoking the credential that [`Check::Provider`] minted.
     Revoke,
     /// For how long credentials relay after their end.
     Tail,

@@ -133,7 +133,7 @@ impl Forwarder {
         self.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
-    /// Requests go to this leader from now on, if there is one.
+    /// Sends requests to this leader from now on. `None`: they wait for a leader.
     pub fn follow(&self, leader: Option<Leader>) {
         self.target.send_if_modified(|target| {
             let is_other = !target.is_leader(leader.as_ref());
@@ -189,7 +189,7 @@ impl Forwarder {
     }
 
     /// Whether requests at this replica are served. An error if the leader says that its ledger cannot be written, or if no leader was
-    /// reached in the last [`ANSWER_MAX`]: for so long, requests wait for the next leader. No error if this replica leads.
+    /// reached in the last [`ANSWER_MAX`], the time for which requests wait for the next leader. No error if this replica leads.
     pub async fn probe(&self) -> Result<(), ApiError> {
         let Target::Leader(leader) = self.target.borrow().clone() else { return Ok(()) };
         let answer = match &leader {
@@ -285,7 +285,7 @@ impl Forwarder {
             if !std::mem::replace(&mut is_held, true) {
                 self.metrics.forwarded.count(["held"]);
             }
-            // A leader at which a repeated request was lost again gets no third attempt: wait for another leader.
+            // A leader at which a request was lost gets one more attempt. If that fails too, wait for another leader.
             tokio::select! {
                 Ok(()) = target.changed() => is_lost = false,
                 () = tokio::time::sleep(RETRY_PAUSE), if leader.is_some() && !is_lost => {}
@@ -293,7 +293,7 @@ impl Forwarder {
         }
     }
 
-    /// Sends a request once.
+    /// Sends a request once. Notes that the leader was reached if it has answered.
     async fn ask(
         &self,
         leader: &Arc<Leader>,
@@ -307,6 +307,7 @@ impl Forwarder {
         let response = connection.sender.try_send_request(outgoing).await.map_err(|mut error| {
             if error.take_message().is_some() { Failure::NotDone } else { Failure::Sent }
         })?;
+        // The replica has done nothing and refused the request, which is for the next leader.
         if response.headers().contains_key(FORWARDED) {
             return Err(Failure::NotDone);
         }
@@ -324,7 +325,8 @@ impl Forwarder {
         Some((head.status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// The leader's response as this replica passes it on. Keeps the connection for later requests, unless this one was for a WebSocket.
+    /// The leader's response as this replica passes it on. Keeps the connection for later requests, unless this one was for a WebSocket. A
+    /// task passes on the bytes of a WebSocket.
     fn incoming(
         &self,
         leader: &Arc<Leader>,

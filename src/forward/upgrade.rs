@@ -20,7 +20,7 @@ const BUFFER: usize = 4 * 1024;
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// The code of a close frame: this replica ends.
 pub(super) const GOING_AWAY: u16 = 1001;
-/// The same: the leader was replaced, or has died.
+/// The code of a close frame: the leader was replaced, or has died.
 pub(super) const SERVICE_RESTART: u16 = 1012;
 
 /// Passes bytes on until one side has closed, or until `cut` says with which code to close.
@@ -94,6 +94,7 @@ impl Frames {
         while !bytes.is_empty() {
             let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
             self.left -= payload.len();
+            // The bytes of a header are added one at a time, until they are a whole header.
             let (header, rest) = rest.split_at(rest.len().min(1));
             bytes = rest;
             self.header.extend_from_slice(header);

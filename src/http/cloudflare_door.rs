@@ -133,6 +133,7 @@ pub async fn revoke_server_credential(
     let found = if is_name { app.account.minted_by(&key.name, &username) } else { None };
     let id = found.ok_or_else(unknown)?;
     let row = app.account.revoke(id).ok_or_else(unknown)?;
+    // The source is asked also if the ledger cannot be written now: that error is returned last.
     let recorded = app.account.recorded().await;
     let (revocation, source_status) = app.mint.revoke(id, &row).await;
     tracing::info!(grant.id = %id, server = key.name.as_str(), provider = revocation.name(), "a server has revoked a credential");

@@ -220,8 +220,8 @@ pub async fn delete_connection(
 
 /// The spender that the body names. [`AuthorizedReport::from_request`] drops it unless an app server sends the report.
 fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
-    let invalid = || ApiError::invalid(format!("Set `user` to {USER_FORM}."));
-    let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
+    let wrong_user = || ApiError::invalid(format!("Set `user` to {USER_FORM}."));
+    let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(wrong_user)).transpose()?;
     let wrong_label = || ApiError::invalid(format!("Set `label` to {LABEL_FORM}."));
     let label = request.label.as_deref().filter(|label| !label.is_empty());
     let label = label.map(|label| Label::new(label).ok_or_else(wrong_label)).transpose()?;
@@ -252,7 +252,7 @@ pub struct AuthorizedReport {
     grant: Option<Grant>,
     /// The address that sends the report.
     client: Option<ClientKey>,
-    /// Who spends, as the body says, and the server key that says so.
+    /// Who spends, as the body says, and the server key that says so. Empty for a client with a grant.
     named: Spender,
     request: ConnectionRequest,
 }
@@ -274,12 +274,12 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let in_header = bearer(request.headers()).map(str::to_owned);
         let client = client_of(&request);
         let client_key = client.map(|address| ClientKey::of(address.0));
-        let request: ConnectionRequest = read_json(request).await?;
-        request.connection_id.as_deref().map(checked_id).transpose()?;
-        let mut named = named_spender(&request)?;
+        let body: ConnectionRequest = read_json(request).await?;
+        body.connection_id.as_deref().map(checked_id).transpose()?;
+        let mut named = named_spender(&body)?;
         let token = in_header
             .as_deref()
-            .or(request.token.as_deref())
+            .or(body.token.as_deref())
             .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
         let shown = app.recognize(token);
         let kind = shown.kind();
@@ -299,7 +299,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let grant = if let BearerToken::Grant(grant) = shown { Some(grant) } else { None };
         // What a client with a grant says of a user or a label is ignored: the mint of the grant names both.
         let named = if may_any(kind, Action::NameUser) { named } else { Spender::default() };
-        let call = Self { grant, client: client_key, named, request };
+        let call = Self { grant, client: client_key, named, request: body };
         let ConnectionRequest { connection_id, user, label, .. } = &call.request;
         refuse_tokens(app, client, [connection_id, user, label].map(Option::as_deref))?;
         Ok(call)

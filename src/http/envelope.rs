@@ -40,8 +40,8 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let request_id = app.request_ids.of(request.headers());
     let hop = app.forward_key.as_ref().and_then(|key| key.check(&request));
     let is_by_replica = hop.is_some();
-    // The connections of a replica do not count for one client. This is set before the response, because many connections of a replica may
-    // wait for responses at the same time.
+    // The connections of a replica do not count for one client. They are exempt before the request is handled, because many connections of
+    // a replica may wait for responses at the same time.
     if is_by_replica && let Some(socket) = request.extensions().get::<Arc<dyn CountedSocket>>() {
         socket.exempt();
     }

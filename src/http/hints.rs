@@ -52,7 +52,7 @@ fn about_counts(faults: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
         && app.mint.source_states().coturn != Some(false);
     // Bytes of the SFU are charged without reports.
     let is_charged = || app.account.read(|books| books.ledger().used_of(IceSource::Sfu)) > ByteCount::ZERO;
-    // A new service has no calls yet, and then a page needs some seconds for its first report.
+    // A new service has no calls yet, and a page needs some seconds until its first report.
     let first_use = app.account.read(|books| books.ledger().used_since());
     let is_used = snapshot.counts.issued > 0 && snapshot.figures.now.since(first_use) >= UNREPORTED_MIN;
     let is_unreported = is_used && snapshot.counts.connections == 0 && snapshot.open_connections == 0;
@@ -91,6 +91,7 @@ fn about_counts(faults: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
             _ => {}
         }
     }
+    // The meter knows why it fails. So its fault replaces the one that was found in the snapshot.
     if let Some(failure) = app.cloudflare_meter.as_ref().and_then(|meter| meter.shown.lock().failure.clone())
     {
         faults.retain(|found| found.fault != Fault::AnalyticsStale);

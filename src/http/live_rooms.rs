@@ -164,7 +164,7 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     if calls.is_empty() {
         return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));
     }
-    let room_sha256 = hash(&room);
+    let room_sha256 = digest_of(&room);
     tracing::warn!(room_sha256, calls = calls.len(), revoked, "the operator has ended a room");
     app.account.recorded().await?;
     let ended =
@@ -173,7 +173,7 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
 }
 
 /// The beginning of the SHA-256 of a room's name, for the log. Whoever knows the name may be able to join, so the name is not logged.
-fn hash(room: &str) -> String {
+fn digest_of(room: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(room).into();
     digest.first_chunk().map(|first| format!("{:016x}", u64::from_be_bytes(*first))).unwrap_or_default()
 }

@@ -111,7 +111,7 @@ pub(super) struct KnownRequest {
 }
 
 impl KnownRequest {
-    /// Records what an allowance has left. Refuses if the allowance is used up. `taken`: the result of taking one from the allowance.
+    /// Records what an allowance has left. Refuses if the allowance was used up already. `taken`: the result of taking one from it.
     pub(super) fn charge(
         &mut self,
         taken: Result<RateLeft, RateLeft>,
@@ -123,7 +123,8 @@ impl KnownRequest {
     }
 }
 
-/// Finds out who asks for what, and charges the allowance. `Q`: the parameters that only this wire format has.
+/// Finds out who asks for what, and charges the allowance. Records what it learns in `known`, also if it refuses the request. `Q`: the
+/// parameters that only this wire format has.
 pub(super) async fn identify<Q: DeserializeOwned>(
     app: &App,
     request: &Parts,
@@ -189,7 +190,8 @@ fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> boo
 }
 
 /// Checks the tokens of a request without a server key: the bearer token, and if that is a grant, the token beside it. If the grant may
-/// renew, takes its right to renew. Other bearer tokens are ignored.
+/// renew, takes its right to renew. Other bearer tokens are ignored. Refuses a request that has no sign-in where users
+/// must sign in.
 async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
     let recognized = bearer(headers).map(|token| (token, app.recognize(token)));
     let grant = match (&app.auth, recognized) {
@@ -201,6 +203,7 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
     };
     let beside_grant = if grant.is_some() { headers.get(AUTH_TOKEN) } else { None };
     let signed_in = match (&app.auth, beside_grant.and_then(|token| token.to_str().ok())) {
+        // Without keys or an application, nothing can check the token: it is ignored.
         (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
             // A secret of this service is no user's token, and the application is not told of it.
             if !matches!(app.recognize(token), BearerToken::Jwt | BearerToken::Unknown) {
@@ -390,7 +393,7 @@ pub(super) struct ServerMint {
 pub(super) const USER_FORM: &str =
     "1 to 128 characters, none of them a control character, and not `.` or `..`";
 
-/// The user that a query names.
+/// The user that a query names; `None` if it names none. An error if it names several.
 pub(super) fn named_user(query: &Parameters<'_>) -> Result<Option<User>, ApiError> {
     let mut named = vec![];
     for name in USER_PARAMETERS {

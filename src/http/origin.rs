@@ -2,8 +2,8 @@
 //! So is a prefetch by a browser. A request without an `Origin` comes from a program (curl, a server, a native app), from a person
 //! who typed the URL, or from a page of this host. It passes, unless the browser reports that another site loads or opens the URL,
 //! because then each visitor of that site would mint. A server with its key passes, and a wrong key gets 401 from any origin. Only
-//! allowed origins get CORS headers. The one exception is the response that refuses an origin: its page may read it, so that its developer
-//! learns which setting to change.
+//! allowed origins get CORS headers. The one exception is the response that refuses an origin: the refused page may read it, so that
+//! the page's developer learns which setting to change.
 
 use std::time::Duration;
 
@@ -63,12 +63,12 @@ pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
     cors(origins).allow_methods([Method::GET, Method::POST, Method::PUT])
 }
 
-/// The response to a foreign request. It does not pass the CORS layer, which is further in. Its only CORS header lets the page read why its
-/// origin is refused.
+/// The response to a foreign request. It does not pass the CORS layer, which is further in. Its only CORS header lets the page read why the
+/// page's origin is refused.
 #[derive(Debug)]
 pub struct Foreign {
     error: ApiError,
-    /// The origin whose pages may read the response.
+    /// The origin whose pages may read the response; `None` if no page may.
     origin: Option<HeaderValue>,
 }
 

@@ -147,6 +147,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
     };
     let id = id.ok_or_else(unknown)?;
     let issued = app.account.revoke(id).ok_or_else(unknown)?;
+    // The source is asked also if the ledger cannot be written now: that error is returned last.
     let recorded = app.account.recorded().await;
     let (revocation, source_status) = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");

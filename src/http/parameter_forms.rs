@@ -1,5 +1,5 @@
 //! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value is accepted if it has the form of the document,
-//! and refused otherwise. The exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query
+//! and refused otherwise. The exception is a cursor: no pattern can say which texts an earlier page has returned. An empty text in a query
 //! counts as no text.
 
 use std::time::Duration;

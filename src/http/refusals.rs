@@ -1,4 +1,4 @@
-//! The errors of a refused mint: foreign pages, rates, tokens of users, the budget and the limit of a user.
+//! The errors of a refused mint: foreign requests, rates, tokens of users, the budget, and the limits of a user and of a server key.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ pub(super) fn not_minted(stop: MintStop) -> ApiError {
     ApiError::new(code, error).message(stop.message).retry_in(Duration::from_secs(1))
 }
 
-/// The budget, the share of the client, or the limit of the user or of the server key, has no room.
+/// The budget, the share of the client or of the user in it, or the limit of the user or of the server key, has no room.
 pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
     if let Some(usage) = refusal.limited {
         return limit_reached(refusal, usage);
@@ -108,6 +108,7 @@ pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
     with_figures(error, refusal, figures.used, limit)
 }
 
+/// The limit of the user or of the server key, with this usage, has no room.
 fn limit_reached(refusal: &Refusal, usage: LimitUsage) -> ApiError {
     let limit = plain_number(usage.limit.as_gb());
     let state = |whose: &str| {

@@ -34,7 +34,7 @@ const POLLED: [(&str, &str); 7] = [
 pub struct Minted {
     /// Where the ICE servers come from.
     pub source: IceSource,
-    /// Why the first source was skipped, if it was.
+    /// Why the first source was skipped, or why the relay is in another region than asked for; `None` if neither.
     pub reason: Option<DegradedReason>,
     /// The grant and the life of the credential; `None` if there are STUN servers only.
     issued: Option<(GrantId, Duration)>,
@@ -71,7 +71,7 @@ pub fn origin_of(request: &Request) -> Option<String> {
     Some(origin.chars().take(ORIGIN_SHOWN_MAX).collect())
 }
 
-/// Writes the line.
+/// Writes the line of a request; for a 5xx, two lines.
 pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Duration) {
     let RequestHead { request_id, client, method, route, origin } = head;
     let status = response.status().as_u16();
@@ -105,7 +105,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         return;
     }
     // The page may not know which origin the browser sent, so the operator finds it here.
-    let origin = error.and_then(|error| error.refused_origin.as_deref());
+    let refused_origin = error.and_then(|error| error.refused_origin.as_deref());
     let remedy = error.and_then(remedy);
     let is_routine = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
     // `None`: the line is held back, because there were many with this code. Otherwise how many were held back before this one.
@@ -121,7 +121,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
                 route,
                 status,
                 code,
-                origin,
+                origin = refused_origin,
                 remedy,
                 duration_us,
                 held_back,

@@ -242,6 +242,7 @@ pub async fn list_spenders(
     headers: HeaderMap,
     Query(query): Query<SpendersQuery>,
 ) -> Result<Response, ApiError> {
+    // `kind` is `None` with `by=grant`.
     let SpendersQuery { by: By(kind), since, period: month, limit, cursor } = query;
     let (period, earlier_start) = app.account.read(|books| period_of(books, month.as_deref()))?;
     let time = match (since, earlier_start) {
@@ -312,6 +313,7 @@ fn asks_for_csv(headers: &HeaderMap) -> bool {
 fn period_of(books: &Books, month: Option<&str>) -> Result<(Period, Option<Timestamp>), ApiError> {
     let present = books.ledger().period();
     let Some(month) = month.filter(|month| *month != month_of(present)) else { return Ok((present, None)) };
+    // The latest comes first.
     let earlier: Vec<_> = books.ledger().earlier_periods().collect();
     let (first, last) = (month_of(*earlier.last().unwrap_or(&present)), month_of(present));
     let found = earlier.into_iter().find(|period| month_of(*period) == month);
@@ -376,6 +378,7 @@ async fn grants(
 ) -> Vec<ListedGrant> {
     let since = window.map(|span| app.account.read(Books::now).minus(span));
     let mut page = GrantPage::new(filter, limit, after, since);
+    // `look` returns whether it has seen the last grants; `Some` ends the walk.
     app.account.read_in_parts(|books| page.look(books.grants(), books.now()).then_some(())).await;
     app.account.read(|books| page.rows(books.grants(), books.now()))
 }

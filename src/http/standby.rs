@@ -120,7 +120,7 @@ pub async fn get_health(standby: StandbyState) -> Json<HealthBody> {
     Json(HealthBody::of(&standby, Some("standby")))
 }
 
-/// Requests can be served: the leader is ready.
+/// Requests can be served: this replica has no fault, and the leader is ready or was reached lately.
 pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
     if standby.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
@@ -130,6 +130,7 @@ pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
         return Err(ApiError::no_leader().message(fault));
     }
     let why_unread = standby.unread.lock().clone();
+    // If the database cannot be read, that may be why no leader is reached.
     let probed = standby.forwarder.probe().await;
     probed.map_err(|error| match why_unread {
         Some(why) => {

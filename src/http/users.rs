@@ -117,12 +117,13 @@ pub async fn revoke_spender(
     revoke_all_of(&app, &spender).await.map(Json)
 }
 
-/// Revokes all live credentials of a spender, in the ledger and at their sources.
+/// Revokes all live credentials of a spender, in the ledger and at their sources. Ends the sessions of a user at the SFU.
 async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocationBody, ApiError> {
     let grants = app.account.revoke_all_of(spender);
     if let SpenderKey::User(user) = spender {
         end_sessions_of(app, user);
     }
+    // The sources are asked also if the ledger cannot be written now: that error is returned last.
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
     let (revoked, RevokedAll { ended, left, cut, .. }) = (grants.len(), ends);
@@ -189,6 +190,7 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     app.signaling.close_user(&user, "USER_REMOVED");
     end_sessions_of(&app, &user);
     let (grants, rows) = app.account.forget_user(&user);
+    // As in `revoke_all_of`, an error of the ledger is returned last.
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
     // Without the name, which the log would keep.

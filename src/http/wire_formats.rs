@@ -31,7 +31,7 @@ use turn_base::request::query::{form, form_or_none};
 use turn_ledger::User;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
-const DEGRADED_TTL: Duration = Duration::from_secs(300);
+const STUN_ONLY_TTL: Duration = Duration::from_secs(300);
 /// The path of the TURN REST draft.
 pub const TURN_REST_PATH: &str = "/turn";
 /// Older paths at which Matrix clients look. The `OpenAPI` document has only the present one.
@@ -329,7 +329,7 @@ pub(super) fn add_errcode(error: &mut ErrorBody, status: StatusCode, headers: &H
 fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {
     match answer {
         IceResponse::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
-        IceResponse::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),
+        IceResponse::Stun(_) => one_credential(&app.stun, STUN_ONLY_TTL),
     }
 }
 

@@ -27,17 +27,17 @@ pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
     attempt: impl Fn() -> F,
 ) -> Result<T, CallError> {
     // If the retry gets no answer in time, the first failure says more.
-    let mut first = CallError::Timeout;
+    let mut first_failure = CallError::Timeout;
     let attempts = async {
         match attempt().await {
-            Err(error) if is_worth_a_retry(&error) => first = error,
+            Err(error) if is_worth_a_retry(&error) => first_failure = error,
             result => return result,
         }
         tokio::time::sleep(RETRY_PAUSE).await;
         attempt().await
     };
     match tokio::time::timeout(limit, attempts).await {
-        Ok(Err(CallError::Timeout)) | Err(_) => Err(first),
+        Ok(Err(CallError::Timeout)) | Err(_) => Err(first_failure),
         Ok(answer) => answer,
     }
 }

@@ -1,5 +1,5 @@
 //! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every mint ends in time, with a cleaned list of servers,
-//! or with a [`CallError`] (`call`). docs/PROVIDER.md describes the API (shapes, statuses, the 201).
+//! or with a [`CallError`]. docs/PROVIDER.md describes the API (shapes, statuses, the 201).
 
 use std::time::Duration;
 

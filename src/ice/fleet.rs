@@ -104,7 +104,7 @@ impl RelayState {
 
 impl ExpectedLoad {
     /// The expected load that listings do not show yet: it halves with each [`SHOWN_AFTER`].
-    fn at(self, now: Timestamp) -> u64 {
+    fn unshown_at(self, now: Timestamp) -> u64 {
         let halvings = now.since(self.at).as_secs().checked_div(SHOWN_AFTER.as_secs()).unwrap_or(0);
         self.bytes_per_second.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
     }
@@ -144,14 +144,14 @@ impl OwnRelay {
     pub fn load(&self, books: &Books) -> Option<u64> {
         // Sessions that are listed are also cut. So without a tail of cut sessions, the sessions of this relay are not listed.
         books.ledger().cut_tail(self.owner)?;
-        let expected = self.expected.lock().at(books.now());
+        let expected = self.expected.lock().unshown_at(books.now());
         Some(books.relay_load(self.owner).bytes_per_second.saturating_add(expected))
     }
 
     /// Adds the expected load of a new credential for this relay.
     pub fn expect(&self, bytes_per_second: u64, now: Timestamp) {
         let mut expected = self.expected.lock();
-        let sum = expected.at(now).saturating_add(bytes_per_second);
+        let sum = expected.unshown_at(now).saturating_add(bytes_per_second);
         *expected = ExpectedLoad { bytes_per_second: sum, at: now };
     }
 
@@ -234,8 +234,8 @@ impl Fleet {
     ) -> Option<(&OwnRelay, Fit)> {
         let best = candidates.iter().map(|known| known.fit).min().filter(|best| best.state.serves())?;
         let all = || self.0.iter().zip(candidates);
-        let is_good = |fit: Fit| (fit.state, fit.has_failed) == (best.state, best.has_failed);
-        let kept = all().find(|(relay, known)| Some(relay.owner) == preferred && is_good(known.fit));
+        let is_as_good = |fit: Fit| (fit.state, fit.has_failed) == (best.state, best.has_failed);
+        let kept = all().find(|(relay, known)| Some(relay.owner) == preferred && is_as_good(known.fit));
         if let Some((relay, known)) = kept {
             return Some((relay, known.fit));
         }
@@ -363,13 +363,13 @@ mod tests {
         let (mut share, mut now) = ([0; 3], Timestamp::default());
         for number in 0..100_u64 {
             now = now.plus_millis(600);
-            let load = |at: usize| [1_000_000, 0, 0][at] + fleet.0[at].expected.lock().at(now);
+            let load = |at: usize| [1_000_000, 0, 0][at] + fleet.0[at].expected.lock().unshown_at(now);
             let known = candidates([0, 1, 2].map(|at| (Serves, load(at))));
             let (relay, _) = fleet.choose(&known, None, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap();
             relay.expect(250_000, now);
             share[["a", "b", "c"].iter().position(|host| *host == relay.host).unwrap()] += 1;
         }
         assert!(share.iter().all(|count| (20..=50).contains(count)), "{share:?}");
-        assert_eq!(fleet.0[0].expected.lock().at(now.plus(64 * SHOWN_AFTER)), 0);
+        assert_eq!(fleet.0[0].expected.lock().unshown_at(now.plus(64 * SHOWN_AFTER)), 0);
     }
 }

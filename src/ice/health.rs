@@ -5,7 +5,7 @@ use std::time::Duration;
 use turn_base::backoff::jitter;
 use turn_ledger::Timestamp;
 
-/// This many outcomes in a row that contradict the state change it.
+/// The state changes after this many outcomes in a row that contradict it.
 const IN_A_ROW: u8 = 2;
 /// The longest time from one probe to the next.
 const PAUSE: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ impl KeyName {
     /// The name of the key if the operator has not named it.
     pub const DEFAULT: Self = Self(tinystr!(15, "default"));
 
-    /// `None` if the text is empty, too long, or has another character.
+    /// `None` if the text is empty or too long, does not begin with a letter, or has a character that is not allowed.
     pub fn new(text: &str) -> Option<Self> {
         let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let is_good = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(is_allowed);

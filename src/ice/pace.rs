@@ -41,7 +41,7 @@ impl Pace {
     /// again; no token was taken then.
     pub fn take(&mut self, now: Instant) -> Result<Duration, Duration> {
         let full_at = self.full_at.max(now);
-        // Until this much has passed, the bucket stays empty.
+        // The bucket stays empty until this wait is over.
         let wait = full_at.saturating_duration_since(now + BURST);
         if wait > WAIT_MAX {
             return Err(wait);

@@ -23,7 +23,8 @@ pub const BYTES: ByteCount = ByteCount::new(100_000);
 pub const BYTES_MAX: ByteCount = ByteCount::new(5_000_000);
 /// The life of a credential that is to expire: the shortest that Cloudflare is asked for.
 pub const TTL: Duration = Duration::from_secs(60);
-/// By how much a credential that is to be revoked outlives its trial: what the revocation does not end, its expiry must not end either.
+/// A credential that is to be revoked expires this long after its trial. So its expiry ends none of the relaying that the
+/// trial observes.
 const LONGER: Duration = Duration::from_secs(900);
 /// The time limit for relaying the datagrams of one minute, which normally takes seconds.
 const RELAY_MAX: Duration = Duration::from_secs(30);

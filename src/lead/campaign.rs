@@ -54,7 +54,8 @@ pub struct Outlook<'a> {
     pub fault: Option<String>,
 }
 
-/// Learns what a look has shown, or why the database could not be read. Returns the epoch of the leader that this replica does not reach.
+/// Learns what a look has shown, or why the database could not be read. Returns the epoch of the leader that this replica does not reach;
+/// `None` if it reaches the leader, or knows none.
 pub trait Tell: FnMut(Result<Outlook<'_>, &str>) -> Option<i64> + Send {}
 
 impl<F: FnMut(Result<Outlook<'_>, &str>) -> Option<i64> + Send> Tell for F {}
@@ -75,7 +76,7 @@ pub struct Campaign<E> {
     election: Election,
     candidate: Candidate,
     /// Notified by a request that could not reach the leader.
-    look: Arc<Notify>,
+    look_asked: Arc<Notify>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// The epoch in which the key of grant tokens was read, and whether the leader of that epoch had written by then; and the key.
@@ -91,13 +92,13 @@ impl<E: Electorate> Campaign<E> {
     pub fn new(
         electorate: E,
         candidate: Candidate,
-        look: Arc<Notify>,
+        look_asked: Arc<Notify>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let election = Election::new(FORMAT, candidate.lease);
         let (key, refused, failures) = (None, None, Throttle::new());
-        Self { electorate, election, candidate, look, clock, metrics, key, refused, failures }
+        Self { electorate, election, candidate, look_asked, clock, metrics, key, refused, failures }
     }
 
     /// Returns once this replica leads and has opened the ledger, or with an error if no replica can use the database. Calls `tell` after
@@ -109,7 +110,7 @@ impl<E: Electorate> Campaign<E> {
             }
             // A request that did not reach the leader asks for a look. Many such requests cause one look.
             tokio::time::sleep(LOOK_PAUSE_MIN).await;
-            let _ = timeout(LOOK_INTERVAL.saturating_sub(LOOK_PAUSE_MIN), self.look.notified()).await;
+            let _ = timeout(LOOK_INTERVAL.saturating_sub(LOOK_PAUSE_MIN), self.look_asked.notified()).await;
         }
     }
 
@@ -118,7 +119,7 @@ impl<E: Electorate> Campaign<E> {
         self.electorate
     }
 
-    /// Looks at the row once, and does what it allows. Returns the ledger if this replica leads now.
+    /// Looks at the row once, and does what the row allows. Returns the ledger if this replica leads now.
     async fn look(&mut self, tell: &mut impl Tell) -> Result<Option<Won>, E::Error> {
         let looked = timeout(LOOK_MAX, self.electorate.observe()).await;
         let seen = match looked {

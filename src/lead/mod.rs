@@ -1,4 +1,4 @@
-//! Replicas on one ledger: which of them leads, and until when it may rely on that. One leader has the books. All others forward to it.
+//! Replicas on one ledger: which of them leads, and until when it may rely on its lead. One leader has the books. All others forward to it.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub struct Lead {
     pub url: String,
     /// Until when this process may rely on its lead.
     pub lease: Lease,
-    /// The latest time of the books that this process saw from another leader, and this machine's time since boot when it first saw that.
-    /// `None` if it saw none.
+    /// The latest time of the books that another leader has written, as far as this process has seen, and this machine's time since boot
+    /// when this process first saw that time. `None` if this process has seen no write since its last look that failed.
     pub followed: Option<(Timestamp, Duration)>,
     /// The URL of the previous leader, and this machine's time since boot at the takeover. `None` if the previous leader has released the
     /// ledger, or had the same URL as this process.
@@ -42,7 +42,7 @@ impl Lead {
         Self { epoch, url, lease, followed, replaced: None, given_up, replicas, fault }
     }
 
-    /// Whether there are other replicas and none of them reaches this one. A replica that has itself lately given up its lead for this
+    /// Whether there are other live replicas and none of them reaches this one. A replica that has itself lately given up its lead for this
     /// reason does not count: otherwise two replicas that do not reach each other would pass the lead back and forth.
     pub fn is_unreached(&self, replicas: &[Replica]) -> bool {
         let counts = |replica: &&Replica| replica.url != self.url && replica.is_live && !replica.gave_up;
@@ -51,7 +51,7 @@ impl Lead {
     }
 
     /// What an operator must do if a replica of the same version has other settings: it belongs to another deployment, or only some
-    /// replicas were changed. `settings`: the digest of this replica's settings.
+    /// replicas were changed. `None` without such a replica. `settings`: the digest of this replica's settings.
     pub fn differing(&self, replicas: &[Replica], settings: &str) -> Option<String> {
         let differs = |replica: &&Replica| {
             replica.is_live && replica.version == VERSION && replica.settings.as_deref() != Some(settings)
@@ -83,7 +83,7 @@ impl Lead {
     }
 }
 
-/// Sets a warning or a fault. Passes a text that is new to `log`.
+/// Sets a warning or a fault. If its text has changed, calls `log` with the text.
 pub fn set_and_log(current: &mut Option<String>, new: Option<String>, log: impl FnOnce(&str)) {
     if let Some(text) = &new
         && *current != new

@@ -86,7 +86,7 @@ struct Limit {
 struct Tables {
     clients: PerAddress<Keyed>,
     users: PerUser<Keyed>,
-    /// The last key that was given to a row.
+    /// The last key that was given to a row of either table.
     last: Key,
 }
 
@@ -170,7 +170,7 @@ impl RateLimit {
 
     /// Takes one out of each allowance that applies, in this order: of the user, of the client, of the /48 around the client. Returns what
     /// the first of them has left. `Err`: the wait for the first one that is used up. Then nothing is taken out of the following ones, so
-    /// nobody can use up the allowance of neighbours.
+    /// nobody can use up the allowance of neighbours. What was taken out of the ones before stays taken.
     pub fn take(&self, kind: Allowance, address: IpAddr, user: Option<&User>) -> Result<RateLeft, RateLeft> {
         let now = self.clock.since_boot();
         let limits = match kind {
@@ -187,13 +187,13 @@ impl RateLimit {
         };
         let of_user =
             user.map(|user| take(&limits.anonymous.client, users.visit(user.as_str(), now))).transpose();
-        let taken = of_user.and_then(|of_user| {
-            let of_address = limits.of_address(of_user);
+        let taken = of_user.and_then(|left_of_user| {
+            let of_address = limits.of_address(left_of_user);
             // The row of the client has the factor 1, that of the /48 a larger one.
-            let left = clients.try_each(Prefix::of(address, self.ipv6_prefix), now, |visit| {
+            let left_of_client = clients.try_each(Prefix::of(address, self.ipv6_prefix), now, |visit| {
                 take(if visit.factor == 1 { &of_address.client } else { &of_address.group }, visit)
             })?;
-            Ok(of_user.unwrap_or(left))
+            Ok(left_of_user.unwrap_or(left_of_client))
         });
         drop(tables);
         if is_shared {
@@ -211,7 +211,8 @@ impl RateLimit {
         })
     }
 
-    /// Removes clients and users whose buckets have refilled. The library does not do so by itself.
+    /// Removes clients and users whose buckets have refilled. The library does not do so by itself. Server keys stay: `SERVER_KEYS` bounds
+    /// their number.
     pub fn sweep(&self) {
         let now = self.clock.since_boot();
         let mut tables = self.tables.lock();
@@ -235,6 +236,7 @@ impl RateLimit {
 }
 
 impl Key {
+    /// Counts up, and returns the new key.
     fn next(&mut self) -> Self {
         self.0 += 1;
         *self
@@ -243,18 +245,18 @@ impl Key {
 
 impl Limits {
     fn new(requests: NonZeroU32, window: Duration) -> Result<Self, QuotaError> {
-        let limits = |requests: u32| {
-            let limit = |factor: u32| {
-                let requests = NonZeroU32::new(requests.saturating_mul(factor)).ok_or(QuotaError)?;
-                Limit::new(requests, window)
+        let limits_of = |client_requests: u32| {
+            let limit_of = |factor: u32| {
+                let times = NonZeroU32::new(client_requests.saturating_mul(factor)).ok_or(QuotaError)?;
+                Limit::new(times, window)
             };
-            Ok(AddressLimits { client: limit(1)?, group: limit(GROUP_FACTOR)? })
+            Ok(AddressLimits { client: limit_of(1)?, group: limit_of(GROUP_FACTOR)? })
         };
         let requests = requests.get();
         Ok(Self {
-            anonymous: limits(requests)?,
-            heavy_users: limits(requests.saturating_mul(USERS_FACTOR))?,
-            light_users: limits(requests.div_ceil(2).saturating_mul(USERS_MAX))?,
+            anonymous: limits_of(requests)?,
+            heavy_users: limits_of(requests.saturating_mul(USERS_FACTOR))?,
+            light_users: limits_of(requests.div_ceil(2).saturating_mul(USERS_MAX))?,
         })
     }
 
@@ -280,6 +282,7 @@ impl Limit {
         Ok(Self { requests, window, governor })
     }
 
+    /// Takes one out of the bucket of this key. Returns what the bucket has left. `Err`: the wait.
     fn take(&self, key: Key) -> Result<RateLeft, RateLeft> {
         let limit = self.requests.get();
         match self.governor.limiter().check_key(&key) {

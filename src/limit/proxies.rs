@@ -47,6 +47,7 @@ impl UntrustedProxies {
     pub fn seen(&self) -> Option<Unread> {
         let Latest { unread, requests, peer } = *self.0.lock();
         let forwarded = unread.count_ones();
+        // If a request had such a header, `peer` is known.
         let is_due = forwarded > 0 && forwarded * 2 >= requests;
         if is_due { Some(Unread { forwarded, of: requests, peer: peer? }) } else { None }
     }
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_due_only_while_half_of_the_latest_requests_have_the_header() {
+    fn a_hint_is_due_only_while_at_least_half_of_the_latest_requests_have_the_header() {
         assert_eq!(after([false, true]), Some((1, 2)));
         assert_eq!(after([false, true, false]), None);
         let old = [true; 1_000].into_iter();

@@ -57,6 +57,7 @@ impl WrongTokens {
     pub fn count(&self, role: Role, client: IpAddr) -> Option<Duration> {
         let role: &'static str = role.into();
         self.metrics.wrong_tokens.count([role]);
+        // Two lines, because only lines at `info` and `debug` say who a client is.
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::info!(%client, role, "a client has sent a wrong {role} token");
             tracing::warn!(role, held_back, "a request had a wrong {role} token");

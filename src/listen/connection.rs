@@ -77,7 +77,8 @@ enum Phase {
     Receiving { until: Instant },
     /// A handler has the request and enforces the deadline of its body.
     Handled,
-    /// The connection is a WebSocket, whose protocol has timers of its own. `received` counts what arrives.
+    /// The connection is a WebSocket, whose protocol has timers of its own. `received` counts what arrives; `None` if nothing counts it
+    /// here.
     Upgraded { received: Option<Received> },
 }
 

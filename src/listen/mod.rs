@@ -49,7 +49,7 @@ const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The pause after a panic. A panic loses the task's own pauses, so a short one could ask a provider too often.
+/// The pause after a panic. A panic ends the task's own pauses, so after a short pause the task could ask a provider too often.
 const PANIC_PAUSE: Duration = Duration::from_secs(300);
 /// How often expired entries are removed from memory.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
@@ -174,7 +174,7 @@ async fn drain(
     }
 }
 
-/// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. All tasks but the relay start again.
+/// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. Each task but the relay then starts again.
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),

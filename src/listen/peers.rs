@@ -63,7 +63,8 @@ impl Peers {
         Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log: Throttle::new() })
     }
 
-    /// Takes a row for a new socket of `peer`. `None` if the peer has too many sockets and none is idle.
+    /// Takes a row for a new socket of `peer`. If the peer has too many sockets, ends those that have been idle for longest. `None` if the
+    /// peer has too many sockets and none is idle.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Slot>> {
         let peer = peer.to_canonical();
         // A trusted proxy forwards for many clients.
@@ -169,8 +170,9 @@ impl Table {
     ) -> Option<Arc<Connection>> {
         let numbers = self.by_client.get(full).into_iter().flatten();
         let connections = numbers.filter_map(|number| self.open.get(number));
-        let waiting = connections.filter_map(|it| Some((since(it)?, it.number, it)));
-        let longest = Arc::clone(waiting.min_by_key(|(since, number, _)| (*since, *number))?.2);
+        let waiting = connections.filter_map(|connection| Some((since(connection)?, connection)));
+        let (_, first) = waiting.min_by_key(|(instant, connection)| (*instant, connection.number))?;
+        let longest = Arc::clone(first);
         self.uncount(&longest);
         Some(longest)
     }
@@ -187,9 +189,8 @@ impl Table {
 
     /// The unread bytes of some connections. For each, the system's buffers count in full.
     fn unread(&self, numbers: &BTreeSet<u64>) -> usize {
-        let waiting = |it: &Arc<Connection>| it.unwritten().map_or(0, |unwritten| unwritten.bytes);
         let connections = numbers.iter().filter_map(|number| self.open.get(number));
-        connections.map(|it| SYSTEM_BYTES + waiting(it)).sum()
+        connections.map(|open| SYSTEM_BYTES + open.unwritten().map_or(0, |unwritten| unwritten.bytes)).sum()
     }
 }
 

@@ -108,8 +108,8 @@ async fn open(
     }
 }
 
-/// Makes the standby forward to the leader that was seen. Without the key no leader can prove that it leads, so nothing is forwarded.
-/// Returns the epoch of the leader, if this replica has not reached it for the time of a lease.
+/// Makes the standby forward to the leader that was seen. Without the key no leader can prove that it leads, so nothing is forwarded. Keeps
+/// what the operator should know. Returns the epoch of the leader, if this replica has not reached it for the time of a lease.
 fn follow(standby: &Standby, outlook: Result<Outlook<'_>, &str>, lease: Duration) -> Option<i64> {
     *standby.unread.lock() = outlook.as_ref().err().map(ToString::to_string);
     let Ok(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {

@@ -42,7 +42,7 @@ pub async fn make_trials(meter: &impl MakesTrials) {
 /// Makes trials at some providers.
 #[derive(Debug)]
 pub struct TrialMeter {
-    /// The APIs that mint the credentials, each with the owner of the count of its bytes.
+    /// The APIs that mint the credentials, each with the owner of the count of the credentials' bytes.
     pub providers: Vec<(CountOwner, MintingApi)>,
     /// The lifetime of a credential whose end is its expiry. A credential that is to be revoked lives longer.
     pub life: Duration,

@@ -6,19 +6,19 @@ use super::token::GrantToken;
 use crate::ice::server::IceServerList;
 use turn_ledger::{GrantId, IceSource, Timestamp};
 
-/// Why the first source was skipped.
+/// Why the first source was skipped, or why the relay is in another region than asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DegradedReason {
     /// The first source has no settings.
     NotConfigured,
-    /// Minting is stopped, or the grant to renew has been revoked.
+    /// Minting is stopped, or the grant to renew was revoked during the mint.
     Disabled,
     /// The source failed, its breaker is open, or no relay serves in the region that was asked for.
     ProviderUnavailable,
     /// The budget has no room, or the relays have used what they may relay.
     BudgetExhausted,
-    /// The ledger cannot be written, its time is in doubt, or its table of grants is full.
+    /// The ledger cannot be written, its time is in doubt, its table of grants is full, or the credential came later than its hold covers.
     LedgerUnavailable,
 }
 

@@ -110,6 +110,8 @@ impl CredentialSource {
                 let (Listed { servers, life: stated }, _) =
                     source.provider.mint(source.life, &grant, None).await?;
                 let stated = stated.unwrap_or(source.life);
+                // Nobody knows which of the two lives is true. So the response states at most the shorter one, and the longer one is
+                // reserved.
                 let life = request.ttl.max(source.life_min).min(source.life).min(stated);
                 Minted { life, works_for: source.life.max(stated), ..issue(servers, None) }
             }

@@ -71,12 +71,13 @@ pub struct Ending {
 pub struct EndingState {
     /// Credentials to revoke because the limit is reached. Those with the most counted bytes come first.
     waiting: Vec<GrantId>,
-    /// When credentials to revoke were last searched for.
+    /// When credentials to revoke because the limit is reached were last searched for.
     searched: Option<Instant>,
 }
 
 impl EndingProgress {
-    /// The fault that the source refuses, with how many credentials still run.
+    /// The fault that the source refuses, with how many credentials still run. `None` if it has ended a credential in the last step, or if
+    /// none is left.
     pub fn fault(self) -> Option<FoundFault> {
         if !self.is_refused || self.left == 0 {
             return None;
@@ -86,8 +87,8 @@ impl EndingProgress {
 }
 
 impl Ending {
-    /// Ends credentials until `end`. Then ends those that still wait, without pauses and within 3 s. Credentials that are left after this
-    /// time are ended after the next start, or expire.
+    /// Ends credentials until `end` is cancelled. Then ends those that still wait, without pauses and within 3 s. Credentials that are left
+    /// after this time are ended after the next start, or expire.
     pub async fn run(&self, end: &CancellationToken) {
         let mut state = EndingState::default();
         let mut next = tokio::time::interval(STEP);
@@ -104,8 +105,8 @@ impl Ending {
         *self.progress.lock()
     }
 
-    /// Revokes in the ledger what a limit ends. Asks the sources to end at most [`AT_ONCE`] revoked credentials, and returns how many these
-    /// are. Takes 8 s at most.
+    /// Revokes in the ledger what a limit ends. Asks the sources to end at most [`AT_ONCE`] revoked credentials. Returns the number of
+    /// these credentials: 0 while another replica may lead. Takes 8 s at most.
     pub async fn step(&self, state: &mut EndingState) -> usize {
         let account = &self.mint.account;
         // Another replica may lead: its limit may be higher, and it would not learn what is revoked in these books.
@@ -125,7 +126,8 @@ impl Ending {
             state.searched = Some(self.clock.instant());
             state.waiting = self.search().await;
         }
-        // Half of the step is for credentials at the limit, and half for unanswered ones, so neither kind makes the other wait.
+        // If credentials wait to be revoked at the limit, half of the step is for them, and half for unanswered ones. So neither kind makes
+        // the other wait.
         let most = if state.waiting.is_empty() { AT_ONCE } else { AT_ONCE / 2 };
         let (mut ids, unanswered_count) =
             account.change(|books| (books.take_unanswered(most), books.grants().unanswered_count()));
@@ -146,7 +148,7 @@ impl Ending {
         rows.len()
     }
 
-    /// What is done with live credentials when the limit is reached.
+    /// What is done with live credentials at the limit: see the variants of [`AtLimitState`].
     pub fn state_at_limit(&self) -> AtLimitState {
         if !self.at_limit {
             AtLimitState::Nothing
@@ -169,10 +171,11 @@ impl Ending {
         was_at_limit != is_at_limit
     }
 
-    /// The credentials that must be revoked at the limit.
+    /// The credentials that must be revoked at the limit, those with the most counted bytes first.
     async fn search(&self) -> Vec<GrantId> {
         let account = &self.mint.account;
         let mut walk = RevocableWalk::default();
+        // `look` returns whether it has seen the last grants; `Some` ends the walk.
         account.read_in_parts(|books| walk.look(books.grants(), books.now()).then_some(())).await;
         walk.in_order().collect()
     }

@@ -53,7 +53,7 @@ pub struct MintRequest {
     pub grant: GrantId,
     /// Who asks, and who spends what the credential relays.
     pub requester: Requester,
-    /// Where it should relay.
+    /// Where the credential should relay.
     pub place: Place,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<RenewalRight>,
@@ -83,6 +83,7 @@ pub struct Place {
 /// The client at this address, which asks for itself.
 pub fn client_at(address: IpAddr, spender: Option<Arc<Spender>>) -> Requester {
     let client = Some(ClientKey::of(address));
+    // The key of an IPv4 client is its whole address already.
     let address = match address {
         IpAddr::V6(address) => Some(address),
         IpAddr::V4(_) => None,
@@ -125,7 +126,7 @@ pub struct Mint {
     pub sources: Vec<Source>,
     /// How many URLs of a source a response has.
     pub urls: UrlChoice,
-    /// Sources whose sessions this process ends once the grant has expired or is revoked.
+    /// Sources whose sessions this process ends, each once its grant has expired or is revoked.
     pub cut_here: Vec<IceSource>,
     /// What to do when the budget refuses.
     pub limit_action: LimitAction,
@@ -137,8 +138,8 @@ pub struct Mint {
 
 impl Mint {
     /// Mints for one client: a credential from the first source that can issue one, else STUN servers. An error for a caller who is blocked
-    /// or over a limit of its own, and with [`LimitAction::Refuse`] if the books refuse. A block and a freeze are checked here, too: they
-    /// hold for all sources, but the books are asked only about metered ones.
+    /// or over a limit of its own, and with [`LimitAction::Refuse`] if the books refuse. Blocks and a freeze are checked first: a
+    /// blocked caller gets no STUN servers either, and a frozen mint asks no source.
     pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
         let (blocked, is_frozen) =
             self.account.read(|books| (books.block_of(&request.requester), books.is_frozen()));
@@ -169,6 +170,7 @@ impl Mint {
                 }
                 // The relays have used what the operator lets them relay: no source has failed.
                 Ok(None) if RelayState::are_used_up(&self.relay_states(credentials)) => is_used_up = true,
+                // `Uncut`: in strict mode, a coturn gets no credentials while its sessions cannot be ended, so it counts as failed.
                 Ok(None) | Err(NotAdmitted::Uncut) => {
                     reason = reason.or(Some(DegradedReason::ProviderUnavailable));
                 }
@@ -200,8 +202,9 @@ impl Mint {
         Ok(IceResponse::Stun(reason.or(used_up)))
     }
 
-    /// Renews the grant of a member of a call, if that is due and this process ends the sessions of its source. The budget decides, as
-    /// about every renewal. Nobody gets the new credential: the allocations of the renewed one go on.
+    /// Renews for a member of a call the last grant of the chain that begins with `grant`, if that is due and this process ends the
+    /// sessions of its source. The budget decides, as about every renewal. Nobody gets the new credential: the allocations of the renewed
+    /// one go on.
     pub async fn renew_member(&self, grant: GrantId, ttl: Duration) {
         let is_cut_here = |credentials: &&CredentialSource| self.cut_here.contains(&credentials.source());
         let ready = self.sources.iter().filter_map(Source::ready).filter(is_cut_here).collect::<Vec<_>>();
@@ -321,7 +324,7 @@ impl Mint {
         self.providers().next().is_some()
     }
 
-    /// Why none of the operator's own relays gets credentials.
+    /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     fn fleet_failure(&self) -> Option<ProviderFailure> {
         let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
         let remedy = "start coturn, and open its UDP ports also for this machine, or set COTURN_PROBE=off";
@@ -394,6 +397,7 @@ impl Mint {
         fleet: &'a Fleet,
         request: &MintRequest,
     ) -> Result<Option<(&'a OwnRelay, bool)>, NotAdmitted> {
+        // Without randomness the fault is the broker's, as with a ledger that cannot be written.
         let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
         let renewed = request.renewal.as_ref().map(RenewalRight::grant);
         Ok(self.account.read(|books| {
@@ -440,9 +444,9 @@ impl Mint {
         };
         let renewal = request.renewal.as_ref();
         // In the books, an own relay stands in the place of a TURN key.
-        let turn_key = relay.and_then(|relay| relay.owner.turn_key);
-        let requester =
-            Requester { renews: renewal.map(RenewalRight::grant), turn_key, ..request.requester.clone() };
+        let key_of_relay = relay.and_then(|relay| relay.owner.turn_key);
+        let renews = renewal.map(RenewalRight::grant);
+        let requester = Requester { renews, turn_key: key_of_relay, ..request.requester.clone() };
         let assumed_life = credentials.works_for(request.ttl);
         let reservation = self.account.reserve(source, assumed_life, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
@@ -473,7 +477,7 @@ impl Mint {
     }
 }
 
-/// Pause before the next check of the pool.
+/// Pause before the next check of the pool: none while every call succeeds, because the pool may want more.
 fn pause_after(filled: Filled) -> Duration {
     match filled {
         Filled { minted: 1.., failed: 0 } => Duration::ZERO,

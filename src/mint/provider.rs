@@ -35,7 +35,7 @@ const KEYS_TRIED_MAX: usize = 2;
 
 /// The lifetime of the credential that the probe mints. Nobody gets it, so it can relay nothing and costs nothing.
 const PROBE_LIFE: Duration = Duration::from_secs(60);
-/// The identifier that the provider stores with this credential.
+/// The identifier that the provider stores with the credential of the probe.
 const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 
 /// The provider with its keys and its pools.
@@ -117,7 +117,7 @@ impl Provider {
         MutexGuard::try_map(self.pools.lock(), |pools| pools.iter_mut().find(|pool| pool.life() == life)).ok()
     }
 
-    /// Waits until a pool may lack a credential, or for this time.
+    /// Waits until a pool may lack a credential, but not longer than `at_most`.
     pub async fn wait_for_demand(&self, at_most: Duration) {
         let _ = tokio::time::timeout(at_most, self.taken.notified()).await;
     }
@@ -147,6 +147,7 @@ impl Provider {
                     }
                     return Ok((listed, key.id));
                 }
+                // Only this key is refused, so the next one is tried.
                 Err(error) if is_of_the_key(&error) => {}
                 Err(_) => return Err(Unavailable),
             }
@@ -162,7 +163,7 @@ impl Provider {
     pub async fn revoke(&self, username: &str, key: Option<IdDigest>) -> Result<RevocationAnswer, CallError> {
         let found = match key {
             Some(_) => self.keys.iter().find(|candidate| candidate.id == key),
-            None => self.keys.iter().find(|key| key.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
+            None => self.keys.iter().find(|it| it.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
         match found {
             Some(key) => {
@@ -180,7 +181,7 @@ impl Provider {
         self.pools.lock().iter_mut().for_each(Pool::discard_all);
     }
 
-    /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
+    /// Mints some credentials for expected callers. Failures of these calls do not count against the breaker.
     pub async fn fill(&self) -> Filled {
         let mut filled = Filled::default();
         // Whether a failed provider works again is tested by a caller's request or the probe, not by filling the pool.
@@ -193,8 +194,8 @@ impl Provider {
             calls_left -= started;
             (pool.life(), started)
         };
-        let started: Vec<_> = self.pools.lock().iter_mut().map(start).collect();
-        let lives = started.into_iter().flat_map(|(life, count)| (0..count).map(move |_| life));
+        let counts: Vec<_> = self.pools.lock().iter_mut().map(start).collect();
+        let lives = counts.into_iter().flat_map(|(life, count)| (0..count).map(move |_| life));
         let calls = lives.map(|life| PoolCall { provider: self, life, minted: None }.mint());
         for minted in join_all(calls).await {
             match minted {
@@ -211,12 +212,13 @@ impl Provider {
     pub async fn probe(&self) {
         let keys = &self.keys;
         for key in keys.iter().filter(|key| !key.has_minted() || !key.is_up()) {
-            let is_closed = key.breaker.state() == BreakerState::Closed;
-            if !is_closed && !key.breaker.admit(self.clock.instant()) {
+            // A closed breaker is not asked, and learns of no result.
+            let asks_breaker = key.breaker.state() != BreakerState::Closed;
+            if asks_breaker && !key.breaker.admit(self.clock.instant()) {
                 continue;
             }
             let minted = key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE).await;
-            if !is_closed {
+            if asks_breaker {
                 key.breaker.report(minted.is_ok(), self.clock.instant());
             }
             match minted {
@@ -268,8 +270,8 @@ impl Provider {
         self.pools.lock().iter_mut().map(counts).fold(PoolCounts::default(), PoolCounts::plus)
     }
 
-    /// Makes one mint call, once the key may be called. The call is counted, and a failure is logged. `within`: the time limit of the call,
-    /// less the wait for the key.
+    /// Makes one mint call, once the key may be called. Counts the call, and logs a failure. `within`: the time limit for the wait and the
+    /// call together. If the provider does not know the key any more, discards the credentials of the key in the pools.
     async fn ask(
         &self,
         key: &TurnKey,
@@ -280,8 +282,8 @@ impl Provider {
         let turn = key.turn(self.clock.instant()).await;
         let waited = turn.inspect_err(|_| self.metrics.provider_calls.count(["paused"]))?;
         let started = self.clock.instant();
-        let within = within.saturating_sub(waited);
-        let result = key.api.mint(life, &identifier.to_string(), within).await;
+        let left = within.saturating_sub(waited);
+        let result = key.api.mint(life, &identifier.to_string(), left).await;
         key.note_pace(&result, self.clock.instant());
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(CallError::outcome, |_| "minted");
@@ -322,10 +324,10 @@ impl Provider {
 /// The keys in the order in which a mint tries them. A key with weight 0 is tried only if it is preferred.
 fn in_order(keys: &[Arc<TurnKey>], preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
     let weights: Vec<u32> = keys.iter().map(|key| key.weight).collect();
-    let preferred = keys.iter().position(|key| Some(key.name) == preferred);
+    let first = keys.iter().position(|key| Some(key.name) == preferred);
     // Without randomness 0 will do: then no grant id can be made either, and nothing is minted.
     let random = random::bytes().map(u64::from_be_bytes).unwrap_or_default();
-    order(&weights, preferred, random).into_iter().filter_map(|index| keys.get(index))
+    order(&weights, first, random).into_iter().filter_map(|index| keys.get(index))
 }
 
 /// A call for the pool. Dropping it reports the result to the pool. Without a credential, the call counts as lost.

@@ -29,7 +29,7 @@ pub enum Revocation {
     Done,
     /// The provider does not know the credential.
     Unknown,
-    /// The source could not be reached, or did not accept the revocation.
+    /// The source could not be reached, or did not accept the revocation; or this process cannot end the sessions of a coturn now.
     Failed,
     /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
     Cut,
@@ -62,13 +62,13 @@ pub struct RevokedAll {
     pub left: usize,
     /// How many of the ended ones this process ends within seconds.
     pub cut: usize,
-    /// Until when those that are not cut may relay, at the latest. `None` if all are cut.
+    /// Until when those credentials that this process does not end may relay, at the latest. `None` if it ends all of them.
     pub calls_until: Option<Timestamp>,
 }
 
 impl Mint {
-    /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays. Also returns the
-    /// status with which the source refused.
+    /// Revokes a credential at its source. Its allocations may continue for a while, so its promise stays. Also returns the status with
+    /// which the source refused; `None` without such a status.
     pub async fn revoke(&self, id: GrantId, grant: &GrantRow) -> (Revocation, Option<u16>) {
         match self.call_for(id, grant) {
             Ok(call) => call.make().await,
@@ -139,7 +139,7 @@ pub fn why_failed(status: Option<u16>) -> String {
     }
 }
 
-/// Until when a credential that is not cut may relay.
+/// Until when a credential that is not cut may relay: until its promises end or, without a promise, until it expires.
 fn relays_until(grant: &GrantRow) -> Timestamp {
     grant.alive_until().map_or(grant.expires_at, Minute::start)
 }
@@ -154,7 +154,8 @@ struct RevocationCall {
 }
 
 impl RevocationCall {
-    /// Makes the call, and records the answer with the grant. Also returns the status with which the source refused.
+    /// Makes the call, and records the answer with the grant. Also returns the status with which the source refused; `None` without such a
+    /// status.
     async fn make(self) -> (Revocation, Option<u16>) {
         match self.provider.revoke(&self.username, self.turn_key).await {
             Ok(answer) => {

@@ -1,6 +1,7 @@
 //! `turn-broker ice`: keeps ICE servers in a file, for a program that reads them from its configuration.
 //!
-//! The file always has a relay that works: it is replaced as a whole, only by servers with a relay, and before the credential in it ends.
+//! The file is replaced as a whole, and only by servers with a relay. With `--every`, the next write comes before the credential in the
+//! file ends, unless mints or writes fail until then.
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -24,7 +25,7 @@ use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
 use crate::ice::url::{IceUrl, Reach};
 use turn_base::http_client::{body, http_client, joined};
 
-/// The pause after a failed write, and the shortest pause after any.
+/// The pause after a failed write, and the shortest pause after any write.
 const RETRY: Duration = Duration::from_secs(30);
 /// How long the command after a write may take.
 const THEN_MAX: Duration = Duration::from_secs(60);
@@ -124,7 +125,7 @@ async fn mint(
     wanted: &IceOptions,
     url: &Url,
 ) -> Result<(IceServerList, Duration), OperatorError> {
-    let is_wanted = |name: &str| wanted.key.as_deref().is_none_or(|wanted| wanted == name);
+    let is_wanted = |name: &str| wanted.key.as_deref().is_none_or(|key| key == name);
     let key = config.server_keys.keys.iter().find(|key| is_wanted(key.name.as_str()));
     let key = key.ok_or(OperatorError::NoServerKey)?;
     let mut target = joined(url, &["api", "turn-credentials"]);

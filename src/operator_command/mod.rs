@@ -101,10 +101,7 @@ pub async fn run(
     command: &OperatorCommand,
     options: &Options,
 ) -> Result<String, OperatorError> {
-    let url = match &options.url {
-        Some(url) => url.clone(),
-        None => local(config),
-    };
+    let url = options.url.clone().unwrap_or_else(|| local(config));
     let response = perform(config, command, &url).await?;
     if let OperatorCommand::Backup { file: path } = command {
         let bytes = save(path, response, BACKUP_MAX).await?;
@@ -117,8 +114,7 @@ pub async fn run(
     }
     let bytes = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
     let body = serde_json::from_slice(&bytes).map_err(|_| not_a_broker())?;
-    let summary = (command.call().text)(&body);
-    let summary = summary.ok_or_else(not_a_broker)?;
+    let summary = (command.call().text)(&body).ok_or_else(not_a_broker)?;
     Ok(if options.json { String::from_utf8_lossy(&bytes).into_owned() } else { summary })
 }
 
@@ -204,14 +200,14 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
     let mut file = NamedTempFile::new_in(directory_of(path)).map_err(unwritten)?;
     let mut bytes = 0_u64;
     loop {
-        let chunk = chunk(&mut response).await.map_err(incomplete)?;
-        let Some(chunk) = chunk else { break };
-        let chunk = chunk.as_ref();
-        bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        let next = chunk(&mut response).await.map_err(incomplete)?;
+        let Some(part) = next else { break };
+        let part = part.as_ref();
+        bytes = bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
         if bytes > max {
             return Err(incomplete(CallError::TooLong(usize::try_from(max).unwrap_or(usize::MAX))));
         }
-        file.write_all(chunk).map_err(unwritten)?;
+        file.write_all(part).map_err(unwritten)?;
     }
     file.as_file().sync_all().map_err(unwritten)?;
     file.persist_noclobber(path).map_err(|error| unwritten(error.error))?;

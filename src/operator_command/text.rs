@@ -132,15 +132,16 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     Some(text)
 }
 
-/// The line about who is blocked; empty if nobody is. `list`: the JSON pointer to the names in `body`. `None` if `body` is not a broker's.
-fn blocked(kind: &str, body: &Value, list: &str, named: impl Fn(&Value) -> Option<String>) -> Option<String> {
+/// The line about who is blocked; empty if nobody is. `list`: the JSON pointer to the rows in `body`. `text`: what is shown of a row.
+/// `None` if `body` is not a broker's.
+fn blocked(kind: &str, body: &Value, list: &str, text: impl Fn(&Value) -> Option<String>) -> Option<String> {
     let (count, listed) = (body["count"].as_u64()?, body.pointer(list)?.as_array()?);
     if count == 0 {
         return Some(String::new());
     }
     let more = if count > u64::try_from(listed.len()).ok()? { ", …" } else { "" };
-    let named = listed.iter().filter_map(named).collect::<Vec<_>>().join(", ");
-    Some(format!("\nBlocked {kind} ({count}): {named}{more}"))
+    let names = listed.iter().filter_map(text).collect::<Vec<_>>().join(", ");
+    Some(format!("\nBlocked {kind} ({count}): {names}{more}"))
 }
 
 /// The live credentials, a line each. `None` if the body is not a page of grants.

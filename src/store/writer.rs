@@ -18,7 +18,7 @@ use super::storage::{CopyLedger, Failure, Lost, OpenError, Storage, WriteError, 
 use turn_base::clock::{self, Clock, SystemClock};
 use turn_ledger::Written;
 
-/// The longest time until a change is written for which no response waits.
+/// A change for which no response waits is written within this time.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests that may wait for the disk.
 const QUEUE_MAX: usize = 1_024;

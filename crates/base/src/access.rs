@@ -30,7 +30,8 @@ pub fn make_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Removes the permissions of group and others from the directory that `setting` names, with a warning in the log. A directory that is
-/// shared on purpose keeps its permissions. If this user may not change the permissions, there is a warning and no error.
+/// shared on purpose keeps its permissions. If this user may not change the permissions, there is a warning and no error. If only the group
+/// has access because of an `fsGroup` of Kubernetes, there is no warning.
 pub fn tighten(directory: &Path, setting: &str) -> io::Result<()> {
     tighten_open(&File::open(directory)?, directory, setting)
 }
@@ -64,7 +65,8 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     let parent = path.parent().and_then(|parent| std::fs::metadata(parent).ok());
     let parent_mode = parent.map_or(0, |parent| parent.permissions().mode());
     match file.set_permissions(Permissions::from_mode(tightened)) {
-        // Kubernetes gives the group access again at each start, so an operator could not follow a warning.
+        // Whether the change worked or not: Kubernetes gives the group access again at each start, so an operator could not follow a
+        // warning.
         _ if (mode | parent_mode) & SET_GROUP != 0 && mode & OTHERS == 0 => {
             tracing::debug!(
                 "the group of {shown} has access (mode {was}), because the volume has an fsGroup"

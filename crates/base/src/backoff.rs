@@ -28,7 +28,7 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Twenty attempts in about a quarter of an hour.
+    /// Twenty attempts. The 19 waits between them take 7 to 14 minutes.
     fn default() -> Self {
         Self { first: Duration::from_secs(1), longest: Duration::from_secs(60), attempts_max: 20 }
     }

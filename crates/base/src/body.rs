@@ -124,7 +124,8 @@ pub async fn read_body(limit: &BodyLimit, request: Request) -> Gathered {
     read(&parts, body, limit).await
 }
 
-/// A body, and what counts its memory until it is dropped: `None` for an empty body, and where [`BodyLimit`] says so.
+/// A body, and what counts its memory until it is dropped: `None` for an empty body, for one that is counted already, and for one whose
+/// client is not known.
 pub type Gathered = Result<(Bytes, Option<MemoryUse>), ApiError>;
 
 /// The same as [`read_body`], from the parts of a request.
@@ -181,9 +182,9 @@ async fn collect(
     Ok((bytes.into(), memory))
 }
 
-/// The new capacity of a buffer that had the capacity `before` and gets `length` bytes. A long buffer takes its announced length at once:
-/// each time that a buffer grows, the allocator keeps the old piece of memory for a while. A part of a buffer to which nothing is written
-/// occupies no memory.
+/// The new capacity of a buffer that had the capacity `before` and must hold `length` bytes in all. A long buffer takes its announced
+/// length at once: each time that a buffer grows, the allocator keeps the old piece of memory for a while. A part of a buffer to which
+/// nothing is written occupies no memory.
 fn capacity(before: usize, length: usize, bytes_max: usize, announced: Option<usize>) -> usize {
     if length <= before {
         return before;

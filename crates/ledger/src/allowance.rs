@@ -3,9 +3,9 @@
 //! both taken from it, so together they never exceed the rate times the time. What is not used is saved up to a limit, so that a group that
 //! claims nothing for days does not collect a large amount.
 //!
-//! A grant, a client address, an IPv6 /48, a user and a server key each have an allowance for claims. A claim must fit into all of these
-//! that apply to it. A grant also has an allowance for what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. Everything
-//! that is charged for the grant must fit into it. A report that an app server vouches for must fit into no other allowance.
+//! A grant, an IPv4 address or IPv6 /64, an IPv6 /48, a user and a server key each have an allowance for claims. A claim must fit into all
+//! of these that apply to it. A grant also has an allowance for what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit.
+//! Everything that is charged for the grant must fit into this one. What an app server vouches for need not fit into any other allowance.
 
 use std::time::Duration;
 
@@ -154,7 +154,8 @@ impl<'a> Allowances<'a> {
         });
     }
 
-    /// Counts one more running clock, if the rate of each limiting allowance has room for it. Otherwise returns `false`.
+    /// Counts one more running clock, if the rate of each limiting allowance has room for it. Otherwise returns `false`, and the report
+    /// counts as clamped.
     pub fn start_clock(&mut self) -> bool {
         if !self.fits_clocks(1) {
             self.clamped = true;
@@ -181,7 +182,7 @@ impl<'a> Allowances<'a> {
         })
     }
 
-    /// Charges bytes, at most `most` and what is left of the server key's limit. Returns how many were charged.
+    /// Charges bytes: no more than `most`, and no more than what is left of the server key's limit. Returns how many were charged.
     pub fn take(&mut self, wanted: ByteCount, most: ByteCount) -> ByteCount {
         let most = self.limit_left.map_or(most, |left| left.min(most));
         ByteCount::new(self.charge(wanted.get(), most.get(), |_| UNITS_PER_BYTE))

@@ -109,8 +109,8 @@ impl Batch {
     /// Adds the batch that follows. Writing the result has the same effect as writing both in order.
     pub fn append(&mut self, later: Self) {
         self.head = later.head;
-        for (source, rows) in later.sources {
-            self.sources.entry(source).or_default().apply(rows);
+        for (owner, rows) in later.sources {
+            self.sources.entry(owner).or_default().apply(rows);
         }
         self.grants.extend(later.grants);
         self.spenders.extend(later.spenders);
@@ -163,8 +163,8 @@ impl Stored {
     /// Applies a batch, which makes a copy a ledger of its own.
     pub fn apply(&mut self, batch: Batch) {
         (self.head, self.is_copy) = (Some(batch.head), false);
-        for (source, rows) in batch.sources {
-            self.sources.entry(source).or_default().apply(rows);
+        for (owner, rows) in batch.sources {
+            self.sources.entry(owner).or_default().apply(rows);
         }
         for (id, row) in batch.grants {
             match row {

@@ -98,7 +98,7 @@ pub struct Connection {
     estimates: Vec<Span>,
     /// How much of the cumulative count was charged or was free.
     counted: u64,
-    /// When the last report with a count came.
+    /// When the last report with a count came; before the first one, when the connection was opened.
     pub(crate) counted_until: Timestamp,
     /// Bytes charged by counts.
     claimed: ByteCount,
@@ -114,8 +114,9 @@ pub struct Connection {
 struct Vouched {
     /// The highest billed count that was believed.
     bytes: u64,
-    /// When their last report with a count came.
+    /// When their last report with a count came; before the first one, when the connection was opened.
     until: Timestamp,
+    /// Whether it is relayed, by their last report that says whether it is.
     relayed: Option<bool>,
 }
 
@@ -132,8 +133,8 @@ impl Span {
     }
 }
 
-/// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. A stopped clock stays until
-/// the next report, which may charge the time since the clock stopped.
+/// The ledger's clock for a connection that is charged by time. It stops one heartbeat interval after the last report. A stopped clock
+/// stays until the next report, which may charge the time since the clock stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Clock {
     since: Timestamp,
@@ -215,9 +216,9 @@ impl Connection {
         }
     }
 
-    /// Handles the due instant. Returns the changes, and whether the connection is given up. After one interval without a report nothing
-    /// more is charged until the next report. After three intervals the connection is given up, charged until one interval after its last
-    /// report.
+    /// Handles the due instant. Returns the changes, and whether the connection is given up. After one heartbeat interval without a report
+    /// nothing more is charged until the next report. After three intervals the connection is given up. It is then charged until one
+    /// interval after its last report, and no longer.
     pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> (Changes, bool) {
         let due = self.due_at(rules);
         // If its clock is running, the clock was due, and it stops.
@@ -270,10 +271,10 @@ impl Connection {
         charging.changes
     }
 
-    /// Takes what the app server itself says. Returns by how many bytes the app server's count has grown, and when its count before, or
-    /// else the opening, came; `None` if the report has no count of what is billed, if the count has not grown, or if the connection was
-    /// direct. The count is believed up to what a relay carries for one client since the connection opened, and up to `left` bytes above
-    /// the count before. `left`: the rest of the app server's limit. What a page says plays no part.
+    /// Takes what the app server itself says. Returns by how many bytes the app server's count has grown, and since when: its previous
+    /// report with a count, or the opening. `None` if the report has no count of what is billed, if the count has not grown, or if the
+    /// connection was direct. The count is believed up to what a relay can carry for one client since the connection opened, and up to
+    /// `left` bytes above the previous count. `left`: the rest of the app server's limit. What a page says plays no part.
     pub(crate) fn vouched_growth(
         &mut self,
         report: Report,
@@ -287,9 +288,10 @@ impl Connection {
         // Returns if the report has no count. The value is not used, because it includes what the page has said.
         self.claim_in(report, billed)?;
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
-        let carried =
+        let carried_max =
             ByteCount::saturating(RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into()));
-        let believed_max = left.map_or(carried, |left| carried.min(ByteCount::new(before.bytes).plus(left)));
+        let believed_max =
+            left.map_or(carried_max, |left| carried_max.min(ByteCount::new(before.bytes).plus(left)));
         let believed = traffic.billed(billed).min(believed_max).get();
         (self.vouched.bytes, self.vouched.until) = (believed.max(before.bytes), now);
         let growth = ByteCount::new(believed.saturating_sub(before.bytes));
@@ -397,6 +399,7 @@ impl Connection {
         if !self.is_direct()
             && let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
         {
+            // A running clock has charged the time since the last report, and goes on.
             clock.stops_at = charging.now.plus(charging.rules.heartbeat);
             return;
         }
@@ -432,10 +435,10 @@ impl Connection {
     /// Charges a past span by time, or only its end as far as the allowances have room. A later count can reverse the charge.
     fn estimate(&mut self, span: Span, charging: &mut Charging<'_, '_>) {
         let left_out = span.millis().saturating_sub(charging.allowances.take_time(span.millis()));
-        let span = Span { from: span.from.plus_millis(left_out), to: span.to };
-        if span.millis() > 0 {
-            charging.changes.push(ChangeKind::AddTime { from: span.from, to: span.to });
-            self.remember(span);
+        let charged = Span { from: span.from.plus_millis(left_out), to: span.to };
+        if charged.millis() > 0 {
+            charging.changes.push(ChangeKind::AddTime { from: charged.from, to: charged.to });
+            self.remember(charged);
         }
     }
 

@@ -167,9 +167,9 @@ impl Connections {
         Ok(Outcome { value: (), clamped })
     }
 
-    /// Closes the connection that the caller reports on ([`Self::find`]). `None` if there is none: closing twice is harmless.
-    /// [`ReportError::Unknown`] if there is none, but a connection of this id is open on which the caller may not report. A client is not
-    /// told of connections of app servers, so a client gets `None` if only app servers have connections of this id.
+    /// Closes the connection that the caller reports on ([`Self::find`]). If `find` returns none, the result is `None`, because closing
+    /// twice is harmless, but [`ReportError::Unknown`] if a connection of this id is open on which the caller may not report. A client is
+    /// not told of connections of app servers, so a client gets `None` if only app servers have connections of this id.
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
@@ -255,8 +255,8 @@ impl Connections {
     }
 
     /// The name of the connection with this id that the caller reports on: the caller's own. For an app server without an own one, that is
-    /// the connection of somebody else on which the app server may report. `None` if there are several, or if an app server's connection of
-    /// the same id has ended while that one was open, because the report may be about the ended one.
+    /// the connection of somebody else on which the app server may report. `None` if there is none or several, or if an app server's
+    /// connection of the same id has ended while that one was open, because the report may be about the ended one.
     fn find(&self, grants: &Grants, caller: Caller<'_>, id: &str) -> Option<Name> {
         let own = caller.names(id);
         if self.rows.contains_key(&own) {
@@ -312,7 +312,7 @@ impl Connections {
         let Some(connection) = self.rows.get_mut(name) else { return false };
         let due = connection.due_at(&self.rules);
         let before = charged_at_report(grants, connection, &self.rules);
-        let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
+        let (counted_before, seen_before) = (connection.counted_until, connection.last_seen);
         let grant = connection.name.grant();
         let is_vouched = caller.is_vouched();
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(is_vouched, limit_left);
@@ -324,8 +324,8 @@ impl Connections {
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
         note_changes(grants, connection, changes);
-        // A report with bytes replaces what was charged by time since the last report with bytes; any other only since the last report.
-        let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
+        // A report with bytes changes what was charged since the previous report with bytes; any other report, since the previous report.
+        let from = if connection.counted_until > counted_before { counted_before } else { seen_before };
         let after = charged_at_report(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
@@ -357,8 +357,8 @@ impl Connections {
         let of_servers = self.rows.len().saturating_sub(self.of_clients);
         let (used, parts) =
             if caller.is_vouched() { (of_servers, QUARTER) } else { (self.of_clients, SERVERS_SHARE) };
-        let kept_rows = self.rows_max.checked_div(parts).unwrap_or(0);
-        if used >= self.rows_max.saturating_sub(kept_rows) || self.rows.len() >= self.rows_max {
+        let kept_for_others = self.rows_max.checked_div(parts).unwrap_or(0);
+        if used >= self.rows_max.saturating_sub(kept_for_others) || self.rows.len() >= self.rows_max {
             return Err(OpenError::TableFull);
         }
         if self.of_server(caller).open >= self.rows_max.div_ceil(QUARTER) {
@@ -395,8 +395,8 @@ impl Connections {
         self.dirty.note(name.clone());
     }
 
-    /// Removes a row that the caller has taken from the queue, and notes for its spender what was charged since its last report. `before`:
-    /// as in [`charged_at_report`]. `given_up`: the row is removed because nothing was reported for too long.
+    /// Removes a row, and notes for its spender what was charged since its last report. The row is not in the queue any more. `before`: as
+    /// in [`charged_at_report`]. `given_up`: the row is removed because nothing was reported for too long.
     fn remove(
         &mut self,
         grants: &mut Grants,

@@ -1,7 +1,7 @@
 //! Counts that contradict what is known, and wait until another count confirms them. Tests: below.
 //! A count that grows by more than ten times what was promised, and by more than a tenth of the limit, waits for the next count. A count
-//! that is lower than an earlier one of its day, by more than the margin, waits for a count an hour later, and for bytes or a probe that
-//! were counted in between.
+//! that is lower than an earlier one of its day, by more than the margin, waits for a count an hour later, and for a count of bytes or a
+//! probe that were relayed after the first lower count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const LOWER_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) enum Contradiction {
     /// It grew by more than anybody can believe.
     Absurd,
-    /// It is lower than a count of its day before it.
+    /// It is lower than an earlier count of its day, by more than the margin.
     Lower,
 }
 
@@ -50,9 +50,9 @@ pub(crate) fn is_absurd(bytes: u64, promised: u128, limit: ByteCount) -> bool {
 }
 
 impl CountDoubt {
-    /// Whether the count `total` of a day is taken. `why`: how it contradicts what is known; `None` ends the doubt about this day.
-    /// `sampling`: a confirmation may be so many percent lower than the first of the waiting counts. `is_shown_since`: whether bytes or
-    /// a probe of the time after an instant were counted.
+    /// Whether the count `total` of a day is taken. Otherwise it waits for its confirmation. `why`: how it contradicts what is known;
+    /// `None` ends the doubt about this day. `sampling`: a confirmation may be so many percent lower than the first of the waiting counts.
+    /// `is_shown_since`: whether bytes or a probe of the time after an instant were counted.
     pub(crate) fn accepts(
         &mut self,
         day: Day,

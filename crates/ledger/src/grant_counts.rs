@@ -8,7 +8,7 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::Timestamp;
 
-/// A provider is asked for no older counts. What is older was missed while the broker did not run.
+/// How far back a provider is asked for counts by grant. Bytes of earlier time, when the broker did not run, are missing.
 pub const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// See the module's description.

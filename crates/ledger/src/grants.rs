@@ -108,12 +108,12 @@ impl Grants {
         changed.map(|id| (id, self.rows.get(&id).map(|row| Box::new(row.stored())))).collect()
     }
 
-    /// The row of a live grant.
+    /// The row of a live grant. A grant that is over still counts as live until [`Self::forget_expired`] has ended it.
     pub fn get(&self, id: GrantId) -> Option<&GrantRow> {
         self.any(id).filter(|row| !row.has_ended())
     }
 
-    /// The server key that minted a live grant.
+    /// The name of the server key that minted a live grant.
     pub fn minted_by(&self, id: GrantId) -> Option<&Label> {
         self.get(id)?.spender.as_ref()?.server.as_ref()
     }
@@ -169,8 +169,8 @@ impl Grants {
         self.clients.count()
     }
 
-    /// Uses the one renewal of a grant. `false` if the renewal was used before or is not due yet, if the grant is revoked or expired, or if
-    /// the grant has no row and the table is full.
+    /// Uses the one renewal of a grant. Adds a row if the grant has none. `false` if the renewal was used before or is not due yet, if the
+    /// grant is revoked or expired, or if the grant has no row and the table is full.
     pub(crate) fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
         if now < grant.refresh_after() || grant.is_expired(now) {
             return false;
@@ -180,8 +180,8 @@ impl Grants {
         may_renew && self.edit(grant.id, |row| row.extra_mut().renewed = true).is_some()
     }
 
-    /// Lets a grant be renewed again, because its renewal failed. If an attempt has added a grant that is still in the table, the row goes
-    /// on to name this new grant, because the new grant may be on disk.
+    /// Lets a grant be renewed again, because its renewal failed. If this or an earlier renewal has added a new grant that is still in the
+    /// table, the row of the renewed grant goes on to name the new grant, because the new grant may be on disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         let new_grant = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
         self.edit_live(id, |row| {
@@ -190,7 +190,7 @@ impl Grants {
         });
     }
 
-    /// The live grant of a server key whose credential has this user name. Of several such grants, only the last one is found.
+    /// The live grant with this user name in its credential, if a server key minted it. Of several such grants, only the last one is found.
     pub fn with_username(&self, username: &str) -> Option<GrantId> {
         let id = self.indexes.with_username(username)?;
         // The index has only a hash of the name.
@@ -203,15 +203,15 @@ impl Grants {
         self.get(id).filter(|row| row.extra().revoked_at.is_none())
     }
 
-    /// Counts one more open connection of a grant, if the grant, its client, the client's group and its user may each have one more. Notes
-    /// that the grant has reported. Adds a row if the grant has none.
+    /// Counts one more open connection of a grant, if the grant, its client, its client's group and its user may each have one more. Notes
+    /// that the grant has reported. Adds a row if the grant has none. [`OpenError::TableFull`] here means the table of grants.
     pub(crate) fn open_connection(
         &mut self,
         grant: &Grant,
         now: Timestamp,
         rules: &UsageRules,
     ) -> Result<(), OpenError> {
-        // Expired rows are removed regularly. Searching for them here would scan the table for each refusal.
+        // Grants that are over are ended regularly. A full table is not searched for them here: each refusal would read all rows.
         self.insert_if_unknown(grant);
         let row = self.get(grant.id).ok_or(OpenError::TableFull)?;
         let is_first = !row.extra().reported;
@@ -247,16 +247,16 @@ impl Grants {
         Allowances::new([Some(capacity), Some(claims), client, group, user, server], now)
     }
 
-    /// Sets the highest rate that the client of one grant may claim from now on; `None` for [`RELAY_RATE_MAX`]. Drops what grants have
-    /// saved for claims.
+    /// Sets the highest rate that the client of one grant may claim from now on; `None` for [`RELAY_RATE_MAX`]. Drops what each grant has
+    /// saved of its allowance for claims.
     pub(crate) fn set_claim_rate(&mut self, rate: Option<BitRate>, now: Timestamp) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
         let extras = self.rows.iter_mut().filter_map(|(_, row)| row.extra.as_mut());
         extras.for_each(|extra| extra.claims.forfeit(now));
     }
 
-    /// Notes the client of a grant, if the row names no client and the grant is valid. The open connections of the grant then count for
-    /// the client's allowances. Before, a grant that has no row and has not expired gets a row.
+    /// Notes the client of a grant, if the row names no client and the grant is valid. The open connections of the grant, and in strict
+    /// mode its promise, then count for this client and its group. A grant that has no row and has not expired gets a row first.
     pub(crate) fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
         if !grant.is_expired(now) {
             self.insert_if_unknown(grant);
@@ -314,7 +314,8 @@ impl Grants {
         self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, spender, ..row });
     }
 
-    /// Adds a row without a promise for a grant that has no row. Does nothing if the table is full.
+    /// Adds a row without a promise for a grant that has no row. Does nothing if the table is full. Only a grant that costs nothing gets
+    /// its row here: `Books::recognize` runs before, and gives a metered grant a row with a promise.
     fn insert_if_unknown(&mut self, grant: &Grant) {
         if !self.knows(grant.id) {
             self.issue(grant.id, GrantRow::new(grant, None, None));

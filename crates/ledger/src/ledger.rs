@@ -65,7 +65,7 @@ pub struct Ledger {
     counts: PeriodCounts,
     /// Whether more time may have passed than the books know.
     is_doubtful: bool,
-    /// The latest time that it may be now: that of a wall clock that is ahead and not accepted.
+    /// That of a wall clock that is ahead and not accepted: see [`Self::latest`].
     latest: Timestamp,
 }
 
@@ -95,7 +95,7 @@ impl Ledger {
             is_doubtful: false,
             latest: now,
         };
-        // An account that has changed makes a key forget its stored counts, so they are shared only now.
+        // Opening has removed the stored counts of a key whose account has changed. So the counts are shared only after it.
         for owner in stored.keys().filter(|owner| owner.turn_key.is_some()) {
             ledger.share_counts(*owner);
         }
@@ -104,7 +104,7 @@ impl Ledger {
 
     /// Takes the changes of each owner of counts that must be stored.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<CountOwner, SourceRows> {
-        let changes = self.timelines.iter_mut().map(|source| (source.terms.owner, source.take_changes()));
+        let changes = self.timelines.iter_mut().map(|of| (of.terms.owner, of.take_changes()));
         changes.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
@@ -189,10 +189,10 @@ impl Ledger {
 
     /// The sources of all timelines: those of the settings, and others with something stored or promised.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
-        self.timelines.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
+        self.timelines.iter().map(|timeline| timeline.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// The owner of what is relayed at a source with a TURN key that is not known: the first key of this source in the settings.
+    /// The owner of what is relayed at a source if its TURN key or relay is not known: the first one of this source in the settings.
     pub(crate) fn first_owner(&self, source: IceSource) -> CountOwner {
         self.all_of(source).next().map_or(source.into(), |timeline| timeline.terms.owner)
     }
@@ -214,7 +214,7 @@ impl Ledger {
 
     /// The margin of error of each owner's count in this period, in percent, with the owner's source.
     pub(crate) fn margins(&self) -> Vec<(IceSource, u32)> {
-        self.timelines.iter().map(|source| (source.terms.owner.source, source.minutes.sampling())).collect()
+        self.timelines.iter().map(|of| (of.terms.owner.source, of.minutes.sampling())).collect()
     }
 
     /// The most bytes that a grant of a source is assumed to relay in one minute. Zero for the SFU: each session has a rate of its own.
@@ -254,7 +254,7 @@ impl Ledger {
         self.all_of(source).map(|timeline| timeline.minutes.used()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// The same of one owner.
+    /// The same of one owner; zero for an unknown one.
     pub fn used_by(&self, owner: CountOwner) -> ByteCount {
         self.owned_by(owner).map_or(ByteCount::ZERO, |timeline| timeline.minutes.used())
     }
@@ -328,11 +328,12 @@ impl Ledger {
     /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.
     pub fn past(&self) -> Vec<(Period, ByteCount)> {
         let mut past: Vec<_> = self.earlier_periods().map(|period| (period, self.used_in(period))).collect();
+        // Removes the periods before the first that is known: they are last in the list.
         while past.pop_if(|(_, used)| used.is_none()).is_some() {}
         past.into_iter().map(|(period, used)| (period, used.unwrap_or_default())).collect()
     }
 
-    /// The twelve periods before this one, the latest first.
+    /// The twelve periods before this one, the latest first, whether or not something is known of them.
     pub fn earlier_periods(&self) -> impl Iterator<Item = Period> {
         let before = |period: &Period| Some(self.terms.billing_day.period_until(period.start));
         std::iter::successors(before(&self.period), before).take(PAST_PERIODS)
@@ -364,8 +365,8 @@ impl Ledger {
         total
     }
 
-    /// What was used within [`RECENT_MAX`]: as counted or, where no count reaches yet, as reported. Of the first minute, only the part that
-    /// lies in this time.
+    /// What was used in the last [`RECENT_MAX`]: as counted or, where no count reaches yet, as reported. Of the first minute, only the part
+    /// that lies in this time.
     pub(crate) fn used_lately(&self) -> ByteCount {
         let since = self.now.minus(RECENT_MAX);
         let first = Minute::of(since);
@@ -418,7 +419,7 @@ impl Ledger {
 
 impl Ledger {
     /// A request for a credential of an owner, which the provider makes within `slack`. `renewed`: what is promised for the grant that it
-    /// renews.
+    /// renews. The shares of clients and limits are left open.
     pub fn request(
         &self,
         owner: impl Into<CountOwner>,
@@ -451,7 +452,7 @@ impl Ledger {
     }
 
     /// Finds room for a credential and for its tail, or refuses. The request comes back with the life that the credential gets: as
-    /// requested, or shorter if strict mode has less room. Unmetered sources are always admitted.
+    /// requested, or shorter or longer as strict mode needs it. Unmetered sources are always admitted.
     pub fn admit(&self, request: Request) -> Result<Request, Refusal> {
         if !request.source.is_metered() {
             return Ok(request);
@@ -462,12 +463,13 @@ impl Ledger {
         Ok(Request { life, ..request })
     }
 
-    /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest. `None` if one has room.
+    /// Why no metered source has room for a credential: the budget is spent, or strict mode has promised the rest. `None` if one has
+    /// room, and if no metered source issues credentials.
     pub fn refusal(&self, slack: Duration) -> Option<Refusal> {
         let mut last_refusal = None;
-        for source in self.metered().filter(|source| source.terms.owner.source.issues_credentials()) {
+        for timeline in self.metered().filter(|of| of.terms.owner.source.issues_credentials()) {
             // Strict mode makes the life as long as the tail requires.
-            match self.admit(self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)) {
+            match self.admit(self.request(timeline.terms.owner, STRICT_LIFE_MIN, slack, None)) {
                 Ok(_) => return None,
                 Err(refusal) => last_refusal = Some(refusal),
             }

@@ -8,7 +8,7 @@
 //! | `day` | what is counted by the day |
 //! | `standing` | what is stored of the clocks, of a jump of the time, and of the relay in the process |
 //! | `source`, `owner`, `rates` | the kinds of sources, with a table of what is true of each; whose bytes a count is of; the rates that are assumed |
-//! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
+//! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one owner of counts: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
 //! | `reading`, `doubt`, `proof`, `trial`, `tail` | the provider's own count; whether it is believed; the assumed rate tested against it; for how long credentials relay after their end |
 //! | `promise`, `ledger`, `verdict`, `overrides` | what a credential can still relay; all sources under one limit; admit or refuse; the operator's overrides |
 //! | `grants`, `token`, `token_keys`, `spender` | one row per grant; its id; the keys that sign tokens; who spends |
@@ -16,7 +16,7 @@
 //! | `client`, `clients`, `allowance` | which addresses count as one client; what each may claim, hold and reserve |
 //! | `coturn`, `traffic` | what coturn's sessions carried |
 //! | `spenders`, `grant_counts` | the sums by who spends; what a source counted for each grant |
-//! | `books`, `open`, `effects`, `lacking` | everything under one lock; opening it; what grants change in the ledger; grants that it lacks |
+//! | `books`, `open`, `effects`, `lacking` | everything under one lock; opening it; what grants and connections change in the ledger; grants that it lacks |
 //! | `changes`, `dirty` | what must be stored |
 //! | `polls` | what a provider is asked for, and when |
 //! | `sorted`, `shards` | small sorted lists; a large hash map |

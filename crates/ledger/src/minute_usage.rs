@@ -36,7 +36,7 @@ pub struct ClaimedUsage {
     pub claimed: u64,
 }
 
-/// One minute of a source.
+/// One minute of an owner of counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinuteRow {
     /// Grants whose credential or its tail covers some part of this minute.
@@ -49,7 +49,8 @@ pub struct MinuteRow {
     pub ungranted: ClaimedUsage,
     /// The bytes that app servers vouched for under grants. They are in `granted`, too, as far as they were charged.
     pub vouched: u64,
-    /// The bytes of a count, spread over the minutes that it covers. For plots: no figure uses them.
+    /// The bytes of a count, spread over the minutes that it covers. For plots, and for what was used lately: no other
+    /// figure uses them.
     pub counted: u64,
 }
 
@@ -94,7 +95,7 @@ pub struct SourceRows {
     pub state: Option<SourceState>,
 }
 
-/// What is known of the counts of a source besides their days.
+/// What is known of one owner's counts besides their days.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
     /// The period of `flowed` and `trial`.

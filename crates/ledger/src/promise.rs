@@ -1,7 +1,8 @@
 //! A promise: what one credential can still relay, with the rate and the tail that were assumed for it. Tests: below.
 //! A later change of a setting can make a promise larger, never smaller.
 //!
-//! The source's minutes, the sum of its user and the share of its client change in one function, `Grants::replace_promise`.
+//! The owner's minutes, the sums of its user and its server key, and the share of its client change in one function,
+//! `Grants::replace_promise`.
 
 use std::ops::Range;
 

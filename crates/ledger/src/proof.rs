@@ -1,8 +1,8 @@
 //! Whether a count has the bytes of its owner. Tests: below.
 //! A provider that counts nothing, or the wrong account, answers zero too. So a count of a time in which a credential was live is believed
-//! only if it shows bytes of that very key: those of calls or, where no call relays, those of the broker's own probe, made with that key.
-//! No client can forge either. Such bytes prove the counts of up to an hour before them. Once they are seen, counts of earlier time are
-//! taken too, but what was promised for that time stays promised.
+//! only if it shows bytes of its owner: those of calls or, where no call relays, those of the broker's own probe, made with the owner's
+//! TURN key. No client can forge either. Such bytes prove the counts of up to an hour before them. Once they are seen, counts of earlier
+//! time are taken too, but what was promised for that time stays promised.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::units::slot::Minute;
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);
 /// Bytes prove the counts of so much time before them.
 const PROVEN_BY_BYTES: Duration = Duration::from_secs(3_600);
-/// The most probes that wait until they are counted: two days with one each half hour. No further ones are made then.
+/// The most probes that wait until they are counted: two days with one each half hour. While so many wait, no further probe is
+/// made.
 const UNSHOWN_MAX: usize = 96;
 
 /// What shows that the counts of one owner are its own.
@@ -26,7 +27,7 @@ pub(crate) struct CountProof {
     unshown: BTreeSet<Minute>,
     /// The end of the latest time in which a count has shown bytes or a probe.
     shown_until: Timestamp,
-    /// Nothing has shown the counts of some time before this. It stays promised.
+    /// Nothing has shown the counts of some time before this. What was promised for that time stays promised.
     unproven_until: Timestamp,
     /// The first count that was not believed since the last one that was proven.
     refused: Option<RefusedCount>,
@@ -41,19 +42,19 @@ struct RefusedCount {
 }
 
 impl CountProof {
-    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `shows_bytes`: it has bytes of the
-    /// time between the two ends. `was_live`: a credential was live in that time.
+    /// Decides whether a count is believed that ends at `as_of`, and notes what it shows. `counted_until`: the end of the count before it.
+    /// `shows_bytes`: it has bytes of the time between the two ends. `was_live`: a credential was live in that time.
     pub(crate) fn believes(
         &mut self,
         as_of: Timestamp,
-        counted: Timestamp,
+        counted_until: Timestamp,
         shows_bytes: bool,
         was_live: bool,
         now: Timestamp,
     ) -> bool {
         // A count replaces what was charged for a probe as soon as it reaches into the probe's minute, so it must show the probe.
         let lacks_probe = self.unshown.first().is_some_and(|minute| minute.start() < as_of);
-        let is_shown = shows_bytes || self.shown_until > counted;
+        let is_shown = shows_bytes || self.shown_until > counted_until;
         if lacks_probe || (was_live && !is_shown) {
             self.refused.get_or_insert(RefusedCount { since: now, as_of });
             return false;
@@ -71,7 +72,7 @@ impl CountProof {
         true
     }
 
-    /// Nothing has shown the counts of some time before this.
+    /// Nothing has shown the counts of some time before this. What was promised for that time stays promised.
     pub(crate) fn unproven_until(&self) -> Timestamp {
         self.unproven_until
     }

@@ -68,7 +68,7 @@ pub struct LateCounts {
 }
 
 impl Reading {
-    /// The same up to `now` at most. `None` if its day is already counted to a later instant.
+    /// The same up to `now` and to the end of its day at most. `None` if its day is already counted to a later instant.
     pub(crate) fn until(self, now: Timestamp, before: &DayCount) -> Option<Self> {
         let as_of = self.as_of.min(now).min(self.day.end());
         (as_of >= before.as_of).then_some(Self { as_of, ..self })

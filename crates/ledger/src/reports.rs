@@ -33,8 +33,8 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether this caller may report on and close connections of the grant `id`, and end the grant's credential. Every route asks this
-    /// function. `minted_by`: the server key that minted the grant; `None` if none did.
+    /// Whether this caller may report on and close connections of the grant `id`, and end the grant's credential. Every route that does one
+    /// of these asks this function. `minted_by`: the server key that minted the grant; `None` if none did.
     pub fn acts_for(self, id: GrantId, minted_by: Option<&Label>) -> bool {
         match self {
             Self::Grant(grant) | Self::Member(grant) => grant.id == id,
@@ -43,8 +43,8 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether this caller may report on a connection of this name, which somebody else may have opened. `minted_by`: the server key that
-    /// minted a grant.
+    /// Whether this caller may report on a connection of this name, which somebody else may have opened. `minted_by`: returns the server
+    /// key that minted a grant; `None` if none did.
     pub(crate) fn reports_on<'g>(
         self,
         name: &Name,
@@ -95,7 +95,7 @@ pub enum OpenError {
     /// The grant has [`CONNECTIONS_PER_GRANT_MAX`] open connections.
     #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
     TooManyOnGrant,
-    /// The client, or the server key, has as many open connections as it may have.
+    /// The client, its group, the user or the server key has as many open connections as it may have.
     #[error("too many connections of this address, user or server key are open")]
     TooManyOnClient,
     /// The limit of the server key has no room for another connection.

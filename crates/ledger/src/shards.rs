@@ -16,7 +16,7 @@ const BLOCK: usize = 1 << 10;
 /// See the module's description.
 #[derive(Clone)]
 pub struct Shards<K, V> {
-    /// The place of each row: [`BLOCK`] times the number of its block, and its place there.
+    /// The place of each row: [`BLOCK`] times the number of its block, plus its place there.
     places: Vec<HashMap<K, usize>>,
     /// What decides in which hash table a key is.
     hasher: RandomState,

@@ -1,4 +1,4 @@
-//! Who spends what a grant relays: a user, a label, an origin, a call and a server key, each with a longest length, so a row stays small.
+//! Who spends what a grant relays: a user, a label, an origin, a call and a server key, each of limited length, so a row stays small.
 //! Tests: below.
 //! The caller has verified the user. The label is the application's free text, and nobody verifies it. The call is one of the
 //! broker's own signaling. A [`Spender`] goes as a whole from the request into the row of its grant, so anything new that a request says of

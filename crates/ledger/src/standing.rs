@@ -19,8 +19,8 @@ pub struct Standing {
 
 impl Standing {
     /// Applies a reading of the clocks, before the books advance to it. If a clock was wrong before or after a jump, less time has
-    /// passed than it jumped, perhaps none. Then grants relay longer than promised, by the jump at most. `before`: the time of the books.
-    /// `alive_until`: the end of the last live grant.
+    /// passed than the books' time jumped, perhaps none. Then grants relay longer than promised, by the jump at most. `before`: the time of
+    /// the books. `alive_until`: the end of the last live grant.
     pub(crate) fn advance(
         &mut self,
         moment: &Moment,

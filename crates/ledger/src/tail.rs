@@ -79,6 +79,7 @@ pub struct TailTrial {
     began_at: Timestamp,
     /// When the credential ends, at the earliest. `None`: it was not revoked yet.
     ended_at: Option<Timestamp>,
+    /// When data were sent with the credential, and the result, in order of time.
     sent: Vec<(Timestamp, TrialAnswer)>,
     /// When the server first refused an allocation or a refresh.
     refused_at: Option<Timestamp>,
@@ -162,7 +163,8 @@ impl TailTrial {
         self.sent.iter().rev().find(|(_, answer)| *answer == TrialAnswer::Relayed).map(|(at, _)| *at)
     }
 
-    /// Whether data came back as long as the trial went on. The last data are sent up to two pauses before the end of the trial.
+    /// Whether data came back as long as the trial went on. `max`: see [`Self::step`]. The last data are sent up to two pauses before the
+    /// end of the trial.
     pub fn relays_on(&self, max: Duration) -> bool {
         let end = self.ended_at.unwrap_or(self.began_at);
         self.relayed_until().is_some_and(|at| at.plus(SPARSE).plus(SPARSE) >= end.plus(max))
@@ -262,6 +264,7 @@ impl TailTrials {
         !waits && self.tried_at.is_none_or(|at| now.since(at) >= pause)
     }
 
+    /// Notes that a trial begins, or was to begin.
     pub(crate) fn begin(&mut self, now: Timestamp) {
         self.tried_at = Some(now);
     }

@@ -87,7 +87,7 @@ fn a_trial_is_over_when_the_credential_is_refused_in_two_minutes_in_a_row() {
 }
 
 #[test]
-fn the_tail_is_the_time_from_the_end_to_the_last_billed_minute() {
+fn the_tail_lasts_from_the_end_of_the_credential_to_that_of_the_last_billed_minute() {
     let trial = run(CredentialEnd::Expiry, &until(660));
     let tail = |until: i64| trial.judge(Some(&billed(0..until)), MAX).tail.map(|tail| tail.as_secs());
     assert_eq!(tail(11), Some(590), "it ended at 12:01:10, and the last byte is of 12:10");

@@ -80,6 +80,7 @@ impl Timeline {
         if counts_another {
             minutes.forget_counts();
             // The provider counts something else now, such as another account, so what its counts have shown means nothing any more. The
+            // raised rate and the lateness stay, because they only make the books more careful. `cut_until` comes from listings. The
             // default period is no real one, so `flowed` and the trial begin anew below.
             let SourceState { raised, late, cut_until, .. } = state;
             state = SourceState { raised, late, cut_until, ..SourceState::default() };
@@ -160,8 +161,8 @@ impl Timeline {
         self.trial.assumed()
     }
 
-    /// Assumes a rate that counts have shown, from now on, also after a restart with the same setting. `faster`: what chains still exceed
-    /// it by.
+    /// Assumes a rate that counts have shown, from now on, also after a restart with the same setting. `faster`: by how much chains
+    /// still exceed it.
     pub(crate) fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
         let instead_of = self.state.raised.map_or(self.trial.assumed(), |raised| raised.instead_of);
         self.state.raised = Some(RaisedRate { instead_of, rate });
@@ -211,7 +212,7 @@ impl Timeline {
         *running = running.saturating_sub(before).saturating_add(after);
     }
 
-    /// Changes the charge for a past span of one connection by time. `change` adds, or takes back what was added.
+    /// Changes what one connection is charged by time for a past span. `change` adds, or takes back what was added.
     fn change_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp, change: fn(u64, u64) -> u64) {
         let rates = self.minutes.rates;
         self.minutes.change_past(from, to, |day, begin, end| {
@@ -235,6 +236,7 @@ impl Timeline {
             let uncounted = share(bytes, from..to, end).minus(share(bytes, from..to, begin.max(day.as_of)));
             day.estimated = Some(day.estimated.unwrap_or_default().plus(uncounted));
         });
+        // Without a grant only app servers and the broker itself report, so these bytes are vouched for.
         if basis == Basis::Ungranted {
             self.vouch_past(bytes, from, to);
         }
@@ -261,10 +263,10 @@ impl Timeline {
         let mut placed = share(bytes, from..to, self.minutes.period().start);
         for minute in self.minutes.touched(from, to) {
             let bytes_by_its_end = share(bytes, from..to, minute.end().min(to));
-            self.minutes.claim(&figure, minute, bytes_by_its_end.minus(placed).get().into());
+            self.minutes.raise(&figure, minute, bytes_by_its_end.minus(placed).get().into());
             placed = bytes_by_its_end.max(placed);
         }
-        self.minutes.claim(figure, self.minutes.current(), bytes.minus(placed).get().into());
+        self.minutes.raise(figure, self.minutes.current(), bytes.minus(placed).get().into());
     }
 
     /// Bytes and live grants of the minutes of this period that `[from, to)` touches. Where a reading covers a minute, nothing

@@ -20,8 +20,8 @@ const TIME_BITS: u32 = 40;
 /// The time in the ids of names that are not ours: the last one that these bits hold.
 const FOREIGN: [u8; 5] = [u8::MAX; 5];
 
-/// A grant's id: the time and 88 random bits, safe to log. It is the user part of a coturn user name and Cloudflare's
-/// `customIdentifier`.
+/// A grant's id, safe to log: the time and 88 random bits; of a session of the SFU, a digest of its name. It is the user part of a coturn
+/// user name and Cloudflare's `customIdentifier`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrantId([u8; ID_BYTES]);
 

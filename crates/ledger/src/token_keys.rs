@@ -6,7 +6,7 @@ use std::fmt;
 use crate::token::LIFE_MAX;
 use crate::units::Timestamp;
 
-/// The most earlier keys that are kept.
+/// The most earlier keys that are kept. Tokens of an older key become invalid before their grants end.
 const EARLIER_MAX: usize = 4;
 
 /// A secret key. `Debug` prints nothing of it.

@@ -1,7 +1,7 @@
 //! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/trial_tests.rs`.
 //! The overshoot bound assumes that no grant relays faster than the assumed rate. Each reading tests this: more bytes than all live grants
 //! could relay at this rate contradict it. A reading that fits shows little, because each new grant makes the test more tolerant. Bytes
-//! that are counted late are compared with the promises of the time in which they can have flowed.
+//! that are counted late are compared with the promises of the time in which they can have flowed. Trials of a tail are in [`crate::tail`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -106,7 +106,7 @@ pub(crate) struct Point {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TrialState {
     /// The point at which the tested span begins: that since which most has flowed above what was promised. The span may be days long,
-    /// because a small excess that lasts shows only then.
+    /// because a small excess that lasts shows only in a long span.
     since: Option<Point>,
     /// The average rate of one live grant in the last hour or two.
     observed: Option<BitRate>,

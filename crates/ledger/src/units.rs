@@ -18,9 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const BYTES_PER_GB: f64 = 1e9;
 /// Bits per second in one Mbps.
 const BITS_PER_MBPS: f64 = 1e6;
-/// Milliseconds in a second, and bits in a byte: `bit/s × ms / 8000 = bytes`.
+/// Milliseconds in a second times bits in a byte: `bit/s × ms / 8000 = bytes`.
 const BIT_MILLIS_PER_BYTE: u128 = 8_000;
-/// Largest whole number that an `f64` holds exactly.
+/// An `f64` holds every whole number up to this one exactly.
 const EXACT_F64_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A whole number of bytes.
@@ -121,7 +121,7 @@ impl BitRate {
         Self(bits_per_second)
     }
 
-    /// From decimal Mbps, rounded to the nearest bit/s; `None` when negative or not a number.
+    /// From decimal Mbps, rounded to the nearest bit/s; `None` when negative, not a number, or above 9,007,199,254 Mbps.
     pub fn from_mbps(mbps: f64) -> Option<Self> {
         whole(mbps * BITS_PER_MBPS).map(Self)
     }
@@ -204,7 +204,7 @@ impl Timestamp {
         Self(self.0.saturating_sub_unsigned(millis))
     }
 
-    /// As a calendar date and time. Instants beyond the calendar give its last one.
+    /// As a calendar date and time. Instants outside the calendar, on either side, give its last one.
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
@@ -230,7 +230,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// In JSON its text, in rows of the ledger milliseconds since 1970.
+/// In JSON its text, in binary rows milliseconds since 1970.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
@@ -255,7 +255,7 @@ pub fn wait_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
-/// The nearest whole number; `None` if it is negative or `f64` cannot represent it exactly.
+/// The nearest whole number; `None` if it is negative, not a number, or above [`EXACT_F64_MAX`].
 #[expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,

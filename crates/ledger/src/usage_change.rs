@@ -5,7 +5,7 @@ use crate::minute_usage::Basis;
 use crate::owner::CountOwner;
 use crate::units::{ByteCount, Timestamp};
 
-/// One change of what a source is charged.
+/// One change of what an owner of counts is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageChange {
     /// Whose count replaces it.

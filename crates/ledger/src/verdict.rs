@@ -81,7 +81,7 @@ impl Figures {
 /// The reason why no metered credential is minted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The figures that the decision used. Either the budget is spent, or it is fully committed.
+    /// The figures that the decision used. Unless one of the last two fields is set, the budget is spent, or has too little room.
     pub figures: Figures,
     /// Whether some source has readings. A reading releases what was reserved and not relayed.
     pub awaits_reading: bool,
@@ -225,7 +225,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
                 let shares = request.limits.iter().flatten();
                 shares.map(|share| (share, FreeBytes::of_limit(room, share)))
             };
-            let of_limits = limits().map(|(share, room)| request.minutes_of(share.usage.kind, room, covered));
+            let of_limits = limits().map(|(share, left)| request.minutes_of(share.usage.kind, left, covered));
             let most = added.saturating_add(covered).min(of_limits.min().unwrap_or(u128::MAX));
             let longest = request.longest_life(most, begun);
             let life = if request.source.decides_life() {
@@ -243,17 +243,17 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
                 let client_frees_at = Some(frees_at.unwrap_or(figures.now));
                 return Err(Refusal { client_frees_at, ..refusal });
             }
-            // What the grants before it may relay in a minute by which it prolongs their sessions.
+            // Bytes per minute of the earlier grants whose sessions it prolongs.
             let prolonged = per_minute.saturating_mul(request.chain_before.into());
-            let fits_limit = |(share, room): &(&LimitShare, FreeBytes)| match share.usage.kind {
+            let fits_limit = |(share, left): &(&LimitShare, FreeBytes)| match share.usage.kind {
                 // A user may relay with a grant and its renewal at once, so no minute of a renewal is promised to the user already. A
                 // session of the SFU takes one rate at a time.
                 LimitKind::User => {
                     let covered_of_it = if request.source.issues_credentials() { 0 } else { covered };
-                    let with_it = room.after(covered_of_it, minutes, per_minute);
-                    with_it.and_then(|room| room.after(covered, minutes, prolonged)).is_some()
+                    let with_it = left.after(covered_of_it, minutes, per_minute);
+                    with_it.and_then(|left| left.after(covered, minutes, prolonged)).is_some()
                 }
-                LimitKind::Server => room.after(covered, minutes, per_minute).is_some(),
+                LimitKind::Server => left.after(covered, minutes, per_minute).is_some(),
             };
             match limits().find(|limit| !fits_limit(limit)) {
                 Some((share, _)) => refused_to(share),

@@ -20,7 +20,7 @@ impl Rate {
         Self { burst, each }
     }
 
-    /// `burst` at once, and `per_second` more each second.
+    /// `burst` at once, and `per_second` more each second. `per_second` is at least 1.
     pub const fn per_second(burst: u32, per_second: u32) -> Self {
         match Duration::from_secs(1).checked_div(per_second) {
             Some(each) => Self { burst, each },
@@ -44,20 +44,20 @@ pub struct Bucket {
 /// The bucket does not hold as many units as were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// Time until the bucket holds that many.
+    /// Time until the bucket holds that many. Has no meaning if that is more than a burst: no bucket ever holds so many.
     pub next: Duration,
     /// Time until the bucket is full.
     pub full: Duration,
 }
 
 impl Bucket {
-    /// Takes one. `false` if the bucket is empty.
+    /// Takes one unit. `false` if the bucket is empty.
     #[must_use]
     pub fn take(&mut self, rate: Rate, now: Duration) -> bool {
         self.take_several(1, rate, now).is_ok()
     }
 
-    /// Takes a number of units at once, or nothing.
+    /// Takes `count` units at once, or nothing.
     pub fn take_several(&mut self, count: u32, rate: Rate, now: Duration) -> Result<(), Spent> {
         let full_at = self.full_at.max(now);
         let after = full_at.saturating_add(rate.each.saturating_mul(count));

@@ -56,7 +56,7 @@ impl Counts {
         })
     }
 
-    /// The share that holds most for its size.
+    /// The share that holds most for its size, which is its [factor](Share::factor). `None` if nobody holds anything.
     pub fn largest(&self) -> Option<Share> {
         let for_its_size = |(share, held): &(&Share, &usize)| **held / share.factor();
         self.by_share.iter().max_by_key(for_its_size).map(|(share, _)| share.clone())

@@ -15,8 +15,8 @@ pub struct MemoryQuota(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The bytes of each use that do not count.
-    own: usize,
+    /// How many of the first bytes of each use are always allowed and do not count.
+    uncounted: usize,
     bounds: Bounds,
     kept: Mutex<Counts>,
 }
@@ -30,12 +30,13 @@ pub struct MemoryUse {
 }
 
 impl MemoryQuota {
-    /// Nothing is kept. `own`: the bytes of each use that are always allowed and do not count. `bounds`: for all other bytes.
-    pub fn new(own: usize, bounds: Bounds) -> Self {
-        Self(Arc::new(Shared { own, bounds, kept: Mutex::default() }))
+    /// Nothing is kept. `uncounted`: how many of the first bytes of each use are always allowed and do not count. `bounds`: for all other
+    /// bytes.
+    pub fn new(uncounted: usize, bounds: Bounds) -> Self {
+        Self(Arc::new(Shared { uncounted, bounds, kept: Mutex::default() }))
     }
 
-    /// The share that keeps most bytes for its size, if all together keep more than `bytes_max`.
+    /// The share that keeps most bytes for its size. `None` if all together keep `bytes_max` or less.
     pub fn largest_above(&self, bytes_max: usize) -> Option<Share> {
         let kept = self.0.kept.lock();
         if kept.all() > bytes_max { kept.largest() } else { None }
@@ -58,7 +59,7 @@ impl MemoryUse {
         self.bytes
     }
 
-    /// Sets the number of bytes kept. Returns `false`, and changes nothing, if the number is larger than before and exceeds a bound.
+    /// Sets the number of bytes kept. Returns `false`, and changes nothing, if more bytes would count than before and exceed a bound.
     #[must_use]
     pub fn try_resize(&mut self, bytes: usize) -> bool {
         let (before, after) = (self.counted(self.bytes), self.counted(bytes));
@@ -81,9 +82,9 @@ impl MemoryUse {
         self.bytes = bytes;
     }
 
-    /// How many of these bytes count: those beyond the use's own.
+    /// How many of the `bytes` of a use count: all but the first ones.
     fn counted(&self, bytes: usize) -> usize {
-        bytes.saturating_sub(self.quota.0.own)
+        bytes.saturating_sub(self.quota.0.uncounted)
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
     use turn_ledger::ClientKey;
 
-    const OWN: usize = 10;
+    const UNCOUNTED: usize = 10;
     const SHARE: usize = 100;
 
     /// A use of this many bytes.
@@ -109,18 +110,19 @@ mod tests {
 
     #[test]
     fn all_uses_of_one_client_have_one_share_and_leave_others_their_room() {
-        let memory = MemoryQuota::new(OWN, Bounds { client_max: SHARE, all_max: 2 * SHARE });
-        let [mut first, mut second] = [(); 2].map(|()| part(&memory, 1, OWN + SHARE / 2).unwrap());
-        assert!(!first.try_resize(OWN + SHARE / 2 + 1), "full to the last byte");
-        assert_eq!(first.bytes(), OWN + SHARE / 2, "nothing has changed");
-        assert!(part(&memory, 1, OWN).is_some(), "its own bytes are in no share");
-        let other = part(&memory, 2, OWN + SHARE).unwrap();
-        assert!(part(&memory, 3, OWN).is_some() && part(&memory, 3, OWN + 1).is_none(), "all have all of it");
-        second.resize(OWN);
-        assert!(first.try_resize(OWN + SHARE), "what is not kept any more does not count");
-        first.resize(OWN + SHARE + 1);
+        let memory = MemoryQuota::new(UNCOUNTED, Bounds { client_max: SHARE, all_max: 2 * SHARE });
+        let [mut first, mut second] = [(); 2].map(|()| part(&memory, 1, UNCOUNTED + SHARE / 2).unwrap());
+        assert!(!first.try_resize(UNCOUNTED + SHARE / 2 + 1), "full to the last byte");
+        assert_eq!(first.bytes(), UNCOUNTED + SHARE / 2, "nothing has changed");
+        assert!(part(&memory, 1, UNCOUNTED).is_some(), "the first bytes of a use are in no share");
+        let other = part(&memory, 2, UNCOUNTED + SHARE).unwrap();
+        assert!(part(&memory, 3, UNCOUNTED).is_some());
+        assert!(part(&memory, 3, UNCOUNTED + 1).is_none(), "no room is left");
+        second.resize(UNCOUNTED);
+        assert!(first.try_resize(UNCOUNTED + SHARE), "what is not kept any more does not count");
+        first.resize(UNCOUNTED + SHARE + 1);
         assert_eq!(memory.largest_above(2 * SHARE), first.holder().shares().next());
-        assert_eq!(memory.largest_above(2 * SHARE + 1), None, "not more than that");
+        assert_eq!(memory.largest_above(2 * SHARE + 1), None, "all together keep exactly that many");
         drop((first, second, other));
         assert!(memory.0.kept.lock().is_empty());
     }

@@ -25,21 +25,21 @@ impl<T: Row> PerAddress<T> {
         Self { ipv4: table(), ipv6: table(), groups: table() }
     }
 
-    /// Visits the row of a client, and then that of the /48 around it, until one visit fails. So a client whose own allowance is used
-    /// up takes nothing from its neighbours. Returns what the first visit returns.
+    /// Calls `call` for the row of a client, and then for that of the /48 around it, unless the first call fails. So a client whose own
+    /// allowance is used up takes nothing from its neighbours. Returns what the call for the client returns, or the error of either call.
     pub fn try_each<R, E>(
         &mut self,
         client: impl Into<Prefix>,
         now: Duration,
-        mut visit: impl FnMut(Visit<'_, T>) -> Result<R, E>,
+        mut call: impl FnMut(Visit<'_, T>) -> Result<R, E>,
     ) -> Result<R, E> {
         let client = client.into();
-        let own = if client.is_ipv4() { &mut self.ipv4 } else { &mut self.ipv6 };
-        let first = visit(own.visit(client, 1, now))?;
+        let clients = if client.is_ipv4() { &mut self.ipv4 } else { &mut self.ipv6 };
+        let of_client = call(clients.visit(client, 1, now))?;
         if let Some(group) = client.group() {
-            visit(self.groups.visit(group, GROUP_FACTOR, now))?;
+            call(self.groups.visit(group, GROUP_FACTOR, now))?;
         }
-        Ok(first)
+        Ok(of_client)
     }
 
     /// Removes idle rows.
@@ -71,7 +71,7 @@ impl<T: Row> PerUser<T> {
         Self(Table::new(rows_max))
     }
 
-    /// The row of a user.
+    /// The row of a user: its own, or one that it shares with others.
     pub fn visit(&mut self, user: &str, now: Duration) -> Visit<'_, T> {
         let hash = self.0.hash(user);
         self.0.visit(hash, 1, now)
@@ -105,7 +105,7 @@ impl PerHolder {
     }
 
     /// Takes `count` units from the bucket of each share, the holder's own first, until one has too few. So a holder whose own bucket
-    /// is empty takes nothing from its neighbours.
+    /// is empty takes nothing from its neighbours. On an error, what was taken from earlier buckets stays taken.
     pub fn take(&mut self, holder: impl Into<Holder>, count: u32, now: Duration) -> Result<(), Spent> {
         let (holder, rate) = (holder.into(), self.rate);
         let take = |row: &mut Bucket, factor| row.take_several(count, rate.times(factor), now);
@@ -192,7 +192,7 @@ mod tests {
         assert!(take(1, "ann", 12) && take(2, "ann", 8) && !take(3, "ann", 1));
         assert!((0..9).all(|n| take(1, &n.to_string(), 20)), "with ann's 12 the address has taken 192");
         assert!(take(1, "bob", 8) && !take(1, "eve", 1) && take(2, "eve", 19));
-        assert!(take(1, "", 20), "nobody who has signed in");
+        assert!(take(1, "", 20), "without a user, the address has a bucket of its own");
     }
 
     #[test]

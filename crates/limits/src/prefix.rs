@@ -46,6 +46,7 @@ impl Prefix {
         (length < self.length).then(|| Self::masked(self.bits, length))
     }
 
+    /// The first `length` of these bits.
     fn masked(bits: u128, length: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
         Self { bits: bits & mask, length }
@@ -53,8 +54,8 @@ impl Prefix {
 }
 
 impl Key for Prefix {
-    /// For IPv4 a /8 and a /16, for IPv6 a /32 and a /48. The widest is the network of a whole provider: a flood from a few of its
-    /// customers must not lock out the others.
+    /// For IPv4 a /8 and a /16, for IPv6 a /32 and a /48. The widest is the network of a whole provider, so it may have 64 times the rows:
+    /// a flood from a few of the provider's customers must not lock out the others.
     fn networks(self) -> impl Iterator<Item = (Self, usize)> {
         let levels = if self.is_ipv4() {
             [(IPV4_LENGTH + 8, 64), (IPV4_LENGTH + 16, 1)]

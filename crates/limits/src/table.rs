@@ -1,6 +1,6 @@
 //! A table with a fixed number of rows. A key keeps its own row until the row is idle, so removing the row changes no decision. A
 //! network may have at most as many rows as are still free; the network of a whole provider may have 64 times as many. Further
-//! keys of such a network share a few rows. So a flood of addresses cannot enlarge the table, affects no earlier client, and
+//! keys of a network with that many rows share a few rows. So a flood of addresses cannot enlarge the table, affects no earlier client, and
 //! leaves rows for clients of other networks.
 //!
 //! If `n` networks flood the table, about one row in `n + 1` stays free. If a whole provider's network does, one row in 65
@@ -30,7 +30,7 @@ pub(crate) trait Key: Copy + Eq + Hash {
     fn networks(self) -> impl Iterator<Item = (Self, usize)>;
 }
 
-/// A user: a hash.
+/// A user, as the hash of its name. No networks are around it.
 impl Key for u64 {
     fn networks(self) -> impl Iterator<Item = (Self, usize)> {
         std::iter::empty()
@@ -72,7 +72,7 @@ impl<K: Key, T: Row> Table<K, T> {
         }
     }
 
-    /// The row of a key: its own, or one that it shares with others.
+    /// The row of a key: its own, which is new if the table has place for it, or one that it shares with others.
     pub(crate) fn visit(&mut self, key: K, factor: u32, now: Duration) -> Visit<'_, T> {
         let shared_row = if self.rows.contains_key(&key) { None } else { self.admit(key, now).err() };
         let row = match shared_row {
@@ -82,7 +82,8 @@ impl<K: Key, T: Row> Table<K, T> {
         Visit { row, factor, is_shared: shared_row.is_some() }
     }
 
-    /// Counts a new row. `Err`: there is no place for one, so the key has the shared row with this number.
+    /// Counts a new row. If there is no place for it, first removes idle rows, at most once each [`SWEEP_PAUSE`]. `Err`: there is still no
+    /// place, so the key has the shared row with this number.
     fn admit(&mut self, key: K, now: Duration) -> Result<(), u64> {
         let may_sweep = self.last_sweep.is_none_or(|last| now.saturating_sub(last) >= SWEEP_PAUSE);
         if self.full(key).is_some() && may_sweep {
@@ -100,13 +101,14 @@ impl<K: Key, T: Row> Table<K, T> {
         Ok(())
     }
 
-    /// The network that may not have another row; the key itself if no row is free. `None` if the key can have a row.
+    /// The widest network around the key that may not have another row. If no row is free, that is the widest of all, or the key itself if
+    /// no network is around it. `None` if the key can have a row.
     fn full(&self, key: K) -> Option<K> {
         let free = self.rows_max.saturating_sub(self.rows.len());
         let is_full = |(network, times): &(K, usize)| {
             self.counts.get(network).copied().unwrap_or(0) >= free.saturating_mul(*times)
         };
-        // The widest first, so that all clients in it share the same few rows.
+        // The widest network comes first, so all clients in it share the same few rows.
         match key.networks().find(is_full) {
             Some((network, _)) => Some(network),
             None if free == 0 => Some(key),
@@ -140,6 +142,7 @@ impl<K: Key, T: Row> Table<K, T> {
         self.rows.len()
     }
 
+    /// The key of a user.
     pub(crate) fn hash(&self, text: &str) -> u64 {
         self.hasher.hash_one(text)
     }

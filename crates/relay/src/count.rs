@@ -51,7 +51,8 @@ impl Meter {
         Some(sent)
     }
 
-    /// Counts a packet from a client with this grant. Returns whether it may be forwarded.
+    /// Counts a packet from a client with this grant, also one that arrives after the limit was reached. Returns whether the packet may be
+    /// forwarded.
     pub(crate) fn receive(&self, grant: GrantId, bytes: u64) -> bool {
         let mut counts = self.counts.lock();
         let is_admitted = self.admit(&counts);

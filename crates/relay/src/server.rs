@@ -99,7 +99,7 @@ impl Relay {
         SocketAddr::new(self.public_ip, self.listen.port())
     }
 
-    /// Relays until `end`.
+    /// Relays until `end`. Then ends all allocations, and reports a last count.
     pub async fn run(&self, end: &CancellationToken) {
         let socket = match self.socket.try_clone().and_then(UdpSocket::from_std) {
             Ok(socket) => Arc::new(socket),
@@ -142,14 +142,14 @@ impl Relay {
         if known.is_none() && !is_message {
             return;
         }
-        let own =
+        let client_socket =
             known.unwrap_or_else(|| Arc::new(ClientSocket::new(Arc::clone(socket), Arc::clone(&self.meter))));
-        if !own.receive(length(datagram.len())) {
+        if !client_socket.receive(length(datagram.len())) {
             return;
         }
         self.drop_nonces().await;
         let mut request = Request {
-            conn: Arc::<ClientSocket>::clone(&own),
+            conn: Arc::<ClientSocket>::clone(&client_socket),
             src_addr: client,
             buff: datagram.to_vec(),
             allocation_manager: Arc::clone(&self.manager),
@@ -162,7 +162,7 @@ impl Relay {
         let _ = request.handle_request().await;
         drop(one_at_a_time);
         if is_message {
-            self.update_client(client, Some(own)).await;
+            self.update_client(client, Some(client_socket)).await;
         }
     }
 
@@ -173,8 +173,8 @@ impl Relay {
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
         match (found, self.access.clients.socket(client).is_some()) {
             (None, true) => {
-                if let Some(client) = self.access.clients.remove(client) {
-                    self.report_end(&client, "closed");
+                if let Some(removed) = self.access.clients.remove(client) {
+                    self.report_end(&removed, "closed");
                 }
             }
             (Some(found), false) => {
@@ -200,18 +200,20 @@ impl Relay {
         loop {
             tokio::select! {
                 _ = interval.tick() => is_written = self.access.broker.recorded().await,
-                // While a count is not written nothing passes, so the limit would be reached again and again.
+                // Count at once when the limit is reached. While a count is not written nothing passes, so the limit would be reached again
+                // and again.
                 () = self.meter.until_reached(), if is_written => {}
             }
             self.count(is_written).await;
         }
     }
 
-    /// Reports what was carried since the last call, sets the limit, and ends the allocations of grants that have ended. A
-    /// crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may pass unless the count of the last
-    /// interval `is_written`.
+    /// Reports what was carried since the last call, sets the limit, and ends the allocations of grants that have ended. A crash must not
+    /// hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may pass unless the count of the last interval
+    /// `is_written`. Then tells the broker which grants have an allocation, and removes the rows of clients without one.
     async fn count(&self, is_written: bool) {
-        // Read the clock before the count, so that the count contains everything up to that instant.
+        // Read the clock before the count, so that the count contains everything up to that instant. Without an instant, the bytes stay
+        // in the meter until the next call.
         if let Some(as_of) = self.access.broker.may_count_until() {
             let (granted, by_grant) = self.meter.take();
             let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
@@ -231,8 +233,8 @@ impl Relay {
     }
 
     /// Tells the broker which grants have an allocation, after the allocations of ended grants were deleted. Meanwhile no request is
-    /// handled: a request that was admitted before its grant ended could otherwise make an allocation that this list lacks. Returns
-    /// the clients with an allocation.
+    /// handled: a request that was admitted before its grant ended could otherwise make an allocation that the list of these grants lacks.
+    /// Returns the clients with an allocation.
     async fn release_gone(&self) -> HashSet<SocketAddr> {
         let _no_request = self.requests.lock().await;
         let present = self.manager.get_allocations_info(None).await;

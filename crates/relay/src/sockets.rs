@@ -90,6 +90,7 @@ impl ClientSocket {
         match outcome {
             Some(Ok(_)) => state.traffic = state.traffic.plus(Traffic::new(0, bytes)),
             Some(Err(failed)) => return Err(failed),
+            // The limit is reached: drop the packet without an error, as a network would.
             None => {}
         }
         Ok(datagram.len())
@@ -186,6 +187,7 @@ impl RelayAddressGenerator for PeerSockets {
         }
         let Some((socket, held)) = self.ports.bind(listen, port)? else {
             (self.note)(Event::Refused(Refused::Full.name()));
+            // The library answers each error of this function with 508 (Insufficient Capacity).
             return Err(turn::Error::ErrMaxRetriesExceeded);
         };
         let port = held.port;

@@ -30,7 +30,7 @@ pub struct Entry {
 /// What an answer says of the session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SfuAnswer {
-    /// The new session.
+    /// The new session. `None` if the answer names none.
     pub session: Option<SessionId>,
     /// Its tracks and data channels.
     pub entries: Vec<Entry>,
@@ -53,6 +53,7 @@ pub(crate) fn parse_answer(body: &[u8]) -> Option<SfuAnswer> {
     Some(SfuAnswer { session, entries: tracks.chain(channels).collect() })
 }
 
+/// Reads an entry. One with a session and without a direction is taken from that session.
 fn entry_of(entry: &Value, id: Option<TrackId>, is_channel: bool) -> Entry {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     let session = text("sessionId").and_then(SessionId::new);

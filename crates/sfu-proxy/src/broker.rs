@@ -12,7 +12,7 @@ pub trait SfuBroker: Broker {
     /// The grant of a grant token, and the grant's user. `None` unless the token is valid.
     fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)>;
 
-    /// Whether one of two grants renews the other one, directly or through further renewals.
+    /// Whether two grants are the same one, or one of them renews the other one, directly or through further renewals.
     fn are_of_one_chain(&self, one: GrantId, other: GrantId) -> bool;
 
     /// Whether a browser may get the ICE servers of this grant again: the grant is valid and of this spender, and a mint would be possible.

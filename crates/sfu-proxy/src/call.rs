@@ -103,6 +103,7 @@ fn fault_of(why: NotAdmitted) -> SfuFault {
         NotAdmitted::AddressBlocked => SfuFault::ADDRESS_BLOCKED,
         NotAdmitted::NotRecorded => SfuFault::NOT_RECORDED,
         NotAdmitted::ClockInDoubt => SfuFault::CLOCK_IN_DOUBT,
+        // The first two mean a full table. The ledger refuses no pull for the last two, which are about coturn and about mints.
         NotAdmitted::TooManyUsers
         | NotAdmitted::TooManyGrants
         | NotAdmitted::Uncut

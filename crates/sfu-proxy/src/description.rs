@@ -23,8 +23,8 @@ enum DescriptionType {
     Answer,
 }
 
-/// The kind of each mid in a session description (RFC 8866): that of the media line above, for the first attribute `mid` below the line.
-/// Any further mid there counts as video, and so does a mid with several kinds. Empty if any line is not a letter, `=` and a value:
+/// The kind of each mid in a session description (RFC 8866): the kind of the media line above it, if the mid is the first one below that
+/// line. Any further mid there counts as video, and so does a mid with several kinds. Empty if any line is not a letter, `=` and a value:
 /// another parser could read such a line differently.
 pub(crate) fn kinds(sdp: &str) -> BTreeMap<Name, MediaKind> {
     let is_line = |line: &str| {

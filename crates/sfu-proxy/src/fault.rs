@@ -43,7 +43,7 @@ impl SfuFault {
         "unauthorized",
         "Sign in again and send a new token: this one has expired, or is not valid here.",
     );
-    /// The caller has no token, and names no room.
+    /// The caller has no token and names no room, or has not signed in and must.
     pub const UNAUTHORIZED: Self = Self::new(
         401,
         "unauthorized",
@@ -67,7 +67,7 @@ impl SfuFault {
     /// The session is over, or another process opened it: this broker was restarted since, or does not lead any more.
     pub const GONE: Self =
         Self::new(410, "session_gone", "This session is over, or of before a restart. Open a new session.");
-    /// The operator has blocked the user.
+    /// The operator has blocked the user, or revoked the session.
     pub const BLOCKED: Self =
         Self::new(403, "user_blocked", "The operator has blocked this user or revoked this session.");
     /// The operator has blocked the client's address.

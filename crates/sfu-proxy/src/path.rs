@@ -90,6 +90,7 @@ pub(crate) fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
     }
 }
 
+/// The route of a path below `/sessions/`. `None` if the path is not in the list.
 fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
     let rest = path.strip_prefix("/sessions/")?;
     let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

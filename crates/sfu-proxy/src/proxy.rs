@@ -117,8 +117,8 @@ impl SfuProxy {
         tokio::spawn(opened).await.unwrap_or(Err(SfuFault::UNREACHABLE))
     }
 
-    /// Checks that the caller may use a session: its browser has the lock or, without locks, the caller owns the session.
-    /// Its user must not be blocked.
+    /// Checks that the caller may use a session: the caller's browser has the session's lock or, without locks, the caller owns the
+    /// session. The user who opened the session must not be blocked.
     pub fn authorize<'a>(
         &self,
         id: &SessionId,
@@ -143,8 +143,8 @@ impl SfuProxy {
         self.lock_key.removed(cookies, prefix, has_open)
     }
 
-    /// The room of the caller's sessions that are in a call: those that its cookies unlock and, without locks, those that it may have
-    /// opened. `None` if there is no such room, or more than one.
+    /// The room of the caller's sessions that are in a call: those that the cookies unlock and, without locks, those that the caller may
+    /// have opened. `None` if there is no such room, or more than one.
     pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {
@@ -153,7 +153,7 @@ impl SfuProxy {
         })
     }
 
-    /// How many sessions are in the table, and how many tracks they are charged for.
+    /// How many sessions are in the table, and how many tracks and data channels they are charged for.
     pub fn counts(&self) -> (usize, usize) {
         self.with(|sessions, _| (sessions.count(), sessions.charged()))
     }
@@ -178,8 +178,8 @@ impl SfuProxy {
         self.with(|sessions, now| sessions.end_sessions_of(user, now));
     }
 
-    /// The ICE servers that this browser got for the same spender a moment ago. `None` if they were revoked, and while nothing would be
-    /// minted.
+    /// The ICE servers that this browser got for the same spender a moment ago. `None` if it got none, if their credential was revoked, and
+    /// while nothing would be minted.
     pub fn given_servers<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,

@@ -56,7 +56,7 @@ pub(crate) struct Push {
     pub mid: Option<Name>,
     /// The name under which others pull it. `None` if the SFU chooses it.
     pub name: Option<Name>,
-    /// Its kind, by the session description.
+    /// Its kind, by the session description or, without one, by the request.
     pub kind: MediaKind,
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, SfuFault
         SfuCall::NewTracks => rewritten(body, NewTracks::wanted),
         SfuCall::UpdateTracks => {
             // Without kinds of an offer: a pushed track counts as video.
-            rewritten(body, |request: UpdatedTracks| Ok(wanted(request.tracks, Some(&BTreeMap::new()))))
+            rewritten(body, |request: UpdatedTracks| Ok(tracks_of(request.tracks, Some(&BTreeMap::new()))))
         }
         SfuCall::NewDataChannels | SfuCall::UpdateDataChannels => rewritten(body, Channels::wanted),
     }
@@ -170,7 +170,7 @@ struct NewTracks {
 impl NewTracks {
     fn wanted(self) -> Result<RequestedTracks, SfuFault> {
         let offered = self.session_description.map(|description| kinds(&description.sdp));
-        let mut wanted = wanted(self.tracks.unwrap_or_default(), offered.as_ref());
+        let mut wanted = tracks_of(self.tracks.unwrap_or_default(), offered.as_ref());
         if self.auto_discover == Some(true) {
             let offered = offered.unwrap_or_default();
             // A description that cannot be read here could have any number of tracks for the SFU.
@@ -328,7 +328,7 @@ enum Channel {
 }
 
 /// The tracks of a request. `offered`: the kinds of the mids in its session description, if it has one.
-fn wanted(tracks: Vec<Track>, offered: Option<&BTreeMap<Name, MediaKind>>) -> RequestedTracks {
+fn tracks_of(tracks: Vec<Track>, offered: Option<&BTreeMap<Name, MediaKind>>) -> RequestedTracks {
     let mut wanted = RequestedTracks::default();
     for track in tracks {
         match track {

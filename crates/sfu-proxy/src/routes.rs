@@ -79,9 +79,9 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
 
 async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, SfuFault> {
     let (parts, body) = request.into_parts();
-    let (owner, in_token) = caller(proxy, &parts, Expiry::Counts).await?;
-    let is_in_token = in_token.is_some();
-    let room = if is_in_token { in_token } else { named_room(&parts)? };
+    let (owner, room_in_token) = caller(proxy, &parts, Expiry::Counts).await?;
+    let is_in_token = room_in_token.is_some();
+    let room = if is_in_token { room_in_token } else { named_room(&parts)? };
     if proxy.rooms_by_token && room.is_some() && !is_in_token {
         return Err(SfuFault::NOT_IN_TOKEN);
     }
@@ -196,7 +196,8 @@ async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Sf
     Ok(ForwardedRequest { query, headers, body, kept })
 }
 
-/// The query that goes upstream: the parameters that the SFU or partytracks documents, as they came. `None` if no part is left.
+/// The query that goes upstream: the parameters that the SFU or partytracks documents, as they came. An empty part stays. `None` if no part
+/// is left.
 fn query_sent(query: &str) -> Option<String> {
     let is_known = |pair: &&str| {
         let mut named = form_urlencoded::parse(pair.as_bytes());
@@ -257,7 +258,7 @@ async fn relay_servers(
     proxy: &SfuProxy,
     prefix: &str,
     parts: &Parts,
-    (caller, by_token): (Caller, Option<Arc<str>>),
+    (caller, room_in_token): (Caller, Option<Arc<str>>),
 ) -> Option<(Value, Option<HeaderValue>)> {
     let address = address(parts)?;
     let user = signed_in_user(&caller);
@@ -266,7 +267,7 @@ async fn relay_servers(
     }
     // partytracks names no room here, so the sessions of the caller may tell the room.
     let own_room = || proxy.room_of(&caller, cookies(parts));
-    let room = by_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
+    let room = room_in_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
     let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() };

@@ -27,9 +27,9 @@ pub const FAILED_LOOKS_MAX: u32 = 3;
 /// Who calls, as far as the request proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// By a token of the application's sign-in.
+    /// The user, by a token of the application's sign-in or by the grant.
     pub user: Option<User>,
-    /// By a grant token.
+    /// The grant, by its token.
     pub grant: Option<GrantId>,
     /// The address that the request comes from.
     pub address: ClientKey,
@@ -151,6 +151,7 @@ impl Session {
             return self.opened.taken;
         }
         self.tracks.iter().filter(|track| track.is_pulled()).fold(Taken::default(), |taken, track| {
+            // The SFU has confirmed a track that has an id.
             let charged = if track.id.is_some() { track.kind.kbps(self.video.estimated) } else { 0 };
             Taken {
                 kbps: taken.kbps.saturating_add(track.kind.kbps(self.video.assumed)),
@@ -176,7 +177,8 @@ impl Session {
         }
     }
 
-    /// Whether a track that it takes would be of a kind with a higher rate after this change.
+    /// Whether this change could give a track that the session takes a kind with a higher rate. The change is that of the track at its mid.
+    /// A track whose id is not known can be that track, and so can any track if the mid is a reference. Without a mid, nothing changes.
     pub(super) fn would_take_more(&self, change: &Pull) -> bool {
         let Some(mid) = &change.mid else { return false };
         let mut pulled = self.tracks.iter().filter(|track| track.direction == Direction::Remote);
@@ -217,7 +219,8 @@ impl Session {
         Ok(())
     }
 
-    /// Counts what a call asks for. Returns the number of the call.
+    /// Counts what a call asks for. A push with the mid, the name and the kind of a track that the session sends already is that track.
+    /// Returns the number of the call.
     pub(super) fn ask(&mut self, wanted: &RequestedTracks) -> u64 {
         let call = self.calls_so_far.saturating_add(1);
         let channel = || Track::pushed(None, None, MediaKind::Data);
@@ -250,9 +253,9 @@ impl Session {
         for entry in &answer.entries {
             let is_asked = |track: &Track| track.call == call && track.may_be(entry);
             if entry.is_refused {
-                let is_refused =
+                let is_meant =
                     |track: &Track| is_asked(track) && (track.id.is_none() || track.has_id_of(entry));
-                if let Some(nth) = self.tracks.iter().position(is_refused) {
+                if let Some(nth) = self.tracks.iter().position(is_meant) {
                     self.tracks.remove(nth);
                 }
             } else {
@@ -282,12 +285,14 @@ impl Session {
     }
 
     /// Takes the state that the SFU reports to a look, which began at `began`. A track that nobody has asked for counts as video, and so
-    /// does a track in whose place the SFU reports another one. Returns whether the session may go on.
+    /// does a track in whose place the SFU reports another one. A state in which every track is inactive counts as a failed look. Returns
+    /// whether the session may go on.
     pub(super) fn see(&mut self, state: &SfuAnswer, began: Duration) -> bool {
         for entry in state.entries.iter().filter(|entry| entry.id.is_some()) {
             let known = self.tracks.iter().position(|track| track.has_id_of(entry));
             let asked = || self.tracks.iter().position(|track| track.id.is_none() && track.may_be(entry));
             let nth = known.or_else(asked).unwrap_or(self.tracks.len());
+            // No track of the session fits, so nobody has asked for this one.
             if nth == self.tracks.len() {
                 let kind = if entry.is_channel { MediaKind::Data } else { MediaKind::Video };
                 let direction = entry.direction.unwrap_or(Direction::Local);
@@ -304,8 +309,11 @@ impl Session {
             self.opened.taken = Taken::default();
         }
         let is_inactive = !state.entries.is_empty() && state.entries.iter().all(|entry| entry.is_inactive);
-        self.failed_looks = if is_inactive { self.failed_looks } else { 0 };
-        if is_inactive { self.look_failed() } else { true }
+        if is_inactive {
+            return self.look_failed();
+        }
+        self.failed_looks = 0;
+        true
     }
 
     /// Counts a failed look. Returns whether the session may go on.

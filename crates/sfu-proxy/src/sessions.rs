@@ -1,6 +1,6 @@
 //! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over and no track is
-//! left, the SFU no longer knows it, or its row is needed for another one while it has no tracks. A look asks the SFU for the state of a
-//! session. Looks begin with the session, and again with a request for tracks. They come at an interval until the session has no tracks.
+//! left, the SFU no longer knows it, or its row is needed for another session while it has no tracks. A look asks the SFU for the state of
+//! a session. Looks begin with the session, and again with a request for tracks. They come at an interval until the session has no tracks.
 //! Meanwhile the session is a member of the call in its room.
 
 mod allowance;
@@ -126,17 +126,19 @@ impl Sessions {
     ) {
         self.amend(id, |session| session.answered(call, answer));
         for channel in replies {
-            let is_this = |session: Option<&SessionId>| session.is_none_or(|of| *of == channel.session);
+            // An entry that states no session or no name can be of this channel.
             let is_granted = answer.into_iter().flat_map(|answer| &answer.entries).any(|entry| {
+                let is_of_sender = entry.session.as_ref().is_none_or(|session| *session == channel.session);
                 let is_named = entry.name.is_none() || entry.name == channel.name;
-                !entry.is_refused && is_this(entry.session.as_ref()) && is_named
+                !entry.is_refused && is_of_sender && is_named
             });
             self.set_replies(channel, is_granted);
         }
     }
 
     /// Ends the sessions whose life is over at `now`. Returns the sessions that still have tracks: these must be closed by force, and stay
-    /// in the table until a look finds none. A session that was opened before a restart stays too: its tracks are not known yet.
+    /// in the table until a look finds none. A session that was opened before a restart stays too: its tracks are not known yet. This
+    /// also removes the rates of holders whose bucket is full.
     pub(crate) fn elapse(&mut self, now: Duration) -> Vec<SessionId> {
         let mut overdue = vec![];
         while let Some(id) = self.ends.pop(now) {
@@ -152,7 +154,7 @@ impl Sessions {
         overdue
     }
 
-    /// The sessions among `ids` that have something to close, each with all of it.
+    /// The sessions among `ids` that have something to close, each with the ids of its tracks and data channels.
     pub(crate) fn closable(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackId>)> {
         let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.ids())));
         sessions.filter(|(_, ids)| !ids.is_empty()).collect()
@@ -202,7 +204,7 @@ impl Sessions {
         *self.changed.entry(id.clone()).or_default() |= is_found;
     }
 
-    /// The only place where the tracks and calls of a session change.
+    /// The only place where the tracks and calls of a session change. `None` if the session is not in the table.
     fn amend<T>(&mut self, id: &SessionId, change: impl FnOnce(&mut Session) -> T) -> Option<T> {
         let session = self.rows.get_mut(id)?;
         let before = session.load();

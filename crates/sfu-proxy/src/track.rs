@@ -28,9 +28,9 @@ pub enum Direction {
 pub(crate) enum MediaKind {
     /// Sound: [`AUDIO_KBPS`].
     Audio,
-    /// Pictures, or something of which the kind is not known: the rate of a grant.
+    /// Pictures, or something of which the kind is not known: [`VideoRates`](super::taken::VideoRates).
     Video,
-    /// A data channel, in which anything may flow at any time: the rate of a grant.
+    /// A data channel, in which anything may flow at any time: the rates of video.
     Data,
 }
 

@@ -118,7 +118,7 @@ impl Upstream {
         let response = self.api.execute(request).await.map_err(fault_of)?;
         let status = response.status();
         if status.is_redirection() || status.is_informational() {
-            // Orange reloads its page on a redirect.
+            // Orange reloads its page on a redirect. An informational status answers nothing.
             return Err(SfuFault::UNREACHABLE);
         }
         let mut headers = header::passing(response.headers(), &header::RETURNED);

@@ -62,6 +62,7 @@ impl SfuProxy {
     }
 
     /// Closes the tracks of the sessions that may take nothing more, as the ledger says. `closed_at`: when this last closed something.
+    /// Until [`CLOSE_INTERVAL`] has passed since then, this does nothing.
     async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
         let now = self.service.clock.instant();
         if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {

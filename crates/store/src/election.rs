@@ -137,24 +137,24 @@ impl View {
     /// The view after one more observation.
     fn after(before: Option<Self>, seen: &Observation, now: Duration) -> Self {
         let row = (seen.epoch, seen.seq);
-        let same = before.filter(|view| view.row == row);
+        let unchanged = before.filter(|view| view.row == row);
         let connected = before.filter(|view| view.connection == seen.connection);
         // This process knows nothing from before its first connection. But the database knows what was written since the database started.
         let was_there = seen.has_session
             || seen.connection == 0 && seen.has_written
             || connected.is_some_and(|view| view.was_there || view.row != row);
         let is_gone = was_there && !seen.has_session;
-        let followed = match same {
+        let followed = match unchanged {
             Some(view) => view.followed,
             // A change was seen only if there is an earlier view.
             None => before.and(seen.books_now).map(|books| (books, now)),
         };
         Self {
             row,
-            unchanged_since: same.map_or(now, |view| view.unchanged_since),
+            unchanged_since: unchanged.map_or(now, |view| view.unchanged_since),
             connection: seen.connection,
             was_there,
-            gone_since: is_gone.then(|| same.and_then(|view| view.gone_since).unwrap_or(now)),
+            gone_since: is_gone.then(|| unchanged.and_then(|view| view.gone_since).unwrap_or(now)),
             seen_at: now,
             followed,
         }

@@ -4,7 +4,7 @@
 //! Until the lease ends, two replicas can each believe that they lead.
 //!
 //! Nothing in the ledger depends on the lease, because each write is fenced, and no metered credential is answered before its write. The
-//! lease only ends early what a leader without a database would still answer and do.
+//! lease only shortens the time in which a leader without a database still answers and acts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -16,7 +16,7 @@ pub struct Observation {
     pub is_held: bool,
     /// Whether the leader's session is there.
     pub has_session: bool,
-    /// Whether the leader has written since the server started.
+    /// Whether the leader has written since the database server started.
     pub has_written: bool,
     /// Through which connection of this process this was seen, counted from 0.
     pub connection: u64,

@@ -118,6 +118,7 @@ impl Term {
         let Some(kept) = kept else { return Step::End(lost_since(self.elected - 1, self.seq)) };
         let is_ours = shard.takeovers.latest() == Some(&self.session);
         // `kept` is less than `seq`: completed writes are lost. Equal: the batch was not committed. One more: the batch was committed.
+        // A writer that is not the latest session is fenced in both cases.
         match kept.saturating_sub(self.seq) {
             ..0 => Step::End(lost_since(kept, self.seq)),
             0 if is_ours => Step::Send,

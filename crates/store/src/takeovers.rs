@@ -28,7 +28,7 @@ impl Takeovers {
     }
 
     /// Whether the session that writes now has written since its takeover, whose number is one more than that of the last write before it.
-    /// `last`: the number of the last write of all.
+    /// `last`: the number of the last write of all. `true` if no takeover is listed.
     pub fn has_written(&self, last: i64) -> bool {
         self.0.first().is_none_or(|takeover| last > takeover.began + 1)
     }

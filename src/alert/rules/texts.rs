@@ -88,7 +88,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
 /// What happens at the limit to the calls in progress over each source that is used, as the end of a sentence. A coturn whose
 /// command line does not answer counts as used.
 fn calls_at_limit(input: &AlertInput) -> String {
-    let SourceStates { coturn, used, at_limit: with_live, .. } = &input.sources;
+    let SourceStates { coturn, used, at_limit: revocation, .. } = &input.sources;
     let is_unreachable = input.has(Fault::CoturnUnreachable);
     let texts = IceSource::ALL.into_iter().filter_map(|source| {
         let SourceFacts { title, ended_by, on_revocation, at_limit, .. } = source.facts();
@@ -99,7 +99,7 @@ fn calls_at_limit(input: &AlertInput) -> String {
             EndedBy::CommandLine if *coturn == Some(false) => {
                 format!("calls over {title} continue, because only COTURN_CLI could end them")
             }
-            EndedBy::Nobody if on_revocation == OnRevocation::IsAsked => match with_live {
+            EndedBy::Nobody if on_revocation == OnRevocation::IsAsked => match revocation {
                 AtLimitState::Nothing => at_limit.to_owned(),
                 AtLimitState::WaitsForCount => {
                     format!(

@@ -206,7 +206,7 @@ fn every_message_is_as_in_the_file() {
 }
 
 #[test]
-fn an_alert_has_the_command_that_ends_the_present_spender_only_if_that_is_large() {
+fn an_alert_has_the_command_that_ends_the_present_spender_only_if_the_spender_is_large() {
     let ends = |gb: u64| {
         let mut spending = spending(["ann", "bob", "carol"]);
         spending.now.as_mut().unwrap().all = ByteCount::new(gb * GB);

@@ -84,12 +84,12 @@ pub(in crate::http) fn relays(app: &App) -> Vec<RelayBody> {
 
 fn body(app: &App, relay: &OwnRelay) -> RelayBody {
     let health = relay.health.lock().clone();
-    let (state, is_uncut, RelayLoad { sessions, bytes_per_second }, used) = app.account.read(|books| {
+    let (relay_state, is_uncut, RelayLoad { sessions, bytes_per_second }, used) = app.account.read(|books| {
         let (owner, ledger) = (relay.owner, books.ledger());
         (relay.state(books), books.is_uncut(owner), books.relay_load(owner), ledger.used_by(owner))
     });
     let is_unlisted = is_uncut || app.config.unlisted().any(|host| host == relay.host);
-    let state = match state {
+    let state = match relay_state {
         RelayState::UsedUp => "used up",
         RelayState::Draining => "draining",
         _ if !health.is_up() => "down",

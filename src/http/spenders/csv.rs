@@ -61,7 +61,7 @@ pub(super) fn of(
     csv
 }
 
-/// The first `most` rows with a key, and then the sum of all other rows, unless it is zero, as one row without a key.
+/// The first `most` rows with a key. Then all other rows as one row without a key, unless their sum is zero.
 fn largest(rows: &[SpenderSums], most: usize) -> Vec<(Option<SpenderKey>, Sums)> {
     let (mut found, mut rest) = (vec![], Sums::default());
     for SpenderSums { key, sums, .. } in rows {

@@ -48,7 +48,7 @@ pub struct CloudflareAnalytics {
     keys: Vec<OwnKey>,
     counted: Counted,
     /// The end of the span for which Cloudflare last refused to count by the app of the SFU, in milliseconds. No document says that
-    /// Cloudflare can do that.
+    /// Cloudflare can count by app.
     apps_refused_at: AtomicI64,
     /// The same for the margins of sampling, which are not documented for these data sets.
     margins_refused_at: AtomicI64,
@@ -88,7 +88,8 @@ pub struct UsageCount {
     pub margins: Margins,
 }
 
-/// How much of the true bytes sampling may have missed, in percent, as far as Cloudflare says so: the upper end of its interval of 99 %.
+/// How much of the true bytes sampling may have missed, in percent, as far as Cloudflare says so by the upper end of its
+/// interval of 99 %.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Margins {
     /// Of the bytes of all our TURN keys.
@@ -133,7 +134,8 @@ impl CloudflareAnalytics {
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended less than
     /// `age` ago by Cloudflare's clock is an error, because its newest minutes may still be filling. If Cloudflare refuses the query, asks
-    /// again without the margins of sampling, and then without the app of the SFU. What helped is left out for [`REFUSED_FOR`].
+    /// again without the margins of sampling, and then also without the app of the SFU. What the query that succeeded lacked is left out
+    /// for [`REFUSED_FOR`].
     pub async fn count(
         &self,
         from: Timestamp,

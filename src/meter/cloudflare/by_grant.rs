@@ -44,7 +44,7 @@ impl CloudflareMeter {
     /// Counts the hour that has become final, if there is one, and the open span, and gives both to the account. If the final hour cannot
     /// be read, the open span is counted nevertheless, except after too many queries. If the open span cannot be read, nothing is given to
     /// the account, so that no grant seems to lose bytes. Then asks for suspect chains, late grants and tails. Returns what was counted, or
-    /// the first error.
+    /// an error.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
         let Some(spans) = spans(from, self.account.time_of_provider(), self.lag_in_use()) else {
@@ -100,7 +100,8 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Asks for the minutes of grants that relayed around their expiry, once the minutes after the expiry are final.
+    /// Asks for the minutes of grants that relayed around their expiry, once the minutes after the expiry are final. Warns if a grant
+    /// relayed for longer than the assumed tail.
     async fn look_at_tails(&self) -> Result<(), AnalyticsError> {
         let mut longest = Duration::ZERO;
         for _ in 0..TAIL_QUERIES_MAX {
@@ -119,8 +120,8 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Makes one query of tails. Returns the longest time from an expiry to the end of a minute with bytes after the assumed tail, or zero.
-    /// `None`: no further grant is due.
+    /// Makes one query of tails, and gives the answer to the books. Returns the longest time from an expiry to the end of a minute with
+    /// bytes after the assumed tail, or zero. `None`: no further grant is due.
     async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
         let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag_in_use()));
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
@@ -134,7 +135,8 @@ impl CloudflareMeter {
         let since = self.account.read(|books| books.ledger().period().start);
         let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
         let proven = self.account.read(|books| books.ledger().shortest_tail(SOURCE));
-        // The same time for bytes after the proven tail. Bytes of an earlier period end a proof, too.
+        // The longest time from an expiry to the end of a minute with bytes after the proven tail. Bytes of an earlier period end a proof,
+        // too.
         let longest_after = proven.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
         self.account.change(|books| {
             books.note_after_expiry(SOURCE, longest_after.unwrap_or_default());

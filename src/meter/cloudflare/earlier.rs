@@ -11,9 +11,10 @@ use turn_ledger::polls::spans::final_after;
 use turn_ledger::{Books, Timestamp, Traffic};
 
 impl CloudflareMeter {
-    /// Asks for this count while the books need it (`Books::time_before`). Each poll calls this.
+    /// Asks for the count of the time before the ledger began, while the books need it (`Books::time_before`). Each poll calls this.
     pub(super) async fn count_earlier(&self, now: Timestamp) -> Result<(), AnalyticsError> {
         let Some((from, until)) = self.account.read(Books::time_before) else { return Ok(()) };
+        // Without the ids of our keys, the count would have the bytes of all keys.
         if !self.api.knows_keys() {
             return Ok(());
         }

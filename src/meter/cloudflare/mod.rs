@@ -148,7 +148,7 @@ impl CloudflareMeter {
     }
 
     /// Makes one poll: reads the counts that are due, and gives them to the account. Then makes the counts that test the lag, and those of
-    /// the time before this ledger, if they are due. Returns the outcome of the last reading that was not taken. Keeps why the poll failed.
+    /// the time before this ledger, if they are due. Returns what `read_days` returns. Keeps why the poll failed.
     pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let asked = self.read_settled(state).await;
         let failure = asked.as_ref().err().map(|error| format!("{error}: {}", error.remedy()));
@@ -185,7 +185,7 @@ impl CloudflareMeter {
     }
 
     /// Reads the counts of the due days of a period, and gives them to the account. Returns the outcome of the last count that was not
-    /// taken.
+    /// taken, or `Taken` if all were.
     async fn read_days(
         &self,
         state: &mut MeterState,
@@ -203,7 +203,7 @@ impl CloudflareMeter {
                 continue;
             }
             let total = count.total();
-            // By how much a second count of a whole day exceeds the first one shows what was counted late.
+            // Bytes that a later count of a whole day has beyond an earlier one were counted late.
             if let Some((earlier_until, earlier)) = state.days.note(day, until, count)
                 && earlier_until == day.end()
             {
@@ -264,7 +264,7 @@ impl CloudflareMeter {
 }
 
 /// Gives the count of a day to each of its owners: our TURN keys, the rest of the account, and the SFU. Returns the outcome of the first of
-/// these readings that was not taken.
+/// these readings that was not taken, or `Taken` if all were.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
     let empty = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
     let keys = count.by_key.iter().map(|(key, granted)| {

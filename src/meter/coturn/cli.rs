@@ -174,6 +174,7 @@ impl Dialogue {
         let word = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
         // coturn answers "Error: unknown or constant parameter: <word>."
         self.send(&format!("cc {word}")).await?;
+        // The response is short, so the word can only be near the end.
         let has_word = |received: &[u8]| {
             is_prompted(received)
                 && find(&received[received.len().saturating_sub(ANSWER_MAX)..], word.as_bytes()).is_some()

@@ -1,5 +1,5 @@
 //! The demand: when the last caller came, and the smallest number of callers in any of the last three whole minutes. A single burst does
-//! not raise that number, and it falls to zero within two minutes after callers stop. Pure: `now` is an argument.
+//! not raise that number, and the number falls to zero within two minutes after callers stop. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
 

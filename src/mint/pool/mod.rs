@@ -86,7 +86,7 @@ pub struct Pool {
     /// Whether a credential is kept ready for an hour after each caller.
     keeps_one: bool,
     demand: Demand,
-    /// The oldest first, except for the order of calls that were made at the same time.
+    /// The oldest first, but calls that were made at the same time may have ended in any order.
     credentials: VecDeque<PooledCredential>,
     /// Mints that were started and have not finished.
     pending: u64,

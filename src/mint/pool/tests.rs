@@ -101,7 +101,7 @@ fn for_an_hour_after_a_caller_one_is_ready_and_is_replaced_at_half_its_life() {
     });
     assert_eq!(served.count(), 6);
     let counts = scene.pool.counts();
-    assert_eq!((counts.handed_out, counts.wasted), (6, 4), "one each fifteen minutes of the last hour");
+    assert_eq!((counts.handed_out, counts.wasted), (6, 4), "one wasted each 15 minutes of the last hour");
     assert_eq!(counts.ready, 0, "nobody came for an hour");
 }
 
@@ -149,7 +149,7 @@ fn a_mint_without_a_response_limits_further_mints_like_a_wasted_credential() {
     let now = after(scene.start, 180);
     assert_eq!(scene.pool.start(10, now), 10);
     (0..10).for_each(|_| scene.pool.finished(None));
-    assert_eq!(scene.pool.start(100, now), 8, "with the ten lost responses 18 of 37");
+    assert_eq!(scene.pool.start(100, now), 8, "with the ten lost responses, 18 of 37 would be wasted");
     (0..8).for_each(|_| scene.pool.finished(None));
     assert_eq!(scene.pool.start(100, now), 0, "a provider that never responds is not called forever");
     assert_eq!(scene.pool.counts(), PoolCounts::default(), "nothing was discarded");
@@ -166,7 +166,7 @@ fn discarded_credentials_do_not_fill_the_pool() {
     assert_eq!(scene.pool.start(100, later), 0);
     assert_eq!(scene.pool.counts().wasted, 8);
     scene.pool.minted();
-    assert_eq!(scene.pool.start(100, later), 1, "9 of 19");
+    assert_eq!(scene.pool.start(100, later), 1, "9 of 19 would be wasted");
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl LedgerCopy {
     }
 }
 
-/// Opens the file. Refuses to repair one that was closed properly: it needs no repair, and a repair would return it to an earlier state.
+/// Opens the file. A file that was closed properly needs no repair. If redb begins one all the same, the file is refused, because the
+/// repair would return it to an earlier state.
 fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
     let damaged = |error: StoreError| OpenError::damaged(path, &error);
     let was_closed = was_closed(&file).map_err(|error| damaged(StorageError::Io(error).into()))?;
@@ -105,7 +106,7 @@ fn was_closed(file: &UnchangedFile) -> io::Result<bool> {
     Ok(flags[0] & RECOVERY_REQUIRED == 0)
 }
 
-/// Opens the file with a shared lock, so that no process writes to it until it is closed.
+/// Opens the file with a shared lock, so that no process writes to the file until this process closes it.
 fn open_locked(directory: &Path, path: &Path) -> Result<UnchangedFile, OpenError> {
     let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
     // To open a pipe would block until somebody writes into it.

@@ -130,8 +130,8 @@ impl FileStorage {
     }
 
     /// Fails if the file was deleted or moved: what is written into it would be lost with this process. Once the file was gone, only the
-    /// same inode counts as its return, because a restored backup lacks what was written after it was made. While the file was never gone,
-    /// inodes are not compared, because some file systems of containers change them.
+    /// same inode counts as its return, because a restored backup lacks what was written after the backup. If the last check found the
+    /// file, this one does not compare inodes, because some file systems of containers change them.
     fn require_in_place(&mut self) -> Result<(), StoreError> {
         let is_same_file = || match (metadata(&self.path), self.file.metadata()) {
             (Ok(there), Ok(opened)) => (there.dev(), there.ino()) == (opened.dev(), opened.ino()),

@@ -208,7 +208,7 @@ impl Database {
         Some(socket.local_addr().ok()?.ip())
     }
 
-    /// Opens a session with this name.
+    /// Opens a session with this name and the settings of [`SESSION`]. Refuses an old primary.
     pub async fn connect(&self, name: &str) -> Result<Connection, DatabaseError> {
         if self.newest.lock().is_none() {
             self.see_each_host().await;
@@ -259,7 +259,8 @@ impl Database {
         }
     }
 
-    /// Refuses a primary that another one has replaced, if this process has seen the other one.
+    /// Refuses a primary that another one has replaced, if this process has seen the other one. Later sessions then try the hosts in random
+    /// order.
     async fn refuse_old(&self, connection: &Connection) -> Result<(), DatabaseError> {
         // A server that does not tell its history is accepted.
         let Some(seen) = connection.history().await else { return Ok(()) };

@@ -139,7 +139,7 @@ impl Leader {
         }
     }
 
-    /// Resolves when there is no session.
+    /// Resolves once the session is over; at once without a session.
     pub(super) async fn broken(&mut self) {
         if let Some((connection, _)) = &mut self.session {
             connection.broken().await;

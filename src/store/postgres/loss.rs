@@ -7,8 +7,9 @@ use super::connect::{Connection, DatabaseError, Values};
 use super::takeovers::LOSS_STATED;
 use crate::store::rows::KEY_COPIED;
 
-/// Ends every lead, and marks the ledger as one that lacks grants. Changes nothing if this loss was already stated: by a takeover of the
-/// session `$3` at `$1` or later. `seq` rises above the lost number, so no replica sees `seq` fall again.
+/// Ends every lead, and marks the ledger as one that lacks grants. Changes nothing if this loss was already stated: the latest takeovers
+/// have one with [`LOSS_STATED`] (`$3`) as its session, whose `began` is `$1` or more. `seq` rises above `$1`, the last number that was
+/// lost, so no replica sees `seq` fall again.
 const STATE: &str = "
     WITH stated AS (UPDATE shard SET epoch = epoch + 1, seq = greatest(seq, $1) + 1, held = false,
                         began = (greatest(seq, $1) || began)[1:16], sessions = ($3 || sessions)[1:16]

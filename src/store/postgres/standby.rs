@@ -30,7 +30,7 @@ const OBSERVE: &str = "SELECT epoch, seq, held, \
     written_at > pg_postmaster_start_time() \
     FROM shard WHERE id = 1";
 /// Stores that this replica is there, and how far its clock (`$4`) is ahead of the database's. Returns whether another process was seen at
-/// the same address in the last 5 s, more than a lease after this one has begun.
+/// the same URL in the last 5 s, and more than a lease after this process has begun.
 const NOTE: &str = "WITH noted AS (INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
         $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $7) \
     ON CONFLICT (url) DO UPDATE SET version = EXCLUDED.version, settings = EXCLUDED.settings, \
@@ -150,8 +150,9 @@ impl Standby {
         }
     }
 
-    /// Takes the connection out of `self`, or opens one. A call puts it back when it succeeds, so the connection of a call that has failed
-    /// or was canceled is not used again.
+    /// Takes the connection out of `self`, or opens one. After opening one, finds the URL of this replica, makes the tables if they are
+    /// missing, and removes old rows of replicas. A call puts it back when it succeeds, so the connection of a call that has failed or was
+    /// canceled is not used again.
     async fn connection(&mut self) -> Result<Connection, DatabaseError> {
         if let Some(connection) = self.connection.take().filter(|open| !open.client.is_closed()) {
             return Ok(connection);
@@ -308,7 +309,7 @@ pub(crate) async fn refuse_shared_session(
     Err(DatabaseError::SharedSession)
 }
 
-/// Whether two replicas say that they are reached at this URL.
+/// Whether two replicas say that they are reached at this URL, as [`SHARED`] finds it.
 pub(crate) async fn is_shared(
     connection: &Connection,
     url: &str,

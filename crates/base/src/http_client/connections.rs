@@ -51,7 +51,7 @@ struct Connections {
 /// The client, and the number of the connections over which a response came. Reading the body of the response may show that the connections
 /// are broken.
 #[derive(Clone)]
-struct Origin(HttpClient, u64);
+struct UsedConnections(HttpClient, u64);
 
 impl HttpClient {
     pub(super) fn new(network: &Network) -> Result<Self, ClientError> {
@@ -91,7 +91,8 @@ impl HttpClient {
         successful(self.execute(request.build()?).await?)
     }
 
-    /// Executes a request. A response may have any status. The time limit begins when the look-up of the host's name has ended.
+    /// Executes a request, a second time if its connection breaks before an answer. A response may have any status. The time limit is for
+    /// both attempts together, and begins when the look-up of the host's name has ended.
     pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
         if let Some(name) = self.shared.network.name_for(request.url()) {
             let lookup_limit = request.timeout().map_or(LOOKUP_MAX, |limit| LOOKUP_MAX.min(*limit));
@@ -115,9 +116,9 @@ impl HttpClient {
     /// Sends a request once. Passes the date of the response to `on_date`.
     async fn attempt(&self, request: Request) -> Result<Response, CallError> {
         let Connections { client, number } = self.shared.current.read().clone();
-        let origin = Origin(self.clone(), number);
-        let mut response = client.execute(request).await.map_err(|error| origin.failed(error))?;
-        response.extensions_mut().insert(origin);
+        let used = UsedConnections(self.clone(), number);
+        let mut response = client.execute(request).await.map_err(|error| used.failed(error))?;
+        response.extensions_mut().insert(used);
         if let Some(date) = date(response.headers()) {
             (self.on_date)(date);
         }
@@ -136,7 +137,7 @@ impl HttpClient {
     }
 }
 
-impl Origin {
+impl UsedConnections {
     /// The error of an exchange over these connections. Leaves the connections if they may be broken.
     fn failed(&self, error: reqwest::Error) -> CallError {
         let error = CallError::from(error);
@@ -151,8 +152,8 @@ impl Origin {
 /// The next part of a response's body; `None` at its end.
 pub async fn chunk(response: &mut Response) -> Result<Option<impl AsRef<[u8]> + use<>>, CallError> {
     let chunk = response.chunk().await;
-    chunk.map_err(|error| match response.extensions().get::<Origin>() {
-        Some(origin) => origin.failed(error),
+    chunk.map_err(|error| match response.extensions().get::<UsedConnections>() {
+        Some(used) => used.failed(error),
         None => error.into(),
     })
 }

@@ -64,8 +64,8 @@ impl Names {
         if is_kept { Ok(()) } else { self.find(name, most).await.map(drop) }
     }
 
-    /// The addresses that a look-up finds. If addresses are kept, they are the result of a look-up that takes longer than [`NEWER_MAX`]. If
-    /// none are kept, a look-up that takes longer than `most` is an error.
+    /// The answer of a look-up, which this begins unless one is running. If the look-up takes longer than [`NEWER_MAX`] and addresses are
+    /// kept, this returns the kept addresses. If none are kept, a look-up that takes longer than `most` is an error.
     async fn find(&self, name: &str, most: Duration) -> Answer {
         let (mut running, kept) = self.begin(name);
         let most = if kept.is_some() { NEWER_MAX } else { most };

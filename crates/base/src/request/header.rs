@@ -9,7 +9,8 @@ use turn_ledger::ORIGIN_MAX;
 /// The most characters of an origin that a response or the log repeats.
 pub const ORIGIN_SHOWN_MAX: usize = 100;
 
-/// The only line of a header. `None` with two lines: then a proxy has added its line to that of the client, and neither is certain.
+/// The only line of a header. `None` without a line, and with several: then a proxy has added its line to that of the client, and none is
+/// certain.
 pub fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     lines.next().filter(|_| lines.next().is_none())

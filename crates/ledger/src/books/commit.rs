@@ -22,8 +22,8 @@ use crate::verdict::{BudgetMode, ClientShare, Refusal, Request};
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
 
-/// Room that is reserved for one credential before the provider is asked. [`Books::release`] returns the room, [`Books::commit`] makes it
-/// the promise of the grant.
+/// The promise for one credential, made before the provider is asked. [`Books::release`] takes the promise back, [`Books::commit`] makes it
+/// that of the grant.
 #[derive(Debug)]
 #[must_use]
 pub struct Hold {
@@ -67,7 +67,7 @@ pub enum NotAdmitted {
     TooManyGrants,
     /// The ledger could not be written, or the credential came later than its hold covers.
     NotRecorded,
-    /// An override forbids it, or the grant to renew was revoked.
+    /// An override stops all minting, or the grant to renew was revoked.
     Stopped,
 }
 
@@ -105,13 +105,14 @@ impl Books {
     /// Reserves budget for a credential that the provider creates within `slack`. `life`: the requested lifetime. [`Hold::life`] says which
     /// one the credential gets.
     ///
-    /// While the wall clock is ahead and not accepted yet, either time may be right. The hold begins at the books' time and ends with a
-    /// credential that is created at the wall clock's time, so the hold covers the credential in both cases.
+    /// While the wall clock is ahead and not accepted yet, the true time may be the wall clock's or the books'. The hold begins at the
+    /// books' time and ends with a credential that is created at the wall clock's time, so the hold covers the credential in both cases.
     ///
-    /// Of a grant and its renewal, only one relays at a time. So a renewal needs room only for the minutes after the promise of the renewed
-    /// grant. In strict mode, a client and a user may reserve only their shares of the limit, and a user or a server key no more than its
-    /// own limit. A user could relay with both grants at once, so for the limit of a user a renewal reserves all its minutes. Where the
-    /// broker ends sessions, a renewal also prolongs the sessions of the grants before it. The limit of a user reserves that time, too.
+    /// The budget assumes that only one of a grant and its renewal relays at a time. So a renewal needs room only for the minutes after the
+    /// promise of the renewed grant. In strict mode, a client and a user may reserve only their shares of the limit, and a user or a server
+    /// key no more than its own limit. The limit of a user assumes that the user relays with both grants at once, so there a renewal
+    /// reserves all its minutes. Where the broker ends sessions, a renewal also prolongs the sessions of the grants before it. The limit of
+    /// a user reserves that time, too.
     pub fn reserve(
         &mut self,
         source: IceSource,
@@ -120,8 +121,8 @@ impl Books {
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
         let owner = self.ledger.owner_with(source, requester.turn_key);
-        // `is_known`: whether the owner of the bytes is known. Of several TURN keys, only the mint shows which one has minted. So the
-        // longest of their tails is reserved, and all minutes of a renewal.
+        // `is_known`: whether the owner of the bytes is known. Of several TURN keys, only the mint shows which one has minted. Until then,
+        // the longest of their tails is reserved, and all minutes of a renewal.
         let is_known = requester.turn_key.is_some() || self.ledger.has_one_owner(source);
         let admitted_as = if is_known { owner } else { owner.group() };
         let request = self.admission(admitted_as, life, slack, requester, None)?;
@@ -138,12 +139,12 @@ impl Books {
         let (now, life) = (self.now(), request.life);
         let promise = Promise { owner, time: request.promise(now), user, server, client };
         self.grants.replace_promise(None, Some(&promise));
-        self.settle();
+        self.apply_effects();
         Ok(Hold { promise, life, expires_by: request.expires_by(now), clock_ahead: self.clock_ahead() })
     }
 
-    /// The request for what somebody wants to relay, if there is room, or the reason why there is none. `session`: bytes that a session of
-    /// the SFU may take in a minute, and the first minute that is not promised already; `None` for a credential. If a client or user has
+    /// The request for what somebody wants to relay, if it is admitted, or the reason why it is not. `session`: bytes that a session of the
+    /// SFU may take in a minute, and the first minute that is not promised already; `None` for a credential. If a client or user has
     /// reserved nothing, one credential always fits into its share, and so does a session that takes no more than a credential.
     pub(super) fn admission(
         &mut self,
@@ -153,7 +154,7 @@ impl Books {
         requester: &Requester,
         session: Option<(u64, Minute)>,
     ) -> Result<Request, NotAdmitted> {
-        self.settle();
+        self.apply_effects();
         let Requester { client, renews, .. } = *requester;
         let owner = owner.into();
         let source = owner.source;
@@ -178,7 +179,7 @@ impl Books {
         };
         // The share of a client or user that has reserved nothing has room for one credential in any case, but not for a session of the SFU
         // that takes more than a credential. One reserved byte, `reserved_min`, takes this exception away. Rates of sessions are whole
-        // kbit/s, rounded up.
+        // kbit/s, rounded up, and so is `of_grant`, what a credential takes in a minute.
         let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
         let reserved_min = u64::from(session.is_some_and(|(taken, _)| taken > of_grant));
         let clients = self.grants.clients.shares(holder, now).map(|share| {
@@ -203,9 +204,9 @@ impl Books {
             .map_err(NotAdmitted::Refused)
     }
 
-    /// The promise of the grant that a credential renews; `None` if it renews none, or a grant of another owner. The credential relies on
-    /// the minutes of this promise, because of the two grants only one relays at a time. The count of another owner could release these
-    /// minutes while the renewal relays.
+    /// The promise of the grant that a credential of this owner renews. The credential relies on the minutes of this promise, because of
+    /// the two grants only one relays at a time. `None` if the credential renews none, or one for which nothing is promised. `None` also if
+    /// the renewed grant has another owner, whose count could release these minutes while the renewal relays.
     fn relied_on(&self, renews: Option<GrantId>, owner: CountOwner) -> Option<PromisedTime> {
         self.grants.get(renews?).filter(|row| row.owner() == owner)?.promised
     }
@@ -213,11 +214,11 @@ impl Books {
     /// Releases a hold whose credential was not handed out.
     pub fn release(&mut self, hold: &Hold) {
         self.grants.replace_promise(Some(&hold.promise), None);
-        self.settle();
+        self.apply_effects();
     }
 
-    /// Puts a grant into the books: its row gets the promise of the hold. Releases the hold instead if the operator forbids the grant, if a
-    /// metered credential comes later than its hold covers, or if the table is full.
+    /// Puts a grant into the books: its row gets the promise of the hold. Releases the hold instead if the operator forbids the grant, or
+    /// if a metered credential comes later than its hold covers or finds the table full.
     ///
     /// The caller must write the next batch before it hands out a metered credential.
     pub fn commit(
@@ -252,13 +253,15 @@ impl Books {
         }
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
         let has_user = spender.as_ref().is_some_and(|spender| spender.user.is_some());
-        // A free grant has a row only if it names a user or a server key, so that its renewal names the same, and only if there is room.
+        // A free grant has a row only if it has a user or a server key, so that its renewal gets the same, and only if there is room.
         if is_metered || (is_of_server || has_user) && self.grants.has_room_for_free() {
+            // The user name is kept only if the source or a server key may revoke the credential by it.
             let username =
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(time));
             (row.client, row.spender, row.turn_key) = (client, spender, owner.turn_key);
             // A source that decides the life may make a credential for the whole requested life, although it states a shorter one.
+            // `later_by`: by how much later than stated the credential can expire.
             let stated = grant.expires_at.since(grant.issued_at);
             let beyond_stated =
                 if grant.source.decides_life() { hold.life.saturating_sub(stated) } else { Duration::ZERO };
@@ -272,10 +275,10 @@ impl Books {
         if let Some(renewed) = renews {
             self.grants.note_renewal(renewed, grant.id);
         }
-        let Hold { promise: before, .. } = hold;
+        let Hold { promise: held, .. } = hold;
         // From now on the row has the promise, so that of the hold is removed.
-        self.grants.replace_promise(Some(&before), None);
-        self.settle();
+        self.grants.replace_promise(Some(&held), None);
+        self.apply_effects();
         let counts = self.ledger.counts_mut();
         counts.issued = counts.issued.saturating_add(1);
         Ok(Commit { grant: grant.id })
@@ -296,7 +299,7 @@ impl Books {
             Written::No => {
                 // This also releases the promise of the row.
                 self.grants.remove(commit.grant);
-                self.settle();
+                self.apply_effects();
                 let counts = self.ledger.counts_mut();
                 counts.issued = counts.issued.saturating_sub(1);
                 Err(NotRecorded)

@@ -25,7 +25,7 @@ const CUT_TIME: Duration = Duration::from_secs(10);
 /// The row of a credential of another program lives at least this long after the first listing that shows the credential.
 const FOREIGN_LIFE_MIN: Duration = Duration::from_secs(3_600);
 
-/// What each coturn's sessions carry, as stored.
+/// The sessions of each coturn as stored, with the time of its last complete listing.
 pub(super) fn restored(
     complete_at: BTreeMap<CountOwner, Timestamp>,
     rows: BTreeMap<SessionKey, SessionRow>,
@@ -43,7 +43,8 @@ impl Books {
     /// Applies a listing of a relay. Returns the sessions that must end: ours whose grant has expired; those whose grant was revoked; those
     /// of other programs whose user is blocked or over its limit; and all once the budget or the relay's limit is spent. `asked_at`: when
     /// coturn was asked. A session that began while the listing was on its way may be missing from the listing, so only what was relayed
-    /// before `asked_at` counts as seen.
+    /// before `asked_at` counts as seen. A listing that is not complete, or that comes while a jump of the time is in doubt, adds
+    /// nothing to the counts.
     pub fn take_sessions(
         &mut self,
         relay: impl Into<CountOwner>,
@@ -57,14 +58,14 @@ impl Books {
         // The time of the complete listing before this one, and the grants whose sessions it showed.
         let (seen_at, listed_before) = (usage.complete_at, usage.sessions.grants());
         if listing.is_complete && usage.has_gap(asked_at) {
-            // coturn lets a session go on as long as its client refreshes it. So each session of the listing before may have relayed past
+            // coturn lets a session go on as long as its client refreshes it. So each session of the previous listing may have relayed past
             // the end of its promise, also a session that has ended in the gap and that no listing shows any more.
             for grant in &listed_before {
                 self.grants.extend_promise(*grant, Minute::from_end(asked_at));
             }
         }
         self.take_up_foreign(relay, listing);
-        self.settle();
+        self.apply_effects();
         let usage = self.coturn.entry(relay).or_default();
         let reset = self.ledger.period().start;
         let rules = self.connections.rules();
@@ -82,7 +83,8 @@ impl Books {
             if self.is_cut(listing, seen_at) {
                 self.ledger.with(relay, |timeline| timeline.state.cut_until = now);
                 // If the sessions were not cut until now, every promise at this relay has the long tail. Otherwise only a gap can have made
-                // promises longer, those of `listed_before`. They get the short tail again, except where a grant still has a session.
+                // promises longer, those of `listed_before`. These promises get the short tail again, except where the grant still has a
+                // session.
                 let promised = if self.uncut.contains(&relay) {
                     self.grants.promised_at(relay)
                 } else {
@@ -92,7 +94,7 @@ impl Books {
                 let gone = promised.into_iter().filter(|id| !listed.contains(id));
                 let tail = self.ledger.tail(relay).saturating_add(MINT_SLACK);
                 gone.for_each(|id| self.grants.lower_tail(id, tail, asked_at));
-                self.settle();
+                self.apply_effects();
             }
         }
         let is_spent = self.ledger.figures().is_spent() || self.ledger.is_used_up(relay);
@@ -100,11 +102,12 @@ impl Books {
         to_end.map(|session| session.id).collect()
     }
 
+    /// Whether a session must end for a reason of its own, even if the budget is not spent.
     fn must_end(&self, session: &Session) -> bool {
         if !session.grant.is_foreign() {
             return self.grant_end(session.grant, session.expires_at).is_some();
         }
-        // A session of another program may go on after its credential has expired: coturn allows that, and no promise ends then.
+        // A session of another program may go on after its credential has expired: coturn allows that, and nothing is promised for it.
         let row = self.grants.any(session.grant);
         let is_over = |user: &User| self.is_blocked(user) || self.grants.is_over_limit_of(user);
         self.grants.is_revoked(session.grant) || row.and_then(GrantRow::user).is_some_and(is_over)
@@ -112,7 +115,7 @@ impl Books {
 
     /// Gives a row, if there is room, to each listed credential of another program that knows the relay's secret. Nothing is promised for
     /// the credential, because the program does not ask the broker. The user of the row is the part of the session's user name after the
-    /// first colon, or the whole name if there is no such part.
+    /// first colon, or the whole name if there is no such part. The row has no user if the sums of users have no room for one.
     fn take_up_foreign(&mut self, relay: CountOwner, listing: &Listing) {
         let now = self.now();
         for session in listing.sessions.iter().filter(|session| session.grant.is_foreign()) {
@@ -127,15 +130,14 @@ impl Books {
             let named_expiry = session.expires_at.unwrap_or_default();
             let expires_at = named_expiry.clamp(now.plus(FOREIGN_LIFE_MIN), now.plus(LIFE_MAX));
             let grant = Grant { id: session.grant, source: relay.source, issued_at: now, expires_at };
-            let (label, origin, call, server, signed_in_until) = Default::default();
-            let spender = Spender { user, label, origin, call, server, signed_in_until }.known();
+            let spender = Spender { user, ..Spender::default() }.known();
             self.grants.take_up(&grant, None, relay.turn_key, spender);
         }
     }
 
-    /// Counts what belongs to none of several relays: what is reported without a grant. Listings show none of these bytes, so only
-    /// estimates of a gap remain. The count ends at the instant up to which every relay is counted. The instant of a relay without a
-    /// complete listing is `None`, the smallest value, so then nothing is counted.
+    /// Counts what belongs to none of several relays: what is reported without a grant. Listings show none of these bytes, so the count is
+    /// zero, except that the estimates of a gap stay. The count ends at the instant up to which every relay is counted. The instant of a
+    /// relay without a complete listing is `None`, the smallest value, so then nothing is counted.
     fn carry_rest(&mut self, relay: CountOwner, is_after_gap: bool) {
         let relays = self.ledger.cut_groups().into_iter().filter(|other| other.turn_key.is_some());
         let counted_until = relays.map(|relay| self.coturn.get(&relay).map(|usage| usage.complete_at));
@@ -152,11 +154,12 @@ impl Books {
     }
 
     /// Whether a listing shows that sessions were cut: it has no session of ours whose credential had expired more than [`CUT_TIME`] before
-    /// the previous complete listing, at `seen_at`. A session of a revoked grant shows nothing, because its holder can begin another
-    /// session after each cut until the credential expires. So the promise of a revoked grant lasts until then.
+    /// the previous complete listing, at `seen_at`. A session whose grant was revoked plays no part before its credential has expired:
+    /// until then the client can begin another session after each cut. So the promise of a revoked grant lasts until the expiry, too.
     fn is_cut(&self, listing: &Listing, seen_at: Timestamp) -> bool {
         let has_expired = |grant, expiry| match self.grants.expiry_of(grant, expiry) {
             Some(expiry) => expiry.plus(CUT_TIME) < seen_at,
+            // A credential without a known expiry counts as expired, as in `grant_end`.
             None => true,
         };
         let is_ours = |session: &&Session| !session.grant.is_foreign();

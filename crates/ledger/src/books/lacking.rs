@@ -26,8 +26,8 @@ impl Books {
     }
 
     /// Notes that the ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended.
-    /// The bytes of these grants come back with the provider's next counts. If no counts of a provider are read for some source, the bytes
-    /// are missing until the end of the period in which the longest of these grants has ended.
+    /// The provider's next counts contain the bytes of these grants. If no counts of a provider are read for some source, the bytes are
+    /// missing until the end of the period in which the longest of these grants has ended.
     fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
         let ended = last.plus(self.relays_for_max());
         self.lack_until(ended, cause);

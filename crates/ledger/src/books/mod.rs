@@ -58,7 +58,7 @@ pub struct Books {
     unseen: Vec<IceSource>,
     /// The limit in the configuration.
     configured_limit: ByteCount,
-    /// The latest reading of the clocks.
+    /// The clocks as they were read last.
     moment: Moment,
     /// What is stored of the clocks, of a jump of the time, and of the relay in this process.
     standing: Standing,
@@ -82,7 +82,8 @@ impl Books {
         moment: Moment,
         unseen: &[IceSource],
     ) -> Self {
-        let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
+        // `stored_at`: the books' time as stored; in a new ledger, the present time.
+        let Figures { limit: configured_limit, now: stored_at, .. } = ledger.figures();
         let lacks_grants = stored.lacks_grants();
         let lacking = match &stored.head {
             Some(head) => head.lacking,
@@ -92,7 +93,8 @@ impl Books {
         grants.dropped = head.dropped;
         grants.raised = ledger.raised_rates();
         // Grants of one minute follow each other, and most of their promises are equal. Equal promises in a row are added in one step.
-        // `equal`: the latest promise, and how many grants in a row have it. The call with `None` at the end adds that promise.
+        // `equal`: the latest promise, and how many grants in a row have it. A different promise, or `None` at the end, adds the latest
+        // promise to the ledger.
         let mut equal: Option<(OwnedTime, i64)> = None;
         let mut restore_promise = |next: Option<OwnedTime>| match &mut equal {
             Some((promise, count)) if Some(*promise) == next => *count = count.saturating_add(1),
@@ -102,17 +104,18 @@ impl Books {
                 }
             }
         };
-        grants.restore(stored.grants, stored.spenders, |time| restore_promise(Some(time)));
+        grants.restore(stored.grants, stored.spenders, |promise| restore_promise(Some(promise)));
         restore_promise(None);
-        // The relay of the process that has ended may have relayed until this instant.
-        let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
-        let relayed_until = head.standing.is_relaying.then_some(ended);
-        grants.restore_counts(head.counted, ledger.groups(), then, relayed_until);
+        // The process before this one, with its relay, had ended by this instant.
+        let ended_by = stored_at.plus(UNWRITTEN_MAX).min(moment.now).max(stored_at);
+        let relayed_until = head.standing.is_relaying.then_some(ended_by);
+        grants.restore_counts(head.counted, ledger.groups(), stored_at, relayed_until);
         // With another billing day, the stored bytes under unknown identifiers are of another period.
-        if head.counts.0.start != ledger.period().start {
+        let (stored_period, _) = head.counts;
+        if stored_period.start != ledger.period().start {
             grants.forget_unknown();
         }
-        connections.restore(&mut grants, stored.connections, then);
+        connections.restore(&mut grants, stored.connections, stored_at);
         grants.start_sfu_clocks();
         ledger.set_limit(head.overrides.limit(configured_limit));
         let is_relaying = ledger.is_read(IceSource::Relay);
@@ -128,14 +131,14 @@ impl Books {
             must_store_blocks: false,
             unseen: unseen.to_vec(),
             configured_limit,
-            moment: then.into(),
+            moment: stored_at.into(),
             standing: Standing { is_relaying, ..head.standing },
             uncut: BTreeSet::new(),
             judged_excess: Default::default(),
             draining: head.draining,
             given_up: Vec::new(),
         };
-        books.settle();
+        books.apply_effects();
         books.set_claim_rate();
         books.ledger.set_lacks_until(lacking.until);
         books.advance(moment);
@@ -148,6 +151,7 @@ impl Books {
         books.extend_tails();
         // This comes after `extend_tails`, because a longer tail changes what was promised for the time that is counted.
         books.ledger.begin_readings();
+        // `None`: promises of the source rely on no proven tail, so none of its grants is late after its expiry.
         let tail_of = |source| Some((source, books.ledger.shortest_tail(source)?));
         let tails = IceSource::ALL.into_iter().filter_map(tail_of).collect();
         books.grants.find_late_again(&tails);
@@ -157,8 +161,8 @@ impl Books {
         books
     }
 
-    /// Notes an orderly end of this process: its relay relays nothing after the next batch. If a jump of the time is in doubt, the last
-    /// bytes of the relay are not counted now. Then nothing is noted, and the next start counts these bytes as after a crash.
+    /// Notes an orderly end of this process: its relay relays nothing after the next batch. While a jump of the time is in doubt, nothing
+    /// is noted, because the last bytes of the relay cannot be counted now. The next start counts these bytes as after a crash.
     pub fn finish(&mut self) {
         self.standing.is_relaying &= !self.may_count();
     }
@@ -172,11 +176,11 @@ impl Books {
     /// Takes all changes that are not stored yet.
     pub fn take_batch(&mut self) -> Batch {
         let Figures { now, period, .. } = self.ledger.figures();
-        let sessions = self.coturn.iter_mut().flat_map(|(relay, usage)| {
+        let changed_sessions = self.coturn.iter_mut().flat_map(|(relay, usage)| {
             let changes = usage.sessions.take_changes().into_iter();
             changes.map(|(id, row)| ((*relay, id), row))
         });
-        let sessions = sessions.collect();
+        let sessions = changed_sessions.collect();
         Batch {
             head: Head {
                 now,
@@ -193,6 +197,7 @@ impl Books {
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
             spenders: self.grants.left.take_changes(),
+            // The line after this one resets the flag.
             blocked_addresses: self.must_store_blocks.then(|| self.blocked_addresses.clone()),
             blocked: std::mem::take(&mut self.must_store_blocks).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
@@ -209,16 +214,16 @@ impl Books {
         self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall.max(now));
         self.follow_cutting();
         loop {
-            let (connection_due, session_due) =
-                (self.connections.next_due(now), self.grants.next_session(now));
-            let Some(due) = connection_due.into_iter().chain(session_due).min() else { break };
+            // `sfu_due`: when a session of the SFU is due. At the same instant, it comes before a connection.
+            let (connection_due, sfu_due) = (self.connections.next_due(now), self.grants.next_session(now));
+            let Some(due) = connection_due.into_iter().chain(sfu_due).min() else { break };
             self.step_to(due);
-            if session_due == Some(due) {
-                self.go_on_with_sessions();
+            if sfu_due == Some(due) {
+                self.go_on_with_sfu_sessions();
                 continue;
             }
             self.given_up.extend(self.connections.elapse(&mut self.grants));
-            self.settle();
+            self.apply_effects();
         }
         self.step_to(now);
         self.raise_rates();
@@ -227,7 +232,7 @@ impl Books {
     }
 
     /// Applies to the ledger what grants and connections have changed.
-    fn settle(&mut self) {
+    fn apply_effects(&mut self) {
         for effect in self.grants.effects.take() {
             self.ledger.apply(effect);
         }
@@ -268,9 +273,9 @@ impl Books {
             return Err(OpenError::GrantRevoked);
         }
         let now = self.now();
-        let opened = self.connections.open(&mut self.grants, caller, id, relayed, now);
-        self.settle();
-        let opened = opened?;
+        let result = self.connections.open(&mut self.grants, caller, id, relayed, now);
+        self.apply_effects();
+        let opened = result?;
         if opened.value == Opened::New {
             let counts = self.ledger.counts_mut();
             counts.connections = counts.connections.saturating_add(1);
@@ -282,10 +287,11 @@ impl Books {
     /// this before it applies the caller's request, so that the request counts for this client.
     pub fn note_client(&mut self, caller: Caller<'_>, client: ClientKey) {
         self.recognize(caller.grant().as_ref());
+        // A report for a member of a call comes from the broker itself, not from the member's address.
         if let Caller::Grant(grant) = caller {
             let now = self.now();
             self.grants.adopt(&grant, client, now, self.connections.rules());
-            self.settle();
+            self.apply_effects();
         }
     }
 
@@ -309,9 +315,9 @@ impl Books {
         Some(Caller::Member(Grant { id, source, issued_at, expires_at }))
     }
 
-    /// Adds a metered grant that this ledger does not know, with a promise. The caller has checked the grant's token. So the ledger was
-    /// restored from an older copy or has lost writes, and other grants are missing too: this is noted, also if the table is full and the
-    /// grant is not added. Does nothing for an expired grant.
+    /// Adds a metered grant that this ledger does not know, with a promise. The service has checked the grant's token, so the broker has
+    /// issued the grant: the ledger was restored from an older copy or has lost writes, and may lack other grants, too. That is noted also
+    /// if the table is full and the grant is not added. Does nothing for an expired grant.
     pub(super) fn recognize(&mut self, grant: Option<&Grant>) {
         let now = self.now();
         let Some(grant) = grant.filter(|grant| !grant.is_expired(now)) else { return };
@@ -326,7 +332,7 @@ impl Books {
         let per_minute = self.ledger.bytes_per_minute(grant.source);
         let time = PromisedTime::new(self.ledger.counted_from(grant.source), until, per_minute);
         self.grants.take_up(grant, Some(time), self.ledger.first_owner(grant.source).turn_key, None);
-        self.settle();
+        self.apply_effects();
     }
 
     fn is_revoked(&self, caller: Caller<'_>) -> bool {
@@ -345,11 +351,11 @@ impl Books {
         }
         let now = self.now();
         let reported = self.connections.heartbeat(&mut self.grants, caller, id, report, now);
-        self.settle();
+        self.apply_effects();
         reported
     }
 
-    /// Applies a connection's last report and closes it. `None` if it was not open.
+    /// Applies a connection's last report and closes the connection. `None` if it was not open.
     pub fn close(
         &mut self,
         caller: Caller<'_>,
@@ -360,13 +366,13 @@ impl Books {
             return Err(ReportError::GrantRevoked);
         }
         let now = self.now();
-        // The last report is applied first, unless it is empty. If it is refused, the connection is closed all the same.
-        let clamped = last != Report::default()
+        // The last report is applied first, unless it is empty. If the report is refused, the connection is closed all the same.
+        let is_last_clamped = last != Report::default()
             && self.heartbeat(caller, id, last).is_ok_and(|outcome| outcome.clamped);
-        let closed = self.connections.close(&mut self.grants, caller, id, now);
-        self.settle();
-        let closed = closed?;
-        let clamped = clamped || closed.as_ref().is_some_and(|outcome| outcome.clamped);
+        let result = self.connections.close(&mut self.grants, caller, id, now);
+        self.apply_effects();
+        let closed = result?;
+        let clamped = is_last_clamped || closed.as_ref().is_some_and(|outcome| outcome.clamped);
         Ok(Outcome { value: closed.map(|outcome| outcome.value), clamped })
     }
 
@@ -388,7 +394,7 @@ impl Books {
 
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
-        debug_assert!(self.grants.effects.is_empty(), "a method of the books has not settled");
+        debug_assert!(self.grants.effects.is_empty(), "a method of the books has not applied its effects");
         &self.ledger
     }
 

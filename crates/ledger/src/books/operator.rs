@@ -25,13 +25,14 @@ impl Books {
     }
 
     /// Sets the rate at which the client of a grant may claim bytes, after an override or a start. Drops what grants have saved for claims.
-    /// If minting is stopped, also stops the clocks that do not fit into the lower rate.
+    /// If minting is stopped, also drops what the clients, users and server keys of open connections have saved, and stops the clocks that
+    /// do not fit into the lower rate.
     pub(super) fn set_claim_rate(&mut self) {
         let (promised_rate, now) = (self.ledger.assumed_rate(), self.now());
         self.grants.set_claim_rate(self.is_frozen().then_some(promised_rate), now);
         if self.is_frozen() {
             self.connections.shrink_claims(&mut self.grants, now);
-            self.settle();
+            self.apply_effects();
         }
     }
 
@@ -65,19 +66,19 @@ impl Books {
         let row = self.grants.revoke(grant, now, ask_from)?.clone();
         let is_it = |_: &Grants, id| id == grant;
         let closed = self.connections.close_all_of(&mut self.grants, is_it, now);
-        self.settle();
+        self.apply_effects();
         Some((row, closed))
     }
 
     /// Releases what is promised for the revoked grants of a source that have no session there. Releases nothing at a source that does not
     /// refuse revoked grants. Callers make sure that the source refused these grants before it listed its sessions. Returns how many
-    /// minutes of grants were released.
+    /// reserved minutes were freed.
     pub fn release_gone(&mut self, source: IceSource, has_session: impl Fn(GrantId) -> bool) -> u64 {
         // While the wall clock is ahead and not accepted yet, it may be right. Then what was relayed so far counts at the wall clock's
         // time.
         let now = self.now().plus(self.clock_ahead());
         let released = self.grants.release_gone(source, has_session, now);
-        self.settle();
+        self.apply_effects();
         released
     }
 }

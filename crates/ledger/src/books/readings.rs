@@ -75,7 +75,7 @@ impl Books {
         self.ledger.with(owner, |timeline| timeline.state.own = timeline.state.own.plus(bytes));
     }
 
-    /// Notes that a trial is over, and waits for its count.
+    /// Notes a trial that is over. Its count is still to come: [`Self::count_trial`].
     pub fn note_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd, trial: TailTrial) {
         self.ledger.with_trials(owner.into(), end, |trials| trials.uncounted = Some(trial));
     }

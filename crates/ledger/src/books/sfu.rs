@@ -15,8 +15,8 @@ use crate::token::GrantId;
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found the session. While a jump of the
-    /// time is in doubt, a session that was not found or that takes nothing any more stays as it is, and is charged on. Then this returns
-    /// `false`, and the caller must note the session again later.
+    /// time is in doubt, a session that was not found or that takes nothing any more stays as it is, and its charges continue. Then this
+    /// returns `false`, and the caller must note the session again later.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) -> bool {
         let is_over = session.is_none_or(|session| session.kbps == 0);
         if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
@@ -24,7 +24,7 @@ impl Books {
         }
         let now = self.now();
         self.grants.note_session(name, session, self.ledger.counted_from(IceSource::Sfu), now);
-        self.settle();
+        self.apply_effects();
         true
     }
 
@@ -42,7 +42,7 @@ impl Books {
         Ok(())
     }
 
-    /// Promises what a session may take for longer, because a look has found the session. If there is no room for that,
+    /// Extends the promise of a session, because a look has found the session. If there is no room for that,
     /// [`Self::sfu_sessions_to_close`] has the session until a later call finds room.
     pub fn extend_sfu_session(&mut self, name: &str) {
         let id = GrantId::of_session(name);
@@ -68,7 +68,7 @@ impl Books {
 
     /// Extends the promise of each session whose promise does not cover what the session takes in this minute. Nobody asks an SFU that is
     /// not in the settings any more, so its sessions end when their lives are over.
-    pub(super) fn go_on_with_sessions(&mut self) {
+    pub(super) fn go_on_with_sfu_sessions(&mut self) {
         let now = self.now();
         while let Some(id) = self.grants.due_session(now) {
             // While `may_count` is false, `set_sfu_session` ends no session, so the session would stay due.
@@ -76,7 +76,7 @@ impl Books {
                 self.set_sfu_session(&name, None);
             } else {
                 self.grants.go_on(id, self.ledger.counted_from(IceSource::Sfu), now);
-                self.settle();
+                self.apply_effects();
             }
         }
     }
@@ -96,26 +96,26 @@ impl Books {
             let covers = time.from <= begin && time.per_minute >= per_minute;
             if covers { begin.max(time.until) } else { begin }
         });
-        // A lower rate is promised from the first minute in which nothing of the time before is counted. The present promise lasts until
-        // that minute: `go_on` never lets the promise of a session that takes something end earlier.
+        // A lower rate is promised from `after`, the first minute in which nothing is counted that is taken until the end of this minute.
+        // The present promise lasts until that minute: `go_on` never lets the promise of a session that takes something end earlier.
         let is_lower = before.is_some_and(|time| per_minute < time.per_minute);
         let from = if is_lower { after.max(begin) } else { begin };
         self.grants.release_session(id, from, counted_from);
-        self.settle();
+        self.apply_effects();
         if per_minute == 0 {
             return Ok(());
         }
         // The promise lasts for the tail alone.
         let (life, slack) = (Duration::ZERO, Duration::ZERO);
         let admitted = self.admission(IceSource::Sfu, life, slack, &requester, Some((per_minute, from)));
-        // Without room the promise before goes on from the minute `from`.
+        // Without room, the promise stays as it was: its minutes from `from` on, which were released above, are promised again.
         let time = match &admitted {
             Ok(request) => Some(PromisedTime::new(from, request.promise(self.now()).until, per_minute)),
             Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),
         };
         if let Some(time) = time {
             self.grants.promise_session(id, time);
-            self.settle();
+            self.apply_effects();
         }
         admitted.map(drop)
     }

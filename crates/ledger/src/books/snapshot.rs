@@ -50,7 +50,7 @@ pub enum BoundBreak {
     ClockDiffers,
     /// The books' time may not be the true one.
     ClockInDoubt,
-    /// Grants that were alive at a jump of the time relay for longer than is promised.
+    /// Grants that were alive at a jump of the time may relay for longer than is promised.
     ClockJumped,
     /// A clock that was ahead ended the period too early, so no period counts what the grants of that period still relay.
     EarlierPeriod,
@@ -70,7 +70,7 @@ pub struct Snapshot {
     /// The providers' own counts.
     pub measured: MeasuredUsage,
     /// The most by which the live credentials can still take usage past the limit. Calls that the broker ends at the limit add nothing
-    /// more.
+    /// after it.
     pub uncut_overshoot: ByteCount,
     /// [`Self::uncut_overshoot`] if these credentials relay at the highest hourly average that counts have shown in this period; `None`
     /// without a count.
@@ -89,7 +89,7 @@ pub struct Snapshot {
     pub grant_rows: usize,
     /// How many live grants can have a row.
     pub grant_rows_max: usize,
-    /// What was used within [`crate::RECENT_MAX`], as counted or, later, as reported.
+    /// What was used within [`crate::RECENT_MAX`]: as counted or, where no count reaches yet, as reported.
     pub used_lately: ByteCount,
     /// Open connections.
     pub open_connections: usize,
@@ -189,7 +189,7 @@ impl Snapshot {
             BoundBreak::ClockDiffers => self.clock_differs_by > REFERENCE_DIFFERENCE_TOLERATED,
             BoundBreak::ClockInDoubt => self.clock_doubt.is_some(),
             BoundBreak::ClockJumped => self.jumped_until > self.figures.now,
-            // By the wall clock, this period has not begun.
+            // By the wall clock, this period has not begun. A difference that is tolerated does not count.
             BoundBreak::EarlierPeriod => self.clock_behind > into_period.max(CLOCK_DIFFERENCE_TOLERATED),
             BoundBreak::Lacking => self.lacks_grants(),
             BoundBreak::Unseen => self.unseen.is_some(),

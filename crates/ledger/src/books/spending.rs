@@ -41,7 +41,7 @@ pub struct TooManyBlocked;
 pub struct Forgotten {
     /// The user's live grants and connections, which were ended.
     pub revoked: AllRevoked,
-    /// The user, and the user's labels and addresses that nothing stored has any more.
+    /// The user, and those of the user's labels and addresses that are stored nowhere else.
     pub names: BTreeSet<SpenderKey>,
     /// How many rows of grants had the user.
     pub rows: usize,
@@ -58,9 +58,9 @@ pub struct AllRevoked {
 }
 
 impl Books {
-    /// Takes what a source counted for its grants since [`Grants::counted_until`]. A span that is not final counts until the next one
-    /// replaces it. If a span begins later than that instant, nobody counted the time in between. A span that begins earlier is refused,
-    /// because the counts of its first part were taken before.
+    /// Takes what a source counted for its grants since [`Grants::counted_until`]. The counts of a span that is not final hold until those
+    /// of the next span replace them. If a span begins later than `counted_until`, nobody counted the time before the span. A span that
+    /// begins earlier is refused, because the counts of its first part were taken before. An absurd count is refused once.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
         let limit = self.ledger.figures().limit;
         let uncounted = self.ledger.uncounted(source, counts);
@@ -70,12 +70,12 @@ impl Books {
     }
 
     /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone. If the bytes exceed the
-    /// assumed rate, the promises of the chain rise.
+    /// assumed rate, the promises of the chain rise. If they exceed `GRANT_LIMIT_GB`, [`Self::revoke_over_limit`] revokes the chain.
     pub fn judge(&mut self, source: IceSource, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
         let billed = self.connections.rules().billed;
         let by_grant = by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
         self.grants.judge(source, suspect, &by_grant);
-        self.settle();
+        self.apply_effects();
     }
 
     /// The grants whose count grew after the grant was to end, at most `most`. The growth may be earlier bytes that sampling had missed, so
@@ -95,8 +95,8 @@ impl Books {
         }
     }
 
-    /// Records that the tails of the grants up to `last` were looked at. `counted`: what was counted after these tails. `tail`: the longest
-    /// time from an expiry to such a byte.
+    /// Records that the provider was asked about the tails of all ended grants up to the place `last`. `counted`: what was counted after
+    /// these tails. `tail`: the longest time from an expiry to such a byte.
     pub fn note_tails(&mut self, source: IceSource, last: EndedPlace, counted: Traffic, tail: Duration) {
         self.grants.note_looked_at(source, last);
         let bytes = counted.billed(self.connections.rules().billed);
@@ -125,7 +125,7 @@ impl Books {
             let by_grant = suspect.grants.iter().map(|id| (*id, self.grants.counted_of(&[*id]))).collect();
             self.grants.judge(source, &suspect, &by_grant);
         }
-        self.settle();
+        self.apply_effects();
     }
 
     /// Revokes the chains that were found, since the last call, to have relayed more than a chain may.
@@ -259,7 +259,7 @@ impl Books {
         ends.any(|until| is_in_effect(*until, self.now()))
     }
 
-    /// Whether a spender is blocked; `None` for a kind that cannot be.
+    /// Whether a spender is blocked; `None` for a kind of spender that nobody can block.
     pub fn is_spender_blocked(&self, spender: &SpenderKey) -> Option<bool> {
         match spender {
             SpenderKey::User(user) => Some(self.is_blocked(user)),
@@ -276,7 +276,7 @@ impl Books {
         &self.blocked
     }
 
-    /// The blocked addresses, with the end of each block.
+    /// The blocked addresses, with the end of each block; `None`: without an end.
     pub fn blocked_addresses(&self) -> Vec<(ClientKey, Option<Timestamp>)> {
         let now = self.now();
         let blocked = self.blocked_addresses.iter().map(|(client, until)| (*client, *until));
@@ -296,12 +296,12 @@ impl Books {
         let ids: BTreeSet<_> = grants.iter().map(|(id, _)| *id).collect();
         let is_theirs = |_: &Grants, id| ids.contains(&id);
         let closed = self.connections.close_all_of(&mut self.grants, is_theirs, now);
-        self.settle();
+        self.apply_effects();
         AllRevoked { grants, closed }
     }
 
     /// Removes a person: revokes the user's credentials, and removes the name, the labels and the addresses from everything that is stored.
-    /// The bytes stay. A block of the user ends, because it has the name. Reads every row.
+    /// The bytes stay. A block of the user ends, because the block contains the name. Reads every row.
     pub fn forget_user(&mut self, user: &User) -> Forgotten {
         let revoked = self.revoke_all_of(&SpenderKey::User(user.clone()));
         self.unblock_user(user);

@@ -20,9 +20,9 @@ use crate::units::{ByteCount, Timestamp};
 const SPARED_PART: u64 = 400;
 
 impl Books {
-    /// Notes the relays whose sessions are not cut now. When that begins at a relay, raises every promise there to the long tail. This
-    /// comes before anything else acts on the time, also at a start and after the machine was suspended. A promise that was over when
-    /// sessions were last seen cut stays over.
+    /// Notes the relays whose sessions are not cut now. When that begins at a relay, raises every promise there to the long tail.
+    /// [`Self::advance`] calls this before anything else follows the new time, also at a start and after the machine was suspended. A
+    /// promise that was over when sessions were last seen cut stays over.
     pub(super) fn follow_cutting(&mut self) {
         for relay in self.ledger.cut_groups() {
             if self.ledger.is_cut(relay) {
@@ -34,8 +34,9 @@ impl Books {
     }
 
     /// Assumes the rate that chains of renewals have shown, once counts and app servers show more than a hundredth of the limit above the
-    /// promises. The rate holds for live and new grants, until the configured rate changes. What all grants of a source relayed together
-    /// shows no rate: a stranger may have the source's key, or the ledger may lack grants.
+    /// promises. Bytes under unknown identifiers share this tolerance ([`is_small_beside`]). The rate holds for live and new grants, until
+    /// the configured rate changes. What all grants of a source relayed together shows no rate: a stranger may have the source's key, or
+    /// the ledger may lack grants.
     pub(super) fn raise_rates(&mut self) {
         let (excess, unknown) = (self.ledger.excess(), self.grants.unknown_bytes());
         // Nothing has changed since the last call.
@@ -90,7 +91,7 @@ impl Books {
             (tail.saturating_add(MINT_SLACK), self.ledger.bytes_per_minute(owner.source));
         let trusts_revocations = self.ledger.trusts_revocations(owner);
         self.grants.raise_tails(owner, after_expiry, per_minute, since, trusts_revocations);
-        self.settle();
+        self.apply_effects();
     }
 
     /// Notes until when grants that have left the table may relay with this tail. Grants that were over at `since` are left out.
@@ -103,7 +104,7 @@ impl Books {
 
     /// Takes the count of a trial. `billed`: the minutes in which bytes of the trial's credential were billed; `None` where nobody counts.
     /// If the trial proves a longer tail, or a longer time after a revocation, the promises that rely on a shorter one are extended at
-    /// once. Returns what the trial shows; `None` if no trial waits.
+    /// once. Returns what the trial shows; `None` if no trial waits for its count.
     pub fn count_trial(
         &mut self,
         owner: CountOwner,
@@ -119,7 +120,7 @@ impl Books {
                 }
                 CredentialEnd::Revocation => {
                     self.grants.extend_revoked(owner, added, self.ledger.now());
-                    self.settle();
+                    self.apply_effects();
                 }
             }
         }
@@ -141,7 +142,7 @@ impl Books {
         let Some(owner) = self.grants.get(id).map(GrantRow::owner) else { return };
         if let Some(tail) = self.ledger.revocation_tail(owner) {
             self.grants.end_by_revocation(id, Minute::from_end(self.now().plus(tail)));
-            self.settle();
+            self.apply_effects();
         }
     }
 
@@ -160,9 +161,9 @@ impl Books {
         self.grants.end_lateness(source, CredentialEnd::Revocation);
     }
 
-    /// Notes that bytes of this source's grants were relayed this long after the expiry of their credentials. If that exceeds a proven
-    /// tail, the proof ends, also an old proof on which only live promises still rely. These promises and new ones get the assumed tail
-    /// again.
+    /// Notes that bytes of this source's grants were relayed up to `after` later than the expiry of their credentials. If that exceeds a
+    /// proven tail, the proof ends, also an old proof on which only live promises still rely. These promises and new ones get the assumed
+    /// tail again.
     pub fn note_after_expiry(&mut self, source: IceSource, after: Duration) {
         let is_late = |tail: Duration| after > tail.saturating_add(source.clocks_differ_by());
         let shortened = self.ledger.shortened_tails(source, CredentialEnd::Expiry);
@@ -170,6 +171,7 @@ impl Books {
             self.ledger.contradict_tail(owner, CredentialEnd::Expiry);
             self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
         }
+        // `None`: no promise of the source relies on a proven tail any more.
         if self.ledger.shortest_tail(source).is_none() {
             self.grants.end_lateness(source, CredentialEnd::Expiry);
         }

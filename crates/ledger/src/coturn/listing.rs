@@ -71,7 +71,7 @@ pub struct Session {
 /// The sessions at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The accepted sessions, in no particular order.
+    /// The authenticated sessions, in no particular order.
     pub sessions: Vec<Session>,
     /// Whether these are all sessions. If not, a missing session may still be alive.
     pub is_complete: bool,

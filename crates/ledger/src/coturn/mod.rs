@@ -1,4 +1,4 @@
-//! From coturn's listings to the usage of its sessions, and from that to readings. Tests: `src/coturn/sessions_tests.rs`.
+//! From coturn's listings to the usage of its sessions, and from this usage to counts. Tests: `src/coturn/sessions_tests.rs`.
 
 pub(crate) mod listing;
 pub(crate) mod sessions;

@@ -15,9 +15,11 @@
 //!
 //! At worst, these bytes are not charged: those of sessions that began and ended between two listings, those of a session with permissions
 //! only (2,047 packets), those by which packets are larger than the estimate assumes (16 KB each at most to a client), and those above the
-//! last rate just before a session ends. After a restart of coturn, the new session of a client can be taken for its old one: if the old
-//! one was some seconds old, and the new one gets the same number and relays more by the next listing. Then the old bytes are subtracted
-//! from the new ones. To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
+//! last rate just before a session ends. To assume 16 KB for each hidden packet would charge each idle session of a browser for 33.5 MB:
+//! at 2 Mbps, after 134 s.
+//!
+//! After a restart of coturn, the new session of a client can be taken for its old one: if the old one was older by at most 5 s, and the
+//! new one gets the same number and has relayed more by the next listing. Then the old bytes are subtracted from the new ones.
 
 pub(crate) mod row;
 
@@ -48,9 +50,9 @@ pub struct Sessions {
 /// The charges of one listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionDelta {
-    /// The charges by grant. No row is zero.
+    /// The charges by grant, without those before `reset`. No row is zero.
     pub added: BTreeMap<GrantId, Traffic>,
-    /// What coturn has newly shown of our sessions. The rest of the charges is estimated.
+    /// What coturn has newly shown of our sessions, without any estimate.
     pub shown: Traffic,
     /// The charges before `reset`, of all sessions.
     pub before: Traffic,
@@ -136,7 +138,7 @@ impl Sessions {
         self.rows.values().map(|row| row.grant).filter(|grant| !grant.is_foreign()).collect()
     }
 
-    /// Whether some sessions are of other programs that know the secret.
+    /// Whether some sessions are of other programs that know the relay's secret.
     pub(crate) fn has_foreign(&self) -> bool {
         self.rows.values().any(|row| row.grant.is_foreign())
     }

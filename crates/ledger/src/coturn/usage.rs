@@ -26,7 +26,7 @@ pub struct CoturnUsage {
     pub(crate) load: RelayLoad,
 }
 
-/// What a relay carries now, of ours and of others.
+/// What a relay carries now, for our sessions and for those of other programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayLoad {
     /// Sessions in the last complete listing.
@@ -57,7 +57,8 @@ impl CoturnUsage {
     }
 
     /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last complete listing,
-    /// and the billed bytes of each grant. `None`: the listing is not complete, and is ignored. The next complete one shows its bytes, too.
+    /// and the billed bytes of each grant in this period, also under credentials of other programs. `None`: the listing is not complete,
+    /// and is ignored. The next complete one shows its bytes, too.
     pub fn take(
         &mut self,
         listing: &Listing,

@@ -1,8 +1,8 @@
 //! Which grant renewed which, and what counts and app servers show of a chain of renewals above its promise.
 //! Tests: `src/books/spending/tests/chains.rs`.
-//! A chain belongs to one client, and one of its credentials relays at a time. A chain that relays more than is assumed does not show in
-//! the sum over all grants of a source while other chains are idle. So each chain is judged by itself, and only its own promises are
-//! raised, to the rate that it shows.
+//! A chain belongs to one client, and is assumed to relay with one of its credentials at a time. A chain that relays at more than the
+//! assumed rate does not show in the sum over all grants of a source while other chains are idle. So each chain is judged by itself, and
+//! only its own promises are raised, to the rate that it shows.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,13 +42,13 @@ const EDGES: u64 = 2;
 /// Chains of renewals that stand out.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    /// Chains about which the provider is to be asked alone, by the first of their grants that is looked at.
+    /// Chains that are to be asked for, each chain alone. The key has the first grant of the chain that is looked at.
     suspects: BTreeMap<(IceSource, GrantId), Waiting>,
     /// Chains that relayed more than one chain may: their grants, and how much. [`Grants::take_over_limit`] empties the list.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
-/// A chain that waits until the provider is asked about it alone.
+/// What is known of a chain that waits until the provider is asked for this chain alone.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
     /// The end of the chain's latest count.
@@ -147,7 +147,8 @@ impl Grants {
             .any(|of| self.limit_of(&of).is_some_and(|limit| is_near(self.used(&of), limit)))
     }
 
-    /// Finds the suspected chains again after a restart. This is needed for chains that have ended: no further count would show them. Also
+    /// Finds the suspected chains again after a restart. This is needed for chains that have ended: no further count would show them.
+    /// Looks only at grants whose last count or claim is at most [`JUDGED_WITHIN`] older than the last final count of their group. Also
     /// compares what app servers have reported with the limit of a chain.
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
@@ -196,13 +197,13 @@ impl Grants {
         let mut in_turn: Vec<_> =
             near.into_iter().enumerate().chain(others.into_iter().enumerate()).collect();
         in_turn.sort_by_key(|(turn, _)| *turn);
-        let to_suspect = |(_, (first, Waiting { until, .. })): (usize, (GrantId, Waiting))| {
+        let to_suspect = |(first, Waiting { until, .. }): (GrantId, Waiting)| {
             // The clock of the provider may be behind.
             let issued_at = self.any(first)?.issued_at.minus(source.clocks_differ_by());
             let from = issued_at.max(self.period.start);
             Some(Suspect { grants: self.chain_from(first, source), from, until })
         };
-        in_turn.into_iter().take(most).filter_map(to_suspect).collect()
+        in_turn.into_iter().take(most).filter_map(|(_, chain)| to_suspect(chain)).collect()
     }
 
     /// Takes the count of a chain that was asked for alone. `by_grant`: what was counted of each of its grants. Notes the chain if it is
@@ -230,7 +231,7 @@ impl Grants {
         }
     }
 
-    /// An app server has reported bytes for a chain: if all its reports exceed the assumed rate, the promises of the chain rise.
+    /// An app server has reported bytes for a chain: if all its reports together exceed the assumed rate, the promises of the chain rise.
     /// `after_tail`: bytes of this report that were relayed after the tail. They count as an excess of their own. Sessions of the SFU are
     /// not judged, because their tracks say at what rate they relay.
     pub(super) fn judge_vouched(
@@ -258,11 +259,13 @@ impl Grants {
     /// Raises the promises of a chain to the rate that was seen, and records by how much all chains of the source exceed the assumed rate.
     fn raise(&mut self, source: IceSource, grants: &[GrantId], shown: &Shown) {
         if let Some(first) = grants.first().copied() {
-            // The row of the first grant keeps the excess. Of a long chain, another grant was perhaps the first one that was looked at.
+            // The row of the first grant keeps the excess. In a long chain, another grant may have been the first one that was looked at.
+            // Then the row of that grant has an excess, which moves.
             let of_chain = self.with_renewed(first, source).chain(grants.iter().copied());
             for other in of_chain.filter(|other| *other != first).collect::<Vec<_>>() {
                 self.move_excess(source, other, first);
             }
+            // With so many known excesses, that of another chain only raises the promises of the chain.
             if self.indexes.judged.len() < CHAINS_MAX || self.indexes.judged.contains(&(source, first)) {
                 self.note_excess(first, shown.excess);
             }
@@ -318,7 +321,7 @@ impl Grants {
         self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
     }
 
-    /// Moves the excess of a chain to the grant `to`, which is now its first one in place of `from`.
+    /// Moves the excess of a chain to the row of `to`, which is now the first grant of the chain in place of `from`.
     fn move_excess(&mut self, source: IceSource, from: GrantId, to: GrantId) {
         if self.indexes.judged.contains(&(source, from)) {
             let excess = self.any(from).map(|row| self.spent_of(row).excess).unwrap_or_default();
@@ -356,7 +359,8 @@ impl Grants {
     }
 
     /// What the bytes of a chain show above the assumed rate; `None` if nothing.
-    /// Excess = `relayed` − `margin` − assumed rate × promised minutes. A minute that several grants of the chain promise counts once.
+    /// Excess = `relayed` − `margin` − assumed rate × (promised minutes + [`EDGES`]). The margin is in bytes. A minute that several grants
+    /// of the chain promise counts once.
     /// Rate = `relayed` ÷ all minutes from the issue of the first grant to the end of the last promise. Minutes before the period and
     /// after `until` are left out.
     fn excess(

@@ -93,8 +93,8 @@ impl Grants {
         CountsTaken::Whole
     }
 
-    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would lock the
-    /// grant's user out until the reset.
+    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would use up the
+    /// limit of the grant's user or server key until the reset.
     fn is_absurd(
         &self,
         source: IceSource,
@@ -115,8 +115,8 @@ impl Grants {
     }
 
     /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops the claims of these grants for the counted
-    /// time. A complete count covers also grants that it does not name. Returns `None` if there may be more grants, and after the last one
-    /// the bytes under unknown identifiers.
+    /// time. A complete count covers also grants that it does not name, except those of the owners in `uncounted`. Returns `None` if there
+    /// may be more grants, and after the last one the bytes under unknown identifiers.
     fn take_part(
         &mut self,
         source: IceSource,
@@ -154,7 +154,8 @@ impl Grants {
     }
 
     /// The most of `relayed` that can be of this period, if a grant relayed it in `[from, until)`. That time may begin long before the
-    /// period, because a relay is not counted while the clock is in doubt. Then it is what the grant has promised since the reset.
+    /// period, because a relay is not counted while the clock is in doubt. Then the most is what is promised for the grant since the
+    /// reset. Without a promise, the most is all of `relayed`.
     pub(crate) fn of_this_period(
         &self,
         id: GrantId,
@@ -167,26 +168,26 @@ impl Grants {
         promising.map_or(relayed, |row| relayed.min(row.promised_between(reset, until)))
     }
 
-    /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `now` is counted for good,
-    /// so the claims for that time are dropped.
+    /// Takes what the broker itself has counted for the grants of a group since the last call. Everything before `until` is counted for
+    /// good, so the claims for that time are dropped. `until`: now, and for coturn the time at which the listing was asked for.
     pub(crate) fn add_counts(
         &mut self,
         group: impl Into<CountOwner>,
         added: &BTreeMap<GrantId, ByteCount>,
-        now: Timestamp,
+        until: Timestamp,
     ) {
         let group = group.into();
         let source = group.source;
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
         let from = self.seen_until(group);
-        let unknown = self.count_grants(source, by_grant, true, [from, now], None);
-        self.count_unknown(group, unknown, true, [from, now]);
+        let unknown = self.count_grants(source, by_grant, true, [from, until], None);
+        self.count_unknown(group, unknown, true, [from, until]);
         let is_of_group = |id: &GrantId| self.any(*id).is_some_and(|row| row.owner().group() == group);
         for id in self.claiming_after(source, None).filter(is_of_group).collect::<Vec<_>>() {
-            self.drop_claim(source, id, from, now);
+            self.drop_claim(source, id, from, until);
         }
         let counted = self.counted.entry(group).or_default();
-        (counted.until, counted.seen_until) = (counted.until.max(now), counted.seen_until.max(now));
+        (counted.until, counted.seen_until) = (counted.until.max(until), counted.seen_until.max(until));
     }
 
     /// The grants of a source that claim something, in the order of their ids, after `last`.
@@ -252,8 +253,8 @@ impl Grants {
         for group in groups.collect::<BTreeSet<_>>() {
             // The clock of the provider may be behind.
             let begin = Minute::of(now.minus(group.source.clocks_differ_by())).start();
-            if let Entry::Vacant(counted) = self.counted.entry(group) {
-                counted.insert(CountedSource { until: begin, ..CountedSource::default() });
+            if let Entry::Vacant(vacant) = self.counted.entry(group) {
+                vacant.insert(CountedSource { until: begin, ..CountedSource::default() });
                 self.assume(group, Timestamp::default(), begin, |_, _| None);
             } else if let Some(until) = relayed_until
                 && group.source.facts().charged == Charged::Here
@@ -267,8 +268,9 @@ impl Grants {
         self.suspect_again();
     }
 
-    /// Takes counts by grant, all until `at`. What a count adds to the last one of its grant was relayed in `[from, at)`. Notes late grants
-    /// and suspected chains. Returns the bytes under identifiers that are not those of a grant of this source.
+    /// Takes counts by grant, each from the last final count until `at`. What a count adds to the last one of its grant was relayed in
+    /// `[from, at)`. Notes late grants and suspected chains. Returns the bytes under identifiers that are not those of a grant of this
+    /// source.
     fn count_grants(
         &mut self,
         source: IceSource,

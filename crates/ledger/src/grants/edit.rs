@@ -132,9 +132,9 @@ impl Grants {
     ) -> Option<(T, Vec<[Option<Promise>; 2]>)> {
         let row = self.rows.get_mut(&id)?;
         let before = Derived::of(row, &self.indexes, &self.terms, self.period);
-        let with_past_figures = if row.is_of(self.period) { None } else { Some(row.clone()) };
+        let with_past_figures = if row.has_figures_of(self.period) { None } else { Some(row.clone()) };
         let result = change(row);
-        let has_present_figures = row.is_of(self.period);
+        let has_present_figures = row.has_figures_of(self.period);
         let after = Derived::of(row, &self.indexes, &self.terms, self.period);
         self.note(id, Some(&before), &after);
         // The figures have begun anew: without this, the earlier ones would be lost.
@@ -212,9 +212,9 @@ impl Grants {
         }
         self.rows = rows;
         self.left.restore(left, Day::of(self.period.start));
-        let left = std::mem::take(&mut self.left);
-        self.add_left(&left);
-        self.left = left;
+        let left_sums = std::mem::take(&mut self.left);
+        self.add_left(&left_sums);
+        self.left = left_sums;
     }
 
     /// Adds what left the table in this period to the sums of users and server keys, as far as [`GrantTerms::has_sum`] says.

@@ -27,7 +27,7 @@ use crate::usage_change::{ChangeKind, UsageChange};
 /// A chain of renewals that has relayed more than `GRANT_LIMIT_GB`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverLimit {
-    /// The last grant of the chain.
+    /// The last of the grants in `revoked`.
     pub grant: GrantId,
     /// Its row.
     pub row: GrantRow,
@@ -76,24 +76,24 @@ impl Grants {
     pub(crate) fn vouch(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, at: Timestamp) {
         let Some(row) = self.any(id) else { return };
         let (owner, start) = (row.owner(), self.period.start);
-        let capacity = |from: Timestamp, to: Timestamp| {
-            ByteCount::saturating(RELAY_RATE_MAX.over_millis(to.millis_since(from).into()))
+        let capacity = |begin: Timestamp, end: Timestamp| {
+            ByteCount::saturating(RELAY_RATE_MAX.over_millis(end.millis_since(begin).into()))
         };
-        // A report over the reset has a part in each period: `part` in this one. Each part has a limit of its own: so much of `part` counts
-        // as `more`, and so much of the part before the reset as `earlier`.
+        // A report over the reset has a part in each period: `part` in this one. Each part is limited by itself to what a relay can carry:
+        // `more` is what counts of `part`, and `earlier` is what counts of the part before the reset.
         let part = later_part(bytes, from, at, start);
         let more = part.min(capacity(row.issued_at.max(start), at).minus(self.spent_of(row).vouched));
         let earlier = bytes.minus(part).min(capacity(from, start));
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
-        for (bytes, from, to) in [(earlier, from, start), (more, from.max(start), at)] {
-            let kind = ChangeKind::Vouch { bytes, from, to };
-            if bytes > ByteCount::ZERO {
+        for (taken, begin, end) in [(earlier, from, start), (more, from.max(start), at)] {
+            let kind = ChangeKind::Vouch { bytes: taken, from: begin, to: end };
+            if taken > ByteCount::ZERO {
                 let change = UsageChange { owner, basis: Basis::Granted, kind };
                 self.effects.note(Effect::Usage(change));
             }
         }
         let grants = self.chain_of(id, owner.source);
-        // A connection may outlive the credential that opened it. Then the promise of a renewal has its bytes.
+        // A connection may outlive the credential that opened it. Then the promise of a renewal covers the bytes of the connection.
         let alive_until = grants.iter().filter_map(|id| self.any(*id)?.alive_until()).max();
         let is_after_tail = alive_until.is_some_and(|end| end.start() <= from);
         let after_tail = if is_after_tail { more } else { ByteCount::ZERO };
@@ -234,9 +234,10 @@ impl Grants {
 
     /// The reason why the relay must stop serving a grant, if there is one. `expiry`: that of the credential, for a grant without a live
     /// row. A grant with neither a live row nor an `expiry` counts as expired.
-    /// A row has two expiries if the wall clock was ahead when the grant was issued. The later expiry counts: either clock may be wrong,
-    /// and the promise lasts until then. A renewal at the same source prolongs the sessions of the renewed grant, because the promises of
-    /// the chain cover these sessions: one credential of the chain relays at a time.
+    /// A row has two expiries if the wall clock was ahead when the grant was issued, or if the source decides how long the credential
+    /// works. The later expiry counts: the credential may work until then, and the promise lasts until then. A renewal at the same source
+    /// prolongs the sessions of the renewed grant, because the promises of the chain cover these sessions: one credential of the chain
+    /// relays at a time.
     pub fn end_of(
         &self,
         id: GrantId,

@@ -1,8 +1,8 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
-//! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its
-//! last bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, if the table is full,
-//! or for longer than [`COUNTED_WITHIN`]. What a leaving grant has spent in the period is added to the sums of what left the table. When a
-//! period begins, all grants that ended before it leave, except those whose tail is still to be looked at.
+//! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before the last bytes of the grant
+//! are counted: a later count would be of an unknown identifier. A grant does not wait where counts by grant are not read, if the table is
+//! full, or for longer than [`COUNTED_WITHIN`]. What a leaving grant has spent in the period is added to the sums of what left the table.
+//! When a period begins, all grants that ended before it leave, except those whose tail is still to be looked at.
 //! A row names the first day of the period of its figures. In any other period these figures count as zero. When something changes them,
 //! they are added to the sums of their own period, and begin anew. So a reset waits for no row, and another billing day is a reset like any
 //! other.
@@ -125,8 +125,8 @@ impl Grants {
         places.len() < self.terms.bounds.rows_at_once
     }
 
-    /// Whether another count of a grant is expected: such counts are read, the last one for good is of before `end`, and `end` is not too
-    /// long ago. `end`: when the grant was over.
+    /// Whether another count of a grant is expected: its group's counts by grant are read, the last final one ends before `end`, and `end`
+    /// is not too long ago. `end`: when the grant was over.
     fn awaits_count(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
         self.rows.get(&id).is_some_and(|row| {
             let is_too_old = now.since(end) > COUNTED_WITHIN;
@@ -135,7 +135,7 @@ impl Grants {
         })
     }
 
-    /// Removes the row of a grant that has ended. The minutes of its promise are over, so the minutes of its source in the ledger stay as
+    /// Removes the row of a grant that has ended. The minutes of its promise are over, so the minutes of its owner in the ledger stay as
     /// they are. What the grant has spent stays in the sums of the period of its figures. What was promised for time that nobody counted
     /// stays in the sums of this period.
     pub(super) fn remove_one_ended(&mut self, id: GrantId) {
@@ -227,7 +227,7 @@ impl Grants {
     /// `rows_at_once` of each. Grants whose tail is still to be looked at stay. `false` if there may be more to do.
     pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
         let (start, most) = (self.period.start, self.terms.bounds.rows_at_once);
-        let past = self.indexes.ended.iter().copied().take_while(|place| place.0.start() <= start);
+        let past = self.indexes.ended.iter().copied().take_while(|(over_from, _)| over_from.start() <= start);
         let forgotten = past.take(LOOKED_AT_ONCE).filter(|place| !self.waits_for_look(*place, now));
         let forgotten: Vec<_> = forgotten.take(most).collect();
         self.remove_ended(&forgotten) && self.left.begin(Day::of(start), most)

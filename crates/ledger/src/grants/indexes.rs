@@ -27,7 +27,7 @@ pub(super) struct Indexes {
     /// Live revoked grants whose source can be asked to revoke the credential and has not answered. A grant whose credential has expired
     /// leaves when [`super::Grants::take_unanswered`] finds it.
     pub(super) unanswered: Unanswered,
-    /// Grants whose connections claim something for the time after their source's count.
+    /// Grants whose row has claims: for the time after the last count, or of an earlier period.
     pub(super) claiming: BTreeSet<(IceSource, GrantId)>,
     /// First grants of chains: their row says how much the chain exceeded the assumed rate in this period.
     pub(super) judged: BTreeSet<(IceSource, GrantId)>,
@@ -39,7 +39,7 @@ pub(super) struct Indexes {
     /// credentials one user name. Then the index has only the last grant.
     by_username: BTreeMap<u64, GrantId>,
     hasher: RandomState,
-    /// The latest expiry that a row of each source ever had.
+    /// The latest expiry that a row of each source has had since the start of the process.
     latest_expiry: BTreeMap<IceSource, Timestamp>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Places {
     judged_source: Option<IceSource>,
     pulls_until: Option<Minute>,
     renewed_by: Option<GrantId>,
-    username: Option<u64>,
+    username_hash: Option<u64>,
 }
 
 impl Places {
@@ -73,7 +73,7 @@ impl Places {
             judged_source,
             pulls_until,
             renewed_by,
-            username,
+            username_hash,
         } = self;
         ended.is_some()
             || revoked_at.is_some()
@@ -83,17 +83,17 @@ impl Places {
             || judged_source.is_some()
             || pulls_until.is_some()
             || renewed_by.is_some()
-            || username.is_some()
+            || username_hash.is_some()
     }
 }
 
 impl Indexes {
     /// The places of a row in this period.
     pub(super) fn places(&self, row: &GrantRow, period: Period) -> Places {
-        let (extra, has_ended) = (row.extra(), row.has_ended());
-        let revoked_at = extra.revoked_at.filter(|_| !has_ended);
+        let (extra, has_ended, name) = (row.extra(), row.has_ended(), row.username.as_deref());
+        let revoked_at = if has_ended { None } else { extra.revoked_at };
         let is_of_server = row.spender.as_ref().is_some_and(|spender| spender.server.is_some());
-        let promise_of_session = row.pulls().and(row.promised).filter(|_| !has_ended);
+        let promise_of_session = if has_ended { None } else { row.pulls().and(row.promised) };
         Places {
             source: row.source,
             latest_expiry: row.latest_expiry(),
@@ -105,11 +105,11 @@ impl Indexes {
             judged_source: (row.spent_in(period).excess.bytes > ByteCount::ZERO).then_some(row.source),
             pulls_until: promise_of_session.map(|time| time.until),
             renewed_by: extra.renewed_by,
-            username: row.username.as_deref().filter(|_| is_of_server).map(|name| self.hasher.hash_one(name)),
+            username_hash: if is_of_server { name.map(|name| self.hasher.hash_one(name)) } else { None },
         }
     }
 
-    /// A row has come, changed or left: brings all indexes up to date. `before` and `after`: its places; `None` without a row.
+    /// A row has come, changed or left: brings all indexes up to date. `before` and `after`: the places of the row; `None` without a row.
     pub(super) fn note(&mut self, id: GrantId, before: Option<&Places>, after: Option<&Places>) {
         if before == after {
             return;
@@ -129,6 +129,7 @@ impl Indexes {
         replace(&mut self.claiming, both, |of| Some((of.claim_source?, id)));
         replace(&mut self.judged, both, |of| Some((of.judged_source?, id)));
         replace(&mut self.pulling, both, |of| Some((of.pulls_until?, id)));
+        // `NEXT` holds for a restored row. When a grant is revoked, `Grants::revoke` then sets another time.
         match both.map(|of| of.is_some_and(|of| of.is_unanswered)) {
             [false, true] => self.unanswered.insert(id, NEXT),
             [true, false] => self.unanswered.remove(&id),
@@ -139,7 +140,7 @@ impl Indexes {
             renewal_before.map(|by| self.renewed.remove(&by));
             self.renewed.extend(renewal.map(|by| (by, id)));
         }
-        let [name_before, name] = both.map(|of| of?.username);
+        let [name_before, name] = both.map(|of| of?.username_hash);
         if name_before != name {
             // Another grant with the same name may have taken the place.
             let is_its = |name: &u64| self.by_username.get(name) == Some(&id);
@@ -153,12 +154,13 @@ impl Indexes {
         self.judged.clear();
     }
 
-    /// The last grant whose user name has the same hash as this one. It is most likely the same name, but the caller must compare them.
+    /// The last grant whose user name has the same hash as this one. Most likely the two names are the same, but the caller must compare
+    /// them.
     pub(super) fn with_username(&self, username: &str) -> Option<GrantId> {
         self.by_username.get(&self.hasher.hash_one(username)).copied()
     }
 
-    /// The latest expiry that a row of a source ever had.
+    /// The latest expiry that a row of a source has had since the start of the process.
     pub(super) fn latest_expiry_of(&self, source: IceSource) -> Option<Timestamp> {
         self.latest_expiry.get(&source).copied()
     }
@@ -193,13 +195,13 @@ impl Indexes {
 }
 
 /// Brings one index up to date after a row has come, changed or left. `both`: the places of the row before and after; `None` without a row.
-/// `entry`: the entry of this index that follows from places, if there is one.
+/// `entry_of`: the entry of this index that follows from places, if there is one.
 fn replace<T: Ord>(
     index: &mut BTreeSet<T>,
     both: [Option<&Places>; 2],
-    entry: impl Fn(&Places) -> Option<T>,
+    entry_of: impl Fn(&Places) -> Option<T>,
 ) {
-    let [before, after] = both.map(|places| places.and_then(&entry));
+    let [before, after] = both.map(|places| places.and_then(&entry_of));
     if before != after {
         before.map(|entry| index.remove(&entry));
         index.extend(after);

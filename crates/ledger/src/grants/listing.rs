@@ -58,6 +58,7 @@ pub struct GrantPage {
     after: Option<GrantPlace>,
     since: Option<Timestamp>,
     walk: Walk,
+    /// Of the places found so far, the first `limit`, in no order.
     places: Vec<GrantPlace>,
 }
 
@@ -130,9 +131,9 @@ impl Grants {
             let is_last = ids.len() < LOOKED_AT_ONCE;
             (ids.into_iter().filter_map(|id| Some((id, self.any(id)?))).collect(), is_last)
         } else {
-            let rows = walk.next(&self.rows, LOOKED_AT_ONCE);
-            let is_last = rows.len() < LOOKED_AT_ONCE;
-            let rows = rows.into_iter().map(|(id, row)| (*id, row));
+            let next = walk.next(&self.rows, LOOKED_AT_ONCE);
+            let is_last = next.len() < LOOKED_AT_ONCE;
+            let rows = next.into_iter().map(|(id, row)| (*id, row));
             (rows.filter(|(_, row)| !self.is_past(row)).collect::<Vec<_>>(), is_last)
         };
         rows.retain(|(_, row)| row.source.is_metered());

@@ -1,12 +1,12 @@
 //! What is promised for the grants in the table. Tests: `src/books/tests/promises.rs`.
 //! A row states its own promise. Every change of a promise goes through [`Grants::replace_promise`], which changes the sums of its user and
-//! server key, the share of its client, and the minutes of its source in the ledger. Where these minutes must stay as they are, only
-//! [`Grants::change_promised`] is called.
+//! server key, the shares of its client and user, and the minutes of its owner in the ledger. Where these minutes must stay as they are,
+//! only [`Grants::change_promised`] is called.
 //!
 //! The promise of a revoked grant is released when its source has no session of the grant and refuses new ones. The present minute stays
 //! promised, because its bytes may not be counted yet. Where trials have proven for how long a revoked credential relays, the promise ends
-//! so long after the revocation. A renewed grant is released only after its renewal. It is assumed that one of the two relays at a time, so
-//! the renewal does not reserve the minutes that are promised for the renewed grant.
+//! so long after the revocation. A renewed grant is released only after its renewal was released. It is assumed that one of the two relays
+//! at a time, so the renewal does not reserve the minutes that are promised for the renewed grant.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::units::slot::Minute;
 
 impl GrantRow {
     /// Whether its promise can be released once it has no session: it was revoked, and its source ends its sessions and refuses new ones.
-    /// `false` while its commit can still be undone, and after the release.
+    /// `false` while its commit can still be undone, after the release, and after the end of the grant.
     pub(super) fn may_be_released(&self) -> bool {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
     }
@@ -37,14 +37,14 @@ impl GrantRow {
 }
 
 impl Grants {
-    /// Replaces a promise by another one in all sums, with the minutes of its source.
+    /// Replaces a promise by another one in all sums, and in the minutes of its owner.
     pub(crate) fn replace_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         self.change_promised(before, after);
         self.effects.note_promise(before, after);
     }
 
-    /// Replaces a promise in the sums of its user and server key, if these have a limit, and in strict mode in the share of its client.
-    /// The minutes of its source stay as they are.
+    /// Replaces a promise in the sums of its user and server key, if these have a limit, and in strict mode in the shares of its client and
+    /// user. The minutes of its owner stay as they are.
     pub(super) fn change_promised(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { owner, time, user, server, client }) = promise else { continue };
@@ -63,8 +63,9 @@ impl Grants {
         }
     }
 
-    /// Raises the promises of an owner to this tail and rate. A promise that was over at `since` or is released stays as it is. A grant
-    /// that has ended is live again if its promise rises. If `trusts_revocations`, a promise that ends by a revocation gets no longer.
+    /// Raises the promises of an owner to this tail and rate, as far as they are lower. A promise that was over at `since` or is released
+    /// stays as it is. A grant that has ended is live again if its promise rises. If `trusts_revocations`, a promise that ends by a
+    /// revocation gets no longer, but its rate rises.
     pub(crate) fn raise_tails(
         &mut self,
         owner: CountOwner,
@@ -102,7 +103,7 @@ impl Grants {
         });
     }
 
-    /// Those grants of a group that have a promise, in the order of their ids, which begin with the time of the issue.
+    /// The grants of a group that have a promise, live or ended, in the order of their ids, which begin with the time of the issue.
     pub(crate) fn promised_at(&self, group: CountOwner) -> Vec<GrantId> {
         let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group);
         let mut ids: Vec<_> = of_group.filter(|(_, row)| row.promised.is_some()).map(|(id, _)| *id).collect();
@@ -118,8 +119,8 @@ impl Grants {
         }
     }
 
-    /// Lowers the promise of a grant whose source has revoked it, so that the grant relays nothing from the minute `until` on. Nothing
-    /// changes if the credential expires before `until`: then the tail after the expiry says until when the grant relays.
+    /// Lowers the promise of a grant to the minutes before `until`, because its source has revoked it, and it relays nothing from then on.
+    /// Nothing changes if the credential expires before `until`: then the tail after the expiry says until when the grant relays.
     pub(crate) fn end_by_revocation(&mut self, id: GrantId, until: Minute) {
         if self.rows.get(&id).is_some_and(|row| until.start() <= row.latest_expiry()) {
             self.lower_promise(id, until);
@@ -140,22 +141,23 @@ impl Grants {
     }
 
     /// Sets the end of the promise of a live, not released grant, if the new end is earlier. The renewal of the grant then reserves the
-    /// minutes that the promise loses. So nothing changes while a renewal is under way that has no row yet.
+    /// minutes that the promise loses. So nothing changes if the grant was renewed and the table has no row of the renewal, which may still
+    /// be under way.
     fn lower_promise(&mut self, id: GrantId, until: Minute) {
         let Some(row) = self.rows.get(&id).filter(|row| !row.has_ended() && !row.is_released()) else {
             return;
         };
         let has_row = |by| self.any(by).is_some();
-        let awaits_renewal = row.extra().renewed && !row.extra().renewed_by.is_some_and(has_row);
-        if awaits_renewal || row.promised.is_none_or(|before| before.until <= until) {
+        let lacks_renewal_row = row.extra().renewed && !row.extra().renewed_by.is_some_and(has_row);
+        if lacks_renewal_row || row.promised.is_none_or(|before| before.until <= until) {
             return;
         }
         self.edit(id, |row| row.promised = row.promised.map(|time| PromisedTime { until, ..time }));
         self.follow_chain(id);
     }
 
-    /// Lets each renewal of a grant also reserve those of its minutes that the chain before it covers no longer. Stops at the first renewal
-    /// for which nothing changes.
+    /// Lets each renewal of a grant also reserve those minutes of its promise that the chain before the renewal covers no longer. Stops at
+    /// the first renewal for which nothing changes.
     fn follow_chain(&mut self, first: GrantId) {
         let chain: Vec<_> = self.with_renewals(first).collect();
         for (renewed, renewal) in chain.iter().zip(chain.iter().skip(1)) {
@@ -163,7 +165,7 @@ impl Grants {
             let (Some(end), Some(time)) = (end, self.any(*renewal).and_then(|row| row.promised)) else {
                 return;
             };
-            // It never gets later, and it is never before the first minute of the promise.
+            // The first reserved minute never gets later, and is never before the first minute of the promise.
             let reserved_from = time.reserved_from.min(end.max(time.from));
             if reserved_from == time.reserved_from {
                 return;
@@ -186,7 +188,7 @@ impl Grants {
         self.rows.iter().filter_map(|(_, row)| row.alive_until()).max().unwrap_or_default().start()
     }
 
-    /// Releases the promises of those revoked grants of a source that have no session at `now`, except where a renewal relies on them.
+    /// Releases the promises of those revoked grants of a source that have no session at `now` and on whose minutes no renewal relies.
     /// Callers make sure that the source refused the credentials before it listed its sessions. Returns how many reserved minutes are
     /// freed.
     pub(crate) fn release_gone(

@@ -43,8 +43,8 @@ pub(super) struct RecentBytes {
 }
 
 impl RecentMinutes {
-    /// Spreads bytes evenly over the minutes in `[from, to)`, and forgets minutes that are too old at `to`. `change` is called with each
-    /// minute and its part of the bytes.
+    /// Spreads bytes evenly over the minutes in `[from, to)`; if that span is empty, all bytes are in the minute of `to`. Forgets minutes,
+    /// with their parts, that are too old at `to`. `change` is called with each minute and its part of the bytes.
     fn spread(
         &mut self,
         bytes: ByteCount,
@@ -77,7 +77,7 @@ impl RecentMinutes {
         self.spread(bytes, from.min(until), until, |of, part| of.measured = of.measured.plus(part));
     }
 
-    /// Everything before `until` is counted, so only claims for the time after `until` stay. Nothing was claimed for the time after
+    /// Everything before `until` is counted, so only claims for the time from `until` on stay. Nothing was claimed for the time after
     /// `seen_at`.
     fn drop_claims(&mut self, until: Timestamp, seen_at: Timestamp) {
         for (minute, of) in &mut self.0 {
@@ -151,7 +151,7 @@ impl RecentBytes {
         self.change(id, |minutes| minutes.drop_claims(until, seen_at));
     }
 
-    /// Removes the name of a user from the bytes of connections without a grant. The bytes stay.
+    /// Removes a user, and the user's labels, from the bytes of connections without a grant. The bytes stay.
     pub(super) fn unname(&mut self, user: &User) {
         let is_of_user = |(spender, _): &(Spender, RecentMinutes)| spender.user.as_ref() == Some(user);
         let all = std::mem::take(&mut self.ungranted).into_iter();

@@ -37,7 +37,7 @@ pub struct GrantRow {
     /// What is promised for it. `None` for a grant that costs nothing, for a session of the SFU that takes nothing, and for a credential of
     /// another program. Admission, charging and cutting all use this value.
     pub promised: Option<PromisedTime>,
-    /// The client that it was issued to.
+    /// The client that it was issued to or, if that was not known, the one that first used it.
     pub client: Option<ClientKey>,
     /// Who spends what it relays, as far as is known.
     #[serde(deserialize_with = "shared")]
@@ -49,7 +49,7 @@ pub struct GrantRow {
     pub(super) figures_since: Day,
     /// What it has spent in the period of its figures.
     pub(super) spent: Option<Box<Spent>>,
-    /// The TURN key that minted its credential. `None` without a provider.
+    /// The TURN key that minted its credential, or the operator's relay that the credential is for. See [`CountOwner::turn_key`].
     pub turn_key: Option<IdDigest>,
     /// What few grants have, in a box of its own, so that the other rows take little memory.
     pub(super) extra: Option<Box<GrantExtra>>,
@@ -65,7 +65,7 @@ fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<Spender>>, D:
 pub struct GrantExtra {
     /// Whether its one renewal was used.
     pub renewed: bool,
-    /// The grant that renews it.
+    /// The grant that renews it. After a failed renewal it can still be set: see `Grants::give_renewal_back`.
     pub(super) renewed_by: Option<GrantId>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
@@ -83,7 +83,7 @@ pub struct GrantExtra {
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
-    /// What a relay can carry for it. A freeze does not change this allowance, so an app server's counts stay right.
+    /// What a relay can carry for it. A freeze does not change this allowance, so it lowers no report of an app server.
     #[serde(skip)]
     pub(super) capacity: Allowance,
 }
@@ -106,7 +106,7 @@ pub(super) struct Pulls {
     pub(super) opened_by: Option<GrantId>,
     /// What the session may take from others, in kbit/s.
     pub(super) kbps: u32,
-    /// What it is charged for, in kbit/s.
+    /// The rate at which it is charged, in kbit/s.
     pub(super) charged_kbps: u32,
     /// The row's bytes contain what the session took before this instant.
     pub(super) counted_until: Timestamp,
@@ -135,7 +135,7 @@ pub enum GrantState {
 }
 
 impl GrantRow {
-    /// The row of a grant that has just been issued. It keeps no user name that the broker chose, because that follows from the grant's id.
+    /// The row of a grant that has just been issued. It keeps no user name that the broker chose, because such a name has the grant's id.
     pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
         Self {
             source: grant.source,
@@ -153,9 +153,9 @@ impl GrantRow {
         }
     }
 
-    /// Sets what it has spent in this period.
+    /// Sets what it has spent in this period. Figures of another period are dropped: the caller has kept a copy.
     pub(super) fn set_spent(&mut self, spent: Spent, period: Period) {
-        if !self.is_of(period) {
+        if !self.has_figures_of(period) {
             self.begin_period(period);
         }
         match &mut self.spent {
@@ -229,11 +229,11 @@ impl GrantRow {
 
     /// What it has spent in this period.
     pub(super) fn spent_in(&self, period: Period) -> Spent {
-        if self.is_of(period) { self.spent() } else { Spent::default() }
+        if self.has_figures_of(period) { self.spent() } else { Spent::default() }
     }
 
     /// Whether its figures belong to this period.
-    pub(super) fn is_of(&self, period: Period) -> bool {
+    pub(super) fn has_figures_of(&self, period: Period) -> bool {
         self.figures_since == Day::of(period.start)
     }
 
@@ -247,7 +247,8 @@ impl GrantRow {
         matches!(self.state, GrantState::Ended | GrantState::EndedReleased)
     }
 
-    /// What is promised for it in `[from, until)`, as the limit of a user counts it: see [`PromisedTime::of_user`].
+    /// What is promised for it in `[from, until)`, as the limit of a user counts it: see [`PromisedTime::of_user`]. Without the earlier
+    /// promises of a session.
     pub(super) fn promised_between(&self, from: Minute, until: Minute) -> ByteCount {
         let bytes = |(minutes, level): (Range<Minute>, LiveDelta)| {
             let common = minutes.end.min(until).since(minutes.start.max(from));
@@ -304,7 +305,7 @@ pub struct Revoked {
 pub enum GrantEnd {
     /// Its credential has expired.
     Expired,
-    /// The operator has revoked it.
+    /// It was revoked.
     Revoked,
     /// The budget is spent.
     Spent,
@@ -321,7 +322,7 @@ pub struct Requester {
     pub spender: Option<Arc<Spender>>,
     /// The client's whole IPv6 address, if it is kept.
     pub address: Option<Ipv6Addr>,
-    /// The TURN key that minted the credential, once it is minted.
+    /// The TURN key that minted the credential, known once it is minted; or the operator's relay that the credential is for.
     pub turn_key: Option<IdDigest>,
 }
 

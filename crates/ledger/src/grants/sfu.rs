@@ -55,7 +55,7 @@ impl GrantRow {
         self.extra.as_mut()?.pulls.as_deref_mut()
     }
 
-    /// What a session of the SFU may take from others, in kbit/s.
+    /// What a session of the SFU may take from others, in kbit/s. Zero for any other grant.
     pub fn sfu_kbps(&self) -> u32 {
         self.pulls().map_or(0, |pulls| pulls.kbps)
     }
@@ -132,6 +132,7 @@ impl Grants {
             pulls.kbps = kbps;
             Some(std::mem::replace(&mut pulls.charged_kbps, charged))
         });
+        // `None`: the session has no live row. The table was full, or the session has ended before.
         let Some(before) = charged_before.flatten() else { return };
         self.effects.note(Effect::Usage(rate_change(before.into(), charged.into())));
         if session.is_none() {
@@ -172,7 +173,7 @@ impl Grants {
         }
     }
 
-    /// Adds to the bytes of a session what it took since the last call.
+    /// Adds to the bytes of a session what it took since the last call, by its charged rate. What it took before this period is left out.
     pub(crate) fn count_session(&mut self, id: GrantId, now: Timestamp) {
         let start = self.period.start;
         let Some(pulls) = self.rows.get(&id).and_then(|row| row.pulls()) else { return };
@@ -220,7 +221,7 @@ impl Grants {
         let Some(bytes) = over.map(promised).reduce(u64::saturating_add) else { return };
         let assumed = if self.terms.counts_promises() { ByteCount::new(bytes) } else { ByteCount::ZERO };
         self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
-        // The minutes of these promises are over, so the minutes of the source in the ledger stay as they are.
+        // The minutes of these promises are over, so the minutes of their owner in the ledger stay as they are.
         let forget =
             |row: &mut GrantRow| row.pulls_mut().map(|pulls| pulls.behind.retain(|time| time.until > until));
         self.edit_with(id, forget, Self::change_promised);
@@ -239,8 +240,8 @@ impl Grants {
         });
     }
 
-    /// Extends the promise of a session that is due, because no look has found the session or shown that it has ended: the promise then
-    /// covers also what the session takes in this minute. If the session may take nothing, its promise is taken back.
+    /// Counts a session that is due, and extends its promise to cover also what the session takes in this minute: no look has found the
+    /// session in time, or shown that it has ended. If the session may take nothing, its promise is taken back instead.
     pub(crate) fn go_on(&mut self, id: GrantId, counted_from: Minute, now: Timestamp) {
         self.count_session(id, now);
         let next = counted_after(now);

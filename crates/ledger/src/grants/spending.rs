@@ -61,13 +61,13 @@ impl Grants {
 
     /// What a user or a server key has used, and what is promised for its grants.
     pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
-        let uncounted = self.uncounted(now);
+        let uncounted = self.first_uncounted(now);
         self.limited.of(of, now, self.period.end, &uncounted)
     }
 
     /// Whether a user or a server key has a sum, or there is room for one. Also `true` without a limit, which needs no sum.
     pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named, now: Timestamp) -> bool {
-        let uncounted = self.uncounted(now);
+        let uncounted = self.first_uncounted(now);
         self.limit_of(of).is_none() || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
     }
 
@@ -83,8 +83,9 @@ impl Grants {
     }
 
     /// The first minute of each source in which promises count: in strict mode the first that is not counted for good, otherwise this
-    /// minute. Of several groups of a source, the one with the earliest such minute decides.
-    fn uncounted(&self, now: Timestamp) -> Uncounted {
+    /// minute. Of several groups of a source whose counts are read, the one with the earliest such minute decides. If there is no such
+    /// group, the whole source decides.
+    fn first_uncounted(&self, now: Timestamp) -> Uncounted {
         let counts_from = |source| {
             let groups = self.terms.counted.iter().filter(|group| group.source == source);
             let first = groups.map(|group| self.counted_until(*group)).min();

@@ -87,7 +87,7 @@ impl Spent {
     }
 
     /// Its source has counted everything before `until`, so the claims for that time are dropped. `from`: the end of the count before this
-    /// one, so the claims are for the time from `from` to `seen_at`.
+    /// one, or the issue of the grant if that is later. So the claims are for the time from `from` to `seen_at`.
     pub(super) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
         self.claimed = later_part(self.claimed, from, self.seen_at, until);
     }
@@ -188,7 +188,7 @@ mod tests {
 
     /// The charge is for the time from ten seconds before the reset to ten seconds after it.
     #[test]
-    fn a_charge_over_a_reset_is_cut_there_and_then_by_what_is_counted_since() {
+    fn a_charge_over_a_reset_loses_the_part_before_it_and_the_part_that_is_counted() {
         for (counted_until, claimed) in [(-9, 50), (-5, 50), (0, 50), (5, 25), (10, 0)] {
             let (before, after) = (ByteCount::new(7), ByteCount::new(107));
             let mut spent = Spent::default();

@@ -1,4 +1,4 @@
-//! Who spends, summed over the rows in parts. Tests: `src/books/spending/tests`.
+//! Who spends, summed over the rows in steps. Tests: `src/books/spending/tests`.
 //! The sums of this period are those of all grants in the table, and of what left it. The row without a key has what the other rows leave
 //! of the period's bytes, so the rows of a kind add up to the period.
 
@@ -84,13 +84,13 @@ impl SpenderWalk {
             return true;
         }
         let day = Day::of(grants.period.start);
-        let sums: Vec<_> =
+        let left_sums: Vec<_> =
             grants.left.after(day, self.kind, self.last.as_ref()).take(LOOKED_AT_ONCE).collect();
-        for ((_, _, key), sums) in &sums {
+        for ((_, _, key), sums) in &left_sums {
             self.push(SpenderSums { key: key.clone(), sums: **sums, ..SpenderSums::default() });
         }
-        let is_last = sums.len() < LOOKED_AT_ONCE;
-        self.last = sums.last().map(|(of, _)| (*of).clone());
+        let is_last = left_sums.len() < LOOKED_AT_ONCE;
+        self.last = left_sums.last().map(|(of, _)| (*of).clone());
         is_last
     }
 
@@ -150,7 +150,8 @@ impl SpenderWalk {
         self.found.push(found);
     }
 
-    /// One row for each spender that was found, and one for the rest, in no order. `period`: what the period's rows add up to.
+    /// One row for each spender that was found, and one for the rest, in no order. `period`: what the rows add up to without
+    /// `since`.
     pub fn rows(self, period: &PeriodBytes) -> Vec<SpenderSums> {
         let Self { since, found: mut rows, rest, mut places, .. } = self;
         places.sort_unstable();
@@ -160,6 +161,7 @@ impl SpenderWalk {
             firsts.clear();
             for at in same_hash.iter().map(|of| usize::try_from(of & PLACE).unwrap_or(0)) {
                 if let Some(first) = firsts.iter().find(|first| rows[**first].key == rows[at].key) {
+                    // An empty row stays in its place, and is removed below.
                     let row = std::mem::take(&mut rows[at]);
                     rows[*first].join(&row);
                 } else {
@@ -180,8 +182,8 @@ impl SpenderWalk {
     }
 }
 
-/// Makes the rows add up to the bytes of the period, together with a row without a key, which is added. `rest`: what was found without a
-/// key.
+/// Makes the rows add up to the bytes of the period, together with a row without a key, which is added if it has bytes. `rest`: what was
+/// found without a key.
 fn fit(rows: &mut Vec<SpenderSums>, mut rest: SpenderSums, period: &PeriodBytes) {
     let mut all = rest.sums;
     for row in &*rows {

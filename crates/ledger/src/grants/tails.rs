@@ -1,6 +1,6 @@
 //! Grants that relayed late: around their expiry, or after the proven end of their credential.
 //! Tests: `src/books/spending/tests/tails.rs`.
-//! Of the former it is worth asking what they relayed after their tail.
+//! The provider is asked what a grant that relayed around its expiry has relayed after its tail.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -67,10 +67,11 @@ impl Grants {
     ) -> Option<Tails> {
         let after = self.counted.get(&source.into())?.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut grants, mut last) = (BTreeMap::new(), None);
-        for place in self.indexes.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
-            let row = self.rows.get(&place.1).filter(|row| row.source == source);
-            // A grant of another source is skipped once the minute of its end is due. Then no grant of this source gets a place before it.
-            if !is_due(row.map_or(place.0.start(), |row| row.expires_at)) {
+        for place @ (over_from, id) in self.indexes.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
+            let row = self.rows.get(id).filter(|row| row.source == source);
+            // A grant of another source is skipped only once the minute of its end is due. From then on, no grant of this source gets a
+            // place before it, where no search would look again.
+            if !is_due(row.map_or(over_from.start(), |row| row.expires_at)) {
                 break;
             }
             if let Some(row) = row.filter(|row| relayed_around_expiry(row)) {
@@ -79,7 +80,7 @@ impl Grants {
                 if grants.len() >= most || latest.since(earliest) > span {
                     break;
                 }
-                grants.insert(place.1, row.expires_at);
+                grants.insert(*id, row.expires_at);
             }
             last = Some(*place);
         }
@@ -118,8 +119,9 @@ impl Grants {
         }
     }
 
-    /// At most `most` late grants, those with the earliest counts first. Their bytes may have been relayed before the end, but missed by a
-    /// sampled count. So the provider is asked for the minutes of each grant before the grant is judged. `tail`: see [`Self::late_from`].
+    /// At most `most` late grants, those with the earliest counts first. Their bytes may have been relayed before the end, but missed by an
+    /// earlier sampled count. So the provider is asked for the minutes of each grant before the grant is judged. `tail`: see
+    /// [`Self::late_from`].
     pub(crate) fn late(&self, source: IceSource, tail: Option<Duration>, most: usize) -> Vec<LateGrant> {
         let of_source = self.late.iter().filter(|((of, ..), _)| *of == source);
         let late = of_source.filter_map(|((_, end, grant), until)| {
@@ -173,10 +175,10 @@ impl Grants {
     }
 
     /// Whether an ended grant stays in the table over a reset, because its tail is still to be looked at.
-    pub(super) fn waits_for_look(&self, place: EndedPlace, now: Timestamp) -> bool {
-        self.rows.get(&place.1).is_some_and(|row| {
+    pub(super) fn waits_for_look(&self, place @ (over_from, id): EndedPlace, now: Timestamp) -> bool {
+        self.rows.get(&id).is_some_and(|row| {
             let looked_at = self.counted.get(&row.source.into()).and_then(|counted| counted.looked_at);
-            let is_recent = now.since(place.0.start()) < LOOKED_AT_WITHIN;
+            let is_recent = now.since(over_from.start()) < LOOKED_AT_WITHIN;
             self.are_tails_read(row.source)
                 && is_recent
                 && looked_at < Some(place)

@@ -82,15 +82,16 @@ impl Ledger {
     pub(crate) fn note_turn_keys(&mut self, ids: &[Arc<str>]) {
         for id in ids {
             let turn_key = Some(IdDigest::of(id));
-            let of_key = self.timelines.iter_mut().filter(|source| source.terms.owner.turn_key == turn_key);
-            of_key.for_each(|source| source.state.turn_key = Some(Arc::clone(id)));
+            let of_key = self.timelines.iter_mut().filter(|of| of.terms.owner.turn_key == turn_key);
+            of_key.for_each(|timeline| timeline.state.turn_key = Some(Arc::clone(id)));
         }
     }
 
-    /// The TURN keys whose bytes are asked for, with their ids: those of the settings, and others with something in this period.
+    /// The TURN keys whose bytes are asked for, with their ids: those of the settings, and others with something in this
+    /// period or promised after it.
     pub fn counted_turn_keys(&self) -> BTreeMap<IdDigest, Arc<str>> {
         let asked = self.timelines.iter().filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
-        asked.filter_map(|source| source.terms.owner.turn_key.zip(source.state.turn_key.clone())).collect()
+        asked.filter_map(|of| of.terms.owner.turn_key.zip(of.state.turn_key.clone())).collect()
     }
 
     /// The owners of a source whose own counts are missing for some of the time of these counts by grant. Final counts by grant are taken
@@ -101,7 +102,8 @@ impl Ledger {
         let may_end_earlier_by = if is_final { MINUTE } else { COUNTED_TOGETHER };
         let is_missing = |timeline: &&Timeline| {
             let start = timeline.minutes.period().start;
-            // Counts end with whole minutes, so one that ends later than a minute before `until` has all of the time.
+            // Counts end with whole minutes. So an owner's count has all of the time of a final count by grant if it ends later than a
+            // minute before `until`.
             let due = until.minus(may_end_earlier_by).max(start);
             let is_uncounted = |day: Day| {
                 let as_of = timeline.minutes.days.get(day).as_of;
@@ -124,8 +126,8 @@ impl Ledger {
         }
     }
 
-    /// The process with the relay has crashed, and what it relayed after its last stored count is lost: counts what was promised since.
-    /// `until`: the latest time at which that relay may have ended.
+    /// The process with the relay has crashed, and what it relayed after its last stored count is lost: counts what was promised since
+    /// that count. `until`: the latest time at which that relay may have ended.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
         self.with(source.into(), |timeline| timeline.count_lost(until));
     }
@@ -154,10 +156,10 @@ impl Ledger {
 
     /// Whether sessions of this owner whose grant is over are cut.
     pub fn is_cut(&self, owner: impl Into<CountOwner>) -> bool {
-        self.of(owner).is_some_and(|source| source.is_cut(self.latest()))
+        self.of(owner).is_some_and(|timeline| timeline.is_cut(self.latest()))
     }
 
-    /// The latest time that it may be: that of a wall clock that is ahead and not accepted.
+    /// The latest time that it may be now: that of a wall clock that is ahead and not accepted, or else the ledger's.
     pub(super) fn latest(&self) -> Timestamp {
         self.now.max(self.latest)
     }

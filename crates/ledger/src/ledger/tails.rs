@@ -39,7 +39,7 @@ impl Ledger {
         let takes_proofs = |timeline: &&Timeline| timeline.terms.takes_proofs;
         let of_key = self.owned_by(owner).filter(takes_proofs).map(tail);
         let of_keys = || self.all_of(owner.source).filter(takes_proofs).map(tail).max();
-        // Where trials prove no tail, the owner's own one counts.
+        // Where no proven tail is taken, the owner's own tail counts.
         of_key.or_else(of_keys).or_else(|| self.of(owner).map(tail)).unwrap_or_default()
     }
 
@@ -68,8 +68,8 @@ impl Ledger {
         proven.into_iter().max_by_key(|proven| proven.tail)
     }
 
-    /// The owners of a source with promises that rely on a proven tail, with the shortest tail that was proven: now, or when the promises
-    /// were made.
+    /// The owners of a source with promises that rely on a proven tail, and the shorter of two tails: the one that is proven now, and the
+    /// one on which promises have relied since the latest trial.
     pub fn shortened_tails(&self, source: IceSource, end: CredentialEnd) -> Vec<(CountOwner, Duration)> {
         // An owner is left out if it has made no trial, or if no tail was proven.
         let of = |timeline: &Timeline| {
@@ -80,7 +80,7 @@ impl Ledger {
         self.all_of(source).filter_map(of).collect()
     }
 
-    /// The shortest time after an expiry that promises of a source rely on because trials have proven it.
+    /// The shortest time after an expiry that promises of a source rely on because trials have proven it; `None` if none rely on a proof.
     pub fn shortest_tail(&self, source: IceSource) -> Option<Duration> {
         self.shortened_tails(source, CredentialEnd::Expiry).into_iter().map(|(_, tail)| tail).min()
     }
@@ -93,7 +93,7 @@ impl Ledger {
         })
     }
 
-    /// Whether a trial that relays `bytes` should begin now: it is due, and the limit has room for it.
+    /// Whether a trial that relays `bytes` should begin now: it is due, and its bytes are not what passes a strict limit.
     pub fn needs_trial(&self, owner: impl Into<CountOwner>, end: CredentialEnd, bytes: ByteCount) -> bool {
         let owner = owner.into();
         let is_due = |timeline: &Timeline| {
@@ -121,15 +121,15 @@ impl Ledger {
         let before_and_now = self.with_trials(owner, end, |trials| {
             trials.take(shown);
             let ProvenTail { tail, .. } = trials.proven(now).filter(|_| takes_proofs)?;
-            // `?`: promises have relied on no proven tail until now.
+            // `replace` sets the new tail in any case. If promises have relied on none before, no tail has become longer.
             Some((trials.relied_on.replace(tail)?, tail))
         });
         let (before, tail) = before_and_now.flatten()?;
         tail.checked_sub(before).filter(|added| *added > Duration::ZERO)
     }
 
-    /// How long a credential counts as alive after its source has revoked it, by the clock that counts it. `None`: as long as a credential
-    /// that was not revoked.
+    /// How long a credential counts as alive after its source has revoked it, with the difference of the clock that counts its bytes.
+    /// `None`: as long as a credential that was not revoked.
     pub(crate) fn revocation_tail(&self, owner: CountOwner) -> Option<Duration> {
         let timeline = self.owned_by(owner)?;
         let proven = timeline.proven_tail(CredentialEnd::Revocation)?;
@@ -148,6 +148,7 @@ impl Ledger {
         self.with_trials(owner, end, |trials| trials.contradict(now));
     }
 
+    /// Changes the trials of one end of an owner's credentials; `None` for an unknown owner.
     pub(crate) fn with_trials<T>(
         &mut self,
         owner: CountOwner,
@@ -185,7 +186,7 @@ impl Timeline {
         self.terms.owner.source.clocks_differ_by()
     }
 
-    /// What is proven of the ends of its credentials.
+    /// The proven tail after this end of its credentials; `None` if none is proven, or if proofs are not taken.
     fn proven_tail(&self, end: CredentialEnd) -> Option<ProvenTail> {
         if !self.terms.takes_proofs {
             return None;

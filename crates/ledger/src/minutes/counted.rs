@@ -16,7 +16,7 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 pub(super) struct MinuteFigures {
     /// The estimate of a minute that is not counted.
     pub(super) estimated: u128,
-    /// What app servers vouched for in it.
+    /// What app servers vouched for in a minute that is not counted.
     pub(super) vouched: u128,
     /// What app servers vouched for in a minute that is counted, at least in part.
     pub(super) vouched_counted: u128,
@@ -34,14 +34,14 @@ struct PastDay {
 }
 
 impl Minutes {
-    /// The worst case of the time that is counted.
-    pub(crate) fn settled(&self) -> u128 {
+    /// The worst case of the time that is counted; in estimate mode without [`Self::margin`].
+    pub(crate) fn worst_counted(&self) -> u128 {
         let counted = &self.counted;
         let used = if self.rates.promises_cap_claims { counted.used_at_most() } else { counted.used() };
         used.saturating_add(counted.unseen)
     }
 
-    /// How much more than [`Self::settled`] says sampling may have missed. Zero in strict mode, where `settled` includes it.
+    /// What sampling may have missed and [`Self::worst_counted`] does not include. Zero in strict mode, where it is included.
     pub(crate) fn margin(&self) -> ByteCount {
         if self.rates.promises_cap_claims {
             return ByteCount::ZERO;
@@ -83,8 +83,8 @@ impl Minutes {
         self.counted
     }
 
-    /// The end of the count of a minute's day. The minute is counted in full if it ends by then. If it begins before that, what
-    /// was claimed for it does not count.
+    /// The end of the count of a minute's day. The minute is counted in full if it ends at this instant or before. If it begins
+    /// before this instant, what was claimed for it does not count. For a minute after every count: its start.
     pub(super) fn counted_until(&self, minute: Minute) -> Timestamp {
         let start = minute.start();
         // Nearly all minutes that are asked for are later than every count. Their own start says that nothing of them is counted.
@@ -136,7 +136,8 @@ impl Minutes {
         self.count(reading.day, after.with_sampling(margin, reading.margin.is_some()));
     }
 
-    /// The margin of a count, in percent: that which its provider states, or the configured one, which is then no lower than before.
+    /// The margin of a count, in percent: that which its provider states. Without one, the configured margin, or that of the day's count
+    /// before if it is higher.
     fn margin_of(&self, reading: &Reading, before: &DayCount) -> u32 {
         reading.margin.unwrap_or(self.sampling.max(before.margin()))
     }
@@ -145,6 +146,7 @@ impl Minutes {
     fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
         let margin = self.margin_of(reading, before);
         let sampled = |bytes: ByteCount| at_most(bytes.get().into(), margin);
+        // A lower count that was confirmed replaces the count before it, and the bound of that count.
         if reading.total() < before.total() {
             return sampled(reading.granted);
         }
@@ -153,7 +155,7 @@ impl Minutes {
         let known = u128::from(before.at_most.get()).saturating_add(moved);
         if reading.as_of == before.as_of {
             // The same time is counted again. Growth up to `known` is what sampling had missed. Bytes beyond it arrived late, with a margin
-            // of their own. Bytes that are of another key now take their margin along, so the result is limited by what is still granted.
+            // of their own. Bytes may have moved to another key, with their margin, so the result is limited by what is still granted.
             let counted = before.granted.plus(reading.growth_since(before));
             let late = counted.minus(ByteCount::saturating(known));
             return known.saturating_add(sampled(late)).min(sampled(reading.granted));
@@ -178,7 +180,8 @@ impl Minutes {
             if before.as_of >= until && !is_last {
                 continue;
             }
-            // Nobody has observed the time from the end of this day's count to the latest count of any day.
+            // `is_after_gap`: nobody has observed the time since the latest count of any day. In any case, nobody has observed the time
+            // from the end of this day's count to that latest count.
             let is_unseen = carried.is_after_gap || before.as_of < latest;
             let (mut bytes, mut unseen) = (0, 0);
             if is_unseen && before.as_of < until {
@@ -255,6 +258,7 @@ impl Minutes {
             day.was_live |= minute.end() > self.counted_until(minute) && cell.live > 0;
         }
         for (day, PastDay { vouched, was_live }) in days {
+            // `vouched` without what the TURN keys may have counted of it.
             let (count, vouched) = (self.days.get(day), vouched.minus(self.elsewhere_on(day)));
             let estimated = ByteCount::saturating(self.used_of(day)).minus(count.total());
             // A day of which nothing is known gets no row. The ledger may have begun later.
@@ -275,10 +279,10 @@ impl Minutes {
             return;
         }
         for day in Day::between(Day::of(from).start(), self.period.start) {
-            let (from, to) = (from.max(day.start()), to.min(day.end()));
-            if from < to {
+            let (begin, end) = (from.max(day.start()), to.min(day.end()));
+            if begin < end {
                 let mut count = self.days.get(day);
-                change(&mut count, from, to);
+                change(&mut count, begin, end);
                 self.days.set(day, count);
             }
         }

@@ -155,12 +155,12 @@ impl Minutes {
     /// The worst case for the whole period.
     pub(crate) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
-        let now = self.figures_at(self.current(), current);
+        let figures = self.figures_at(self.current(), current);
         let later_minutes = self.sums.until_reset.minus(current.promised());
         let later = self.rates.promised(later_minutes);
-        let until_now = self.sums.worst_behind.saturating_add(now.worst);
+        let until_now = self.sums.worst_behind.saturating_add(figures.worst);
         let uncounted = until_now.saturating_add(later);
-        ByteCount::saturating(self.settled().saturating_add(uncounted))
+        ByteCount::saturating(self.worst_counted().saturating_add(uncounted))
     }
 
     /// The worst case in the next period, from the grants that are alive in it.
@@ -269,8 +269,8 @@ impl Minutes {
         self.elsewhere.get(&day).copied().unwrap_or_default()
     }
 
-    /// Adds bytes to one figure of a minute that has begun.
-    pub(crate) fn claim(&mut self, figure: impl Fn(&mut MinuteRow) -> &mut u64, minute: Minute, bytes: u128) {
+    /// Raises one figure of a minute that has begun by these bytes.
+    pub(crate) fn raise(&mut self, figure: impl Fn(&mut MinuteRow) -> &mut u64, minute: Minute, bytes: u128) {
         if bytes > 0 {
             let bytes = ByteCount::saturating(bytes).get();
             self.amend(minute, |cell| {
@@ -341,7 +341,8 @@ impl Minutes {
         self.days.forget_old(now);
         self.period = period;
         self.begun.clear();
-        // After `Timeline::leap` the period has begun before `now`. Nothing was live or reported in its minutes until then.
+        // After `Timeline::leap` the period has begun before `now`. Nothing was live or reported in its minutes before
+        // the current one.
         self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), MinuteRow::default());
         self.begun.push(current);
         self.recount();

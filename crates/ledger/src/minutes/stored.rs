@@ -66,8 +66,8 @@ impl Minutes {
         minutes
     }
 
-    /// Days whose period was over, and that belong to this period again, count by their minutes again. What was claimed for them in between
-    /// is in no minute, so their last minute gets it.
+    /// Days whose period was over, and that belong to this period again, count by their minutes again. What was claimed for them after
+    /// their period was over is in no minute, so their last minute gets it.
     fn reopen_days(&mut self) {
         let days = self.days.of(self.period).filter(|(_, count)| count.estimated.is_some());
         let over: Vec<_> = days.map(|(day, count)| (day, *count)).collect();
@@ -81,7 +81,7 @@ impl Minutes {
                 let is_counted = last.start() < self.counted_until(last);
                 let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
                 let late = used.saturating_sub(if is_counted { vouched } else { known });
-                self.claim(|row| &mut row.ungranted.claimed, last, late);
+                self.raise(|row| &mut row.ungranted.claimed, last, late);
             }
         }
     }
@@ -126,6 +126,7 @@ impl Minutes {
         }
         sums.used = by_day.values().map(DayMinutes::used).fold(0, u128::saturating_add);
         (self.sums, self.by_day) = (sums, by_day);
+        // Again: what was vouched for on the counted days is in the new `by_day`.
         self.sum_days();
     }
 }

@@ -18,7 +18,8 @@ pub struct CountedDays<T> {
 
 impl<T> CountedDays<T> {
     /// The days to count now, of this period and the last day before it, the oldest first: each day that is not counted up to the earlier
-    /// of its end and `as_of`; one of the counted days before the open day, in turn; and the open day. Forgets the counts of earlier days.
+    /// of its end and `as_of`; one of the counted days before the open day, in turn; and the open day. Forgets the counts of days before
+    /// these.
     pub fn due(&mut self, period: Period, as_of: Timestamp) -> Vec<Day> {
         // The first is the day before the period, which ends when the period begins.
         let (first, open) = (Day::until(period.start), Day::until(as_of));

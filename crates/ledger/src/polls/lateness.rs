@@ -78,6 +78,7 @@ impl Lateness {
             return;
         };
         let grows = self.recount(first, counted);
+        // Without growth the bound holds again, but a longer lag stays.
         self.late = self.late.map(|late| LateCounts { grows, ..late });
     }
 
@@ -93,7 +94,7 @@ impl Lateness {
     }
 }
 
-/// The end of the minutes that have settled by `lag`.
+/// Until when minutes have settled: the latest end of a minute that is at least `lag` before `now`.
 pub fn settled_minute(now: Timestamp, lag: Duration) -> Timestamp {
     Minute::of(now.minus(lag)).start()
 }

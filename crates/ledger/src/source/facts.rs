@@ -102,7 +102,7 @@ pub enum EndedBy {
     Api,
 }
 
-/// What a source does with the credential of a revoked grant. A session that was ended can begin again unless it is refused.
+/// What a source does with the credential of a revoked grant. A session that was ended can begin again unless the credential is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRevocation {
     /// It accepts the credential until it expires.
@@ -236,15 +236,15 @@ impl IceSource {
             Self::Sfu => SourceFacts {
                 title: "the SFU",
                 token_number: 6,
-                // Those of signaling.
+                // It uses the settings of signaling.
                 settings: SourceSettings::Shared,
                 grants: GrantsAre::Sessions,
                 charged: Charged::BySfuApp,
                 counts_of_grants: CountsOfGrants::Unknown,
                 ended_by: EndedBy::Api,
                 on_revocation: OnRevocation::Accepts,
-                // It ends a session only when its page leaves. The broker ends the others. It may be absent for this time: promises still
-                // cover those sessions.
+                // The SFU ends a session only when its page leaves. The broker ends the others. If no broker runs for this time, promises
+                // still cover the sessions that it would have ended.
                 expiry_tail: Duration::from_secs(300),
                 names: DecidedBy::Broker,
                 life: DecidedBy::Broker,
@@ -322,7 +322,7 @@ mod tests {
             // Only the process that relays can end what runs.
             let refuses = on_revocation == OnRevocation::Refuses;
             assert_eq!(refuses, ended_by == EndedBy::ThisProcess, "{source}");
-            // It is asked by the name that it chose, and only then.
+            // A source is asked to revoke a credential by its name only if the source chose that name.
             assert!(on_revocation != OnRevocation::IsAsked || names == DecidedBy::Source, "{source}");
             assert!(life == DecidedBy::Broker || names == DecidedBy::Source, "{source}");
             // A session that nobody ends outlives its grant.

@@ -111,7 +111,7 @@ impl LeftSums {
     }
 
     fn add_past_to(&mut self, of: LeftKey, share: &Sums) {
-        // A sum that is still among the present ones is stored from there.
+        // A sum that is still among the present ones stays there: `take_changes` looks there first.
         if self.rows.contains_key(&of) {
             return self.add_to(of, share);
         }
@@ -175,7 +175,7 @@ impl LeftSums {
     }
 
     /// Begins the period of this day, in at most `most` steps for each call: takes the sums of earlier periods out of the present ones,
-    /// then removes those that are too old. `false` if there are more.
+    /// then removes those that are too old. `false` if some are left.
     pub(crate) fn begin(&mut self, first_day: Day, most: usize) -> bool {
         let oldest = Day::new(first_day.number().saturating_sub(PAST_DAYS));
         for _ in 0..most {

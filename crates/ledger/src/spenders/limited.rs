@@ -125,7 +125,7 @@ impl LimitedSums {
         all.all(|of| total(self, of).has_same_bytes(&total(other, of)))
     }
 
-    /// Removes what a user or a server key has spent. The promise for a credential that is being made stays until it is released.
+    /// Removes what a user or a server key has spent. Promises stay: one for a credential that is being made is released only later.
     pub(crate) fn forget(&mut self, of: &Limited) {
         if let Some(sum) = self.sums.get_mut(of) {
             sum.total = Sums::default();
@@ -139,9 +139,9 @@ impl LimitedSums {
         of: &Limited,
         now: Timestamp,
         end: Timestamp,
-        uncounted: &Uncounted,
+        first_uncounted: &Uncounted,
     ) -> LimitedPromises {
-        self.sums.get_mut(of).map(|sum| sum.promises(now, end, uncounted)).unwrap_or_default()
+        self.sums.get_mut(of).map(|sum| sum.promises(now, end, first_uncounted)).unwrap_or_default()
     }
 
     /// What somebody has used in this period.
@@ -157,13 +157,13 @@ impl LimitedSums {
         named: Named,
         now: Timestamp,
         end: Timestamp,
-        uncounted: &Uncounted,
+        first_uncounted: &Uncounted,
     ) -> bool {
         let is_server = matches!(of, Limited::Server(_));
         if is_server || self.sums.contains_key(of) {
             return true;
         }
-        // Such a name has no promise that holds its place. It takes the place only once bytes are charged.
+        // A user who is named without a mint has no promise that holds a place, and takes one only once bytes are charged.
         if named == Named::WithoutMint {
             return self.sums.len() < self.most / 2;
         }
@@ -174,7 +174,7 @@ impl LimitedSums {
         if self.swept_at < Minute::of(now) {
             self.swept_at = Minute::of(now);
             for (_, sum) in self.sums.iter_mut() {
-                let _ = sum.promises(now, end, uncounted);
+                let _ = sum.promises(now, end, first_uncounted);
             }
             self.sums.retain(|sum| !sum.is_idle());
         }
@@ -184,7 +184,7 @@ impl LimitedSums {
     /// Adds or removes a promise. A user could relay with each grant of a chain of renewals; for a server key the chain counts once.
     pub(crate) fn promise(&mut self, of: &Limited, source: IceSource, time: &PromisedTime, is_added: bool) {
         let sum = if is_added { Some(self.sums.get_or_default(of.clone())) } else { self.sums.get_mut(of) };
-        // Nothing is left of a promise that is to be removed: all its minutes were counted, and forgotten.
+        // If nothing is promised, nothing is left of the promise to remove: all its minutes were counted, and forgotten.
         let Some(LimitedSum { promised, .. }) = sum.filter(|sum| is_added || !sum.promised.is_empty()) else {
             return;
         };

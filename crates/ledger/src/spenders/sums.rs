@@ -49,7 +49,7 @@ impl Sums {
         shown(self.measured)
     }
 
-    /// Bytes that connections reported or were charged by time, since their grants were counted.
+    /// Bytes that connections reported, or that they were charged by time, since their grants were counted.
     pub fn claimed(&self) -> ByteCount {
         shown(self.claimed)
     }
@@ -107,7 +107,7 @@ impl Sums {
         }
     }
 
-    /// The share of this period for a grant that goes on in the next one: the grant itself is counted there.
+    /// The share of this period for a grant that goes on in the next one. The grant itself counts in the next one.
     pub(crate) fn of_part(self) -> Self {
         Self { grants: 0, ..self }
     }

@@ -14,10 +14,11 @@ use crate::units::{ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
-/// A reading is good if its `as_of` is at most this long ago: longer than the longest lag. An older reading shows that the wall clock is
-/// behind the books.
+/// A reading that is not in doubt is good if its `as_of` is at most this long ago. This is more than the longest lag, so an older reading
+/// shows that the wall clock is behind the books.
 const GOOD_FOR: Duration = Duration::from_secs(LATE_MAX.as_secs() + STALE_AFTER.as_secs());
-/// A provider may count bytes so much later than its other ones: the longest lag that is tested, and the longest `ANALYTICS_LAG_SECONDS`.
+/// The most by which a provider may count some bytes later than others: the longest lag that is tested, and the longest
+/// `ANALYTICS_LAG_SECONDS`.
 const LATE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Timeline {
@@ -44,7 +45,8 @@ impl Timeline {
         outcome
     }
 
-    /// Refuses a count that contradicts what is known and is not confirmed, or that [`crate::proof`] does not believe.
+    /// Refuses a count that contradicts what is known and is not confirmed, or that [`crate::proof`] does not believe. Otherwise returns it
+    /// as it is taken: no lower than before, unless a lower count is confirmed.
     fn judge(
         &mut self,
         reading: Reading,
@@ -54,7 +56,7 @@ impl Timeline {
         let promised = self.promised_before(&reading);
         let is_lower = reading.is_lower(before, self.minutes.sampling());
         if self.terms.owner.source.is_counted_by_provider() {
-            // What sampling had missed may arrive later.
+            // A part of the growth may be bytes that sampling had missed before.
             let missed = ByteCount::saturating(before.total().share_up(self.minutes.sampling()));
             let growth = reading.total().minus(before.total()).minus(missed).get();
             let absurd = is_absurd(growth, promised, limit).then_some(Contradiction::Absurd);
@@ -116,6 +118,7 @@ impl Timeline {
             let is_compared =
                 is_later && (before.as_of > reading.day.start() || reading.as_of > counted_until);
             let flowed = if is_compared { reading.growth_since(before) } else { ByteCount::ZERO };
+            // The bytes of the broker's own trials are no grant's.
             let own = self.state.own.min(flowed);
             self.state.own = self.state.own.minus(own);
             // Days are counted in turn. The day that is not over comes last: with its count, all days are counted up to one instant.

@@ -27,16 +27,17 @@ pub struct SeenRate {
 pub enum Disbelief {
     /// An absurd count waits for its confirmation.
     Absurd,
-    /// A day was counted lower than before, by more than the margin. The higher count stays until another one confirms it.
+    /// A day was counted lower than before, by more than the margin. The higher count stays until another count confirms the lower
+    /// one.
     Fallen,
-    /// Counts of a time in which credentials were live have shown neither bytes nor a probe for an hour.
+    /// Counts of a time in which credentials were live have shown neither bytes nor a probe for about an hour.
     Unproven,
 }
 
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeasuredUsage {
-    /// The instant up to which every source with readings is counted; `None` without a reading in this period.
+    /// The instant up to which every owner with a reading in this period is counted; `None` if no owner has one.
     pub as_of: Option<Timestamp>,
     /// The sum of the readings.
     pub bytes: ByteCount,
@@ -64,17 +65,17 @@ pub struct MeasuredUsage {
     pub proven_tail: Option<(IceSource, ProvenTail)>,
     /// The same of their revocation.
     pub proven_revocation: Option<ProvenTail>,
-    /// The longest time since a source's last good reading; zero if no source has readings.
+    /// The longest time since the last good reading of an owner whose readings are taken; zero if there is no such owner.
     pub unread_for: Duration,
 }
 
 impl MeasuredUsage {
-    /// Whether no source's counts contradict what the bound assumes of rates and tails, and all sessions that should be cut are cut.
+    /// Whether no owner's counts contradict what the bound assumes of rates and tails, and all sessions that should be cut are cut.
     pub fn agrees(&self) -> bool {
         self.excess.bytes == ByteCount::ZERO && !self.uncut
     }
 
-    /// Whether some source has had no good reading for more than 600 s.
+    /// Whether some owner whose readings are taken has had no good reading for more than 600 s.
     pub fn is_stale(&self) -> bool {
         self.unread_for > STALE_AFTER
     }
@@ -107,7 +108,7 @@ impl Timeline {
         }
     }
 
-    /// Adds this source's reading to `measured`.
+    /// Adds what this owner's counts and listings say to `measured`.
     pub(crate) fn add_to(&self, measured: &mut MeasuredUsage) {
         let now = self.now;
         // Just after the start, no listing can have shown yet whether sessions are cut.

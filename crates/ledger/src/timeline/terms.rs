@@ -16,7 +16,7 @@ pub struct SourceTerms {
     pub owner: CountOwner,
     /// How long an allocation may continue after its credential's expiry.
     pub tail: Duration,
-    /// The tail while we cut sessions whose grant is over; `None` if we cannot cut this source's sessions.
+    /// The tail while we cut sessions whose grant is over; `None` if we cannot cut this owner's sessions.
     pub cut_tail: Option<Duration>,
     /// Whether the tail that trials prove replaces `tail`, and a proven end of a revoked credential releases the rest of its promise.
     pub takes_proofs: bool,
@@ -24,7 +24,7 @@ pub struct SourceTerms {
     pub limit: Option<ByteCount>,
     /// The margin of error of the provider's count, in percent.
     pub sampling: u32,
-    /// Whether readings of this source are taken.
+    /// Whether readings of this owner are taken.
     pub is_read: bool,
     /// What must show that a count without bytes is its own.
     pub proof: ProofRule,
@@ -36,9 +36,9 @@ pub struct SourceTerms {
 /// another account, answers zero too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofRule {
-    /// Nothing: it is counted here, or nothing is promised under it.
+    /// Nothing: this broker itself counts, nothing is promised under this owner, or no count is taken.
     Unneeded,
-    /// Nothing. A probe would show it, but the broker cannot make one.
+    /// Nothing. A probe would show it, but the broker makes none.
     Missing,
     /// Bytes. No probe can be made.
     Bytes,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// How far the provider's clock may differ from the books' time. If it differs by more, the bound may not hold.
+/// How far the provider's clock may differ from the books' time. If it differs by more, the overshoot bound may not
+/// hold.
 pub const REFERENCE_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(120);
 const _: () =
     assert!(REFERENCE_DIFFERENCE_TOLERATED.as_secs().is_multiple_of(60), "promises are whole minutes");
@@ -19,9 +20,12 @@ pub type Boot = Option<NonZeroU128>;
 /// What is stored with the books' time, so that it continues exactly after a restart on the same boot of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockMark {
+    /// The boot on which it was stored.
     boot: Boot,
+    /// The time since that boot when it was stored.
     since_boot_millis: u64,
-    /// Whether a reference clock has agreed with the books' time, and no time was lost since.
+    /// Whether a reference clock has agreed with the books' time, and nothing has put it in question since: no reference clock, no jump
+    /// that the books have followed, and no unknown time in which the machine was off.
     is_confirmed: bool,
     /// Whether the books' time may lag since a start of the machine: see [`Moment::may_lag`].
     is_in_doubt: bool,
@@ -43,13 +47,14 @@ pub struct Moment {
     pub wall: Timestamp,
     /// How far the books' time has jumped with this reading, because a jump of the wall clock was accepted.
     pub jumped: Duration,
-    /// Whether a clock may have been wrong on either side of that jump, so that less time or none has passed.
+    /// Whether a clock may have been wrong before or after the jump that `jumped` measures. Then less time has passed than `jumped`, or
+    /// none.
     pub may_be_wrong: bool,
-    /// Whether the wall clock is ahead by a jump that no reference clock has confirmed or contradicted since.
+    /// Whether the wall clock is ahead by a jump that no reference clock has confirmed or contradicted since the jump.
     pub in_doubt: bool,
-    /// For how long the wall clock has been ahead by a jump that is not accepted. Zero if it is not.
+    /// For how long the wall clock has been ahead by a jump that is not accepted. Zero without such a jump.
     pub ahead_for: Duration,
-    /// How far the reference clock is from the books' time. Zero without a reference clock.
+    /// How far the reference clock is from the books' time. Zero if no reference clock was read in the last hour.
     pub differs_by: Duration,
     /// Stored with the books' time.
     pub mark: ClockMark,
@@ -77,7 +82,8 @@ impl Moment {
     }
 
     /// Whether the books' time may not be the true one, so a reference clock must be asked: the wall clock is ahead by a jump that is not
-    /// accepted, or [`Self::may_lag`]. The reference clock must be asked in a way that is not refused while the time is uncertain.
+    /// accepted, or [`Self::may_lag`]. The question must be possible while the time is uncertain: it must not need what the broker refuses
+    /// then.
     pub fn is_uncertain(&self) -> bool {
         self.wall.since(self.now) > JUMP || self.may_lag()
     }
@@ -97,7 +103,7 @@ const JUMP: Duration = Duration::from_secs(60);
 /// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before. The doubt after a start of
 /// the machine has the same length, if no clock ends or prolongs it.
 const DOUBT: Duration = Duration::from_secs(300);
-/// A reference clock counts for this time. The time since boot drifts by less than a second meanwhile.
+/// A time of the reference clock counts for this long after it arrived. The time since boot drifts by less than a second meanwhile.
 const REFERENCE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
@@ -110,13 +116,14 @@ pub struct SteadyTime {
     boot: Boot,
     /// The last accepted wall time, and the time since boot at its reading.
     anchor: (Timestamp, Duration),
-    /// The time since boot when the wall clock was first seen ahead by this jump, and how far.
+    /// The time since boot when the wall clock was first seen ahead by the present jump, and how far it was ahead then.
     ahead_since: Option<(Duration, Duration)>,
     /// The latest time of the reference clock, which another machine has, and the time since boot when it arrived.
     reference: Option<(Timestamp, Duration)>,
     /// See [`ClockMark`].
     is_confirmed: bool,
-    /// The time since boot when this process began, if it is not known for how long the machine was off before. `None` once it is known.
+    /// The time since boot from which this process continues the stored time, while it is not known for how long the machine was off
+    /// before; otherwise `None`.
     doubt_since: Option<Duration>,
 }
 
@@ -127,21 +134,21 @@ impl SteadyTime {
         Self { boot, anchor, ahead_since: None, reference: None, is_confirmed: false, doubt_since: None }
     }
 
-    /// Time that continues from `then`, the latest stored instant. On the same boot the time since then is known; on another
-    /// one it is in doubt.
+    /// Time that continues from `then`, the latest stored instant. On the boot that stored it, the time since `then` is
+    /// known. On another boot it is in doubt.
     pub fn restore(then: Timestamp, mark: ClockMark, boot: Boot, since_boot: Duration) -> Self {
-        let stored = Duration::from_millis(mark.since_boot_millis);
-        let is_same = mark.is_of(boot) && stored <= since_boot;
+        let stored_at = Duration::from_millis(mark.since_boot_millis);
+        let is_same_boot = mark.is_of(boot) && stored_at <= since_boot;
         Self {
-            anchor: (then, if is_same { stored } else { since_boot }),
+            anchor: (then, if is_same_boot { stored_at } else { since_boot }),
             is_confirmed: mark.is_confirmed,
-            doubt_since: (!is_same || mark.is_in_doubt).then_some(since_boot),
+            doubt_since: (!is_same_boot || mark.is_in_doubt).then_some(since_boot),
             ..Self::new(then, boot, since_boot)
         }
     }
 
     /// Time that continues from `then`, which another process stored. This process saw it at `seen_at`, a time since boot of its own
-    /// machine. So the time since then is known on any machine, and a wall clock that is ahead has jumped, as in a running process.
+    /// machine. So the time since `then` is known on any boot, and a wall clock that is ahead has jumped, as in a running process.
     pub fn following(then: Timestamp, mark: ClockMark, boot: Boot, seen_at: Duration) -> Self {
         Self {
             is_confirmed: mark.is_confirmed,
@@ -150,10 +157,10 @@ impl SteadyTime {
         }
     }
 
-    /// The moment at a reading of both clocks.
+    /// Takes a reading of both clocks, the wall clock and the time since boot. Returns the moment.
     pub fn read(&mut self, wall: Timestamp, since_boot: Duration) -> Moment {
-        let (then, at) = self.anchor;
-        let steady = then.plus(since_boot.saturating_sub(at));
+        let (anchor, anchored_at) = self.anchor;
+        let steady = anchor.plus(since_boot.saturating_sub(anchored_at));
         let ahead = wall.since(steady);
         let has_jumped = ahead > JUMP;
         let has_lasted = self.lasts(has_jumped.then_some(ahead), since_boot);
@@ -161,20 +168,20 @@ impl SteadyTime {
         // A wall clock is refused while it is behind, or ahead by a jump that neither the reference clock nor its duration has confirmed.
         let is_refused = steady > wall || has_jumped && !verdict.unwrap_or(has_lasted);
         let now = if is_refused { steady } else { wall };
-        let jumped = if has_jumped && !is_refused { ahead } else { Duration::ZERO };
+        let has_followed = has_jumped && !is_refused;
+        let jumped = if has_followed { ahead } else { Duration::ZERO };
         if !is_refused {
             self.ahead_since = None;
             self.anchor = (wall, since_boot);
         }
         // While a virtual machine is paused, its time since boot stands still. So a reference clock that was read before the jump does not
-        // show whether time has passed, and its verdict ends no doubt.
-        let read_since = self.reference.zip(self.ahead_since).filter(|((_, at), (since, _))| at > since);
-        let in_doubt = has_jumped && is_refused && read_since.and(verdict).is_none();
-        let was_confirmed =
-            self.update_confirmed(now, since_boot, has_jumped && is_refused, !jumped.is_zero());
+        // show whether time has passed. Only the verdict of one that was read after the jump ends the doubt.
+        let later_reference = self.reference.zip(self.ahead_since).filter(|((_, at), (since, _))| at > since);
+        let in_doubt = has_jumped && is_refused && later_reference.and(verdict).is_none();
+        let was_confirmed = self.update_confirmed(now, since_boot, has_jumped && is_refused, has_followed);
         // How much time has passed is certain only if a reference clock agreed both before and after the jump.
         let is_known = was_confirmed && self.is_confirmed;
-        let may_be_wrong = !is_known && !jumped.is_zero();
+        let may_be_wrong = has_followed && !is_known;
         let ahead_for =
             self.ahead_since.map_or(Duration::ZERO, |(since, _)| since_boot.saturating_sub(since));
         let differs_by =
@@ -204,7 +211,7 @@ impl SteadyTime {
         is_ahead: bool,
         has_followed: bool,
     ) -> bool {
-        // The machine was off for a time that no clock shows.
+        // The machine was off for a time that no clock shows. A wall clock that is ahead may show it.
         let is_unknown = self.doubt_since.is_some() && !is_ahead && !has_followed;
         let was_confirmed = self.is_confirmed && !is_unknown;
         let verdict = self.confirms(now, since_boot);
@@ -234,8 +241,8 @@ impl SteadyTime {
         self.ahead_since.is_some_and(|(since, _)| since_boot.saturating_sub(since) >= DOUBT)
     }
 
-    /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without a reference clock, and if the reference
-    /// clock is later by more than that.
+    /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without a reference clock. `None`,
+    /// too, if the reference clock is later by more than that: it contradicts no jump ahead.
     fn confirms(&self, time: Timestamp, since_boot: Duration) -> Option<bool> {
         let date = self.date(since_boot)?;
         if time > date.plus(JUMP) {

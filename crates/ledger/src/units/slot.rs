@@ -1,6 +1,6 @@
 //! Spans of one length, numbered since 1970: UTC minutes and days. Tests: below.
-//! The ledger counts bytes and grants by the minute, and keeps what was counted by the day. Every instant lies in exactly one span of a
-//! length.
+//! The ledger counts bytes and grants by the minute, and keeps what was counted by the day. Every instant lies in exactly one span of
+//! each length.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ impl<const LENGTH: i64> Slot<LENGTH> {
         Self::new(at.as_millis().div_euclid(LENGTH))
     }
 
-    /// The first slot that does not begin before `at`.
+    /// The first slot that begins at `at` or later.
     pub fn from_end(at: Timestamp) -> Self {
         Self::of(Timestamp::from_millis(at.as_millis().saturating_add(LENGTH.saturating_sub(1))))
     }

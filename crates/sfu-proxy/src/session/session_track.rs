@@ -74,8 +74,8 @@ impl Track {
             && agree(self.name.is_some(), entry.name.is_some(), self.name == entry.name)
     }
 
-    /// Takes the names that the SFU gives to this track. If the entry cannot be what was asked for, it can be of any kind, and is charged
-    /// as video.
+    /// Takes the id, the name and the sending session that the SFU gives to this track. If the entry cannot be what was asked for, the
+    /// track can be of any kind, and is charged as video.
     pub(super) fn confirm(&mut self, entry: &Entry) {
         if !self.may_be(entry) && self.kind == MediaKind::Audio {
             self.kind = MediaKind::Video;

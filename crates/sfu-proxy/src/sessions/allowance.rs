@@ -39,8 +39,8 @@ impl Sessions {
         Ok(wanted)
     }
 
-    /// Checks a change of what a session takes already. A change reserves nothing, so no track may take more than before. Only new replies
-    /// on data channels take more: these are returned.
+    /// Checks a change of what a session takes already. A change reserves nothing, so no track may take more than before: such a change is
+    /// refused like a malformed one. Only new replies on data channels take more: these are returned.
     pub(crate) fn check_update(
         &self,
         id: &SessionId,
@@ -62,7 +62,7 @@ impl Sessions {
     }
 
     /// Counts what a call asks for, already before the SFU answers. So calls at the same time do not ask for more than there is room for.
-    /// Returns the number of the call.
+    /// A call that asks for tracks begins the looks at the session, unless a look is due already. Returns the number of the call.
     pub(crate) fn ask(&mut self, id: &SessionId, wanted: &RequestedTracks, now: Duration) -> u64 {
         if wanted.count() > 0 && self.looks.of(id).is_none() {
             self.looks.set(id.clone(), now.saturating_add(self.terms.look_interval));
@@ -79,15 +79,14 @@ impl Sessions {
         }
     }
 
-    /// Checks that everything a session pulls is of the session's own room. Returns what it wants with the kind of each pull as the sending
-    /// session has pushed it, and with new replies only.
+    /// Checks that everything a session pulls is of the session's own room: a session without a room may pull nothing. Returns what the
+    /// session wants with the kind of each pull as the sending session has pushed it, and with new replies only.
     fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, SfuFault> {
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
+        let room = session.opened.room.as_ref();
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
-            let sender = self.rows.get(from).filter(|_| session.opened.room.is_some());
-            let sender = sender
-                .filter(|sender| sender.opened.room == session.opened.room)
-                .ok_or(SfuFault::OTHER_ROOM)?;
+            let sender = self.rows.get(from).filter(|row| room.is_some() && row.opened.room.as_ref() == room);
+            let sender = sender.ok_or(SfuFault::OTHER_ROOM)?;
             if let Some(name) = name
                 && *kind != MediaKind::Data
             {
@@ -105,10 +104,10 @@ impl Sessions {
         }
         let mut new = vec![];
         for channel in wanted {
-            let publisher = self.rows.get(&channel.session);
-            let takes_replies =
-                publisher.zip(channel.name.as_ref()).and_then(|(row, name)| row.takes_replies(name));
-            if !takes_replies.ok_or(SfuFault::NO_CHANNEL)? && !new.contains(&channel) {
+            let publisher = self.rows.get(&channel.session).zip(channel.name.as_ref());
+            let takes_replies = publisher.and_then(|(row, name)| row.takes_replies(name));
+            let may_reply = takes_replies.ok_or(SfuFault::NO_CHANNEL)?;
+            if !may_reply && !new.contains(&channel) {
                 new.push(channel);
             }
         }

@@ -54,7 +54,8 @@ impl Sessions {
 
     /// A look has failed. After several in a row the session is over: its tracks are closed by force.
     pub(crate) fn look_failed(&mut self, id: &SessionId, now: Duration) {
-        if self.rows.get_mut(id).is_some_and(|session| !session.look_failed()) {
+        let Some(session) = self.rows.get_mut(id) else { return };
+        if !session.look_failed() {
             self.end(id, now);
         }
     }

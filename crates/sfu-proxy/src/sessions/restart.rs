@@ -33,7 +33,7 @@ impl Sessions {
             spender: spender.clone(),
             opened_by: owner.grant,
             client: owner.address,
-            // The wall clock may be ahead of the books' time.
+            // In the books' time, because the wall clock may be ahead of it.
             ends_at: books.plus(ends.saturating_sub(now)),
             kbps,
             charged_kbps,

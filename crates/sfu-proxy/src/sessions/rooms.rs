@@ -39,7 +39,7 @@ impl Sessions {
         rooms.all(|room| room == first).then(|| Arc::clone(first))
     }
 
-    /// The sessions that the caller may have opened: from the same address, and with the same user or none.
+    /// The sessions that the caller may have opened: from the caller's address, by the caller's user or without a user.
     pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
         let is_own = |owner: &Caller| {
             owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)

@@ -38,7 +38,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
 }
 
 #[test]
-fn if_the_rest_does_not_fit_what_was_promised_is_taken_back() {
+fn a_call_that_is_not_made_takes_back_what_was_promised_for_it_in_each_session() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     changed(&mut table);
     table.sessions.take_back(&id("a"), &pull(&["b"]).pulled);

@@ -70,7 +70,7 @@ pub(super) fn slot_key(owner: &CountOwner, slot: i64) -> Result<Vec<u8>, postcar
     to_row(&(owner.to_string(), ordered(slot)))
 }
 
-/// The owner in such a key, and the number of its minute or day.
+/// The owner in a key of [`slot_key`], and the number of its minute or day.
 fn slot_of(key: &[u8]) -> Result<(CountOwner, i64), String> {
     let (owner, slot) = from_key::<(&str, [u8; 8])>(key)?;
     let owner = owner.parse().map_err(|()| "belongs to an ICE source that this version does not know")?;

@@ -229,8 +229,8 @@ impl Account {
     /// The groups of a key. If there is only one key, its groups have no dimensions.
     fn of_key(&self, key: &OwnKey) -> impl Iterator<Item = &Group> {
         let is_of_key = |group: &&Group| {
-            let of_key = group.dimensions.as_ref().and_then(|of| Some(of.key_id.as_deref()? == &*key.id));
-            of_key.unwrap_or(true)
+            let key_id = group.dimensions.as_ref().and_then(|of| of.key_id.as_deref());
+            key_id.is_none_or(|key_id| key_id == &*key.id)
         };
         self.own_key.iter().flatten().filter(is_of_key)
     }

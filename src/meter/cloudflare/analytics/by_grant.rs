@@ -179,7 +179,7 @@ impl CloudflareAnalytics {
     }
 
     /// The request body that groups the bytes of these keys by `dimensions`; of all keys if `keys` is empty. If `filter` is empty, it also
-    /// selects the sum of these bytes.
+    /// selects the sum of these bytes. `filter`: what it selects by beside time and key. `declared`: the declaration of its variable.
     fn grouped_question(
         &self,
         keys: &[OwnKey],
@@ -192,9 +192,9 @@ impl CloudflareAnalytics {
         let mut variables = variables(&self.account_id, span.from, span.until);
         let (declared_key, key) = match KeyFilter::of(keys) {
             None => ("", String::new()),
-            Some(KeyFilter { declared, filter, variable: (name, value), .. }) => {
+            Some(KeyFilter { declared: declared_key, filter: key, variable: (name, value), .. }) => {
                 variables[name] = value;
-                (declared, format!(", {filter}"))
+                (declared_key, format!(", {key}"))
             }
         };
         let sum = if filter.is_empty() {
@@ -229,7 +229,8 @@ struct SumRow {
 }
 
 impl Account {
-    /// The rows. An empty list is an error if our keys relayed anything: the count would drop all claims.
+    /// The rows. A missing list is an error, and so is an empty one if our keys relayed anything: a count without rows would drop all
+    /// claims.
     fn rows(self) -> Result<Vec<UsageRow>, CallError> {
         let mut is_missing = self.by_grant.is_none();
         let rows = self.by_grant.unwrap_or_default();

@@ -289,7 +289,7 @@ fn a_revocation_releases_what_is_left_after_the_time_that_trials_have_proven() {
 }
 
 #[test]
-fn bytes_of_a_revoked_grant_after_that_time_take_back_what_revocations_have_released() {
+fn bytes_of_a_revoked_grant_after_the_proven_time_take_back_what_revocations_have_released() {
     let mut broker = proven_revocations();
     let grants = [86_400; 2].map(|life| broker.mint_any(life));
     for grant in &grants {

@@ -29,12 +29,12 @@ impl Table {
     fn open(&mut self, by: Caller<'_>, id: &str, relayed: Option<bool>, now: Timestamp) -> Opening {
         self.ledger.advance(now);
         let opened = self.connections.open(&mut self.grants, by, id, relayed, now);
-        self.settle();
+        self.apply_effects();
         opened
     }
 
     /// As the books do it.
-    fn settle(&mut self) {
+    fn apply_effects(&mut self) {
         self.grants.effects.take().into_iter().for_each(|effect| self.ledger.apply(effect));
     }
 
@@ -47,7 +47,7 @@ impl Table {
     ) -> Reported<Outcome<()>> {
         self.ledger.advance(now);
         let reported = self.connections.heartbeat(&mut self.grants, by, id, report, now);
-        self.settle();
+        self.apply_effects();
         reported
     }
 
@@ -61,7 +61,7 @@ impl Table {
     fn close(&mut self, by: Caller<'_>, id: &str, now: Timestamp) -> Reported<Option<Outcome<Closed>>> {
         self.ledger.advance(now);
         let closed = self.connections.close(&mut self.grants, by, id, now);
-        self.settle();
+        self.apply_effects();
         closed
     }
 
@@ -69,7 +69,7 @@ impl Table {
         let due = self.connections.next_due(at(1_000)).unwrap();
         self.ledger.advance(due);
         let closed = self.connections.elapse(&mut self.grants);
-        self.settle();
+        self.apply_effects();
         closed
     }
 

@@ -86,7 +86,7 @@ fn a_freeze_leaves_a_reporter_what_a_relay_can_carry() {
         table.grants.set_claim_rate(Some(BitRate::new(2_000_000)), at(10));
         table.ledger.advance(at(10));
         table.connections.shrink_claims(&mut table.grants, at(10));
-        table.settle();
+        table.apply_effects();
         table
     };
     let carried = received(20 * 12_500_000);

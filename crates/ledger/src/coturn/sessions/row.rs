@@ -37,7 +37,9 @@ const AGE_SLACK: Duration = Duration::from_secs(5);
 pub struct SessionRow {
     user: Arc<str>,
     pub(super) grant: GrantId,
+    /// As coturn showed it last, in whole seconds; `None` if coturn never did.
     age: Option<Duration>,
+    /// The furthest reach that a listing has shown.
     reach: Reach,
     /// The time of the last listing that showed it. In a new row: the earliest instant at which it can have begun.
     pub(super) seen_at: Timestamp,
@@ -105,7 +107,7 @@ impl SessionRow {
 
     /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.
     pub(super) fn is_of(&self, session: &Session) -> bool {
-        // In each direction the smaller of both counts is the row's, unless the bytes of this direction have fallen.
+        // `min` compares each direction. While no bytes have fallen, the lower of the two counts is the row's in both directions.
         let has_fallen = session.packets < self.packets || session.traffic.min(self.traffic) != self.traffic;
         let is_younger =
             self.age.zip(session.age).is_some_and(|(was, is)| is.saturating_add(AGE_SLACK) < was);
@@ -157,8 +159,8 @@ impl SessionRow {
         self.traffic.plus(self.hidden(self.seen_at, default_rate)).plus(self.since_seen(measured, unwatched))
     }
 
-    /// The estimated traffic since the last listing that showed the session, at the measured rate, or at the highest rate that is possible
-    /// from the measurement to that listing, if this is lower: an idle session is assumed to have stayed idle.
+    /// The estimated traffic since the last listing that showed the session, at the lower of two rates: the measured one, and the highest
+    /// one that was possible from the measurement to that listing. So an idle session is assumed to have stayed idle.
     fn since_seen(&self, measured: Measurement, unwatched: Duration) -> Traffic {
         let at_measured_rate = measured.over(millis(unwatched));
         let since_measured = self.seen_at.millis_since(self.mark.at);
@@ -169,7 +171,7 @@ impl SessionRow {
         at_measured_rate.min(carried_max.scaled(millis(unwatched), since_measured))
     }
 
-    /// Raises the charges to `sum` where that is more. Returns the difference.
+    /// Raises the charges in each direction to those of `sum`, if these are higher. Returns the difference.
     pub(super) fn charge(&mut self, sum: Traffic) -> Traffic {
         let added = sum.minus(self.charged);
         self.charged = self.charged.plus(added);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn up_to_a_count_its_bytes_count_and_after_it_the_claims() {
+fn a_grant_has_its_counted_bytes_until_the_count_and_its_claims_after_that() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let (ann, bob) =
         (broker.mint(requester("ann"), 3_600).unwrap(), broker.mint(requester("bob"), 3_600).unwrap());

@@ -67,7 +67,7 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
 /// The promise of a user without a row would be in no limit, and would be taken from the row that the user gets later. The other half of
 /// the rows is for users of mints.
 #[test]
-fn a_reporter_names_no_user_for_whom_there_is_no_row_in_the_first_half() {
+fn a_reporter_names_no_further_user_once_half_of_the_rows_are_taken() {
     for (users_max, named) in [(2, None), (4, Some(user("bob")))] {
         let mut broker = Broker::new(BudgetMode::Strict, SpenderTerms { users_max, ..one_row() });
         let _carl = broker.hold(&requester("carl")).unwrap();
