@@ -191,6 +191,14 @@ impl OpenError {
         Self::Damaged { path: path.to_owned(), what: what.to_string() }
     }
 
+    /// Of rows in a database. An error of the database itself says nothing about the ledger.
+    pub(super) fn of_database(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => Self::Database(error),
+            error => Self::damaged_database(&error),
+        }
+    }
+
     pub(super) fn damaged_database(what: &dyn Display) -> Self {
         Self::DamagedDatabase { what: what.to_string() }
     }

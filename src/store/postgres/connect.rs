@@ -419,6 +419,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_database_that_does_not_answer_holds_no_damaged_ledger() {
+        let error = OpenError::of_database(DatabaseError::Deadline(READ_TIMEOUT).into());
+        assert!(matches!(error, OpenError::Database(_)), "{error}");
+    }
+
+    #[test]
     fn an_earlier_timeline_of_the_same_database_is_refused() {
         let newest = History { system: 7, timeline: 3 };
         for (seen, is_old) in [

@@ -152,7 +152,7 @@ pub fn rotate_key(database: &Database, now: Timestamp) -> Result<(), CopyError> 
 }
 
 fn read(snapshot: &Snapshot<'_>) -> Result<Contents, OpenError> {
-    rows::read(snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))
+    rows::read(snapshot, &mut Err).map_err(OpenError::of_database)
 }
 
 /// Moves the ledger of a database that no replica uses into a new file in this directory.

@@ -61,11 +61,10 @@ impl Storage for PostgresStorage {
         let runtime = self.runtime.get();
         let (connection, _) = runtime.block_on(self.leader.session())?;
         let snapshot = Snapshot::begin(runtime, &connection.client)?;
-        let damaged = |error| OpenError::damaged_database(&error);
-        if ledger_rows::is_moved(&snapshot).map_err(damaged)? {
+        if ledger_rows::is_moved(&snapshot).map_err(OpenError::of_database)? {
             return Err(OpenError::MovedToFile);
         }
-        let contents = ledger_rows::read(&snapshot, &mut Err).map_err(damaged)?;
+        let contents = ledger_rows::read(&snapshot, &mut Err).map_err(OpenError::of_database)?;
         snapshot.end()?;
         if let Some(missing) = missing(&contents.books, was_written) {
             return Err(OpenError::damaged_database(&missing));
@@ -76,7 +75,10 @@ impl Storage for PostgresStorage {
 
     fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError> {
         let written = self.write_rows(true, |rows| ledger_rows::keys::write_keys(rows, keys, stored));
-        written.map_err(|error| OpenError::damaged_database(&error))
+        written.map_err(|error| match error {
+            WriteError::Failed(error) => OpenError::of_database(error),
+            WriteError::Lost(lost) => OpenError::Database(lost.into()),
+        })
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
