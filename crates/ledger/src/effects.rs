@@ -3,8 +3,8 @@
 
 use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
+use crate::rate_check::Excesses;
 use crate::source::IceSource;
-use crate::trial::Excesses;
 use crate::usage_change::UsageChange;
 
 /// The minutes of a promise, and whose count releases them.

@@ -8,8 +8,8 @@
 //! | `day` | what is counted by the day |
 //! | `standing` | what is stored of the clocks, of a jump of the time, and of the relay in the process |
 //! | `source`, `owner`, `rates` | the kinds of sources, with a table of what is true of each; whose bytes a count is of; the rates that are assumed |
-//! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one owner of counts: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
-//! | `reading`, `doubt`, `proof`, `trial`, `tail` | the provider's own count; whether it is believed; the assumed rate tested against it; for how long credentials relay after their end |
+//! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one owner of counts: its counts and the check of the rate; its minutes; the usage in one of them, and how usage changes it |
+//! | `reading`, `doubt`, `proof`, `rate_check`, `tail` | the provider's own count; whether it is believed; the assumed rate tested against it; for how long credentials relay after their end |
 //! | `promise`, `ledger`, `verdict`, `overrides` | what a credential can still relay; all sources under one limit; admit or refuse; the operator's overrides |
 //! | `grants`, `token`, `token_keys`, `spender` | one row per grant; its id; the keys that sign tokens; who spends |
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
@@ -47,6 +47,7 @@ mod owner;
 pub mod polls;
 mod promise;
 mod proof;
+mod rate_check;
 mod rates;
 mod reading;
 mod reports;
@@ -61,7 +62,6 @@ mod timeline;
 mod token;
 mod token_keys;
 mod traffic;
-mod trial;
 mod units;
 mod usage_change;
 mod usage_rules;
@@ -91,6 +91,7 @@ pub use {
     overrides::*,
     owner::*,
     promise::*,
+    rate_check::*,
     rates::*,
     reading::*,
     reports::*,
@@ -104,7 +105,6 @@ pub use {
     token::*,
     token_keys::*,
     traffic::*,
-    trial::*,
     units::{clock::*, period::*, slot::*, *},
     usage_change::*,
     usage_rules::*,

@@ -11,9 +11,9 @@ use crate::doubt::CountDoubt;
 use crate::owner::IdDigest;
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::proof::CountProof;
+use crate::rate_check::{RaisedRate, RateCheckState};
 use crate::reading::LateCounts;
 use crate::tail::{CredentialEnd, TailTrials};
-use crate::trial::{RaisedRate, TrialState};
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
@@ -23,7 +23,7 @@ use crate::units::{ByteCount, Timestamp};
 pub enum Basis {
     /// A grant: its bytes were promised.
     Granted,
-    /// An app server's report without a grant, or the broker's own probe or trial: its bytes were not promised.
+    /// An app server's report without a grant, or the broker's own probe or rate_check: its bytes were not promised.
     Ungranted,
 }
 
@@ -98,12 +98,13 @@ pub struct SourceRows {
 /// What is known of one owner's counts besides their days.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
-    /// The period of `flowed` and `trial`.
+    /// The period of `flowed` and `rate_check`.
     pub(crate) period: Period,
-    /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
+    /// Bytes under our grants as the check of the rate sees them: those that only moved here from another key are left out.
     pub(crate) flowed: ByteCount,
     /// What the counts have shown of the assumed rate and tail.
-    pub(crate) trial: TrialState,
+    #[serde(rename = "trial")]
+    pub(crate) rate_check: RateCheckState,
     /// The rate that is assumed because it was seen.
     pub(crate) raised: Option<RaisedRate>,
     /// How late counts settle; `None` while they settle within the configured lag.

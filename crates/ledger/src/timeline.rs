@@ -15,9 +15,9 @@ use terms::{CUT_FOR, ProofRule, SourceTerms};
 use crate::minute_usage::{Basis, MinuteRow, SourceRows, SourceState};
 use crate::minutes::Minutes;
 use crate::promise::PromisedTime;
+use crate::rate_check::{Excess, RaisedRate, RateCheck, RateCheckState};
 use crate::rates::Rates;
 use crate::source::facts::EndedBy;
-use crate::trial::{Excess, RaisedRate, Trial, TrialState};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -29,8 +29,8 @@ pub struct Timeline {
     pub(crate) terms: SourceTerms,
     billing_day: BillingDay,
     pub(crate) minutes: Minutes,
-    trial: Trial,
-    /// What is known of the counts besides their days. Its period and what the trial knows are filled in when it is stored.
+    rate_check: RateCheck,
+    /// What is known of the counts besides their days. Its period and what the check of the rate knows are filled in when it is stored.
     pub(crate) state: SourceState,
     /// Usage is charged up to here.
     pub(crate) now: Timestamp,
@@ -81,7 +81,7 @@ impl Timeline {
             minutes.forget_counts();
             // The provider counts something else now, such as another account, so what its counts have shown means nothing any more. The
             // raised rate and the lateness stay, because they only make the books more careful. `cut_until` comes from listings. The
-            // default period is no real one, so `flowed` and the trial begin anew below.
+            // default period is no real one, so `flowed` and the check of the rate begin anew below.
             let SourceState { raised, late, cut_until, .. } = state;
             state = SourceState { raised, late, cut_until, ..SourceState::default() };
         }
@@ -89,12 +89,12 @@ impl Timeline {
         // Bytes and excesses of another period say nothing about this one.
         if state.period != period {
             state.flowed = ByteCount::saturating(minutes.counted().granted);
-            state.trial = TrialState::default();
+            state.rate_check = RateCheckState::default();
         }
         Self {
             terms,
             billing_day,
-            trial: Trial::new(rates.liability, terms.tail, minutes.sampling(), state.trial),
+            rate_check: RateCheck::new(rates.liability, terms.tail, minutes.sampling(), state.rate_check),
             minutes,
             state,
             now,
@@ -158,15 +158,15 @@ impl Timeline {
 
     /// The highest rate that one of its grants is assumed to relay at.
     pub(crate) fn assumed_rate(&self) -> BitRate {
-        self.trial.assumed()
+        self.rate_check.assumed()
     }
 
     /// Assumes a rate that counts have shown, from now on, also after a restart with the same setting. `faster`: by how much chains
     /// still exceed it.
     pub(crate) fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
-        let instead_of = self.state.raised.map_or(self.trial.assumed(), |raised| raised.instead_of);
+        let instead_of = self.state.raised.map_or(self.rate_check.assumed(), |raised| raised.instead_of);
         self.state.raised = Some(RaisedRate { instead_of, rate });
-        self.trial.assume(rate, faster);
+        self.rate_check.assume(rate, faster);
         self.minutes.set_liability(rate);
     }
 
@@ -293,7 +293,7 @@ impl Timeline {
 
     /// Begins another period at `now`.
     fn begin(&mut self, period: Period, now: Timestamp) {
-        self.trial.begin_period();
+        self.rate_check.begin_period();
         self.state.flowed = ByteCount::ZERO;
         self.state.proof.begin_period();
         self.minutes.begin(period, now);

@@ -12,6 +12,7 @@ use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
 use crate::grants::row::{GrantRow, Requester, RevocationAnswer};
 use crate::grants::tails::{EndedPlace, LateGrant};
+use crate::rate_check::{Excess, Excesses};
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::{Label, User};
@@ -21,7 +22,6 @@ use crate::spenders::sums::PeriodBytes;
 use crate::tail::CredentialEnd;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
-use crate::trial::{Excess, Excesses};
 use crate::units::{ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 

@@ -15,10 +15,10 @@ use super::row::{GrantRow, GrantState};
 use crate::allowance::RELAY_RATE_MAX;
 use crate::effects::Effect;
 use crate::promise::PromisedTime;
+use crate::rate_check::{Excess, Excesses};
 use crate::source::IceSource;
 use crate::source::facts::{CountsOfGrants, GrantsAre};
 use crate::token::GrantId;
-use crate::trial::{Excess, Excesses};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 

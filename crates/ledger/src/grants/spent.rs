@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::day::at_most;
-use crate::trial::Excess;
+use crate::rate_check::Excess;
 use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.

@@ -11,12 +11,12 @@ use super::Ledger;
 use crate::day::DayCount;
 use crate::grant_counts::GrantCounts;
 use crate::owner::{CountOwner, IdDigest};
+use crate::rate_check::Excesses;
 use crate::reading::{Carried, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::tail::CredentialEnd;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
-use crate::trial::Excesses;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, Figures};
@@ -144,7 +144,7 @@ impl Ledger {
         self.of(owner).map_or(Timestamp::default(), |timeline| timeline.state.cut_until)
     }
 
-    /// See [`Trial::record`](crate::trial::Trial::record).
+    /// See [`RateCheck::record`](crate::rate_check::RateCheck::record).
     pub(crate) fn note_excess(&mut self, source: IceSource, seen: Excesses) {
         self.with(source.into(), |timeline| timeline.note_excess(seen));
     }

@@ -8,8 +8,8 @@ use super::terms::ProofRule;
 use crate::day::DayCount;
 use crate::doubt::{Contradiction, is_absurd};
 use crate::minute_usage::SourceState;
+use crate::rate_check::{Excesses, Point};
 use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::trial::{Excesses, Point};
 use crate::units::{ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
@@ -155,7 +155,7 @@ impl Timeline {
         }
     }
 
-    /// Gives the counts so far to the trial, with their grant-minutes.
+    /// Gives the counts so far to the check of the rate, with their grant-minutes.
     pub(super) fn add_point(&mut self) {
         let (minutes, live) = self.minutes.measured();
         let counted = self.minutes.counted();
@@ -164,12 +164,12 @@ impl Timeline {
         let settled_at = counted.as_of.minus(if may_be_late { LATE_MAX } else { Duration::ZERO });
         let settled = minutes.minus(self.minutes.live_between(settled_at, counted.as_of));
         let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, settled, live };
-        self.trial.add(point, ByteCount::saturating(counted.granted));
+        self.rate_check.add(point, ByteCount::saturating(counted.granted));
     }
 
-    /// See [`Trial::record`].
+    /// See [`RateCheck::record`].
     pub(crate) fn note_excess(&mut self, seen: Excesses) {
-        self.trial.record(seen);
+        self.rate_check.record(seen);
     }
 
     /// The end of the latest count of this period, and all counted bytes; `None` if nothing is counted.
@@ -181,6 +181,10 @@ impl Timeline {
 
     /// What is stored of the counts besides their days.
     pub(super) fn state(&self) -> SourceState {
-        SourceState { period: self.minutes.period(), trial: self.trial.state(), ..self.state.clone() }
+        SourceState {
+            period: self.minutes.period(),
+            rate_check: self.rate_check.state(),
+            ..self.state.clone()
+        }
     }
 }

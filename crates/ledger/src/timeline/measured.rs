@@ -7,10 +7,10 @@ use super::counts::STALE_AFTER;
 use super::terms::{CUT_FOR, ProofRule};
 use crate::doubt::Contradiction;
 use crate::owner::CountOwner;
+use crate::rate_check::Excess;
 use crate::reading::LateCounts;
 use crate::source::IceSource;
 use crate::tail::ProvenTail;
-use crate::trial::Excess;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A source for whose grants a rate is assumed that counts have shown, instead of the rate in the settings. The order is that of the rates.
@@ -93,7 +93,7 @@ impl Timeline {
 
     /// What counts of this period have shown above what is assumed.
     pub(crate) fn excess(&self) -> Excess {
-        self.trial.excess()
+        self.rate_check.excess()
     }
 
     fn disbelief(&self) -> Option<Disbelief> {
@@ -120,7 +120,7 @@ impl Timeline {
         let raised = self.state.raised.map(|raised| SeenRate { rate: raised.rate, source });
         measured.raised = measured.raised.max(raised);
         measured.late_counts = measured.late_counts.or(self.state.late.filter(|_| self.terms.is_read));
-        measured.observed = measured.observed.max(self.trial.observed());
+        measured.observed = measured.observed.max(self.rate_check.observed());
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
@@ -130,7 +130,7 @@ impl Timeline {
         }
         measured.unprobed |= self.terms.is_read && self.terms.proof == ProofRule::Missing;
         if let Some((as_of, bytes)) = self.counted() {
-            measured.highest_hour = measured.highest_hour.max(self.trial.highest_hour());
+            measured.highest_hour = measured.highest_hour.max(self.rate_check.highest_hour());
             measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));
             measured.bytes = measured.bytes.plus(bytes);
         }

@@ -85,7 +85,7 @@ fn bytes_that_come_back_with_their_key_did_not_flow_now() {
         timeline.advance(at(START + minute * MINUTE));
         let taken = count(&mut timeline, START + minute * MINUTE, granted, other);
         assert_eq!(taken, ReadingOutcome::Taken);
-        assert_eq!(timeline.trial.excess(), Excess::default(), "minute {minute}");
+        assert_eq!(timeline.rate_check.excess(), Excess::default(), "minute {minute}");
     }
 }
 
@@ -148,5 +148,5 @@ fn restarts_do_not_hide_an_excess_that_is_small_in_each_hour() {
             timeline = restarted(&mut timeline, &mut stored, alive.end);
         }
     }
-    assert!(timeline.trial.excess().bytes.get() > 20_000_000_000, "{:?}", timeline.trial.excess());
+    assert!(timeline.rate_check.excess().bytes.get() > 20_000_000_000, "{:?}", timeline.rate_check.excess());
 }

@@ -121,7 +121,7 @@ fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     timeline.advance(at(START + 60 * MINUTE));
     let before = timeline.minutes.committed();
     assert_eq!(count(&mut timeline, START + 60 * MINUTE, before.get(), 0), ReadingOutcome::Taken);
-    assert_eq!((timeline.minutes.committed(), timeline.trial.excess()), (before, Excess::default()));
+    assert_eq!((timeline.minutes.committed(), timeline.rate_check.excess()), (before, Excess::default()));
 }
 
 #[test]
@@ -176,10 +176,10 @@ fn a_rate_that_was_seen_is_assumed_over_restarts_and_resets_until_the_setting_ch
         timeline.advance(at(end - (30 - minute) * MINUTE));
         assert_eq!(count(&mut timeline, end - (30 - minute) * MINUTE, bytes, 0), ReadingOutcome::Taken);
     }
-    assert!(timeline.trial.excess().bytes > ByteCount::ZERO);
+    assert!(timeline.rate_check.excess().bytes > ByteCount::ZERO);
     let seen = BitRate::new(7_500_000);
     timeline.raise_rate(seen, Excess::default());
-    assert_eq!(timeline.trial.excess(), Excess::default());
+    assert_eq!(timeline.rate_check.excess(), Excess::default());
     let set = rates(false);
     let reopened = |timeline: &Timeline, rates| {
         let day = BillingDay::new(1).unwrap();
@@ -209,7 +209,7 @@ fn restarts_between_readings_hide_no_excess() {
         timeline = restarted(&mut timeline, &mut stored, alive.end);
         timeline.begin_readings();
     }
-    assert!(timeline.trial.excess().bytes > ByteCount::ZERO, "a GB a minute is more than 3 Mbps");
+    assert!(timeline.rate_check.excess().bytes > ByteCount::ZERO, "a GB a minute is more than 3 Mbps");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn the_next_test_of_the_rate_has_the_bytes_that_came_while_the_time_was_in_doubt
         timeline.advance(at(now));
         let _ = timeline.take_reading(&reading(now, bytes, 0), tests_rate, ByteCount::new(u64::MAX));
     }
-    assert!(timeline.trial.excess().bytes > ByteCount::ZERO);
+    assert!(timeline.rate_check.excess().bytes > ByteCount::ZERO);
 }
 
 #[test]
@@ -292,18 +292,22 @@ fn days_before_the_first_poll_do_not_test_the_assumed_rate() {
     }
     assert_eq!(count(&mut timeline, START + 50 * MINUTE, 0, 0), ReadingOutcome::Taken);
     assert_eq!(
-        timeline.trial.excess().bytes,
+        timeline.rate_check.excess().bytes,
         ByteCount::ZERO,
         "they are what later counts are compared with"
     );
     assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 100 * gb, 0), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 55 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert_eq!(timeline.trial.excess().bytes, ByteCount::ZERO, "a day that could not be counted at first");
+    assert_eq!(
+        timeline.rate_check.excess().bytes,
+        ByteCount::ZERO,
+        "a day that could not be counted at first"
+    );
     assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 200 * gb, 0), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 59 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert_eq!(timeline.trial.excess().bytes, ByteCount::ZERO, "what is added to it was counted late");
+    assert_eq!(timeline.rate_check.excess().bytes, ByteCount::ZERO, "what is added to it was counted late");
     assert_eq!(count(&mut timeline, START + 59 * MINUTE + 1, 50 * gb, 0), ReadingOutcome::Taken);
-    assert!(timeline.trial.excess().bytes > ByteCount::ZERO, "no grant explains what has flowed since");
+    assert!(timeline.rate_check.excess().bytes > ByteCount::ZERO, "no grant explains what has flowed since");
 }
 
 /// Ten grants relay from this time on for an hour, at so many times the assumed rate. Each minute the provider counts up to ten minutes ago,
@@ -338,7 +342,7 @@ fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> u64 {
         }
         count(midnight.max(begin), as_of);
     }
-    timeline.trial.excess().bytes.get()
+    timeline.rate_check.excess().bytes.get()
 }
 
 #[test]
@@ -369,5 +373,5 @@ fn what_the_broker_counts_itself_is_held_against_the_promises_since_its_last_cou
         timeline.advance(at(START + until * MINUTE));
         assert_eq!(count(&mut timeline, START + until * MINUTE, bytes, 0), ReadingOutcome::Taken);
     }
-    assert!(timeline.trial.excess().bytes.get() > 10 * minute, "{:?}", timeline.trial.excess());
+    assert!(timeline.rate_check.excess().bytes.get() > 10 * minute, "{:?}", timeline.rate_check.excess());
 }

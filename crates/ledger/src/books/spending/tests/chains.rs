@@ -1,7 +1,7 @@
 //! What counts show of a chain of renewals above its promise.
 
 use super::*;
-use crate::trial::Excess;
+use crate::rate_check::Excess;
 use crate::units::BitRate;
 use crate::units::slot::Minute;
 

@@ -1,4 +1,4 @@
-//! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/trial_tests.rs`.
+//! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/rate_check_tests.rs`.
 //! The overshoot bound assumes that no grant relays faster than the assumed rate. Each reading tests this: more bytes than all live grants
 //! could relay at this rate contradict it. A reading that fits shows little, because each new grant makes the test more tolerant. Bytes
 //! that are counted late are compared with the promises of the time in which they can have flowed. Trials of a tail are in [`crate::tail`].
@@ -102,9 +102,9 @@ pub(crate) struct Point {
     pub(crate) live: GrantMinutes,
 }
 
-/// What a trial knows of its period, as stored.
+/// What it knows of its period, as stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TrialState {
+pub(crate) struct RateCheckState {
     /// The point at which the tested span begins: that since which most has flowed above what was promised. The span may be days long,
     /// because a small excess that lasts shows only in a long span.
     since: Option<Point>,
@@ -117,7 +117,7 @@ pub(crate) struct TrialState {
 
 /// See the module's description. A new period removes all points.
 #[derive(Clone, Debug)]
-pub(crate) struct Trial {
+pub(crate) struct RateCheck {
     assumed: BitRate,
     /// The margin of error of a reading, in percent.
     sampling: u32,
@@ -126,13 +126,13 @@ pub(crate) struct Trial {
     counted: ByteCount,
     /// The points from which averages are taken: two at most, at least an hour apart.
     hours: VecDeque<Point>,
-    state: TrialState,
+    state: RateCheckState,
 }
 
-impl Trial {
+impl RateCheck {
     /// `tail`: the longest assumed tail. `state`: the stored state, if it is of this period.
-    pub(crate) fn new(assumed: BitRate, tail: Duration, sampling: u32, state: TrialState) -> Self {
-        let state = TrialState { excess: state.excess.at(assumed, tail), ..state };
+    pub(crate) fn new(assumed: BitRate, tail: Duration, sampling: u32, state: RateCheckState) -> Self {
+        let state = RateCheckState { excess: state.excess.at(assumed, tail), ..state };
         Self { assumed, sampling, counted: ByteCount::ZERO, hours: VecDeque::new(), state }
     }
 
@@ -143,7 +143,7 @@ impl Trial {
     }
 
     /// What is stored.
-    pub(crate) fn state(&self) -> TrialState {
+    pub(crate) fn state(&self) -> RateCheckState {
         self.state
     }
 
@@ -181,7 +181,7 @@ impl Trial {
     pub(crate) fn begin_period(&mut self) {
         self.counted = ByteCount::ZERO;
         self.hours.clear();
-        self.state = TrialState::default();
+        self.state = RateCheckState::default();
     }
 
     /// Tests the assumption against one more point. `counted` is the reading's count under our present key.
@@ -248,5 +248,5 @@ fn average_rate(from: &Point, to: &Point, tolerance: GrantMinutes) -> Option<Bit
 }
 
 #[cfg(test)]
-#[path = "trial_tests.rs"]
+#[path = "rate_check_tests.rs"]
 mod tests;
