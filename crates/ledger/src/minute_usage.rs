@@ -23,7 +23,7 @@ use crate::units::{ByteCount, Timestamp};
 pub enum Basis {
     /// A grant: its bytes were promised.
     Granted,
-    /// An app server's report without a grant, or the broker's own probe or rate_check: its bytes were not promised.
+    /// An app server's report without a grant, or the broker's own probe or trial: its bytes were not promised.
     Ungranted,
 }
 

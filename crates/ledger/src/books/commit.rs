@@ -275,9 +275,9 @@ impl Books {
         if let Some(renewed) = renews {
             self.grants.note_renewal(renewed, grant.id);
         }
-        let Hold { promise: held, .. } = hold;
+        let Hold { promise: reserved, .. } = hold;
         // From now on the row has the promise, so that of the hold is removed.
-        self.grants.replace_promise(Some(&held), None);
+        self.grants.replace_promise(Some(&reserved), None);
         self.apply_effects();
         let counts = self.ledger.counts_mut();
         counts.issued = counts.issued.saturating_add(1);
