@@ -59,7 +59,7 @@ pub struct OverviewBody {
     /// `ALERT_PERCENTS`: the parts of the limit that raise an alert.
     #[schema(example = json!([50, 80, 95, 100]))]
     alert_percents: Vec<u16>,
-    /// Whether users' tokens are read: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
+    /// Whether users are known: `AUTH_JWT_SECRET`, `AUTH_JWKS_URL` or `AUTH_WEBHOOK_URL` is set.
     sign_in: bool,
     /// The responses to callers.
     callers: CallersBody,
