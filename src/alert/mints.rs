@@ -100,7 +100,7 @@ mod tests {
         PeriodCounts { issued, reported, ..PeriodCounts::default() }
     }
 
-    /// The hours of so many days with so many mints each, and then those of one more hour.
+    /// So many days with so many mints an hour, and then the mints of one more hour.
     fn after(days: u64, each: u64, last: PeriodCounts) -> (MintHours, PeriodCounts) {
         let mut hours = MintHours::default();
         for (hour, issued) in (1_000_000..).zip((0..=days * DAY).map(|hours| hours * each)) {

@@ -284,8 +284,7 @@ impl Timeline {
     /// Skips to `to`, a time after this period, while nothing is charged by time and no grant is alive: after a sleep of months, or when
     /// the clock was set.
     fn leap(&mut self, to: Timestamp) {
-        // `begin` takes the current minute into the new period. So a new minute begins first, because the bytes of the old one belong to
-        // the old period.
+        // `begin` keeps the current row, as that of `to`. So `step` first makes it an empty one: the old bytes stay in the old period.
         self.minutes.step();
         self.begin(self.billing_day.period_at(to), to);
         self.now = to;

@@ -165,7 +165,7 @@ fn options(headers: &HeaderMap, origin: Origin<'_>) -> Response {
     }
 }
 
-/// Where the page comes from. One `Origin` that is not allowed is enough for [`Origin::Other`].
+/// Where the page comes from. [`Origin::Other`] if any `Origin` header is not allowed.
 fn origin<'a>(headers: &'a HeaderMap, broker: &dyn ServerBroker) -> Origin<'a> {
     match broker.foreign_origin(headers) {
         Some(other) => Origin::Other(other.to_str().unwrap_or_default()),

@@ -44,7 +44,7 @@ const EDGES: u64 = 2;
 pub(super) struct Chains {
     /// Chains that are to be asked for, each chain alone. The key has the first grant of the chain that is looked at.
     suspects: BTreeMap<(IceSource, GrantId), Waiting>,
-    /// Chains that relayed more than one chain may: their grants, and how much. [`Grants::take_over_limit`] empties the list.
+    /// Chains over the limit of a chain: their grants, and what they relayed. [`Grants::take_over_limit`] empties the list.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
@@ -224,10 +224,11 @@ impl Grants {
             self.change_spent(*id, |spent| spent.count_total(*bytes, suspect.until));
         }
         let counted = by_grant.values().copied().fold(ByteCount::ZERO, ByteCount::plus);
-        self.note_over_limit(&suspect.grants, counted);
+        // The chain may have been renewed since it was asked for.
+        let chain = self.chain_from(first, source);
+        self.note_over_limit(&chain, counted);
         if let Some(shown) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
-            // The chain may have been renewed since it was asked for.
-            self.raise(source, &self.chain_from(first, source), &shown);
+            self.raise(source, &chain, &shown);
         }
     }
 

@@ -313,8 +313,10 @@ fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
 
 /// Time passes between the question about a chain and its answer.
 #[test]
-fn a_renewal_since_a_chain_was_asked_for_is_raised_with_it() {
-    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+fn a_renewal_since_a_chain_was_asked_for_is_raised_and_revoked_with_it() {
+    let grant_limit = Some(ByteCount::new(500 * MINUTE_BYTES));
+    let terms = SpenderTerms { grant_limit, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Estimate, terms);
     let first = broker.mint(requester("ann"), 3_600).unwrap();
     broker.books.advance(first.refresh_after());
     let until = Minute::of(broker.books.now()).start();
@@ -326,6 +328,8 @@ fn a_renewal_since_a_chain_was_asked_for_is_raised_with_it() {
     judge(&mut broker, &found[0], 600 * MINUTE_BYTES);
     let raised = per_minute(&broker, first);
     assert!(raised > 9 * MINUTE_BYTES && per_minute(&broker, second) == raised, "{raised}");
+    let over = broker.books.revoke_over_limit();
+    assert!(over[0].revoked.iter().map(|(id, _)| *id).eq([first.id, second.id]));
 }
 
 #[test]
