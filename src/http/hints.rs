@@ -99,7 +99,7 @@ fn about_counts(faults: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     }
 }
 
-/// Adds the faults of minting, of the replicas and of the ledger.
+/// Adds the faults of minting, of revocations, of the replicas and of the ledger.
 fn about_minting(faults: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     faults.extend(app.account.unusual_mints(snapshot));
     if !app.mint.enabled {

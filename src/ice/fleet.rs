@@ -103,10 +103,14 @@ impl RelayState {
 }
 
 impl ExpectedLoad {
-    /// The expected load that listings do not show yet: it halves with each [`SHOWN_AFTER`].
-    fn unshown_at(self, now: Timestamp) -> u64 {
+    /// What is left of it at `now`: it halves with each [`SHOWN_AFTER`], because listings show the rest by then.
+    fn halved(self, now: Timestamp) -> Self {
         let halvings = now.since(self.at).as_secs().checked_div(SHOWN_AFTER.as_secs()).unwrap_or(0);
-        self.bytes_per_second.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
+        let halvings = u32::try_from(halvings).unwrap_or(u32::MAX);
+        match self.bytes_per_second.checked_shr(halvings).unwrap_or(0) {
+            0 => Self { bytes_per_second: 0, at: now },
+            left => Self { bytes_per_second: left, at: self.at.plus(SHOWN_AFTER.saturating_mul(halvings)) },
+        }
     }
 }
 
@@ -144,15 +148,15 @@ impl OwnRelay {
     pub fn load(&self, books: &Books) -> Option<u64> {
         // Sessions that are listed are also cut. So without a tail of cut sessions, the sessions of this relay are not listed.
         books.ledger().cut_tail(self.owner)?;
-        let expected = self.expected.lock().unshown_at(books.now());
+        let expected = self.expected.lock().halved(books.now()).bytes_per_second;
         Some(books.relay_load(self.owner).bytes_per_second.saturating_add(expected))
     }
 
     /// Adds the expected load of a new credential for this relay.
     pub fn expect(&self, bytes_per_second: u64, now: Timestamp) {
         let mut expected = self.expected.lock();
-        let sum = expected.unshown_at(now).saturating_add(bytes_per_second);
-        *expected = ExpectedLoad { bytes_per_second: sum, at: now };
+        *expected = expected.halved(now);
+        expected.bytes_per_second = expected.bytes_per_second.saturating_add(bytes_per_second);
     }
 
     /// Probes the relay again and again: makes an allocation, and sends a datagram through it to itself. A relay without a URL over UDP is
@@ -356,6 +360,10 @@ mod tests {
         assert_eq!(share_of(only), [false, true, false]);
     }
 
+    fn expected(fleet: &Fleet, at: usize, now: Timestamp) -> u64 {
+        fleet.0[at].expected.lock().halved(now).bytes_per_second
+    }
+
     /// A relay with a little load gets its share before listings show what the others got.
     #[test]
     fn of_100_credentials_in_a_minute_no_relay_of_three_gets_more_than_half() {
@@ -363,13 +371,24 @@ mod tests {
         let (mut share, mut now) = ([0; 3], Timestamp::default());
         for number in 0..100_u64 {
             now = now.plus_millis(600);
-            let load = |at: usize| [1_000_000, 0, 0][at] + fleet.0[at].expected.lock().unshown_at(now);
+            let load = |at: usize| [1_000_000, 0, 0][at] + expected(&fleet, at, now);
             let known = candidates([0, 1, 2].map(|at| (Serves, load(at))));
             let (relay, _) = fleet.choose(&known, None, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap();
             relay.expect(250_000, now);
             share[["a", "b", "c"].iter().position(|host| *host == relay.host).unwrap()] += 1;
         }
         assert!(share.iter().all(|count| (20..=50).contains(count)), "{share:?}");
-        assert_eq!(fleet.0[0].expected.lock().unshown_at(now.plus(64 * SHOWN_AFTER)), 0);
+        assert_eq!(expected(&fleet, 0, now.plus(64 * SHOWN_AFTER)), 0);
+    }
+
+    #[test]
+    fn what_listings_have_shown_is_not_expected_any_more_though_new_credentials_follow() {
+        let (fleet, mut now) = (fleet(), Timestamp::default());
+        for _ in 0..1_800 {
+            now = now.plus_millis(2_000);
+            fleet.0[0].expect(250_000, now);
+        }
+        // 15 credentials in half a minute, as much of those before, and one more.
+        assert!((15..=31).contains(&(expected(&fleet, 0, now) / 250_000)));
     }
 }

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_blocked_is_named_beside_its_kind() {
+    fn blocked_names_end_the_list_of_their_kind() {
         let last = |by: &str, count: usize, names: &[&str]| {
             let addresses = json!([{"address": "192.0.2.7", "until": null}, {"address": "2001:db8::/64", "until": "2025"}]);
             let body = json!({"by": by, "period": "2025-01", "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,

@@ -155,7 +155,7 @@ impl ApiError {
         Self::new(Code::LedgerUnavailable, "Ledger unavailable").message(message)
     }
 
-    /// A mint was not stored, because the ledger cannot be written.
+    /// The leader cannot write the ledger.
     pub fn not_recorded() -> Self {
         Self::ledger_unavailable(
             "Check the log, and the disk that holds STATE_DIR or the database: the ledger cannot be written.",

@@ -27,7 +27,7 @@ impl Takeovers {
         self.0.first().map(|takeover| takeover.session.as_str())
     }
 
-    /// Whether the session that writes now has written since its takeover, whose number is one more than that of the last write before it.
+    /// Whether the session that writes now has written since its takeover, which is itself the write with the number `began + 1`.
     /// `last`: the number of the last write of all. `true` if no takeover is listed.
     pub fn has_written(&self, last: i64) -> bool {
         self.0.first().is_none_or(|takeover| last > takeover.began + 1)

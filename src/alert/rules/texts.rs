@@ -129,18 +129,18 @@ impl Alert {
                 "Stop {who}, under \"Who spends\" on the dashboard or with {}; then raise the limit: turn-broker limit GB.",
                 commands_ending(by, key)
             ),
-            None => self.urgency().first_step().to_owned(),
+            None => self.acts_as().first_step().to_owned(),
         }
     }
 
     /// How urgent it is.
     pub fn severity(&self) -> Severity {
-        self.urgency().severity()
+        self.acts_as().severity()
     }
 
-    /// The kind with the severity and the first step of this alert. A limit that is reached within a day at the present rate is as urgent
+    /// The kind whose severity, first step and section this alert has. A limit that is reached within a day at the present rate is as urgent
     /// as one of which 80 % are used.
-    fn urgency(&self) -> AlertKind {
+    fn acts_as(&self) -> AlertKind {
         let limit_at = self.rate.and_then(|rate| rate.limit_at);
         match self.kind {
             AlertKind::Used(..80) if limit_at.is_some_and(|at| at.since(self.at) < NEAR) => {
@@ -153,7 +153,7 @@ impl Alert {
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub fn section(&self) -> &'static str {
         let large = self.large_spender().map(|(by, ..)| by);
-        let section = if large.is_some() { "spenders" } else { self.urgency().section() };
+        let section = if large.is_some() { "spenders" } else { self.acts_as().section() };
         let Spending { by, now, .. } = &self.spending;
         // The dashboard's list begins with users. If the alert names spenders of another kind, the link leads to the list of that kind.
         let kind = large.or(now.as_ref().map(|now| now.by)).or(*by).filter(|_| section == "spenders");

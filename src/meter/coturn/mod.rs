@@ -88,7 +88,7 @@ impl CoturnMeter {
             }
             return 0;
         };
-        // Log the first failure in a row, then every 150th: each five minutes if coturn fails at once.
+        // Log the first failure in a row, then every 150th: 150 looks, 2 s apart, are five minutes.
         if failures.is_multiple_of(150) {
             tracing::warn!(
                 relay = self.name,

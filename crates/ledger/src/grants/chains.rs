@@ -433,8 +433,8 @@ impl Grants {
         of_chain.filter(is_included).map(|(_, row)| row.latest_expiry()).max().or(expiry)
     }
 
-    /// Whether no renewal relies on the minutes of a grant: the grant was not renewed, or its renewal is released, so nothing can be
-    /// relayed on the renewal. `false` if the renewal is not in the table, because it may still rely on the grant's minutes.
+    /// Whether no renewal relies on the minutes of a grant: the grant was not renewed, or its renewal's promise is released. `false` without
+    /// a row of the renewal: it may still be in the making, or relay in these minutes at no cost of its own.
     pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
         let renewal = row.extra().renewed_by.and_then(|id| self.any(id));
         !row.extra().renewed || renewal.is_some_and(GrantRow::is_released)

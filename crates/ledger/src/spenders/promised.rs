@@ -98,7 +98,8 @@ mod tests {
             for grant in &grants[gone..] {
                 promised.change(IceSource::Coturn, &range(*grant), ONE.negated());
             }
-            assert_eq!(promised.is_empty(), grants.iter().all(|(_, life)| *life == 0), "seed {seed}");
+            let has_of_relay = grants.iter().any(|(_, life)| *life > 0);
+            assert_eq!(promised.is_empty(), !has_of_relay, "seed {seed}");
             for grant in &grants {
                 promised.change(IceSource::Relay, &range(*grant), ONE.negated());
             }
