@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, StorageBackend, StorageError};
 
-use super::ledger_file::{FILE_NAME, catch_panic, guard, require_format};
+use super::ledger_file::{FILE_NAME, catch_panic, guard, open_error, require_format};
 use super::unchanged::UnchangedFile;
 use super::{builder, tables};
 use crate::store::changes::Contents;
@@ -41,7 +41,7 @@ impl LedgerCopy {
 
     /// What the books would start with.
     pub fn stored(&self) -> Result<Contents, OpenError> {
-        guard(&self.path, || self.read(&mut Err).map_err(|error| OpenError::damaged(&self.path, &error)))
+        guard(&self.path, || self.read(&mut Err).map_err(|error| open_error(&self.path, error)))
     }
 
     fn read(&self, bad: OnBadRow<'_>) -> Result<Contents, StoreError> {
@@ -58,7 +58,7 @@ impl LedgerCopy {
         guard(&self.path, || match self.copy.check_integrity() {
             Ok(true) => Ok(()),
             Ok(false) => Err(OpenError::damaged(&self.path, &"its pages are inconsistent")),
-            Err(error) => Err(OpenError::damaged(&self.path, &error)),
+            Err(error) => Err(open_error(&self.path, error.into())),
         })
     }
 
@@ -82,17 +82,17 @@ impl LedgerCopy {
 /// Opens the file. A file that was closed properly needs no repair. If redb begins one all the same, the file is refused, because the
 /// repair would return it to an earlier state.
 fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
-    let damaged = |error: StoreError| OpenError::damaged(path, &error);
-    let was_closed = was_closed(&file).map_err(|error| damaged(StorageError::Io(error).into()))?;
+    let unusable = |error: StoreError| open_error(path, error);
+    let was_closed = was_closed(&file).map_err(|error| unusable(StorageError::Io(error).into()))?;
     let mut builder = builder();
     builder.set_repair_callback(move |repair| {
         if was_closed {
             repair.abort();
         }
     });
-    let copy = builder.create_with_backend(file).map_err(|error| OpenError::damaged(path, &error))?;
-    let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
-    require_format(path, tables::format(&transaction).map_err(damaged)?)?;
+    let copy = builder.create_with_backend(file).map_err(|error| unusable(error.into()))?;
+    let transaction = copy.begin_read().map_err(|error| unusable(error.into()))?;
+    require_format(path, tables::format(&transaction).map_err(unusable)?)?;
     drop(transaction);
     Ok(copy)
 }

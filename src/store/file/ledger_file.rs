@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
 use std::sync::Once;
 
-use crate::store::rows::FORMAT;
+use crate::store::rows::{FORMAT, StoreError};
 use crate::store::storage::{Broken, OpenError};
 
 /// The file's name in the state directory.
@@ -62,11 +62,40 @@ pub(super) fn guard<T>(path: &Path, read: impl FnOnce() -> Result<T, OpenError>)
     catch_panic(read).unwrap_or_else(|broken| Err(OpenError::damaged(path, &broken)))
 }
 
+/// An error while a ledger file is opened, read or written. An error of the system is a problem of the directory, not a damaged ledger. A
+/// file that ends too early is damaged.
+pub(super) fn open_error(path: &Path, error: StoreError) -> OpenError {
+    match error {
+        StoreError::File(redb::Error::DatabaseAlreadyOpen) => OpenError::InUse { path: path.to_owned() },
+        StoreError::File(redb::Error::Io(error))
+            if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
+            OpenError::Directory { path: path.parent().unwrap_or(path).to_owned(), error }
+        }
+        other => OpenError::damaged(path, &other),
+    }
+}
+
 /// Refuses a file of any other format.
 pub(super) fn require_format(path: &Path, found: Option<i32>) -> Result<(), OpenError> {
     match found {
         Some(FORMAT) => Ok(()),
         Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),
         None => Err(OpenError::damaged(path, &"it has no format number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_disk_is_no_damaged_ledger_but_a_file_that_ends_too_early_is_one() {
+        let of = |kind| {
+            open_error(Path::new("/state/ledger.redb"), redb::StorageError::Io(io::Error::from(kind)).into())
+        };
+        let disk = of(io::ErrorKind::StaleNetworkFileHandle);
+        assert!(matches!(&disk, OpenError::Directory { path, .. } if path == Path::new("/state")), "{disk}");
+        assert!(matches!(of(io::ErrorKind::UnexpectedEof), OpenError::Damaged { .. }));
     }
 }

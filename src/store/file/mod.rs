@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction,
-};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
 
 mod access;
 pub mod backup;
@@ -23,7 +21,7 @@ use super::contradictions::missing;
 use super::rows::{self, KEY_MOVED, Pruned, ReadRows, StoreError};
 use super::storage::{BackupError, CopyLedger, LedgerFile, OpenError, Storage, WriteError, closed};
 use inspect::LedgerCopy;
-use ledger_file::{FILE_NAME, PART_NAME, guard, make_part};
+use ledger_file::{FILE_NAME, PART_NAME, guard, make_part, open_error};
 use turn_ledger::{Stored, TokenKeys};
 use turn_store::tables;
 
@@ -70,7 +68,8 @@ impl Storage for FileStorage {
             let rows = self.begin_read()?;
             Ok((rows::read(&rows, &mut Err)?, rows::is_moved(&rows)?))
         };
-        let (contents, is_moved) = guard(&self.path, || read().map_err(|error| self.unusable(error)))?;
+        let (contents, is_moved) =
+            guard(&self.path, || read().map_err(|error| open_error(&self.path, error)))?;
         if is_moved {
             return Err(OpenError::Moved { path: self.path.clone() });
         }
@@ -83,7 +82,7 @@ impl Storage for FileStorage {
 
     fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError> {
         let written = self.change(|transaction| rows::keys::write_keys(&mut &*transaction, keys, stored));
-        written.map_err(|error| self.unusable(error))
+        written.map_err(|error| open_error(&self.path, error))
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
@@ -156,7 +155,7 @@ impl FileStorage {
         }
         // redb itself checks a file only after a crash. A file that is damaged otherwise is refused here, and stays as it is.
         LedgerCopy::take(directory)?.check_pages()?;
-        let database = builder().open(&path).map_err(|error| cannot_open(error, &path))?;
+        let database = builder().open(&path).map_err(|error| open_error(&path, error.into()))?;
         Self::new(database, path).map_err(unusable)
     }
 
@@ -182,18 +181,19 @@ impl FileStorage {
         let file = make_part(&part, &path)
             .map_err(unusable)?
             .ok_or_else(|| OpenError::InUse { path: path.clone() })?;
-        let made =
-            builder().create_file(file).map_err(|error| cannot_open(error, &part)).and_then(|database| {
+        let made = builder().create_file(file).map_err(|error| open_error(&part, error.into())).and_then(
+            |database| {
                 let store = Self::new(database, part.clone()).map_err(unusable)?;
                 let filled = store.change(|transaction| {
                     tables::make_all(transaction)?;
                     put_rows(transaction)
                 });
-                filled.map_err(|error| store.unusable(error))?;
+                filled.map_err(|error| open_error(&path, error))?;
                 std::fs::rename(&part, &path).map_err(unusable)?;
                 File::open(directory).and_then(|directory| directory.sync_all()).map_err(unusable)?;
                 Ok(Self { path, ..store })
-            });
+            },
+        );
         made.inspect_err(|_| {
             let _ = std::fs::remove_file(&part);
         })
@@ -203,7 +203,7 @@ impl FileStorage {
     pub(in crate::store) fn mark_moved(directory: &Path) -> Result<(), OpenError> {
         let store = Self::open(directory)?;
         let marked = store.change(|transaction| tables::put(transaction, KEY_MOVED, &[]));
-        marked.map_err(|error| store.unusable(error))
+        marked.map_err(|error| open_error(&store.path, error))
     }
 
     fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
@@ -219,27 +219,6 @@ impl FileStorage {
         let changed = change(&transaction)?;
         transaction.commit()?;
         Ok(changed)
-    }
-
-    /// An I/O error is a problem of the directory, not a damaged ledger. The exception is the error that says that data are invalid.
-    fn unusable(&self, error: StoreError) -> OpenError {
-        match error {
-            StoreError::File(redb::Error::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
-                let path = self.path.parent().unwrap_or(&self.path).to_owned();
-                OpenError::Directory { path, error }
-            }
-            other => OpenError::damaged(&self.path, &other),
-        }
-    }
-}
-
-fn cannot_open(error: DatabaseError, path: &Path) -> OpenError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.to_owned() },
-        DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
-            OpenError::Directory { path: path.to_owned(), error }
-        }
-        other => OpenError::damaged(path, &other),
     }
 }
 
