@@ -178,9 +178,21 @@ impl AlertRules {
         let made: Vec<_> = self.due(input).into_iter().map(|alert| alert.with_spending(spending)).collect();
         let keep = |alert: &Alert| KeptAlert { alert: alert.clone(), waits: is_delivered };
         self.kept.extend(made.iter().map(keep));
-        let too_many = self.kept.len().saturating_sub(KEPT_MAX);
-        let waited = self.kept.drain(..too_many).filter(|kept| kept.waits);
-        Evaluation { dropped: waited.map(|kept| kept.alert.kind).collect(), made }
+        let mut dropped = vec![];
+        while self.kept.len() > KEPT_MAX
+            && let Some(kept) = self.kept.remove(self.least_needed())
+        {
+            dropped.extend(kept.waits.then_some(kept.alert.kind));
+        }
+        Evaluation { dropped, made }
+    }
+
+    /// The place of the kept alert that is dropped first: one that was delivered, or else one about a single credential, of which a leak
+    /// causes many, or else the oldest.
+    fn least_needed(&self) -> usize {
+        let delivered = self.kept.iter().position(|kept| !kept.waits);
+        let of_a_grant = || self.kept.iter().position(|kept| kept.alert.kind == AlertKind::GrantLimit);
+        delivered.or_else(of_a_grant).unwrap_or(0)
     }
 
     /// Whether [`Self::evaluate`] would make an alert that shows who spends.

@@ -223,6 +223,24 @@ fn undelivered_alerts_stay_in_order() {
 }
 
 #[test]
+fn alerts_about_single_credentials_do_not_push_out_the_others() {
+    let mut rules = AlertRules::default();
+    rules.evaluate(&used(0, 1_000), &Spending::default(), true);
+    let before: Vec<_> = rules.waiting().map(|alert| alert.kind).collect();
+    let spent = |n: u64| SpentGrant {
+        grant: turn_ledger::GrantId::new(u128::from(n).to_be_bytes()),
+        who: vec![],
+        counted: ByteCount::ZERO,
+    };
+    let spent_grants = (0..100).map(spent).collect();
+    let dropped = rules
+        .evaluate(&AlertInput { spent_grants, ..used(MINUTE, 1_000) }, &Spending::default(), true)
+        .dropped;
+    assert!(!before.is_empty() && dropped.iter().all(|kind| *kind == AlertKind::GrantLimit), "{dropped:?}");
+    assert_eq!(rules.waiting_count(), KEPT_MAX);
+}
+
+#[test]
 fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
     let mut rules = AlertRules::default();
     let mut dropped = vec![];
