@@ -275,6 +275,11 @@ impl Ledger {
         self.terms.rates.liability
     }
 
+    /// The limit.
+    pub(crate) fn limit(&self) -> ByteCount {
+        self.terms.limit
+    }
+
     /// Sets the limit. It applies from now on.
     pub(crate) fn set_limit(&mut self, limit: ByteCount) {
         self.terms.limit = limit;

@@ -19,7 +19,7 @@ use crate::client::ClientKey;
 use crate::connection::Report;
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
-use crate::effects::OwnedTime;
+use crate::effects::{Effect, OwnedTime};
 use crate::grants::Grants;
 use crate::grants::history::TAIL_MAX;
 use crate::grants::row::GrantRow;
@@ -64,8 +64,9 @@ pub struct Books {
     standing: Standing,
     /// The relays whose sessions should be cut and are not cut now. Each promise at such a relay has the long tail.
     uncut: BTreeSet<CountOwner>,
-    /// [`Ledger::excess`] and [`Grants::unknown_bytes`] at the last call of [`Self::raise_rates`].
-    judged_excess: (ByteCount, ByteCount),
+    /// The limit, [`Ledger::excess`] and [`Grants::unknown_bytes`] at the last call of [`Self::raise_rates`]; `None` once a source has shown
+    /// more since.
+    judged_excess: Option<[ByteCount; 3]>,
     /// The relays that get no new credentials, so that their calls come to an end.
     draining: BTreeSet<CountOwner>,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
@@ -134,7 +135,7 @@ impl Books {
             moment: stored_at.into(),
             standing: Standing { is_relaying, ..head.standing },
             uncut: BTreeSet::new(),
-            judged_excess: Default::default(),
+            judged_excess: None,
             draining: head.draining,
             given_up: Vec::new(),
         };
@@ -234,6 +235,9 @@ impl Books {
     /// Applies to the ledger what grants and connections have changed.
     fn apply_effects(&mut self) {
         for effect in self.grants.effects.take() {
+            if matches!(effect, Effect::Excess(..)) {
+                self.judged_excess = None;
+            }
             self.ledger.apply(effect);
         }
     }

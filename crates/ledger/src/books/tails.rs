@@ -39,11 +39,12 @@ impl Books {
     /// the ledger may lack grants.
     pub(super) fn raise_rates(&mut self) {
         let (excess, unknown) = (self.ledger.excess(), self.grants.unknown_bytes());
+        let limit = self.ledger.limit();
         // Nothing has changed since the last call.
-        if std::mem::replace(&mut self.judged_excess, (excess, unknown)) == (excess, unknown) {
+        let judged = Some([limit, excess, unknown]);
+        if std::mem::replace(&mut self.judged_excess, judged) == judged {
             return;
         }
-        let limit = self.ledger.figures().limit;
         if is_small_beside(excess, unknown, limit) {
             return;
         }

@@ -70,6 +70,10 @@ fn less_than_a_hundredth_of_the_limit_raises_no_rate_of_other_grants() {
     broker.books.advance(broker.books.now().plus_millis(1));
     assert_eq!(broker.books.snapshot().measured.raised, None);
     assert_eq!(promised(&mut broker), (MINUTE_BYTES, MINUTE_BYTES));
+    let limit = broker.books.snapshot().figures.limit;
+    broker.books.override_limit(Some(ByteCount::new(limit.get() / 2)));
+    broker.books.advance(broker.books.now().plus_millis(1));
+    assert_eq!(broker.books.snapshot().measured.raised.unwrap().rate, mbps(75), "a lower limit");
 }
 
 /// One short burst beside many calls: its own promise is raised, the others are not promised its rate.
