@@ -53,7 +53,7 @@ pub(super) struct Chains {
 struct Waiting {
     /// The end of the chain's latest count.
     until: Timestamp,
-    /// What was counted of the chain, if it is near a limit.
+    /// What was counted of the chain, if it is near a limit, and neither over it nor above its promises.
     near_limit: Option<ByteCount>,
 }
 
@@ -131,7 +131,7 @@ impl Grants {
         if (is_above || is_near) && self.chains.suspects.len() < most {
             let waiting = self.chains.suspects.entry((source, first)).or_default();
             waiting.until = until.max(waiting.until);
-            waiting.near_limit = is_near.then_some(counted);
+            waiting.near_limit = (is_near && !is_above).then_some(counted);
         }
     }
 

@@ -236,11 +236,12 @@ fn chains_near_a_limit_and_fast_chains_are_asked_for_alone_in_turn() {
         Broker::new(BudgetMode::Estimate, SpenderTerms { user_limit: limit, ..SpenderTerms::default() });
     let mut mint = |requester| broker.mint(requester, 3_600).unwrap().id;
     let near = ["ann", "bob", "dan"].map(|name| mint(requester(name)));
-    let fast = [(); 3].map(|()| mint(Requester::default()));
-    broker.books.advance(at(60));
+    let [one, two] = [(); 2].map(|()| mint(Requester::default()));
+    let fast = [one, two, mint(requester("fast and near"))];
+    broker.books.advance(at(600));
     let near_bytes = near.into_iter().zip([99, 98, 97]).map(|(id, megabytes)| (id, megabytes * MB));
     let fast_bytes = fast.into_iter().map(|id| (id, 1_000 * MINUTE_BYTES));
-    assert!(broker.count(at(60), false, &near_bytes.chain(fast_bytes).collect::<Vec<_>>(), 0));
+    assert!(broker.count(at(600), false, &near_bytes.chain(fast_bytes).collect::<Vec<_>>(), 0));
     let asked = |most| -> Vec<_> {
         broker.books.grants().suspects(SOURCE, most).into_iter().flat_map(|suspect| suspect.grants).collect()
     };
