@@ -80,12 +80,12 @@ impl SpenderList {
 impl Account {
     /// The spenders of a kind, from a list of the last ten seconds if there is one.
     pub async fn spenders(&self, kind: SpenderKind, time: SpentIn) -> Arc<SpenderList> {
-        let now = self.read(Books::now);
+        let (now, reset) = self.read(|books| (books.now(), books.ledger().period().start));
         let (kept, old) = {
             let mut lists = self.lists.lock();
             let all = std::mem::take(&mut *lists).into_iter();
             let (young, old): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                all.partition(|(_, list)| now.since(list.as_of) < KEPT_FOR);
+                all.partition(|(_, list)| list.as_of >= reset && now.since(list.as_of) < KEPT_FOR);
             *lists = young;
             (lists.get(&(kind, time)).cloned(), old)
         };

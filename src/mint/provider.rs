@@ -159,7 +159,7 @@ impl Provider {
     }
 
     /// Revokes the credential with this user name. `key` has minted it; `None`: the key without a name, or the first. If the key is gone,
-    /// the credential is unknown.
+    /// the credential is unknown. An error also if the provider does not know the credential, and the key cannot mint.
     pub async fn revoke(&self, username: &str, key: Option<IdDigest>) -> Result<RevocationAnswer, CallError> {
         let found = match key {
             Some(_) => self.keys.iter().find(|candidate| candidate.id == key),
@@ -170,6 +170,10 @@ impl Provider {
                 key.turn(self.clock.instant()).await?;
                 let revoked = key.api.revoke(username).await;
                 key.note_pace(&revoked, self.clock.instant());
+                // Cloudflare answers 404 to a wrong API token, too. Such a token cannot mint either.
+                if key.id.is_some() && matches!(revoked, Ok(RevocationAnswer::Unknown)) {
+                    self.ask(key, PROBE_LIFE, &PROBE_IDENTIFIER, DEADLINE).await?;
+                }
                 revoked
             }
             None => Ok(RevocationAnswer::Unknown),

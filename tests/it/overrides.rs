@@ -102,6 +102,16 @@ async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing
 }
 
 #[tokio::test]
+async fn a_wrong_api_token_is_not_taken_for_an_unknown_credential() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let token = broker.grant().await;
+    cloudflare.always(Fault::NotFound404);
+    assert_eq!(broker.revoke(&token).await.json()["provider"], "failed");
+    cloudflare.heal();
+    eventually("it is asked for again", async || broker.overview().await["ending"]["revoked"] == 1).await;
+}
+
+#[tokio::test]
 async fn a_revocation_is_recorded_even_if_the_provider_cannot_be_reached_or_refuses() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     let token = broker.grant().await;

@@ -218,9 +218,13 @@ impl Grants {
         self.get(id)
     }
 
-    /// Notes what a source answered when it was asked to revoke a grant.
+    /// Notes what a source answered when it was asked to revoke a grant. A source does not know a credential that it has revoked, so a later
+    /// answer changes nothing then.
     pub(crate) fn note_revocation_answer(&mut self, id: GrantId, answer: RevocationAnswer) {
-        self.edit_live(id, |row| row.extra_mut().revocation_answer = Some(answer));
+        self.edit_live(id, |row| {
+            let noted = &mut row.extra_mut().revocation_answer;
+            *noted = noted.filter(|before| *before == RevocationAnswer::Revoked).or(Some(answer));
+        });
     }
 
     /// The live grants that were revoked, the latest revocation first.

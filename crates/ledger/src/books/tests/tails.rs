@@ -326,6 +326,7 @@ fn a_longer_trial_of_a_revocation_extends_what_was_revoked_before() {
     revoke(&mut broker, &old, Revoked);
     broker.books.advance(broker.books.now().plus_millis(HOUR));
     revoke(&mut broker, &revoked, Revoked);
+    broker.books.note_revocation_answer(revoked.id, RevocationAnswer::Unknown);
     trial(&mut broker, CredentialEnd::Revocation, 1_080, |second| second < 1_070);
     assert_eq!(promised_for(&broker, &revoked), PROVEN_REVOKED + 420);
     assert_eq!(promised_for(&broker, &old), 0, "that is over");
