@@ -184,7 +184,7 @@ impl AlertRules {
         {
             dropped.extend(kept.waits.then_some(kept.alert.kind));
         }
-        Evaluation { dropped, made }
+        Evaluation { made, dropped }
     }
 
     /// The place of the kept alert that is dropped first: one that was delivered, or else one about a single credential, of which a leak

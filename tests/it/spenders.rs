@@ -60,6 +60,18 @@ async fn the_sums_name_who_has_spent_most() {
 }
 
 #[tokio::test]
+async fn a_list_is_not_kept_over_a_reset() {
+    let broker = broker(&[]).await;
+    broker.advance_to("2025-01-31T23:59:30Z");
+    spend(&broker, &mint_as(&broker, "ann", "").await.grant(), 4_000_000).await;
+    broker.advance_to("2025-01-31T23:59:57Z");
+    let users = async || keys(&broker.operator("/api/spenders").await.json());
+    assert_eq!(users().await, [("ann".into(), 4_000_000)]);
+    broker.advance_to("2025-02-01T00:00:03Z");
+    assert!(users().await.iter().all(|(_, bytes)| *bytes < 4_000_000));
+}
+
+#[tokio::test]
 async fn the_last_minutes_name_who_spends_now() {
     let broker = broker(&[]).await;
     let page = async |query: &str| broker.operator(&format!("/api/spenders?{query}")).await.json();
