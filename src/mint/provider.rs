@@ -37,6 +37,8 @@ const KEYS_TRIED_MAX: usize = 2;
 const PROBE_LIFE: Duration = Duration::from_secs(60);
 /// The identifier that the provider stores with the credential of the probe.
 const PROBE_IDENTIFIER: &str = "turn-broker-probe";
+/// The same of a credential that shows whether a key works.
+const CHECK_IDENTIFIER: &str = "turn-broker-check";
 
 /// The provider with its keys and its pools.
 #[derive(Debug)]
@@ -172,7 +174,7 @@ impl Provider {
                 key.note_pace(&revoked, self.clock.instant());
                 // Cloudflare answers 404 to a wrong API token, too. Such a token cannot mint either.
                 if key.id.is_some() && matches!(revoked, Ok(RevocationAnswer::Unknown)) {
-                    self.ask(key, PROBE_LIFE, &PROBE_IDENTIFIER, DEADLINE).await?;
+                    self.ask(key, PROBE_LIFE, &CHECK_IDENTIFIER, DEADLINE).await?;
                 }
                 revoked
             }
