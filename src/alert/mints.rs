@@ -24,6 +24,9 @@ pub struct MintHours {
     hour: i64,
     /// The counts of the period when the present hour began.
     begun: PeriodCounts,
+    /// The counts of the period at the last call of [`Self::observe`].
+    #[serde(skip)]
+    last: PeriodCounts,
     /// What was issued in each whole hour before the present one, the latest last.
     issued: VecDeque<u64>,
     /// The hour before the present one, if its mints were unusual.
@@ -45,16 +48,19 @@ impl MintHours {
     pub fn observe(&mut self, now: Timestamp, counts: PeriodCounts) {
         let hour = now.as_millis() / HOUR_MILLIS;
         if hour <= self.hour {
+            self.last = if hour == self.hour { counts } else { self.last };
             return;
         }
         if self.hour > 0 {
+            // If a period began with this hour, the last counts before it are those of the hour that has ended.
+            let counts = if self.is_same_period(counts) { counts } else { self.last };
             let hours_off = usize::try_from(hour - self.hour - 1).unwrap_or(HOURS_MAX).min(HOURS_MAX);
             self.before = if hours_off == 0 { self.present(counts) } else { None };
             self.issued.push_back(self.since_begun(counts).issued);
             self.issued.extend(std::iter::repeat_n(0, hours_off));
             self.issued.drain(..self.issued.len().saturating_sub(HOURS_MAX));
         }
-        (self.hour, self.begun) = (hour, counts);
+        (self.hour, self.begun, self.last) = (hour, counts, counts);
     }
 
     /// A fault if the mints of this hour, or else of the hour before, are unusual.
@@ -78,10 +84,13 @@ impl MintHours {
         is_unusual.then_some(Unusual { issued, reported, mean: sum.div_ceil(days) })
     }
 
+    fn is_same_period(&self, counts: PeriodCounts) -> bool {
+        counts.issued >= self.begun.issued && counts.reported >= self.begun.reported
+    }
+
     /// The counts of this hour alone. Counts that have fallen are those of a new period, which began at zero.
     fn since_begun(&self, counts: PeriodCounts) -> PeriodCounts {
-        let is_same_period = counts.issued >= self.begun.issued && counts.reported >= self.begun.reported;
-        let begun = if is_same_period { self.begun } else { PeriodCounts::default() };
+        let begun = if self.is_same_period(counts) { self.begun } else { PeriodCounts::default() };
         PeriodCounts {
             issued: counts.issued - begun.issued,
             reported: counts.reported - begun.reported,
@@ -141,6 +150,16 @@ mod tests {
         assert!(!next(&mut hours, 1));
         assert!(!next(&mut hours, 10_000));
         assert!(hours.issued.iter().all(|issued| *issued == 0), "the service was off");
+    }
+
+    #[test]
+    fn the_hour_before_a_new_period_has_its_own_counts() {
+        let (mut hours, unusual) = after(10, 12, counts(204, 4));
+        let at = |hours: &MintHours, by| Timestamp::from_millis((hours.hour + by) * HOUR_MILLIS);
+        hours.observe(at(&hours, 0), unusual);
+        hours.observe(at(&hours, 1), counts(1, 0));
+        assert_eq!(hours.issued.back(), Some(&204));
+        assert!(hours.fault(counts(1, 0)).is_some());
     }
 
     #[test]
