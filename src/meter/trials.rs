@@ -21,7 +21,11 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// The trials that run.
 #[derive(Debug, Default)]
-pub struct Trials(BTreeMap<(CountOwner, CredentialEnd), TailRun>);
+pub struct Trials {
+    running: BTreeMap<(CountOwner, CredentialEnd), TailRun>,
+    /// No count of a trial is asked for before this time, because the provider has limited queries; 1970 if it has not.
+    pub(super) counts_from: Timestamp,
+}
 
 /// A meter that makes trials.
 pub trait MakesTrials: Sync {
@@ -69,9 +73,9 @@ impl TrialMeter {
     async fn step_trial(&self, owner: CountOwner, end: CredentialEnd, api: &MintingApi, trials: &mut Trials) {
         // `max`: for how long after the end of the credential the trial goes on at most.
         let (now, max) = (self.account.time_of_provider(), owner.source.expiry_tail());
-        let Some(run) = trials.0.get_mut(&(owner, end)) else {
+        let Some(run) = trials.running.get_mut(&(owner, end)) else {
             if let Some(run) = self.begin_trial(owner, end, api).await {
-                trials.0.insert((owner, end), run);
+                trials.running.insert((owner, end), run);
             }
             return;
         };
@@ -86,7 +90,7 @@ impl TrialMeter {
         match run.step(step, api, now).await {
             Stepped::Waited | Stepped::Sent { .. } | Stepped::Revoked => {}
             Stepped::Finished => {
-                if let Some(run) = trials.0.remove(&(owner, end)) {
+                if let Some(run) = trials.running.remove(&(owner, end)) {
                     self.finish_trial(owner, end, run);
                 }
             }
@@ -107,7 +111,7 @@ impl TrialMeter {
 
     /// Ends a trial without a result.
     async fn fail_trial(&self, trial: (CountOwner, CredentialEnd), trials: &mut Trials) {
-        if let Some(mut run) = trials.0.remove(&trial) {
+        if let Some(mut run) = trials.running.remove(&trial) {
             run.close().await;
             self.metrics.tail_trials.count(["failed"]);
         }

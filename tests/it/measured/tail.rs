@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::support::manual_clock::ManualClock;
 use crate::support::test_broker::{START, config};
 use crate::support::turn_server::RELAYED;
-use crate::support::{FakeCloudflare, StateDir, TestBroker, TurnServer, hint_codes};
+use crate::support::{AnalyticsFault, FakeCloudflare, StateDir, TestBroker, TurnServer, hint_codes};
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 use turn_broker::doctor::{self, Options, Progress};
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 use turn_broker::meter::trials::{MakesTrials as _, Trials};
@@ -139,6 +140,24 @@ async fn three_trials_make_a_tail_that_new_promises_take_and_late_bytes_end_it()
         assert!(assumes.starts_with(&format!("\"2 Mbps per grant until {tail} s after expiry")), "{assumes}");
     }
     assert!(trials_of(&broker.overview().await, "expiry")["contradictedAt"].is_string());
+}
+
+#[tokio::test]
+async fn after_a_rate_limit_no_count_of_a_trial_is_asked_for_within_five_minutes() {
+    let (cloudflare, broker) = with_analytics(&[PROBES]).await;
+    let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
+    cloudflare.relays_at(&[relay.url()]);
+    let mut trials = Trials::default();
+    relay_for_three_minutes(&broker, &relay, &mut trials).await;
+    cloudflare.analytics().set_fault(AnalyticsFault::TooManyRequests);
+    let before = cloudflare.analytics().queries().len();
+    for seconds in [600 + FINAL_AFTER, 15, 270] {
+        step(&broker, &mut trials, seconds).await;
+    }
+    assert_eq!(cloudflare.analytics().queries().len(), before + 1);
+    cloudflare.analytics().heal();
+    step(&broker, &mut trials, 15).await;
+    assert!(CredentialEnd::iter().all(|end| uncounted(&broker, end).is_none()));
 }
 
 /// How much a new credential adds to what is reserved.
