@@ -113,7 +113,11 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
         }
         session.put(&batch).await?;
         FileStorage::mark_moved(directory)?;
-        Ok(session.commit().await?)
+        session.commit().await.map_err(|error| {
+            CopyError::from(format!(
+                "{error}. Run turn-broker ledger copy --to-database again before you start the service: the file is marked as moved, and the database may be empty."
+            ))
+        })
     })?;
     Ok(batch.rows.len())
 }

@@ -148,6 +148,25 @@ async fn a_copy_that_fails_leaves_both_places_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_copy_whose_commit_fails_is_to_be_made_again() {
+    let Some(database) = TestDatabase::new() else { return };
+    let state = StateDir::new();
+    ledger_on_disk(&state).await;
+    replica(&database.config(), 1).observe().await.unwrap();
+    let function = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN RAISE EXCEPTION 'no commit'; END $$";
+    let at_commit = "CREATE CONSTRAINT TRIGGER refused AFTER INSERT ON item DEFERRABLE INITIALLY DEFERRED \
+        FOR EACH ROW EXECUTE FUNCTION refuse()";
+    for statement in [function, at_commit] {
+        database.run(statement).await;
+    }
+    let said = ["no commit", "Run turn-broker ledger copy --to-database again"];
+    assert_says(&copy("--to-database", &state, &database), 1, &said);
+    database.run("DROP TRIGGER refused ON item").await;
+    assert_says(&copy("--to-database", &state, &database), 0, &["rows of"]);
+}
+
+#[tokio::test]
 async fn a_database_that_this_version_cannot_read_is_not_copied() {
     let Some(database) = TestDatabase::new() else { return };
     let (state, back) = (StateDir::new(), StateDir::new());
