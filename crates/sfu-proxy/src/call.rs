@@ -12,6 +12,7 @@ use crate::proxy::SfuProxy;
 use crate::request::{self, Pull, RequestedTracks};
 use crate::session_id::SessionId;
 use crate::sessions::Sessions;
+use crate::track::Replies;
 use crate::upstream::{ForwardedRequest, SfuResponse, is_gone};
 
 /// How long a client should wait after a pull that was refused because minting is stopped.
@@ -85,7 +86,7 @@ impl SfuProxy {
             promise_pulls(sessions, id, &wanted.pulled)?;
             for channel in &wanted.replies {
                 promise_pulls(sessions, &channel.session, std::slice::from_ref(channel))?;
-                sessions.set_replies(channel, true);
+                sessions.set_replies(channel, Replies::Asked);
             }
             Ok(())
         };

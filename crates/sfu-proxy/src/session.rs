@@ -16,7 +16,7 @@ use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
 use super::taken::{Taken, VideoRates};
-use super::track::{Direction, MediaKind, TrackId};
+use super::track::{Direction, MediaKind, Replies, TrackId};
 use session_track::Track;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
@@ -166,14 +166,16 @@ impl Session {
     }
 
     /// Whether others may reply on a data channel that it sends. `None` if it sends none of this name.
-    pub(super) fn takes_replies(&self, channel: &Name) -> Option<bool> {
-        self.tracks.iter().find(|track| track.is_own_channel(channel)).map(|track| track.takes_replies)
+    pub(super) fn replies(&self, channel: &Name) -> Option<Replies> {
+        self.tracks.iter().find(|track| track.is_own_channel(channel)).map(|track| track.replies)
     }
 
-    /// Sets whether others may reply on a data channel that it sends.
-    pub(super) fn set_replies(&mut self, channel: &Name, may_reply: bool) {
-        for track in self.tracks.iter_mut().filter(|track| track.is_own_channel(channel)) {
-            track.takes_replies = may_reply;
+    /// Sets whether others may reply on a data channel that it sends. What the SFU has granted to one session, it does not take back when
+    /// it refuses another one.
+    pub(super) fn set_replies(&mut self, channel: &Name, replies: Replies) {
+        let own = self.tracks.iter_mut().filter(|track| track.is_own_channel(channel));
+        for track in own.filter(|track| track.replies != Replies::Granted) {
+            track.replies = replies;
         }
     }
 

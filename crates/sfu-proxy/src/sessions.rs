@@ -21,7 +21,7 @@ use super::request::Pull;
 use super::session::{Caller, OpenedSession, Session, SessionLoad};
 use super::session_id::SessionId;
 use super::taken::VideoRates;
-use super::track::TrackId;
+use super::track::{Replies, TrackId};
 use turn_signaling::deadlines::Deadlines;
 
 /// Sessions in the table.
@@ -132,7 +132,7 @@ impl Sessions {
                 let is_named = entry.name.is_none() || entry.name == channel.name;
                 !entry.is_refused && is_of_sender && is_named
             });
-            self.set_replies(channel, is_granted);
+            self.set_replies(channel, if is_granted { Replies::Granted } else { Replies::Refused });
         }
     }
 

@@ -4,6 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 
+/// Whether other sessions may reply on a data channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replies {
+    /// None may.
+    Refused,
+    /// One has asked, and the SFU has not answered.
+    Asked,
+    /// At least one may.
+    Granted,
+}
+
 /// What names a track or a data channel within its session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TrackId {

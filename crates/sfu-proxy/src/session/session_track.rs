@@ -6,7 +6,7 @@ use crate::answer::Entry;
 use crate::name::Name;
 use crate::request::Pull;
 use crate::session_id::SessionId;
-use crate::track::{Direction, MediaKind, TrackId};
+use crate::track::{Direction, MediaKind, Replies, TrackId};
 
 /// A track or a data channel of a session.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub(super) struct Track {
     pub(super) from: Option<SessionId>,
     /// The name under which others pull it.
     pub(super) name: Option<Name>,
-    /// Whether other sessions may reply on it, a data channel that this session sends: then this session takes the replies.
-    pub(super) takes_replies: bool,
+    /// Whether other sessions may reply on it, a data channel that this session sends. This session takes the replies.
+    pub(super) replies: Replies,
     /// The number of the call that asked for it.
     pub(super) call: u64,
     /// A look that begins earlier cannot show that the track is gone. `None` while its call is in progress.
@@ -36,7 +36,7 @@ impl Track {
             kind,
             from: None,
             name,
-            takes_replies: false,
+            replies: Replies::Refused,
             call: 0,
             settles_at: None,
         }
@@ -50,7 +50,7 @@ impl Track {
 
     /// Whether the session takes something with it: the track itself, or replies.
     pub(super) fn is_pulled(&self) -> bool {
-        self.direction == Direction::Remote || self.takes_replies
+        self.direction == Direction::Remote || self.replies != Replies::Refused
     }
 
     /// Whether it is a data channel of this name that the session sends.

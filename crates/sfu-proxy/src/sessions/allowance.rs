@@ -10,7 +10,7 @@ use crate::addresses::TRACKS;
 use crate::fault::SfuFault;
 use crate::request::{Pull, Push, RequestedTracks};
 use crate::session_id::SessionId;
-use crate::track::MediaKind;
+use crate::track::{MediaKind, Replies};
 
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and no bound is exceeded. Returns what it
@@ -97,7 +97,7 @@ impl Sessions {
         Ok(wanted)
     }
 
-    /// The channels on which nobody may reply yet, each once. Each is also a pull, so [`Self::check_rooms`] has checked its room.
+    /// The channels on which the SFU has let nobody reply yet, each once. Each is also a pull, so [`Self::check_rooms`] has checked its room.
     fn new_replies(&self, wanted: Vec<Pull>) -> Result<Vec<Pull>, SfuFault> {
         if wanted.len() > PER_SESSION_MAX {
             return Err(SfuFault::TOO_MANY_TRACKS);
@@ -105,19 +105,18 @@ impl Sessions {
         let mut new = vec![];
         for channel in wanted {
             let publisher = self.rows.get(&channel.session).zip(channel.name.as_ref());
-            let takes_replies = publisher.and_then(|(row, name)| row.takes_replies(name));
-            let may_reply = takes_replies.ok_or(SfuFault::NO_CHANNEL)?;
-            if !may_reply && !new.contains(&channel) {
+            let replies = publisher.and_then(|(row, name)| row.replies(name));
+            if replies.ok_or(SfuFault::NO_CHANNEL)? != Replies::Granted && !new.contains(&channel) {
                 new.push(channel);
             }
         }
         Ok(new)
     }
 
-    /// Sets whether others may reply on a data channel. While others may, the session that opened the channel takes one track more.
-    pub(crate) fn set_replies(&mut self, channel: &Pull, may_reply: bool) {
+    /// Sets whether others may reply on a data channel. Unless they are refused, the session that opened the channel takes one track more.
+    pub(crate) fn set_replies(&mut self, channel: &Pull, replies: Replies) {
         let Some(name) = &channel.name else { return };
-        self.amend(&channel.session, |session| session.set_replies(name, may_reply));
+        self.amend(&channel.session, |session| session.set_replies(name, replies));
     }
 
     /// What these pulls ask for at assumed rates, in kbit/s. An error if a share of the session's holder would then take more than it may.
@@ -136,7 +135,7 @@ impl Sessions {
     /// that opened the channels of `replies`.
     pub(crate) fn take_back(&mut self, id: &SessionId, replies: &[Pull]) {
         for channel in replies {
-            self.set_replies(channel, false);
+            self.set_replies(channel, Replies::Refused);
             self.report(&channel.session, false);
         }
         self.report(id, false);

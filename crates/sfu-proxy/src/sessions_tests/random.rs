@@ -197,7 +197,8 @@ proptest! {
                 Op::Replies { session, may_reply } => {
                     let mut channel = pull(&[names[session].as_str()]).pulled.remove(0);
                     channel.kind = MediaKind::Data;
-                    table.sessions.set_replies(&channel, may_reply);
+                    let replies = if may_reply { Replies::Granted } else { Replies::Refused };
+                    table.sessions.set_replies(&channel, replies);
                 }
                 Op::Close { session, most } => {
                     let tracks = sfu.0.entry(id(&names[session])).or_default();

@@ -40,7 +40,7 @@ impl Table {
 
     fn ask_for(&mut self, channels: &[Pull]) {
         for channel in channels {
-            self.sessions.set_replies(channel, true);
+            self.sessions.set_replies(channel, Replies::Asked);
         }
     }
 
@@ -83,6 +83,18 @@ fn what_the_sfu_does_not_grant_is_taken_back() {
     table.replied(&[chat, game], &granted("game"));
     assert_eq!(table.taken_by_a(), data(1));
     assert_eq!(table.new_replies("b", &[channel_of("a", "chat")]).map(|new| new.len()), Ok(1));
+}
+
+#[test]
+fn a_refusal_takes_back_nothing_that_was_granted_to_another_session() {
+    let mut table = channels();
+    let chat = [channel_of("a", "chat")];
+    table.ask_for(&chat);
+    assert_eq!(table.new_replies("c", &chat).map(|new| new.len()), Ok(1), "nobody knows the first answer");
+    table.ask_for(&chat);
+    table.replied(&chat, &granted("chat"));
+    table.replied(&chat, &answer(vec![]));
+    assert_eq!(table.taken_by_a(), data(1));
 }
 
 #[test]
