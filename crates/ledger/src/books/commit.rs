@@ -317,5 +317,9 @@ impl Books {
     /// Gives back a renewal that issued no grant.
     pub fn give_renewal_back(&mut self, grant: GrantId) {
         self.grants.give_renewal_back(grant);
+        // A revocation released nothing while the renewal might rely on the grant's minutes.
+        if self.grants.was_revoked_at_source(grant) {
+            self.release_revoked(grant);
+        }
     }
 }

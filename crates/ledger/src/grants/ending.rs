@@ -227,6 +227,11 @@ impl Grants {
         });
     }
 
+    /// Whether a live grant was revoked, and its source has answered that the credential is.
+    pub(crate) fn was_revoked_at_source(&self, id: GrantId) -> bool {
+        self.get(id).is_some_and(|row| row.extra().revocation_answer == Some(RevocationAnswer::Revoked))
+    }
+
     /// The live grants that were revoked, the latest revocation first.
     pub fn revoked(&self) -> impl Iterator<Item = Revoked> {
         self.indexes.revoked.iter().rev().filter_map(|(revoked_at, grant)| {

@@ -333,6 +333,18 @@ fn a_longer_trial_of_a_revocation_extends_what_was_revoked_before() {
 }
 
 #[test]
+fn a_renewal_that_fails_after_the_revocation_of_its_grant_releases_what_the_revocation_could_not() {
+    let mut broker = proven_revocations();
+    let grant = broker.mint_any(172_800);
+    broker.books.advance(grant.refresh_after());
+    assert!(broker.books.take_renewal(&grant));
+    revoke(&mut broker, &grant, Revoked);
+    assert!(promised_for(&broker, &grant) > PROVEN_REVOKED, "its renewal may rely on it");
+    broker.books.give_renewal_back(grant.id);
+    assert_eq!(promised_for(&broker, &grant), PROVEN_REVOKED);
+}
+
+#[test]
 fn a_shorter_time_is_relied_on_only_from_the_next_trial_on() {
     let mut broker = broker(BudgetMode::Strict);
     trial(&mut broker, CredentialEnd::Revocation, 1_080, |second| second < 1_070);
