@@ -35,7 +35,7 @@ const ASKED: Rate = Rate::per_second(120, 2);
 const CLIENTS_MAX: usize = 8_192;
 /// The most questions in progress.
 const ASKING_MAX: usize = 256;
-/// The wait that a client is told if its question had no usable answer.
+/// After this time a client may ask again, if its question had no usable answer.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The application, and what it has answered.

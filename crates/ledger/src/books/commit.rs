@@ -318,7 +318,7 @@ impl Books {
     pub fn give_renewal_back(&mut self, grant: GrantId) {
         self.grants.give_renewal_back(grant);
         // A revocation released nothing while the renewal might rely on the grant's minutes.
-        if self.grants.was_revoked_at_source(grant) {
+        if self.grants.get(grant).is_some_and(GrantRow::is_revoked_at_source) {
             self.release_revoked(grant);
         }
     }

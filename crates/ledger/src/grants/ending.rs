@@ -205,8 +205,8 @@ impl Grants {
     /// Revokes a grant, and returns its row. A second call does not change the time. `None` for a grant that is unknown, that costs
     /// nothing, or that has expired and has no open connection.
     ///
-    /// The promise stays, because a running allocation may continue. If the source can revoke the credential, it is to be asked from
-    /// `ask_from` on.
+    /// The promise stays, because a running allocation may continue. A source that can revoke the credential is asked at `ask_from` or
+    /// later.
     pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp, ask_from: Timestamp) -> Option<&GrantRow> {
         let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         if row.extra().revoked_at.is_none() {
@@ -222,14 +222,10 @@ impl Grants {
     /// answer changes nothing then.
     pub(crate) fn note_revocation_answer(&mut self, id: GrantId, answer: RevocationAnswer) {
         self.edit_live(id, |row| {
-            let noted = &mut row.extra_mut().revocation_answer;
-            *noted = noted.filter(|before| *before == RevocationAnswer::Revoked).or(Some(answer));
+            if !row.is_revoked_at_source() {
+                row.extra_mut().revocation_answer = Some(answer);
+            }
         });
-    }
-
-    /// Whether a live grant was revoked, and its source has answered that the credential is.
-    pub(crate) fn was_revoked_at_source(&self, id: GrantId) -> bool {
-        self.get(id).is_some_and(|row| row.extra().revocation_answer == Some(RevocationAnswer::Revoked))
     }
 
     /// The live grants that were revoked, the latest revocation first.

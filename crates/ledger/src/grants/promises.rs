@@ -28,11 +28,15 @@ impl GrantRow {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
     }
 
+    /// Whether its source has answered that its credential is revoked.
+    pub(crate) fn is_revoked_at_source(&self) -> bool {
+        self.extra().revocation_answer == Some(RevocationAnswer::Revoked)
+    }
+
     /// Whether its source has revoked its credential, and its promise therefore ends no later than the credential would expire.
     pub(super) fn ends_by_revocation(&self) -> bool {
         let is_over_at_expiry = |time: PromisedTime| time.until.start() <= self.latest_expiry();
-        self.extra().revocation_answer == Some(RevocationAnswer::Revoked)
-            && self.promised.is_some_and(is_over_at_expiry)
+        self.is_revoked_at_source() && self.promised.is_some_and(is_over_at_expiry)
     }
 }
 
