@@ -218,8 +218,8 @@ impl Grants {
         self.get(id)
     }
 
-    /// Notes what a source answered when it was asked to revoke a grant. Once it has answered that the credential is revoked, a later answer
-    /// changes nothing, because a source does not know a credential that it has revoked.
+    /// Notes what a source answered when it was asked to revoke a grant. After "revoked", a later answer changes nothing, because a source
+    /// does not know a credential that it has revoked.
     pub(crate) fn note_revocation_answer(&mut self, id: GrantId, answer: RevocationAnswer) {
         self.edit_live(id, |row| {
             if !row.is_revoked_at_source() {
