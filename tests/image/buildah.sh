@@ -36,8 +36,8 @@ for kind in "$host/debug" debug; do
 done
 ours=broker
 for package in crates/*; do ours="$ours|$(basename "$package" | tr - .)"; done
-# Nothing here needs the ledger to be fast, and without optimization it compiles in a quarter of the time.
-printf '[profile.dev.package.turn-ledger]\nopt-level = 0\n' >"$cache/cargo.toml"
+# Nothing here needs budget and ledger to be fast, and without optimization it compiles in a quarter of the time.
+printf '[profile.dev.package.turn-%s]\nopt-level = 0\n' budget ledger >"$cache/cargo.toml"
 find "$compiled" -mindepth 3 -regextype posix-extended -regex ".*/(lib)?turn[-_]($ours)[^/]*" -prune -exec rm -r {} +
 
 # engine_build [OPTION ...] CONTEXT. Only the real base image has the digest.

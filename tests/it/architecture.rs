@@ -1,5 +1,5 @@
-//! The test of docs/ARCHITECTURE.md: the files that it names are in the code. And of the ledger: its imports show what is below what, and its
-//! modules say where their tests are.
+//! The test of docs/ARCHITECTURE.md: the files that it names are in the code. And of budget and ledger: their imports show what is below what, and
+//! their modules say where their tests are.
 
 use std::path::{Path, PathBuf};
 
@@ -28,8 +28,9 @@ fn each_walk_names_a_few_files_that_exist() {
 }
 
 #[test]
-fn the_ledger_imports_from_the_module_that_defines_a_name_and_its_modules_say_where_their_tests_are() {
-    for (file, text) in modules_of_the_ledger() {
+fn budget_and_ledger_import_from_the_module_that_defines_a_name_and_their_modules_say_where_their_tests_are()
+{
+    for (package, file, text) in [modules("budget", 40), modules("ledger", 60)].concat() {
         let through_root = |line: &&str| {
             let path = line.trim_start().strip_prefix("use crate::");
             path.is_some_and(|path| !path.starts_with(|c: char| c.is_ascii_lowercase()))
@@ -39,28 +40,30 @@ fn the_ledger_imports_from_the_module_that_defines_a_name_and_its_modules_say_wh
             continue;
         }
         let noted = text.lines().take(2).find_map(|line| line.split_once("Tests: ")?.1.strip_suffix('.'));
+        let is_folder = file.ends_with("mod.rs");
         let file = file.display();
         let is_there = match noted {
             None => panic!("the first two lines of {file} do not say `Tests: <path>.`"),
+            // A folder of modules that each say it.
+            Some("in each module") => is_folder,
             Some("below") => text.contains("\nmod tests {"),
-            Some(path) => root().join("crates/ledger").join(path.trim_matches('`')).exists(),
+            Some(path) => root().join("crates").join(package).join(path.trim_matches('`')).exists(),
         };
         assert!(is_there, "{file}: no tests {noted:?}");
     }
 }
 
-/// The files of the ledger with their texts, without its root. Paths are from its package.
-fn modules_of_the_ledger() -> Vec<(PathBuf, String)> {
-    let mut files = sources("crates/ledger/src");
-    assert!(files.len() > 80, "the ledger is whole");
+/// The files of a package with their texts, without its root: at least so many. Paths are from the package.
+fn modules(package: &'static str, least: usize) -> Vec<(&'static str, PathBuf, String)> {
+    let folder = Path::new("crates").join(package);
+    let mut files = sources(folder.join("src").to_str().unwrap());
+    assert!(files.len() > least, "the package {package} is whole");
     files.retain(|(file, _)| !file.ends_with("src/lib.rs"));
-    files
-        .into_iter()
-        .map(|(file, text)| (file.strip_prefix("crates/ledger").unwrap().to_owned(), text))
-        .collect()
+    let from_package = |file: &Path| file.strip_prefix(&folder).unwrap().to_owned();
+    files.into_iter().map(|(file, text)| (package, from_package(&file), text)).collect()
 }
 
-/// Whether a file of the ledger contains tests only, or what they begin with.
+/// Whether a file contains tests only, or what they begin with.
 fn is_test(file: &Path) -> bool {
     let is_of_tests = |name: &str| name.ends_with("_tests") || ["tests", "testing"].contains(&name);
     file.with_extension("").iter().filter_map(|part| part.to_str()).any(is_of_tests)

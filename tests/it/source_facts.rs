@@ -1,4 +1,4 @@
-//! Each source is where a person looks for it: what the table of facts (`crates/ledger/src/source/facts.rs`) says, the documents, the
+//! Each source is where a person looks for it: what the table of facts (`crates/budget/src/source/facts.rs`) says, the documents, the
 //! settings and a running broker say too.
 
 use std::any::Any;

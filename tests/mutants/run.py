@@ -7,7 +7,7 @@
 Prints one line per mutant. Exits with 1 if one survives. JOBS (the number of cores) run at a time. Those of replicas.txt need PostgreSQL.
 
 A line of a list is `name|tests|file|text|replacement`; a bar in a text is written as \\|, a line break as \\n. The tests are `ledger`
-(the ledger's unit tests, then its simulation), or a program and a part of the names of its tests: `lib` (unit tests of the service), `it`
+(the unit tests of the budget, if it is the budget's file, then the ledger's, then its simulation), or a program and a part of the names of its tests: `lib` (unit tests of the service), `it`
 (tests of the service from outside), `sfu` (unit tests of the proxy of the SFU), `store` (of what is stored), `simulation` (of the ledger).
 
 One build has all mutants: the body of a function becomes a `match` on the number of the mutant in force, with the changed bodies as its
@@ -29,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LISTS = [ROOT / "tests/mutants" / name for name in ("ledger.txt", "replicas.txt")]
 # What of the command line of cargo builds a program of tests.
 PROGRAMS = {
+    "budget": ["-p", "turn-budget", "--lib"],
     "ledger": ["-p", "turn-ledger", "--lib"],
     "simulation": ["-p", "turn-ledger", "--test", "simulation"],
     "store": ["-p", "turn-store", "--lib"],
@@ -137,7 +138,8 @@ class Tree:
         """The name of a test that fails, "passed", or how the program ended otherwise."""
         environment = self.environment | variables | {"MUTANT": str(number)}
         command = ["timeout", str(SECONDS_MAX), program, *tests]
-        cwd = self.path / ("crates/ledger" if "turn_ledger" in program or "simulation" in program else ".")
+        package = "budget" if "turn_budget" in program else "ledger" if "turn_ledger" in program or "simulation" in program else None
+        cwd = self.path / (f"crates/{package}" if package else ".")
         with subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
         ) as running:
@@ -159,11 +161,11 @@ class AllInOne:
         self.files = collections.defaultdict(list)
         for mutant in mutants:
             self.files[mutant.path].append(mutant)
-        for switched in ("crates/ledger/src/lib.rs", "crates/store/src/lib.rs", "crates/sfu-proxy/src/lib.rs", "src/lib.rs"):
+        for switched in ("crates/budget/src/lib.rs", "crates/ledger/src/lib.rs", "crates/store/src/lib.rs", "crates/sfu-proxy/src/lib.rs", "src/lib.rs"):
             with open(tree.path / switched, "a") as file:
                 file.write(SWITCH)
         for path in self.files:
-            if not path.startswith(("crates/ledger/src/", "crates/store/src/", "crates/sfu-proxy/src/", "src/")) or path == "src/main.rs":
+            if not path.startswith(("crates/budget/src/", "crates/ledger/src/", "crates/store/src/", "crates/sfu-proxy/src/", "src/")) or path == "src/main.rs":
                 self.alone |= set(self.files[path])
         self.write(self.files)
 
@@ -198,7 +200,8 @@ def steps(mutant):
     """Programs and their arguments, the first that finds most first."""
     program, _, tests = mutant.tests.partition(" ")
     if program == "ledger":
-        return [("ledger", ["--test-threads=8"], {}), ("simulation", ["--test-threads=8"], {"SEEDS": os.environ.get("SEEDS", "100")})]
+        budget = [("budget", ["--test-threads=8"], {})] if mutant.path.startswith("crates/budget/") else []
+        return [*budget, ("ledger", ["--test-threads=8"], {}), ("simulation", ["--test-threads=8"], {"SEEDS": os.environ.get("SEEDS", "100")})]
     # Some need a scenario that few seeds have.
     seeds = {"SEEDS": os.environ.get("SEEDS", "1000")} if program == "simulation" else {}
     return [(program, [tests] if tests else [], seeds)]

@@ -9,11 +9,8 @@
 
 use std::time::Duration;
 
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
+use turn_budget::{BitRate, ByteCount, RELAY_RATE_MAX, Timestamp, UsageRules};
 
-/// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
-pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
 /// The most that is saved is the allowance of so much time, or of three heartbeats if they take longer.
 pub const SAVED_MAX: Duration = Duration::from_secs(600);
 /// Units of `bit/s × ms` for each byte: 8 bits times 1,000 ms.

@@ -8,29 +8,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::ClientKey;
+use turn_budget::{
+    Boot, ClientKey, CountOwner, GrantId, Overrides, Period, PeriodCounts, Rows, Shards, SourceRows,
+    Standing, SteadyTime, Timestamp, User,
+};
+
 use crate::connection::{Connection, Name};
 use crate::coturn::sessions::SessionKey;
 use crate::coturn::sessions::row::SessionRow;
-use crate::dirty::Rows;
 use crate::grants::counts::CountedSources;
 use crate::grants::history::Dropped;
 use crate::grants::row::GrantRow;
 use crate::lacking::Lacking;
-use crate::ledger::PeriodCounts;
-use crate::minute_usage::SourceRows;
-use crate::overrides::Overrides;
-use crate::owner::CountOwner;
-use crate::shards::Shards;
-use crate::spender::User;
 use crate::spenders::left::LeftKey;
 use crate::spenders::sums::Sums;
-use crate::standing::Standing;
-use crate::token::GrantId;
 use crate::token_keys::{TokenKey, TokenKeys};
-use crate::units::Timestamp;
-use crate::units::clock::{Boot, SteadyTime};
-use crate::units::period::Period;
 
 /// What is small and written with each batch as one value. The default is that of a ledger that has just begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,14 +9,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use turn_budget::{BitRate, ClientKey, ClientShare, Label, Minute, Timestamp, UsageRules, User, sorted};
+
 use crate::allowance::{Allowance, AllowanceTerms};
-use crate::client::ClientKey;
-use crate::sorted;
-use crate::spender::{Label, User};
-use crate::units::slot::Minute;
-use crate::units::{BitRate, Timestamp};
-use crate::usage_rules::UsageRules;
-use crate::verdict::ClientShare;
 
 /// Most open connections of one client, and of one user. A group of clients has [`ClientKey::factor`] times as many, and an address with
 /// grants of users [`USERS_FACTOR`] times as many for these grants.

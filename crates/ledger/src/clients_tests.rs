@@ -1,7 +1,8 @@
+use turn_budget::ByteCount;
+
 use super::*;
 use crate::allowance::Allowances;
 use crate::testing;
-use crate::units::ByteCount;
 
 const HUGE: ByteCount = ByteCount::new(u64::MAX);
 

@@ -10,15 +10,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::{Allowances, RELAY_RATE_MAX};
-use crate::minute_usage::Basis;
-use crate::owner::CountOwner;
-use crate::spender::{Label, Spender};
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
-use crate::usage_rules::{BilledDirections, UsageRules};
+use turn_budget::{
+    Basis, BilledDirections, BitRate, ByteCount, ChangeKind, CountOwner, GrantId, Label, RELAY_RATE_MAX,
+    Spender, Timestamp, Traffic, UsageChange, UsageRules,
+};
+
+use crate::allowance::Allowances;
 
 /// Who has opened a connection. [`Name`]s with the same id are in the order of these variants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

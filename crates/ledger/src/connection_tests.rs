@@ -1,9 +1,9 @@
 use std::time::Duration;
 
+use turn_budget::{IceSource, Label, RELAY_RATE_MAX};
+
 use super::*;
-use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
-use crate::source::IceSource;
-use crate::spender::Label;
+use crate::allowance::{Allowance, AllowanceTerms};
 use crate::testing;
 
 fn at(seconds: u64) -> Timestamp {

@@ -9,19 +9,16 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use turn_budget::{
+    ByteCount, Dirty, Effect, GrantId, IceSource, Label, Spender, Timestamp, UsageRules, User,
+};
+
 use crate::connection::{Changes, Connection, Name, Owner, Report};
-use crate::dirty::Dirty;
-use crate::effects::Effect;
 use crate::grants::Grants;
 use crate::grants::row::GrantRow;
 use crate::grants::spent::ConnectionCharge;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
-use crate::source::IceSource;
-use crate::spender::{Label, Spender, User};
 use crate::spenders::limited::Limited;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
 
 /// The table has this many equal parts, of which one is kept for connections that app servers open.
 const SERVERS_SHARE: usize = 10;

@@ -34,25 +34,17 @@ use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
 
-use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
-use crate::client::ClientKey;
+use turn_budget::{
+    BitRate, ClientKey, CountOwner, CredentialEnd, Dirty, Effect, Effects, Grant, GrantId, IceSource,
+    IdDigest, Label, Minute, Period, PromisedTime, RELAY_RATE_MAX, Rows, Shards, Spender, Timestamp,
+    UsageRules, Walk,
+};
+
+use crate::allowance::{AllowanceTerms, Allowances};
 use crate::clients::{Clients, Holder};
-use crate::dirty::{Dirty, Rows};
-use crate::effects::{Effect, Effects};
-use crate::owner::{CountOwner, IdDigest};
-use crate::promise::PromisedTime;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::shards::{Shards, Walk};
-use crate::source::IceSource;
-use crate::spender::{Label, Spender};
 use crate::spenders::left::LeftSums;
 use crate::spenders::limited::LimitedSums;
-use crate::tail::CredentialEnd;
-use crate::token::{Grant, GrantId};
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{BitRate, Timestamp};
-use crate::usage_rules::UsageRules;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]

@@ -1,17 +1,13 @@
 use std::time::Duration;
 
+use turn_budget::{ByteCount, CountOwner, IceSource, IdDigest, NewShards, PromisedTime, Spender, User};
+
 use super::*;
 use crate::grants::row::{GrantEnd, RevocationAnswer};
 use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
-use crate::owner::{CountOwner, IdDigest};
-use crate::promise::PromisedTime;
-use crate::shards::NewShards;
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
 use crate::spenders::terms::SpenderTerms;
 use crate::testing;
-use crate::units::ByteCount;
 
 /// 2 Mbps for a minute.
 const MINUTE_BYTES: u64 = 15_000_000;

@@ -26,89 +26,36 @@
 mod allowance;
 mod books;
 mod changes;
-mod client;
 mod clients;
 mod connection;
 mod connections;
 mod coturn;
-mod day;
-mod dirty;
-mod doubt;
-mod effects;
-mod grant_counts;
 mod grants;
 mod lacking;
-mod ledger;
-mod minute_usage;
-mod minutes;
 mod open;
-mod overrides;
-mod owner;
 pub mod polls;
-mod promise;
-mod proof;
-mod rate_check;
-mod rates;
-mod reading;
 mod reports;
-mod shards;
-mod sorted;
-mod source;
-mod spender;
 mod spenders;
-mod standing;
-mod tail;
-mod timeline;
-mod token;
 mod token_keys;
-mod traffic;
-mod units;
-mod usage_change;
-mod usage_rules;
-mod verdict;
 
+pub use turn_budget::*;
 pub use {
     allowance::*,
     books::{commit::*, snapshot::*, spending::*, *},
     changes::*,
-    client::*,
     clients::*,
     connection::*,
     connections::*,
     coturn::{listing::*, sessions::row::*, sessions::*, usage::*},
-    day::*,
-    dirty::*,
-    doubt::*,
-    grant_counts::*,
     grants::{
-        chains::*, counts::*, ending::*, history::*, listing::*, recent::*, row::*, sfu::*, spent::*,
-        summing::*, tails::*, terms::*, *,
+        chains::*, counts::*, ending::*, history::*, listing::*, row::*, sfu::*, spent::*, summing::*,
+        tails::*, terms::*, *,
     },
     lacking::*,
-    ledger::*,
-    minute_usage::*,
     open::*,
-    overrides::*,
-    owner::*,
-    promise::*,
-    rate_check::*,
-    rates::*,
-    reading::*,
     reports::*,
-    shards::*,
-    source::{facts::*, *},
-    spender::*,
     spenders::{key::*, left::*, limited::*, listing::*, sums::*, terms::*},
-    standing::*,
-    tail::*,
-    timeline::{measured::*, terms::*, *},
-    token::*,
     token_keys::*,
-    traffic::*,
-    units::{clock::*, period::*, slot::*, *},
-    usage_change::*,
-    usage_rules::*,
-    verdict::*,
 };
 
 #[cfg(test)]

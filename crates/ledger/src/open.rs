@@ -4,21 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use turn_budget::{
+    Budget, BudgetMode, ByteCount, CountOwner, CountsOfGrants, IceSource, Label, Moment, SourceTerms, Terms,
+    UsageRules,
+};
+
 use crate::books::Books;
 use crate::changes::Stored;
 use crate::connections::Connections;
 use crate::grants::Grants;
 use crate::grants::terms::{Bounds, GrantTerms};
-use crate::ledger::{Ledger, Terms};
-use crate::owner::CountOwner;
-use crate::source::IceSource;
-use crate::source::facts::CountsOfGrants;
-use crate::spender::Label;
-use crate::timeline::terms::SourceTerms;
-use crate::units::ByteCount;
-use crate::units::clock::Moment;
-use crate::usage_rules::UsageRules;
-use crate::verdict::BudgetMode;
 
 /// The configuration of the books. Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -52,7 +47,7 @@ impl Setup {
         // The event counts of another period are dropped.
         let counts = stored.head.as_ref().map(|head| head.counts).filter(|(of, _)| *of == period);
         let mut ledger =
-            Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
+            Budget::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
         ledger.note_turn_keys(&self.turn_keys);
         let terms = GrantTerms {
             bounds: self.bounds,

@@ -1,17 +1,14 @@
 use std::time::Duration;
 
+use turn_budget::{
+    ByteCount, Day, Disbelief, Grant, GrantId, MINT_SLACK, Minute, PeriodCounts, Reading, ReadingOutcome,
+    SteadyTime, Timestamp,
+};
+
 use super::*;
 use crate::changes::Head;
-use crate::ledger::PeriodCounts;
-use crate::reading::{Reading, ReadingOutcome};
 use crate::reports::Caller;
-use crate::source::MINT_SLACK;
 use crate::testing;
-use crate::timeline::measured::Disbelief;
-use crate::token::{Grant, GrantId};
-use crate::units::clock::SteadyTime;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
 
 /// 2025-01-15T12:00Z
 const NOON: i64 = 1_736_942_400_000;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use turn_budget::{ByteCount, Grant, GrantId, Label};
+
 use crate::connection::{Name, Owner};
-use crate::spender::Label;
-use crate::token::{Grant, GrantId};
-use crate::units::ByteCount;
 
 /// Most open connections of one grant. A mesh call has one connection for each peer.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;

@@ -1,7 +1,15 @@
 //! What many tests begin with.
 
+#[path = "../../budget/src/testing/dice.rs"]
+mod dice;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use turn_budget::{
+    BilledDirections, BillingDay, BitRate, Budget, BudgetMode, ByteCount, Grant, GrantId, IceSource,
+    MINT_SLACK, PeriodCounts, ProofRule, Rates, SourceTerms, Terms, Timestamp, UsageRules,
+};
 
 use crate::books::Books;
 use crate::books::commit::{Commit, Hold, NotAdmitted, Written};
@@ -9,18 +17,11 @@ use crate::changes::Stored;
 use crate::grants::row::Requester;
 use crate::grants::summing::SpenderWalk;
 use crate::grants::terms::Bounds;
-use crate::ledger::{Ledger, PeriodCounts, Terms};
 use crate::open::Setup;
-use crate::rates::Rates;
-use crate::source::{IceSource, MINT_SLACK};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::listing::SpenderSums;
-use crate::timeline::terms::{ProofRule, SourceTerms};
-use crate::token::{Grant, GrantId};
-use crate::units::period::BillingDay;
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_rules::{BilledDirections, UsageRules};
-use crate::verdict::BudgetMode;
+
+pub(crate) use dice::Dice;
 
 /// A report each 30 s. A connection is charged this rate while it reports no bytes.
 pub(crate) fn rules(rate: u64) -> UsageRules {
@@ -73,10 +74,10 @@ pub(crate) fn setup_of(source: IceSource, mode: BudgetMode, limit: ByteCount) ->
 }
 
 /// An empty ledger of Cloudflare and coturn, in 1970.
-pub(crate) fn ledger() -> Ledger {
+pub(crate) fn ledger() -> Budget {
     let Setup { terms, mut sources, .. } = setup(BudgetMode::Estimate);
     sources.push(SourceTerms::of_unconfigured(IceSource::Coturn));
-    Ledger::open(terms, &sources, Timestamp::default(), PeriodCounts::default(), &BTreeMap::new())
+    Budget::open(terms, &sources, Timestamp::default(), PeriodCounts::default(), &BTreeMap::new())
 }
 
 /// Books with their settings, and what is on disk of them. What goes through `books` directly is on disk after `flush`.
@@ -160,32 +161,6 @@ pub(crate) fn grant_id(number: u64) -> GrantId {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
     GrantId::new(id)
-}
-
-/// splitmix64: small, and the same everywhere. Random tests draw from it, one seed for each case.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    /// So many cases, each with dice of its own and its number for the message of a failure.
-    pub(crate) fn cases(count: u64) -> impl Iterator<Item = (u64, Self)> {
-        (0..count).map(|seed| (seed, Self(seed)))
-    }
-
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end
-    }
-
-    pub(crate) fn is_heads(&mut self) -> bool {
-        self.below(2) == 0
-    }
 }
 
 /// Who has spent in this period, looked at in one step.

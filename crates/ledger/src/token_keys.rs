@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use crate::token::LIFE_MAX;
-use crate::units::Timestamp;
+use turn_budget::{LIFE_MAX, Timestamp};
 
 /// The most earlier keys that are kept. Tokens of an older key become invalid before their grants end.
 const EARLIER_MAX: usize = 4;

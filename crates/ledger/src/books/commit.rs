@@ -6,18 +6,15 @@
 
 use std::time::Duration;
 
+use turn_budget::{
+    BudgetMode, ClientShare, CountOwner, Grant, GrantId, IceSource, Minute, Promise, PromisedTime, Refusal,
+    Request, SFU_UNIT, Timestamp,
+};
+
 use super::Books;
 use crate::clients::Holder;
 use crate::grants::row::{GrantRow, Requester};
-use crate::owner::CountOwner;
-use crate::promise::{Promise, PromisedTime};
-use crate::rates::SFU_UNIT;
-use crate::source::IceSource;
 use crate::spenders::limited::Named;
-use crate::token::{Grant, GrantId};
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
-use crate::verdict::{BudgetMode, ClientShare, Refusal, Request};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);

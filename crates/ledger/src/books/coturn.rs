@@ -3,20 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use turn_budget::{
+    Carried, CountOwner, Grant, GrantId, LIFE_MAX, MINT_SLACK, Minute, Spender, Timestamp, User,
+};
+
 use super::Books;
 use crate::coturn::listing::{Listing, Session, SessionId};
 use crate::coturn::sessions::SessionKey;
 use crate::coturn::sessions::row::SessionRow;
 use crate::coturn::usage::{CoturnUsage, RelayLoad};
 use crate::grants::row::{GrantEnd, GrantRow};
-use crate::owner::CountOwner;
-use crate::reading::Carried;
-use crate::source::MINT_SLACK;
-use crate::spender::{Spender, User};
 use crate::spenders::limited::{Limited, Named};
-use crate::token::{Grant, GrantId, LIFE_MAX};
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
 
 /// A session whose credential expired more than this before a complete listing must be missing from the next complete listing. Otherwise
 /// the sessions of the relay do not count as cut.

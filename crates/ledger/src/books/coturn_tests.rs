@@ -1,17 +1,13 @@
+use turn_budget::{
+    BudgetMode, ByteCount, IceSource, MINT_SLACK, Minute, Moment, SourceTerms, Spender, Traffic, User,
+};
+
 use super::*;
 use crate::coturn::listing::{Reach, Session};
 use crate::grants::row::{GrantRow, Requester};
 use crate::open::Setup;
-use crate::source::{IceSource, MINT_SLACK};
-use crate::spender::{Spender, User};
 use crate::testing;
 use crate::testing::{Broker, grant_id};
-use crate::timeline::terms::SourceTerms;
-use crate::traffic::Traffic;
-use crate::units::ByteCount;
-use crate::units::clock::Moment;
-use crate::units::slot::Minute;
-use crate::verdict::BudgetMode;
 
 const COTURN: IceSource = IceSource::Coturn;
 const HOUR: u64 = 3_600;

@@ -1,7 +1,8 @@
 //! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
 
+use turn_budget::{IceSource, MINT_SLACK};
+
 use super::*;
-use crate::source::{IceSource, MINT_SLACK};
 
 const TAIL: Duration = Duration::from_secs(7_200);
 

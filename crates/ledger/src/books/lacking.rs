@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
+use turn_budget::{ByteCount, LIFE_MAX, MINT_SLACK, Minute, REFERENCE_DIFFERENCE_TOLERATED, Timestamp};
+
 use super::Books;
 use crate::lacking::LackCause;
-use crate::source::MINT_SLACK;
-use crate::token::LIFE_MAX;
-use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
 
 impl Books {
     /// Notes that the ledger lacks grants that were handed out until now. While the books' time is uncertain, the true time may be later,

@@ -2,21 +2,18 @@
 
 use std::num::NonZeroU128;
 
+use turn_budget::{
+    BudgetMode, Day, Grant, GrantId, IceSource, Moment, ProofRule, Reading, ReadingOutcome, SourceTerms,
+    Standing, SteadyTime,
+};
+
 use super::*;
 use crate::books::snapshot::Snapshot;
 use crate::changes::{Head, Stored};
 use crate::grants::row::GrantRow;
 use crate::open::Setup;
-use crate::reading::{Reading, ReadingOutcome};
 use crate::reports::Caller;
-use crate::source::IceSource;
-use crate::standing::Standing;
 use crate::testing;
-use crate::timeline::terms::{ProofRule, SourceTerms};
-use crate::token::{Grant, GrantId};
-use crate::units::clock::{Moment, SteadyTime};
-use crate::units::slot::Day;
-use crate::verdict::BudgetMode;
 
 const HOUR: u64 = 3_600;
 

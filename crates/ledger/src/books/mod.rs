@@ -14,35 +14,27 @@ mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use turn_budget::{
+    Budget, ByteCount, ClientKey, CountOwner, Day, Effect, Figures, Grant, GrantId, IceSource, LIFE_MAX,
+    MINT_SLACK, Minute, Moment, Overrides, OwnedTime, PromisedTime, Spender, Standing, Timestamp,
+    UNWRITTEN_MAX, User,
+};
+
 use crate::changes::{Batch, Head, Stored};
-use crate::client::ClientKey;
 use crate::connection::Report;
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
-use crate::effects::{Effect, OwnedTime};
 use crate::grants::Grants;
 use crate::grants::history::TAIL_MAX;
 use crate::grants::row::GrantRow;
 use crate::lacking::Lacking;
-use crate::ledger::Ledger;
-use crate::overrides::Overrides;
-use crate::owner::CountOwner;
-use crate::promise::PromisedTime;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
-use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
-use crate::spender::{Spender, User};
 use crate::spenders::limited::{Limited, Named};
-use crate::standing::Standing;
-use crate::token::{Grant, GrantId, LIFE_MAX};
-use crate::units::clock::Moment;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
-use crate::verdict::Figures;
 
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Books {
-    ledger: Ledger,
+    ledger: Budget,
     connections: Connections,
     grants: Grants,
     overrides: Overrides,
@@ -64,7 +56,7 @@ pub struct Books {
     standing: Standing,
     /// The relays whose sessions should be cut and are not cut now. Each promise at such a relay has the long tail.
     uncut: BTreeSet<CountOwner>,
-    /// The limit, [`Ledger::excess`] and [`Grants::unknown_bytes`] at the last call of [`Self::raise_rates`]; `None` once a source has shown
+    /// The limit, [`Budget::excess`] and [`Grants::unknown_bytes`] at the last call of [`Self::raise_rates`]; `None` once a source has shown
     /// more since.
     judged_excess: Option<[ByteCount; 3]>,
     /// The relays that get no new credentials, so that their calls come to an end.
@@ -76,7 +68,7 @@ pub struct Books {
 impl Books {
     /// The stored books, advanced to the moment. From here on, changes are recorded for the disk.
     pub(crate) fn restore(
-        mut ledger: Ledger,
+        mut ledger: Budget,
         mut connections: Connections,
         mut grants: Grants,
         stored: Stored,
@@ -397,7 +389,7 @@ impl Books {
     }
 
     /// The ledger.
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &Budget {
         debug_assert!(self.grants.effects.is_empty(), "a method of the books has not applied its effects");
         &self.ledger
     }

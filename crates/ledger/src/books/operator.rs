@@ -1,13 +1,12 @@
 //! The operator's overrides. Tests: `src/books/tests/strangers/stopped.rs`.
 
+use turn_budget::{ByteCount, GrantId, IceSource, Timestamp};
+
 use super::Books;
 use crate::grants::Grants;
 use crate::grants::ending::{ASK_PAUSE, FIRST};
 use crate::grants::row::GrantRow;
 use crate::reports::Closed;
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
 
 impl Books {
     /// Overrides the limit; `None` removes the override.

@@ -3,16 +3,12 @@
 
 use std::time::Duration;
 
+use turn_budget::{
+    Basis, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, LateCounts, Minute,
+    ProofRule, Reading, ReadingOutcome, TailTrial, UsageChange,
+};
+
 use super::Books;
-use crate::minute_usage::Basis;
-use crate::owner::CountOwner;
-use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
-use crate::source::IceSource;
-use crate::tail::{CredentialEnd, TailTrial};
-use crate::timeline::terms::ProofRule;
-use crate::units::ByteCount;
-use crate::units::slot::Minute;
-use crate::usage_change::{ChangeKind, UsageChange};
 
 impl Books {
     /// Takes a reading of an owner.

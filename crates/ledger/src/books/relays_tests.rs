@@ -1,8 +1,9 @@
 //! Several relays: each has its own listing, and a promise names the relay that may carry it.
 
+use turn_budget::IdDigest;
+
 use super::*;
 use crate::books::commit::NotAdmitted;
-use crate::owner::IdDigest;
 
 fn relay(host: &str) -> CountOwner {
     CountOwner { source: COTURN, turn_key: Some(IdDigest::of(host)) }

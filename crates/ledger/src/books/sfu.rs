@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use turn_budget::{GrantId, IceSource, PromisedTime, SFU_UNIT};
+
 use super::Books;
 use super::commit::NotAdmitted;
 use crate::grants::row::GrantRow;
 use crate::grants::sfu::{SfuSession, counted_after};
-use crate::promise::PromisedTime;
-use crate::rates::SFU_UNIT;
-use crate::source::IceSource;
-use crate::token::GrantId;
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found the session. While a jump of the

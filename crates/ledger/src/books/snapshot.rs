@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use strum::VariantArray;
 
+use turn_budget::{
+    BitRate, BudgetMode, ByteCount, ClockDoubt, CredentialEnd, Figures, IceSource, MINT_SLACK, MeasuredUsage,
+    PeriodCounts, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
+};
+
 use super::Books;
 use super::commit::{CLOCK_AHEAD_MAX, NotAdmitted};
 use crate::lacking::LackCause;
-use crate::ledger::PeriodCounts;
-use crate::source::{IceSource, MINT_SLACK};
-use crate::tail::CredentialEnd;
-use crate::timeline::measured::MeasuredUsage;
-use crate::units::clock::{ClockDoubt, REFERENCE_DIFFERENCE_TOLERATED};
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::verdict::{BudgetMode, Figures};
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);

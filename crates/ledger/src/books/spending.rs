@@ -3,27 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use turn_budget::{
+    BudgetMode, ByteCount, ClientKey, CountsTaken, CredentialEnd, Excess, Excesses, GrantCounts, GrantId,
+    IceSource, Label, LimitKind, LimitShare, LimitUsage, PeriodBytes, Timestamp, Traffic, User,
+};
+
 use super::Books;
 use super::commit::NotAdmitted;
-use crate::client::ClientKey;
-use crate::grant_counts::{CountsTaken, GrantCounts};
 use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
 use crate::grants::row::{GrantRow, Requester, RevocationAnswer};
 use crate::grants::tails::{EndedPlace, LateGrant};
-use crate::rate_check::{Excess, Excesses};
 use crate::reports::Closed;
-use crate::source::IceSource;
-use crate::spender::{Label, User};
 use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::Limited;
-use crate::spenders::sums::PeriodBytes;
-use crate::tail::CredentialEnd;
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{ByteCount, Timestamp};
-use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;

@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use turn_budget::{
+    ByteCount, CountOwner, CredentialEnd, GrantId, IceSource, MINT_SLACK, Minute, RELAY_RATE_MAX,
+    TailEvidence, Timestamp,
+};
+
 use super::Books;
 use super::snapshot::is_small_beside;
-use crate::allowance::RELAY_RATE_MAX;
 use crate::grants::row::GrantRow;
 use crate::lacking::LackCause;
-use crate::owner::CountOwner;
-use crate::source::{IceSource, MINT_SLACK};
-use crate::tail::{CredentialEnd, TailEvidence};
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
 
 /// One part in this many of the limit: the fastest chains of a source set no rate while their excesses together are at most that part. With
 /// four sources, that leaves out a hundredth of the limit.

@@ -15,15 +15,12 @@ mod vouched;
 
 use std::time::Duration;
 
+use turn_budget::{BillingDay, BitRate, BudgetMode, Reading, ReadingOutcome, SourceTerms};
+
 use super::*;
 use crate::grants::row::Requester;
 use crate::open::Setup;
-use crate::reading::{Reading, ReadingOutcome};
 use crate::testing::{Broker, grant_id, setup, setup_of};
-use crate::timeline::terms::SourceTerms;
-use crate::units::BitRate;
-use crate::units::period::BillingDay;
-use crate::verdict::BudgetMode;
 
 const GB: u64 = 1_000_000_000;
 /// Minutes by which the clock of the provider may differ from ours. They are promised at both ends.

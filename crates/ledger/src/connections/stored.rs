@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use turn_budget::{ChangeKind, Effect, Timestamp};
+
 use super::{Connections, ServerRows};
 use crate::connection::{Connection, Name};
-use crate::effects::Effect;
 use crate::grants::Grants;
-use crate::units::Timestamp;
-use crate::usage_change::ChangeKind;
 
 impl Connections {
     /// Restores the stored connections into the empty table, and starts the ledger's clock again for those whose clock was running.

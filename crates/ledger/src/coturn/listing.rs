@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::Timestamp;
+use turn_budget::{GrantId, Timestamp, Traffic};
 
 /// Most sessions that are read. A listing with more is not complete.
 pub const SESSIONS_MAX: usize = 65_536;

@@ -29,12 +29,9 @@ use std::time::Duration;
 
 use row::{SessionRow, UNWATCHED_MAX};
 
+use turn_budget::{BitRate, CountOwner, Dirty, GrantId, Timestamp, Traffic};
+
 use super::listing::{Listing, Session, SessionId};
-use crate::dirty::Dirty;
-use crate::owner::CountOwner;
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, Timestamp};
 
 /// A session among those of all relays: each relay numbers its sessions from 1.
 pub type SessionKey = (CountOwner, SessionId);

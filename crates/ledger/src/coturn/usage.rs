@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use turn_budget::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
+
 use super::listing::{Listing, SessionId};
 use super::sessions::{SessionDelta, Sessions};
 use crate::coturn::sessions::row::SessionRow;
-use crate::reading::Carried;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
 
 /// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
 /// seconds at most.
@@ -97,7 +95,7 @@ mod tests {
     use super::*;
     use crate::coturn::listing::{Reach, Session};
     use crate::testing;
-    use crate::traffic::Traffic;
+    use turn_budget::Traffic;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_738_364_400_000).plus_millis(seconds * 1_000)

@@ -10,17 +10,13 @@ use std::iter;
 use std::ops::Range;
 use std::time::Duration;
 
+use turn_budget::{
+    BitRate, ByteCount, CountsOfGrants, Effect, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
+    PromisedTime, RELAY_RATE_MAX, Timestamp,
+};
+
 use super::Grants;
 use super::row::{GrantRow, GrantState};
-use crate::allowance::RELAY_RATE_MAX;
-use crate::effects::Effect;
-use crate::promise::PromisedTime;
-use crate::rate_check::{Excess, Excesses};
-use crate::source::IceSource;
-use crate::source::facts::{CountsOfGrants, GrantsAre};
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The most grants of a chain that are looked at: so many back from a given grant, and then so many forward from the first of these.
 /// Earlier grants of a longer chain have ended.

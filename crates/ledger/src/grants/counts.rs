@@ -10,20 +10,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use turn_budget::{
+    BilledDirections, ByteCount, Charged, CountOwner, CountsTaken, Excess, GrantCounts, GrantId, IceSource,
+    Minute, Timestamp, is_absurd,
+};
+
 use super::Grants;
 use super::row::GrantRow;
 use super::spent::Spent;
 use super::tails::EndedPlace;
-use crate::doubt;
-use crate::grant_counts::{CountsTaken, GrantCounts};
-use crate::owner::CountOwner;
-use crate::rate_check::Excess;
-use crate::source::IceSource;
-use crate::source::facts::Charged;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::BilledDirections;
 
 impl Grants {
     /// Until when the grants of a [group](CountOwner::group) are counted for good; at least the start of this period.
@@ -109,9 +104,8 @@ impl Grants {
         };
         let mut counted = counts.by_grant.iter().map(|(id, bytes)| (bytes.billed(billed).get(), id));
         // The first test excludes all counts below a tenth of the limit, so few rows are looked up.
-        counted.any(|(bytes, id)| {
-            doubt::is_absurd(bytes, 0, limit) && doubt::is_absurd(bytes, promised(id), limit)
-        }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
+        counted.any(|(bytes, id)| is_absurd(bytes, 0, limit) && is_absurd(bytes, promised(id), limit))
+            || is_absurd(counts.other.billed(billed).get(), 0, limit)
     }
 
     /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops the claims of these grants for the counted

@@ -7,23 +7,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use turn_budget::{
+    ClientKey, CountOwner, Day, GrantId, OwnedTime, Period, Promise, PromisedTime, Shards, Spender,
+};
+
 use super::Grants;
 use super::indexes::{Indexes, Places};
 use super::row::{GrantRow, GrantState};
 use super::terms::GrantTerms;
-use crate::client::ClientKey;
-use crate::effects::OwnedTime;
-use crate::owner::CountOwner;
-use crate::promise::{Promise, PromisedTime};
-use crate::shards::Shards;
-use crate::spender::Spender;
 use crate::spenders::key::{SpenderKey, SpenderKind};
 use crate::spenders::left::{LeftKey, LeftSums};
 use crate::spenders::limited::Limited;
 use crate::spenders::sums::Sums;
-use crate::token::GrantId;
-use crate::units::period::Period;
-use crate::units::slot::Day;
 
 /// What follows from a row.
 #[derive(Debug)]

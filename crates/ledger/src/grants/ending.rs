@@ -8,21 +8,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use turn_budget::{
+    Basis, ByteCount, ChangeKind, Effect, GrantId, Minute, RELAY_RATE_MAX, Timestamp, UsageChange, Walk,
+    later_part,
+};
+
 use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantEnd, GrantRow, RevocationAnswer, Revoked};
-use super::spent::later_part;
-use crate::allowance::RELAY_RATE_MAX;
-use crate::effects::Effect;
-use crate::minute_usage::Basis;
 use crate::reports::Closed;
-use crate::shards::Walk;
 use crate::spenders::key::SpenderKey;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
 
 /// A chain of renewals that has relayed more than `GRANT_LIMIT_GB`.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,24 +14,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use turn_budget::{
+    ByteCount, COUNTED_WITHIN, CountOwner, Day, GrantId, IceSource, Minute, Period, PromisedTime, Timestamp,
+    User, Walk,
+};
+
 use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
 use super::spent::Spent;
 use super::tails::EndedPlace;
 use crate::clients::Holder;
-use crate::grant_counts::COUNTED_WITHIN;
-use crate::owner::CountOwner;
-use crate::promise::PromisedTime;
-use crate::shards::Walk;
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
 use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::Limited;
-use crate::token::GrantId;
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -287,14 +282,6 @@ impl Grants {
             }
         }
         self.left.unname(names);
-    }
-}
-
-impl Spender {
-    /// This spender without what names a person.
-    pub(crate) fn unnamed(self) -> Self {
-        let Self { user: _, label: _, origin, call, server, signed_in_until: _ } = self;
-        Self { origin, call, server, ..Self::default() }
     }
 }
 

@@ -6,14 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
+use turn_budget::{ByteCount, GrantId, IceSource, Minute, Period, Timestamp};
+
 use super::ending::{NEXT, Unanswered, has_no_answer};
 use super::row::GrantRow;
 use super::tails::EndedPlace;
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Debug, Default)]

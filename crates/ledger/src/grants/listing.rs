@@ -3,14 +3,12 @@
 
 use std::cmp::Reverse;
 
+use turn_budget::{ByteCount, GrantId, Minute, Timestamp, Walk};
+
 use super::Grants;
 use super::row::{GrantRow, Revoked};
 use super::spent::Spent;
-use crate::shards::Walk;
 use crate::spenders::key::SpenderKey;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
 
 /// How many rows one step looks at.
 pub(super) const LOOKED_AT_ONCE: usize = 2_000;
@@ -107,7 +105,7 @@ impl GrantPage {
 }
 
 impl Grants {
-    /// How many of [`Ledger::live_grants`](crate::ledger::Ledger::live_grants) were revoked. Of a chain of renewals, only the grant counts
+    /// How many of [`Budget::live_grants`](turn_budget::Budget::live_grants) were revoked. Of a chain of renewals, only the grant counts
     /// that reserves this minute. This grant counts as revoked if it and all its renewals are revoked.
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
         let minute = Minute::of(now);

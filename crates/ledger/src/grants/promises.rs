@@ -10,16 +10,12 @@
 
 use std::time::Duration;
 
+use turn_budget::{CountOwner, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp};
+
 use super::Grants;
 use super::row::{GrantRow, GrantState, RevocationAnswer};
 use crate::clients::{Clients, Holder};
-use crate::owner::CountOwner;
-use crate::promise::{Promise, PromisedTime};
-use crate::source::IceSource;
 use crate::spenders::limited::Limited;
-use crate::token::GrantId;
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
 
 impl GrantRow {
     /// Whether its promise can be released once it has no session: it was revoked, and its source ends its sessions and refuses new ones.

@@ -4,19 +4,13 @@
 //! minutes has no entry.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+
+use turn_budget::{
+    ByteCount, GrantId, Minute, RECENT_MAX, Shards, Spender, Timestamp, User, Walk, later_part, sorted,
+};
 
 use super::Grants;
-use super::spent::{ConnectionCharge, Spent, later_part};
-use crate::shards::{Shards, Walk};
-use crate::sorted;
-use crate::spender::{Spender, User};
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-
-/// The longest time for which the bytes of the last minutes are known.
-pub const RECENT_MAX: Duration = Duration::from_secs(15 * 60);
+use super::spent::{ConnectionCharge, Spent};
 
 /// The most spenders of connections without a grant whose last minutes are kept by name. The minutes of all other spenders have one sum.
 pub(crate) const UNGRANTED_MAX: usize = 1_000;

@@ -8,19 +8,14 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use turn_budget::{
+    ByteCount, ClientKey, CountOwner, Day, DecidedBy, Grant, GrantId, IceSource, IdDigest, LiveDelta, Minute,
+    Period, PromisedTime, Spender, Timestamp, User,
+};
+
 use super::spent::Spent;
 use crate::allowance::Allowance;
-use crate::client::ClientKey;
 use crate::clients::Holder;
-use crate::owner::{CountOwner, IdDigest};
-use crate::promise::{LiveDelta, PromisedTime};
-use crate::source::IceSource;
-use crate::source::facts::DecidedBy;
-use crate::spender::{Spender, User};
-use crate::token::{Grant, GrantId};
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000 rows, so a row takes at most 120 bytes of memory.
 /// What few grants have is in [`GrantExtra`].

@@ -10,19 +10,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use turn_budget::{
+    Basis, ByteCount, ChangeKind, ClientKey, Effect, Grant, GrantId, IceSource, Minute, PromisedTime,
+    SFU_UNIT, Spender, Timestamp, UsageChange,
+};
+
 use super::Grants;
 use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
-use crate::client::ClientKey;
-use crate::effects::Effect;
-use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
-use crate::rates::SFU_UNIT;
-use crate::source::IceSource;
-use crate::spender::Spender;
-use crate::token::{Grant, GrantId};
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
 
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]

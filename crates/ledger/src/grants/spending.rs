@@ -1,21 +1,17 @@
 //! What grants have spent. Tests: `src/books/spending/tests`.
 //! Every change of a row's bytes changes the sums of its server key and, if users have a limit, of its user by the same difference.
 
+use turn_budget::{ByteCount, CountOwner, Day, GrantId, IceSource, Minute, Spender, Timestamp, User};
+
 use super::Grants;
 use super::row::GrantRow;
 use super::spent::{ConnectionCharge, Spent};
 use super::terms::key_of;
-use crate::owner::CountOwner;
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::left::LeftSums;
 use crate::spenders::limited::{Limited, LimitedPromises, Named, Uncounted};
 use crate::spenders::sums::Sums;
 use crate::spenders::terms::KeptAddresses;
-use crate::token::GrantId;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
     /// Bytes that a user or a server key may use in a period; `None` without a limit.

@@ -5,9 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::day::at_most;
-use crate::rate_check::Excess;
-use crate::units::{ByteCount, Timestamp};
+use turn_budget::{ByteCount, Excess, Timestamp, at_most, later_part};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,20 +113,6 @@ impl Spent {
     pub(super) fn is_empty(&self) -> bool {
         *self == Self { seen_at: self.seen_at, ..Self::default() }
     }
-}
-
-/// The part of bytes that was relayed from `after` on, if the bytes were relayed evenly in `[from, to)`.
-pub(crate) fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after: Timestamp) -> ByteCount {
-    if after <= from {
-        return bytes;
-    }
-    part(bytes, to.millis_since(after), to.millis_since(from))
-}
-
-/// `bytes` times `of / all`, rounded down; zero if `all` is zero.
-fn part(bytes: ByteCount, of: u64, all: u64) -> ByteCount {
-    let part = u128::from(bytes.get()).saturating_mul(of.into()).checked_div(all.into()).unwrap_or(0);
-    ByteCount::saturating(part)
 }
 
 #[cfg(test)]

@@ -4,17 +4,16 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use turn_budget::{ByteCount, Day, PeriodBytes, Timestamp, Walk};
+
 use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
 use super::spent::Spent;
 use super::terms::key_of;
-use crate::shards::Walk;
 use crate::spenders::key::SpenderKind;
 use crate::spenders::left::LeftKey;
 use crate::spenders::listing::SpenderSums;
-use crate::spenders::sums::{PeriodBytes, Sums};
-use crate::units::slot::Day;
-use crate::units::{ByteCount, Timestamp};
+use crate::spenders::sums::Sums;
 
 /// The bits of the lower half of a number in [`SpenderWalk::places`]: an index into `found`. They are enough for every index.
 const PLACE: u64 = 0xffff_ffff;

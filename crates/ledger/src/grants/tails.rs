@@ -8,13 +8,10 @@ use std::time::Duration;
 
 use strum::IntoEnumIterator as _;
 
+use turn_budget::{ByteCount, CredentialEnd, GrantId, IceSource, Minute, Timestamp};
+
 use super::Grants;
 use super::row::GrantRow;
-use crate::source::IceSource;
-use crate::tail::CredentialEnd;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
 
 /// The provider is asked about the tail of a grant if its last bytes are at most this long before its expiry, or later.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(600);

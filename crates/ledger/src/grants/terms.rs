@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use turn_budget::{ByteCount, ClientKey, CountOwner, IceSource, Label, Minute, Spender, Timestamp};
+
 use super::row::GrantRow;
 use super::spent::Spent;
-use crate::client::ClientKey;
 use crate::clients::ClientTerms;
-use crate::owner::CountOwner;
-use crate::source::IceSource;
-use crate::spender::{Label, Spender};
 use crate::spenders::key::{Keys, SpenderKey, SpenderKind};
 use crate::spenders::limited::Limited;
 use crate::spenders::sums::Sums;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
 
 /// The default of [`Bounds::rows_at_once`]. A step is short, so that no caller waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;

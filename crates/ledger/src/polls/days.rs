@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::units::Timestamp;
-use crate::units::period::Period;
-use crate::units::slot::Day;
+use turn_budget::{Day, Period, Timestamp};
 
 /// The latest count of each day, with the instant up to which it counts.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +44,7 @@ impl<T> CountedDays<T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::units::period::BillingDay;
+    use turn_budget::BillingDay;
 
     use super::*;
 

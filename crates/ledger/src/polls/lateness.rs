@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use crate::reading::LateCounts;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use turn_budget::{ByteCount, LateCounts, Minute, Timestamp};
 
 /// The length of a window, and the time between its two counts.
 const HOUR: Duration = Duration::from_secs(3_600);

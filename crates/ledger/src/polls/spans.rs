@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use turn_budget::{COUNTED_WITHIN, Timestamp};
+
 use super::lateness::{Span, settled_minute};
-use crate::grant_counts::COUNTED_WITHIN;
-use crate::units::Timestamp;
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);

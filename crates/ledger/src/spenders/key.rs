@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use strum::EnumCount;
 
-use crate::client::ClientKey;
-use crate::spender::{Call, Label, ORIGIN_MAX, User};
+use turn_budget::{Call, ClientKey, Label, ORIGIN_MAX, User};
 
 /// What a sum is grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,10 +11,10 @@ use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use turn_budget::{Day, Dirty, Rows};
+
 use super::key::{Keys, SpenderKey, SpenderKind};
 use super::sums::Sums;
-use crate::dirty::{Dirty, Rows};
-use crate::units::slot::Day;
 
 /// One in this many of the sums joins the rest at once, so that a full map is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;

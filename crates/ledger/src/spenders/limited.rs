@@ -6,14 +6,13 @@
 
 use std::ops::Range;
 
+use turn_budget::{
+    ByteCount, GrantMinutes, IceSource, Label, LiveDelta, Minute, PromisedTime, Shards, Spender, Timestamp,
+    User,
+};
+
 use super::promised::PromisedMinutes;
 use super::sums::Sums;
-use crate::promise::{GrantMinutes, LiveDelta, PromisedTime};
-use crate::shards::Shards;
-use crate::source::IceSource;
-use crate::spender::{Label, Spender, User};
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
 
 /// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];

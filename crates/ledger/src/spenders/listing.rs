@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 
+use turn_budget::ByteCount;
+
 use super::key::SpenderKey;
 use super::sums::Sums;
-use crate::units::ByteCount;
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,10 +4,7 @@
 
 use std::ops::Range;
 
-use crate::promise::{GrantMinutes, LiveDelta};
-use crate::sorted;
-use crate::source::IceSource;
-use crate::units::slot::Minute;
+use turn_budget::{GrantMinutes, IceSource, LiveDelta, Minute, sorted};
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{ByteCount, Timestamp};
+use turn_budget::{ByteCount, PeriodBytes, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,17 +18,6 @@ pub struct Sums {
     pub first_seen: Timestamp,
     /// When the last grant was issued or something was counted for one.
     pub last_seen: Timestamp,
-}
-
-/// What the period's rows of any kind add up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeriodBytes {
-    /// Used bytes of the period.
-    pub used: ByteCount,
-    /// The part of them that sources counted.
-    pub measured: ByteCount,
-    /// The start of the period and now; for an earlier period, its start and its end.
-    pub seen: [Timestamp; 2],
 }
 
 impl Sums {

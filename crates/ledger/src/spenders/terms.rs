@@ -1,6 +1,6 @@
 //! The settings of the sums: the limits, how many sums there are, and what they keep. Tests: `src/books/spending/tests/listing.rs`.
 
-use crate::units::ByteCount;
+use turn_budget::ByteCount;
 
 /// Most users with a limit.
 pub const USERS_MAX: usize = 100_000;

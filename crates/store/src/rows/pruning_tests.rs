@@ -11,7 +11,7 @@ use crate::changes::{Changes, Contents};
 use crate::rows::{self, Pruned};
 use crate::tables;
 use turn_ledger::{
-    Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Head, IceSource, Ledger,
+    Batch, BillingDay, BitRate, Budget, BudgetMode, ByteCount, ClaimedUsage, Figures, Head, IceSource,
     Minute, MinuteRow, PeriodCounts, ProofRule, Rates, Slice, SourceRows, SourceTerms, Stored, Terms,
     Timestamp,
 };
@@ -96,7 +96,7 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
         counted_in: None,
     }];
     let stored = BTreeMap::from([(SOURCE.into(), rows.clone())]);
-    let mut ledger = Ledger::open(terms, &sources, now, PeriodCounts::default(), &stored);
+    let mut ledger = Budget::open(terms, &sources, now, PeriodCounts::default(), &stored);
     let mut figures_then = vec![];
     for instant in [now, now.plus_millis(later * 60_000)] {
         ledger.advance(instant);

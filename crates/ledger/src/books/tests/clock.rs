@@ -2,9 +2,10 @@
 
 use std::num::NonZeroU128;
 
+use turn_budget::SteadyTime;
+
 use super::*;
 use crate::books::commit::NotAdmitted;
-use crate::units::clock::SteadyTime;
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;

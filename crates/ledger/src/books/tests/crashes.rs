@@ -1,7 +1,8 @@
 //! Crashes of the process that relays: what it carried since the last write of its count is in no reading.
 
+use turn_budget::Carried;
+
 use super::*;
-use crate::reading::Carried;
 
 /// Bytes in a second of one grant at the assumed rate.
 const SECOND: u64 = 250_000;

@@ -1,9 +1,9 @@
 //! Another billing day: the days that are counted move to their periods, and nothing is lost or counted twice.
 
+use turn_budget::{Carried, Traffic};
+
 use super::*;
 use crate::coturn::listing::{Listing, Reach, Session, SessionId};
-use crate::reading::Carried;
-use crate::traffic::Traffic;
 
 /// An instant of January 2025.
 fn on(day: u64, hour: u64) -> Timestamp {

@@ -1,11 +1,8 @@
 //! A count releases only what is promised to its owner: a TURN key of one account.
 
+use turn_budget::{CountOwner, CountsTaken, Disbelief, IdDigest, PromisedTime, ProofRule, SourceTerms};
+
 use super::*;
-use crate::grant_counts::CountsTaken;
-use crate::owner::{CountOwner, IdDigest};
-use crate::promise::PromisedTime;
-use crate::timeline::measured::Disbelief;
-use crate::timeline::terms::{ProofRule, SourceTerms};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -219,10 +216,10 @@ fn what_the_pages_of_an_uncounted_key_say_is_not_replaced_by_counts_of_another()
     }
     broker.books.advance(at(2 * HOUR));
     count(&mut broker, key("a"), 110, 7);
-    let counts = crate::grant_counts::GrantCounts {
+    let counts = turn_budget::GrantCounts {
         from: at(0),
         until: at(110 * MINUTE),
-        by_grant: [(grants[0].id, crate::traffic::Traffic::new(0, 7))].into(),
+        by_grant: [(grants[0].id, turn_budget::Traffic::new(0, 7))].into(),
         is_complete: true,
         ..Default::default()
     };

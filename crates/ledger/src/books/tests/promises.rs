@@ -1,6 +1,8 @@
 //! A promise keeps what was assumed when it was given: later settings make it larger, never smaller, and whatever ends it gives back
 //! exactly what it holds.
 
+use turn_budget::{Charged, EndedBy, GrantsAre, SourceFacts};
+
 use super::*;
 use crate::books::commit::Written;
 
@@ -141,4 +143,26 @@ fn a_longer_tail_does_not_hide_bytes_that_flow_after_a_restart() {
     restart_with_tail(&mut broker, 7_200);
     // Counts may be an hour late. In 65 minutes three grants relay 2.9 GB.
     assert!(!agrees_with(&mut broker, at(105 * 60_000), 3_400_000_000));
+}
+
+#[test]
+fn a_source_that_is_charged_promises_what_its_credentials_may_relay_and_passes_the_limit_unless_they_are_ended()
+ {
+    for source in IceSource::ALL {
+        let sources = vec![SourceTerms::of_unconfigured(source)];
+        let mut setup = Setup { sources, default_source: source, ..setup(BudgetMode::Estimate) };
+        setup.terms.limit = ByteCount::new(1);
+        let mut books = setup.open(None, Timestamp::default());
+        assert!(
+            books.reserve(source, Duration::from_millis(HOUR), Duration::ZERO, &Requester::default()).is_ok()
+        );
+        let (SourceFacts { charged, grants, ended_by, .. }, snapshot) = (source.facts(), books.snapshot());
+        let is_promised = charged != Charged::Nothing && grants == GrantsAre::Credentials;
+        let least = if is_promised { setup.terms.rates.liability.per_minute() * 60 } else { 0 };
+        let committed = snapshot.figures.committed.get();
+        assert!(committed >= least && (committed > 0) == is_promised, "{source}: {committed}");
+        // Without its command line, coturn's go on.
+        let goes_on = matches!(ended_by, EndedBy::Nobody | EndedBy::CommandLine) && is_promised;
+        assert_eq!(snapshot.uncut_overshoot > ByteCount::ZERO, goes_on, "{source}");
+    }
 }

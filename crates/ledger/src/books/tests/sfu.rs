@@ -5,15 +5,13 @@ mod limits;
 
 use std::sync::Arc;
 
+use turn_budget::{ByteCount, Call, Label, Moment, ProofRule};
+
 use super::*;
 use crate::books::commit::NotAdmitted;
 use crate::grants::sfu::SfuSession;
-use crate::spender::{Call, Label};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::terms::SpenderTerms;
-use crate::timeline::terms::ProofRule;
-use crate::units::ByteCount;
-use crate::units::clock::Moment;
 
 const MINUTE: u64 = 60_000;
 /// A track of 2 Mbps, as sent with video, and one of 0.1 Mbps, as sent with sound.

@@ -1,7 +1,8 @@
 //! Tests of who spends, as the rows of grants and connections say.
 
+use turn_budget::Label;
+
 use super::*;
-use crate::spender::Label;
 
 fn named(user: Option<&str>, label: Option<&str>) -> Spender {
     Spender { user: user.and_then(User::new), label: label.and_then(Label::new), ..Spender::default() }

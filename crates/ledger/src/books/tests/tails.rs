@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use turn_budget::{
+    CountsTaken, CredentialEnd, GrantCounts, IdDigest, MINT_SLACK, TailTrial, Traffic, TrialStep,
+};
+
 use super::*;
-use crate::grant_counts::{CountsTaken, GrantCounts};
 use crate::grants::row::RevocationAnswer::{self, Revoked, Unknown};
-use crate::owner::IdDigest;
-use crate::source::MINT_SLACK;
-use crate::tail::{CredentialEnd, TailTrial, TrialStep};
-use crate::traffic::Traffic;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 const DAY: u64 = 86_400_000;

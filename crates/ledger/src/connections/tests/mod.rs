@@ -2,14 +2,11 @@
 
 mod reporter;
 
+use turn_budget::{BitRate, Budget, ByteCount, Grant, Minute, Period};
+
 use super::*;
 use crate::grants::terms::{Bounds, GrantTerms};
-use crate::ledger::Ledger;
 use crate::testing;
-use crate::token::Grant;
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
@@ -22,7 +19,7 @@ type Reported<T> = Result<T, ReportError>;
 struct Table {
     connections: Connections,
     grants: Grants,
-    ledger: Ledger,
+    ledger: Budget,
 }
 
 impl Table {

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::RELAY_RATE_MAX;
+use turn_budget::{BitRate, GrantId, RELAY_RATE_MAX, Timestamp, Traffic};
+
 use crate::coturn::listing::{Reach, Session};
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, Timestamp};
 
 /// Most packets of a session that coturn does not show (4.6.1, measured).
 pub const HIDDEN_PACKETS_MAX: u64 = 2_047;

@@ -1,9 +1,8 @@
 //! What counts show of a chain of renewals above its promise.
 
+use turn_budget::{BitRate, Excess, Minute};
+
 use super::*;
-use crate::rate_check::Excess;
-use crate::units::BitRate;
-use crate::units::slot::Minute;
 
 /// Books with a limit of 1,000 GB and thirty idle grants, ten minutes later.
 fn among_idle_ones() -> (Broker, Grant) {

@@ -129,8 +129,8 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     assert!(broker.books.is_limit_proven(), "an app server says so");
     broker.books.override_limit(Some(ByteCount::new(150 * MB)));
     assert!(broker.books.ledger().figures().is_spent() && !broker.books.is_limit_proven());
-    let day = crate::units::slot::Day::of(at(0));
-    let reading = crate::reading::Reading {
+    let day = turn_budget::Day::of(at(0));
+    let reading = turn_budget::Reading {
         day,
         as_of: at(120),
         granted: ByteCount::new(150 * MB),

@@ -1,11 +1,11 @@
 //! What left the table of grants.
 
+use turn_budget::{Day, SourceTerms};
+
 use super::*;
 use crate::grants::summing::SpenderWalk;
 use crate::spenders::left::LeftSums;
 use crate::spenders::sums::Sums;
-use crate::timeline::terms::SourceTerms;
-use crate::units::slot::Day;
 
 /// A grant of this user that has relayed these bytes and ended, with the two minutes of the clocks.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {

@@ -14,28 +14,24 @@ mod tails;
 
 use std::time::Duration;
 
+use turn_budget::{
+    BillingDay, BudgetMode, Call, ClientKey, CountsTaken, Grant, Label, PeriodBytes, Spender, Timestamp,
+};
+
 use super::*;
 use crate::books::commit::{Hold, NotAdmitted};
 use crate::changes::Stored;
-use crate::client::ClientKey;
 use crate::connection::Report;
-use crate::grant_counts::CountsTaken;
 use crate::grants::chains::Suspect;
 use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 use crate::grants::row::{Requester, RevocationAnswer};
 use crate::open::Setup;
 use crate::reports::Caller;
-use crate::spender::{Call, Label, Spender};
 use crate::spenders::key::{SpenderKey, SpenderKind};
 use crate::spenders::listing::SpenderSums;
-use crate::spenders::sums::PeriodBytes;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::testing;
 use crate::testing::Broker;
-use crate::token::Grant;
-use crate::units::Timestamp;
-use crate::units::period::BillingDay;
-use crate::verdict::BudgetMode;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2 Mbps for a minute.

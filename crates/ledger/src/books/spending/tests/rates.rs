@@ -1,9 +1,8 @@
 //! A rate that counts show above the promises is assumed, once it has made more than a hundredth of the limit.
 
+use turn_budget::{BitRate, Day, Reading};
+
 use super::*;
-use crate::reading::Reading;
-use crate::units::BitRate;
-use crate::units::slot::Day;
 
 /// Minutes of a call.
 const CALL: u64 = 30;

@@ -66,7 +66,7 @@ fn in_strict_mode_a_key_reserves_what_its_grants_may_relay_and_a_chain_counts_on
     );
     let refused = broker.hold(&of_key("app"));
     let Err(NotAdmitted::Refused(refusal)) = refused else { panic!("{refused:?}") };
-    assert_eq!(refusal.limited.unwrap().kind, crate::verdict::LimitKind::Server);
+    assert_eq!(refusal.limited.unwrap().kind, turn_budget::LimitKind::Server);
     assert!(broker.mint(of_key("other"), SHORT).is_ok());
 }
 

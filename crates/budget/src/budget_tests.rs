@@ -1,0 +1,249 @@
+use std::time::Duration;
+
+use super::*;
+use crate::evidence::reading::{Reading, ReadingOutcome};
+use crate::minutes::change::ChangeKind;
+use crate::minutes::usage::Basis;
+use crate::testing;
+use crate::timeline::measured::{Disbelief, MeasuredUsage, SeenRate};
+use crate::timeline::terms::ProofRule;
+use crate::units::BitRate;
+use crate::units::slot::{Day, Minute};
+use crate::verdict::Refusal;
+
+const MINUTE: u64 = 60_000;
+const A_MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_736_000_000_000).plus_millis(millis)
+}
+
+fn ledger(limit: u64) -> Budget {
+    let terms = Terms { limit: ByteCount::new(limit), ..testing::terms() };
+    let lane = |source: IceSource, tail| SourceTerms {
+        owner: source.into(),
+        tail: Duration::from_secs(tail),
+        cut_tail: None,
+        takes_proofs: false,
+        limit: None,
+        sampling: 0,
+        is_read: source == IceSource::Cloudflare,
+        proof: ProofRule::Missing,
+        counted_in: None,
+    };
+    let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
+    Budget::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new())
+}
+
+/// Another process opens it.
+fn reopened(ledger: &mut Budget) -> Budget {
+    let stored = ledger.take_changes();
+    let terms: Vec<_> = ledger.timelines.iter().map(|source| source.terms).collect();
+    Budget::open(ledger.terms, &terms, ledger.now, ledger.counts, &stored)
+}
+
+fn bytes(source: IceSource, bytes: u64) -> UsageChange {
+    let kind = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
+    UsageChange { owner: source.into(), basis: Basis::Granted, kind }
+}
+
+/// Reserves room for a credential.
+fn reserve(ledger: &mut Budget, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
+    let held = ledger.admit(ledger.request(source, life, Duration::ZERO, None))?.promise(ledger.now);
+    ledger.replace_promise(None, Some((source.into(), held)));
+    Ok(held)
+}
+
+fn count(minutes: u64, granted: u64, other: u64) -> Reading {
+    let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
+    let as_of = Minute::of(at(minutes * MINUTE)).start();
+    Reading { day: Day::until(as_of), as_of, granted, other, margin: None }
+}
+
+#[test]
+fn a_strict_budget_without_room_for_a_credential_refuses_although_the_sfu_needs_no_room() {
+    let mut terms = ledger(100_000_000).terms;
+    terms.mode = BudgetMode::Strict;
+    let sources = [IceSource::Cloudflare, IceSource::Sfu].map(SourceTerms::of_unconfigured);
+    let ledger = Budget::open(terms, &sources, at(0), PeriodCounts::default(), &BTreeMap::new());
+    assert!(ledger.refusal(Duration::ZERO).is_some(), "a credential of Cloudflare has a tail of two hours");
+}
+
+#[test]
+fn a_probe_is_not_what_passes_a_strict_limit_but_may_release_what_has_passed_it() {
+    let mut ledger = ledger(0);
+    ledger.terms.mode = BudgetMode::Strict;
+    ledger.with(IceSource::Cloudflare.into(), |timeline| timeline.terms.proof = ProofRule::Probe);
+    let promise = PromisedTime::new(Minute::of(at(0)), Minute::of(at(10 * MINUTE)), 100);
+    ledger.replace_promise(None, Some((IceSource::Cloudflare.into(), promise)));
+    ledger.advance(at(5 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(2, 0, 0)), ReadingOutcome::Unproven);
+    let committed = ledger.figures().committed;
+    for (limit, is_made) in
+        [(committed.get() - 1, true), (committed.get() + 6, false), (committed.get() + 7, true)]
+    {
+        ledger.set_limit(ByteCount::new(limit));
+        assert_eq!(ledger.needs_probe(IceSource::Cloudflare, ByteCount::new(7)), is_made, "{limit}");
+    }
+}
+
+#[test]
+fn calls_that_are_ended_at_the_limit_take_usage_no_further() {
+    const MB: u64 = 1_000_000;
+    let terms = Terms { limit: ByteCount::new(100 * MB), ..ledger(0).terms };
+    let lanes = [IceSource::Relay, IceSource::Cloudflare].map(SourceTerms::of_unconfigured);
+    let lanes = lanes.map(|lane| SourceTerms { tail: Duration::ZERO, ..lane });
+    let mut ledger = Budget::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new());
+    let worst = |ledger: &Budget| {
+        (ledger.figures().overshoot_bound().get() / MB, ledger.overshoot(Minutes::committed).get() / MB)
+    };
+    // Eleven minutes of 15 MB each.
+    reserve(&mut ledger, IceSource::Relay, 10 * A_MINUTE).unwrap();
+    assert_eq!(worst(&ledger), (65, 0), "the relay ends its calls");
+    reserve(&mut ledger, IceSource::Cloudflare, 10 * A_MINUTE).unwrap();
+    // Two minutes more at each end.
+    assert_eq!(worst(&ledger), (290, 225), "Cloudflare does not");
+    ledger.charge(bytes(IceSource::Relay, 120 * MB));
+    assert_eq!(worst(&ledger), (395, 245), "20 MB have passed it already");
+}
+
+#[test]
+fn a_period_is_used_since_its_first_byte_or_grant() {
+    const DAY: u64 = 1_440 * MINUTE;
+    let mut ledger = ledger(1_000_000_000);
+    ledger.advance(at(5 * DAY));
+    assert_eq!(ledger.used_since(), ledger.period().start, "nothing is used");
+    ledger.charge(bytes(IceSource::Manual, 500));
+    assert_eq!(ledger.used_since(), ledger.period().start, "that costs nothing");
+    reserve(&mut ledger, IceSource::Coturn, A_MINUTE).unwrap();
+    assert_eq!(ledger.used_since(), Minute::of(at(5 * DAY)).start());
+    ledger.advance(at(7 * DAY));
+    assert_eq!(reopened(&mut ledger).used_since(), Minute::of(at(5 * DAY)).start());
+    let (day, as_of) = (Day::of(at(3 * DAY)), at(3 * DAY));
+    let reading = Reading { day, as_of, granted: ByteCount::new(5), other: ByteCount::ZERO, margin: None };
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(ledger.used_since(), day.start(), "it was counted on another day");
+    let empty = Reading { day: Day::of(at(DAY)), as_of: at(DAY), granted: ByteCount::ZERO, ..reading };
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &empty), ReadingOutcome::Taken);
+    assert_eq!(ledger.used_since(), day.start());
+}
+
+#[test]
+fn an_unmetered_source_is_neither_charged_nor_refused() {
+    let mut ledger = ledger(0);
+    ledger.charge(bytes(IceSource::Manual, 500));
+    assert!(reserve(&mut ledger, IceSource::Manual, A_MINUTE).is_ok());
+    assert_eq!(ledger.figures().used, ByteCount::ZERO);
+    assert_eq!(ledger.figures().committed, ByteCount::ZERO);
+    assert_eq!(ledger.live_grants(), 1);
+}
+
+#[test]
+fn each_source_has_its_own_reading_and_the_status_shows_their_sum() {
+    let mut ledger = ledger(10_000);
+    ledger.charge(bytes(IceSource::Coturn, 7));
+    ledger.advance(at(60 * MINUTE));
+    assert_eq!(ledger.measured().as_of, None);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(50, 1_000, 0)), ReadingOutcome::Taken);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_007));
+    assert_eq!(ledger.take_reading(IceSource::Coturn, &count(40, 3, 0)), ReadingOutcome::Taken);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_003));
+    let measured = ledger.measured();
+    assert_eq!(measured.bytes, ByteCount::new(1_003));
+    assert_eq!(
+        measured.as_of,
+        Some(count(40, 0, 0).as_of),
+        "the sum covers the time up to the earlier reading"
+    );
+}
+
+#[test]
+fn a_source_without_a_recent_reading_is_stale_and_a_lower_count_does_not_help() {
+    let mut ledger = ledger(10_000);
+    ledger.advance(at(15 * MINUTE));
+    assert_eq!(ledger.measured().unread_for, 15 * A_MINUTE);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(5, 1_000, 0)), ReadingOutcome::Taken);
+    assert_eq!(ledger.measured().unread_for, Duration::ZERO);
+    ledger.advance(at(20 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(10, 999, 0)), ReadingOutcome::Fell);
+    assert_eq!(ledger.measured().unread_for, 5 * A_MINUTE);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_000));
+    assert_eq!(ledger.measured().disbelief, Some(Disbelief::Fallen));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(10, 1_000, 0)), ReadingOutcome::Taken);
+    assert_eq!(ledger.measured().disbelief, None, "the day is counted in full again");
+}
+
+#[test]
+fn a_reading_that_ends_days_ago_is_stale() {
+    let mut ledger = ledger(10_000);
+    ledger.advance(at(60 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(50, 1_000, 0)), ReadingOutcome::Taken);
+    ledger.advance(at(80 * MINUTE));
+    // The wall clock was set back by hours or by a month.
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(0, 900, 0)), ReadingOutcome::Older);
+    ledger.advance(at(200 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(10, 900, 0)), ReadingOutcome::Older);
+    let of_long_ago = Reading { day: Day::new(0), as_of: Day::new(0).end(), ..count(0, 0, 0) };
+    let _ = ledger.take_reading(IceSource::Cloudflare, &of_long_ago);
+    assert!(ledger.measured().is_stale(), "{:?}", ledger.measured().unread_for);
+}
+
+#[test]
+fn an_absurd_count_is_a_failed_reading_until_the_next_one_confirms_it() {
+    let mut ledger = ledger(100_000_000_000);
+    ledger.advance(at(10 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(1, 5, 5)), ReadingOutcome::Taken);
+    let before = (ledger.figures(), ledger.measured());
+    // A tenth of the limit may be other usage. One byte more is asked for twice.
+    let absurd = count(2, 10_000_000_000, 11);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Doubted);
+    assert_eq!(ledger.figures(), before.0);
+    assert_eq!(
+        ledger.measured(),
+        MeasuredUsage {
+            disbelief: Some(Disbelief::Absurd),
+            disbelieved: Some(IceSource::Cloudflare.into()),
+            ..before.1
+        }
+    );
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Taken);
+    assert_eq!(ledger.figures().used.get(), 10_000_000_011);
+    assert_eq!(ledger.measured().disbelief, None);
+}
+
+#[test]
+fn a_count_that_this_process_makes_is_never_doubted() {
+    let mut ledger = ledger(1_000);
+    ledger.advance(at(10 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Coturn, &count(1, u64::MAX, 0)), ReadingOutcome::Taken);
+}
+
+#[test]
+fn the_observed_rate_is_the_highest_of_the_sources() {
+    let mut ledger = ledger(u64::MAX);
+    for (source, grants) in [(IceSource::Cloudflare, 9), (IceSource::Coturn, 1)] {
+        for _ in 0..grants {
+            reserve(&mut ledger, source, HOUR).unwrap();
+        }
+    }
+    ledger.advance(at(20 * MINUTE));
+    let take = |ledger: &mut Budget, minute, cloudflare, coturn| {
+        let _ = ledger.take_reading(IceSource::Cloudflare, &count(minute, cloudflare, 0));
+        let _ = ledger.take_reading(IceSource::Coturn, &count(minute, coturn, 0));
+        ledger.measured()
+    };
+    take(&mut ledger, 0, 0, 0);
+    // Nine grants at 1 Mbps and one at 2.
+    let measured = take(&mut ledger, 10, 9 * 75_000_000, 150_000_000);
+    assert_eq!(measured.observed, Some(BitRate::new(2_000_000)));
+    // The bound of each source rests on its own rate.
+    let measured = take(&mut ledger, 20, 9 * 150_000_000, 3_000_000_000);
+    assert!(!measured.agrees());
+    let (rate, source) = (measured.excess.rate, IceSource::Coturn);
+    ledger.raise_rate(source, rate, Excess::default());
+    assert_eq!(ledger.measured().raised, Some(SeenRate { rate, source }));
+    assert!(ledger.measured().agrees());
+    assert_eq!(ledger.bytes_per_minute(IceSource::Cloudflare), 15_000_000);
+    assert_eq!(u128::from(ledger.bytes_per_minute(source)), rate.over_millis(60_000));
+}

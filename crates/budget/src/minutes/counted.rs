@@ -1,0 +1,341 @@
+//! The effect of counts on the minutes: the bytes of a day's count replace the estimates of the minutes that it covers.
+//! Tests: `src/timeline/tests/readings.rs`.
+
+use std::collections::BTreeMap;
+
+use super::{CountedPart, MinuteRow, Minutes};
+use crate::evidence::day::{DayCount, at_most};
+use crate::evidence::reading::{Carried, Reading};
+use crate::promise::GrantMinutes;
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// What one minute adds to the figures.
+#[derive(Clone, Copy, Default)]
+pub(super) struct MinuteFigures {
+    /// The estimate of a minute that is not counted.
+    pub(super) estimated: u128,
+    /// What app servers vouched for in a minute that is not counted.
+    pub(super) vouched: u128,
+    /// What app servers vouched for in a minute that is counted, at least in part.
+    pub(super) vouched_counted: u128,
+    /// The worst case of the time that is not counted.
+    pub(super) worst: u128,
+}
+
+/// What the minutes say about one day of an earlier period.
+#[derive(Default)]
+struct PastDay {
+    /// What app servers vouched for.
+    vouched: ByteCount,
+    /// Whether a credential was live in the time that is not counted.
+    was_live: bool,
+}
+
+impl Minutes {
+    /// The worst case of the time that is counted; in estimate mode without [`Self::margin`].
+    pub(crate) fn worst_counted(&self) -> u128 {
+        let counted = &self.counted;
+        let used = if self.rates.promises_cap_claims { counted.used_at_most() } else { counted.used() };
+        used.saturating_add(counted.unseen)
+    }
+
+    /// What sampling may have missed and [`Self::worst_counted`] does not include. Zero in strict mode, where it is included.
+    pub fn margin(&self) -> ByteCount {
+        if self.rates.promises_cap_claims {
+            return ByteCount::ZERO;
+        }
+        ByteCount::saturating(self.counted.used_at_most().saturating_sub(self.counted.used()))
+    }
+
+    /// What the period will have used if each live grant relays at this rate in the time that is not counted. The part of that
+    /// time that has begun has used at least its estimate.
+    pub fn used_at(&self, rate: BitRate) -> ByteCount {
+        let at_rate = |minutes: GrantMinutes| u128::from(rate.per_minute()).saturating_mul(minutes.count);
+        let begun = at_rate(self.sums.begun.minus(self.sums.measured)).max(self.sums.used);
+        let later = at_rate(self.sums.until_reset.minus(self.current_cell().promised()));
+        ByteCount::saturating(self.counted.used().saturating_add(begun).saturating_add(later))
+    }
+
+    /// What is counted, and in the minutes that are not, what app servers vouched for.
+    pub fn proven(&self) -> ByteCount {
+        let vouched = self.by_day.values().map(|day| day.vouched);
+        ByteCount::saturating(vouched.fold(self.counted.used(), u128::saturating_add))
+    }
+
+    /// The first instant of this period from which on something was counted, reported or promised.
+    pub fn used_since(&self) -> Option<Timestamp> {
+        let counted = self.days.of(self.period).find(|(_, count)| count.total() > ByteCount::ZERO);
+        let mut minutes = (self.first().number()..).map(Minute::new).zip(&self.begun);
+        let begun = minutes.find(|(_, cell)| cell.live > 0 || self.estimate_of(**cell) > 0);
+        let starts = [counted.map(|(day, _)| day.start()), begun.map(|(minute, _)| minute.start())];
+        starts.into_iter().flatten().min()
+    }
+
+    /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
+    pub fn sampling(&self) -> u32 {
+        self.days.of(self.period).map(|(_, count)| count.margin()).fold(self.sampling, u32::max)
+    }
+
+    /// The sums over the counted days of this period.
+    pub fn counted(&self) -> CountedPart {
+        self.counted
+    }
+
+    /// The end of the count of a minute's day. The minute is counted in full if it ends at this instant or before. If it begins
+    /// before this instant, what was claimed for it does not count. For a minute after every count: its start.
+    pub(super) fn counted_until(&self, minute: Minute) -> Timestamp {
+        let start = minute.start();
+        // Nearly all minutes that are asked for are later than every count. Their own start says that nothing of them is counted.
+        if start >= self.counted.as_of { start } else { self.days.get(Day::of(start)).as_of }
+    }
+
+    /// What is known of one minute: the share of a count that covers it, or else its estimate.
+    pub(crate) fn best_of(&self, minute: Minute, cell: MinuteRow) -> u128 {
+        if minute.start() < self.counted_until(minute) { cell.counted.into() } else { self.estimate_of(cell) }
+    }
+
+    /// Spreads bytes of a count evenly over the minutes of `[from, to)`. A count says nothing about single minutes.
+    fn spread_counted(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
+        let minutes = self.touched(from, to);
+        let count = u128::try_from(minutes.size_hint().0).unwrap_or(u128::MAX);
+        let in_first = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
+        for (nth, minute) in (0_u128..).zip(minutes) {
+            let share = in_first(nth.saturating_add(1)).saturating_sub(in_first(nth));
+            self.amend(minute, |cell| {
+                cell.counted = cell.counted.saturating_add(ByteCount::saturating(share).get());
+            });
+        }
+    }
+
+    /// Takes a provider's count of a day that is not older than the one before: [`Reading::until`] makes sure of that. `as_granted`: bytes
+    /// that the provider counts as other, and that stay under grants because a small decrease is noise. No promise covers these bytes.
+    /// `unproven_until`: what lies before stays promised.
+    pub fn measure(&mut self, reading: &Reading, as_granted: ByteCount, unproven_until: Timestamp) {
+        let before = self.days.get(reading.day);
+        // If all of the time since the last count is unproven, the bytes that this count adds are a part of what was promised for that
+        // time, so they are not unseen.
+        let is_all_unproven = before.as_of < reading.as_of && reading.as_of <= unproven_until;
+        let shown = if is_all_unproven { reading.granted.minus(before.granted) } else { ByteCount::ZERO };
+        let unproven = self.promised_between(before.as_of, reading.as_of.min(unproven_until));
+        let unseen = ByteCount::saturating(unproven).minus(shown);
+        let most = self.at_most_of(reading, as_granted, &before);
+        // A day that is counted again to the same end may have grown in any minute.
+        let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
+        let grown = reading.total().minus(before.total());
+        self.spread_counted(grown.get().into(), from, reading.as_of);
+        let after = DayCount {
+            granted: reading.granted,
+            at_most: ByteCount::saturating(most),
+            other: reading.other,
+            unseen: before.unseen.plus(unseen),
+            ..before.extended_to(reading.day, reading.as_of)
+        };
+        let margin = self.margin_of(reading, &before);
+        self.count(reading.day, after.with_sampling(margin, reading.margin.is_some()));
+    }
+
+    /// The margin of a count, in percent: that which its provider states. Without one, the configured margin, or that of the day's count
+    /// before if it is higher.
+    fn margin_of(&self, reading: &Reading, before: &DayCount) -> u32 {
+        reading.margin.unwrap_or(self.sampling.max(before.margin()))
+    }
+
+    /// The most that a count's bytes under grants can be.
+    fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
+        let margin = self.margin_of(reading, before);
+        let sampled = |bytes: ByteCount| at_most(bytes.get().into(), margin);
+        // A lower count that was confirmed replaces the count before it, and the bound of that count.
+        if reading.total() < before.total() {
+            return sampled(reading.granted);
+        }
+        // If a key has become one of ours, no promise covers its earlier bytes, so they are added with their margin.
+        let moved = sampled(before.other.minus(reading.other)).saturating_add(sampled(as_granted));
+        let known = u128::from(before.at_most.get()).saturating_add(moved);
+        if reading.as_of == before.as_of {
+            // The same time is counted again. Growth up to `known` is what sampling had missed. Bytes beyond it arrived late, with a margin
+            // of their own. Bytes may have moved to another key, with their margin, so the result is limited by what is still granted.
+            let counted = before.granted.plus(reading.growth_since(before));
+            let late = counted.minus(ByteCount::saturating(known));
+            return known.saturating_add(sampled(late)).min(sampled(reading.granted));
+        }
+        let granted = u128::from(reading.granted.get());
+        let promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
+        let with_margin = sampled(reading.granted);
+        // If more is counted than was promised, the promise does not limit what sampling has missed.
+        if granted > promised { with_margin } else { with_margin.min(promised) }
+    }
+
+    /// Adds what a source that the broker itself watches has carried since its last count. The bytes belong to the last day, unless the
+    /// estimate of an earlier day of this period that nobody has counted explains them. For time that nobody observed, the greater of
+    /// count and estimate is used, and the rest of the promise stays.
+    pub fn carry(&mut self, carried: &Carried) {
+        let latest = self.days.latest();
+        self.carry_before(carried.before);
+        let mut left = u128::from(carried.granted.get());
+        for day in Day::between(self.period.start, carried.as_of.plus_millis(1)) {
+            let before = self.days.get(day);
+            let (until, is_last) = (day.end().min(carried.as_of), carried.as_of < day.end());
+            if before.as_of >= until && !is_last {
+                continue;
+            }
+            // `is_after_gap`: nobody has observed the time since the latest count of any day. In any case, nobody has observed the time
+            // from the end of this day's count to that latest count.
+            let is_unseen = carried.is_after_gap || before.as_of < latest;
+            let (mut bytes, mut unseen) = (0, 0);
+            if is_unseen && before.as_of < until {
+                let minutes = self.touched(before.as_of, until);
+                let figures = minutes.map(|minute| {
+                    self.figures_of(before.as_of, minute, self.get(minute).unwrap_or_default()).estimated
+                });
+                bytes = figures.fold(0, u128::saturating_add);
+                unseen = self.promised_between(before.as_of, until);
+            }
+            if is_last {
+                bytes = bytes.max(left);
+            }
+            left = left.saturating_sub(bytes);
+            self.spread_counted(bytes, before.as_of, until);
+            let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
+            let other = if is_last { carried.other } else { ByteCount::ZERO };
+            let after = DayCount {
+                as_of: before.as_of.max(until),
+                granted: plus(before.granted, bytes),
+                at_most: plus(before.at_most, at_most(bytes, self.sampling)),
+                other: before.other.plus(other),
+                unseen: plus(before.unseen, unseen.saturating_sub(bytes)),
+                ..before
+            };
+            self.count(day, after.with_sampling(self.sampling.max(before.margin()), false));
+        }
+    }
+
+    /// Adds bytes that were carried between the latest count and the end of the period before this one to the last day of that period, as
+    /// far as the estimates of that time do not explain them.
+    fn carry_before(&mut self, bytes: ByteCount) {
+        let (latest, end) = (self.days.latest(), self.period.start);
+        let uncounted = Period { start: latest.min(end), end };
+        let estimates = self.days.of(uncounted).filter_map(|(_, count)| count.estimated);
+        let unexplained = bytes.minus(estimates.fold(ByteCount::ZERO, ByteCount::plus));
+        if unexplained > ByteCount::ZERO {
+            let day = Day::until(self.period.start);
+            let before = self.days.get(day);
+            self.days.set(day, DayCount { other: before.other.plus(unexplained), ..before });
+        }
+    }
+
+    /// Replaces the count of a day, and what its minutes add to the figures. Counted bytes change elsewhere only in [`Self::carry_before`]
+    /// and [`Self::forget_counts`].
+    fn count(&mut self, day: Day, after: DayCount) {
+        let before = self.days.get(day);
+        for minute in self.touched(before.as_of, after.as_of) {
+            let cell = self.get(minute).unwrap_or_default();
+            let was = self.figures_of(before.as_of, minute, cell);
+            let is = self.figures_of(after.as_of, minute, cell);
+            self.replace_figures(minute, &was, &is);
+            if before.as_of < minute.end() && minute.end() <= after.as_of {
+                self.sums.measured = self.sums.measured.plus(cell.promised());
+            }
+        }
+        self.days.set(day, after);
+        self.sum_days();
+    }
+
+    /// Forgets what was counted of this period. What was promised and reported for it counts again.
+    pub(crate) fn forget_counts(&mut self) {
+        self.days.forget(self.period);
+        self.recount();
+    }
+
+    /// Stores in their days what the minutes before `start` say. The period of these days is over. The caller removes the minutes.
+    pub(super) fn fold(&mut self, start: Timestamp) {
+        let mut days = BTreeMap::<Day, PastDay>::new();
+        for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
+            let minute = Minute::new(number);
+            let day = days.entry(Day::of(minute.start())).or_default();
+            day.vouched = day.vouched.plus(cell.vouched());
+            day.was_live |= minute.end() > self.counted_until(minute) && cell.live > 0;
+        }
+        for (day, PastDay { vouched, was_live }) in days {
+            // `vouched` without what the TURN keys may have counted of it.
+            let (count, vouched) = (self.days.get(day), vouched.minus(self.elsewhere_on(day)));
+            let estimated = ByteCount::saturating(self.used_of(day)).minus(count.total());
+            // A day of which nothing is known gets no row. The ledger may have begun later.
+            if estimated > ByteCount::ZERO || was_live || count != DayCount::none(day) {
+                self.days.set(day, DayCount { estimated: Some(estimated), vouched, was_live, ..count });
+            }
+        }
+    }
+
+    /// Changes the days of earlier periods that `[from, to)` touches: `change` gets the part of the span that lies in a day.
+    pub(crate) fn change_past(
+        &mut self,
+        from: Timestamp,
+        to: Timestamp,
+        change: impl Fn(&mut DayCount, Timestamp, Timestamp),
+    ) {
+        if from >= self.period.start {
+            return;
+        }
+        for day in Day::between(Day::of(from).start(), self.period.start) {
+            let (begin, end) = (from.max(day.start()), to.min(day.end()));
+            if begin < end {
+                let mut count = self.days.get(day);
+                change(&mut count, begin, end);
+                self.days.set(day, count);
+            }
+        }
+    }
+
+    /// The most that the grants alive in `[from, to)` may have relayed in that time.
+    pub fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
+        let parts = self.touched(from, to).map(|minute| {
+            let cell = self.get(minute).unwrap_or_default();
+            self.promised_in(cell, minute.overlap_millis(from, to))
+        });
+        parts.fold(0, u128::saturating_add)
+    }
+
+    /// The most that the grants alive in a minute that has begun may relay in it.
+    pub(crate) fn promised_in_whole(&self, minute: Minute) -> u128 {
+        self.get(minute).map_or(0, |cell| self.rates.promised(cell.promised()))
+    }
+
+    /// The most that the grants alive in a minute may relay in `millis` of it. Rounded down, so the parts of a minute
+    /// add up to no more than the minute.
+    fn promised_in(&self, cell: MinuteRow, millis: u64) -> u128 {
+        let minute = self.rates.promised(cell.promised());
+        minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
+    }
+
+    /// Grant-minutes of the whole minutes in `[from, to)`.
+    pub(crate) fn live_between(&self, from: Timestamp, to: Timestamp) -> GrantMinutes {
+        let whole = self.touched(from, to).filter(|minute| minute.start() >= from && minute.end() <= to);
+        let promised = whole.filter_map(|minute| Some(self.get(minute)?.promised()));
+        promised.fold(GrantMinutes::default(), GrantMinutes::plus)
+    }
+
+    /// Grant-minutes that are counted, and those of the minute in which the latest count ends.
+    pub fn measured(&self) -> (GrantMinutes, GrantMinutes) {
+        (self.sums.measured, self.get(Minute::of(self.counted.as_of)).unwrap_or_default().promised())
+    }
+
+    /// What a minute adds to the figures.
+    pub(super) fn figures_at(&self, minute: Minute, cell: MinuteRow) -> MinuteFigures {
+        self.figures_of(self.counted_until(minute), minute, cell)
+    }
+
+    /// The same if the minute's day is counted until `until`. The time that is counted adds nothing but what was vouched for. Nobody knows
+    /// in which part of a minute its claims flowed, so the claims of a minute that is counted in part do not count.
+    pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: MinuteRow) -> MinuteFigures {
+        let rest = minute.end().millis_since(until).min(Minute::MILLIS);
+        let promised = self.promised_in(cell, rest);
+        if rest < Minute::MILLIS {
+            let vouched_counted = cell.vouched().get().into();
+            return MinuteFigures { vouched_counted, worst: promised, ..MinuteFigures::default() };
+        }
+        let (estimated, vouched) = (self.rates.estimate(&cell), self.rates.vouched(&cell));
+        MinuteFigures { estimated, vouched, vouched_counted: 0, worst: promised.max(estimated).max(vouched) }
+    }
+}

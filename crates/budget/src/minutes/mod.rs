@@ -1,0 +1,374 @@
+//! The minutes of one period, with running sums over them. Tests: `src/timeline/tests`.
+//! A minute that has begun is a row with its number of live grants. Later minutes are differences of that number, and not stored: the rows
+//! of the grants say what is promised. So a grant changes few values however long it lives, and reading a figure takes constant time.
+//!
+//! Rows change only in [`Minutes::amend`], which keeps each sum equal to the sum over all minutes.
+//! `used <= committed` holds because it holds in each minute.
+
+pub(crate) mod change;
+mod counted;
+mod stored;
+pub(crate) mod usage;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use counted::MinuteFigures;
+
+use crate::collections::dirty::Dirty;
+use crate::evidence::day::{DayCounts, at_most};
+use crate::minutes::usage::MinuteRow;
+use crate::promise::rates::Rates;
+use crate::promise::{GrantMinutes, LiveDelta};
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// Sums over the period's minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    /// Best figure of the minutes that no reading covers.
+    used: u128,
+    /// Grant-minutes of the minutes that have begun.
+    begun: GrantMinutes,
+    /// Grant-minutes of the minutes that a reading covers in full.
+    measured: GrantMinutes,
+    /// Worst case of the minutes before the current one that no reading covers in full.
+    worst_behind: u128,
+    /// Grant-minutes from the current minute to the period's end.
+    until_reset: GrantMinutes,
+    /// Grant-minutes after the period's end.
+    after_reset: GrantMinutes,
+}
+
+/// What the minutes of one day say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct DayMinutes {
+    /// The estimate of the minutes that are not counted.
+    estimated: u128,
+    /// What app servers vouched for in the minutes that are not counted.
+    vouched: u128,
+    /// What app servers vouched for in the minutes that are counted, at least in part.
+    vouched_counted: u128,
+}
+
+impl DayMinutes {
+    /// The best figure of the minutes that are not counted.
+    fn used(&self) -> u128 {
+        self.estimated.max(self.vouched)
+    }
+
+    fn replace(&mut self, was: &MinuteFigures, is: &MinuteFigures) {
+        self.estimated = replace(self.estimated, was.estimated, is.estimated);
+        self.vouched = replace(self.vouched, was.vouched, is.vouched);
+        self.vouched_counted = replace(self.vouched_counted, was.vouched_counted, is.vouched_counted);
+    }
+}
+
+/// The sums over the counted days of a period.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CountedPart {
+    pub granted: u128,
+    /// The most that `granted` can really be. Sampling may have missed some bytes, but no more than the live grants
+    /// could relay since the count before, as long as the counts fit the assumed rate.
+    at_most: u128,
+    pub other: u128,
+    /// The most that `other` can really be.
+    other_at_most: u128,
+    /// What was promised in spans that were not observed. Bytes that flowed there may be missing in `granted`.
+    unseen: u128,
+    /// What app servers vouched for beyond what is counted, day by day.
+    vouched: u128,
+    /// What app servers vouched for beyond the most that the counts can really be, day by day.
+    vouched_above: u128,
+    /// The largest such excess of one day.
+    pub(crate) vouched_above_day: ByteCount,
+    /// The end of the latest count. Later minutes are not counted.
+    pub as_of: Timestamp,
+}
+
+impl CountedPart {
+    fn of(minutes: &Minutes) -> Self {
+        let mut sums = Self { as_of: minutes.period.start, ..Self::default() };
+        for (day, count) in minutes.days.of(minutes.period) {
+            let other_at_most = at_most(count.other.get().into(), count.margin());
+            let vouched = minutes.vouched_on(day);
+            let most = ByteCount::saturating(other_at_most).plus(count.at_most);
+            add(&mut sums.granted, count.granted.get());
+            add(&mut sums.at_most, count.at_most.get());
+            add(&mut sums.other, count.other.get());
+            sums.other_at_most = sums.other_at_most.saturating_add(other_at_most);
+            add(&mut sums.unseen, count.unseen.get());
+            add(&mut sums.vouched, vouched.minus(count.total()).get());
+            add(&mut sums.vouched_above, vouched.minus(most).get());
+            sums.vouched_above_day = sums.vouched_above_day.max(vouched.minus(most));
+            if count.as_of > day.start() {
+                sums.as_of = count.as_of;
+            }
+        }
+        sums
+    }
+
+    /// The best figure of the counted time: of each day, the larger of what was counted and what was vouched for.
+    fn used(&self) -> u128 {
+        self.granted.saturating_add(self.other).saturating_add(self.vouched)
+    }
+
+    /// The most that [`Self::used`] can really be.
+    fn used_at_most(&self) -> u128 {
+        self.at_most.saturating_add(self.other_at_most).saturating_add(self.vouched_above)
+    }
+}
+
+/// The minutes of one period.
+#[derive(Clone, Debug)]
+pub struct Minutes {
+    pub rates: Rates,
+    /// The margin of error of the provider's count, in percent.
+    sampling: u32,
+    period: Period,
+    /// The days of this period and of those before it.
+    pub days: DayCounts,
+    /// The counts of the TURN keys, if these are the minutes of their source's owner without a key.
+    elsewhere: BTreeMap<Day, ByteCount>,
+    /// What the minutes of this period say, day by day.
+    by_day: BTreeMap<Day, DayMinutes>,
+    /// The sums over the days of this period.
+    counted: CountedPart,
+    /// From the period's first minute to the current one. Never empty.
+    begun: Vec<MinuteRow>,
+    /// Differences after the current minute. No row is zero.
+    pub(crate) differences: BTreeMap<Minute, LiveDelta>,
+    sums: Sums,
+    /// Minutes that must be stored.
+    dirty: Dirty<Minute, MinuteRow>,
+}
+
+impl Minutes {
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
+    /// The best figure so far.
+    pub fn used(&self) -> ByteCount {
+        ByteCount::saturating(self.counted.used().saturating_add(self.sums.used))
+    }
+
+    /// The worst case for the whole period.
+    pub fn committed(&self) -> ByteCount {
+        let current = self.current_cell();
+        let figures = self.figures_at(self.current(), current);
+        let later_minutes = self.sums.until_reset.minus(current.promised());
+        let later = self.rates.promised(later_minutes);
+        let until_now = self.sums.worst_behind.saturating_add(figures.worst);
+        let uncounted = until_now.saturating_add(later);
+        ByteCount::saturating(self.worst_counted().saturating_add(uncounted))
+    }
+
+    /// The worst case in the next period, from the grants that are alive in it.
+    pub fn committed_next(&self) -> ByteCount {
+        ByteCount::saturating(self.rates.promised(self.sums.after_reset))
+    }
+
+    /// Sets what is counted under the TURN keys, day by day. What is vouched for without a grant may be a part of it.
+    pub(crate) fn set_counted_elsewhere(&mut self, elsewhere: BTreeMap<Day, ByteCount>) {
+        self.elsewhere = elsewhere;
+        self.sum_days();
+    }
+
+    /// Computes the sums over the counted days again. A period has at most 31 days.
+    fn sum_days(&mut self) {
+        self.counted = CountedPart::of(self);
+    }
+
+    /// Sets the highest rate that a grant is assumed to relay at.
+    pub(crate) fn set_liability(&mut self, liability: BitRate) {
+        if self.rates.liability != liability {
+            self.rates.liability = liability;
+            self.recount();
+        }
+    }
+
+    /// The best figure of a minute that is not counted: the larger of its estimate and what app servers vouched for.
+    pub(crate) fn estimate_of(&self, cell: MinuteRow) -> u128 {
+        self.rates.estimate(&cell).max(self.rates.vouched(&cell))
+    }
+
+    /// The current minute.
+    pub fn current(&self) -> Minute {
+        self.minute(self.begun.len().saturating_sub(1))
+    }
+
+    pub(crate) fn current_cell(&self) -> MinuteRow {
+        self.begun.last().copied().unwrap_or_default()
+    }
+
+    /// The row of a minute of this period that has begun.
+    pub fn get(&self, minute: Minute) -> Option<MinuteRow> {
+        self.begun.get(self.index(minute)?).copied()
+    }
+
+    /// Minutes of this period that have begun and overlap `[from, to)`; none if that span is empty.
+    pub(crate) fn touched(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Minute> + use<> {
+        let end = if from < to { Minute::from_end(to) } else { Minute::of(from) };
+        let (first, after) = (Minute::of(from).max(self.first()), end.min(self.current().next()));
+        (first.number()..after.number()).map(Minute::new)
+    }
+
+    /// The only place where a minute that has begun changes.
+    pub fn amend(&mut self, minute: Minute, change: impl FnOnce(&mut MinuteRow)) {
+        let Some(cell) = self.index(minute).and_then(|index| self.begun.get_mut(index)) else { return };
+        let before = *cell;
+        change(cell);
+        let after = *cell;
+        let is_current = minute >= self.current();
+        if before != after {
+            self.dirty.change(minute, |row| *row = after);
+        }
+        self.sums.begun = self.sums.begun.plus(after.promised()).minus(before.promised());
+        let until = self.counted_until(minute);
+        if minute.end() <= until {
+            let counted = &mut self.sums.measured;
+            *counted = counted.plus(after.promised()).minus(before.promised());
+        }
+        if is_current {
+            self.sums.until_reset = self.sums.until_reset.plus(after.promised()).minus(before.promised());
+        }
+        let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
+        self.replace_figures(minute, &was, &is);
+        if was.vouched_counted != is.vouched_counted {
+            self.sum_days();
+        }
+    }
+
+    /// Replaces what a minute adds to the figures of the time that is not counted, and to what is vouched for.
+    fn replace_figures(&mut self, minute: Minute, was: &MinuteFigures, is: &MinuteFigures) {
+        let day = self.by_day.entry(Day::of(minute.start())).or_default();
+        let before = day.used();
+        day.replace(was, is);
+        self.sums.used = replace(self.sums.used, before, day.used());
+        if minute < self.current() {
+            self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
+        }
+    }
+
+    /// The best figure of a day of this period: the larger of count and vouched bytes in its counted time, plus the larger of estimate and
+    /// vouched bytes in the rest.
+    fn used_of(&self, day: Day) -> u128 {
+        let uncounted = self.by_day.get(&day).map_or(0, DayMinutes::used);
+        let counted = self.days.get(day).total().max(self.vouched_on(day));
+        u128::from(counted.get()).saturating_add(uncounted)
+    }
+
+    /// What app servers vouched for in the counted time of a day, without what the TURN keys may have counted of it.
+    fn vouched_on(&self, day: Day) -> ByteCount {
+        let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
+        ByteCount::saturating(vouched).minus(self.elsewhere_on(day))
+    }
+
+    /// What is counted under the TURN keys on a day; zero unless these are the minutes of their source's owner without a key.
+    fn elsewhere_on(&self, day: Day) -> ByteCount {
+        self.elsewhere.get(&day).copied().unwrap_or_default()
+    }
+
+    /// Raises one figure of a minute that has begun by these bytes.
+    pub fn raise(&mut self, figure: impl Fn(&mut MinuteRow) -> &mut u64, minute: Minute, bytes: u128) {
+        if bytes > 0 {
+            let bytes = ByteCount::saturating(bytes).get();
+            self.amend(minute, |cell| {
+                let figure = figure(cell);
+                *figure = figure.saturating_add(bytes);
+            });
+        }
+    }
+
+    /// Changes the number of grants that are alive over these minutes, and what they may relay.
+    pub(crate) fn change_live(&mut self, Range { start, end }: Range<Minute>, by: LiveDelta) {
+        let (start, next) = (start.max(self.first()), self.current().next());
+        for number in start.number()..end.min(next).number() {
+            self.amend(Minute::new(number), |cell| cell.change_live(by));
+        }
+        let from = start.max(next);
+        if from >= end {
+            // `step` carries the grants of the current minute over to the next one, so here they end.
+            if start < end && end == next {
+                self.change_difference(end, by.negated());
+            }
+            return;
+        }
+        // A span that has begun is carried over from the current minute.
+        if start > self.current() {
+            self.change_difference(start, by);
+        }
+        self.change_difference(end, by.negated());
+        let reset = Minute::of(self.period.end);
+        let Sums { until_reset, after_reset, .. } = &mut self.sums;
+        *until_reset = until_reset.shifted(end.min(reset).since(from), by);
+        *after_reset = after_reset.shifted(end.since(from.max(reset)), by);
+    }
+
+    fn change_difference(&mut self, minute: Minute, change: LiveDelta) {
+        let delta = self.differences.entry(minute).or_default();
+        *delta = delta.plus(change);
+        if *delta == LiveDelta::default() {
+            self.differences.remove(&minute);
+        }
+    }
+
+    /// Ends the current minute and begins the next one. The worst case of the ended one joins the sum of past minutes. The live grants stay
+    /// live, apart from those that end with it, and others begin. If the next minute lies in another period, the caller calls
+    /// [`Self::begin`].
+    pub fn step(&mut self) {
+        let current = self.current();
+        let ended = self.current_cell();
+        let worst = self.figures_at(current, ended).worst;
+        self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
+        self.sums.until_reset = self.sums.until_reset.minus(ended.promised());
+        let delta = self.differences.remove(&current.next()).unwrap_or_default();
+        let MinuteRow { live, per_minute, .. } = ended;
+        let mut next = MinuteRow { live, per_minute, ..MinuteRow::default() };
+        next.change_live(delta);
+        if next != MinuteRow::default() {
+            self.dirty.change(current.next(), |row| *row = next);
+        }
+        self.sums.begun = self.sums.begun.plus(next.promised());
+        self.begun.push(next);
+    }
+
+    /// Begins another period at `now`. The current minute and later ones stay, because grants continue across the
+    /// reset.
+    pub fn begin(&mut self, period: Period, now: Timestamp) {
+        let current = self.current_cell();
+        self.fold(period.start);
+        self.days.forget_old(now);
+        self.period = period;
+        self.begun.clear();
+        // After `Timeline::leap` the period has begun before `now`. Nothing was live or reported in its minutes before
+        // the current one.
+        self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), MinuteRow::default());
+        self.begun.push(current);
+        self.recount();
+    }
+
+    fn first(&self) -> Minute {
+        Minute::of(self.period.start)
+    }
+
+    /// The index of a minute in `begun`; `None` before the period.
+    fn index(&self, minute: Minute) -> Option<usize> {
+        usize::try_from(minute.number().checked_sub(self.first().number())?).ok()
+    }
+
+    fn minute(&self, index: usize) -> Minute {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        Minute::new(self.first().number().saturating_add(index))
+    }
+}
+
+fn add(sum: &mut u128, bytes: u64) {
+    *sum = sum.saturating_add(bytes.into());
+}
+
+fn replace(sum: u128, before: u128, after: u128) -> u128 {
+    sum.saturating_add(after).saturating_sub(before)
+}

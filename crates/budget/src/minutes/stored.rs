@@ -1,0 +1,126 @@
+//! The minutes from stored rows, and the rows that must be stored. Tests: `src/timeline/tests`.
+//! What is promised from the current minute on is not taken from these rows: the rows of the grants are read after them.
+//!
+//! After a restart every sum is computed from all minutes, so it equals the sum that was kept minute by minute.
+
+use std::collections::BTreeMap;
+
+use super::counted::MinuteFigures;
+use super::{CountedPart, DayMinutes, Minutes, Sums};
+use crate::collections::dirty::Dirty;
+use crate::evidence::day::DayCounts;
+use crate::minutes::usage::{MinuteRow, SourceRows};
+use crate::promise::rates::Rates;
+use crate::units::Timestamp;
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+
+impl Minutes {
+    /// The minutes as stored, at `now`. What minutes before this period say moves to their days. If the billing day has changed, days whose
+    /// period was over can belong to this period again.
+    pub fn open(period: Period, rates: Rates, sampling: u32, now: Timestamp, stored: &SourceRows) -> Self {
+        let days = DayCounts::restore(&stored.days, sampling);
+        // A day without an estimate still needs its minutes, also if it lies before this period.
+        let mut stored_days = stored.minutes.keys().map(|minute| Day::of(minute.start()));
+        let unfolded = stored_days.find(|day| days.get(*day).estimated.is_none());
+        let widened = Period { start: unfolded.map_or(period.start, Day::start).min(period.start), ..period };
+        let mut minutes = Self {
+            rates,
+            sampling,
+            counted: CountedPart::default(),
+            days,
+            elsewhere: BTreeMap::new(),
+            by_day: BTreeMap::new(),
+            period: widened,
+            begun: vec![],
+            differences: BTreeMap::new(),
+            sums: Sums::default(),
+            dirty: Dirty::default(),
+        };
+        let index_now = minutes.index(Minute::of(now)).unwrap_or(0);
+        minutes.begun.resize(index_now.saturating_add(1), MinuteRow::default());
+        let (first, current) = (minutes.first(), minutes.current());
+        for (minute, row) in stored.minutes.range(first..=current) {
+            if let Some(cell) = minutes.index(*minute).and_then(|index| minutes.begun.get_mut(index)) {
+                *cell = *row;
+            }
+        }
+        // The rows of the grants add the promises of the current minute.
+        let level = minutes.current_cell().level();
+        if let Some(cell) = minutes.begun.last_mut() {
+            cell.change_live(level.negated());
+        }
+        minutes.recount();
+        minutes.fold(period.start);
+        let earlier = minutes.index(Minute::of(period.start)).unwrap_or(0);
+        minutes.begun.drain(..earlier.min(minutes.begun.len().saturating_sub(1)));
+        minutes.period = period;
+        minutes.recount();
+        minutes.reopen_days();
+        minutes
+    }
+
+    /// Days whose period was over, and that belong to this period again, count by their minutes again. What was claimed for them after
+    /// their period was over is in no minute, so their last minute gets it.
+    fn reopen_days(&mut self) {
+        let days = self.days.of(self.period).filter(|(_, count)| count.estimated.is_some());
+        let over: Vec<_> = days.map(|(day, count)| (day, *count)).collect();
+        for (day, count) in over {
+            self.days.reopen(day);
+            let (used, known) = (u128::from(count.used().get()), self.used_of(day));
+            if let Some(last) = self.touched(day.start(), day.end()).last()
+                && used > known
+            {
+                // A counted minute raises the day only by what is vouched for, so the vouched bytes must reach `used`.
+                let is_counted = last.start() < self.counted_until(last);
+                let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
+                let late = used.saturating_sub(if is_counted { vouched } else { known });
+                self.raise(|row| &mut row.ungranted.claimed, last, late);
+            }
+        }
+    }
+
+    /// The minutes that have changed since the last call and must be stored.
+    pub fn take_changes(&mut self) -> BTreeMap<Minute, MinuteRow> {
+        self.dirty.take()
+    }
+
+    /// Computes the sums from all minutes and days.
+    pub(super) fn recount(&mut self) {
+        let mut by_day = BTreeMap::<Day, DayMinutes>::new();
+        // What a minute adds depends on the time that is counted, so the end of the latest count comes first.
+        self.sum_days();
+        let mut sums = Sums::default();
+        let (current, reset) = (self.current(), Minute::of(self.period.end));
+        for (number, cell) in (self.first().number()..).zip(&self.begun) {
+            let minute = Minute::new(number);
+            let live = cell.promised();
+            let until = self.counted_until(minute);
+            let figures = self.figures_of(until, minute, *cell);
+            sums.begun = sums.begun.plus(live);
+            by_day.entry(Day::of(minute.start())).or_default().replace(&MinuteFigures::default(), &figures);
+            if minute.end() <= until {
+                sums.measured = sums.measured.plus(live);
+            }
+            if minute < current {
+                sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
+            } else {
+                sums.until_reset = sums.until_reset.plus(live);
+            }
+        }
+        let MinuteRow { live, per_minute, .. } = self.current_cell();
+        let mut level = MinuteRow { live, per_minute, ..MinuteRow::default() };
+        let mut from = current.next();
+        for (until, delta) in &self.differences {
+            let (before_reset, after_reset) = (until.min(&reset).since(from), until.since(from.max(reset)));
+            sums.until_reset = sums.until_reset.plus(level.promised().times(before_reset));
+            sums.after_reset = sums.after_reset.plus(level.promised().times(after_reset));
+            level.change_live(*delta);
+            from = *until;
+        }
+        sums.used = by_day.values().map(DayMinutes::used).fold(0, u128::saturating_add);
+        (self.sums, self.by_day) = (sums, by_day);
+        // Again: what was vouched for on the counted days is in the new `by_day`.
+        self.sum_days();
+    }
+}

@@ -1,0 +1,138 @@
+//! What the counts of all metered sources say together. Tests: `src/budget_tests.rs`.
+
+use std::time::Duration;
+
+use super::Timeline;
+use super::counts::STALE_AFTER;
+use super::terms::{CUT_FOR, ProofRule};
+use crate::evidence::doubt::Contradiction;
+use crate::evidence::owner::CountOwner;
+use crate::evidence::rate_check::Excess;
+use crate::evidence::reading::LateCounts;
+use crate::promise::tail::ProvenTail;
+use crate::source::IceSource;
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// A source for whose grants a rate is assumed that counts have shown, instead of the rate in the settings. The order is that of the rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenRate {
+    /// The rate of one grant.
+    pub rate: BitRate,
+    /// The source.
+    pub source: IceSource,
+}
+
+/// Why a count is not believed, so that the bound can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disbelief {
+    /// An absurd count waits for its confirmation.
+    Absurd,
+    /// A day was counted lower than before, by more than the margin. The higher count stays until another count confirms the lower
+    /// one.
+    Fallen,
+    /// Counts of a time in which credentials were live have shown neither bytes nor a probe for about an hour.
+    Unproven,
+}
+
+/// The readings of all metered sources, combined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeasuredUsage {
+    /// The instant up to which every owner with a reading in this period is counted; `None` if no owner has one.
+    pub as_of: Option<Timestamp>,
+    /// The sum of the readings.
+    pub bytes: ByteCount,
+    /// The highest of the owners' average rates of one live grant in the last hour or two.
+    pub observed: Option<BitRate>,
+    /// The highest average rate of one live grant in an hour of this period.
+    pub highest_hour: Option<BitRate>,
+    /// The highest rate that is assumed because it was seen, if there is one.
+    pub raised: Option<SeenRate>,
+    /// What the counts of this period have shown above the assumed rates and after the assumed tails, of all sources together.
+    pub excess: Excess,
+    /// The most that app servers vouched for on one day beyond what its count can really be.
+    pub vouched_above: ByteCount,
+    /// Whether sessions that should be cut may continue. Then the long tail is promised.
+    pub uncut: bool,
+    /// How late counts settle; `None` while they settle within the configured lag.
+    pub late_counts: Option<LateCounts>,
+    /// Why a count is not believed.
+    pub disbelief: Option<Disbelief>,
+    /// The owner of the count that is not believed.
+    pub disbelieved: Option<CountOwner>,
+    /// Whether counts without bytes are believed although no probe shows that bytes are counted.
+    pub unprobed: bool,
+    /// What trials have proven of the expiry of a source's credentials, and the source.
+    pub proven_tail: Option<(IceSource, ProvenTail)>,
+    /// The same of their revocation.
+    pub proven_revocation: Option<ProvenTail>,
+    /// The longest time since the last good reading of an owner whose readings are taken; zero if there is no such owner.
+    pub unread_for: Duration,
+}
+
+impl MeasuredUsage {
+    /// Whether no owner's counts contradict what the bound assumes of rates and tails, and all sessions that should be cut are cut.
+    pub fn agrees(&self) -> bool {
+        self.excess.bytes == ByteCount::ZERO && !self.uncut
+    }
+
+    /// Whether some owner whose readings are taken has had no good reading for more than 600 s.
+    pub fn is_stale(&self) -> bool {
+        self.unread_for > STALE_AFTER
+    }
+}
+
+impl Timeline {
+    /// Marks the start of reading. The time in which no process ran does not make the count stale. The next count is compared with the
+    /// present one.
+    pub fn begin_readings(&mut self) {
+        (self.read_at, self.began_at) = (self.now, self.now);
+        if self.counted().is_some() {
+            self.add_point();
+        }
+    }
+
+    /// What counts of this period have shown above what is assumed.
+    pub fn excess(&self) -> Excess {
+        self.rate_check.excess()
+    }
+
+    fn disbelief(&self) -> Option<Disbelief> {
+        match self.state.doubt.of(self.minutes.period()) {
+            Some(Contradiction::Absurd) => Some(Disbelief::Absurd),
+            Some(Contradiction::Lower) => Some(Disbelief::Fallen),
+            None => {
+                let is_expected = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
+                let is_missing = is_expected && self.state.proof.is_missing(self.now);
+                is_missing.then_some(Disbelief::Unproven)
+            }
+        }
+    }
+
+    /// Adds what this owner's counts and listings say to `measured`.
+    pub fn add_to(&self, measured: &mut MeasuredUsage) {
+        let now = self.now;
+        // Just after the start, no listing can have shown yet whether sessions are cut.
+        let has_begun = now.since(self.began_at) > CUT_FOR;
+        measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
+        measured.vouched_above = measured.vouched_above.max(self.minutes.counted().vouched_above_day);
+        let source = self.terms.owner.source;
+        measured.excess = measured.excess.plus(self.excess());
+        let raised = self.state.raised.map(|raised| SeenRate { rate: raised.rate, source });
+        measured.raised = measured.raised.max(raised);
+        measured.late_counts = measured.late_counts.or(self.state.late.filter(|_| self.terms.is_read));
+        measured.observed = measured.observed.max(self.rate_check.observed());
+        if self.terms.is_read {
+            measured.unread_for = measured.unread_for.max(now.since(self.read_at));
+        }
+        if measured.disbelief.is_none() {
+            measured.disbelief = self.disbelief();
+            measured.disbelieved = measured.disbelief.map(|_| self.terms.owner);
+        }
+        measured.unprobed |= self.terms.is_read && self.terms.proof == ProofRule::Missing;
+        if let Some((as_of, bytes)) = self.counted() {
+            measured.highest_hour = measured.highest_hour.max(self.rate_check.highest_hour());
+            measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));
+            measured.bytes = measured.bytes.plus(bytes);
+        }
+    }
+}

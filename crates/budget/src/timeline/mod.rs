@@ -1,0 +1,335 @@
+//! The bytes and live grants of one owner of counts, minute by minute, over this period and as far beyond it as a credential can live.
+//! Tests: `src/timeline/tests`.
+//!
+//! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
+//! exactly one period. Every addition can be reversed exactly.
+
+mod counts;
+pub(crate) mod measured;
+pub(crate) mod terms;
+
+use std::ops::Range;
+
+use terms::{CUT_FOR, ProofRule, SourceTerms};
+
+use crate::evidence::rate_check::{Excess, RaisedRate, RateCheck, RateCheckState};
+use crate::minutes::Minutes;
+use crate::minutes::change::{ChangeKind, UsageChange};
+use crate::minutes::usage::{Basis, MinuteRow, SourceRows, SourceState};
+use crate::promise::PromisedTime;
+use crate::promise::rates::Rates;
+use crate::source::facts::EndedBy;
+use crate::units::period::{BillingDay, Period};
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// See the module's invariant.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// What is assumed of the owner.
+    pub terms: SourceTerms,
+    billing_day: BillingDay,
+    /// Promises and usage by the minute.
+    pub minutes: Minutes,
+    rate_check: RateCheck,
+    /// What is known of the counts besides their days. Its period and what the check of the rate knows are filled in when it is stored.
+    pub state: SourceState,
+    /// Usage is charged up to here.
+    pub now: Timestamp,
+    /// What is charged by time at `now`: connections, or kbit/s of the SFU.
+    running: Running,
+    /// The state as stored.
+    stored_state: Option<SourceState>,
+    /// When this process began.
+    began_at: Timestamp,
+    /// Until when credentials without a promise may have been live: grants that the ledger lacks.
+    pub lacks_until: Timestamp,
+    /// When the last good reading was taken, or when reading began.
+    read_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Running {
+    granted: u64,
+    ungranted: u64,
+}
+
+/// A point of the usage series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Bytes in this span: as counted, or estimated where no count reaches.
+    pub used: ByteCount,
+    /// Most grants alive in any of its minutes.
+    pub live: u64,
+}
+
+impl Timeline {
+    /// The timeline as stored, at `now`. No connection runs yet. From here on, changes are recorded.
+    pub fn open(
+        terms: SourceTerms,
+        billing_day: BillingDay,
+        rates: Rates,
+        now: Timestamp,
+        stored: &SourceRows,
+    ) -> Self {
+        let period = billing_day.period_at(now);
+        let mut state = stored.state.clone().unwrap_or_default();
+        state.raised = state.raised.filter(|raised| raised.instead_of == rates.liability);
+        let rates = Rates { liability: state.raised.map_or(rates.liability, |raised| raised.rate), ..rates };
+        let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
+        let counts_another =
+            matches!((terms.counted_in, state.counted_in), (Some(is), Some(was)) if is != was);
+        if counts_another {
+            minutes.forget_counts();
+            // The provider counts something else now, such as another account, so what its counts have shown means nothing any more. The
+            // raised rate and the lateness stay, because they only make the books more careful. `cut_until` comes from listings. The
+            // default period is no real one, so `flowed` and the check of the rate begin anew below.
+            let SourceState { raised, late, cut_until, .. } = state;
+            state = SourceState { raised, late, cut_until, ..SourceState::default() };
+        }
+        state.counted_in = terms.counted_in.or(state.counted_in);
+        // Bytes and excesses of another period say nothing about this one.
+        if state.period != period {
+            state.flowed = ByteCount::saturating(minutes.counted().granted);
+            state.rate_check = RateCheckState::default();
+        }
+        Self {
+            terms,
+            billing_day,
+            rate_check: RateCheck::new(rates.liability, terms.tail, minutes.sampling(), state.rate_check),
+            minutes,
+            state,
+            now,
+            running: Running::default(),
+            stored_state: stored.state.clone(),
+            began_at: now,
+            lacks_until: Timestamp::default(),
+            read_at: now,
+        }
+    }
+
+    /// Takes the changes that must be stored.
+    pub fn take_changes(&mut self) -> SourceRows {
+        let state = Some(self.state()).filter(|state| self.stored_state.as_ref() != Some(state));
+        if state.is_some() {
+            self.stored_state.clone_from(&state);
+        }
+        SourceRows { minutes: self.minutes.take_changes(), days: self.minutes.days.take_changes(), state }
+    }
+
+    /// Whether sessions whose grant is over are cut at `now`.
+    pub fn is_cut(&self, now: Timestamp) -> bool {
+        self.terms.cut_tail.is_some() && now.since(self.state.cut_until) <= CUT_FOR
+    }
+
+    /// Whether its calls are ended when the budget is spent.
+    pub(crate) fn is_ended_at_limit(&self, now: Timestamp) -> bool {
+        match self.terms.owner.source.facts().ended_by {
+            EndedBy::Nobody => false,
+            EndedBy::CommandLine => self.is_cut(now),
+            EndedBy::ThisProcess | EndedBy::Api => true,
+        }
+    }
+
+    /// Whether its bytes are of interest: its TURN key has not left the settings, or something of it was promised, reported or counted in
+    /// this period, or is promised after it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let has_some = || self.minutes.used_since().is_some() || !self.minutes.differences.is_empty();
+        self.terms.proof != ProofRule::Retired || has_some()
+    }
+
+    /// Moves to `to` and charges time to the connections that run. Earlier instants change nothing.
+    pub fn advance(&mut self, to: Timestamp) {
+        while self.now < to {
+            let is_quiet = (self.running.granted, self.running.ungranted) == (0, 0);
+            if is_quiet && self.minutes.differences.is_empty() && to >= self.minutes.period().end {
+                return self.leap(to);
+            }
+            let current = self.minutes.current();
+            let until = current.end().min(to);
+            self.run(current, until.millis_since(self.now));
+            self.now = until;
+            if until == current.end() {
+                self.minutes.step();
+                if until >= self.minutes.period().end {
+                    self.begin(self.billing_day.period_at(until), until);
+                }
+            }
+        }
+    }
+
+    /// The highest rate that one of its grants is assumed to relay at.
+    pub fn assumed_rate(&self) -> BitRate {
+        self.rate_check.assumed()
+    }
+
+    /// Assumes a rate that counts have shown, from now on, also after a restart with the same setting. `faster`: by how much chains
+    /// still exceed it.
+    pub fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
+        let instead_of = self.state.raised.map_or(self.rate_check.assumed(), |raised| raised.instead_of);
+        self.state.raised = Some(RaisedRate { instead_of, rate });
+        self.rate_check.assume(rate, faster);
+        self.minutes.set_liability(rate);
+    }
+
+    /// Replaces a promise by another one. The work for a longer or shorter one does not depend on the minutes that stay.
+    pub fn replace_promise(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
+        let start_and_rate = |time: PromisedTime| (time.reserved_from, time.per_minute);
+        match (before, after) {
+            (Some(before), Some(after)) if start_and_rate(before) == start_and_rate(after) => {
+                // Only the minutes between the two ends change: one of these ranges is empty.
+                let end = |time: PromisedTime| time.until.max(time.reserved_from);
+                self.minutes.change_live(end(before)..end(after), after.level());
+                self.minutes.change_live(end(after)..end(before), before.level().negated());
+            }
+            _ => {
+                if let Some(before) = before {
+                    self.minutes.change_live(before.reserved(), before.level().negated());
+                }
+                if let Some(after) = after {
+                    self.minutes.change_live(after.reserved(), after.level());
+                }
+            }
+        }
+    }
+
+    /// Applies one change of the reported usage.
+    pub fn apply(&mut self, UsageChange { basis, kind, .. }: UsageChange) {
+        match kind {
+            ChangeKind::Clocks { before, after } => self.change_clocks(basis, before, after),
+            ChangeKind::AddTime { from, to } => self.change_time(basis, from, to, u64::saturating_add),
+            ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
+            ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
+            ChangeKind::Vouch { bytes, from, to } => {
+                self.vouch_past(bytes, from, to);
+                self.spread(|row| &mut row.vouched, bytes, from, to);
+            }
+        }
+    }
+
+    /// From now on `after` clocks run instead of `before`: each is charged by time.
+    fn change_clocks(&mut self, basis: Basis, before: u64, after: u64) {
+        let running = self.running.of(basis);
+        debug_assert!(*running >= before, "every stop belongs to a start");
+        *running = running.saturating_sub(before).saturating_add(after);
+    }
+
+    /// Changes what one connection is charged by time for a past span. `change` adds, or takes back what was added.
+    fn change_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp, change: fn(u64, u64) -> u64) {
+        let rates = self.minutes.rates;
+        self.minutes.change_past(from, to, |day, begin, end| {
+            let uncounted_millis = end.millis_since(begin.max(day.as_of));
+            let bytes = ByteCount::saturating(rates.bytes_of_time(uncounted_millis));
+            day.estimated =
+                Some(ByteCount::new(change(day.estimated.unwrap_or_default().get(), bytes.get())));
+        });
+        for minute in self.minutes.touched(from, to) {
+            let millis = minute.overlap_millis(from, to);
+            self.minutes.amend(minute, |cell| {
+                let usage = cell.usage(basis);
+                usage.connection_millis = change(usage.connection_millis, millis);
+            });
+        }
+    }
+
+    /// Charges bytes evenly over a past span. If `from` and `to` are equal, the bytes count in the current minute.
+    fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
+        self.minutes.change_past(from, to, |day, begin, end| {
+            let uncounted = share(bytes, from..to, end).minus(share(bytes, from..to, begin.max(day.as_of)));
+            day.estimated = Some(day.estimated.unwrap_or_default().plus(uncounted));
+        });
+        // Without a grant only app servers and the broker itself report, so these bytes are vouched for.
+        if basis == Basis::Ungranted {
+            self.vouch_past(bytes, from, to);
+        }
+        self.spread(|row| &mut row.usage(basis).claimed, bytes, from, to);
+    }
+
+    /// An app server vouched for bytes: their part before this period counts on the days in which they flowed.
+    fn vouch_past(&mut self, bytes: ByteCount, from: Timestamp, to: Timestamp) {
+        self.minutes.change_past(from, to, |day, begin, end| {
+            let part = share(bytes, from..to, end).minus(share(bytes, from..to, begin));
+            day.vouched = day.vouched.plus(part);
+        });
+    }
+
+    /// Adds bytes evenly to one figure of the minutes of a past span. The part before this period is left out, and what rounding leaves
+    /// goes to the current minute.
+    fn spread(
+        &mut self,
+        figure: impl Fn(&mut MinuteRow) -> &mut u64,
+        bytes: ByteCount,
+        from: Timestamp,
+        to: Timestamp,
+    ) {
+        let mut placed = share(bytes, from..to, self.minutes.period().start);
+        for minute in self.minutes.touched(from, to) {
+            let bytes_by_its_end = share(bytes, from..to, minute.end().min(to));
+            self.minutes.raise(&figure, minute, bytes_by_its_end.minus(placed).get().into());
+            placed = bytes_by_its_end.max(placed);
+        }
+        self.minutes.raise(figure, self.minutes.current(), bytes.minus(placed).get().into());
+    }
+
+    /// Bytes and live grants of the minutes of this period that `[from, to)` touches. Where a reading covers a minute, nothing
+    /// of what was claimed for it is left.
+    pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
+        let mut slice = Slice { used: ByteCount::ZERO, live: 0 };
+        for minute in self.minutes.touched(from, to) {
+            let cell = self.minutes.get(minute).unwrap_or_default();
+            slice.used = slice.used.plus(ByteCount::saturating(self.minutes.best_of(minute, cell)));
+            slice.live = slice.live.max(cell.live);
+        }
+        slice
+    }
+
+    /// Skips to `to`, a time after this period, while nothing is charged by time and no grant is alive: after a sleep of months, or when
+    /// the clock was set.
+    fn leap(&mut self, to: Timestamp) {
+        // `begin` keeps the current row, as that of `to`. So `step` first makes it an empty one: the old bytes stay in the old period.
+        self.minutes.step();
+        self.begin(self.billing_day.period_at(to), to);
+        self.now = to;
+    }
+
+    /// Begins another period at `now`.
+    fn begin(&mut self, period: Period, now: Timestamp) {
+        self.rate_check.begin_period();
+        self.state.flowed = ByteCount::ZERO;
+        self.state.proof.begin_period();
+        self.minutes.begin(period, now);
+    }
+
+    /// Charges `millis` of the current minute to every connection that runs.
+    fn run(&mut self, current: Minute, millis: u64) {
+        for basis in [Basis::Granted, Basis::Ungranted] {
+            let charged = millis.saturating_mul(*self.running.of(basis));
+            if charged > 0 {
+                self.minutes.amend(current, |cell| {
+                    let usage = cell.usage(basis);
+                    usage.connection_millis = usage.connection_millis.saturating_add(charged);
+                });
+            }
+        }
+    }
+}
+
+impl Running {
+    fn of(&mut self, basis: Basis) -> &mut u64 {
+        match basis {
+            Basis::Granted => &mut self.granted,
+            Basis::Ungranted => &mut self.ungranted,
+        }
+    }
+}
+
+/// How many of the bytes of an evenly filled span flowed before `at`.
+fn share(bytes: ByteCount, span: Range<Timestamp>, at: Timestamp) -> ByteCount {
+    let millis = u128::from(span.end.millis_since(span.start));
+    let elapsed = u128::from(at.millis_since(span.start)).min(millis);
+    let share = u128::from(bytes.get()).saturating_mul(elapsed).checked_div(millis);
+    ByteCount::saturating(share.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;
