@@ -3,7 +3,6 @@
 
 mod alerts;
 mod connections;
-mod history;
 mod lead;
 mod members;
 mod reservation;
@@ -28,8 +27,6 @@ use crate::store::storage::CopyLedger;
 use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 
-use history::History;
-pub use history::SpenderSeries;
 pub use reservation::{RenewalRight, Reservation};
 use spenders::KeptLists;
 pub use spenders::{SpenderList, SpentIn};
@@ -47,7 +44,6 @@ pub struct Account {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     lists: KeptLists,
-    history: Mutex<History>,
 }
 
 /// What the lock guards. A panic leaves it consistent: each step changes one cell or row together with its sums.
@@ -85,8 +81,8 @@ impl Account {
             alerts: StoredValue::new(alerts),
             over_limit: vec![],
         };
-        let (lists, history) = (Mutex::default(), Mutex::default());
-        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics, lists, history }
+        let lists = Mutex::default();
+        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics, lists }
     }
 
     /// Advances the books to now and reads them under the lock.
@@ -212,7 +208,6 @@ impl Account {
                 }
                 let names = forgotten.names.iter().map(ToString::to_string).collect();
                 alerts.change(|rules| rules.unname(&names));
-                self.history.lock().unname(&forgotten.names);
                 (forgotten, books.snapshot())
             });
         self.forget_lists();

@@ -20,8 +20,7 @@ const LOOKED_AT_ONCE: usize = 1_000;
 /// The spenders of one kind, with their sums.
 #[derive(Debug)]
 pub struct SpenderList {
-    /// The instant up to which the sums go: the end of [`SpentIn::Between`], else when the list was made. Sums of an earlier period go up
-    /// to its end, whatever `as_of` is.
+    /// When the list was made. The sums go up to this instant, but those of an earlier period up to its end.
     pub as_of: Timestamp,
     /// Bytes that providers counted, in the time of the list, under identifiers that the ledger does not know. Zero for an earlier period.
     pub unknown_bytes: ByteCount,
@@ -38,13 +37,6 @@ pub enum SpentIn {
     ThisPeriod,
     /// The last minutes: at most [`turn_ledger::RECENT_MAX`].
     Last(Duration),
-    /// Whole minutes, none of them older than [`turn_ledger::RECENT_MAX`].
-    Between {
-        /// The beginning of the first minute.
-        from: Timestamp,
-        /// The end of the last minute.
-        until: Timestamp,
-    },
     /// The earlier period that began at this instant. Only for a kind whose sums are kept.
     Earlier(Timestamp),
 }
@@ -114,12 +106,11 @@ impl Account {
     }
 
     /// Makes the list of a kind, in steps, and does not keep it.
-    pub(super) async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
-        // `None`: since the start of the period, until now.
-        let (since, until) = match time {
-            SpentIn::Last(span) => (Some(self.read(Books::now).minus(span)), None),
-            SpentIn::Between { from, until } => (Some(from), Some(until)),
-            _ => (None, None),
+    async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
+        // `None`: since the start of the period.
+        let since = match time {
+            SpentIn::Last(span) => Some(self.read(Books::now).minus(span)),
+            _ => None,
         };
         let mut walk = match time {
             SpentIn::Earlier(start) => SpenderWalk::of_past(kind, start),
@@ -127,23 +118,18 @@ impl Account {
         };
         // The sums once the walk has seen all rows; `None` before.
         let step = |walk: &mut SpenderWalk, books: &Books| {
-            let (end, grants) = (until.unwrap_or(books.now()), books.grants());
-            if !walk.look(grants, end) {
+            let (now, grants) = (books.now(), books.grants());
+            if !walk.look(grants, now) {
                 return None;
             }
             let (period, unknown) = match (time, since) {
                 (SpentIn::Earlier(start), _) => (books.ledger().past_bytes(start), ByteCount::ZERO),
                 (_, None) => (books.period_bytes(), grants.unknown_bytes()),
-                (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, end)),
+                (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, now)),
             };
-            Some((period, end, unknown))
+            Some((period, now, unknown))
         };
-        let (period, as_of, unknown_bytes) = loop {
-            if let Some(sums) = self.read(|books| step(&mut walk, books)) {
-                break sums;
-            }
-            tokio::task::yield_now().await;
-        };
+        let (period, as_of, unknown_bytes) = self.read_in_parts(|books| step(&mut walk, books)).await;
         let rows = tokio::task::spawn_blocking(move || walk.rows(&period)).await;
         let rows = rows.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         SpenderList { as_of, unknown_bytes, used: period.used, rows }

@@ -52,7 +52,6 @@ pub async fn block_address(
     let client = checked(&address)?;
     let until = lasting.map(|lasting| app.account.read(Books::now).plus(lasting));
     app.account.change(|books| books.block_address(client, until))?;
-    app.account.mark("address blocked");
     let address = client.to_string();
     tracing::info!(address, "the operator has blocked an address");
     app.account.recorded().await?;

@@ -9,10 +9,8 @@ use chrono::DateTime;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::parameter_forms::{KindOrNone, kind};
 use super::schema::source_schema;
 use super::{AppState, JsonResult};
-use crate::account::SpenderSeries;
 use crate::app::App;
 use crate::app::process::Process;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
@@ -20,7 +18,7 @@ use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::{Query, form};
-use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, SpenderKind, Timestamp};
+use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.
 const LIST_MAX: usize = 1_000;
@@ -185,10 +183,6 @@ pub struct UsageQuery {
     #[param(value_type = Option<u64>, minimum = 60, multiple_of = 60, example = 3600)]
     #[serde(default, deserialize_with = "step")]
     step: Option<u64>,
-    /// Also the five largest spenders of this kind in that time.
-    #[param(inline, value_type = KindOrNone, required = false, example = "user")]
-    #[serde(default, deserialize_with = "kind")]
-    by: Option<SpenderKind>,
 }
 
 fn instant<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Timestamp>, D::Error> {
@@ -219,58 +213,6 @@ pub struct UsageBody {
     /// Usage of the periods before, the latest first: at most twelve, and none before the first that the ledger knows. Their days
     /// follow the present billing day.
     past_periods: Vec<PastPeriod>,
-    /// With `by`: the five largest spenders of the time that was asked for, most bytes first, as far as this process has seen it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    spenders: Option<Vec<SpenderSeriesBody>>,
-    /// What the operator has done since the start of the process, the oldest first; the latest 64.
-    marks: Vec<MarkBody>,
-}
-
-/// The bytes of one spender over time.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SpenderSeriesBody {
-    /// The user, label, and so on.
-    #[schema(example = "ann")]
-    key: String,
-    /// The spans in which it was among the ten largest: of five minutes in the last day, of an hour before.
-    spans: Vec<SpentSpanBody>,
-}
-
-/// What a spender spent in one span.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SpentSpanBody {
-    /// Start of the span.
-    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:55:00Z")]
-    at: Timestamp,
-    /// Its length.
-    #[schema(example = 300)]
-    seconds: u64,
-    /// Bytes in it: after 15 minutes as counted, where a count has come by then, and before as reported.
-    #[schema(example = 75_000_000)]
-    bytes: u64,
-}
-
-/// Something that the operator did.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MarkBody {
-    /// When.
-    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:58:00Z")]
-    at: Timestamp,
-    /// What, without a name.
-    #[schema(example = "limit 1500 GB")]
-    text: String,
-}
-
-impl From<SpenderSeries> for SpenderSeriesBody {
-    fn from(SpenderSeries { key, spans }: SpenderSeries) -> Self {
-        let spans = spans.into_iter().map(|span| SpentSpanBody {
-            at: span.at,
-            seconds: span.length.as_secs(),
-            bytes: span.bytes.get(),
-        });
-        Self { key: key.to_string(), spans: spans.collect() }
-    }
 }
 
 /// One step of the series.
@@ -327,11 +269,6 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
         let used_bytes = used.get();
         PastPeriod { start, end, used_bytes }
     };
-    let spenders = query.by.map(|kind| {
-        let largest = app.account.largest_spenders(kind, from, to);
-        largest.into_iter().map(SpenderSeriesBody::from).collect()
-    });
-    let marks = app.account.marks().into_iter().map(|(at, text)| MarkBody { at, text }).collect();
     let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
     Ok(Json(app.account.read(|books| {
         let end = to.min(books.now());
@@ -346,8 +283,6 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
             step_seconds: step,
             points: starts.take_while(|at| *at < end).map(point).collect(),
             past_periods: books.ledger().past().into_iter().map(past).collect(),
-            spenders,
-            marks,
         }
     })))
 }

@@ -72,7 +72,6 @@ pub async fn set_limit(app: AppState, request: Request) -> JsonResult<StatusBody
     app.account.record_change(|books| books.override_limit(limit)).await?;
     let snapshot = app.account.snapshot();
     let gb = plain_number(snapshot.figures.limit.as_gb());
-    app.account.mark(format!("limit {gb} GB"));
     tracing::warn!("the operator has set the limit to {gb} GB/month");
     Ok(Json(status(&app, &snapshot)))
 }
@@ -90,7 +89,6 @@ pub async fn set_limit(app: AppState, request: Request) -> JsonResult<StatusBody
 pub async fn set_frozen(app: AppState, request: Request) -> JsonResult<StatusBody> {
     let FreezeOverride { frozen } = read_json(request).await?;
     app.account.record_change(|books| books.override_freeze(frozen)).await?;
-    app.account.mark(if frozen { "minting stopped" } else { "minting resumed" });
     tracing::warn!(frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.snapshot())))
 }

@@ -142,12 +142,6 @@ fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
     form_or_none(text, read, &format!("one of {}", spender_lists().join(", "))).map(Option::unwrap_or_default)
 }
 
-/// A kind of spender; `None` for an empty text.
-pub(super) fn kind<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKind>, D::Error> {
-    let names = SpenderKind::ALL.map(SpenderKind::name).join(", ");
-    form_or_none(text, |text| text.parse().ok(), &format!("one of {names}"))
-}
-
 fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
     let parse = |text: &str| {
         let digits = text.strip_suffix('m').filter(|digits| !digits.starts_with(['0', '+']))?;
@@ -257,8 +251,6 @@ forms! {
     SinceOrNone = text().pattern(Some("^(([1-9]|1[0-5])m)?$"));
     /// What to group by.
     ByOrNone = text().enum_values(Some(spender_lists().into_iter().chain([""])));
-    /// A kind of spender.
-    KindOrNone = text().enum_values(Some(SpenderKind::ALL.map(SpenderKind::name).into_iter().chain([""])));
     /// A month.
     MonthOrNone = text().pattern(Some("^([0-9]{4}-(0[1-9]|1[0-2]))?$"));
     /// An address, or a prefix in the form in which prefixes are shown.

@@ -128,7 +128,6 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     let ends = app.mint.revoke_all(&grants).await;
     let (revoked, RevokedAll { ended, left, cut, .. }) = (grants.len(), ends);
     let (by, name) = (spender.kind().name(), spender.to_string());
-    app.account.mark(format!("{by} revoked"));
     tracing::warn!(by, revoked, ended, left, cut, "the operator has revoked all credentials of a spender");
     tracing::info!(by, name, "the operator has revoked all credentials of this spender");
     recorded?;
@@ -285,7 +284,6 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     app.account.change(|books| books.block_user(&user))?;
     app.signaling.close_user(&user, "USER_BLOCKED");
     end_sessions_of(&app, &user);
-    app.account.mark("user blocked");
     tracing::warn!("the operator has blocked a user");
     tracing::info!(user = user.as_str(), "the operator has blocked this user");
     app.account.recorded().await?;

@@ -175,11 +175,10 @@ async fn drain(
 }
 
 /// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. Each task but the relay then starts again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         spawn_until(app, end, REPORT_INTERVAL, maintenance),
-        spawn(app, end, |app| async move { app.account.record_spenders().await }),
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
         spawn(app, end, |app| async move {

@@ -67,14 +67,13 @@ async function theChartIsReadWithKeysAndAsATable(page) {
   await page.keyboard.press('PageUp');
   await page.keyboard.press('ArrowLeft');
   const values = await page.$eval('#rate-plot', ({ ariaValueText }) => ariaValueText);
-  assert.match(values, /^UTC 20 Nov 13:14, average rate [\d.]+ Mbps, live credentials \d+, mallory@example.com [\d.]+ Mbps, user-1042/);
+  assert.match(values, /^UTC 20 Nov 13:14, average rate [\d.]+ Mbps, live credentials \d+$/);
   await page.click('#rate-rows ::-p-xpath(ancestor::details/summary)');
-  await page.type('#rate-search input', 'mallory@example.com');
   await page.$$eval('#rate-rows .pager button', ([, next]) => next.click());
   const cells = await page.$$eval('#rate-rows tbody tr', (all) => all.map((row) => [...row.cells].map(({ textContent }) => textContent)));
-  const [, mbps, live, spenders] = cells.find(([at]) => at === '2026-11-20 13:14');
+  const [, mbps, live] = cells.find(([at]) => at === '2026-11-20 13:14');
   const numbers = (text) => text.match(/[\d.]+(?= Mbps)|(?<=credentials )\d+/g);
-  assert.deepEqual([mbps, live, ...spenders.match(/ [\d.]+/g).map((one) => one.trim())], numbers(values));
+  assert.deepEqual([mbps, live], numbers(values));
   await axeFindsNothing(page, 'the chart as a table');
   await page.click('#rate-rows ::-p-xpath(ancestor::details/summary)');
 }

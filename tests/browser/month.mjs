@@ -33,16 +33,6 @@ function points(from, step) {
   return made;
 }
 
-/** Five of them: each has half of what the one before it has, and `user-77` is new. */
-function spenderSeries(from, length) {
-  const begins = points(from - (from % length), length);
-  return ['mallory@example.com', 'user-1042', 'user-77', 'ann@example.com', 'user-3'].map((key, rank) => ({
-    key,
-    spans: begins.filter(({ at }) => key !== 'user-77' || Date.parse(at) > NOW - 2 * HOUR)
-      .map(({ at, usedBytes }) => ({ at, seconds: length / 1000, bytes: Math.round(usedBytes / 2 ** (rank + 1)) })),
-  }));
-}
-
 export function usage(from, step) {
   return {
     periodStart: instant(START), resetDate: instant(RESET), stepSeconds: step / 1000, points: points(from, step),
@@ -50,7 +40,6 @@ export function usage(from, step) {
       { start: '2026-10-01T00:00:00.000Z', end: instant(START), usedBytes: 702_450_000_000 },
       { start: '2026-09-01T00:00:00.000Z', end: '2026-10-01T00:00:00.000Z', usedBytes: 655_120_000_000 },
     ],
-    spenders: spenderSeries(from, Math.max(step, 300_000)), marks: [{ at: instant(NOW - 3 * HOUR), text: 'user blocked' }],
   };
 }
 

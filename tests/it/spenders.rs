@@ -93,30 +93,6 @@ async fn the_last_minutes_name_who_spends_now() {
     }
 }
 
-#[tokio::test]
-async fn the_chart_has_the_largest_spenders_and_what_the_operator_did_until_a_person_is_removed() {
-    let broker = broker(&[]).await;
-    spend(&broker, &mint_as(&broker, "ann", "?label=room-1").await.grant(), 90_000_000).await;
-    broker.advance(300);
-    let usage = async |query: &str| broker.operator(&format!("/api/usage?{query}")).await.json();
-    let by_user = async || usage("by=user").await["spenders"].clone();
-    eventually("the first five minutes are recorded", async || by_user().await != json!([])).await;
-    let (ann, label) = (by_user().await, usage("by=label").await["spenders"].clone());
-    let begin = "2025-01-15T12:00:00.000Z";
-    assert_eq!((&ann[0]["key"], &ann[0]["spans"][0]["at"]), (&"ann".into(), &begin.into()));
-    assert_eq!((&label[0]["key"], &label[0]["spans"]), (&"room-1".into(), &ann[0]["spans"]));
-    assert!(ann[0]["spans"][0]["bytes"].as_u64().unwrap() >= 90_000_000, "{ann}");
-    assert_eq!(usage("from=2025-01-15T12:05:00Z&by=user").await["spenders"], json!([]));
-    assert_eq!(usage("").await.get("spenders"), None);
-    let no_kind = broker.operator("/api/usage?by=grant").await;
-    assert_eq!(no_kind.error(), (400, "INVALID_REQUEST".into()));
-    for (method, path) in [(Method::POST, "/api/users/bob/block"), (Method::DELETE, "/api/users/ann")] {
-        assert_eq!(broker.order(method, path).await.status, 200, "{path}");
-    }
-    let after = usage("by=user").await;
-    assert_eq!((&after["spenders"], &after["marks"][0]["text"]), (&json!([]), &"user blocked".into()));
-}
-
 /// Cells of a CSV whose texts have no comma and no quote of their own.
 fn cells(csv: &str) -> Vec<Vec<&str>> {
     csv.lines().map(|line| line.split(',').map(|cell| cell.trim_matches('"')).collect()).collect()

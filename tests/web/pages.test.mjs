@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Fault, ask, token } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, mbps, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
-import { bySpender, curves, lanes, marks, period, rates, stacked, tableRows, unknown } from '../../src/web/dashboard/series.js';
+import { curves, lanes, marks, period, rates, tableRows, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
 import { reliability, bound, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, providerState, relayRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
@@ -79,23 +79,11 @@ test('the average of an unfinished step covers the elapsed time only', () => {
   assert.deepEqual([mbps, live], [[1, 1], [3, 4]]);
 });
 
-test('a spender has a rate in the steps that the process has seen, as far as the spans of five minutes have ended', () => {
-  const at = (seconds) => new Date(seconds * 1000).toISOString();
-  const spenders = [
-    { key: 'ann', spans: [{ at: at(0), seconds: 300, bytes: 37.5e6 }, { at: at(300), seconds: 300, bytes: 75e6 }] },
-    { key: 'ben', spans: [{ at: at(300), seconds: 300, bytes: 37.5e6 }] },
-  ];
-  const points = (step, count) => Array.from({ length: count }, (_, n) => ({ at: n * step }));
-  const minutes = bySpender(spenders, { points: points(60, 12), step: 60, now: 640, startedAt: 0 });
-  assert.deepEqual(minutes.map(({ mbps }) => [mbps[4], mbps[5], mbps[9], mbps[10]]), [[1, 2, 2, null], [0, 1, 1, null]]);
-  const [ann] = bySpender(spenders, { points: points(600, 2), step: 600, now: 640, startedAt: 300 });
-  assert.deepEqual(ann.mbps, [2, null], 'the average begins with the process');
-  assert.deepEqual(stacked(minutes).map((row) => row.slice(4, 6)), [[1, 3], [0, 1]]);
-  const happened = marks([{ at: at(70), event: 'budget.used_80' }], [{ at: at(65), text: 'user blocked' }], { startedAt: 0 });
-  const rows = tableRows({ x: [0, 60], mbps: [null, 3.456], live: [null, 2] }, 60, [{ key: 'ann', mbps: [0, 2.5] }, { key: 'ben', mbps: [null, 0] }], happened);
-  assert.deepEqual(rows, [
-    { at: 60, mbps: '3.46', live: 2, spenders: 'ann 2.50', marks: 'user blocked, budget used 80' },
-    { at: 0, mbps: '–', live: '–', spenders: '', marks: 'start' },
+test('the chart as a table has the alerts and the start, the latest step first', () => {
+  const happened = marks([{ at: new Date(70_000).toISOString(), event: 'budget.used_80' }], { startedAt: 0 });
+  assert.deepEqual(tableRows({ x: [0, 60], mbps: [null, 3.456], live: [null, 2] }, 60, happened), [
+    { at: 60, mbps: '3.46', live: 2, marks: 'budget used 80' },
+    { at: 0, mbps: '–', live: '–', marks: 'start' },
   ]);
 });
 

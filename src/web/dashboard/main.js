@@ -8,7 +8,7 @@ import { showConnections } from './connections.js';
 import { size } from './format.js';
 import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
-import { bySpender, curves, marks, period, rates, tableRows, unknown } from './series.js';
+import { curves, marks, period, rates, tableRows, unknown } from './series.js';
 import * as spenders from './spenders.js';
 import { Table } from './table.js';
 import { showAvailable, showOverview, showPast, showUnavailable } from './view.js';
@@ -25,8 +25,7 @@ const tokenField = $('token', HTMLInputElement);
 /**
  * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
  * @typedef {import('./series.js').Period} Period
- * @typedef {import('./api.d.ts').Schemas['SpenderSeriesBody'][]} Spenders
- * @typedef {{period: Period, day: Period, hour: Period, spenders: Record<string, Spenders>, past: import('./api.d.ts').Schemas['PastPeriod'][], marks: import('./series.js').Mark[]}} Series
+ * @typedef {{period: Period, day: Period, hour: Period, past: import('./api.d.ts').Schemas['PastPeriod'][], marks: import('./series.js').Mark[]}} Series
  */
 
 /** @type {Overview | null} */
@@ -45,7 +44,7 @@ let shown = () => {};
 let seriesIn = 0;
 
 actions.wire(() => overview, refreshAll);
-spenders.wire(failed, refreshAll);
+spenders.wire(failed);
 
 async function read() {
   const [latest, calls, connections] = await Promise.all([ask('api/overview'), ask('api/calls-live'), ask('api/connections')]);
@@ -66,16 +65,14 @@ async function read() {
 /** @param {Overview} latest */
 async function readSeries(latest) {
   const ago = (/** @type {number} */ seconds) => new Date(Date.parse(latest.at) - seconds * 1000).toISOString();
-  const by = spenders.kind();
   const [whole, day, hour, alerts] = await Promise.all([
-    ask(`api/usage?by=${by}`),
-    ask(`api/usage?by=${by}&from=${ago(DAY_SECONDS)}&step=${DAY_STEP}`),
-    ask(`api/usage?by=${by}&from=${ago(HOUR_SECONDS)}&step=${HOUR_STEP}`),
+    ask('api/usage'),
+    ask(`api/usage?from=${ago(DAY_SECONDS)}&step=${DAY_STEP}`),
+    ask(`api/usage?from=${ago(HOUR_SECONDS)}&step=${HOUR_STEP}`),
     ask('api/alerts'),
   ]);
   const all = period(whole, latest);
-  const of = Object.fromEntries(Object.entries({ hour, day, week: whole, period: whole }).map(([name, usage]) => [name, usage.spenders ?? []]));
-  series = { period: all, day: period(day, latest), hour: period(hour, latest), spenders: of, past: whole.pastPeriods, marks: marks(alerts.alerts, whole.marks, all) };
+  series = { period: all, day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods, marks: marks(alerts.alerts, all) };
   spenders.showPeriods(whole.pastPeriods);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
@@ -87,13 +84,12 @@ async function readSeries(latest) {
 const rateTable = new Table($('rate-rows'), {
   label: 'Average rate and live credentials',
   key: ({ at }) => String(at),
-  words: ({ spenders: named, marks: happened }) => `${named} ${happened}`,
+  words: ({ marks: happened }) => happened,
   search: $('rate-search'),
   columns: [
     { name: 'From', isNumber: true, by: ({ at }) => at, text: ({ at }) => new Date(at * 1000).toISOString().slice(0, 16).replace('T', ' ') },
     { name: 'Mbps', isNumber: true, by: ({ mbps }) => Number(mbps) || 0, text: ({ mbps }) => mbps },
     { name: 'Live', isNumber: true, by: ({ live }) => Number(live) || 0, text: ({ live }) => String(live) },
-    { name: 'Largest, Mbps', text: ({ spenders: named }) => named },
     { name: 'Marks', text: ({ marks: happened }) => happened },
   ],
 });
@@ -114,7 +110,7 @@ function showUsage({ period: whole, past }, latest) {
 }
 
 /** @param {Series} series */
-function showRates({ period: whole, day, hour, spenders: named, marks: happened }) {
+function showRates({ period: whole, day, hour, marks: happened }) {
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
   /** @type {Record<string, typeof week>} */
   const ranges = { hour, day, week, period: whole };
@@ -122,9 +118,8 @@ function showRates({ period: whole, day, hour, spenders: named, marks: happened 
   const seen = happened.filter(({ at }) => at >= shown.x[0]);
   /** @param {(number | null)[]} values */
   const most = (values) => values.reduce((/** @type {number} */ a, b) => Math.max(a, b ?? 0), 0);
-  const largest = bySpender(named[range], ranges[range]);
-  charts().rate.update(shown, largest, seen, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
-  rateTable.show(tableRows(shown, ranges[range].step, largest, seen));
+  charts().rate.update(shown, seen, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
+  rateTable.show(tableRows(shown, ranges[range].step, seen));
 }
 
 async function run() {

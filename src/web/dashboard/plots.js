@@ -1,14 +1,11 @@
 // The two charts, drawn by uPlot. Colors come from the style sheet, so light and dark mode need no second set.
 /* global uPlot */
-import { visible } from './page.js';
-import { lanes, stacked } from './series.js';
+import { lanes } from './series.js';
 
 const HEIGHT = 240;
 /** The height of the name of a mark. */
 const LANE = 13;
 const GB = 1e9;
-/** The longest name in a legend. */
-const NAME_MAX = 28;
 export const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 /** @param {string} name */
 export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -22,7 +19,7 @@ const withUnit = (unit, digits) => (_, value) => (value == null ? '–' : `${val
 
 /** A color that lets others through. @param {string} name @param {string} alpha */
 export const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
-/** @param {string} label @param {string} stroke @param {(plot: uPlot, value: number | null, series: number, index: number | null) => string} value @param {uPlot.Series} [more] @returns {uPlot.Series} */
+/** @param {string} label @param {string} stroke @param {(plot: uPlot, value: number | null) => string} value @param {uPlot.Series} [more] @returns {uPlot.Series} */
 export const line = (label, stroke, value, more) => ({ label, stroke: color(stroke), width: 1.5, points: { show: false }, value, ...more });
 
 /** @type {uPlot.Series} */
@@ -186,13 +183,8 @@ function drawMarks({ ctx, bbox, valToPos }, marks, first = 12) {
   ctx.restore();
 }
 
-/** The series before those of the spenders. */
-const FIXED = 3;
-
-/** Average rate, that of the largest spenders, and live credentials, with marks where something happened. */
+/** Average rate and live credentials, with marks where something happened. */
 export class RatePlot extends Plot {
-  /** @type {import('./series.js').SpenderRates[]} */
-  spenders = [];
   /** @type {import('./series.js').Mark[]} */
   marks = [];
 
@@ -219,22 +211,9 @@ export class RatePlot extends Plot {
     });
   }
 
-  /** @param {ReturnType<import('./series.js').rates>} rates @param {import('./series.js').SpenderRates[]} spenders @param {import('./series.js').Mark[]} marks @param {string} label */
-  update({ x, mbps, live }, spenders, marks, label) {
-    const { plot } = this;
-    const isSame = spenders.map(({ key }) => key).join('\n') === this.spenders.map(({ key }) => key).join('\n');
-    Object.assign(this, { marks, spenders });
-    if (!isSame) {
-      while (plot.series.length > FIXED) plot.delSeries(FIXED);
-      spenders.forEach(({ key }, nth) => plot.addSeries(this.#area(visible(key), nth), FIXED + nth));
-    }
-    this.show([x, mbps, live, ...stacked(spenders)], label);
-  }
-
-  /** The legend has the rate of the spender alone. @param {string} name @param {number} nth */
-  #area(name, nth) {
-    const mbps = withUnit('Mbps', 2);
-    const label = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name;
-    return line(label, `--area-${nth}`, (plot, _, __, index) => mbps(plot, index == null ? null : this.spenders[nth].mbps[index]), { width: 0, fill: color(`--area-${nth}`), paths: stepped() });
+  /** @param {ReturnType<import('./series.js').rates>} rates @param {import('./series.js').Mark[]} marks @param {string} label */
+  update({ x, mbps, live }, marks, label) {
+    this.marks = marks;
+    this.show([x, mbps, live], label);
   }
 }

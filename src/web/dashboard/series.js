@@ -31,10 +31,10 @@ export function period(usage, overview) {
   };
 }
 
-/** The alerts, what the operator did and the start of the process, in order of time. @param {{at: string, event: string}[]} alerts @param {{at: string, text: string}[]} done @param {{startedAt: number}} period @returns {Mark[]} */
-export function marks(alerts, done, { startedAt }) {
+/** The alerts and the start of the process, in order of time. @param {{at: string, event: string}[]} alerts @param {{startedAt: number}} period @returns {Mark[]} */
+export function marks(alerts, { startedAt }) {
   const ofAlerts = alerts.map(({ at, event }) => ({ at: seconds(at), text: event.replace(/[._]/g, ' ') }));
-  return [{ at: startedAt, text: 'start' }, ...ofAlerts, ...done.map(({ at, text }) => ({ at: seconds(at), text }))].sort((a, b) => a.at - b.at);
+  return [{ at: startedAt, text: 'start' }, ...ofAlerts].sort((a, b) => a.at - b.at);
 }
 
 /**
@@ -143,47 +143,15 @@ export function rates({ points, step, now }, stretches) {
   };
 }
 
-/** Spenders are known by spans of so many seconds, which have ended. */
-const SPAN_SECONDS = 300;
-
-/** @typedef {{key: string, mbps: (number | null)[]}} SpenderRates The average rate of one spender in each step. */
-
-/**
- * The average rate of each spender in each step; null before the start of the process, which has the record, and in the last minutes.
- * @param {import('./api.d.ts').Schemas['SpenderSeriesBody'][]} spenders
- * @param {Pick<Period, 'points' | 'step' | 'now' | 'startedAt'>} period
- * @returns {SpenderRates[]}
- */
-export function bySpender(spenders, { points, step, now, startedAt }) {
-  const known = now - (now % SPAN_SECONDS);
-  return spenders.map(({ key, spans }) => {
-    const all = spans.map((span) => ({ begin: seconds(span.at), ...span }));
-    const mbps = points.map(({ at }) => {
-      const [from, to] = [Math.max(at, startedAt), Math.min(at + step, known)];
-      if (to <= from) return null;
-      const shares = all.map(({ begin, seconds: length, bytes }) => (Math.max(0, Math.min(to, begin + length) - Math.max(from, begin)) / length) * bytes);
-      return (shares.reduce((sum, share) => sum + share, 0) * 8) / (to - from) / 1e6;
-    });
-    return { key, mbps };
-  });
-}
-
-/** Each rate with those of the spenders after it, so that areas that are drawn in this order lie on each other. @param {SpenderRates[]} rows */
-export const stacked = (rows) => rows.map(({ mbps }, first) =>
-  mbps.map((value, at) => (value === null ? null : rows.slice(first).reduce((sum, row) => sum + (row.mbps[at] ?? 0), 0))));
-
 /**
  * The chart as rows of a table, the latest first.
- * @param {{x: number[], mbps: (number | null)[], live: (number | null)[]}} rates @param {number} step @param {SpenderRates[]} spenders @param {Mark[]} happened
+ * @param {{x: number[], mbps: (number | null)[], live: (number | null)[]}} rates @param {number} step @param {Mark[]} happened
  */
-export function tableRows({ x, mbps, live }, step, spenders, happened) {
-  /** @param {number | null | undefined} value */
-  const digits = (value) => (value == null ? '–' : value.toFixed(2));
+export function tableRows({ x, mbps, live }, step, happened) {
   return x.map((at, n) => ({
     at,
-    mbps: digits(mbps[n]),
+    mbps: mbps[n]?.toFixed(2) ?? '–',
     live: live[n] ?? '–',
-    spenders: spenders.filter((row) => row.mbps[n]).map((row) => `${row.key} ${digits(row.mbps[n])}`).join(', '),
     marks: happened.filter((mark) => mark.at >= at && mark.at < at + step).map(({ text }) => text).join(', '),
   })).reverse();
 }

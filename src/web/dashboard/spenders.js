@@ -225,11 +225,8 @@ function choose(at) {
   table.clear();
 }
 
-/** What the spenders of the open tab are. */
-export const kind = () => by;
-
-/** Connects the tabs. @param {(error: unknown) => void} whenFailed @param {() => void} whenChosen Called when another tab is opened. */
-export function wire(whenFailed, whenChosen) {
+/** Connects the tabs. @param {(error: unknown) => void} whenFailed */
+export function wire(whenFailed) {
   failed = whenFailed;
   $('spenders-tabs').replaceChildren(...tabs);
   $('spenders-period').replaceChildren(months, csv);
@@ -245,7 +242,6 @@ export function wire(whenFailed, whenChosen) {
     tab.addEventListener('click', () => {
       choose(at);
       read(false).catch(failed);
-      whenChosen();
     });
     tab.addEventListener('keydown', ({ key }) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[key];

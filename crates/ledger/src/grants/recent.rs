@@ -88,7 +88,7 @@ impl RecentMinutes {
     /// What was relayed in `[since, now)`.
     fn between(&self, since: Timestamp, now: Timestamp) -> MinuteBytes {
         let part = |minute: Minute, bytes| later_part(bytes, minute.start(), minute.end().min(now), since);
-        let parts = self.0.iter().filter(|(minute, _)| minute.end() > since && minute.start() < now);
+        let parts = self.0.iter().filter(|(minute, _)| minute.end() > since);
         parts.fold(MinuteBytes::default(), |sum, (minute, of)| MinuteBytes {
             measured: sum.measured.plus(part(*minute, of.measured)),
             claimed: sum.claimed.plus(part(*minute, of.claimed)),
