@@ -344,13 +344,12 @@ impl Parts<'_> {
     }
 
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
-        let ice = &self.config.ice;
         let turn_key = |key: &TurnKeyConfig| {
             let (id, now) = (Some(IdDigest::of(&key.id)), self.process.clock.instant());
             Arc::new(TurnKey::new(key.name, id, key.weight, self.minting_api(cloudflare, key), now))
         };
         let keys = cloudflare.keys.iter().map(turn_key).collect();
-        Provider::new(keys, &self.lives(), ice.keeps_one_ready, self.clock(), self.metrics())
+        Provider::new(keys, &self.lives(), self.clock(), self.metrics())
     }
 
     /// The lifetimes that callers often ask for: that of a plain request, of the page module, and of a call.
@@ -367,7 +366,7 @@ impl Parts<'_> {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
         let key = TurnKey::new(KeyName::DEFAULT, None, 1, self.http_api(http), self.process.clock.instant());
         // At another provider nothing is minted in advance, so there are no lifetimes to prepare.
-        let provider = Provider::new(vec![Arc::new(key)], &[], false, self.clock(), self.metrics());
+        let provider = Provider::new(vec![Arc::new(key)], &[], self.clock(), self.metrics());
         let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;
         let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };

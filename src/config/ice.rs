@@ -31,8 +31,6 @@ pub struct IceConfig {
     pub urls: UrlChoice,
     /// The longest and usual lifetime of a credential, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
     pub ttl_max: Duration,
-    /// Whether the pool keeps a credential ready for an hour after each caller. False only in tests that count calls to the provider.
-    pub keeps_one_ready: bool,
     /// The servers of a degraded response: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
     /// when unset.
     pub stun: Vec<IceUrl>,
@@ -75,7 +73,6 @@ impl IceConfig {
             sources,
             urls: settings.get("ICE_URLS", "short", one_of(URL_CHOICES)),
             ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(TTL_MIN.get().as_secs()..=172_800)),
-            keeps_one_ready: true,
             stun: read_stun(settings),
             cloudflare: CloudflareConfig::read(settings),
             coturn: read_relays(settings),

@@ -79,15 +79,14 @@ pub struct Filled {
 }
 
 impl Provider {
-    /// A provider with an empty pool for each of these lifetimes. `keeps_one`: each has a credential ready for an hour after a caller.
+    /// A provider with an empty pool for each of these lifetimes.
     pub fn new(
         keys: Vec<Arc<TurnKey>>,
         lives: &[Duration],
-        keeps_one: bool,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let pool = |life: &Duration| Pool::new(*life, POOL_MAX, keeps_one, clock.instant());
+        let pool = |life: &Duration| Pool::new(*life, POOL_MAX, clock.instant());
         Self {
             keys,
             pools: Mutex::new(lives.iter().map(pool).collect()),

@@ -1,5 +1,5 @@
-//! The demand: when the last caller came, and the smallest number of callers in any of the last three whole minutes. A single burst does
-//! not raise that number, and the number falls to zero within two minutes after callers stop. Pure: `now` is an argument.
+//! The demand: the smallest number of callers in any of the last three whole minutes. A single burst does not raise it, and it falls to
+//! zero within two minutes after callers stop. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Number of whole windows that are kept.
 const WINDOWS: usize = 3;
-/// How long after a caller another one is expected.
-const RECENT: Duration = Duration::from_secs(3_600);
 
 /// Callers by window.
 #[derive(Debug)]
@@ -19,26 +17,18 @@ pub(super) struct Demand {
     current: u64,
     /// Callers in the whole windows before it, the latest last.
     past: [u64; WINDOWS],
-    /// When the last caller came.
-    latest: Option<Instant>,
 }
 
 impl Demand {
     /// No callers yet.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { began: now, current: 0, past: [0; WINDOWS], latest: None }
+        Self { began: now, current: 0, past: [0; WINDOWS] }
     }
 
     /// Counts one caller.
     pub(super) fn count(&mut self, now: Instant) {
         self.advance(now);
         self.current = self.current.saturating_add(1);
-        self.latest = Some(now);
-    }
-
-    /// Whether a caller came within the last hour.
-    pub(super) fn is_recent(&self, now: Instant) -> bool {
-        self.latest.is_some_and(|latest| now.saturating_duration_since(latest) < RECENT)
     }
 
     /// The smallest number of callers in the last [`WINDOWS`] whole windows. 0 until that many windows have passed.

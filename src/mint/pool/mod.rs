@@ -1,7 +1,6 @@
 //! A pool of credentials of one lifetime, minted ahead of their callers. Each is handed out at most once, and none after half of its
-//! lifetime. If a caller came within the last hour, a credential is kept ready, so that the callers of a small site do not wait either. Of
-//! the further credentials, which the demand asks for, less than half are wasted. A credential in the pool is not a grant and reserves
-//! nothing. Pure: `now` is an argument, and the result is the number of credentials to mint.
+//! lifetime. Less than half of all that are minted are wasted. A credential in the pool is not a grant and reserves nothing. Pure: `now` is
+//! an argument, and the result is the number of credentials to mint.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -83,8 +82,6 @@ pub struct Pool {
     life: Duration,
     /// Most credentials in the pool.
     max: u64,
-    /// Whether a credential is kept ready for an hour after each caller.
-    keeps_one: bool,
     demand: Demand,
     /// The oldest first, but calls that were made at the same time may have ended in any order.
     credentials: VecDeque<PooledCredential>,
@@ -100,11 +97,10 @@ pub struct Pool {
 
 impl Pool {
     /// An empty pool for credentials of one lifetime.
-    pub fn new(life: Duration, max: u64, keeps_one: bool, now: Instant) -> Self {
+    pub fn new(life: Duration, max: u64, now: Instant) -> Self {
         Self {
             life,
             max,
-            keeps_one,
             demand: Demand::new(now),
             credentials: VecDeque::new(),
             pending: 0,
@@ -140,9 +136,7 @@ impl Pool {
     pub fn start(&mut self, most: u64, now: Moment) -> u64 {
         self.discard_old(now);
         let present = self.ready() + self.pending;
-        let by_demand = self.wanted(now.instant).saturating_sub(present).min(self.affordable());
-        let kept_ready = u64::from(present == 0 && self.keeps_one && self.demand.is_recent(now.instant));
-        let started = by_demand.max(kept_ready).min(most);
+        let started = self.wanted(now.instant).saturating_sub(present).min(self.affordable()).min(most);
         self.pending += started;
         started
     }

@@ -36,7 +36,7 @@ struct Scene {
 impl Scene {
     fn new(life: Duration, max: u64) -> Self {
         let start = start();
-        Self { pool: Pool::new(life, max, false, start.instant), start, made: 0 }
+        Self { pool: Pool::new(life, max, start.instant), start, made: 0 }
     }
 
     /// Whether the caller got a credential from the pool.
@@ -84,25 +84,6 @@ fn steady_callers_are_served_from_the_pool_from_the_fourth_minute_on() {
     });
     assert_eq!(served.count(), 600 - 181);
     assert_eq!(scene.pool.counts().wasted, 0);
-}
-
-/// A site with a caller each ten minutes, later none. Every caller but the first finds a credential.
-#[test]
-fn for_an_hour_after_a_caller_one_is_ready_and_is_replaced_at_half_its_life() {
-    let mut scene = Scene::new(Duration::from_secs(1_800), 100);
-    scene.pool.keeps_one = true;
-    assert_eq!(scene.fill(0), 0, "nobody has come yet");
-    let served = (0..8_000).filter(|second| {
-        let is_due = second % 600 == 0 && *second <= 3_600;
-        let served = is_due && scene.call(*second);
-        scene.fill(*second);
-        assert!(scene.pool.counts().ready <= 1);
-        served
-    });
-    assert_eq!(served.count(), 6);
-    let counts = scene.pool.counts();
-    assert_eq!((counts.handed_out, counts.wasted), (6, 4), "one wasted each 15 minutes of the last hour");
-    assert_eq!(counts.ready, 0, "nobody came for an hour");
 }
 
 #[test]

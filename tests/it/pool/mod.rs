@@ -11,8 +11,7 @@ mod fill;
 
 use crate::support::test_broker::START;
 use crate::support::{
-    Answer, FakeCloudflare, Fault, TestBroker, broker_that_keeps_one, eventually, with_cloudflare,
-    with_cloudflare_and,
+    Answer, FakeCloudflare, Fault, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
 };
 
 const READY: &str = "turn_broker_pool_ready";
@@ -77,25 +76,6 @@ async fn pooled_credentials_are_issued_once_each_even_while_the_provider_is_down
 }
 
 /// A plain request and the page module's ask for different lives. Neither waits, but for the first of each.
-#[tokio::test]
-async fn for_an_hour_after_a_caller_another_one_finds_a_credential_of_the_same_life() {
-    let cloudflare = FakeCloudflare::start().await;
-    let broker = broker_that_keeps_one(&cloudflare).await;
-    for (nth, query) in ["", "?ttl=3600"].into_iter().enumerate() {
-        let path = format!("/api/turn-credentials{query}");
-        let before = u64::try_from(nth).unwrap();
-        assert_eq!(broker.get(&path).await.json()["source"], "cloudflare");
-        assert_eq!(broker.metric(HANDED_OUT).await, Some(before), "nobody has come before");
-        eventually("one is ready", async || broker.metric(READY).await == Some(1 + before)).await;
-        cloudflare.always(Fault::ServerErrorHtml(503));
-        assert_eq!(broker.get(&path).await.json()["source"], "cloudflare");
-        assert_eq!(broker.metric(HANDED_OUT).await, Some(before + 1));
-        cloudflare.heal();
-        broker.advance(60);
-        eventually("another one is ready", async || broker.metric(READY).await == Some(1 + before)).await;
-    }
-}
-
 #[tokio::test]
 async fn the_ttl_of_a_pooled_credential_counts_from_the_request_to_the_provider() {
     let (_cloudflare, broker) = with_pool(&[]).await;

@@ -96,14 +96,6 @@ pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &s
     broker_with(cloudflare, settings, Arc::new(ManualClock::at(START))).await
 }
 
-/// A broker that mints at this fake, and keeps a credential ready for an hour after each caller.
-pub(crate) async fn broker_that_keeps_one(cloudflare: &FakeCloudflare) -> TestBroker {
-    let base = cloudflare.base_url();
-    let mut config = test_broker::config(&at_cloudflare(cloudflare, &base, &[]));
-    config.ice.keeps_one_ready = true;
-    TestBroker::start_with(&config, Arc::new(ManualClock::at(START))).await
-}
-
 /// The same with the clock of an earlier process.
 pub(crate) async fn broker_with(
     cloudflare: &FakeCloudflare,

@@ -44,11 +44,7 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
         ("RELAY_PROBE", "off"),
         ("COTURN_PROBE", "off"),
     ];
-    let mut config =
-        Config::from_env(&Environment::from_pairs(base.iter().chain(settings).copied())).unwrap();
-    // Tests count the calls to the provider.
-    config.ice.keeps_one_ready = false;
-    config
+    Config::from_env(&Environment::from_pairs(base.iter().chain(settings).copied())).unwrap()
 }
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
