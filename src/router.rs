@@ -115,8 +115,6 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(overrides::set_limit),
         route!(overrides::set_frozen),
         route!(overrides::revoke_credential),
-        route!(users::revoke_user),
-        route!(users::revoke_key),
         route!(users::block_user),
         route!(users::unblock_user),
         route!(users::forget_user),

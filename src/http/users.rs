@@ -15,7 +15,7 @@ use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
-use turn_ledger::{Label, SpenderKey, SpenderKind, Timestamp, User};
+use turn_ledger::{SpenderKey, SpenderKind, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
 
@@ -24,16 +24,6 @@ fn end_sessions_of(app: &App, user: &User) {
     if let Some(proxy) = &app.sfu {
         proxy.end_sessions_of(user);
     }
-}
-
-/// The result of revoking the credentials of a user.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UserRevocationBody {
-    /// The user.
-    #[schema(example = "ann")]
-    user: String,
-    #[serde(flatten)]
-    done: SpenderRevocationBody,
 }
 
 /// The result of revoking all credentials of a user, a label, an address and so on.
@@ -74,28 +64,12 @@ pub struct UserBlockBody {
     message: String,
 }
 
-/// Revokes all credentials of a user.
-///
-/// As with `POST /api/credentials/{grant}/revoke`, none can be renewed, their connections are closed, and the source is asked to
-/// revoke them. This takes 10 s at most. For what is `left` then, the broker asks each 10 s by itself.
-/// The user can fetch new credentials: block the user first if that is not wanted.
-#[utoipa::path(
-    post, path = "/api/users/{user}/revoke",
-    params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
-    responses(
-        (status = 200, description = "What was revoked.", body = UserRevocationBody),
-        (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
-    )
-)]
-pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserRevocationBody> {
-    let user = checked(&user)?;
-    let done = revoke_all_of(&app, &SpenderKey::User(user.clone())).await?;
-    Ok(Json(UserRevocationBody { user: user.as_str().to_owned(), done }))
-}
-
 /// Revokes all credentials of a user, a label, an address, an origin, a call or a server key.
 ///
-/// As with `POST /api/users/{user}/revoke`. New credentials are issued as before: block a user or an address first if that is not wanted.
+/// As with `POST /api/credentials/{grant}/revoke`, none can be renewed, their connections are closed, and the source is asked to
+/// revoke them. This takes 10 s at most. For what is `left` then, the broker asks each 10 s by itself. Those of a server key are also what
+/// pages have renewed since; the key may be gone from `SERVER_KEYS` already.
+/// New credentials are issued as before: block a user or an address first if that is not wanted.
 #[utoipa::path(
     post, path = "/api/revoke",
     params(SpenderQuery),
@@ -173,7 +147,7 @@ pub struct ForgottenUserBody {
 
 /// Removes a person.
 ///
-/// Revokes the user's credentials as `POST /api/users/{user}/revoke` does, closes the signaling sockets, and removes the name, the labels and
+/// Revokes the user's credentials as `POST /api/revoke?user=` does, closes the signaling sockets, and removes the name, the labels and
 /// the addresses from every row of the ledger: grants, sums of this period and of earlier ones, connections, alerts. A label or an address that somebody
 /// else has too stays in the sums. The bytes stay. A block of the user ends. Backups, logs and alerts that were sent keep what they have.
 #[utoipa::path(
@@ -207,23 +181,6 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     };
     let summary = format!("{found} {revoked} Backups and logs keep what they have.");
     Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, summary) }))
-}
-
-/// Revokes all credentials that a server key has minted.
-///
-/// Also those that pages have renewed since, as with `POST /api/users/{user}/revoke`. The key may be gone from `SERVER_KEYS` already. A key
-/// that is still there mints again.
-#[utoipa::path(
-    post, path = "/api/keys/{name}/revoke",
-    params(("name" = String, Path, description = "The name of the key in `SERVER_KEYS`.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._:@/-]+$")),
-    responses(
-        (status = 200, description = "What was revoked.", body = SpenderRevocationBody),
-        (status = 400, description = "`INVALID_REQUEST`: this cannot be the name of a key.", body = ErrorBody),
-    )
-)]
-pub async fn revoke_key(app: AppState, Path(name): Path<String>) -> JsonResult<SpenderRevocationBody> {
-    let key = Label::new(&name).ok_or_else(|| ApiError::invalid("Name a key as SERVER_KEYS does."))?;
-    revoke_all_of(&app, &SpenderKey::Server(key)).await.map(Json)
 }
 
 /// What the operator reads about a revocation. `revoked`: how many live grants the spender has.
@@ -269,7 +226,7 @@ fn blocked_message(user: &str, issued: &str, auth: Option<&Auth>) -> String {
 ///
 /// A blocked user gets 403 `USER_BLOCKED` instead of credentials, also for a renewal, and so does an app server that opens a connection
 /// for the user. The user's signaling sockets are closed, which ends Ayame calls and revokes their credentials; sessions at the SFU end
-/// within seconds. Other credentials work until they are revoked: `POST /api/users/{user}/revoke`. A user who is not known yet can be
+/// within seconds. Other credentials work until they are revoked: `POST /api/revoke?user=`. A user who is not known yet can be
 /// blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
 #[utoipa::path(
     post, path = "/api/users/{user}/block",

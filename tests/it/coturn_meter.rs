@@ -167,7 +167,7 @@ async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_comman
     let broker = relay.broker(&[USERS]).await;
     assert_eq!(broker.mint_with(&user_token("ann")).await.status, 200);
     let revoke = async || {
-        let revoked = broker.post(OPERATOR, "/api/users/ann/revoke", json!({})).await.json();
+        let revoked = broker.post(OPERATOR, "/api/revoke?user=ann", json!({})).await.json();
         let message = revoked["message"].to_string();
         (revoked["cut"].clone(), revoked["left"].clone(), revoked["callsUntil"].is_null(), message)
     };

@@ -436,13 +436,13 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
     for token in [&ann, &bob] {
         assert!(broker.post(token, "/api/connections", json!({})).await.status.is_success());
     }
-    let revoked = broker.order(Method::POST, "/api/users/ann/revoke").await;
+    let revoked = broker.order(Method::POST, "/api/revoke?user=ann").await;
     // A day, and two hours of tail.
     let until = "2025-01-16T14:01:00.000Z";
     let message = format!(
         "Live credentials of ann: 2, all revoked. Calls with 2 of them may go on until {until}, because their source cannot end them. 2 can open new calls until they expire, because their source has not ended them. ann can get new ones: block ann to refuse them."
     );
-    let nobody_ends_them = json!({"user": "ann", "revoked": 2, "ended": 0, "left": 0, "cut": 0, "callsUntil": until,
+    let nobody_ends_them = json!({"revoked": 2, "ended": 0, "left": 0, "cut": 0, "callsUntil": until,
         "message": message});
     assert_eq!(revoked.json(), nobody_ends_them, "a coturn without a command line");
     let refused = broker.post(&ann, "/api/connections", json!({})).await;
@@ -514,7 +514,7 @@ async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_f
     }
     cloudflare.next(Fault::NotFound404);
     let (log, _logging) = Log::of_this_thread();
-    let revoked = first.order(Method::POST, "/api/users/ann/revoke").await.json();
+    let revoked = first.order(Method::POST, "/api/revoke?user=ann").await.json();
     assert_eq!(result(&revoked), [130, 119, 10, 0]);
     assert_eq!(log.text().matches("Cloudflare did not revoke").count(), 1, "many failures, one line");
     let asked = || {
@@ -526,7 +526,7 @@ async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_f
     // The fake is the same provider: the next process asks for the ten again, and for no other.
     let second = broker_at(&cloudflare, &settings).await;
     eventually("they are ended", async || second.overview().await["ending"]["revoked"] == 10).await;
-    let again = second.order(Method::POST, "/api/users/ann/revoke").await.json();
+    let again = second.order(Method::POST, "/api/revoke?user=ann").await.json();
     assert_eq!(result(&again), [130, 129, 0, 0]);
     assert_eq!(asked(), 140);
 }

@@ -104,7 +104,7 @@ async fn all_that_a_key_has_minted_is_revoked_with_what_pages_renewed_and_nothin
     for grant in others.iter().chain([&renewed]) {
         assert_eq!(broker.open(grant, "c").await.status, 201);
     }
-    let revoked = broker.order(Method::POST, "/api/keys/app/revoke").await.json();
+    let revoked = broker.order(Method::POST, "/api/revoke?key=app").await.json();
     assert_eq!((&revoked["revoked"], &revoked["left"]), (&json!(2), &json!(0)), "{revoked}");
     let message = revoked["message"].as_str().unwrap();
     assert!(message.starts_with("Live credentials of app: 2, all revoked."), "{message}");
@@ -115,9 +115,9 @@ async fn all_that_a_key_has_minted_is_revoked_with_what_pages_renewed_and_nothin
         assert_eq!(broker.heartbeat(other, "c", json!({})).await.status, 200);
     }
     // A key that is not configured any more may have live grants.
-    let gone = broker.order(Method::POST, "/api/keys/gone/revoke").await.json();
+    let gone = broker.order(Method::POST, "/api/revoke?key=gone").await.json();
     assert_eq!(gone["message"], "gone has no live credential.");
-    assert_eq!(broker.order(Method::POST, "/api/keys/a%20b/revoke").await.error().0, 400);
+    assert_eq!(broker.order(Method::POST, "/api/revoke?key=a%20b").await.error().0, 400);
 }
 
 /// Strict mode: lives of 1,800 s, each promised 151 minutes of 15 MB, 2.265 GB.

@@ -71,7 +71,7 @@ async fn revoking_or_blocking_a_user_ends_the_users_sessions() {
     for page in [&b, &c] {
         assert_eq!(page.pull(&a).await.status, 200);
     }
-    let revoked = broker.post(OPERATOR, "/api/users/ann/revoke", json!({})).await;
+    let revoked = broker.post(OPERATOR, "/api/revoke?user=ann", json!({})).await;
     assert_eq!(revoked.status, 200, "{}", revoked.text);
     eventually("ann's is closed", async || sfu.tracks(&b.session) == 0).await;
     assert_eq!(error(&b.pull(&a).await), (403, "user_blocked".into()));
