@@ -163,7 +163,7 @@ mod tests {
             ("demo --env-file .env", "demo reads no file"),
             ("ice", "--write"),
             ("ice --write f --every 90", "such as 1h"),
-            ("ice --write f --form asterisk", "livekit"),
+            ("ice --write f --form asterisk", "mediamtx"),
             ("ledger", "show"),
             ("ledger copy", "--to-database"),
             ("ledger copy --to-database --from-database", "cannot be used with"),

@@ -22,7 +22,7 @@ use super::{BODY_MAX, OperatorError, Options, directory_of, local, send};
 use crate::config::Config;
 use crate::http::parameter_forms::span;
 use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
-use crate::ice::url::{IceUrl, Reach};
+use crate::ice::url::IceUrl;
 use turn_base::http_client::{body, http_client, joined};
 
 /// The pause after a failed write, and the shortest pause after any write.
@@ -66,8 +66,6 @@ enum Form {
     Go2rtc,
     /// A part of mediamtx.yml
     Mediamtx,
-    /// A part of livekit.yaml
-    Livekit,
 }
 
 /// The part of a mint's response that this command uses.
@@ -177,26 +175,12 @@ fn text_of(form: Form, servers: &IceServerList) -> String {
         Form::Pairdrop => format!("{}\n", json!({"sdpSemantics": "unified-plan", "iceServers": servers})),
         Form::Go2rtc => format!("webrtc:\n  ice_servers: {}\n", json!(servers)),
         Form::Mediamtx => format!("webrtcICEServers2: {}\n", of_each(of_mediamtx)),
-        Form::Livekit => {
-            let relays = servers.entries().filter(|(_, url)| url.relays()).map(of_livekit);
-            format!("rtc:\n  turn_servers: {}\n", relays.collect::<Value>())
-        }
     }
 }
 
 fn of_mediamtx((server, url): (&IceServer, &IceUrl)) -> Value {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     json!({"url": url.as_str(), "username": text(&server.username), "password": text(&server.credential)})
-}
-
-fn of_livekit((server, url): (&IceServer, &IceUrl)) -> Value {
-    let protocol = match url.reach() {
-        Reach::Stun | Reach::TurnUdp => "udp",
-        Reach::TurnTcp => "tcp",
-        Reach::TurnTls => "tls",
-    };
-    let (host, port) = (url.host(), url.port());
-    json!({"host": host, "port": port, "protocol": protocol, "username": server.username, "credential": server.credential})
 }
 
 #[cfg(test)]
@@ -234,9 +218,5 @@ mod tests {
             entry("turns:[::1]:443", ["u", "c\"\\"]),
         ]);
         assert_eq!(yaml(Form::Mediamtx, "webrtcICEServers2: "), of_mediamtx);
-        let relay = |host: &str, port: u16, protocol: &str| json!({"host": host, "port": port, "protocol": protocol, "username": "u", "credential": "c\"\\"});
-        let of_livekit =
-            json!([relay("t.example", 3478, "udp"), relay("t.example", 80, "tcp"), relay("::1", 443, "tls")]);
-        assert_eq!(yaml(Form::Livekit, "rtc:\n  turn_servers: "), of_livekit);
     }
 }

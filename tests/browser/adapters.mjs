@@ -82,8 +82,8 @@ export async function fileOf(form, key) {
   const file = join(directory, `ice-${form}`);
   writeFileSync(`${file}.env`, `SERVER_KEYS=${form}=${key}\n`);
   const command = documented('turn-broker ice', {
-    'turn-broker ice': '"$TURN_BROKER_BIN" ice', '/etc/turn-broker/ice.env': `${file}.env`, '/etc/livekit/ice.yaml': file,
-    '--key livekit --form livekit': `--key ${form} --form ${form}`, '--every 12h ': '', '/etc/livekit/merge': `'cp ${file} ${file}.read'`,
+    'turn-broker ice': '"$TURN_BROKER_BIN" ice', '/etc/turn-broker/ice.env': `${file}.env`, '/etc/mediamtx/ice.yml': file,
+    '--key mediamtx --form mediamtx': `--key ${form} --form ${form}`, '--every 12h ': '', '/etc/mediamtx/merge': `'cp ${file} ${file}.read'`,
   });
   await run('sh', ['-c', command], { cwd: directory });
   return asJson(process.env.PROGRAMS_PYTHON, ['-c', 'import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))', `${file}.read`]);

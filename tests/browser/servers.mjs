@@ -21,7 +21,7 @@ const RUN_SECONDS_MAX = 120;
 /** Where Selkies looks, which no setting changes. */
 const CLOUDFLARE = 'rtc.live.cloudflare.com';
 const BYTES = 200_000;
-const FILES = ['livekit', 'go2rtc', 'mediamtx', 'galene', 'pairdrop', 'json'];
+const FILES = ['go2rtc', 'mediamtx', 'galene', 'pairdrop', 'json'];
 const NAMES = ['janus', 'partytracks', 'dimos', 'selkies', 'page-server', 'prosody', 'ejabberd', 'nextcloud', ...FILES];
 const keys = Object.fromEntries(NAMES.map((name) => [name, randomBytes(32).toString('hex')]));
 /** What each program got, by the name of its key. */
@@ -166,9 +166,6 @@ async function aFileOfEachProgramHasARelay() {
   isRelay('galene', { iceServers: read.galene });
   isRelay('go2rtc', { iceServers: read.go2rtc.webrtc.ice_servers });
   isRelay('mediamtx', { iceServers: read.mediamtx.webrtcICEServers2.map(({ url, username, password }) => ({ urls: [url], username, credential: password })) });
-  const [{ host, port, protocol, username, credential }] = read.livekit.rtc.turn_servers;
-  assert.deepEqual([host, port, protocol], [RELAY, 3478, 'udp']);
-  credentials.livekit = { username, credential };
   for (const form of FILES) assert.equal((await grantsOf(form)).length, 1);
 }
 
