@@ -20,7 +20,7 @@ pub(crate) const COTURN: [(&str, &str); 8] = [
     ("ICE_SOURCES", "coturn"),
     ("COTURN_URLS", "turn:relay.example"),
     ("COTURN_SECRET", "bench-fixture-secret"),
-    ("COTURN_PROBE", "off"),
+    ("RELAY_PROBE", "off"),
     ("BANDWIDTH_LIMIT_GB", "1000000"),
     ("RATE_LIMIT_REQUESTS", "10000"),
     ("RATE_LIMIT_WINDOW_SECONDS", "1"),

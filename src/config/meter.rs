@@ -16,10 +16,9 @@ pub struct MeterConfig {
     pub analytics: Option<AnalyticsConfig>,
     /// The largest sampling error of the analytics, 0 to 50 %. `ANALYTICS_MARGIN_PERCENT`; 5 when unset.
     pub sampling_percent: u32,
-    /// Whether a count without bytes is believed only after a probe. `RELAY_PROBE`; on when unset.
+    /// Whether the operator's own relays are probed, and a count without bytes is believed only after a probe. `RELAY_PROBE`; on when
+    /// unset.
     pub probes: bool,
-    /// Whether the operator's own relays are probed. `COTURN_PROBE`; on when unset.
-    pub probes_relays: bool,
     /// The command lines of the operator's own relays.
     pub coturn_cli: Vec<CoturnCliConfig>,
 }
@@ -44,7 +43,6 @@ impl MeterConfig {
         Self {
             analytics: AnalyticsConfig::read(settings),
             sampling_percent: settings.get("ANALYTICS_MARGIN_PERCENT", "5", number(0..=50)),
-            probes_relays: settings.get("COTURN_PROBE", "on", switch),
             probes: settings.about_money().get("RELAY_PROBE", "on", switch),
             coturn_cli: CoturnCliConfig::read(settings, relays),
         }

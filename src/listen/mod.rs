@@ -182,7 +182,7 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
         spawn(app, end, |app| async move {
-            let probed = app.mint.fleet().filter(|_| app.config.meter.probes_relays && app.mint.enabled);
+            let probed = app.mint.fleet().filter(|_| app.config.meter.probes && app.mint.enabled);
             let relays = probed.into_iter().flat_map(|fleet| &fleet.0);
             join_all(relays.map(|relay| relay.watch(&app.clock))).await;
         }),

@@ -327,7 +327,7 @@ impl Mint {
     /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     fn fleet_failure(&self) -> Option<ProviderFailure> {
         let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
-        let remedy = "start coturn, and open its UDP ports also for this machine, or set COTURN_PROBE=off";
+        let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
         let what = format!("no relay answers the broker's probes ({down})");
         Some(ProviderFailure { provider: IceSource::Coturn.name(), what, remedy })
     }

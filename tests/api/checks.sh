@@ -13,7 +13,7 @@ operator='operator-0123456789-operator'
 reporter='reporter-0123456789-reporter'
 server='server-0123456789-server-0123456789-server'
 env -i HOST=127.0.0.1 PORT=3001 CLIENT_URL=http://app.test NO_COLOR=1 LOG_FORMAT=text STATE_DIR="$WORK_DIR/state" \
-    ICE_SOURCES=coturn,stun COTURN_URLS=turn:127.0.0.1:3478 COTURN_PROBE=off COTURN_SECRET=0123456789abcdef0123456789abcdef \
+    ICE_SOURCES=coturn,stun COTURN_URLS=turn:127.0.0.1:3478 RELAY_PROBE=off COTURN_SECRET=0123456789abcdef0123456789abcdef \
     SIGNALING=ayame,p2pcf,peerjs,reports,rooms,sfu,yjs CALLS_APP_ID=app CALLS_APP_SECRET=secret CALLS_API_URL=http://127.0.0.1:9/v1 \
     DOORS=turn,matrix,ice,link,metered,cloudflare TURN_TTL_SECONDS=172800 SERVER_KEYS=app=$server RATE_LIMIT_REQUESTS=10000 OPERATOR_TOKEN=$operator REPORTER_TOKEN=$reporter \
     "$TURN_BROKER_BIN" >broker.log 2>&1 &

@@ -45,7 +45,7 @@ replica() {
     while :; do
         env -i HOST=127.0.0.1 PORT=$((3000 + $1)) ADVERTISE_URL=http://127.0.0.1:$((3000 + $1)) TRUSTED_PROXIES=127.0.0.1 \
             DATABASE_URL='postgres://turn@127.0.0.1/postgres?sslmode=disable' CLIENT_URL=https://app.example.com ICE_SOURCES=coturn \
-            COTURN_URLS=turn:turn.example.com COTURN_PROBE=off COTURN_SECRET=$token OPERATOR_TOKEN=operator-$token RATE_LIMIT_REQUESTS=10000 "$TURN_BROKER_BIN" &
+            COTURN_URLS=turn:turn.example.com RELAY_PROBE=off COTURN_SECRET=$token OPERATOR_TOKEN=operator-$token RATE_LIMIT_REQUESTS=10000 "$TURN_BROKER_BIN" &
         echo $! >"$work/pid-$1"
         wait $! || echo "exit status $?"
         sleep 0.1

@@ -150,7 +150,7 @@ compose down
 cat >>"$work/.env" <<END
 ICE_SOURCES=coturn
 COTURN_URLS=turn:turn.example.com
-COTURN_PROBE=off
+RELAY_PROBE=off
 COTURN_SECRET=coturn-$token
 POSTGRES_PASSWORD=$token
 RATE_LIMIT_REQUESTS=10000

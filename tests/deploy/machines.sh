@@ -54,7 +54,7 @@ machine() {
 CLIENT_URL=https://app.example.com
 ICE_SOURCES=coturn
 COTURN_URLS=turn:turn.example.com
-COTURN_PROBE=off
+RELAY_PROBE=off
 COTURN_SECRET=$token
 OPERATOR_TOKEN=operator-$token
 RATE_LIMIT_REQUESTS=10000

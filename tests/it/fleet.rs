@@ -188,7 +188,7 @@ async fn the_broker_probes_each_relay_itself() {
         ("ICE_SOURCES", "coturn"),
         ("COTURN_URLS", &urls),
         ("COTURN_SECRET", "coturn-fixture-secret"),
-        ("COTURN_PROBE", "on"),
+        ("RELAY_PROBE", "on"),
     ])
     .await;
     let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure().is_some();

@@ -66,7 +66,7 @@ pub(crate) const COTURN: [(&str, &str); 4] = [
     ("COTURN_URLS", "turn:relay.example:3478"),
     ("COTURN_SECRET", "coturn-fixture-secret"),
     // No relay is there.
-    ("COTURN_PROBE", "off"),
+    ("RELAY_PROBE", "off"),
 ];
 /// A source that is not metered.
 pub(crate) const MANUAL: [(&str, &str); 2] = [

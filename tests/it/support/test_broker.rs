@@ -42,7 +42,6 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
         ("RATE_LIMIT_REQUESTS", "1000"),
         ("TRUSTED_PROXIES", "127.0.0.1"),
         ("RELAY_PROBE", "off"),
-        ("COTURN_PROBE", "off"),
     ];
     Config::from_env(&Environment::from_pairs(base.iter().chain(settings).copied())).unwrap()
 }
