@@ -52,19 +52,6 @@ const AMOUNTS: [&str; 11] =
 /// Variables that other programs read. They look like `HTTPS_PROXY` and `RUST_LOG`.
 const OF_OTHERS: [&str; 2] = ["HTTP_PROXY", "RUST_LOG_STYLE"];
 
-/// Settings of earlier versions, with what to do instead. If such a setting is set, that is a problem, because it has no effect.
-pub(super) const GONE: [(&str, &str); 7] = [
-    ("CLOUDFLARE_REST_BASE", "set it for deploy/rotate-turn-key.sh"),
-    ("COUNTRY_HEADER", NAME_REGION),
-    ("COUNTRY_KEYS", NAME_REGION),
-    ("KEY_ROTATION_DAYS", "run deploy/rotate-turn-key.sh each day from a timer"),
-    ("RELAY_PUBLIC_IP", "use a coturn on public addresses"),
-    ("TURN_POOL_MAX", "the pool has up to 256 credentials, and none without steady demand"),
-    ("WEBHOOK_TIMEOUT_SEC", "let the webhook answer within 5 s"),
-];
-
-const NAME_REGION: &str = "name the key in ?region= of the mint";
-
 /// A name that looks like a setting and is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is not a setting; did you mean {nearest}?")]
@@ -106,13 +93,12 @@ impl Names {
     }
 
     /// The hint for a name that begins like one of ours or is very similar to one, ignoring case, and for `NAME_FILE` of a setting that is
-    /// no secret. `None` for any other name, for a name of ours, for one that is [`GONE`], and for one that other programs read.
+    /// no secret. `None` for any other name, for a name of ours, and for one that other programs read.
     pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
         let upper = name.to_ascii_uppercase();
-        let is_gone = GONE.iter().any(|(gone, _)| *gone == name);
         let is_of_others =
             OF_OTHERS.contains(&&*upper) || OF_KUBERNETES.iter().any(|part| name.contains(part));
-        if self.contains(name) || is_gone || is_of_others {
+        if self.contains(name) || is_of_others {
             return None;
         }
         // Only a secret may be in a file.

@@ -8,7 +8,7 @@ use url::Url;
 use super::env_file::EnvFault;
 use super::environment::{Environment, read_file, writable_by_others};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
-use super::names::{GONE, Misspelled, Names, Setting};
+use super::names::{Misspelled, Names, Setting};
 use super::problem::{ConfigErrors, ConfigProblem};
 use turn_base::request::bearer::TokenDigest;
 use turn_base::web_url::WebhookUrl;
@@ -46,9 +46,6 @@ impl<'a> Settings<'a> {
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. A misspelled name of a setting about
     /// money or of a secret stops the start by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
-        for (name, instead) in GONE.into_iter().filter(|(name, _)| self.environment.is_set(name)) {
-            self.refuse(name, format!("expected no value, because this setting is gone: {instead}"));
-        }
         self.refuse_shared_secrets();
         // Many environments have `https_proxy` beside `HTTPS_PROXY`. The one in lower case is then no mistake.
         let may_be_misspelled = |name: &&str| {
