@@ -8,13 +8,11 @@ use std::time::Duration;
 use turn_base::http_client::{Network, http_client};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::OwnKey;
-use turn_broker::meter::cloudflare::analytics::{
-    AnalyticsError, CloudflareAnalytics, Counted, Margins, UsageCount,
-};
-use turn_ledger::{BilledDirections, ByteCount, IdDigest};
+use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
+use turn_ledger::{BilledDirections, ByteCount};
 
 use crate::support::manual_clock::timestamp;
-use crate::support::{AnalyticsFault, Confidence, FakeCloudflare, Fault};
+use crate::support::{AnalyticsFault, FakeCloudflare, Fault};
 
 const TOKEN: &str = "analytics-fixture-token";
 const ACCOUNT: &str = "account-fixture-id";
@@ -84,34 +82,12 @@ async fn only_bytes_of_our_app_are_those_of_the_sfu_unless_cloudflare_refuses_to
     let by_app = UsageCount { sfu: ByteCount::new(700), ..counted(300, 54_000) };
     let together = UsageCount { sfu: ByteCount::new(50_700), ..counted(300, 4_000) };
     // It is not asked again for a day.
-    for (is_refused, expected, queries) in [(false, &by_app, 1), (true, &together, 3), (true, &together, 1)] {
+    for (is_refused, expected, queries) in [(false, &by_app, 1), (true, &together, 2), (true, &together, 1)] {
         if is_refused {
             analytics.set_grouped_fault(AnalyticsFault::ErrorsAt200);
         }
         let asked = analytics.asked();
         assert_eq!((&ask(&reader).await.unwrap(), analytics.asked() - asked), (expected, queries));
-    }
-}
-
-#[tokio::test]
-async fn the_margin_that_cloudflare_states_is_read_and_a_refusal_is_asked_again_without_it_for_a_day() {
-    let cloudflare = cloudflare().await;
-    let analytics = cloudflare.analytics();
-    let reader = reader(&cloudflare);
-    // The true bytes are at most 375, and 75 of them are not counted.
-    let by_key = BTreeMap::from([(IdDigest::of("ours"), 20)]);
-    let stated = Margins { own: Some(20), by_key, sfu: None };
-    for (confidence, margins, queries) in [
-        (Confidence::Null, Margins::default(), 1),
-        (Confidence::Above(25), stated, 1),
-        (Confidence::Refused, Margins::default(), 2),
-        (Confidence::Refused, Margins::default(), 1),
-    ] {
-        analytics.set_confidence(confidence);
-        let asked = analytics.asked();
-        let count = ask(&reader).await.unwrap();
-        assert_eq!((count.own.get(), count.margins), (300, margins), "{confidence:?}");
-        assert_eq!(analytics.asked() - asked, queries, "{confidence:?}");
     }
 }
 
@@ -140,12 +116,11 @@ async fn each_fault_has_its_outcome_and_leaks_nothing() {
         let error = ask(&reader(&cloudflare)).await.unwrap_err();
         assert_eq!(error.outcome(), outcome, "{fault:?}");
         assert_says_nothing(&error);
-        let is_again = fault == AnalyticsFault::ResetBeforeAnswer || outcome == "query_refused";
-        let asked = if is_again { 2 } else { 1 };
+        let asked = if matches!(fault, AnalyticsFault::ResetBeforeAnswer) { 2 } else { 1 };
         assert_eq!(
             cloudflare.analytics().asked(),
             asked,
-            "{fault:?}: only a broken connection is worth a second one, and a refusal, without the margins"
+            "{fault:?}: only a broken connection is worth a second one"
         );
         assert_eq!(cloudflare.history().redirect_hits(), 0, "{fault:?}");
     }

@@ -9,13 +9,8 @@ const GB: u64 = 1_000_000_000;
 /// The provider's count of the day.
 pub(crate) fn count(broker: &TestBroker, bytes: u64) -> ReadingOutcome {
     let now = broker.app.account.snapshot().figures.now;
-    let reading = Reading {
-        day: Day::of(now),
-        as_of: now,
-        granted: ByteCount::new(bytes),
-        other: ByteCount::ZERO,
-        margin: None,
-    };
+    let reading =
+        Reading { day: Day::of(now), as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };
     let take = || broker.app.account.change(|books| books.take_reading(IceSource::Cloudflare, &reading));
     // A count above a tenth of the limit is taken when it is confirmed.
     match take() {

@@ -58,7 +58,7 @@ fn reserve(ledger: &mut Budget, source: IceSource, life: Duration) -> Result<Pro
 fn count(minutes: u64, granted: u64, other: u64) -> Reading {
     let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
     let as_of = Minute::of(at(minutes * MINUTE)).start();
-    Reading { day: Day::until(as_of), as_of, granted, other, margin: None }
+    Reading { day: Day::until(as_of), as_of, granted, other }
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_period_is_used_since_its_first_byte_or_grant() {
     ledger.advance(at(7 * DAY));
     assert_eq!(reopened(&mut ledger).used_since(), Minute::of(at(5 * DAY)).start());
     let (day, as_of) = (Day::of(at(3 * DAY)), at(3 * DAY));
-    let reading = Reading { day, as_of, granted: ByteCount::new(5), other: ByteCount::ZERO, margin: None };
+    let reading = Reading { day, as_of, granted: ByteCount::new(5), other: ByteCount::ZERO };
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     assert_eq!(ledger.used_since(), day.start(), "it was counted on another day");
     let empty = Reading { day: Day::of(at(DAY)), as_of: at(DAY), granted: ByteCount::ZERO, ..reading };

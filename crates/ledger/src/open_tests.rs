@@ -31,7 +31,7 @@ fn stored_by(books: &mut Books) -> Stored {
 /// A source has counted these bytes of ours in the day of noon, or a day later.
 fn count(books: &mut Books, source: IceSource, as_of: Timestamp, granted: u64) -> ReadingOutcome {
     let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
-    books.take_reading(source, &Reading { day: Day::of(as_of), as_of, granted, other, margin: None })
+    books.take_reading(source, &Reading { day: Day::of(as_of), as_of, granted, other })
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let mut books = sampled(5, &both).open(Some(Stored::default()), at(600_000));
     let period = books.snapshot().figures.period;
     let (day, other) = (Day::of(at(0)), ByteCount::new(950));
-    let reading = Reading { day, as_of: at(0), granted: ByteCount::ZERO, other, margin: None };
+    let reading = Reading { day, as_of: at(0), granted: ByteCount::ZERO, other };
     assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     let committed = books.snapshot().figures.committed;
     assert_eq!(committed, ByteCount::new(1_000));

@@ -34,9 +34,6 @@ const BODY_MAX: usize = 64 * 1024;
 const REFUSED_FOR: Duration = Duration::from_secs(86_400);
 /// The most groups that the API returns for one selection. Without dimensions it returns one group; if there are more, all count.
 const GROUPS_MAX: u32 = 10_000;
-/// Selects the upper end of the interval that has the true bytes with a probability of 99 %.
-const CONFIDENCE: &str =
-    " confidence(level: 0.99) { sum { egressBytes { upper sampleSize } ingressBytes { upper sampleSize } } }";
 /// The filter of a span of time.
 const SPAN: &str = "datetimeMinute_gt: $after, datetimeMinute_lt: $before";
 
@@ -50,8 +47,6 @@ pub struct CloudflareAnalytics {
     /// The end of the span for which Cloudflare last refused to count by the app of the SFU, in milliseconds. No document says that
     /// Cloudflare can count by app.
     apps_refused_at: AtomicI64,
-    /// The same for the margins of sampling, which are not documented for these data sets.
-    margins_refused_at: AtomicI64,
 }
 
 /// Which directions count, and which bytes of the SFU are ours.
@@ -84,29 +79,6 @@ pub struct UsageCount {
     pub sfu: ByteCount,
     /// Bytes of other TURN keys and apps, which share the account's free volume.
     pub other: ByteCount,
-    /// How much of the true bytes sampling may have missed.
-    pub margins: Margins,
-}
-
-/// How much of the true bytes sampling may have missed, in percent, as far as Cloudflare says so by the upper end of its
-/// interval of 99 %.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Margins {
-    /// Of the bytes of all our TURN keys.
-    pub own: Option<u32>,
-    /// Of the bytes of each TURN key.
-    pub by_key: BTreeMap<IdDigest, u32>,
-    /// Of the bytes of our app of the SFU.
-    pub sfu: Option<u32>,
-}
-
-/// What a query asks for that Cloudflare may refuse.
-#[derive(Clone, Copy, Debug)]
-struct Optional {
-    /// The SFU's bytes by app.
-    by_app: bool,
-    /// How far sampling may be wrong.
-    margins: bool,
 }
 
 impl UsageCount {
@@ -122,20 +94,12 @@ impl CloudflareAnalytics {
     pub fn new(client: HttpClient, config: &AnalyticsConfig, keys: Vec<OwnKey>, counted: Counted) -> Self {
         let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token);
         let account_id = config.account_id.clone();
-        Self {
-            api,
-            account_id,
-            keys,
-            counted,
-            apps_refused_at: AtomicI64::new(i64::MIN),
-            margins_refused_at: AtomicI64::new(i64::MIN),
-        }
+        Self { api, account_id, keys, counted, apps_refused_at: AtomicI64::new(i64::MIN) }
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended less than
     /// `age` ago by Cloudflare's clock is an error, because its newest minutes may still be filling. If Cloudflare refuses the query, asks
-    /// again without the margins of sampling, and then also without the app of the SFU. What the query that succeeded lacked is left out
-    /// for [`REFUSED_FOR`].
+    /// again without the app of the SFU, which is then left out for [`REFUSED_FOR`].
     pub async fn count(
         &self,
         from: Timestamp,
@@ -146,30 +110,16 @@ impl CloudflareAnalytics {
             from == Minute::of(from).start() && until == Minute::of(until).start(),
             "whole minutes"
         );
-        let may_ask = |refused_at: &AtomicI64| {
-            Timestamp::from_millis(refused_at.load(Ordering::Relaxed)).plus(REFUSED_FOR) <= until
-        };
-        let by_app = self.counted.sfu_app.is_some() && may_ask(&self.apps_refused_at);
-        let asked = Optional { by_app, margins: may_ask(&self.margins_refused_at) };
-        let mut optional = asked;
-        loop {
-            let counted = self.count_once(from, until, age, optional).await;
-            let is_refused = matches!(counted, Err(AnalyticsError::QueryRefused));
-            // Cloudflare does not say which field it refuses, so leave out the margins first, then the app.
-            let Optional { by_app, margins } = optional;
-            if is_refused && margins {
-                optional = Optional { by_app, margins: false };
-            } else if is_refused && by_app {
-                optional = Optional { by_app: false, margins: false };
-            } else {
-                if counted.is_ok() && by_app != asked.by_app {
-                    self.apps_refused_at.store(until.as_millis(), Ordering::Relaxed);
-                }
-                if counted.is_ok() && margins != asked.margins {
-                    self.margins_refused_at.store(until.as_millis(), Ordering::Relaxed);
-                }
-                return counted;
+        let refused_until =
+            Timestamp::from_millis(self.apps_refused_at.load(Ordering::Relaxed)).plus(REFUSED_FOR);
+        let by_app = self.counted.sfu_app.is_some() && refused_until <= until;
+        match self.count_once(from, until, age, by_app).await {
+            Err(AnalyticsError::QueryRefused) if by_app => {
+                let counted = self.count_once(from, until, age, false).await?;
+                self.apps_refused_at.store(until.as_millis(), Ordering::Relaxed);
+                Ok(counted)
             }
+            counted => counted,
         }
     }
 
@@ -178,9 +128,9 @@ impl CloudflareAnalytics {
         from: Timestamp,
         until: Timestamp,
         age: Duration,
-        optional: Optional,
+        by_app: bool,
     ) -> Result<UsageCount, AnalyticsError> {
-        let question = question(&self.account_id, &self.keys, optional, from, until);
+        let question = question(&self.account_id, &self.keys, by_app, from, until);
         let response = self.ask(DEADLINE, &question, BODY_MAX).await?;
         let counted = answer::parse(response.status, &response.body, &self.keys, &self.counted)?;
         response.check_age(until, age)?;
@@ -264,29 +214,21 @@ impl KeyFilter {
 ///
 /// The time filters are those of Cloudflare's examples. A cell has the time of the start of its minute, so "after one second
 /// before `from`" selects the cell at `from` and none before it.
-fn question(
-    account_id: &str,
-    keys: &[OwnKey],
-    optional: Optional,
-    from: Timestamp,
-    until: Timestamp,
-) -> Value {
-    let (span, confidence) = (SPAN, if optional.margins { CONFIDENCE } else { "" });
+fn question(account_id: &str, keys: &[OwnKey], by_app: bool, from: Timestamp, until: Timestamp) -> Value {
     let groups = |name: &str, filter: &str, dimensions: &str| {
         format!(
-            "{name}(limit: {GROUPS_MAX}, filter: {{{filter}}}) {{ {dimensions}sum {{ egressBytes ingressBytes }}{confidence} }}"
+            "{name}(limit: {GROUPS_MAX}, filter: {{{filter}}}) {{ {dimensions}sum {{ egressBytes ingressBytes }} }}"
         )
     };
-    let all = groups("callsTurnUsageAdaptiveGroups", span, "");
-    let sfu =
-        groups("callsUsageAdaptiveGroups", span, if optional.by_app { "dimensions { appId } " } else { "" });
+    let all = groups("callsTurnUsageAdaptiveGroups", SPAN, "");
+    let sfu = groups("callsUsageAdaptiveGroups", SPAN, if by_app { "dimensions { appId } " } else { "" });
     let mut variables = variables(account_id, from, until);
     let (declared, own) = match KeyFilter::of(keys) {
         None => ("", String::new()),
         Some(KeyFilter { declared, filter, variable: (name, value), dimensions }) => {
             variables[name] = value;
             let name = "ownKey: callsTurnUsageAdaptiveGroups";
-            (declared, groups(name, &format!("{span}, {filter}"), dimensions))
+            (declared, groups(name, &format!("{SPAN}, {filter}"), dimensions))
         }
     };
     let query = format!(
@@ -335,15 +277,13 @@ mod tests {
         CloudflareAnalytics::new(client, &config, keys(&["key"]), counted)
     }
 
-    const PLAIN: Optional = Optional { by_app: false, margins: false };
-
     fn keys(ids: &[&str]) -> Vec<OwnKey> {
         ids.iter().map(|id| OwnKey::of(id)).collect()
     }
 
     #[test]
     fn the_span_includes_the_minute_at_its_beginning_and_excludes_the_one_at_its_end() {
-        let question = question("account", &keys(&["key"]), PLAIN, NOON, NOON.plus(Duration::from_secs(60)));
+        let question = question("account", &keys(&["key"]), false, NOON, NOON.plus(Duration::from_secs(60)));
         let expected = json!({
             "accountTag": "account",
             "keyId": "key",
@@ -355,18 +295,15 @@ mod tests {
 
     #[test]
     fn without_a_key_the_query_has_no_key_filter() {
-        let with = question("account", &keys(&["key"]), PLAIN, NOON, NOON);
-        let without = question("account", &[], PLAIN, NOON, NOON);
+        let with = question("account", &keys(&["key"]), false, NOON, NOON);
+        let without = question("account", &[], false, NOON, NOON);
         assert!(with["query"].as_str().unwrap().contains("ownKey: callsTurnUsageAdaptiveGroups("));
         assert!(!without.to_string().to_lowercase().contains("key"), "{without}");
-        assert!(!with.to_string().contains("confidence"), "{with}");
-        let margins = question("account", &[], Optional { margins: true, ..PLAIN }, NOON, NOON);
-        assert_eq!(margins["query"].as_str().unwrap().matches("confidence(level: 0.99)").count(), 2);
     }
 
     #[test]
     fn several_keys_are_one_filter_and_are_counted_apart() {
-        let question = question("account", &keys(&["a", "b"]), PLAIN, NOON, NOON);
+        let question = question("account", &keys(&["a", "b"]), false, NOON, NOON);
         assert_eq!(question["variables"]["keyIds"], json!(["a", "b"]));
         let query = question["query"].as_str().unwrap();
         for part in ["$keyIds: [string!]!", "keyId_in: $keyIds}) { dimensions { keyId } sum"] {
@@ -378,8 +315,8 @@ mod tests {
     fn ids_are_variables_and_cannot_change_the_query() {
         let nasty = r#""}) { x } #"#;
         let (question, plain) = (
-            question(nasty, &keys(&[nasty]), PLAIN, NOON, NOON),
-            question("a", &keys(&["k"]), PLAIN, NOON, NOON),
+            question(nasty, &keys(&[nasty]), false, NOON, NOON),
+            question("a", &keys(&["k"]), false, NOON, NOON),
         );
         assert_eq!(question["query"], plain["query"]);
     }

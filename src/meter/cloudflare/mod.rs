@@ -266,18 +266,15 @@ impl CloudflareMeter {
 /// Gives the count of a day to each of its owners: our TURN keys, the rest of the account, and the SFU. Returns the outcome of the first of
 /// these readings that was not taken, or `Taken` if all were.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
-    let empty = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
+    let empty = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
     let keys = count.by_key.iter().map(|(key, granted)| {
         let owner = CountOwner { source: IceSource::Cloudflare, turn_key: Some(*key) };
-        (owner, Reading { granted: *granted, margin: count.margins.by_key.get(key).copied(), ..empty })
+        (owner, Reading { granted: *granted, ..empty })
     });
     // If our keys are not known, all keys count as ours.
     let granted = if count.by_key.is_empty() { count.own } else { ByteCount::ZERO };
-    let rest = (
-        IceSource::Cloudflare.into(),
-        Reading { granted, other: count.other, margin: count.margins.own, ..empty },
-    );
-    let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, margin: count.margins.sfu, ..empty });
+    let rest = (IceSource::Cloudflare.into(), Reading { granted, other: count.other, ..empty });
+    let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, ..empty });
     let has_sfu = books.ledger().is_read(IceSource::Sfu);
     let readings = keys.chain([rest]).chain(has_sfu.then_some(sfu));
     let outcomes: Vec<_> = readings.map(|(owner, reading)| books.take_reading(owner, &reading)).collect();

@@ -31,7 +31,6 @@ pub(crate) mod turn_server;
 pub(crate) mod wait;
 
 pub(crate) use api::{Answer, Api};
-pub(crate) use fake_cloudflare::analytics::Confidence;
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use held_port::HeldPort;
 use manual_clock::ManualClock;

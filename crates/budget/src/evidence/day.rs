@@ -14,9 +14,6 @@ use crate::units::{ByteCount, Timestamp};
 /// Days are kept for twelve periods before the current one, whatever the billing day.
 const DAYS_KEPT: i64 = 13 * 31;
 
-/// Added to a stored margin that the provider states itself. The sum is higher than any setting, so no setting changes this margin.
-const STATED: u32 = 1_000;
-
 /// What is known of one owner of counts on one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayCount {
@@ -26,7 +23,7 @@ pub struct DayCount {
     pub granted: ByteCount,
     /// The most that `granted` can really be, given the sampling margin.
     pub at_most: ByteCount,
-    /// The margin when it was counted, in percent. [`STATED`] is added to one that the provider states.
+    /// The margin when it was counted, in percent.
     pub sampling: u32,
     /// Other bytes that count against the same limit.
     pub other: ByteCount,
@@ -56,16 +53,6 @@ impl DayCount {
             vouched,
             was_live: false,
         }
-    }
-
-    /// The margin when it was counted, in percent.
-    pub fn margin(&self) -> u32 {
-        self.sampling.checked_sub(STATED).unwrap_or(self.sampling)
-    }
-
-    /// The same with this margin, in percent. `is_stated`: by the provider.
-    pub(crate) fn with_sampling(self, percent: u32, is_stated: bool) -> Self {
-        Self { sampling: if is_stated { percent.saturating_add(STATED) } else { percent }, ..self }
     }
 
     /// What was counted.

@@ -21,8 +21,6 @@ pub struct Reading {
     pub granted: ByteCount,
     /// Other bytes that count against the same limit: those of other TURN keys and of the SFU.
     pub other: ByteCount,
-    /// How much of the true bytes sampling may have missed, in percent, if the provider states that itself.
-    pub margin: Option<u32>,
 }
 
 /// What a source whose sessions are listed or relayed here has carried since its last count.
@@ -116,7 +114,7 @@ mod tests {
 
     fn reading(n: u64, granted: u64, other: u64) -> Reading {
         let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
-        Reading { day: Day::of(minute(0)), as_of: minute(n), granted, other, margin: None }
+        Reading { day: Day::of(minute(0)), as_of: minute(n), granted, other }
     }
 
     fn none() -> DayCount {

@@ -75,7 +75,7 @@ impl Minutes {
 
     /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
     pub fn sampling(&self) -> u32 {
-        self.days.of(self.period).map(|(_, count)| count.margin()).fold(self.sampling, u32::max)
+        self.days.of(self.period).map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
     }
 
     /// The sums over the counted days of this period.
@@ -128,23 +128,17 @@ impl Minutes {
         let after = DayCount {
             granted: reading.granted,
             at_most: ByteCount::saturating(most),
+            sampling: self.sampling.max(before.sampling),
             other: reading.other,
             unseen: before.unseen.plus(unseen),
             ..before.extended_to(reading.day, reading.as_of)
         };
-        let margin = self.margin_of(reading, &before);
-        self.count(reading.day, after.with_sampling(margin, reading.margin.is_some()));
-    }
-
-    /// The margin of a count, in percent: that which its provider states. Without one, the configured margin, or that of the day's count
-    /// before if it is higher.
-    fn margin_of(&self, reading: &Reading, before: &DayCount) -> u32 {
-        reading.margin.unwrap_or(self.sampling.max(before.margin()))
+        self.count(reading.day, after);
     }
 
     /// The most that a count's bytes under grants can be.
     fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
-        let margin = self.margin_of(reading, before);
+        let margin = self.sampling.max(before.sampling);
         let sampled = |bytes: ByteCount| at_most(bytes.get().into(), margin);
         // A lower count that was confirmed replaces the count before it, and the bound of that count.
         if reading.total() < before.total() {
@@ -203,11 +197,12 @@ impl Minutes {
                 as_of: before.as_of.max(until),
                 granted: plus(before.granted, bytes),
                 at_most: plus(before.at_most, at_most(bytes, self.sampling)),
+                sampling: self.sampling.max(before.sampling),
                 other: before.other.plus(other),
                 unseen: plus(before.unseen, unseen.saturating_sub(bytes)),
                 ..before
             };
-            self.count(day, after.with_sampling(self.sampling.max(before.margin()), false));
+            self.count(day, after);
         }
     }
 

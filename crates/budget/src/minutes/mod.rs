@@ -91,7 +91,7 @@ impl CountedPart {
     fn of(minutes: &Minutes) -> Self {
         let mut sums = Self { as_of: minutes.period.start, ..Self::default() };
         for (day, count) in minutes.days.of(minutes.period) {
-            let other_at_most = at_most(count.other.get().into(), count.margin());
+            let other_at_most = at_most(count.other.get().into(), count.sampling);
             let vouched = minutes.vouched_on(day);
             let most = ByteCount::saturating(other_at_most).plus(count.at_most);
             add(&mut sums.granted, count.granted.get());

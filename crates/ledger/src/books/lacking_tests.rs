@@ -230,7 +230,6 @@ fn a_copy_takes_no_count_without_bytes_of_the_time_of_its_lack_until_bytes_or_a_
             as_of: until,
             granted: ByteCount::new(bytes),
             other: ByteCount::ZERO,
-            margin: None,
         };
         books.take_reading(owner, &reading)
     };

@@ -53,7 +53,7 @@ fn of_ann() -> Requester {
 /// The count of a day of Cloudflare is taken.
 fn count(books: &mut Books, as_of: Timestamp, granted: u64) {
     let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
-    let reading = Reading { day: Day::of(as_of), as_of, granted, other, margin: None };
+    let reading = Reading { day: Day::of(as_of), as_of, granted, other };
     let outcome = books.take_reading(IceSource::Cloudflare, &reading);
     assert_eq!(outcome, ReadingOutcome::Taken);
 }

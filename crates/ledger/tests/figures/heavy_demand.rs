@@ -185,8 +185,7 @@ fn read(books: &mut Books, minute: u64, bytes: &[u64]) {
             bytes.get(index).copied().unwrap_or(0)
         };
         let granted = ByteCount::new(until(as_of).saturating_sub(until(day.start())));
-        let _ = books
-            .take_reading(SOURCE, &Reading { day, as_of, granted, other: ByteCount::ZERO, margin: None });
+        let _ = books.take_reading(SOURCE, &Reading { day, as_of, granted, other: ByteCount::ZERO });
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::{AnalyticsError, Counted, Margins, UsageCount};
+use super::{AnalyticsError, Counted, UsageCount};
 use crate::ice::call::unusable;
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
@@ -122,35 +122,6 @@ struct Account {
 struct Group {
     sum: Sum,
     dimensions: Option<Dimensions>,
-    confidence: Option<Confidence>,
-}
-
-/// Absent or null where Cloudflare does not say how far sampling may be wrong.
-#[derive(Deserialize)]
-struct Confidence {
-    sum: Option<Intervals>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Intervals {
-    egress_bytes: Option<Interval>,
-    ingress_bytes: Option<Interval>,
-}
-
-#[derive(Deserialize)]
-struct Interval {
-    upper: Option<f64>,
-}
-
-impl Group {
-    /// The most that the billed bytes of the group can be; `None` if Cloudflare does not say it.
-    fn upper(&self, billed: BilledDirections) -> Option<ByteCount> {
-        let Intervals { egress_bytes, ingress_bytes } = self.confidence.as_ref()?.sum.as_ref()?;
-        let upper = |interval: &Option<Interval>| ByteCount::from_whole(interval.as_ref()?.upper?.ceil());
-        let received = if billed == BilledDirections::Both { upper(ingress_bytes)? } else { ByteCount::ZERO };
-        Some(upper(egress_bytes)?.plus(received))
-    }
 }
 
 #[derive(Deserialize)]
@@ -214,37 +185,23 @@ impl Account {
             None => all,
         };
         let by_key = self.by_key(keys, billed)?;
-        let own_groups = self.own_key.as_ref().or(self.calls_turn_usage_adaptive_groups.as_ref());
-        let margins = Margins {
-            own: margin(own_groups.into_iter().flatten(), billed),
-            by_key: keys
-                .iter()
-                .filter_map(|key| Some((key.digest, margin(self.of_key(key), billed)?)))
-                .collect(),
-            sfu: margin(self.calls_usage_adaptive_groups.iter().flatten().filter(is_of_app), billed),
-        };
-        Ok(UsageCount { own, by_key, sfu, other: all.minus(own).plus(all_apps.minus(sfu)), margins })
+        Ok(UsageCount { own, by_key, sfu, other: all.minus(own).plus(all_apps.minus(sfu)) })
     }
 
-    /// The groups of a key. If there is only one key, its groups have no dimensions.
-    fn of_key(&self, key: &OwnKey) -> impl Iterator<Item = &Group> {
-        let is_of_key = |group: &&Group| {
-            let key_id = group.dimensions.as_ref().and_then(|of| of.key_id.as_deref());
-            key_id.is_none_or(|key_id| key_id == &*key.id)
-        };
-        self.own_key.iter().flatten().filter(is_of_key)
-    }
-
-    /// The bytes of each own key.
+    /// The bytes of each own key. If there is only one key, its groups have no dimensions.
     fn by_key(
         &self,
         keys: &[OwnKey],
         billed: BilledDirections,
     ) -> Result<BTreeMap<IdDigest, ByteCount>, CallError> {
         let mut by_key = BTreeMap::<_, ByteCount>::new();
-        for key in keys {
-            let bytes = total(self.of_key(key), billed)?;
-            let sum = by_key.entry(key.digest).or_default();
+        for OwnKey { digest, id } in keys {
+            let is_of_key = |group: &&Group| {
+                let key_id = group.dimensions.as_ref().and_then(|of| of.key_id.as_deref());
+                key_id.is_none_or(|key_id| key_id == &**id)
+            };
+            let bytes = total(self.own_key.iter().flatten().filter(is_of_key), billed)?;
+            let sum = by_key.entry(*digest).or_default();
             *sum = sum.plus(bytes);
         }
         Ok(by_key)
@@ -256,20 +213,6 @@ fn total<'a>(
     billed: BilledDirections,
 ) -> Result<ByteCount, CallError> {
     groups.try_fold(ByteCount::ZERO, |total, Group { sum, .. }| Ok(total.plus(sum.traffic()?.billed(billed))))
-}
-
-/// How much of the true bytes sampling may have missed, in whole percent, rounded up. The true bytes are at most the sum of the upper ends,
-/// so at most (upper ends - counted bytes) / upper ends. `None` without groups, or if Cloudflare does not say the upper end of one.
-fn margin<'a>(groups: impl Iterator<Item = &'a Group>, billed: BilledDirections) -> Option<u32> {
-    let (mut counted, mut most, mut has_groups) = (ByteCount::ZERO, ByteCount::ZERO, false);
-    for group in groups {
-        let bytes = group.sum.traffic().ok()?.billed(billed);
-        (counted, most) = (counted.plus(bytes), most.plus(group.upper(billed)?.max(bytes)));
-        has_groups = true;
-    }
-    let missed = u128::from(most.minus(counted).get()).saturating_mul(100);
-    let percent = missed.div_ceil(u128::from(most.get()).max(1));
-    if has_groups { u32::try_from(percent).ok() } else { None }
 }
 
 /// The bytes of a count: a whole number, possibly written as a float (`1.5e9`).

@@ -279,21 +279,3 @@ proptest! {
         prop_assert!(!cut || parsed.is_err(), "a truncated response is an error");
     }
 }
-
-#[test]
-fn a_margin_is_the_missing_part_of_the_upper_ends_rounded_up_and_needs_that_of_each_group() {
-    let group = |egress: u64, upper: Value| {
-        let confidence = json!({ "sum": { "egressBytes": { "upper": upper, "sampleSize": 7 } } });
-        json!({ "sum": { "egressBytes": egress, "ingressBytes": 1 }, "confidence": confidence })
-    };
-    let margin_of = |groups: &[Value]| {
-        let body = account(&json!({ "callsTurnUsageAdaptiveGroups": groups }));
-        parsed(&body, BilledDirections::Egress).unwrap().margins.own
-    };
-    assert_eq!(margin_of(&[group(100, json!(124.5)), group(50, json!(50))]), Some(15));
-    assert_eq!(margin_of(&[group(100, json!(99))]), Some(0), "it is no less than what is counted");
-    assert_eq!(margin_of(&[group(100, json!(200)), group(50, json!(null))]), None);
-    assert_eq!(margin_of(&[]), None);
-    let body = account(&json!({ "callsTurnUsageAdaptiveGroups": [group(100, json!(200))] }));
-    assert_eq!(parsed(&body, BilledDirections::Both).unwrap().margins.own, None, "one direction lacks it");
-}

@@ -9,7 +9,7 @@
 //! `wire.rs` sends the bytes. `analytics/` counts usage and responds to queries. `shapes.rs` has the forms of responses,
 //! `history.rs` the recorded requests, `turn_keys.rs` the API for TURN keys.
 
-pub(crate) mod analytics;
+mod analytics;
 mod faults;
 mod history;
 mod provider;

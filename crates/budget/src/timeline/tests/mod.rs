@@ -42,7 +42,7 @@ fn timeline_of(rates: Rates, now: i64) -> Timeline {
 
 fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
     let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
-    Reading { day: Day::until(at(as_of)), as_of: at(as_of), granted, other, margin: None }
+    Reading { day: Day::until(at(as_of)), as_of: at(as_of), granted, other }
 }
 
 /// Takes a count of one day that tests the assumed rate.

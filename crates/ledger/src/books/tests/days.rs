@@ -113,22 +113,3 @@ fn a_day_that_is_in_the_period_again_is_counted_like_any_other() {
     change(&mut broker, 1);
     assert_eq!(usage(&broker), (11_000_000, vec![]), "after a restart");
 }
-
-/// The configured margin is 5 %.
-#[test]
-fn a_margin_that_a_provider_states_replaces_the_configured_one_and_no_setting_changes_it() {
-    let cases = [(None, [84_210_527, 86_021_506]), (Some(20), [100_000_000; 2]), (Some(0), [80_000_000; 2])];
-    for (margin, [most, later]) in cases {
-        let mut setup = setup(BudgetMode::Strict);
-        setup.terms.limit = ByteCount::new(1_000 * GB);
-        let (mut broker, as_of) = (Broker::open(setup, at(0)), at(600_000));
-        broker.books.advance(as_of);
-        let granted = ByteCount::new(80_000_000);
-        let reading = Reading { day: Day::of(as_of), as_of, granted, other: ByteCount::ZERO, margin };
-        broker.books.take_reading(IceSource::Cloudflare, &reading);
-        assert_eq!(broker.committed(), most, "{margin:?}");
-        broker.setup.sources[0].sampling = 7;
-        broker.restart();
-        assert_eq!(broker.committed(), later, "{margin:?}");
-    }
-}

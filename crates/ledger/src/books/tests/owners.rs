@@ -43,7 +43,7 @@ fn mint(broker: &mut Broker, id: &str) -> Grant {
 /// A count of the day until a minute.
 fn count(broker: &mut Broker, owner: impl Into<CountOwner>, until: u64, bytes: u64) -> ReadingOutcome {
     let (as_of, granted) = (at(until * MINUTE), ByteCount::new(bytes));
-    let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO, margin: None };
+    let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO };
     broker.books.take_reading(owner, &reading)
 }
 

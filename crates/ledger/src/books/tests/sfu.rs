@@ -279,8 +279,7 @@ fn only_bytes_of_the_sfu_replace_what_is_promised_there() {
     let count = |books: &mut Books, owner: IceSource, minutes, bytes| {
         let as_of = at(minutes * MINUTE);
         let granted = ByteCount::new(bytes);
-        let reading =
-            Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO, margin: None };
+        let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO };
         books.take_reading(owner, &reading)
     };
     let before = (used(&books), committed(&books));
@@ -318,13 +317,8 @@ fn an_empty_count_of_the_sfu_is_right_while_no_session_pulls() {
     setup.sources[1].proof = ProofRule::Bytes;
     let mut books = setup.open(Some(Stored::default()), at(0));
     books.advance(at(10 * MINUTE));
-    let reading = Reading {
-        day: Day::of(at(0)),
-        as_of: at(MINUTE),
-        granted: ByteCount::ZERO,
-        other: ByteCount::ZERO,
-        margin: None,
-    };
+    let reading =
+        Reading { day: Day::of(at(0)), as_of: at(MINUTE), granted: ByteCount::ZERO, other: ByteCount::ZERO };
     assert_eq!(books.take_reading(IceSource::Sfu, &reading), ReadingOutcome::Taken);
 }
 

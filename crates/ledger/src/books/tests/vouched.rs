@@ -32,7 +32,7 @@ fn periods(broker: &Broker) -> (u64, u64) {
 fn count_nothing(broker: &mut Broker) {
     broker.books.advance(at(RESET + 20 * MINUTE));
     let (day, as_of) = (Day::of(at(RESET - 1)), at(RESET));
-    let reading = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
+    let reading = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
     let outcome = broker.books.take_reading(IceSource::Cloudflare, &reading);
     assert_eq!(outcome, ReadingOutcome::Taken);
 }

@@ -19,11 +19,6 @@ fn connection(nth: u64) -> &'static str {
 }
 
 impl<D: Disk> Broker<D> {
-    /// What a count misses, in thousandths.
-    fn missed(&self, missed: u64) -> u64 {
-        if self.settings.sampled_away > 0 { self.settings.sampled_away } else { missed }
-    }
-
     #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
         let now = self.advance(world);
@@ -173,11 +168,10 @@ impl<D: Disk> Broker<D> {
                 self.may_break |= self.was_misled;
             }
             Op::Read { back, missed } => {
-                let missed = self.missed(missed);
                 self.read(world, back, missed);
                 self.read_by_grant(world, back, missed);
             }
-            Op::ReadLast { missed } => self.read_last(world, self.missed(missed)),
+            Op::ReadLast { missed } => self.read_last(world, missed),
             Op::Late { millis } => {
                 world.lateness = millis;
                 self.was_misled |= millis > 0;

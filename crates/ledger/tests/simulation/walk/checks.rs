@@ -262,8 +262,7 @@ impl Checks {
         let highest = most(before).max(most(now));
         // What sampling can have missed was limited by a count that lacked bytes, or by what was promised to somebody who relayed more. If
         // that is less than the margin, no count shows it.
-        let shown = 1_000 - broker.settings.sampled_away.max(50);
-        let at_least = |truth: u64, is_limited: bool| if is_limited { truth / 1_000 * shown } else { truth };
+        let at_least = |truth: u64, is_limited: bool| if is_limited { truth / 100 * 95 } else { truth };
         let has_exceeded = |period: Period| {
             let start = Some(period.start.millis_since(broker.begin));
             METERED.iter().any(|source| world.exceeded(*source) > start)

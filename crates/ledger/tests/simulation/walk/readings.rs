@@ -392,7 +392,7 @@ impl<D: Disk> Broker<D> {
     /// The provider's count of a day, which misses `missed` thousandths.
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
         if self.settings.keys != Keys::One {
-            return Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO, margin: None };
+            return Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
         }
         let of_source = |from, to| world.bytes_of(SOURCE, from, to);
         let granted = |from, to| of_source(self.key_since.max(from), to);
@@ -402,9 +402,7 @@ impl<D: Disk> Broker<D> {
             self.seen_of(world, granted, day.start(), as_of, missed),
             self.seen_of(world, other, day.start(), as_of, missed),
         ];
-        let stated = (self.settings.sampled_away > 0).then(|| missed.div_ceil(10));
-        let margin = stated.and_then(|percent| u32::try_from(percent).ok());
-        Reading { day, as_of, granted, other, margin }
+        Reading { day, as_of, granted, other }
     }
 
     /// Reads a count of the day that is half of the previous one.
@@ -414,13 +412,8 @@ impl<D: Disk> Broker<D> {
         let owner = self.owner_of(TurnKey::First);
         let granted = self.books.ledger().day(owner, day).map_or(0, |count| count.total().get() / 2);
         if granted > 0 {
-            let reading = Reading {
-                day,
-                as_of: now,
-                granted: ByteCount::new(granted),
-                other: ByteCount::ZERO,
-                margin: None,
-            };
+            let reading =
+                Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
             // The second one, an hour later, is believed: a provider that takes bytes back twice releases them.
             if self.books.take_reading(owner, &reading) == ReadingOutcome::Taken {
                 self.lacking.insert(day);
@@ -446,9 +439,8 @@ impl<D: Disk> Broker<D> {
         let missed = (count.total().get() / 100 + 1) * SAMPLING_MAX;
         let growth = (10 * promised).max(self.limit.get() / 10) + missed + 1;
         let granted = ByteCount::new(count.granted.get() + growth);
-        let outcome = self
-            .books
-            .take_reading(owner, &Reading { day, as_of: now, granted, other: count.other, margin: None });
+        let outcome =
+            self.books.take_reading(owner, &Reading { day, as_of: now, granted, other: count.other });
         self.expect(outcome != ReadingOutcome::Taken, || "an absurd count is taken".into());
     }
 

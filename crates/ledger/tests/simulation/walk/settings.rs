@@ -30,8 +30,6 @@ pub(crate) struct Settings {
     pub(crate) seen_rate: u64,
     /// How much of the true bytes the provider's count may miss, in percent.
     pub(crate) sampling: u32,
-    /// How much of the true bytes each count misses, in thousandths, if the provider states that itself; zero if not.
-    pub(crate) sampled_away: u64,
     /// `ICE_SOURCES`.
     pub(crate) sources: &'static [IceSource],
     /// Whether coturn's command line is configured.
@@ -156,7 +154,6 @@ impl Settings {
         mbps: 2,
         seen_rate: 0,
         sampling: 5,
-        sampled_away: 0,
         sources: ONE,
         cli: false,
         relays: 1,

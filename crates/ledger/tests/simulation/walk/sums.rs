@@ -39,11 +39,10 @@ pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapsho
         .filter(|(read, (period, _))| read == period);
     let (period, used) = last.map(|(_, previous)| previous)?;
     let truth = broker.truth(world, period);
-    let missed = broker.settings.sampled_away.max(60);
     // Hours that the provider loses before the broker reads again are in no count (docs/BUDGET.md).
     let [start, end] = [period.start, period.end].map(|at| broker.shown(SOURCE, at));
     let has_all = world.counted_parts(start, end) == [(start, end)];
-    let lowest = if has_all { truth / 1_000 * (1_000 - missed) } else { 0 };
+    let lowest = if has_all { truth / 100 * 94 } else { 0 };
     let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= lowest;
     (!is_near).then(|| format!("{used:?} are shown for the previous period, but {truth} were relayed"))
 }

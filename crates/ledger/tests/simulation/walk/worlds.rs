@@ -13,7 +13,7 @@ use super::settings::{Change, DAY, Keys, ONE, SOURCE, Settings};
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 /// How many worlds there are.
-const WORLDS: u64 = 10;
+const WORLDS: u64 = 9;
 /// How many sets of clients are looked at.
 const CLIENTS_MAX: u64 = 10_000;
 /// So many random operations follow.
@@ -64,8 +64,7 @@ impl Scenario {
             5 => self.clock_behind_reset(&mut dice),
             6 => self.report_over_reset(&mut dice),
             7 => self.lost_counts(&mut dice),
-            8 => self.tails(&mut dice),
-            _ => self.sampled_away(&mut dice),
+            _ => self.tails(&mut dice),
         };
         self.ops.splice(0..0, world);
         self
@@ -132,20 +131,6 @@ impl Scenario {
             [[wait(MINUTE), wait(3 * MINUTE), dice.one_of(&[Op::Crash, READ])]; 7].into_iter().flatten(),
         );
         ops.extend([mint(3_600), wait(65 * MINUTE), wait(HOUR), wait(40 * MINUTE), READ]);
-        ops
-    }
-
-    /// Sampling misses more than is configured, and the provider says so.
-    fn sampled_away(&mut self, dice: &mut Dice) -> Vec<Op> {
-        self.has_room();
-        let settings = &mut self.settings;
-        (settings.sources, settings.keys, settings.counts_nothing) = (ONE, Keys::One, false);
-        (settings.user_limit, settings.server_limit, settings.grant_limit) = (None, None, None);
-        settings.sampled_away = dice.one_of(&[200, 400]);
-        (self.before_reset, settings.billing_day) = (20 * DAY, 1);
-        let read = [wait(2 * HOUR), dice.one_of(&[Op::Flush, Op::Crash]), READ];
-        let mut ops = vec![mint(86_400), wait(HOUR)];
-        ops.extend([read; 14].into_iter().flatten());
         ops
     }
 

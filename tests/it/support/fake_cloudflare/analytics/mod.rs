@@ -25,8 +25,6 @@ use fault::refusal;
 use query::Field;
 use usage::{Dataset, Distortion, Relayed, Usage};
 
-pub(crate) use usage::Confidence;
-
 /// The path of queries.
 pub(super) const PATH: &str = "/client/v4/graphql";
 
@@ -40,8 +38,6 @@ pub(super) struct Analytics {
     fault: Option<AnalyticsFault>,
     /// The fault of queries with dimensions. It takes precedence.
     grouped_fault: Option<AnalyticsFault>,
-    /// What is said of the error of sampling.
-    confidence: Confidence,
     /// The present. Without it, usage is shown at once.
     clock: Option<Arc<dyn Clock>>,
 }
@@ -92,11 +88,6 @@ impl Control<'_> {
         self.0.settings().analytics.clock = Some(clock);
     }
 
-    /// Says this of the error of sampling from now on.
-    pub(crate) fn set_confidence(&self, confidence: Confidence) {
-        self.0.settings().analytics.confidence = confidence;
-    }
-
     /// Ends the faults.
     pub(crate) fn heal(&self) {
         let analytics = &mut self.0.settings().analytics;
@@ -121,7 +112,7 @@ impl Analytics {
         let fault = self.grouped_fault.filter(|_| is_grouped).or(self.fault);
         let distortion = fault.map_or(Distortion::NONE, AnalyticsFault::distortion);
         let now = self.clock.as_ref().map(|clock| clock.now().to_utc());
-        let distortion = Distortion { now, confidence: self.confidence, ..distortion };
+        let distortion = Distortion { now, ..distortion };
         let good = self.answer(request, distortion).unwrap_or_else(|refused| refused);
         match fault {
             Some(fault) => fault.apply(good),

@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str, variables: &Value) -> Result<Vec<Field>, String>
 }
 
 fn is_of_word(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '_' | '.')
+    character.is_ascii_alphanumeric() || character == '_'
 }
 
 /// Words, and every other character. Commas and spaces have no meaning.
@@ -130,8 +130,7 @@ impl<'a> Parser<'a> {
                 .ok_or_else(|| format!("unknown variable ${name}"));
         }
         let word = self.name()?;
-        let fraction = || word.parse::<f64>().map_or_else(|_| word.into(), Value::from);
-        Ok(word.parse::<u64>().map_or_else(|_| fraction(), Value::from))
+        Ok(word.parse::<u64>().map_or_else(|_| word.into(), Value::from))
     }
 
     fn name(&mut self) -> Result<&'a str, String> {

@@ -42,18 +42,6 @@ struct Entry {
     ingress: u64,
 }
 
-/// What is said of the error of sampling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Confidence {
-    /// Nothing: the field is null.
-    #[default]
-    Null,
-    /// The true bytes may be so many percent above the count.
-    Above(u64),
-    /// The data set does not have the field.
-    Refused,
-}
-
 /// The share of the usage that is returned.
 #[derive(Clone, Copy)]
 pub(super) struct Distortion {
@@ -65,7 +53,6 @@ pub(super) struct Distortion {
     pub(super) hours_min: u16,
     /// The present, by which the bytes of each credential are late. `None`: they are not.
     pub(super) now: Option<DateTime<Utc>>,
-    pub(super) confidence: Confidence,
 }
 
 /// Bytes as a test adds them.
@@ -90,8 +77,7 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self =
-        Self { late: 0, days_max: u16::MAX, hours_min: 0, now: None, confidence: Confidence::Null };
+    pub(super) const NONE: Self = Self { late: 0, days_max: u16::MAX, hours_min: 0, now: None };
 }
 
 impl Usage {
@@ -114,7 +100,7 @@ impl Usage {
         field: &Field,
         distortion: Distortion,
     ) -> Result<Vec<Value>, String> {
-        check(dataset, field, distortion.confidence)?;
+        check(dataset, field)?;
         let limit = limit(field)?;
         let order = order(field)?;
         let conditions = conditions(dataset, field)?;
@@ -142,8 +128,7 @@ impl Usage {
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_cached_key(|(of, _)| order.iter().map(|at| of[*at].clone()).collect::<Vec<_>>());
-        let bytes = |(egress, ingress)| Bytes { egress, ingress, confidence: distortion.confidence };
-        let group = |(of, sums)| selected(field, of, &bytes(sums));
+        let group = |(of, (egress, ingress))| selected(field, of, egress, ingress);
         Ok(groups.into_iter().take(limit).map(group).collect())
     }
 }
@@ -169,7 +154,7 @@ fn span(field: &Field) -> Option<Duration> {
 }
 
 /// Checks that the selection has at least one field, and only fields of the dataset.
-fn check(dataset: Dataset, field: &Field, confidence: Confidence) -> Result<(), String> {
+fn check(dataset: Dataset, field: &Field) -> Result<(), String> {
     let without_selections = || "object field must have selections".to_owned();
     if field.selections.is_empty() {
         return Err(without_selections());
@@ -177,12 +162,6 @@ fn check(dataset: Dataset, field: &Field, confidence: Confidence) -> Result<(), 
     for part in &field.selections {
         let known: &[&str] = match (&*part.name, dataset) {
             ("sum", _) => &["egressBytes", "ingressBytes"],
-            ("confidence", _) if confidence != Confidence::Refused => {
-                if part.arguments.get("level").and_then(Value::as_f64) != Some(0.99) {
-                    return Err("unknown level of confidence".to_owned());
-                }
-                &["sum"]
-            }
             ("dimensions", Dataset::Turn) => &["datetimeMinute", "keyId", "customIdentifier"],
             ("dimensions", Dataset::Sfu) => &["datetimeMinute", "appId"],
             (unknown, _) => return Err(format!("unknown field {unknown:?}")),
@@ -197,42 +176,14 @@ fn check(dataset: Dataset, field: &Field, confidence: Confidence) -> Result<(), 
     Ok(())
 }
 
-/// The bytes of one group.
-struct Bytes {
-    egress: u64,
-    ingress: u64,
-    confidence: Confidence,
-}
-
-impl Bytes {
-    /// The intervals that a query asks for.
-    fn intervals(&self, field: &Field) -> Value {
-        let Confidence::Above(percent) = self.confidence else { return Value::Null };
-        let of_direction = |direction: &Field| {
-            let bytes = if direction.name == "egressBytes" { self.egress } else { self.ingress };
-            let end = |end: &Field| {
-                let value = if end.name == "sampleSize" { 10 } else { bytes * (100 + percent) / 100 };
-                (end.alias.clone(), Value::from(value))
-            };
-            (direction.alias.clone(), direction.selections.iter().map(end).collect::<Value>())
-        };
-        let sum =
-            |sum: &Field| (sum.alias.clone(), sum.selections.iter().map(of_direction).collect::<Value>());
-        field.selections.iter().map(sum).collect()
-    }
-}
-
 /// The form of one group, with the names that the query gives. `of` are its dimensions, in the query's order.
-fn selected(field: &Field, of: Vec<String>, bytes: &Bytes) -> Value {
+fn selected(field: &Field, of: Vec<String>, egress: u64, ingress: u64) -> Value {
     let mut of = of.into_iter();
     let mut part = |part: &Field| {
-        if part.name == "confidence" {
-            return (part.alias.clone(), bytes.intervals(part));
-        }
         let leaf = |leaf: &Field| {
             let value: Value = match &*leaf.name {
-                "egressBytes" => bytes.egress.into(),
-                "ingressBytes" => bytes.ingress.into(),
+                "egressBytes" => egress.into(),
+                "ingressBytes" => ingress.into(),
                 _ => of.next().into(),
             };
             (leaf.alias.clone(), value)

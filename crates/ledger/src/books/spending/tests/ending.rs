@@ -135,7 +135,6 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
         as_of: at(120),
         granted: ByteCount::new(150 * MB),
         other: ByteCount::ZERO,
-        margin: None,
     };
     broker.books.take_reading(SOURCE, &reading);
     assert!(broker.books.is_limit_proven(), "a count says so");

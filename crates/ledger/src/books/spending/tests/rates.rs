@@ -124,7 +124,7 @@ fn bytes_of_no_known_grant_raise_no_rate() {
     broker.books.advance(until);
     for (as_of, bytes) in [(at(60), 0), (until, 100_000 * MB)] {
         let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
-        let reading = Reading { day: Day::of(as_of), as_of, granted, other, margin: None };
+        let reading = Reading { day: Day::of(as_of), as_of, granted, other };
         let _ = broker.books.take_reading(SOURCE, &reading);
     }
     assert!(!broker.books.snapshot().rate_holds());
