@@ -1,7 +1,7 @@
 //! Tests of the statement whether a metered credential would be issued now.
 
 use crate::account::testing::account;
-use crate::alert::{MeteredSources, MintFacts, MintStop, StopCode, minting};
+use crate::alert::{MintFacts, MintStop, StopCode, minting};
 use std::sync::Arc;
 use turn_base::clock::SystemClock;
 use turn_ledger::{ByteCount, NotAdmitted, Refusal, Snapshot};
@@ -38,8 +38,14 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
     assert_eq!(minting(&idle(), &MintFacts::default()), Ok(()));
     let disabled = MintFacts { is_enabled: false, ..MintFacts::default() };
     let unwritable = MintFacts { is_writable: false, ..MintFacts::default() };
-    let of = |sources| MintFacts { sources, ..MintFacts::default() };
-    let down = of(MeteredSources::Down("Cloudflare: answered 401.".into()));
+    let source_failure = "Cloudflare: answered 401.".to_owned();
+    let of = |code| MintFacts {
+        sources: Some(code),
+        source_failure: source_failure.clone(),
+        ..MintFacts::default()
+    };
+    let down = of(StopCode::ProviderUnavailable);
+    let used_up = of(StopCode::BudgetExhausted);
     let cases = [
         (
             Snapshot { frozen: true, ..spent() },
@@ -48,7 +54,7 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
             "The operator has stopped it.",
         ),
         (spent(), disabled, StopCode::Disabled, "TURN_ENABLED is false."),
-        (spent(), of(MeteredSources::Absent), StopCode::NotConfigured, "Set CLOUDFLARE_TURN_KEY_ID"),
+        (spent(), of(StopCode::NotConfigured), StopCode::NotConfigured, "Set CLOUDFLARE_TURN_KEY_ID"),
         (spent(), unwritable, StopCode::LedgerUnavailable, "cannot be written"),
         (
             stopped_by(NotAdmitted::ClockInDoubt),
@@ -65,6 +71,7 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
         ),
         (stopped_by(NotAdmitted::TooManyGrants), down.clone(), StopCode::GrantsFull, "Raise GRANTS_MAX"),
         (idle(), down, StopCode::ProviderUnavailable, "Cloudflare: answered 401."),
+        (idle(), used_up, StopCode::BudgetExhausted, "Each relay has used what it may."),
     ];
     for (snapshot, facts, code, says) in cases {
         let stop = stated(&snapshot, &facts);
@@ -84,11 +91,12 @@ fn the_end_of_a_refusal_is_known_unless_a_count_may_release_something() {
 
 #[test]
 fn refused_mints_have_the_same_text_as_the_statement() {
-    let stated_of = |refusal| stated(&stopped_by(refusal), &MintFacts::default());
-    assert_eq!(stated_of(NotAdmitted::ClockInDoubt), MintStop::clock_ahead());
-    assert_eq!(stated_of(NotAdmitted::TooManyGrants), MintStop::grants_full());
-    assert_eq!(
-        stated(&idle(), &MintFacts { is_writable: false, ..MintFacts::default() }),
-        MintStop::unwritable(String::new())
-    );
+    let unwritable = MintFacts { is_writable: false, ..MintFacts::default() };
+    for (snapshot, facts, code) in [
+        (stopped_by(NotAdmitted::ClockInDoubt), MintFacts::default(), StopCode::ClockDisagrees),
+        (stopped_by(NotAdmitted::TooManyGrants), MintFacts::default(), StopCode::GrantsFull),
+        (idle(), unwritable, StopCode::LedgerUnavailable),
+    ] {
+        assert_eq!(stated(&snapshot, &facts), MintStop::of(code, ""));
+    }
 }

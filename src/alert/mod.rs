@@ -19,4 +19,4 @@ pub use event::{Alert, AlertKind, BudgetFigures, SpentGrant};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
 pub use found::found_in;
 pub use spending::{AlertCost, Forecast, SpenderNow, Spending, TOP_SPENDERS, TopSpender};
-pub use stop::{MeteredSources, MintFacts, MintStop, MintingBody, StopCode, minting};
+pub use stop::{MintFacts, MintStop, MintingBody, StopCode, minting};

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
-use super::{Fault, FoundFault};
+use super::Fault;
 use turn_ledger::{NotAdmitted, Snapshot, Timestamp};
 
 /// Why no metered credential is issued, for programs. The refusal of a mint has the same code.
@@ -33,6 +33,41 @@ pub enum StopCode {
     ProviderUnavailable,
 }
 
+impl StopCode {
+    /// The reasons of degraded responses.
+    pub const REASONS: [Self; 5] = [
+        Self::NotConfigured,
+        Self::Disabled,
+        Self::ProviderUnavailable,
+        Self::BudgetExhausted,
+        Self::LedgerUnavailable,
+    ];
+
+    /// Why the books admit no caller. `None` if they refuse only this caller, who is blocked or has no room in its own limit.
+    pub fn of(why: &NotAdmitted) -> Option<Self> {
+        match why {
+            NotAdmitted::UserBlocked | NotAdmitted::AddressBlocked => None,
+            NotAdmitted::Refused(refusal) if refusal.limited.is_some() => None,
+            NotAdmitted::Refused(_) | NotAdmitted::TooManyUsers => Some(Self::BudgetExhausted),
+            NotAdmitted::ClockInDoubt => Some(Self::ClockDisagrees),
+            NotAdmitted::Uncut => Some(Self::ProviderUnavailable),
+            NotAdmitted::TooManyGrants => Some(Self::GrantsFull),
+            NotAdmitted::NotRecorded => Some(Self::LedgerUnavailable),
+            NotAdmitted::Stopped => Some(Self::Frozen),
+        }
+    }
+
+    /// The reason on the wire of a response that is degraded because of this. One of [`Self::REASONS`].
+    pub fn reason(self) -> &'static str {
+        let reason = match self {
+            Self::Frozen | Self::Disabled => Self::Disabled,
+            Self::LedgerUnavailable | Self::ClockDisagrees | Self::GrantsFull => Self::LedgerUnavailable,
+            Self::NotConfigured | Self::BudgetExhausted | Self::ProviderUnavailable => self,
+        };
+        reason.into()
+    }
+}
+
 /// Why no metered credential is issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MintStop {
@@ -44,19 +79,6 @@ pub struct MintStop {
     pub until: Option<Timestamp>,
 }
 
-/// The metered sources of `ICE_SOURCES`, taken together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MeteredSources {
-    /// None has its settings.
-    Absent,
-    /// One of them mints, as far as is known.
-    Up,
-    /// None mints: each of the operator's own relays that is not drained has used what it may.
-    UsedUp,
-    /// None mints. What is known of the cause, in a sentence; empty if nothing.
-    Down(String),
-}
-
 /// What decides about a metered mint besides the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MintFacts {
@@ -66,95 +88,68 @@ pub struct MintFacts {
     pub is_writable: bool,
     /// Why no grant can be recorded, in a sentence; empty if that is not known.
     pub ledger_failure: String,
-    /// The metered sources.
-    pub sources: MeteredSources,
+    /// Why none of the metered sources of `ICE_SOURCES` mints. `None` if one does, as far as is known.
+    pub sources: Option<StopCode>,
+    /// Why a source does not mint, in a sentence; empty if that is not known.
+    pub source_failure: String,
 }
 
 impl Default for MintFacts {
     /// Nothing stops a mint.
     fn default() -> Self {
-        let ledger_failure = String::new();
-        Self { is_enabled: true, is_writable: true, ledger_failure, sources: MeteredSources::Up }
+        let (ledger_failure, source_failure) = <(String, String)>::default();
+        Self { is_enabled: true, is_writable: true, ledger_failure, sources: None, source_failure }
     }
 }
 
 /// Whether a metered credential would be issued now. Of several reasons against it, the error is the one that a mint meets first.
 pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
-    if snapshot.frozen {
-        return Err(MintStop::of(StopCode::Frozen, &Fault::MintingOff.found("The operator has stopped it.")));
+    let of_books = snapshot.refusal.as_ref().and_then(StopCode::of);
+    let code = if snapshot.frozen {
+        StopCode::Frozen
+    } else if !facts.is_enabled {
+        StopCode::Disabled
+    } else if facts.sources == Some(StopCode::NotConfigured) {
+        StopCode::NotConfigured
+    } else if !facts.is_writable {
+        StopCode::LedgerUnavailable
+    } else if let Some(code) = of_books.or(facts.sources) {
+        code
+    } else {
+        return Ok(());
+    };
+    let is_of_source = code == StopCode::ProviderUnavailable;
+    let stop = MintStop::of(code, if is_of_source { &facts.source_failure } else { &facts.ledger_failure });
+    if code != StopCode::BudgetExhausted {
+        return Err(stop);
     }
-    if !facts.is_enabled {
-        return Err(MintStop::of(StopCode::Disabled, &Fault::MintingOff.found("TURN_ENABLED is false.")));
-    }
-    if facts.sources == MeteredSources::Absent {
-        return Err(MintStop::not_configured());
-    }
-    if !facts.is_writable {
-        return Err(MintStop::unwritable(facts.ledger_failure.clone()));
-    }
-    match snapshot.refusal {
-        None => {}
-        Some(NotAdmitted::ClockInDoubt) => return Err(MintStop::clock_ahead()),
-        Some(NotAdmitted::TooManyGrants) => return Err(MintStop::grants_full()),
-        Some(_) if snapshot.figures.is_spent() => return Err(MintStop::spent(snapshot)),
-        Some(why) => return Err(MintStop::promised_in_full(why)),
-    }
-    if facts.sources == MeteredSources::UsedUp {
-        return Err(MintStop::used_up(snapshot));
-    }
-    if let MeteredSources::Down(cause) = &facts.sources {
-        return Err(MintStop::of(StopCode::ProviderUnavailable, &Fault::ProviderDown.found(cause)));
-    }
-    Ok(())
+    let spent = match snapshot.refusal {
+        Some(NotAdmitted::Refused(refusal)) if !snapshot.figures.is_spent() => {
+            return Err(MintStop { until: refusal.until(), ..stop });
+        }
+        Some(_) => "The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.",
+        None => "Each relay has used what it may. Raise COTURN_LIMITS, or add a source to ICE_SOURCES.",
+    };
+    Err(MintStop { code, message: spent.to_owned(), until: Some(snapshot.figures.period.end) })
 }
 
 impl MintStop {
-    fn of(code: StopCode, found: &FoundFault) -> Self {
+    /// The stop with this code. `failure`: why the ledger cannot be written, or why the source does not mint; empty if that is not known.
+    pub fn of(code: StopCode, failure: &str) -> Self {
+        let found = match code {
+            StopCode::Frozen => Fault::MintingOff.found("The operator has stopped it."),
+            StopCode::Disabled => Fault::MintingOff.found("TURN_ENABLED is false."),
+            StopCode::NotConfigured => {
+                let message = "No metered source is configured. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN, or another of ICE_SOURCES.";
+                return Self { code, message: message.to_owned(), until: None };
+            }
+            StopCode::LedgerUnavailable => Fault::LedgerFailing.found(failure),
+            StopCode::ClockDisagrees => Fault::ClockAhead.found(""),
+            StopCode::BudgetExhausted => Fault::PromisedInFull.found(""),
+            StopCode::GrantsFull => Fault::GrantsFull.found("They take all."),
+            StopCode::ProviderUnavailable => Fault::ProviderDown.found(failure),
+        };
         Self { code, message: found.message(), until: None }
-    }
-
-    fn not_configured() -> Self {
-        let message = "No metered source is configured. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN, or another of ICE_SOURCES.";
-        Self { code: StopCode::NotConfigured, message: message.to_owned(), until: None }
-    }
-
-    /// The ledger cannot be written.
-    pub fn unwritable(failure: String) -> Self {
-        Self::of(StopCode::LedgerUnavailable, &Fault::LedgerFailing.found(failure))
-    }
-
-    /// The clock is more than two days ahead of the ledger's time.
-    pub fn clock_ahead() -> Self {
-        Self::of(StopCode::ClockDisagrees, &Fault::ClockAhead.found(""))
-    }
-
-    /// There is no room for another grant.
-    pub fn grants_full() -> Self {
-        Self::of(StopCode::GrantsFull, &Fault::GrantsFull.found("They take all."))
-    }
-
-    fn spent(snapshot: &Snapshot) -> Self {
-        Self::until_reset(
-            snapshot,
-            "The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.",
-        )
-    }
-
-    fn promised_in_full(why: NotAdmitted) -> Self {
-        let until = if let NotAdmitted::Refused(refusal) = why { refusal.until() } else { None };
-        Self { until, ..Self::of(StopCode::BudgetExhausted, &Fault::PromisedInFull.found("")) }
-    }
-
-    fn used_up(snapshot: &Snapshot) -> Self {
-        Self::until_reset(
-            snapshot,
-            "Each relay has used what it may. Raise COTURN_LIMITS, or add a source to ICE_SOURCES.",
-        )
-    }
-
-    fn until_reset(snapshot: &Snapshot, message: &str) -> Self {
-        let until = Some(snapshot.figures.period.end);
-        Self { code: StopCode::BudgetExhausted, message: message.to_owned(), until }
     }
 }
 

@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use strum::VariantArray;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -16,11 +15,11 @@ use super::parameter_forms::UserOrNone;
 use super::refusals::{budget_exhausted, not_minted};
 use super::request_log::Minted;
 use super::schema::source_schema;
-use crate::alert::MintStop;
+use crate::alert::StopCode;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
-use crate::mint::{DegradedReason, IceResponse, MintRequest};
+use crate::mint::{IceResponse, MintRequest};
 use turn_base::error::ApiError;
 use turn_base::request::query::Parameters;
 use turn_base::schema::one_of;
@@ -109,7 +108,7 @@ pub async fn get_turn_credentials(app: AppState, request: Request) -> Result<Res
 /// The schema of the reason of a degraded response.
 fn reason_schema() -> RefOr<Schema> {
     one_of(
-        DegradedReason::VARIANTS.iter().map(<&str>::from),
+        StopCode::REASONS.map(StopCode::reason),
         "Why the first source was skipped. Only with `degraded: true`.",
     )
 }
@@ -152,7 +151,7 @@ pub(super) async fn answer<Q, T: IntoResponse>(
     let mut response = match minted {
         Ok((answer, of_format)) => {
             let minted = Minted::of(&answer);
-            let reason = minted.reason.map_or("none", DegradedReason::code);
+            let reason = minted.reason.map_or("none", StopCode::reason);
             app.metrics.credentials.count([minted.source.name(), reason]);
             (Extension(minted), body(answer, of_format)).into_response()
         }
@@ -168,17 +167,20 @@ pub(super) async fn answer<Q, T: IntoResponse>(
 fn refused(why: NotAdmitted, app: &App) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
-        // `Mint::answer` never returns `Stopped` or `Uncut`: it answers with another source, or with STUN servers.
-        NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Uncut => {
-            not_minted(MintStop::unwritable(app.account.ledger_failure()))
-        }
-        NotAdmitted::ClockInDoubt => not_minted(MintStop::clock_ahead()),
-        NotAdmitted::TooManyGrants => not_minted(MintStop::grants_full()),
         NotAdmitted::UserBlocked => ApiError::user_blocked(),
         NotAdmitted::AddressBlocked => ApiError::address_blocked(),
         NotAdmitted::TooManyUsers => ApiError::full(
             "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
         ),
+        // `Mint::answer` never returns `Stopped` or `Uncut`: it answers with another source, or with STUN servers.
+        NotAdmitted::NotRecorded
+        | NotAdmitted::ClockInDoubt
+        | NotAdmitted::TooManyGrants
+        | NotAdmitted::Stopped
+        | NotAdmitted::Uncut => {
+            let code = StopCode::of(&why).unwrap_or(StopCode::LedgerUnavailable);
+            not_minted(code, &app.account.ledger_failure())
+        }
     }
 }
 
@@ -194,7 +196,7 @@ fn body(app: &App, answer: IceResponse) -> CredentialsBody {
         refresh_after: minted.as_ref().map(|minted| minted.refresh_after),
         source: minted.as_ref().map_or(IceSource::Stun, |minted| minted.source),
         degraded: reason.is_some(),
-        reason: reason.map(DegradedReason::code),
+        reason: reason.map(StopCode::reason),
         grant: minted.as_ref().map(|minted| minted.token.clone()),
         ice_servers: minted.map_or_else(|| app.stun.clone(), |minted| minted.ice_servers),
     }

@@ -20,10 +20,10 @@ use super::cloudflare_door;
 use super::head;
 use super::request_log::{self, Minted, RequestHead};
 use super::wire_formats;
+use crate::alert::StopCode;
 use crate::app::App;
 use crate::app::process::Process;
 use crate::forward::{CountedSocket, FORWARDED};
-use crate::mint::DegradedReason;
 use crate::telemetry::metrics::{Metrics, RequestLabels};
 use turn_base::body::{self, BodyLimit};
 use turn_base::error::{ApiError, ErrorBody};
@@ -194,9 +194,9 @@ fn is_unauthorized(response: &Response) -> bool {
 /// sends it to the next leader.
 fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     let code = response.extensions().get::<ErrorBody>().map(|error| error.code);
-    let reason = response.extensions().get::<Minted>().and_then(|minted| minted.reason);
-    let is_refused = matches!(code, Some("LEDGER_UNAVAILABLE" | "SHUTTING_DOWN"))
-        || reason == Some(DegradedReason::LedgerUnavailable);
+    let reason = response.extensions().get::<Minted>().and_then(|minted| minted.reason).map(StopCode::reason);
+    let is_refused =
+        matches!(code, Some("LEDGER_UNAVAILABLE" | "SHUTTING_DOWN")) || reason == Some("LEDGER_UNAVAILABLE");
     app.draining.load(Ordering::Relaxed) && is_refused
 }
 

@@ -13,7 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::refusals::not_minted;
 use super::{AppState, JsonResult};
-use crate::alert::{MintStop, MintingBody};
+use crate::alert::{MintingBody, StopCode};
 use crate::app::process::Process;
 use crate::forward::PROOF;
 use turn_base::error::{ApiError, ErrorBody};
@@ -108,7 +108,7 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
         return Err(ApiError::shutting_down());
     }
     if !app.account.is_writable() {
-        return Err(not_minted(MintStop::unwritable(app.account.ledger_failure())));
+        return Err(not_minted(StopCode::LedgerUnavailable, &app.account.ledger_failure()));
     }
     let minting = Some(app.minting(&app.account.snapshot()).into());
     let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });

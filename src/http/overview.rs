@@ -13,13 +13,12 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
-use crate::alert::{AlertCost, Forecast};
+use crate::alert::{AlertCost, Forecast, StopCode};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::config::PriceConfig;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
-use crate::mint::DegradedReason;
 use crate::mint::ending::EndingProgress;
 use crate::rate::PresentRate;
 use crate::telemetry::metrics::Metrics;
@@ -353,10 +352,10 @@ fn cost_body(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, s
 }
 
 fn callers(metrics: &Metrics) -> CallersBody {
-    let reasons = || std::iter::once(None).chain(DegradedReason::VARIANTS.iter().copied().map(Some));
+    let reasons = || std::iter::once(None).chain(StopCode::REASONS.map(Some));
     let kinds = IceSource::named().flat_map(|source| reasons().map(move |reason| (source, reason)));
     let answers = kinds.filter_map(|(source, reason)| {
-        let reason = reason.map(DegradedReason::code);
+        let reason = reason.map(StopCode::reason);
         let count = metrics.credentials.get([source.name(), reason.unwrap_or("none")]);
         (count > 0).then_some(AnswersBody { source, reason, count })
     });

@@ -10,8 +10,9 @@ use axum::extract::Request;
 use axum::http::header::ORIGIN;
 use axum::response::Response;
 
+use crate::alert::StopCode;
 use crate::app::App;
-use crate::mint::{DegradedReason, IceResponse};
+use crate::mint::IceResponse;
 use turn_base::error::ErrorBody;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
@@ -35,7 +36,7 @@ pub struct Minted {
     /// Where the ICE servers come from.
     pub source: IceSource,
     /// Why the first source was skipped, or why the relay is in another region than asked for; `None` if neither.
-    pub reason: Option<DegradedReason>,
+    pub reason: Option<StopCode>,
     /// The grant and the life of the credential; `None` if there are STUN servers only.
     issued: Option<(GrantId, Duration)>,
 }
@@ -85,7 +86,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     if let Some(&Minted { source, reason, issued }) = response.extensions().get() {
         let outcome = if issued.is_some() { "minted" } else { "stun" };
         let (grant, ttl) = issued.map(|(grant, ttl)| (tracing::field::display(grant), ttl.as_secs())).unzip();
-        let (source, reason) = (source.name(), reason.map(DegradedReason::code));
+        let (source, reason) = (source.name(), reason.map(StopCode::reason));
         tracing::info!(
             request_id,
             client,

@@ -3,31 +3,9 @@
 use std::time::Duration;
 
 use super::token::GrantToken;
+use crate::alert::StopCode;
 use crate::ice::server::IceServerList;
 use turn_ledger::{GrantId, IceSource, Timestamp};
-
-/// Why the first source was skipped, or why the relay is in another region than asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-pub enum DegradedReason {
-    /// The first source has no settings.
-    NotConfigured,
-    /// Minting is stopped, or the grant to renew was revoked during the mint.
-    Disabled,
-    /// The source failed, its breaker is open, or no relay serves in the region that was asked for.
-    ProviderUnavailable,
-    /// The budget has no room, or the relays have used what they may relay.
-    BudgetExhausted,
-    /// The ledger cannot be written, its time is in doubt, its table of grants is full, or the credential came later than its hold covers.
-    LedgerUnavailable,
-}
-
-impl DegradedReason {
-    /// The name on the wire.
-    pub fn code(self) -> &'static str {
-        self.into()
-    }
-}
 
 /// A credential issued to one caller.
 #[derive(Clone, Debug)]
@@ -50,7 +28,7 @@ pub struct IssuedCredential {
     /// The signed grant token.
     pub token: GrantToken,
     /// Why the first source was skipped, or why the relay is in another region than asked for; `None` if neither.
-    pub degraded: Option<DegradedReason>,
+    pub degraded: Option<StopCode>,
 }
 
 /// The ICE servers for one caller.
@@ -59,7 +37,7 @@ pub enum IceResponse {
     /// A credential.
     Minted(Box<IssuedCredential>),
     /// Public STUN servers. Without a reason, STUN is the first source.
-    Stun(Option<DegradedReason>),
+    Stun(Option<StopCode>),
 }
 
 impl IceResponse {

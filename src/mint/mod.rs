@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::account::{Account, RenewalRight};
 use crate::alert::rules::SourceStates;
-use crate::alert::{MeteredSources, MintFacts};
+use crate::alert::{MintFacts, StopCode};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::fleet::{Candidate, Fit, Fleet, OwnRelay, RelayState};
@@ -30,7 +30,7 @@ pub mod provider;
 mod revocation;
 pub mod token;
 
-pub use answer::{DegradedReason, IceResponse, IssuedCredential};
+pub use answer::{IceResponse, IssuedCredential};
 use credential_source::{CredentialSource, HttpSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
@@ -147,7 +147,8 @@ impl Mint {
             return Err(blocked);
         }
         if is_frozen || !self.enabled {
-            return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
+            let code = if is_frozen { StopCode::Frozen } else { StopCode::Disabled };
+            return Ok(IceResponse::Stun(Some(code)));
         }
         let (mut reason, mut is_used_up) = (None, false);
         let mut is_metered_refused = false;
@@ -155,7 +156,7 @@ impl Mint {
             let credentials = match source {
                 Source::Ready(credentials) => credentials,
                 Source::Absent => {
-                    reason = reason.or(Some(DegradedReason::NotConfigured));
+                    reason = reason.or(Some(StopCode::NotConfigured));
                     continue;
                 }
                 Source::Stun => break,
@@ -170,35 +171,22 @@ impl Mint {
                 }
                 // The relays have used what the operator lets them relay: no source has failed.
                 Ok(None) if RelayState::are_used_up(&self.relay_states(credentials)) => is_used_up = true,
-                // `Uncut`: in strict mode, a coturn gets no credentials while its sessions cannot be ended, so it counts as failed.
-                Ok(None) | Err(NotAdmitted::Uncut) => {
-                    reason = reason.or(Some(DegradedReason::ProviderUnavailable));
-                }
-                Err(NotAdmitted::Stopped) => {
-                    return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
-                }
-                Err(why) => {
-                    // A caller that is blocked, or has no room in its own limit, gets no fallback.
-                    let is_of_caller = match &why {
-                        NotAdmitted::UserBlocked | NotAdmitted::AddressBlocked => true,
-                        NotAdmitted::Refused(refusal) => refusal.limited.is_some(),
-                        _ => false,
-                    };
-                    if is_of_caller || self.limit_action == LimitAction::Refuse {
-                        return Err(why);
+                Ok(None) => reason = reason.or(Some(StopCode::ProviderUnavailable)),
+                Err(why) => match StopCode::of(&why) {
+                    // In strict mode, a coturn gets no credentials while its sessions cannot be ended, so it counts as failed.
+                    Some(code @ StopCode::ProviderUnavailable) => reason = reason.or(Some(code)),
+                    Some(code @ StopCode::Frozen) => return Ok(IceResponse::Stun(Some(code))),
+                    Some(code) if self.limit_action == LimitAction::Fallback => {
+                        is_metered_refused = true;
+                        // This reason replaces that of an earlier source, because the operator can act on this one.
+                        reason = Some(code);
                     }
-                    is_metered_refused = true;
-                    // This reason replaces that of an earlier source, because the operator can act on this one.
-                    reason = Some(match why {
-                        NotAdmitted::NotRecorded | NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => {
-                            DegradedReason::LedgerUnavailable
-                        }
-                        _ => DegradedReason::BudgetExhausted,
-                    });
-                }
+                    // A caller that is blocked, or has no room in its own limit, gets no fallback.
+                    _ => return Err(why),
+                },
             }
         }
-        let used_up = is_used_up.then_some(DegradedReason::BudgetExhausted);
+        let used_up = is_used_up.then_some(StopCode::BudgetExhausted);
         Ok(IceResponse::Stun(reason.or(used_up)))
     }
 
@@ -266,12 +254,12 @@ impl Mint {
         }
     }
 
-    /// Whether one of the metered sources mints, as far as is known.
-    pub fn metered_sources(&self) -> MeteredSources {
+    /// Why none of the metered sources mints. `None` if one does, as far as is known.
+    fn stop_of_sources(&self) -> Option<StopCode> {
         let listed = self.sources.iter().take_while(|source| !matches!(source, Source::Stun));
         let mut metered = listed.filter_map(Source::ready).filter(|it| it.source().is_metered()).peekable();
         if metered.peek().is_none() {
-            return MeteredSources::Absent;
+            return Some(StopCode::NotConfigured);
         }
         let mut is_used_up = true;
         for credentials in metered {
@@ -281,11 +269,11 @@ impl Mint {
                 None => states.is_empty() || states.iter().any(|state| state.serves()),
             };
             if mints {
-                return MeteredSources::Up;
+                return None;
             }
             is_used_up &= RelayState::are_used_up(&states);
         }
-        if is_used_up { MeteredSources::UsedUp } else { MeteredSources::Down(self.provider_cause()) }
+        Some(if is_used_up { StopCode::BudgetExhausted } else { StopCode::ProviderUnavailable })
     }
 
     /// The states of the relays of a source. Empty if it has none of the operator's own.
@@ -296,8 +284,13 @@ impl Mint {
 
     /// What decides, besides the books, whether a metered credential is issued.
     pub fn facts(&self) -> MintFacts {
-        let (is_writable, ledger_failure) = (self.account.is_writable(), self.account.ledger_failure());
-        MintFacts { is_enabled: self.enabled, is_writable, ledger_failure, sources: self.metered_sources() }
+        MintFacts {
+            is_enabled: self.enabled,
+            is_writable: self.account.is_writable(),
+            ledger_failure: self.account.ledger_failure(),
+            sources: self.stop_of_sources(),
+            source_failure: self.provider_cause(),
+        }
     }
 
     /// What is known of why a provider does not mint, in sentences; empty if nothing.
@@ -472,7 +465,7 @@ impl Mint {
             refresh_after,
             grant,
             token,
-            degraded: is_elsewhere.then_some(DegradedReason::ProviderUnavailable),
+            degraded: is_elsewhere.then_some(StopCode::ProviderUnavailable),
         }))
     }
 }

@@ -1,8 +1,15 @@
 //! The response to a mint.
 
-use crate::support::{Answer, Fault, Shape, TestBroker, eventually, with_cloudflare, with_cloudflare_and};
+use std::path::Path;
+
+use crate::support::{
+    Answer, Fault, Shape, StateDir, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
+use strum::VariantArray;
+use turn_broker::alert::StopCode;
+use turn_broker::store::file::ledger_file::FILE_NAME;
 
 #[tokio::test]
 async fn a_minted_response_has_servers_times_source_grant_and_headers() {
@@ -156,4 +163,70 @@ async fn the_life_counts_from_the_request_to_the_provider() {
     let body = minting.await.unwrap().json();
     assert_eq!(body["issuedAt"], "2025-01-15T12:00:00.000Z");
     assert_eq!(body["expiresAt"], "2025-01-16T12:00:00.000Z");
+}
+
+/// What differs between the reasons to mint nothing: the settings, the status of a mint that is refused, and the reason of a degraded
+/// response. Status 200: nothing is refused.
+fn facts_of(code: StopCode) -> (&'static [(&'static str, &'static str)], u16, &'static str) {
+    match code {
+        StopCode::Frozen => (&[], 200, "DISABLED"),
+        StopCode::Disabled => (&[("TURN_ENABLED", "false")], 200, "DISABLED"),
+        StopCode::NotConfigured => (&[("ICE_SOURCES", "coturn,stun")], 200, "NOT_CONFIGURED"),
+        StopCode::ProviderUnavailable => (&[], 200, "PROVIDER_UNAVAILABLE"),
+        StopCode::BudgetExhausted => (&[("BANDWIDTH_LIMIT_GB", "0")], 429, "BUDGET_EXHAUSTED"),
+        StopCode::LedgerUnavailable | StopCode::ClockDisagrees => (&[], 503, "LEDGER_UNAVAILABLE"),
+        StopCode::GrantsFull => (&[("GRANTS_MAX", "1")], 503, "LEDGER_UNAVAILABLE"),
+    }
+}
+
+/// A mint while nothing is minted for this reason, at a broker that has already minted if it could.
+async fn stopped_mint(code: StopCode, action: &str) -> (TestBroker, Answer, [StateDir; 2]) {
+    let (state, elsewhere) = (StateDir::new(), StateDir::new());
+    let settings = [("STATE_DIR", state.path()), ("LIMIT_ACTION", action)];
+    let (cloudflare, broker) = with_cloudflare_and(&[facts_of(code).0, &settings].concat()).await;
+    broker.mint().await;
+    match code {
+        StopCode::Frozen => drop(broker.freeze(true).await),
+        StopCode::ClockDisagrees => {
+            cloudflare.stop().await;
+            broker.set_wall("2025-01-17T12:00:01Z");
+        }
+        StopCode::ProviderUnavailable => cloudflare.require_token("another-token"),
+        StopCode::LedgerUnavailable => {
+            let [path, away] =
+                [&state, &elsewhere].map(|directory| Path::new(directory.path()).join(FILE_NAME));
+            std::fs::rename(path, away).unwrap();
+        }
+        StopCode::Disabled | StopCode::NotConfigured | StopCode::BudgetExhausted | StopCode::GrantsFull => {}
+    }
+    let answer = broker.mint().await;
+    (broker, answer, [state, elsewhere])
+}
+
+#[tokio::test]
+async fn each_reason_to_mint_nothing_is_the_same_in_the_status_in_ready_and_in_a_mint() {
+    for code in StopCode::VARIANTS {
+        let (name, (_, status, reason)) = (<&str>::from(code), facts_of(*code));
+        for action in ["fallback", "refuse"] {
+            let (broker, answer, _state) = stopped_mint(*code, action).await;
+            let stated = broker.status().await["minting"].clone();
+            assert_eq!((&stated["on"], &stated["code"]), (&json!(false), &json!(name)));
+            let ready = broker.get("/ready").await;
+            if *code == StopCode::LedgerUnavailable {
+                assert_eq!(ready.error(), (503, name.to_owned()));
+                assert_eq!(ready.json()["message"], stated["message"]);
+            } else {
+                assert_eq!(ready.json()["minting"], stated, "{name}");
+            }
+            if action == "fallback" || status == 200 {
+                let body = answer.json();
+                assert_eq!((&body["source"], &body["reason"]), (&json!("stun"), &json!(reason)), "{name}");
+            } else {
+                assert_eq!(answer.error(), (status, name.to_owned()));
+            }
+            if action == "refuse" && status == 503 {
+                assert_eq!(answer.json()["message"], stated["message"], "{name}");
+            }
+        }
+    }
 }

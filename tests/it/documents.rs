@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use clap::{Arg, Command, CommandFactory};
 use strum::VariantArray;
 use turn_base::error::Code;
+use turn_broker::alert::StopCode;
 use turn_broker::alert::{AlertKind, Fault, FaultFacts};
 use turn_broker::cli::CommandLine;
-use turn_broker::mint::DegradedReason;
 
 use crate::deploy::metrics_of_a_broker;
 use crate::openapi::document;
@@ -85,7 +85,7 @@ fn the_reference_explains_each_reason_of_a_degraded_response() {
     let (_, section) = REFERENCE.split_once("\n## Degraded responses\n").unwrap();
     let named: Vec<_> =
         section.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).collect();
-    assert_eq!(named, DegradedReason::VARIANTS.iter().map(|reason| reason.code()).collect::<Vec<_>>());
+    assert_eq!(named, StopCode::REASONS.map(StopCode::reason));
 }
 
 /// The names of the labels of a series, in braces; empty without labels. `None`: no such series.
