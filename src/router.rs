@@ -16,90 +16,106 @@ use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 use crate::app::App;
 use crate::app::process::Standby;
+use crate::app::rights::{Action, Extent, may, may_any};
 use crate::config::WireFormat;
-use crate::http::route::{Handlers, Route, route};
+use crate::http::route::{ErrorForm, Group, Handlers, Route, RouteKind, route};
 use crate::http::{
     addresses, alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, drain, envelope,
     health, live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
     wire_formats,
 };
 use crate::web;
-use crate::web::navigation::{self, Link};
+use crate::web::navigation;
 use crate::web::pages;
 use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
 use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
-/// The routes of this table, in the groups of the `OpenAPI` document. Sockets, reports, the proxy of the SFU and P2PCF have routes
-/// elsewhere.
-struct Table {
-    /// Mints, in all formats but Cloudflare's: for pages, and for servers with a key.
-    credentials: Vec<Route>,
-    /// Cloudflare's API: mint and revoke. Only for servers with a key.
-    cloudflare: Vec<Route>,
-    /// Pages and app servers report here. The handler checks the token.
-    connections: Vec<Route>,
-    budget: Vec<Route>,
-    operator: Vec<Route>,
-    health: Vec<Route>,
-    /// The pages of this service, and static files for any page.
-    browser: Vec<Route>,
-}
-
-impl Table {
-    /// The routes that this process serves. Its pages link to the `listed` ones.
-    fn of(app: &Arc<App>, listed: &[Link]) -> Self {
-        Self {
-            credentials: mint_routes(app),
-            cloudflare: cloudflare_routes(app),
-            connections: vec![
-                route!(connections::open_connection),
-                route!(connections::heartbeat_connection),
-                route!(connections::close_connection),
-                route!(connections::delete_connection),
-            ],
-            budget: vec![route!(bandwidth_status::get_bandwidth_status)],
-            operator: operator_routes(app),
-            health: vec![route!(health::get_health), route!(health::get_ready), route!(health::get_leader)],
-            browser: browser_routes(app, listed),
-        }
-    }
-}
-
-fn mint_routes(app: &App) -> Vec<Route> {
-    let mut routes = vec![route!(credentials::get_turn_credentials).map(get_only)];
+/// All routes. [`build`] adds the outermost layers.
+pub fn table(app: &Arc<App>) -> Vec<Group> {
+    let own = |kind, may_call, routes| Group { kind, errors: ErrorForm::Own, may_call, routes };
+    // The outermost layer is first. CORS is outside, so an allowed page can read the response to an overload or a panic. One
+    // `ServiceBuilder`, because layers that are added one by one cost every request a boxed service and a boxed future each.
+    let guard = || {
+        ServiceBuilder::new()
+            .layer(origin::cors(&app.config.access.origins))
+            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit))
+            .layer(envelope::catch_panic(&app.metrics))
+    };
+    let guarded = |handlers: Handlers| handlers.layer(guard());
+    // For mints: foreign origins are rejected before the handler. The other routes of the API demand a token, or mint nothing.
+    let for_pages = |handlers: Handlers| {
+        let refuse_foreign = check(app, origin::refuse_foreign);
+        only(handlers, "GET").layer(ServiceBuilder::new().layer(refuse_foreign).layer(guard()))
+    };
+    // A POST to this path can have a server key in its form, so its layer reads the form before it checks the origin.
+    let with_form = |handlers: Handlers| {
+        let refuse_foreign = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
+        only(handlers, "GET,POST").layer(ServiceBuilder::new().layer(refuse_foreign).layer(guard()))
+    };
+    let mut mints = vec![route!(credentials::get_turn_credentials).map(for_pages)];
+    let (mut of_matrix, mut of_cloudflare) = (vec![], vec![]);
     for format in &app.config.wire_formats {
         match format {
             WireFormat::Turn => {
                 let get = route!(wire_formats::get_turn_rest_credentials);
-                let both = get.and(route!(wire_formats::post_turn_rest_credentials));
-                routes.push(both.map(|handlers| only(handlers, "GET,POST")));
+                mints.push(get.and(route!(wire_formats::post_turn_rest_credentials)).map(with_form));
             }
             WireFormat::Matrix => {
-                routes.push(route!(wire_formats::get_matrix_turn_server).map(get_only));
-                let older = wire_formats::OLDER_MATRIX_PATHS;
-                let handlers = || get_only(get(wire_formats::get_matrix_turn_server));
-                routes.extend(older.map(|path| Route::new(path, handlers())));
+                let older = wire_formats::OLDER_MATRIX_PATHS.into_iter();
+                let older = older.map(|path| Route::new(path, get(wire_formats::get_matrix_turn_server)));
+                let present = route!(wire_formats::get_matrix_turn_server);
+                of_matrix = layered(older.chain([present]), for_pages);
             }
-            WireFormat::Ice => routes.push(route!(wire_formats::get_stunner_ice).map(get_only)),
-            WireFormat::Link => routes.push(route!(wire_formats::get_ice_links).map(get_only)),
-            WireFormat::Metered => routes.push(route!(wire_formats::get_metered_credentials).map(get_only)),
-            // In `cloudflare_routes`.
-            WireFormat::Cloudflare => {}
+            WireFormat::Ice => mints.push(route!(wire_formats::get_stunner_ice).map(for_pages)),
+            WireFormat::Link => mints.push(route!(wire_formats::get_ice_links).map(for_pages)),
+            WireFormat::Metered => {
+                mints.push(route!(wire_formats::get_metered_credentials).map(for_pages));
+            }
+            // Only a server with a key may call Cloudflare's API, from any origin.
+            WireFormat::Cloudflare => {
+                of_cloudflare = vec![
+                    route!(cloudflare_door::generate_ice_servers),
+                    route!(cloudflare_door::generate_ice_server),
+                    route!(cloudflare_door::revoke_server_credential),
+                ];
+            }
         }
     }
-    routes
-}
-
-fn cloudflare_routes(app: &App) -> Vec<Route> {
-    if !app.config.wire_formats.contains(&WireFormat::Cloudflare) {
-        return vec![];
-    }
-    vec![
-        route!(cloudflare_door::generate_ice_servers),
-        route!(cloudflare_door::generate_ice_server),
-        route!(cloudflare_door::revoke_server_credential),
-    ]
+    let connections = [
+        route!(connections::open_connection),
+        route!(connections::heartbeat_connection),
+        route!(connections::close_connection),
+        route!(connections::delete_connection),
+    ];
+    // Health checks are never rejected because of overload.
+    let health = vec![route!(health::get_health), route!(health::get_ready), route!(health::get_leader)];
+    let is_server = |caller| may_any(caller, Action::Mint) && may_any(caller, Action::NameUser);
+    let own_groups = [
+        own(RouteKind::Mint, |caller| may_any(caller, Action::Mint), mints),
+        Group {
+            kind: RouteKind::Mint,
+            errors: ErrorForm::Matrix,
+            may_call: |caller| may_any(caller, Action::Mint),
+            routes: of_matrix,
+        },
+        Group {
+            kind: RouteKind::Mint,
+            errors: ErrorForm::Cloudflare,
+            may_call: is_server,
+            routes: layered(of_cloudflare, guarded),
+        },
+        own(RouteKind::Connections, |caller| may_any(caller, Action::Report), layered(connections, guarded)),
+        own(RouteKind::Budget, |_| true, layered([route!(bandwidth_status::get_bandwidth_status)], guarded)),
+        own(
+            RouteKind::Operator,
+            |caller| may(caller, Action::End) == Extent::All,
+            layered(operator_routes(app), guarded),
+        ),
+        own(RouteKind::Health, |_| true, health),
+        own(RouteKind::Browser, |_| true, browser_routes(app)),
+    ];
+    own_groups.into_iter().chain(signaling_groups(app)).collect()
 }
 
 /// Without an `OPERATOR_TOKEN` these routes answer 404.
@@ -124,7 +140,7 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(live_rooms::list_live_calls),
         route!(overview::get_overview),
         route!(alerts::get_alerts),
-        route!(backup::get_backup).map(get_only),
+        route!(backup::get_backup).map(|handlers| only(handlers, "GET")),
         route!(metrics::get_metrics),
     ];
     let any_query = || check(app, operator::require_operator);
@@ -138,64 +154,108 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     with_query.chain(without_query).chain(beside_others).collect()
 }
 
-fn browser_routes(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
-    let dashboard = pages::DASHBOARD.routes(listed);
-    let dashboard =
-        dashboard.map(|page| page.map(|handlers| handlers.layer(check(app, pages::only_with_operator))));
+/// The pages of this service, and static files for any page.
+fn browser_routes(app: &Arc<App>) -> Vec<Route> {
+    let listed = pages::served(app);
+    let dashboard = pages::DASHBOARD.routes(&listed);
+    let dashboard = layered(dashboard, |handlers| handlers.layer(check(app, pages::only_with_operator)));
     let demo = app.config.is_demo.then_some(&pages::DEMO);
-    let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(listed));
+    let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(&listed));
     let files = [
         route!(web::get_open_api),
         route!(web::get_turn_client_package),
         route!(web::get_turn_client),
         route!(web::get_turn_client_types),
+        Route::new("/", navigation::start(&listed)),
     ];
     files.into_iter().chain(dashboard).chain(public).collect()
 }
 
-/// All routes with their layers.
-pub fn build(app: &Arc<App>) -> Router {
-    let listed = pages::served(app);
-    let table = Table::of(app, &listed);
-    // The outermost layer is first. CORS is outside, so an allowed page can read the response to an overload or a panic. One
-    // `ServiceBuilder`, because layers that are added one by one cost every request a boxed service and a boxed future each.
-    let guard = || {
-        ServiceBuilder::new()
-            .layer(origin::cors(&app.config.access.origins))
-            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit))
-            .layer(envelope::catch_panic(&app.metrics))
+/// The routes of signaling and of the proxy of the SFU.
+fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
+    let cors = || origin::cors(&app.config.access.origins);
+    let socket = |handlers: Handlers| handlers.layer(check(app, origin::refuse_foreign));
+    // For the routes that pages call with `fetch`. A socket needs no CORS.
+    let fetched = |handlers: Handlers| {
+        let inner = ServiceBuilder::new().layer(cors()).layer(envelope::catch_panic(&app.metrics));
+        socket(handlers.layer(inner))
     };
-    // For mints: foreign origins are rejected before the handler. The other routes of the API demand a token, or mint nothing.
-    let refuse_foreign = check(app, origin::refuse_foreign);
-    let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
-    // Only a server with a key may call Cloudflare's API, from any origin.
-    let api = api.chain(table.cloudflare);
-    // A POST to `TURN_REST_PATH` can have a server key in its form, so its layer reads the form before it checks the origin.
-    let (with_form, mints): (Vec<_>, Vec<_>) =
-        table.credentials.into_iter().partition(|route| route.path == wire_formats::TURN_REST_PATH);
-    let refuse_foreign_form = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
-    // Health checks are never rejected because of overload.
-    router(table.health)
-        .merge(router(mints).layer(ServiceBuilder::new().layer(refuse_foreign).layer(guard())))
-        .merge(router(with_form).layer(ServiceBuilder::new().layer(refuse_foreign_form).layer(guard())))
-        .merge(router(api).layer(guard()))
-        .merge(router(table.browser))
-        .route("/", navigation::start(&listed))
-        .merge(sockets(app))
-        .merge(reported(app))
-        .merge(sfu(app))
-        .merge(p2pcf(app))
-        .fallback(unknown::unknown.layer(origin::cors(&app.config.access.origins)))
-        .layer(
-            ServiceBuilder::new()
-                .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
-                .layer(envelope::catch_panic(&app.metrics)),
-        )
-        .with_state(Arc::clone(app))
+    let admit = |limit: BodyLimit| from_fn_with_state((Arc::clone(app), limit), envelope::admit);
+    let named = |handlers: Handlers| fetched(handlers.layer(admit(BodyLimit::short(&app.long_bodies))));
+    // The calls of the SFU have CORS headers of their own.
+    let of_sfu = |handlers: Handlers| {
+        let cors = origin::sfu_cors(&app.config.access.origins);
+        let inner = ServiceBuilder::new().layer(cors).layer(envelope::catch_panic(&app.metrics));
+        socket(handlers.layer(inner))
+    };
+    // Layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
+    let of_p2pcf = |handlers: Handlers| {
+        let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.long_bodies);
+        let layers = ServiceBuilder::new()
+            .layer(map_response(async |response| p2pcf::readable(response)))
+            .layer(from_fn_with_state(Arc::clone(&app.signaling.polls), polls::limit))
+            .layer(admit(limit))
+            .layer(envelope::catch_panic(&app.metrics));
+        handlers.layer(layers)
+    };
+    let signaling = &app.signaling;
+    let (rooms, peerjs, reports) =
+        (signaling.rooms.as_ref(), signaling.peerjs.as_ref(), signaling.reports.as_ref());
+    let mut in_rooms = served(rooms::sockets(rooms), socket);
+    in_rooms.extend(served(rooms::set_username(rooms), named));
+    let mut of_reports = served(reports::routes::routes(reports), fetched);
+    of_reports.extend(served(reports::routes::kept(reports), |handlers| handlers.layer(cors())));
+    let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
+    let group = |kind, routes| Group { kind, errors: ErrorForm::Own, may_call: |_| true, routes };
+    vec![
+        group(RouteKind::Ayame, served(routes::of_ayame(signaling), socket)),
+        group(RouteKind::Yjs, served(routes::of_yjs(signaling), socket)),
+        group(RouteKind::Rooms, in_rooms),
+        group(RouteKind::Peerjs, served(peerjs::routes(peerjs), fetched)),
+        Group { may_call: |_| false, ..group(RouteKind::Peerjs, served(peerjs::peers(peerjs), fetched)) },
+        group(RouteKind::Reports, of_reports),
+        group(RouteKind::P2pcf, served(p2pcf::routes(signaling.p2pcf.as_ref()), of_p2pcf)),
+        Group { errors: ErrorForm::Sfu, ..group(RouteKind::Sfu, served(sfu, of_sfu)) },
+    ]
 }
 
-fn router(routes: impl IntoIterator<Item = Route>) -> Router<Arc<App>> {
-    routes.into_iter().fold(Router::new(), |router, route| router.route(&route.path, route.handlers))
+/// The routes with layers around their handlers.
+fn layered(routes: impl IntoIterator<Item = Route>, layer: impl Fn(Handlers) -> Handlers) -> Vec<Route> {
+    routes.into_iter().map(|route| route.map(&layer)).collect()
+}
+
+/// The routes of a package with layers around their handlers.
+fn served(
+    routes: impl IntoIterator<Item = (String, Handlers)>,
+    layer: impl Fn(Handlers) -> Handlers,
+) -> Vec<Route> {
+    routes.into_iter().map(|(path, handlers)| Route::new(path, layer(handlers))).collect()
+}
+
+/// All routes with their layers.
+pub fn build(app: &Arc<App>) -> Router {
+    let envelope = |kind: RouteKind| {
+        ServiceBuilder::new()
+            .layer(from_fn_with_state((Arc::clone(app), kind), envelope::envelope))
+            .layer(envelope::catch_panic(&app.metrics))
+    };
+    let mut router = Router::new();
+    for Group { kind, errors, routes, .. } in table(app) {
+        for Route { path, handlers, .. } in routes {
+            let handlers = handlers.layer(envelope(kind));
+            let handlers = match errors {
+                ErrorForm::Own => handlers,
+                ErrorForm::Matrix => handlers.layer(map_response(wire_formats::readable)),
+                ErrorForm::Cloudflare => handlers.layer(map_response(cloudflare_door::readable)),
+                ErrorForm::Sfu => {
+                    handlers.layer(from_fn_with_state(Arc::clone(app), envelope::readable_by_sfu))
+                }
+            };
+            router = router.route(&path, handlers);
+        }
+    }
+    let unmatched = envelope(RouteKind::Unmatched).layer(origin::cors(&app.config.access.origins));
+    router.fallback(unknown::unknown.layer(unmatched)).with_state(Arc::clone(app))
 }
 
 /// The routes of a standby: what a replica says of itself. A standby forwards all other requests, also those with other methods for
@@ -216,55 +276,6 @@ pub fn standby(standby: &Arc<Standby>) -> Router {
         .with_state(Arc::clone(standby))
 }
 
-/// The proxy of the SFU, whose calls have CORS headers of their own.
-fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
-    let layers = ServiceBuilder::new()
-        .layer(origin::sfu_cors(&app.config.access.origins))
-        .layer(envelope::catch_panic(&app.metrics));
-    let routes = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
-    routes.layer(layers).layer(check(app, origin::refuse_foreign))
-}
-
-/// The protocols with sockets.
-fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
-    let admit = from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit);
-    // For the routes that pages call with `fetch`. A socket needs no CORS.
-    let fetched = ServiceBuilder::new()
-        .layer(origin::cors(&app.config.access.origins))
-        .layer(envelope::catch_panic(&app.metrics));
-    rooms::set_username(app.signaling.rooms.as_ref())
-        .layer(admit)
-        .merge(peerjs::routes(app.signaling.peerjs.as_ref()))
-        .layer(fetched)
-        .merge(routes::sockets(&app.signaling))
-        .layer(check(app, origin::refuse_foreign))
-}
-
-/// The routes of reports: pages send reports, and people open a kept report from a chat.
-fn reported(app: &Arc<App>) -> Router<Arc<App>> {
-    let layers = ServiceBuilder::new()
-        .layer(origin::cors(&app.config.access.origins))
-        .layer(envelope::catch_panic(&app.metrics));
-    reports::routes::routes(app.signaling.reports.as_ref())
-        .layer(layers)
-        .layer(check(app, origin::refuse_foreign))
-        .merge(
-            reports::routes::kept(app.signaling.reports.as_ref())
-                .layer(origin::cors(&app.config.access.origins)),
-        )
-}
-
-/// P2PCF, with layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
-fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
-    let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.long_bodies);
-    let layers = ServiceBuilder::new()
-        .layer(map_response(async |response| p2pcf::readable(response)))
-        .layer(from_fn_with_state(Arc::clone(&app.signaling.polls), polls::limit))
-        .layer(from_fn_with_state((Arc::clone(app), limit), envelope::admit))
-        .layer(envelope::catch_panic(&app.metrics));
-    p2pcf::routes(app.signaling.p2pcf.as_ref()).layer(layers)
-}
-
 /// A layer that passes on the requests that a rule accepts. It needs no boxed future for a request.
 #[expect(clippy::result_large_err, reason = "tower-http chooses the type")]
 fn check<E: IntoResponse + 'static>(
@@ -279,12 +290,8 @@ fn check<E: IntoResponse + 'static>(
     })
 }
 
-/// Only GET: a HEAD would do the work and discard its result, such as a credential.
-fn get_only(route: Handlers) -> Handlers {
-    only(route, "GET")
-}
-
-/// Refuses HEAD and all methods that `route` does not have. `allowed`: the text of the header `Allow`. axum's own `Allow` would name HEAD.
+/// Refuses HEAD, which would do the work and discard its result, such as a credential, and all methods that `route` does not have.
+/// `allowed`: the text of the header `Allow`. axum's own `Allow` would name HEAD.
 /// `any` adds no `Allow`, also not to the response to a preflight.
 fn only(route: Handlers, allowed: &'static str) -> Handlers {
     let refuse = async move || ([(ALLOW, HeaderValue::from_static(allowed))], ApiError::method_not_allowed());

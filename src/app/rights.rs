@@ -1,7 +1,7 @@
 //! What each kind of caller may do: the only table of rights, which every route uses. `tests/it/routes.rs` compares it with every route.
 //! What belongs to a caller is decided in one place, too: [`Caller::acts_for`](turn_ledger::Caller::acts_for).
 
-use strum::{EnumString, VariantArray};
+use strum::VariantArray;
 
 /// Who calls, as far as its token proves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
@@ -21,8 +21,7 @@ pub enum CallerKind {
 }
 
 /// What a caller asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// A credential.
     Mint,

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::credentials::answer;
+use super::envelope::with_error;
 use super::mint_request::{KnownRequest, ServerMint, checked_user, for_server, shown_key, wrong_key};
 use super::refusals::too_many_of_server;
 use crate::app::App;
@@ -25,8 +26,6 @@ use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody, ProviderError};
 use turn_base::request::query::Parameters;
 
-/// The beginning of every path here.
-const PREFIX: &str = "/v1/turn/keys/";
 /// The longest life that Cloudflare accepts, in seconds.
 const TTL_MAX: u64 = 172_800;
 /// A longer user name is not looked up. User names of providers have under 200 bytes.
@@ -194,13 +193,11 @@ impl CloudflareMintRequest {
     }
 }
 
-/// Whether the route is one of Cloudflare's API.
-pub(super) fn is_of_cloudflare(route: &str) -> bool {
-    route.starts_with(PREFIX)
-}
-
-/// Adds the `errors` that programs for Cloudflare's API read.
-pub(super) fn add_errors(error: &mut ErrorBody, status: StatusCode) {
-    let message = error.message.clone().unwrap_or_else(|| error.error.into());
-    error.errors = vec![ProviderError { code: status.as_u16(), message }];
+/// The layer that adds to an error the `errors` that programs for Cloudflare's API read.
+pub async fn readable(response: Response) -> Response {
+    with_error(response, |error, head| {
+        let message = error.message.clone().unwrap_or_else(|| error.error.into());
+        error.errors = vec![ProviderError { code: head.status.as_u16(), message }];
+        Json(error).into_response()
+    })
 }

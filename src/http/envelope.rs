@@ -10,16 +10,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::response::Parts;
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::AppState;
-use super::cloudflare_door;
 use super::head;
 use super::request_log::{self, Minted, RequestHead};
-use super::wire_formats;
+use super::route::RouteKind;
 use crate::alert::StopCode;
 use crate::app::App;
 use crate::app::process::Process;
@@ -31,11 +31,12 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 use turn_base::response::Verbatim;
 
-/// The end of each route of the SFU proxy. The prefix before it is a setting.
-const SFU_REST: &str = "/{*sfu}";
-
-/// The outermost layer.
-pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Response {
+/// The outermost layer of the routes of this kind, but for the layer that changes the form of their errors.
+pub async fn envelope(
+    State((app, kind)): State<(Arc<App>, RouteKind)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let hop = app.forward_key.as_ref().and_then(|key| key.check(&request));
@@ -53,12 +54,11 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         request.extensions_mut().insert(client);
     }
     let origin = request_log::origin_of(&request);
-    let is_text = sfu_error_is_text(&app, &request);
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
 
-    let mut response = match head::refuse(&request, route, &app.config.access.hosts, is_by_replica) {
+    let response = match head::refuse(&request, route, &app.config.access.hosts, is_by_replica) {
         Some(refused) => refused,
         // This process might not be able to write the changes of the request. The replica sends the request to the next leader.
         None if is_by_replica && app.draining.load(Ordering::Relaxed) => {
@@ -66,27 +66,17 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         }
         None => next.run(request).await,
     };
-    // In some wire formats an error has more fields.
-    if let Some(mut error) = take_error(&mut response) {
-        if wire_formats::is_matrix(route) {
-            wire_formats::add_errcode(&mut error, response.status(), response.headers());
-        } else if cloudflare_door::is_of_cloudflare(route) {
-            cloudflare_door::add_errors(&mut error, response.status());
-        }
-        response.extensions_mut().insert(error);
-    }
-    let mut response = finish(response, &request_id, is_text);
+    let mut response = finish(response, &request_id);
     if is_by_replica && is_for_the_next_leader(&app, &response) {
         response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
     }
 
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
-    let kind = kind_of(method, route);
     if status == 401 && is_unauthorized(&response) {
-        app.metrics.unauthorized.count([kind]);
+        app.metrics.unauthorized.count([kind.into()]);
     }
-    if kind == "mint"
+    if kind == RouteKind::Mint
         && let Some(error) = response.extensions().get::<ErrorBody>()
     {
         app.metrics.mint_refusals.count([error.code]);
@@ -128,37 +118,52 @@ pub fn catch_panic(
     })
 }
 
+/// The layer that gives errors at the proxy of the SFU the form of the SFU.
+pub async fn readable_by_sfu(app: AppState, request: Request, next: Next) -> Response {
+    let is_text = sfu_error_is_text(&app, &request);
+    in_form_of_sfu(next.run(request).await, is_text)
+}
+
 /// At a path of the SFU's proxy: whether the body of an error is plain text there, and not JSON. `None` at all other paths.
 pub(super) fn sfu_error_is_text(process: &Process, request: &Request) -> Option<bool> {
     process.config.signaling.sfu.as_ref()?.error_is_text(request.uri().path())
 }
 
-/// The body of an error. `is_text`: the result of [`sfu_error_is_text`]. At the proxy of the SFU, the body is text, or JSON that has the
-/// SFU's fields, too.
-fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
-    if let Some(is_text) = is_text {
+/// The response with its error as text, or as JSON that has the SFU's fields, too. `is_text`: the result of [`sfu_error_is_text`].
+pub(super) fn in_form_of_sfu(response: Response, is_text: Option<bool>) -> Response {
+    let Some(is_text) = is_text else { return response };
+    with_error(response, |error, _| {
         let code = error.code.to_ascii_lowercase();
         let description = error.message.clone().unwrap_or(error.error.into());
         if is_text {
             return format!("{code}: {description}").into_response();
         }
         (error.error_code, error.error_description) = (Some(code), Some(description));
-    }
-    Json(error).into_response()
+        Json(error).into_response()
+    })
 }
 
-/// Adds the headers that every response has, such as the id, and the body of an error. `is_text`: the result of [`sfu_error_is_text`].
-pub(super) fn finish(mut response: Response, request_id: &str, is_text: Option<bool>) -> Response {
-    if let Some(mut error) = take_error(&mut response) {
+/// The response with another body, if it has an error. `body`: changes the error, and makes the body of it.
+pub(super) fn with_error(
+    mut response: Response,
+    body: impl FnOnce(&mut ErrorBody, &Parts) -> Response,
+) -> Response {
+    let Some(mut error) = take_error(&mut response) else { return response };
+    let (mut head, _) = response.into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove(CONTENT_TYPE);
+    let (head_of_body, body) = body(&mut error, &head).into_parts();
+    head.headers.extend(head_of_body.headers);
+    head.extensions.insert(error);
+    Response::from_parts(head, body)
+}
+
+/// Adds the headers that every response has, such as the id, and the body of an error.
+pub(super) fn finish(response: Response, request_id: &str) -> Response {
+    let mut response = with_error(response, |error, _| {
         request_id.clone_into(&mut error.request_id);
-        let (mut parts, _) = response.into_parts();
-        parts.headers.remove(CONTENT_LENGTH);
-        parts.headers.remove(CONTENT_TYPE);
-        let (body_parts, body) = error_body(is_text, &mut error).into_parts();
-        parts.headers.extend(body_parts.headers);
-        response = Response::from_parts(parts, body);
-        response.extensions_mut().insert(error);
-    }
+        Json(error).into_response()
+    });
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);
@@ -206,45 +211,8 @@ pub(super) fn client_addr(process: &Process, request: &Request) -> Option<Client
     Some(process.config.access.trusted_proxies.client_of(peer.ip(), request.headers()))
 }
 
-/// The kind of a route, by who calls it, for counts of 401s and of refused mints. A route of no other kind is `operator`.
-fn kind_of(method: &str, route: &str) -> &'static str {
-    match (method, route) {
-        (_, "/parties/{party}/{room}") => "rooms",
-        (_, route) if route.ends_with(SFU_REST) => "sfu",
-        (_, "/api/turn-credentials" | "/turn" | "/ice" | "/link" | "/api/v1/turn/credentials") => "mint",
-        (_, route) if wire_formats::is_matrix(route) || cloudflare_door::is_of_cloudflare(route) => "mint",
-        ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
-        _ => "operator",
-    }
-}
-
 /// The method as a metric label from a closed set: a client can send any method.
 pub(super) fn known_method(method: &Method) -> &'static str {
     let known = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"];
     known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_route_has_its_kind() {
-        for (method, route, kind) in [
-            ("GET", "/api/turn-credentials", "mint"),
-            ("GET", "/turn", "mint"),
-            ("GET", "/link", "mint"),
-            ("GET", "/api/v1/turn/credentials", "mint"),
-            ("POST", "/api/connections", "connections"),
-            ("POST", "/api/connections/{id}/heartbeat", "connections"),
-            ("DELETE", "/api/connections/{id}", "connections"),
-            ("GET", "/parties/{party}/{room}", "rooms"),
-            ("GET", "/api/connections", "operator"),
-            ("POST", "/partytracks/{*sfu}", "sfu"),
-            ("GET", "/metrics", "operator"),
-            ("POST", "/api/budget/freeze", "operator"),
-        ] {
-            assert_eq!(kind_of(method, route), kind, "{method} {route}");
-        }
-    }
 }

@@ -1,20 +1,70 @@
-//! One row of the table of routes: a path and its handlers.
+//! The rows of the table of routes: a [`Group`] of paths with their handlers, and what is the same for all of them.
 
 use std::sync::Arc;
 
 use axum::handler::Handler;
 use axum::routing::MethodRouter;
+use utoipa::openapi::HttpMethod;
 use utoipa_axum::PathItemExt;
 
 use crate::app::App;
+use crate::app::rights::CallerKind;
 
 /// The handlers of a path, by their methods.
 pub type Handlers = MethodRouter<Arc<App>>;
+
+/// The kind of a route, for counts. Each protocol of signaling is a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+#[expect(missing_docs, reason = "docs/REFERENCE.md explains those that are counted")]
+pub enum RouteKind {
+    Mint,
+    Connections,
+    Budget,
+    Operator,
+    Health,
+    Browser,
+    Ayame,
+    P2pcf,
+    Peerjs,
+    Reports,
+    Rooms,
+    Sfu,
+    Yjs,
+    Unmatched,
+}
+
+/// The form of the errors of a route: that of the programs that call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorForm {
+    /// That of this service.
+    Own,
+    /// With the fields that Matrix clients read.
+    Matrix,
+    /// With the list that programs for Cloudflare's API read.
+    Cloudflare,
+    /// That of Cloudflare's SFU.
+    Sfu,
+}
+
+/// Routes of one kind.
+pub struct Group {
+    /// The kind.
+    pub kind: RouteKind,
+    /// The form of all their errors.
+    pub errors: ErrorForm,
+    /// Whether this caller may call them.
+    pub may_call: fn(CallerKind) -> bool,
+    /// The routes.
+    pub routes: Vec<Route>,
+}
 
 /// A path and its handlers.
 pub struct Route {
     /// In axum's form, which is also that of `OpenAPI`.
     pub path: String,
+    /// The methods. Empty for handlers that the `OpenAPI` document does not describe.
+    pub methods: Vec<HttpMethod>,
     /// One handler or several.
     pub handlers: Handlers,
     /// What the `OpenAPI` document says of the handlers. Only tests make that document, so the program has no code for it.
@@ -25,17 +75,18 @@ pub struct Route {
 impl Route {
     /// The route of a handler whose `#[utoipa::path]` made `P`. Call it through [`route!`], which names `P` and adds the description.
     pub fn of<P: utoipa::Path, T: 'static>(handler: &impl Handler<T, Arc<App>>) -> Self {
-        let methods = P::methods().into_iter();
-        let handlers = methods.fold(MethodRouter::new(), |handlers, method| {
+        let methods = P::methods();
+        let handlers = methods.iter().fold(MethodRouter::new(), |handlers, method| {
             handlers.on(method.to_method_filter(), handler.clone())
         });
-        Self::new(P::path(), handlers)
+        Self { methods, ..Self::new(P::path(), handlers) }
     }
 
     /// The route of handlers that the document does not describe.
     pub fn new(path: impl Into<String>, handlers: Handlers) -> Self {
         Self {
             path: path.into(),
+            methods: vec![],
             handlers,
             #[cfg(test)]
             described: utoipa::openapi::OpenApi::default(),
@@ -47,6 +98,7 @@ impl Route {
     pub fn and(self, other: Self) -> Self {
         Self {
             path: self.path,
+            methods: [self.methods, other.methods].concat(),
             handlers: self.handlers.merge(other.handlers),
             #[cfg(test)]
             described: self.described.merge_from(other.described),

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::JsonResult;
-use super::envelope::{client_addr, finish, known_method, sfu_error_is_text};
+use super::envelope::{client_addr, finish, in_form_of_sfu, known_method, sfu_error_is_text};
 use super::head;
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::metrics::{add_process, rendered};
@@ -60,7 +60,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     if response.extensions().get::<PassedOn>().is_some() {
         return response;
     }
-    let response = finish(response, &id, is_text);
+    let response = in_form_of_sfu(finish(response, &id), is_text);
     let took = standby.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
     standby.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);

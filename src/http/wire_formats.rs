@@ -9,7 +9,7 @@ use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{LINK, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::de::IgnoredAny;
@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::credentials::mint;
+use super::envelope::with_error;
 use super::mint_request::{MintQuery, USER_FORM};
 use super::origin::{is_foreign, refuse_foreign};
 use super::parameter_forms::UserOrNone;
@@ -32,8 +33,6 @@ use turn_ledger::User;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const STUN_ONLY_TTL: Duration = Duration::from_secs(300);
-/// The path of the TURN REST draft.
-pub const TURN_REST_PATH: &str = "/turn";
 /// Older paths at which Matrix clients look. The `OpenAPI` document has only the present one.
 pub const OLDER_MATRIX_PATHS: [&str; 3] = [
     "/_matrix/client/r0/voip/turnServer",
@@ -305,25 +304,23 @@ fn joined(uri: &Uri, form: &str) -> String {
     format!("{}?{}", uri.path(), pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// Whether the route is one for Matrix clients.
-pub(super) fn is_matrix(route: &str) -> bool {
-    route.starts_with("/_matrix/")
-}
-
-/// Adds what Matrix clients read of an error: a code of theirs, and when to try again.
-pub(super) fn add_errcode(error: &mut ErrorBody, status: StatusCode, headers: &HeaderMap) {
-    let wait = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
-    error.errcode = Some(match (status, wait) {
-        (StatusCode::TOO_MANY_REQUESTS, Some(seconds)) => {
-            error.retry_after_ms = Some(seconds * 1_000);
-            "M_LIMIT_EXCEEDED"
-        }
-        // A 429 without `Retry-After`: waiting does not help, because the credential is never renewed.
-        (StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
-            "M_FORBIDDEN"
-        }
-        _ => "M_UNKNOWN",
-    });
+/// The layer that adds what Matrix clients read of an error: a code of theirs, and when to try again.
+pub async fn readable(response: Response) -> Response {
+    with_error(response, |error, head| {
+        let wait = head.headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+        error.errcode = Some(match (head.status, wait) {
+            (StatusCode::TOO_MANY_REQUESTS, Some(seconds)) => {
+                error.retry_after_ms = Some(seconds * 1_000);
+                "M_LIMIT_EXCEEDED"
+            }
+            // A 429 without `Retry-After`: waiting does not help, because the credential is never renewed.
+            (StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                "M_FORBIDDEN"
+            }
+            _ => "M_UNKNOWN",
+        });
+        Json(error).into_response()
+    })
 }
 
 fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {

@@ -153,7 +153,7 @@ metrics! {
     pub origins_refused: Counter = add("origins_refused"),
     /// Wrong tokens of an `operator`, `reporter` or `server`; the log names the client.
     pub wrong_tokens: Counts<1> = counts("wrong_tokens", ["role"]),
-    /// Responses with status 401, by the kind of route: `mint`, `connections`, `rooms`, `sfu`, `operator`.
+    /// Responses with status 401, by the kind of route: `mint`, `connections`, `operator`, or the protocol of signaling.
     pub unauthorized: Counts<1> = counts("unauthorized", ["kind"]),
     /// Requests refused because 1,024 were in progress.
     pub shed: Counter = add("requests_shed"),

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::support::{
-    Answer, Fault, Shape, StateDir, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+    Answer, FakeCloudflare, Fault, Shape, StateDir, TestBroker, broker_at, eventually, with_cloudflare,
+    with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -171,7 +172,7 @@ fn facts_of(code: StopCode) -> (&'static [(&'static str, &'static str)], u16, &'
     match code {
         StopCode::Frozen => (&[], 200, "DISABLED"),
         StopCode::Disabled => (&[("TURN_ENABLED", "false")], 200, "DISABLED"),
-        StopCode::NotConfigured => (&[("ICE_SOURCES", "coturn,stun")], 200, "NOT_CONFIGURED"),
+        StopCode::NotConfigured => (&[], 200, "NOT_CONFIGURED"),
         StopCode::ProviderUnavailable => (&[], 200, "PROVIDER_UNAVAILABLE"),
         StopCode::BudgetExhausted => (&[("BANDWIDTH_LIMIT_GB", "0")], 429, "BUDGET_EXHAUSTED"),
         StopCode::LedgerUnavailable | StopCode::ClockDisagrees => (&[], 503, "LEDGER_UNAVAILABLE"),
@@ -183,7 +184,12 @@ fn facts_of(code: StopCode) -> (&'static [(&'static str, &'static str)], u16, &'
 async fn stopped_mint(code: StopCode, action: &str) -> (TestBroker, Answer, [StateDir; 2]) {
     let (state, elsewhere) = (StateDir::new(), StateDir::new());
     let settings = [("STATE_DIR", state.path()), ("LIMIT_ACTION", action)];
-    let (cloudflare, broker) = with_cloudflare_and(&[facts_of(code).0, &settings].concat()).await;
+    let settings = [facts_of(code).0, &settings].concat();
+    let cloudflare = FakeCloudflare::start().await;
+    let broker = match code {
+        StopCode::NotConfigured => TestBroker::start(&settings).await,
+        _ => broker_at(&cloudflare, &settings).await,
+    };
     broker.mint().await;
     match code {
         StopCode::Frozen => drop(broker.freeze(true).await),
@@ -197,7 +203,7 @@ async fn stopped_mint(code: StopCode, action: &str) -> (TestBroker, Answer, [Sta
                 [&state, &elsewhere].map(|directory| Path::new(directory.path()).join(FILE_NAME));
             std::fs::rename(path, away).unwrap();
         }
-        StopCode::Disabled | StopCode::NotConfigured | StopCode::BudgetExhausted | StopCode::GrantsFull => {}
+        _ => {}
     }
     let answer = broker.mint().await;
     (broker, answer, [state, elsewhere])

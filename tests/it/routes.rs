@@ -1,82 +1,60 @@
-//! Every route has a line in routes.txt that says what a stranger could take there, which attack or test shows the bound, and who may call
-//! it: as the table of rights in the code has it, and as the route answers.
+//! Every route has a line in routes.txt that says what a stranger could take there, and which attack or test shows the bound. Who may call it
+//! is in the table of routes, and each route answers so.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
+use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use strum::VariantArray;
-use turn_broker::app::rights::{Action, CallerKind, Extent, may, may_any};
+use turn_broker::app::rights::{Action, CallerKind, may_any};
 use turn_broker::config::{Config, Environment};
+use turn_broker::http::route::{ErrorForm, Route, RouteKind};
+use turn_broker::router::table;
 
-use crate::openapi::{document, is_of_signaling, tag};
+use crate::openapi::document;
 use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::manual_clock::ManualClock;
 use crate::support::repository::sources;
+use crate::support::test_broker::{START, config};
 use crate::support::{Answer, COTURN, OPERATOR, REPORTER, StateDir, TestBroker};
 
 const TABLE: &str = include_str!("routes.txt");
 
-/// The cells of the table of routes: the routes, what could be taken, what shows the bound, the action, and who may call.
-fn rows() -> Vec<[&'static str; 10]> {
+/// The cells of each row: the routes, what could be taken, what shows the bound.
+fn rows() -> Vec<[&'static str; 3]> {
     let lines = TABLE.lines().filter(|line| line.starts_with("| `"));
-    lines.map(|line| line.split('|').skip(1).take(10).collect::<Vec<_>>().try_into().unwrap()).collect()
+    lines.map(|line| line.split('|').skip(1).take(3).collect::<Vec<_>>().try_into().unwrap()).collect()
 }
 
 fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The paths in calls of `route`. Those of a setting are written as `{path}`.
-fn routed(source: &str) -> impl Iterator<Item = String> {
-    source.split(".route(").skip(1).map(|call| {
-        let call = call.trim_start_matches(['&', ' ', '\n']).trim_start_matches("format!(");
-        match call.strip_prefix('"') {
-            Some(literal) => literal.split('"').next().unwrap().to_owned(),
-            None if call.starts_with("path,") => "{path}".to_owned(),
-            None => panic!("tests/it/routes.rs cannot read the path of .route({}", &call[..20]),
-        }
-    })
-}
-
-/// Every path that is served. Those of signaling are as the code has them: the document shows the defaults of settings.
-fn served() -> BTreeSet<String> {
-    let document = document();
-    let described = document["paths"].as_object().unwrap().iter();
-    let described = described.filter(|(_, item)| !is_of_signaling(tag(item))).map(|(path, _)| path.clone());
-    let of_signaling: Vec<_> =
-        ["crates/signaling-server/src", "crates/sfu-proxy/src"].into_iter().flat_map(sources).collect();
-    let signaling = of_signaling.iter().flat_map(|(_, source)| routed(source));
-    described.chain(signaling).chain(pages()).collect()
-}
-
-/// The paths of the pages and of their files, which the document does not describe.
-fn pages() -> Vec<String> {
-    let paths = include_str!("../../src/web/pages.rs").split("path: \"").skip(1);
-    let paths = paths.map(|rest| rest.split('"').next().unwrap());
-    paths.flat_map(|path| [path.to_owned(), format!("{path}/{{file}}")]).collect()
-}
-
-#[test]
-fn a_path_of_the_settings_hides_no_other_route() {
-    let served = served();
-    let fixed = served.iter().filter(|path| !path.contains("{path}"));
-    for path in fixed {
-        let chosen = path.replace(['{', '}', '*'], "");
+#[tokio::test]
+async fn a_path_of_the_settings_hides_no_other_route() {
+    let (_state, broker) = with_every_door().await;
+    let of_settings = [RouteKind::P2pcf, RouteKind::Peerjs, RouteKind::Sfu];
+    let groups = table(&broker.app).into_iter().filter(|group| !of_settings.contains(&group.kind));
+    for Route { path, .. } in groups.flat_map(|group| group.routes).filter(|route| route.path != "/") {
+        let chosen = path.replace(['{', '}'], "");
         let read = Config::from_env(&Environment::from_pairs([("P2PCF_PATH", &chosen)]));
         let problems = read.err().map(|errors| errors.to_string()).unwrap_or_default();
-        // Older versions of Orange use this one.
-        assert_eq!(problems.contains("no other route has"), path != "/api/calls", "{path}: {problems}");
+        assert!(problems.contains("no other route has"), "{path}: {problems}");
     }
 }
 
-#[test]
-fn every_route_has_a_line_about_what_a_stranger_may_take() {
-    let served = served();
-    assert!(served.contains("/yjs") && served.contains("{path}/id"), "{served:?}");
-    let listed: BTreeSet<_> = rows().into_iter().flat_map(|[route, ..]| in_backticks(route)).collect();
-    let served: BTreeSet<_> = served.iter().map(String::as_str).collect();
-    assert_eq!(listed, served, "tests/it/routes.txt, beside the routes that are served");
+#[tokio::test]
+async fn every_route_has_a_line_about_what_a_stranger_may_take() {
+    let (_state, broker) = with_every_door().await;
+    let served: BTreeSet<_> =
+        table(&broker.app).into_iter().flat_map(|group| group.routes).map(|route| route.path).collect();
+    let listed = rows().into_iter().flat_map(|[route, ..]| in_backticks(route)).map(str::to_owned);
+    assert_eq!(
+        listed.collect::<BTreeSet<_>>(),
+        served,
+        "tests/it/routes.txt, beside the routes that are served"
+    );
 }
 
 #[test]
@@ -108,32 +86,38 @@ async fn with_every_door() -> (StateDir, TestBroker) {
         ("CALLS_API_URL", "http://127.0.0.1:9/v1"),
         USERS,
     ];
-    let broker = TestBroker::start(&[&COTURN[..], &settings].concat()).await;
+    let mut config = config(&[&COTURN[..], &settings].concat());
+    config.is_demo = true;
+    let broker = TestBroker::start_with(&config, Arc::new(ManualClock::at(START))).await;
     (state, broker)
 }
 
-/// The methods of a route that belong to an action.
-fn methods(path: &str, action: &str) -> Vec<Method> {
+/// The methods of a route.
+fn methods(route: &Route) -> Vec<Method> {
     let document = document();
-    let Some(item) = document["paths"][path].as_object() else { return vec![Method::GET] };
-    let described = item.keys().map(|name| name.to_uppercase().parse::<Method>().unwrap());
-    described
-        .filter(|method| (method == Method::GET) == (action == "read") || matches!(action, "-" | "mint"))
-        .collect()
+    let described = document["paths"][&route.path].as_object().into_iter().flatten();
+    let described = described.map(|(name, _)| name.to_uppercase());
+    let own: Vec<_> =
+        route.methods.iter().map(|method| json!(method).as_str().unwrap().to_uppercase()).collect();
+    let names = if own.is_empty() { described.collect() } else { own };
+    let methods: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+    if methods.is_empty() { vec![Method::GET] } else { methods }
 }
 
 /// A request that fits into a route.
 fn example(route: &str) -> String {
-    let of_setting = match route {
-        "{path}" => "/partytracks/sessions/new?correlationId=r",
-        "{path}/" => "/p2pcf/",
-        "{path}/id" => "/peerjs/peerjs/id",
-        "{path}/peers" => "/peerjs/peerjs/peers",
-        "/ice" => return format!("{route}?service=turn"),
-        route => route,
-    };
-    let named = [("{user}", "eve"), ("{room}", "r"), ("{party}", "rooms"), ("{file}", "main.js")];
-    let filled = named.iter().fold(of_setting.to_owned(), |path, (name, value)| path.replace(name, value));
+    if route == "/ice" {
+        return format!("{route}?service=turn");
+    }
+    let named = [
+        ("{user}", "eve"),
+        ("{room}", "r"),
+        ("{party}", "rooms"),
+        ("{file}", "main.js"),
+        ("{key}", "peerjs"),
+        ("{*sfu}", "sessions/new?correlationId=r"),
+    ];
+    let filled = named.iter().fold(route.to_owned(), |path, (name, value)| path.replace(name, value));
     filled.replace(['{', '}'], "")
 }
 
@@ -142,29 +126,19 @@ async fn each_caller_may_do_at_each_route_what_the_table_of_rights_says() {
     let (_state, broker) = with_every_door().await;
     let (grant, user) = (broker.grant().await, user_token("ann"));
     let tokens = [None, Some(&*grant), Some(&*user), Some(KEY), Some(REPORTER), Some(OPERATOR)];
-    let callers: Vec<_> = CallerKind::VARIANTS.iter().zip(tokens).collect();
     let (mut calls, mut wrong) = (0_u8, vec![]);
     let mut requests = 0;
-    for [routes, _, _, action, who @ ..] in rows() {
-        let action = action.trim();
-        for (cell, (kind, token)) in who.iter().zip(&callers) {
-            let is_allowed = cell.trim() == "yes";
-            // `mint of a server` and `end own`: the doors of one kind of caller.
-            if let Ok(action) = Action::from_str(action) {
-                let extent = may(**kind, action);
-                // What an operator reads and ends is everybody's.
-                let is_own_enough = !matches!(action, Action::Read | Action::End);
-                let may_call = extent == Extent::All || (extent == Extent::Own && is_own_enough);
-                assert_eq!(is_allowed, may_call, "{routes} {kind:?}: {action:?}");
-            }
-            for path in in_backticks(routes) {
-                for method in methods(path, action) {
+    for group in table(&broker.app) {
+        for (kind, token) in CallerKind::VARIANTS.iter().zip(&tokens) {
+            let is_allowed = (group.may_call)(*kind);
+            for route in &group.routes {
+                for method in methods(route) {
                     calls = calls.wrapping_add(1);
                     requests += 1;
                     // Each from another address, because wrong tokens are counted.
                     let from = format!("10.{}.{}.{calls}", requests / 256, requests % 256);
-                    let request =
-                        broker.request(method.clone(), &example(path)).header("x-forwarded-for", from);
+                    let path = example(&route.path);
+                    let request = broker.request(method.clone(), &path).header("x-forwarded-for", from);
                     let request = token.iter().fold(request, RequestBuilder::bearer_auth);
                     let answer = Answer::of(request).await;
                     let is_refused = matches!(answer.status.as_u16(), 401 | 403);
@@ -177,6 +151,61 @@ async fn each_caller_may_do_at_each_route_what_the_table_of_rights_says() {
         }
     }
     assert!(wrong.is_empty() && requests > 300, "{requests}: {wrong:#?}");
+}
+
+#[tokio::test]
+async fn each_route_has_its_kind() {
+    let (_state, broker) = with_every_door().await;
+    let groups = table(&broker.app);
+    for (method, path, kind) in [
+        ("get", "/api/turn-credentials", "mint"),
+        ("get", "/turn", "mint"),
+        ("get", "/link", "mint"),
+        ("get", "/_matrix/client/v3/voip/turnServer", "mint"),
+        ("post", "/v1/turn/keys/{key}/credentials/generate", "mint"),
+        ("post", "/api/connections", "connections"),
+        ("post", "/api/connections/{id}/heartbeat", "connections"),
+        ("delete", "/api/connections/{id}", "connections"),
+        ("", "/parties/{party}/{room}", "rooms"),
+        ("get", "/api/connections", "operator"),
+        ("", "/partytracks/{*sfu}", "sfu"),
+        ("get", "/metrics", "operator"),
+        ("post", "/api/budget/freeze", "operator"),
+        ("", "/yjs", "yjs"),
+    ] {
+        let is_this = |route: &Route| {
+            let is_method = route.methods.is_empty() || route.methods.iter().any(|it| json!(it) == method);
+            route.path == path && is_method
+        };
+        let found = groups.iter().filter(|group| group.routes.iter().any(is_this));
+        assert_eq!(found.map(|group| group.kind.into()).collect::<Vec<&str>>(), [kind], "{method} {path}");
+    }
+}
+
+/// Each error has the form that the route's callers read, also where the request reaches no handler.
+#[tokio::test]
+async fn every_error_has_the_form_of_the_route() {
+    let (_state, broker) = with_every_door().await;
+    for group in table(&broker.app) {
+        for route in &group.routes {
+            // The head is refused before the route's own layers.
+            let request =
+                broker.request(Method::GET, &example(&route.path)).header("x-large", "x".repeat(20_000));
+            let answer = Answer::of(request).await;
+            assert_eq!(answer.status, 431, "{}", route.path);
+            let fields = ["errcode", "errors", "error_code"]
+                .map(|field| answer.text.contains(&format!("\"{field}\":")));
+            let is_text = answer.text.starts_with("invalid_request: ");
+            let expected = match group.errors {
+                ErrorForm::Own => ([false; 3], false),
+                ErrorForm::Matrix => ([true, false, false], false),
+                ErrorForm::Cloudflare => ([false, true, false], false),
+                // A new session.
+                ErrorForm::Sfu => ([false; 3], true),
+            };
+            assert_eq!((fields, is_text), expected, "{}: {}", route.path, answer.text);
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, any};
 use serde_json::{Value, json};
 use turn_base::body::{BodyLimit, read_body};
 use turn_base::broker::{Unverified, WebClient};
@@ -48,18 +48,18 @@ const QUERY_SENT: [&str; 3] = ["CreatingSession", "correlationId", "thirdparty"]
 /// The code in the log when the SFU itself refuses.
 const REFUSED: &str = "sfu_refused";
 
-/// The routes, without layers.
-pub fn routes<S>(proxy: &Arc<SfuProxy>) -> Router<S> {
-    let router = proxy.prefixes.iter().fold(Router::new(), |router, prefix| {
+/// The paths with their handlers, without layers.
+pub fn routes<S>(proxy: &Arc<SfuProxy>) -> Vec<(String, MethodRouter<S>)> {
+    let route = |prefix: &Arc<str>| {
         let path = format!("{prefix}/{{*sfu}}");
         let prefix = Arc::clone(prefix);
         let serve = move |State(proxy): State<Arc<SfuProxy>>, request: Request| {
             let prefix = Arc::clone(&prefix);
             async move { serve(&proxy, &prefix, request).await }
         };
-        router.route(&path, any(serve))
-    });
-    router.with_state(Arc::clone(proxy))
+        (path, any(serve).with_state(Arc::clone(proxy)))
+    };
+    proxy.prefixes.iter().map(route).collect()
 }
 
 async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Response {

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::header::{
@@ -30,6 +29,7 @@ use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcf, P2pcfResponse,
 use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
+use crate::routes::Route;
 use crate::settings::P2pcfConfig;
 
 /// What a person who opens the URL sees.
@@ -48,14 +48,11 @@ const CORS: [(&str, &str); 4] = [
     ("vary", "Origin"),
 ];
 
-/// The routes, without layers. None if P2PCF is off.
-pub fn routes<S: Clone + Send + Sync + 'static>(p2pcf: Option<&Arc<P2pcfShell>>) -> Router<S> {
-    let Some(p2pcf) = p2pcf else { return Router::new() };
-    let path = &p2pcf.path;
-    Router::new()
-        .route(path, any(answer))
-        .route(&format!("{path}/"), any(answer))
-        .with_state(Arc::clone(p2pcf))
+/// The routes. None if P2PCF is off.
+pub fn routes<S>(p2pcf: Option<&Arc<P2pcfShell>>) -> Vec<Route<S>> {
+    let Some(p2pcf) = p2pcf else { return vec![] };
+    let handlers = || any(answer).with_state(Arc::clone(p2pcf));
+    vec![(p2pcf.path.to_string(), handlers()), (format!("{}/", p2pcf.path), handlers())]
 }
 
 /// The layer that lets a page of any origin read the response.

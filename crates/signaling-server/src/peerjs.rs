@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, UPGRADE};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::json;
 use turn_base::error::ApiError;
 use turn_base::random;
@@ -19,6 +19,7 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
 use crate::polls::Polls;
+use crate::routes::Route;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
 
@@ -30,19 +31,25 @@ pub struct PeerjsRoutes {
 
 type Peerjs = State<Arc<PeerjsRoutes>>;
 
-/// The routes, without layers. None if `PeerJS` is off.
-pub fn routes<S: Clone + Send + Sync + 'static>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Router<S> {
-    let Some(peerjs) = peerjs else { return Router::new() };
-    ["/peerjs/{key}", "/{key}"]
-        .into_iter()
-        .fold(Router::new(), |router, path| {
-            let router = router.route(&format!("{path}/id"), get(make_id));
-            router.route(&format!("{path}/peers"), get(refuse_peers))
-        })
-        .route("/peerjs", get(open_or_describe))
-        .route("/peerjs/", get(describe))
-        .route("/peerjs/peerjs", get(open))
-        .with_state(Arc::clone(peerjs))
+/// The routes that anyone may call. None if `PeerJS` is off.
+pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
+    let Some(peerjs) = peerjs else { return vec![] };
+    let routes = [
+        ("/peerjs/{key}/id", get(make_id)),
+        ("/{key}/id", get(make_id)),
+        ("/peerjs", get(open_or_describe)),
+        ("/peerjs/", get(describe)),
+        ("/peerjs/peerjs", get(open)),
+    ];
+    routes.map(|(path, handlers)| (path.into(), handlers.with_state(Arc::clone(peerjs)))).into()
+}
+
+/// The lists of peers, which nobody gets. None if `PeerJS` is off.
+pub fn peers<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
+    let Some(peerjs) = peerjs else { return vec![] };
+    ["/peerjs/{key}/peers", "/{key}/peers"]
+        .map(|path| (path.into(), get(refuse_peers).with_state(Arc::clone(peerjs))))
+        .into()
 }
 
 async fn open(State(peerjs): Peerjs, mut request: Request) -> Result<Response, ApiError> {

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
@@ -23,6 +22,7 @@ use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::broker::Service;
 use crate::form::Form;
+use crate::routes::Route;
 use crate::settings::RoomsConfig;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
@@ -90,15 +90,14 @@ fn marked(user: &User) -> User {
     User::new(&name).unwrap_or_else(|| user.clone())
 }
 
-/// The route with which a visitor chooses a name. Layers of the service check the origin, and read the body before.
-pub fn set_username<S: Clone + Send + Sync + 'static>(rooms: Option<&Arc<RoomRoutes>>) -> Router<S> {
-    let Some(rooms) = rooms else { return Router::new() };
-    Router::new().route("/set-username", post(choose_name)).with_state(Arc::clone(rooms))
+/// The route with which a visitor chooses a name. A layer of the service reads the body before.
+pub fn set_username<S>(rooms: Option<&Arc<RoomRoutes>>) -> Option<Route<S>> {
+    Some(("/set-username".into(), post(choose_name).with_state(Arc::clone(rooms?))))
 }
 
-pub(crate) fn sockets<S: Clone + Send + Sync + 'static>(rooms: Option<&Arc<RoomRoutes>>) -> Router<S> {
-    let Some(rooms) = rooms else { return Router::new() };
-    Router::new().route("/parties/{party}/{room}", get(open)).with_state(Arc::clone(rooms))
+/// The route of the sockets.
+pub fn sockets<S>(rooms: Option<&Arc<RoomRoutes>>) -> Option<Route<S>> {
+    Some(("/parties/{party}/{room}".into(), get(open).with_state(Arc::clone(rooms?))))
 }
 
 async fn open(

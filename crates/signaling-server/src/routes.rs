@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use turn_base::error::ApiError;
 use turn_signaling::call::ProtocolName;
 
-use crate::rooms;
 use crate::server::Signaling;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
@@ -18,16 +16,22 @@ use crate::socket_request::SocketRequest;
 /// A header in which a client of Ayame may name its room.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
 
-/// The routes of Ayame, y-webrtc and rooms, if they are on, without the rule about origins.
-pub fn sockets<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S> {
-    let mut routes = Router::new();
-    if server.sockets.hub(ProtocolName::Ayame).is_some() {
-        routes = routes.route("/signaling", get(ayame)).route("/.ok", get(async || StatusCode::OK));
+/// A path with its handlers, without layers.
+pub type Route<S> = (String, MethodRouter<S>);
+
+/// The routes of Ayame, if it is on.
+pub fn of_ayame<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Vec<Route<S>> {
+    if server.sockets.hub(ProtocolName::Ayame).is_none() {
+        return vec![];
     }
-    if server.sockets.hub(ProtocolName::Yjs).is_some() {
-        routes = routes.route("/yjs", get(yjs));
-    }
-    routes.with_state(Arc::clone(&server.sockets)).merge(rooms::sockets(server.rooms.as_ref()))
+    let socket = get(ayame).with_state(Arc::clone(&server.sockets));
+    vec![("/signaling".into(), socket), ("/.ok".into(), get(async || StatusCode::OK))]
+}
+
+/// The route of y-webrtc, if it is on.
+pub fn of_yjs<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Vec<Route<S>> {
+    let hub = server.sockets.hub(ProtocolName::Yjs);
+    hub.map(|_| ("/yjs".into(), get(yjs).with_state(Arc::clone(&server.sockets)))).into_iter().collect()
 }
 
 /// No user is required yet: a client may still sign in with its `register`.

@@ -14,9 +14,10 @@ use turn_base::clock::SystemClock;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{Route, Table};
+use super::table;
 use crate::app;
 use crate::config::{Config, Environment};
+use crate::http::route::{ErrorForm, Group, RouteKind};
 use crate::http::wire_formats::OLDER_MATRIX_PATHS;
 use crate::telemetry::log::LostLines;
 
@@ -88,17 +89,13 @@ fn add_signaling(document: &mut Value, file: &Value) {
     document["components"]["schemas"].as_object_mut().unwrap().extend(schemas);
 }
 
-/// The groups of the table by their tags.
-fn groups(table: &Table) -> [(&'static str, &[Route]); 7] {
-    [
-        ("credentials", &table.credentials),
-        ("cloudflare", &table.cloudflare),
-        ("connections", &table.connections),
-        ("budget", &table.budget),
-        ("operator", &table.operator),
-        ("health", &table.health),
-        ("browser", &table.browser),
-    ]
+/// The tag of a group.
+fn tag(group: &Group) -> &'static str {
+    match (group.kind, group.errors) {
+        (RouteKind::Mint, ErrorForm::Cloudflare) => "cloudflare",
+        (RouteKind::Mint, _) => "credentials",
+        (kind, _) => kind.into(),
+    }
 }
 
 /// The document of the table of a process that serves everything.
@@ -115,10 +112,10 @@ fn generate() -> Value {
     ]);
     let config = Config::from_env(&settings).unwrap();
     let app = app::build(&config, Arc::new(SystemClock), None, LostLines::default()).unwrap();
-    for (group, routes) in groups(&Table::of(&app, &[])) {
-        for route in routes {
+    for group in table(&app) {
+        for route in &group.routes {
             let mut described = route.described.clone();
-            shared::describe(group, &mut described);
+            shared::describe(tag(&group), &mut described);
             document.merge(described);
         }
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{FromRequestParts, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{LOCATION, USER_AGENT};
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use turn_ledger::ClientKey;
 
 use super::Reports;
 use crate::form::Form;
+use crate::routes::Route;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
@@ -66,24 +67,23 @@ struct DeadTrack {
     meeting_id: Option<String>,
 }
 
-/// The routes for reports of pages, without the rule about origins.
-pub fn routes<S: Clone + Send + Sync + 'static>(reports: Option<&Arc<Reports>>) -> Router<S> {
-    let Some(reports) = reports else { return Router::new() };
-    let mut router = Router::new()
-        .route("/call-quality-feedback", post(call_quality))
-        .route("/api/reportRefresh", post(refresh));
+/// The routes for reports of pages.
+pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
+    let Some(reports) = reports else { return vec![] };
+    let mut routes =
+        vec![("/call-quality-feedback", post(call_quality)), ("/api/reportRefresh", post(refresh))];
     if reports.file.is_some() || reports.receiver.is_some() {
-        router = router.route("/api/bugReport", post(bug)).route("/api/deadTrack", post(dead_track));
+        routes.extend([("/api/bugReport", post(bug)), ("/api/deadTrack", post(dead_track))]);
     }
-    router.with_state(Arc::clone(reports))
+    let with_state =
+        |(path, handlers): (&str, MethodRouter<_>)| (path.into(), handlers.with_state(Arc::clone(reports)));
+    routes.into_iter().map(with_state).collect()
 }
 
 /// The route of kept reports, which people open.
-pub fn kept<S: Clone + Send + Sync + 'static>(reports: Option<&Arc<Reports>>) -> Router<S> {
-    let Some(reports) = reports.filter(|reports| reports.file.is_some()) else {
-        return Router::new();
-    };
-    Router::new().route("/api/debugInfo", get(debug_info)).with_state(Arc::clone(reports))
+pub fn kept<S>(reports: Option<&Arc<Reports>>) -> Option<Route<S>> {
+    let reports = reports.filter(|reports| reports.file.is_some())?;
+    Some(("/api/debugInfo".into(), get(debug_info).with_state(Arc::clone(reports))))
 }
 
 /// A client whose rate allowed one more request. To read a report counts like a report, because it searches the file.
