@@ -197,7 +197,13 @@ async fn stopped_mint(code: StopCode, action: &str) -> (TestBroker, Answer, [Sta
             cloudflare.stop().await;
             broker.set_wall("2025-01-17T12:00:01Z");
         }
-        StopCode::ProviderUnavailable => cloudflare.require_token("another-token"),
+        StopCode::ProviderUnavailable => {
+            cloudflare.require_token("another-token");
+            // The first failures do not say yet that it is unavailable.
+            for _ in 0..5 {
+                broker.mint().await;
+            }
+        }
         StopCode::LedgerUnavailable => {
             let [path, away] =
                 [&state, &elsewhere].map(|directory| Path::new(directory.path()).join(FILE_NAME));
