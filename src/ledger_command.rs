@@ -250,6 +250,6 @@ fn source_document(stored: &SourceRows) -> Value {
     json!({
         "minutes": minutes.collect::<Vec<_>>(),
         "days": days.collect::<Vec<_>>(),
-        "late_counts": stored.state.as_ref().and_then(|state| state.late),
+        "late_counts_at": stored.state.as_ref().and_then(|state| state.late),
     })
 }

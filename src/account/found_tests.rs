@@ -8,7 +8,7 @@ use strum::VariantArray;
 use crate::account::testing::account;
 use crate::alert::{Fault, found_in};
 use turn_base::clock::SystemClock;
-use turn_ledger::{BoundBreak, ClockDoubt, Disbelief, IceSource, LackCause, LateCounts, Snapshot};
+use turn_ledger::{BoundBreak, ClockDoubt, Disbelief, IceSource, LackCause, Snapshot};
 
 const LONG: Duration = Duration::from_secs(40 * 86_400);
 
@@ -24,9 +24,7 @@ fn broken_by(reason: BoundBreak) -> Snapshot {
         BoundBreak::UnknownBytes => snapshot.unknown_bytes = much,
         BoundBreak::Disbelief => measured.disbelief = Some(Disbelief::Absurd),
         BoundBreak::VouchedAbove => measured.vouched_above = much,
-        BoundBreak::LateCounts => {
-            measured.late_counts = Some(LateCounts { grows: true, lag: LONG });
-        }
+        BoundBreak::LateCounts => measured.late_counts = true,
         BoundBreak::ClockDiffers => snapshot.clock_differs_by = LONG,
         BoundBreak::ClockInDoubt => snapshot.clock_doubt = Some(ClockDoubt::Jump),
         BoundBreak::ClockJumped => snapshot.jumped_until = later,

@@ -83,7 +83,7 @@ faults! {
         "Allow UDP from the broker to turn.cloudflare.com, and leave RELAY_PROBE at its default, on.";
     CountsLate: Warning, "COUNTS_LATE", alerts "counts.late" "counts.settled";
         "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
-        "Set ANALYTICS_LAG_SECONDS to the lag that the hint COUNTS_LATE states, and restart.";
+        "Double ANALYTICS_LAG_SECONDS, up to 3600, and restart.";
     MintingOff: Critical, "DISABLED";
         "Minting is stopped: new callers get STUN only.",
         "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";

@@ -48,10 +48,7 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
             Fault::CountsMissing.found(about.unwrap_or_default())
         }
         BoundBreak::VouchedAbove => Fault::CountsMissing.found(format!("App servers reported {} GB more on one day than was counted: the larger figure counts. Check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key, and that the reports are right.", measured.vouched_above.gb_up())),
-        BoundBreak::LateCounts => {
-            let lag = measured.late_counts.map_or(0, |late| late.lag.as_secs());
-            Fault::CountsLate.found(format!("The broker now waits {lag} s."))
-        }
+        BoundBreak::LateCounts => Fault::CountsLate.found(""),
         BoundBreak::ClockDiffers => {
             let seconds = snapshot.clock_differs_by.as_secs();
             Fault::ClockDisagrees.found(format!("Cloudflare's clock differs from the ledger's time by {seconds} s."))

@@ -219,10 +219,8 @@ impl Parts<'_> {
         Some(Auth::new(auth, self.client.clone(), self.clock(), self.metrics()))
     }
 
-    /// Makes the meter. The books forget a measured lag that is no longer than the configured one.
     fn cloudflare_meter(&self) -> Option<CloudflareMeter> {
         let analytics = self.config.meter.analytics.as_ref()?;
-        self.account.change(|books| books.forget_late_counts(IceSource::Cloudflare, analytics.lag));
         // The keys of the settings, and other keys that the ledger knows.
         let keys = self.account.read(|books| books.ledger().counted_turn_keys());
         let keys = keys.into_iter().map(|(digest, id)| OwnKey { digest, id }).collect();

@@ -40,8 +40,6 @@ macro_rules! gauges {
 fn add_budget(app: &App, scraped: &mut ScrapedFigures) {
     let snapshot = app.account.snapshot();
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
-    let lag =
-        app.cloudflare_meter.as_ref().map(|meter| measured.late_counts.map_or(meter.lag, |late| late.lag));
     let (ended, (rows, folded), tails) = app
         .account
         .read(|books| (books.grants().ended_count(), books.grants().left().counts(), books.ledger().tails()));
@@ -55,9 +53,6 @@ fn add_budget(app: &App, scraped: &mut ScrapedFigures) {
         measured_as_of_timestamp_seconds "Until when they counted, seconds since 1970; 0 without a count" measured.as_of.map_or(0, seconds);
         measured_stale "1 while an enabled count could not be read for 10 minutes" u64::from(measured.is_stale());
         bound_holds "0 while `overshoot_bound_bytes` cannot be relied on" u64::from(snapshot.bound_holds());
-        analytics_lag_seconds
-            "Age of the newest minute that Cloudflare is asked for; if it is above `ANALYTICS_LAG_SECONDS`, raise that to it"
-            lag.unwrap_or_default().as_secs();
         tail_seconds "How long a credential of the first metered source is assumed to relay after its expiry"
             tails.first().map_or(0, |(_, tail)| tail.as_secs());
         frozen "1 while the operator has stopped minting" u64::from(snapshot.frozen);

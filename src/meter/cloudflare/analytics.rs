@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::config::{AnalyticsConfig, Config};
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::{Api, CallError, HttpClient, body, date};
-use turn_ledger::polls::lateness::Span;
+use turn_ledger::polls::spans::Span;
 use turn_ledger::{BilledDirections, ByteCount, IdDigest, Minute, Timestamp};
 
 pub use error::AnalyticsError;

@@ -15,8 +15,7 @@ use super::analytics::AnalyticsError;
 use super::analytics::by_grant::PageBounds;
 use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failures, pause_after};
-use turn_ledger::polls::lateness::Span;
-use turn_ledger::polls::spans::{final_after, spans};
+use turn_ledger::polls::spans::{Span, final_after, spans};
 use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
 /// The shortest interval between two polls. A poll has at most two spans of 10 pages ([`PageBounds`]), and 8 + 4 + 10 queries of chains,
@@ -47,7 +46,7 @@ impl CloudflareMeter {
     /// an error.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
-        let Some(spans) = spans(from, self.account.time_of_provider(), self.lag_in_use()) else {
+        let Some(spans) = spans(from, self.account.time_of_provider(), self.lag) else {
             return Ok(Vec::new());
         };
         let (mut counted, mut open, mut failed) = (Vec::new(), spans.open, None);
@@ -123,7 +122,7 @@ impl CloudflareMeter {
     /// Makes one query of tails, and gives the answer to the books. Returns the longest time from an expiry to the end of a minute with
     /// bytes after the assumed tail, or zero. `None`: no further grant is due.
     async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
-        let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag_in_use()));
+        let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag));
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
         let Some(tails) = self.account.read(due) else { return Ok(None) };
         let minutes = match span_of(&tails, self.tail, settled_after) {

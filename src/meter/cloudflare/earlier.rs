@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
 use super::analytics::by_grant::{PageBounds, ROWS_MAX};
-use turn_ledger::polls::lateness::Span;
-use turn_ledger::polls::spans::final_after;
+use turn_ledger::polls::spans::{Span, final_after};
 use turn_ledger::{Books, Timestamp, Traffic};
 
 impl CloudflareMeter {
@@ -24,7 +23,7 @@ impl CloudflareMeter {
         let counts = self.api.count_by_grant(span, false, bounds).await?;
         let relayed = counts.by_grant.values().fold(counts.other, |sum, bytes| sum.plus(*bytes));
         let Traffic { sent, received } = relayed;
-        let is_final = now.since(until) >= final_after(self.lag_in_use());
+        let is_final = now.since(until) >= final_after(self.lag);
         self.account.change(|books| books.take_count_before(sent.plus(received), is_final));
         Ok(())
     }

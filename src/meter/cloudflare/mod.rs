@@ -1,6 +1,6 @@
 //! The meter of Cloudflare's analytics. It reads the count of each UTC day. The open day is read up to a whole minute that is at least
-//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`Lateness`] tests that lag each hour. Each poll asks for the open
-//! day, and for one of the earlier days in turn, because some bytes are counted late. Independently, [`by_grant`] asks for the bytes of
+//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling. Each poll asks for the open day, and for one
+//! of the earlier days in turn: if that has grown, bytes are counted later than the lag. Independently, [`by_grant`] asks for the bytes of
 //! each grant.
 
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use probe::ProbeState;
 use turn_base::backoff::step;
-use turn_ledger::polls::days::CountedDays;
-use turn_ledger::polls::lateness::{Lateness, settled_minute};
+use turn_ledger::polls::days::{CountedDays, has_grown};
+use turn_ledger::polls::spans::settled_minute;
 use turn_ledger::{
     BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, Period, Reading, ReadingOutcome,
     Timestamp,
@@ -41,7 +41,7 @@ pub struct CloudflareMeter {
     pub api: CloudflareAnalytics,
     /// The interval between queries.
     pub interval: Duration,
-    /// The configured age of the newest settled minute.
+    /// The age of the newest settled minute.
     pub lag: Duration,
     /// The largest sampling error, in percent.
     pub sampling: u32,
@@ -84,14 +84,9 @@ impl Shown {
 #[derive(Clone, Debug)]
 pub struct MeterState {
     days: CountedDays<UsageCount>,
-    lateness: Lateness,
     probes: BTreeMap<CountOwner, ProbeState>,
-    /// Consecutive failures of the lag's test.
-    test_failures: u32,
     /// Consecutive failures to count what was relayed before a new ledger began.
     earlier_failures: u32,
-    /// The end of the latest count.
-    as_of: Timestamp,
 }
 
 impl MeterState {
@@ -127,28 +122,11 @@ impl CloudflareMeter {
 
     /// The state before the first query.
     pub fn initial_state(&self) -> MeterState {
-        MeterState {
-            days: CountedDays::default(),
-            lateness: self.lateness(),
-            probes: BTreeMap::new(),
-            test_failures: 0,
-            earlier_failures: 0,
-            as_of: Timestamp::default(),
-        }
+        MeterState { days: CountedDays::default(), probes: BTreeMap::new(), earlier_failures: 0 }
     }
 
-    /// A test of the lag that continues from the stored result.
-    fn lateness(&self) -> Lateness {
-        Lateness::new(self.lag, self.sampling, self.account.snapshot().measured.late_counts)
-    }
-
-    /// How old a minute must be before its count replaces what clients claimed, for the total and for each grant.
-    fn lag_in_use(&self) -> Duration {
-        self.lateness().lag()
-    }
-
-    /// Makes one poll: reads the counts that are due, and gives them to the account. Then makes the counts that test the lag, and those of
-    /// the time before this ledger, if they are due. Returns what `read_days` returns. Keeps why the poll failed.
+    /// Makes one poll: reads the counts that are due, and gives them to the account. Then counts the time before this ledger, if that is due.
+    /// Returns what `read_days` returns. Keeps why the poll failed.
     pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let asked = self.read_settled(state).await;
         let failure = asked.as_ref().err().map(|error| format!("{error}: {}", error.remedy()));
@@ -157,16 +135,12 @@ impl CloudflareMeter {
     }
 
     async fn read_settled(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
-        let (now, lag) = (self.account.time_of_provider(), state.lateness.lag());
-        // After the lag has grown, the same minutes are counted again until later minutes have settled.
-        let as_of = settled_minute(now, lag).max(state.as_of);
-        // How old `as_of` must be by Cloudflare's clock.
-        let age = lag.min(now.since(as_of));
+        let now = self.account.time_of_provider();
+        let as_of = settled_minute(now, self.lag);
         let period = self.billing_day.period_until(as_of);
-        self.look_for_probes(as_of, age).await?;
-        let taken = self.read_days(state, period, as_of, age).await?;
+        self.look_for_probes(as_of).await?;
+        let taken = self.read_days(state, period, as_of).await?;
         self.probe_if_due(&mut state.probes).await;
-        state.as_of = as_of;
         let by_key = state.sum(period);
         let named = self
             .key_names
@@ -174,10 +148,7 @@ impl CloudflareMeter {
             .map(|(key, name)| (name.as_str(), by_key.get(key).map_or(0, |bytes| bytes.get())));
         self.metrics.key_usage(named);
         self.shown.lock().usage = Some((period, by_key));
-        // The readings above are valid even if a count below fails. The failed count is due again with the next poll.
-        let tested = self.count_windows(now, &mut state.lateness).await;
-        let not_tested = "the lag of Cloudflare's analytics was not tested";
-        state.test_failures = count_failures(not_tested, &tested, state.test_failures);
+        // The readings above are valid even if this count fails. It is due again with the next poll.
         let counted = self.count_earlier(now).await;
         let not_counted = "Cloudflare's count of the time before this ledger began was not read";
         state.earlier_failures = count_failures(not_counted, &counted, state.earlier_failures);
@@ -191,54 +162,27 @@ impl CloudflareMeter {
         state: &mut MeterState,
         period: Period,
         as_of: Timestamp,
-        age: Duration,
     ) -> Result<ReadingOutcome, AnalyticsError> {
         let mut taken = ReadingOutcome::Taken;
         for day in state.days.due(period, as_of) {
             let until = day.end().min(as_of);
-            let count = self.api.count(day.start(), until, age).await?;
+            let count = self.api.count(day.start(), until, self.lag).await?;
             let outcome = self.account.change(|books| take_count(books, day, until, &count));
             if outcome != ReadingOutcome::Taken {
                 taken = outcome;
                 continue;
             }
             let total = count.total();
-            // Bytes that a later count of a whole day has beyond an earlier one were counted late.
-            if let Some((earlier_until, earlier)) = state.days.note(day, until, count)
-                && earlier_until == day.end()
+            if let Some((first_until, first)) = state.days.note(day, until, count)
+                && first_until == day.end()
+                && has_grown(first.total(), total, self.sampling)
             {
-                self.test_lag(&mut state.lateness, |test| {
-                    test.recount(earlier.total(), total);
-                });
+                self.account.change(|books| books.note_late_counts(IceSource::Cloudflare));
+                let remedy = "double ANALYTICS_LAG_SECONDS";
+                tracing::warn!(remedy, "Cloudflare has counted bytes later than the lag");
             }
         }
         Ok(taken)
-    }
-
-    /// Makes the due counts of the test of the lag.
-    async fn count_windows(&self, now: Timestamp, lateness: &mut Lateness) -> Result<(), AnalyticsError> {
-        while let Some(window) = lateness.due(now) {
-            let counted = self.api.count(window.from, window.until, window.age).await?;
-            self.test_lag(lateness, |test| {
-                test.take(window, counted.total());
-            });
-        }
-        Ok(())
-    }
-
-    /// Gives a count to the test of the lag, and publishes a new result.
-    fn test_lag(&self, lateness: &mut Lateness, take: impl FnOnce(&mut Lateness)) {
-        let before = lateness.late();
-        take(lateness);
-        let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { return };
-        self.account.change(|books| books.set_late_counts(IceSource::Cloudflare, late));
-        let lag_seconds = late.lag.as_secs();
-        if late.grows {
-            let remedy = "set ANALYTICS_LAG_SECONDS to lag_seconds";
-            tracing::warn!(lag_seconds, remedy, "Cloudflare's counts settle later than the lag");
-        } else {
-            tracing::info!(lag_seconds, "Cloudflare's counts have settled within the lag for an hour");
-        }
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.

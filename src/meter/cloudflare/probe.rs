@@ -14,7 +14,7 @@ use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::server::IceServerList;
 use crate::ice::udp_relay::UdpRelay;
-use turn_ledger::polls::lateness::Span;
+use turn_ledger::polls::spans::Span;
 use turn_ledger::{ByteCount, CountOwner, IceSource, Minute, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 
@@ -46,18 +46,18 @@ fn identifier(minute: Minute) -> String {
 impl CloudflareMeter {
     /// Asks which probes Cloudflare has counted, of those that the next count should contain, and tells the books. The next count ends at
     /// `as_of`.
-    pub(super) async fn look_for_probes(
-        &self,
-        as_of: Timestamp,
-        age: Duration,
-    ) -> Result<(), AnalyticsError> {
+    pub(super) async fn look_for_probes(&self, as_of: Timestamp) -> Result<(), AnalyticsError> {
         for (owner, _) in &self.trials.providers {
             let mut minutes = self.account.read(|books| books.ledger().unshown_probes(*owner));
             // A probe at the end of a minute continues into the next minute, and Cloudflare's clock may differ.
             let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
             minutes.retain(|minute| end(minute) <= as_of);
             let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { continue };
-            let span = Span { from: first.start().minus(SOURCE.clocks_differ_by()), until: end(last), age };
+            let span = Span {
+                from: first.start().minus(SOURCE.clocks_differ_by()),
+                until: end(last),
+                age: self.lag,
+            };
             let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
             let counted = self.api.identifiers_with_bytes(owner.turn_key, identifiers, span).await?;
             minutes.retain(|minute| counted.contains(&identifier(*minute)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::analytics::by_grant::ROWS_MAX;
-use turn_ledger::polls::lateness::Span;
+use turn_ledger::polls::spans::Span;
 use turn_ledger::{GrantId, Grants, IceSource, Minute, Tails, Timestamp, Traffic};
 
 /// For how long after the configured tail a query still asks for minutes. The grants of one query also expire within this time of each

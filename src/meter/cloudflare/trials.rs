@@ -6,8 +6,7 @@ use super::CloudflareMeter;
 use super::analytics::{AnalyticsError, RATE_LIMIT_REST};
 use crate::ice::tail_run::identifier;
 use crate::meter::trials::{MakesTrials, Trials};
-use turn_ledger::polls::lateness::Span;
-use turn_ledger::polls::spans::final_after;
+use turn_ledger::polls::spans::{Span, final_after};
 use turn_ledger::{CountOwner, CredentialEnd};
 
 impl MakesTrials for CloudflareMeter {
@@ -43,7 +42,7 @@ impl CloudflareMeter {
             Some((identifier(end, trial.began_at()), trial.span()))
         });
         let Some((identifier, (from, until))) = waiting else { return Ok(()) };
-        let age = final_after(self.lag_in_use());
+        let age = final_after(self.lag);
         if self.account.time_of_provider() < until.plus(age) {
             return Ok(());
         }

@@ -2,10 +2,6 @@
 //! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future. A lower reading than before counts
 //! only once a later one confirms it ([`crate::evidence::doubt`]).
 
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
 use crate::evidence::day::DayCount;
 use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
@@ -54,15 +50,6 @@ pub enum ReadingOutcome {
     Doubted,
     /// Credentials were live, but it shows neither bytes nor a probe. It is ignored.
     Unproven,
-}
-
-/// The provider counts bytes later than the lag, so a reading can release room that was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LateCounts {
-    /// The lag in use instead of the configured one.
-    pub lag: Duration,
-    /// Whether the latest second count of settled time had grown. Then the bound does not hold.
-    pub grows: bool,
 }
 
 impl Reading {

@@ -11,7 +11,6 @@ use crate::evidence::doubt::CountDoubt;
 use crate::evidence::owner::IdDigest;
 use crate::evidence::proof::CountProof;
 use crate::evidence::rate_check::{RaisedRate, RateCheckState};
-use crate::evidence::reading::LateCounts;
 use crate::promise::tail::{CredentialEnd, TailTrials};
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::units::period::Period;
@@ -108,8 +107,8 @@ pub struct SourceState {
     pub(crate) rate_check: RateCheckState,
     /// The rate that is assumed because it was seen.
     pub raised: Option<RaisedRate>,
-    /// How late counts settle; `None` while they settle within the configured lag.
-    pub late: Option<LateCounts>,
+    /// When the count of a settled day was last found to have grown.
+    pub late: Option<Timestamp>,
     /// The counts that wait for their confirmation.
     pub doubt: CountDoubt,
     /// A digest of what the provider has counted: the latest known `SourceTerms::counted_in`.

@@ -17,8 +17,7 @@ pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
 /// A reading that is not in doubt is good if its `as_of` is at most this long ago. This is more than the longest lag, so an older reading
 /// shows that the wall clock is behind the books.
 const GOOD_FOR: Duration = Duration::from_secs(LATE_MAX.as_secs() + STALE_AFTER.as_secs());
-/// The most by which a provider may count some bytes later than others: the longest lag that is tested, and the longest
-/// `ANALYTICS_LAG_SECONDS`.
+/// The most by which a provider may count some bytes later than others: the longest `ANALYTICS_LAG_SECONDS`.
 const LATE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Timeline {

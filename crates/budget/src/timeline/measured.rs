@@ -8,10 +8,13 @@ use super::terms::{CUT_FOR, ProofRule};
 use crate::evidence::doubt::Contradiction;
 use crate::evidence::owner::CountOwner;
 use crate::evidence::rate_check::Excess;
-use crate::evidence::reading::LateCounts;
 use crate::promise::tail::ProvenTail;
 use crate::source::IceSource;
 use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// How long counts are said to be late after the count of a settled day has grown. With the default interval each day is
+/// counted again within this time.
+const LATE_FOR: Duration = Duration::from_secs(86_400);
 
 /// A source for whose grants a rate is assumed that counts have shown, instead of the rate in the settings. The order is that of the rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +56,8 @@ pub struct MeasuredUsage {
     pub vouched_above: ByteCount,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
     pub uncut: bool,
-    /// How late counts settle; `None` while they settle within the configured lag.
-    pub late_counts: Option<LateCounts>,
+    /// Whether the count of a settled day has grown in the last [`LATE_FOR`].
+    pub late_counts: bool,
     /// Why a count is not believed.
     pub disbelief: Option<Disbelief>,
     /// The owner of the count that is not believed.
@@ -119,7 +122,8 @@ impl Timeline {
         measured.excess = measured.excess.plus(self.excess());
         let raised = self.state.raised.map(|raised| SeenRate { rate: raised.rate, source });
         measured.raised = measured.raised.max(raised);
-        measured.late_counts = measured.late_counts.or(self.state.late.filter(|_| self.terms.is_read));
+        measured.late_counts |=
+            self.terms.is_read && self.state.late.is_some_and(|at| now.since(at) < LATE_FOR);
         measured.observed = measured.observed.max(self.rate_check.observed());
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));

@@ -82,7 +82,7 @@ impl Timeline {
         if counts_another {
             minutes.forget_counts();
             // The provider counts something else now, such as another account, so what its counts have shown means nothing any more. The
-            // raised rate and the lateness stay, because they only make the books more careful. `cut_until` comes from listings. The
+            // raised rate and late counts stay, because they only make the books more careful. `cut_until` comes from listings. The
             // default period is no real one, so `flowed` and the check of the rate begin anew below.
             let SourceState { raised, late, cut_until, .. } = state;
             state = SourceState { raised, late, cut_until, ..SourceState::default() };

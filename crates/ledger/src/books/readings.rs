@@ -1,11 +1,9 @@
 //! The counts of sources, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
 //! These methods change the ledger alone, not the grants. An owner that is not known changes nothing.
 
-use std::time::Duration;
-
 use turn_budget::{
-    Basis, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, LateCounts, Minute,
-    ProofRule, Reading, ReadingOutcome, TailTrial, UsageChange,
+    Basis, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, Minute, ProofRule, Reading,
+    ReadingOutcome, TailTrial, UsageChange,
 };
 
 use super::Books;
@@ -24,15 +22,11 @@ impl Books {
         self.ledger.share_counts(owner);
     }
 
-    /// Sets how late this source's counts settle.
-    pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
-        self.ledger.with(source.into(), |timeline| timeline.state.late = Some(late));
-    }
-
-    /// Forgets how late this source's counts settle if the configured lag is at least as long as the measured one.
-    pub fn forget_late_counts(&mut self, source: IceSource, configured: Duration) {
-        self.ledger
-            .with(source.into(), |timeline| timeline.state.late.take_if(|late| late.lag <= configured));
+    /// Notes that the count of a settled day has grown: this source counts bytes later than the lag, so a reading can release room that
+    /// was used.
+    pub fn note_late_counts(&mut self, source: IceSource) {
+        let now = self.now();
+        self.ledger.with(source.into(), |timeline| timeline.state.late = Some(now));
     }
 
     /// Sets whether the broker can make a probe for this owner. If it cannot, counts without bytes are believed.

@@ -183,7 +183,7 @@ impl Snapshot {
             BoundBreak::UnknownBytes => !self.unknown_bytes_are_few(),
             BoundBreak::Disbelief => self.measured.disbelief.is_some(),
             BoundBreak::VouchedAbove => !is_small(self.measured.vouched_above, self.figures.limit),
-            BoundBreak::LateCounts => self.measured.late_counts.is_some_and(|late| late.grows),
+            BoundBreak::LateCounts => self.measured.late_counts,
             BoundBreak::ClockDiffers => self.clock_differs_by > REFERENCE_DIFFERENCE_TOLERATED,
             BoundBreak::ClockInDoubt => self.clock_doubt.is_some(),
             BoundBreak::ClockJumped => self.jumped_until > self.figures.now,

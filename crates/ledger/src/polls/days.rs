@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use turn_budget::{Day, Period, Timestamp};
+use turn_budget::{ByteCount, Day, Period, Timestamp};
+
+/// Growth of a settled day up to this is noise. So is growth within the margin, which strict mode keeps reserved.
+const NOISE: ByteCount = ByteCount::new(1_000_000);
 
 /// The latest count of each day, with the instant up to which it counts.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +43,13 @@ impl<T> CountedDays<T> {
     pub fn of(&self, period: Period) -> impl Iterator<Item = &T> {
         self.days.iter().filter(move |(day, _)| period.contains(day.start())).map(|(_, (_, count))| count)
     }
+}
+
+/// Whether the second count of a settled day has more bytes than noise explains: they were counted later than the lag. `sampling`: the
+/// margin of error of a count, in percent.
+pub fn has_grown(first: ByteCount, second: ByteCount, sampling: u32) -> bool {
+    let noise = first.share_up(sampling).max(NOISE.get().into());
+    u128::from(second.minus(first).get()) > noise
 }
 
 #[cfg(test)]
@@ -81,5 +91,22 @@ mod tests {
         note(&mut counted, &[second, third], as_of);
         assert_eq!(counted.due(period, as_of), [second, third], "the next one in turn");
         assert_eq!(counted.of(period).count(), 3, "the day before belongs to another period");
+    }
+
+    #[test]
+    fn a_growth_within_the_margin_or_a_megabyte_is_noise() {
+        const MB: u64 = 1_000_000;
+        for (sampling, first, second, is_late) in [
+            (5, 100 * MB, 105 * MB, false),
+            (5, 100 * MB, 105 * MB + 1, true),
+            (5, 0, MB, false),
+            (5, 0, MB + 1, true),
+            (0, 100 * MB, 101 * MB, false),
+            (0, 100 * MB, 101 * MB + 1, true),
+            (5, 100 * MB, 0, false),
+        ] {
+            let [first, second] = [first, second].map(ByteCount::new);
+            assert_eq!(has_grown(first, second, sampling), is_late, "{sampling} %, {first:?}, {second:?}");
+        }
     }
 }

@@ -6,14 +6,23 @@
 
 use std::time::Duration;
 
-use turn_budget::{COUNTED_WITHIN, Timestamp};
-
-use super::lateness::{Span, settled_minute};
+use turn_budget::{COUNTED_WITHIN, Minute, Timestamp};
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);
 /// Counts are final this long after the lag, because some bytes are counted late.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// A span of whole minutes, and how long ago it must have ended by Cloudflare's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// The first instant after it.
+    pub until: Timestamp,
+    /// How long ago it must have ended, by Cloudflare's clock, when it is counted. A count of a younger span is an error.
+    pub age: Duration,
+}
 
 /// What a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +34,11 @@ pub struct Spans {
     pub open: Span,
     /// Whether time after the final counts is left out, because it is too long ago.
     pub skips: bool,
+}
+
+/// Until when minutes have settled: the latest end of a minute that is at least `lag` before `now`.
+pub fn settled_minute(now: Timestamp, lag: Duration) -> Timestamp {
+    Minute::of(now.minus(lag)).start()
 }
 
 /// The age at which minutes are counted finally.

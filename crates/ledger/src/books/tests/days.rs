@@ -113,3 +113,20 @@ fn a_day_that_is_in_the_period_again_is_counted_like_any_other() {
     change(&mut broker, 1);
     assert_eq!(usage(&broker), (11_000_000, vec![]), "after a restart");
 }
+
+#[test]
+fn counts_are_late_for_a_day_after_one_of_a_settled_day_has_grown_also_after_a_restart() {
+    let mut broker = Broker::open(setup(BudgetMode::Strict), at(0));
+    let holds = |broker: &Broker| broker.books.snapshot().bound_holds();
+    assert!(holds(&broker));
+    broker.books.note_late_counts(IceSource::Cloudflare);
+    assert_eq!(
+        broker.books.snapshot().broken().collect::<Vec<_>>(),
+        [crate::books::snapshot::BoundBreak::LateCounts]
+    );
+    broker.restart();
+    broker.books.advance(at(86_400_000 - 1));
+    assert!(!holds(&broker));
+    broker.books.advance(at(86_400_000));
+    assert!(holds(&broker));
+}

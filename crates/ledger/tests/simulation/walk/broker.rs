@@ -18,7 +18,6 @@ use super::settled::Disturbed;
 use super::sfu::Page;
 use super::world::{RELAYS, World};
 use turn_ledger::polls::days::CountedDays;
-use turn_ledger::polls::lateness::Lateness;
 
 /// The provider is asked for its time this often while the books' time is uncertain, in milliseconds.
 const ASK_PAUSE: u64 = 10_000;
@@ -41,8 +40,6 @@ pub(crate) struct Broker<D> {
     pub(super) relayed_until: u64,
     /// The days that the provider was asked for.
     pub(super) asked: CountedDays<()>,
-    /// The end of the latest count that it was asked for.
-    pub(super) asked_until: Timestamp,
     /// Counted days whose bytes arrive later in part.
     pub(super) lacking: BTreeSet<Day>,
     /// The pages that have used the SFU.
@@ -114,7 +111,6 @@ pub(crate) struct Broker<D> {
     pub(super) key_since: u64,
     /// The limit that was set last.
     pub(crate) limit: ByteCount,
-    pub(super) lateness: Lateness,
     /// Whether the latest count lacks bytes that arrive later.
     pub(crate) lacks: bool,
     /// Whether a count of this period lacked such bytes.
@@ -170,7 +166,6 @@ impl<D: Disk> Broker<D> {
         Self {
             settings,
             begin,
-            lateness: settings.lateness(&books),
             books,
             disk,
             copy: None,
@@ -178,7 +173,6 @@ impl<D: Disk> Broker<D> {
             writes: 0,
             relayed_until: 0,
             asked: CountedDays::default(),
-            asked_until: Timestamp::default(),
             lacking: BTreeSet::new(),
             pages: vec![],
             sfu_down_until: 0,
@@ -385,11 +379,6 @@ impl<D: Disk> Broker<D> {
     /// What happened since the last call.
     pub(crate) fn take_signs(&mut self) -> Signs {
         std::mem::take(&mut self.signs)
-    }
-
-    /// Whether the test of the lag found that counts grow.
-    pub(crate) fn counts_grow(&self) -> bool {
-        self.lateness.late().is_some_and(|late| late.grows)
     }
 
     /// The tidy and the flush of every second.

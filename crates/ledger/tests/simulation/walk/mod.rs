@@ -316,7 +316,6 @@ fn visible(books: &mut Books) -> Visible {
     let mut snapshot = books.snapshot();
     // These count from the start of the process, so a restart resets them.
     snapshot.measured.unread_for = Duration::ZERO;
-    snapshot.measured.late_counts = None;
     snapshot.measured.uncut = false;
     // When a spender was seen last may be that of a grant that was undone.
     let sums = |SpenderSums { key, sums, live, .. }: SpenderSums| {

@@ -52,22 +52,20 @@ impl<D: Disk> Broker<D> {
         self.advance(world)
     }
 
-    /// Reads the provider's count up to `back` milliseconds before the wall clock, or up to the lag in use. It misses
-    /// `missed` thousandths.
+    /// Reads the provider's count up to `back` milliseconds before the wall clock, or up to the lag. It misses `missed`
+    /// thousandths.
     pub(super) fn read(&mut self, world: &mut World, back: u64, missed: u64) {
         self.set_reference(world);
-        self.test_the_lag(world);
-        let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0);
+        let lag = self.settings.lag;
         let as_of = self.wall(world).as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
-        // After the lag has grown, the same time is counted again until later minutes have settled.
-        self.asked_until = self.asked_until.max(whole_minute(as_of));
-        self.look_for_probes(world);
-        self.read_days(world, self.asked_until, missed);
+        let as_of = whole_minute(as_of);
+        self.look_for_probes(world, as_of);
+        self.read_days(world, as_of, missed);
         self.read_before(world, lag);
         self.count_trials(world);
     }
 
-    /// Reads what the provider counted before a new ledger began, if that is not known. `lag`: the one in use.
+    /// Reads what the provider counted before a new ledger began, if that is not known.
     fn read_before(&mut self, world: &World, lag: u64) {
         let Some((from, until)) = self.books.time_before() else { return };
         let [begin, end] = [from, until].map(|at| self.shown(SOURCE, at));
@@ -152,8 +150,8 @@ impl<D: Disk> Broker<D> {
         key == TurnKey::First || self.settings.keys != Keys::TwoAccounts
     }
 
-    /// Asks for the probes whose minutes the next count contains.
-    fn look_for_probes(&mut self, world: &World) {
+    /// Asks for the probes whose minutes a count up to `as_of` contains.
+    fn look_for_probes(&mut self, world: &World, as_of: Timestamp) {
         for key in self.keys() {
             let owner = self.owner_of(key);
             for minute in self.books.ledger().unshown_probes(owner) {
@@ -162,7 +160,7 @@ impl<D: Disk> Broker<D> {
                 let is_kept = world.counted_parts(from, to) == [(from, to)];
                 let is_counted = end.millis_since(self.begin) <= world.visible() && is_kept;
                 let is_here = self.is_counted(key) && !self.settings.counts_nothing;
-                if is_counted && is_here && end <= self.asked_until {
+                if is_counted && is_here && end <= as_of {
                     self.books.show_probe(owner, minute);
                 }
             }
@@ -174,7 +172,7 @@ impl<D: Disk> Broker<D> {
     /// that they are taken in parts. At times the process crashes in between.
     pub(super) fn read_by_grant(&mut self, world: &mut World, back: u64, missed: u64) {
         let from = self.books.grants().counted_until(SOURCE);
-        let Some(Spans { open, skips, .. }) = spans(from, self.books.now(), self.lateness.lag()) else {
+        let Some(Spans { open, skips, .. }) = spans(from, self.books.now(), self.settings.lag()) else {
             return;
         };
         let from = open.from;
@@ -325,18 +323,6 @@ impl<D: Disk> Broker<D> {
             if world.by_grant.is_some() {
                 self.books.add_grant_traffic(IceSource::Relay, &relayed_by_grant(world, since));
             }
-        }
-    }
-
-    /// Tests the lag with the shipped test, like the service does.
-    fn test_the_lag(&mut self, world: &World) {
-        let Some(window) = self.lateness.due(self.books.now()) else { return };
-        let (from, until) = (self.shown(SOURCE, window.from), self.shown(SOURCE, window.until));
-        let is_counted = u64::from(!self.settings.counts_nothing);
-        let bytes = is_counted * world.bytes_of_cloudflare(from, until.min(world.visible()));
-        self.lateness.take(window, ByteCount::new(bytes));
-        if let Some(late) = self.lateness.late() {
-            self.books.set_late_counts(SOURCE, late);
         }
     }
 

@@ -81,10 +81,9 @@ impl<D: Disk> Broker<D> {
         self.advanced_at = world.now;
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.books = self.settings.open(stored, moment);
-        self.lateness = self.settings.lateness(&self.books);
         // The relay in the process counts from zero.
         self.relayed_until = world.now;
-        (self.asked, self.asked_until) = (CountedDays::default(), Timestamp::default());
+        self.asked = CountedDays::default();
         self.admit_again(world);
         self.take_over_pages(world);
         // A rate that was seen and not written is forgotten.

@@ -12,7 +12,6 @@ use super::dice::Dice;
 use super::flow::Relaying;
 use super::limits::{SERVERS, server_named};
 use super::world::{RELAYS, TurnKey};
-use turn_ledger::polls::lateness::Lateness;
 
 /// The settings, and how the world behaves.
 #[derive(Clone, Copy, Debug)]
@@ -240,9 +239,9 @@ impl Settings {
         Relaying { rate, tail }
     }
 
-    /// The test of the lag, as the service begins it with these books.
-    pub(super) fn lateness(&self, books: &Books) -> Lateness {
-        Lateness::new(Duration::from_millis(self.lag), self.sampling, books.snapshot().measured.late_counts)
+    /// `ANALYTICS_LAG_SECONDS`.
+    pub(super) fn lag(&self) -> Duration {
+        Duration::from_millis(self.lag)
     }
 
     /// The books with these settings.

@@ -78,7 +78,7 @@ impl<D: Disk> Broker<D> {
         let is_time_right = self.step == 0 && !self.lags && !self.is_clock_in_earlier_period(world);
         let settings = &self.settings;
         let may_exceed = settings.is_fast || settings.relays_with_both || world.lateness > 0;
-        let is_counted = !settings.leaves_out() && !settings.cli && !self.counts_grow();
+        let is_counted = !settings.leaves_out() && !settings.cli;
         let has_reporter = self.books.connections().iter().any(|it| it.name.grant().is_none());
         self.present(world) > until
             && read_at > until

@@ -76,9 +76,6 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     if let Some(reason) = broker.must_not_hold(world).filter(|_| snapshot.bound_holds()) {
         return Some(format!("{reason}, and the bound is said to hold"));
     }
-    if broker.counts_grow() && snapshot.bound_holds() {
-        return Some("counts grow, and the bound is said to hold".into());
-    }
     let was_shown = |relay: usize| broker.seen[relay].shown_at.is_some_and(|at| world.now - at <= CUT_FOR);
     let is_cut = |relay: usize| broker.books.ledger().is_cut(broker.settings.relay(relay));
     if broker.relays().any(|relay| is_cut(relay) && !was_shown(relay)) && !broker.lags {

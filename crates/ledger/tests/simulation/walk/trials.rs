@@ -83,7 +83,7 @@ impl<D: Disk> Broker<D> {
     fn count_trial(&mut self, end: CredentialEnd, world: &World) {
         let Some(trial) = self.books.ledger().uncounted_trial(SOURCE, end) else { return };
         let (_, until) = trial.span();
-        if self.clock_of_provider(world.now) < until.plus(final_after(self.lateness.lag())) {
+        if self.clock_of_provider(world.now) < until.plus(final_after(self.settings.lag())) {
             return;
         }
         let is_kept = |at: &&u64| !world.counted_parts(**at, **at + 1).is_empty() && **at < world.visible();

@@ -14,6 +14,8 @@ const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 /// How many worlds there are.
 const WORLDS: u64 = 9;
+/// The difference between two seeds of one world. It is no less than the number of worlds, and stays when a world goes.
+const SEEDS_APART: u64 = 10;
 /// How many sets of clients are looked at.
 const CLIENTS_MAX: u64 = 10_000;
 /// So many random operations follow.
@@ -45,7 +47,7 @@ impl Scenario {
         let is_plain =
             |scenario: &Self| !scenario.settings.cli && !scenario.settings.sfu && !scenario.uses_relay();
         let each = move |nth: u64| {
-            let scenarios = (0..).map(move |seed| (seed, random(WORLDS * seed + nth)));
+            let scenarios = (0..).map(move |seed| (seed, random(SEEDS_APART * seed + nth)));
             let plain = scenarios.filter(move |(_, scenario)| is_plain(scenario));
             let count = usize::try_from(count).unwrap_or(usize::MAX);
             plain.take(count).map(move |(seed, scenario)| scenario.with_world(nth, seed))
