@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::{BitRate, Books, ByteCount, Figures, Minute, RECENT_MAX, Snapshot, Timestamp};
+use turn_ledger::{BitRate, Books, ByteCount, Figures, Interval, Minute, RECENT_MAX, Snapshot, Timestamp};
 
 /// The length of the time that [`Lately::of`] covers.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -57,7 +57,7 @@ impl Lately {
         let first_known = Minute::from_end(now.minus(RECENT_MAX));
         let first = if first_known.end() <= until { begin.max(first_known) } else { begin };
         let mut minutes = (first.number()..Minute::from_end(until).number()).map(Minute::new);
-        let used = |from, to| books.ledger().slice(from, to).used;
+        let used = |from, to| books.ledger().slice(Interval::new(from, to)).used;
         let has_bytes = |minute: &Minute| used(minute.start(), minute.end()) > ByteCount::ZERO;
         let from = minutes.find(has_bytes).map_or(until, Minute::start);
         Self { bytes: used(from, until), span: until.since(from).max(MINUTE), until, now }

@@ -18,7 +18,7 @@ use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::{Query, form};
-use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
+use turn_ledger::{Books, ByteCount, Connection, Interval, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.
 const LIST_MAX: usize = 1_000;
@@ -274,7 +274,7 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
         let end = to.min(books.now());
         let starts = std::iter::successors(Some(first), |at| Some(at.plus(every)));
         let point = |at: Timestamp| {
-            let slice = books.ledger().slice(at, at.plus(every).min(end));
+            let slice = books.ledger().slice(Interval::new(at, at.plus(every).min(end)));
             UsagePoint { at, used_bytes: slice.used.get(), live_grants: slice.live }
         };
         UsageBody {

@@ -18,7 +18,7 @@ use crate::promise::{GrantMinutes, PromisedTime};
 use crate::source::IceSource;
 use crate::timeline::terms::SourceTerms;
 use crate::timeline::{Slice, Timeline};
-use crate::units::later_part;
+use crate::units::interval::{Interval, Spread};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -359,12 +359,12 @@ impl Budget {
         PeriodBytes { used, measured: measured.min(used), seen: [period.start, period.end] }
     }
 
-    /// Bytes of the metered sources in `[from, to)`, extended to whole minutes, and the sum of the most grants that each owner had alive
+    /// Bytes of the metered sources in a span, extended to whole minutes, and the sum of the most grants that each owner had alive
     /// in one of these minutes.
-    pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
+    pub fn slice(&self, span: Interval) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };
         for timeline in self.metered() {
-            let slice = timeline.slice(from, to);
+            let slice = timeline.slice(span);
             total.used = total.used.plus(slice.used);
             total.live = total.live.saturating_add(slice.live);
         }
@@ -376,8 +376,8 @@ impl Budget {
     pub fn used_lately(&self) -> ByteCount {
         let since = self.now.minus(RECENT_MAX);
         let first = Minute::of(since);
-        let of_first = self.slice(first.start(), first.end()).used;
-        later_part(of_first, first.start(), first.end(), since).plus(self.slice(first.end(), self.now).used)
+        let of_first = Spread { bytes: self.slice(first.interval()).used, over: first.interval() };
+        of_first.after(since).plus(self.slice(Interval::new(first.end(), self.now)).used)
     }
 
     /// What was counted in this period, and what app servers vouched for, without what pages claimed.

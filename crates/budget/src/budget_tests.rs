@@ -44,7 +44,7 @@ fn reopened(ledger: &mut Budget) -> Budget {
 }
 
 fn bytes(source: IceSource, bytes: u64) -> UsageChange {
-    let kind = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
+    let kind = ChangeKind::AddBytes(Spread::new(ByteCount::new(bytes), at(0), at(0)));
     UsageChange { owner: source.into(), basis: Basis::Granted, kind }
 }
 

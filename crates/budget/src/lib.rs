@@ -4,7 +4,7 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `units` | bytes, bit rates, instants; the time of the books; billing periods; days and minutes in UTC |
+//! | `units` | bytes, bit rates, instants, spans of time; the time of the books; billing periods; days and minutes in UTC |
 //! | `names` | what a promise carries of its grant: its id, its client, who spends |
 //! | `source` | the kinds of sources, with a table of what is true of each |
 //! | `promise` | what a credential can still relay: its minutes, its rate, its tail; how reports are charged |
@@ -41,6 +41,6 @@ pub use {
     promise::{effects::*, rates::*, tail::*, usage_rules::*, *},
     source::{facts::*, *},
     timeline::{measured::*, terms::*, *},
-    units::{clock::*, period::*, slot::*, standing::*, *},
+    units::{clock::*, interval::*, period::*, slot::*, standing::*, *},
     verdict::*,
 };

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use turn_budget::{
-    Basis, BilledDirections, BitRate, ByteCount, ChangeKind, CountOwner, GrantId, Label, RELAY_RATE_MAX,
-    Spender, Timestamp, Traffic, UsageChange, UsageRules,
+    Basis, BilledDirections, BitRate, ByteCount, ChangeKind, CountOwner, GrantId, Interval, Label,
+    RELAY_RATE_MAX, Spender, Spread, Timestamp, Traffic, UsageChange, UsageRules,
 };
 
 use crate::allowance::Allowances;
@@ -92,7 +92,7 @@ pub struct Connection {
     /// `None`: no time since the last report is charged.
     clock: Option<Clock>,
     /// Spans charged by time since the last count.
-    estimates: Vec<Span>,
+    estimates: Vec<Interval>,
     /// How much of the cumulative count was charged or was free.
     counted: u64,
     /// When the last report with a count came; before the first one, when the connection was opened.
@@ -115,19 +115,6 @@ struct Vouched {
     until: Timestamp,
     /// Whether it is relayed, by their last report that says whether it is.
     relayed: Option<bool>,
-}
-
-/// A span of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Span {
-    from: Timestamp,
-    to: Timestamp,
-}
-
-impl Span {
-    fn millis(&self) -> u64 {
-        self.to.millis_since(self.from)
-    }
 }
 
 /// The ledger's clock for a connection that is charged by time. It stops one heartbeat interval after the last report. A stopped clock
@@ -227,7 +214,7 @@ impl Connection {
         // Without a clock nothing is charged yet since the last report: that report had a count, or the allowances had no room for a clock.
         if self.clock.is_none() && !self.is_direct() {
             let to = self.last_seen.plus(rules.heartbeat);
-            self.estimate(Span { from: self.last_seen, to }, &mut charging);
+            self.estimate(Interval { from: self.last_seen, to }, &mut charging);
         }
         (charging.changes, true)
     }
@@ -301,7 +288,7 @@ impl Connection {
         let mut charging = Charging::new(now, rules, allowances);
         let charged_until = self.end_clock(&mut charging);
         if !self.is_direct() {
-            self.estimate(Span { from: charged_until, to: now }, &mut charging);
+            self.estimate(Interval { from: charged_until, to: now }, &mut charging);
         }
         charging.changes
     }
@@ -314,10 +301,9 @@ impl Connection {
     /// Bytes that it has been charged by `now`, without the time before `start` whose charge reported bytes can still reverse. So if such a
     /// charge is reversed, the difference between two calls with the same `start` takes back nothing of an earlier period.
     pub(crate) fn charged_without(&self, start: Timestamp, now: Timestamp, rules: &UsageRules) -> ByteCount {
-        let millis_from_start = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
-        let of_clock = self.clock.map_or(0, |clock| millis_from_start(clock.since, now.min(clock.stops_at)));
-        let spans = self.estimates.iter().map(|span| millis_from_start(span.from, span.to));
-        let estimated = spans.fold(of_clock, u64::saturating_add);
+        let of_clock = self.clock.map(|clock| Interval::new(clock.since, now.min(clock.stops_at)));
+        let spans = of_clock.into_iter().chain(self.estimates.iter().copied());
+        let estimated = spans.map(|span| span.after(start).millis()).fold(0, u64::saturating_add);
         let millis = u128::from(self.settled_millis.saturating_add(estimated));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
@@ -364,12 +350,12 @@ impl Connection {
             self.end_clock(charging);
             for estimate in std::mem::take(&mut self.estimates) {
                 charging.allowances.give_back(estimate.millis());
-                charging.changes.push(ChangeKind::RemoveTime { from: estimate.from, to: estimate.to });
+                charging.changes.push(ChangeKind::RemoveTime(estimate));
             }
             let taken = charging.allowances.take(wanted, self.room(now, charging.rules));
             self.claimed = self.claimed.plus(taken);
             if taken > ByteCount::ZERO {
-                let added = ChangeKind::AddBytes { bytes: taken, from: self.counted_until, to: now };
+                let added = ChangeKind::AddBytes(Spread::new(taken, self.counted_until, now));
                 charging.changes.push(added);
             }
             taken
@@ -384,11 +370,11 @@ impl Connection {
         let Some(last) = self.estimates.last_mut().filter(|estimate| estimate.to > self.last_seen) else {
             return;
         };
-        let from = last.from.max(self.last_seen);
-        charging.changes.push(ChangeKind::RemoveTime { from, to: last.to });
-        charging.allowances.give_back(last.to.millis_since(from));
-        last.to = from;
-        self.estimates.retain(|estimate| estimate.millis() > 0);
+        let forgiven = last.after(self.last_seen);
+        charging.changes.push(ChangeKind::RemoveTime(forgiven));
+        charging.allowances.give_back(forgiven.millis());
+        last.to = forgiven.from;
+        self.estimates.retain(|estimate| !estimate.is_empty());
     }
 
     /// Charges the time since the last report and, unless the connection is direct, the time from now on.
@@ -401,7 +387,7 @@ impl Connection {
             return;
         }
         let charged_until = self.end_clock(charging);
-        self.estimate(Span { from: charged_until, to: charging.now }, charging);
+        self.estimate(Interval { from: charged_until, to: charging.now }, charging);
         if !self.is_direct() {
             self.start_clock(charging);
         }
@@ -425,22 +411,22 @@ impl Connection {
             charging.changes.push(ChangeKind::STOP_CLOCK);
         }
         let to = charging.now.min(clock.stops_at);
-        self.remember(Span { from: clock.since, to });
+        self.remember(Interval { from: clock.since, to });
         to
     }
 
     /// Charges a past span by time, or only its end as far as the allowances have room. A later count can reverse the charge.
-    fn estimate(&mut self, span: Span, charging: &mut Charging<'_, '_>) {
+    fn estimate(&mut self, span: Interval, charging: &mut Charging<'_, '_>) {
         let left_out = span.millis().saturating_sub(charging.allowances.take_time(span.millis()));
-        let charged = Span { from: span.from.plus_millis(left_out), to: span.to };
-        if charged.millis() > 0 {
-            charging.changes.push(ChangeKind::AddTime { from: charged.from, to: charged.to });
+        let charged = Interval { from: span.from.plus_millis(left_out), to: span.to };
+        if !charged.is_empty() {
+            charging.changes.push(ChangeKind::AddTime(charged));
             self.remember(charged);
         }
     }
 
     /// Adds a span that is charged already to the estimates. If there are too many, the oldest one is charged for good.
-    fn remember(&mut self, span: Span) {
+    fn remember(&mut self, span: Interval) {
         match self.estimates.last_mut() {
             Some(last) if last.to == span.from => last.to = span.to,
             _ if span.millis() == 0 => {}

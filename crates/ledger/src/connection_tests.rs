@@ -46,15 +46,15 @@ fn report_relayed(relayed: bool) -> Report {
 }
 
 fn bytes(bytes: u64, from: u64, to: u64) -> ChangeKind {
-    ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(from), to: at(to) }
+    ChangeKind::AddBytes(Spread::new(ByteCount::new(bytes), at(from), at(to)))
 }
 
 fn time(from: u64, to: u64) -> ChangeKind {
-    ChangeKind::AddTime { from: at(from), to: at(to) }
+    ChangeKind::AddTime(Interval::new(at(from), at(to)))
 }
 
 fn not_time(from: u64, to: u64) -> ChangeKind {
-    ChangeKind::RemoveTime { from: at(from), to: at(to) }
+    ChangeKind::RemoveTime(Interval::new(at(from), at(to)))
 }
 
 /// Reports of a connection, by the second at which they come, and what each one changes.
@@ -168,14 +168,14 @@ fn the_time_after_the_last_byte_count_is_charged_by_time() {
     let _ = closed.report(received(900), at(4), &rules(), &mut limit.at(at(4)));
     assert_eq!(
         closed.close(at(8), &rules(), &mut limit.at(at(8))),
-        [ChangeKind::AddTime { from: at(4), to: at(8) }]
+        [ChangeKind::AddTime(Interval::new(at(4), at(8)))]
     );
     let (mut lost, mut limit) = open(Some(true));
     let _ = lost.report(received(900), at(4), &rules(), &mut limit.at(at(4)));
     assert_eq!(lost.due_at(&rules()), at(94));
     assert_eq!(
         lost.elapse(&rules(), &mut limit.at(at(94))),
-        (vec![ChangeKind::AddTime { from: at(4), to: at(34) }], true)
+        (vec![ChangeKind::AddTime(Interval::new(at(4), at(34)))], true)
     );
     assert_eq!(lost.charged(at(94), &rules()), ByteCount::new(900 + 30 * 250_000));
 }
@@ -197,7 +197,7 @@ fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(30))), stopped);
     assert_eq!(connection.due_at(&rules()), at(90));
     let late = connection.report(NOTHING, at(50), &rules(), &mut limit.at(at(50)));
-    assert_eq!(late, [ChangeKind::AddTime { from: at(30), to: at(50) }, ChangeKind::START_CLOCK]);
+    assert_eq!(late, [ChangeKind::AddTime(Interval::new(at(30), at(50))), ChangeKind::START_CLOCK]);
 
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(80))), stopped);
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(140))), (vec![], true));
@@ -213,7 +213,7 @@ fn closing_charges_the_time_until_the_close() {
     let _ = stopped.elapse(&rules(), &mut limit.at(at(30)));
     assert_eq!(
         stopped.close(at(40), &rules(), &mut limit.at(at(40))),
-        [ChangeKind::AddTime { from: at(30), to: at(40) }]
+        [ChangeKind::AddTime(Interval::new(at(30), at(40)))]
     );
     assert_eq!(stopped.charged(at(90), &rules()), ByteCount::new(10_000_000));
 }

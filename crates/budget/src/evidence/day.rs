@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::collections::dirty::{Dirty, Rows};
+use crate::units::interval::Spread;
 use crate::units::period::Period;
 use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
@@ -78,12 +79,9 @@ impl DayCount {
     /// The same bytes as a count until `as_of`. If the period of the day is over, the estimate lies evenly in the time that `self` does not
     /// count, and its part before `as_of` is dropped.
     pub(crate) fn extended_to(self, day: Day, as_of: Timestamp) -> Self {
-        let (left, left_before) = (day.end().millis_since(as_of), day.end().millis_since(self.as_of));
-        let rest = |bytes: ByteCount| {
-            let product = u128::from(bytes.get()).saturating_mul(left.into());
-            ByteCount::saturating(product.checked_div(left_before.into()).unwrap_or(0))
-        };
-        Self { as_of, estimated: self.estimated.map(rest), was_live: self.was_live && left > 0, ..self }
+        let rest = |bytes| Spread::new(bytes, self.as_of, day.end()).after(as_of);
+        let was_live = self.was_live && as_of < day.end();
+        Self { as_of, estimated: self.estimated.map(rest), was_live, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::evidence::owner::CountOwner;
 use crate::minutes::usage::Basis;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::interval::{Interval, Spread};
 
 /// One change of what an owner of counts is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,37 +28,13 @@ pub enum ChangeKind {
         after: u64,
     },
     /// A past span of a connection is charged by time.
-    AddTime {
-        /// Its start.
-        from: Timestamp,
-        /// Its end.
-        to: Timestamp,
-    },
+    AddTime(Interval),
     /// The charge for a past span is reversed, because its bytes are known now.
-    RemoveTime {
-        /// Its start.
-        from: Timestamp,
-        /// Its end.
-        to: Timestamp,
-    },
-    /// A connection reported bytes over a past span.
-    AddBytes {
-        /// Billed bytes, at least one.
-        bytes: ByteCount,
-        /// Start of the span.
-        from: Timestamp,
-        /// Its end.
-        to: Timestamp,
-    },
+    RemoveTime(Interval),
+    /// A connection reported billed bytes over a past span, at least one.
+    AddBytes(Spread),
     /// An app server vouched for bytes under a grant. [`Self::AddBytes`] charges them.
-    Vouch {
-        /// Bytes.
-        bytes: ByteCount,
-        /// Start of the span in which they flowed.
-        from: Timestamp,
-        /// Its end.
-        to: Timestamp,
-    },
+    Vouch(Spread),
 }
 
 impl ChangeKind {

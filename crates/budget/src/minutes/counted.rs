@@ -7,6 +7,7 @@ use super::{CountedPart, MinuteRow, Minutes};
 use crate::evidence::day::{DayCount, at_most};
 use crate::evidence::reading::{Carried, Reading};
 use crate::promise::GrantMinutes;
+use crate::units::interval::Interval;
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -96,9 +97,9 @@ impl Minutes {
         if minute.start() < self.counted_until(minute) { cell.counted.into() } else { self.estimate_of(cell) }
     }
 
-    /// Spreads bytes of a count evenly over the minutes of `[from, to)`. A count says nothing about single minutes.
-    fn spread_counted(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
-        let minutes = self.touched(from, to);
+    /// Spreads bytes of a count evenly over the minutes of a span. A count says nothing about single minutes.
+    fn spread_counted(&mut self, bytes: u128, span: Interval) {
+        let minutes = self.touched(span);
         let count = u128::try_from(minutes.size_hint().0).unwrap_or(u128::MAX);
         let in_first = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
         for (nth, minute) in (0_u128..).zip(minutes) {
@@ -118,13 +119,13 @@ impl Minutes {
         // time, so they are not unseen.
         let is_all_unproven = before.as_of < reading.as_of && reading.as_of <= unproven_until;
         let shown = if is_all_unproven { reading.granted.minus(before.granted) } else { ByteCount::ZERO };
-        let unproven = self.promised_between(before.as_of, reading.as_of.min(unproven_until));
+        let unproven = self.promised_between(Interval::new(before.as_of, reading.as_of.min(unproven_until)));
         let unseen = ByteCount::saturating(unproven).minus(shown);
         let most = self.at_most_of(reading, as_granted, &before);
         // A day that is counted again to the same end may have grown in any minute.
         let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
         let grown = reading.total().minus(before.total());
-        self.spread_counted(grown.get().into(), from, reading.as_of);
+        self.spread_counted(grown.get().into(), Interval::new(from, reading.as_of));
         let after = DayCount {
             granted: reading.granted,
             at_most: ByteCount::saturating(most),
@@ -155,7 +156,8 @@ impl Minutes {
             return known.saturating_add(sampled(late)).min(sampled(reading.granted));
         }
         let granted = u128::from(reading.granted.get());
-        let promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
+        let promised =
+            known.saturating_add(self.promised_between(Interval::new(before.as_of, reading.as_of)));
         let with_margin = sampled(reading.granted);
         // If more is counted than was promised, the promise does not limit what sampling has missed.
         if granted > promised { with_margin } else { with_margin.min(promised) }
@@ -179,18 +181,18 @@ impl Minutes {
             let is_unseen = carried.is_after_gap || before.as_of < latest;
             let (mut bytes, mut unseen) = (0, 0);
             if is_unseen && before.as_of < until {
-                let minutes = self.touched(before.as_of, until);
+                let minutes = self.touched(Interval::new(before.as_of, until));
                 let figures = minutes.map(|minute| {
                     self.figures_of(before.as_of, minute, self.get(minute).unwrap_or_default()).estimated
                 });
                 bytes = figures.fold(0, u128::saturating_add);
-                unseen = self.promised_between(before.as_of, until);
+                unseen = self.promised_between(Interval::new(before.as_of, until));
             }
             if is_last {
                 bytes = bytes.max(left);
             }
             left = left.saturating_sub(bytes);
-            self.spread_counted(bytes, before.as_of, until);
+            self.spread_counted(bytes, Interval::new(before.as_of, until));
             let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
             let other = if is_last { carried.other } else { ByteCount::ZERO };
             let after = DayCount {
@@ -224,7 +226,7 @@ impl Minutes {
     /// and [`Self::forget_counts`].
     fn count(&mut self, day: Day, after: DayCount) {
         let before = self.days.get(day);
-        for minute in self.touched(before.as_of, after.as_of) {
+        for minute in self.touched(Interval::new(before.as_of, after.as_of)) {
             let cell = self.get(minute).unwrap_or_default();
             let was = self.figures_of(before.as_of, minute, cell);
             let is = self.figures_of(after.as_of, minute, cell);
@@ -263,31 +265,26 @@ impl Minutes {
         }
     }
 
-    /// Changes the days of earlier periods that `[from, to)` touches: `change` gets the part of the span that lies in a day.
-    pub(crate) fn change_past(
-        &mut self,
-        from: Timestamp,
-        to: Timestamp,
-        change: impl Fn(&mut DayCount, Timestamp, Timestamp),
-    ) {
-        if from >= self.period.start {
+    /// Changes the days of earlier periods that a span touches: `change` gets the part of the span that lies in a day.
+    pub(crate) fn change_past(&mut self, span: Interval, change: impl Fn(&mut DayCount, Interval)) {
+        if span.from >= self.period.start {
             return;
         }
-        for day in Day::between(Day::of(from).start(), self.period.start) {
-            let (begin, end) = (from.max(day.start()), to.min(day.end()));
-            if begin < end {
+        for day in Day::between(Day::of(span.from).start(), self.period.start) {
+            let in_day = span.within(day.interval());
+            if !in_day.is_empty() {
                 let mut count = self.days.get(day);
-                change(&mut count, begin, end);
+                change(&mut count, in_day);
                 self.days.set(day, count);
             }
         }
     }
 
-    /// The most that the grants alive in `[from, to)` may have relayed in that time.
-    pub fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
-        let parts = self.touched(from, to).map(|minute| {
+    /// The most that the grants alive in a span may have relayed in that time.
+    pub fn promised_between(&self, span: Interval) -> u128 {
+        let parts = self.touched(span).map(|minute| {
             let cell = self.get(minute).unwrap_or_default();
-            self.promised_in(cell, minute.overlap_millis(from, to))
+            self.promised_in(cell, minute.interval().within(span).millis())
         });
         parts.fold(0, u128::saturating_add)
     }
@@ -304,9 +301,9 @@ impl Minutes {
         minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
     }
 
-    /// Grant-minutes of the whole minutes in `[from, to)`.
-    pub(crate) fn live_between(&self, from: Timestamp, to: Timestamp) -> GrantMinutes {
-        let whole = self.touched(from, to).filter(|minute| minute.start() >= from && minute.end() <= to);
+    /// Grant-minutes of the whole minutes in a span.
+    pub(crate) fn live_between(&self, span: Interval) -> GrantMinutes {
+        let whole = self.touched(span).filter(|minute| minute.interval().within(span) == minute.interval());
         let promised = whole.filter_map(|minute| Some(self.get(minute)?.promised()));
         promised.fold(GrantMinutes::default(), GrantMinutes::plus)
     }

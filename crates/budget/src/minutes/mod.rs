@@ -20,6 +20,7 @@ use crate::evidence::day::{DayCounts, at_most};
 use crate::minutes::usage::MinuteRow;
 use crate::promise::rates::Rates;
 use crate::promise::{GrantMinutes, LiveDelta};
+use crate::units::interval::Interval;
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -208,10 +209,10 @@ impl Minutes {
         self.begun.get(self.index(minute)?).copied()
     }
 
-    /// Minutes of this period that have begun and overlap `[from, to)`; none if that span is empty.
-    pub(crate) fn touched(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Minute> + use<> {
-        let end = if from < to { Minute::from_end(to) } else { Minute::of(from) };
-        let (first, after) = (Minute::of(from).max(self.first()), end.min(self.current().next()));
+    /// Minutes of this period that have begun and overlap a span; none if it is empty.
+    pub(crate) fn touched(&self, span: Interval) -> impl Iterator<Item = Minute> + use<> {
+        let end = if span.is_empty() { Minute::of(span.from) } else { Minute::from_end(span.to) };
+        let (first, after) = (Minute::of(span.from).max(self.first()), end.min(self.current().next()));
         (first.number()..after.number()).map(Minute::new)
     }
 

@@ -68,7 +68,7 @@ impl Minutes {
         for (day, count) in over {
             self.days.reopen(day);
             let (used, known) = (u128::from(count.used().get()), self.used_of(day));
-            if let Some(last) = self.touched(day.start(), day.end()).last()
+            if let Some(last) = self.touched(day.interval()).last()
                 && used > known
             {
                 // A counted minute raises the day only by what is vouched for, so the vouched bytes must reach `used`.

@@ -10,6 +10,7 @@ use crate::evidence::doubt::{Contradiction, is_absurd};
 use crate::evidence::rate_check::{Excesses, Point};
 use crate::evidence::reading::{Carried, Reading, ReadingOutcome};
 use crate::minutes::usage::SourceState;
+use crate::units::interval::Interval;
 use crate::units::{ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
@@ -92,7 +93,7 @@ impl Timeline {
     /// What was promised between the day's latest count and this reading.
     pub(crate) fn promised_before(&self, reading: &Reading) -> u128 {
         let until = reading.as_of.min(self.now).min(reading.day.end());
-        self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, until)
+        self.minutes.promised_between(Interval::new(self.minutes.days.get(reading.day).as_of, until))
     }
 
     /// Takes a count that is believed. `as_granted`: bytes that the provider counts as other, and this reading under grants.
@@ -135,7 +136,9 @@ impl Timeline {
 
     /// Counts what is promised from the latest count to `until`, because the count of that time is lost.
     pub fn count_lost(&mut self, until: Timestamp) {
-        let granted = ByteCount::saturating(self.minutes.promised_between(self.minutes.days.latest(), until));
+        let granted = ByteCount::saturating(
+            self.minutes.promised_between(Interval::new(self.minutes.days.latest(), until)),
+        );
         if granted > ByteCount::ZERO {
             self.carry(&Carried { as_of: until, granted, ..Carried::default() }, false);
         }
@@ -156,7 +159,7 @@ impl Timeline {
         let may_be_late = self.terms.owner.source.is_counted_by_provider();
         // A provider may count bytes of the last `LATE_MAX` later.
         let settled_at = counted.as_of.minus(if may_be_late { LATE_MAX } else { Duration::ZERO });
-        let settled = minutes.minus(self.minutes.live_between(settled_at, counted.as_of));
+        let settled = minutes.minus(self.minutes.live_between(Interval::new(settled_at, counted.as_of)));
         let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, settled, live };
         self.rate_check.add(point, ByteCount::saturating(counted.granted));
     }

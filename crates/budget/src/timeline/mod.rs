@@ -8,8 +8,6 @@ mod counts;
 pub(crate) mod measured;
 pub(crate) mod terms;
 
-use std::ops::Range;
-
 use terms::{CUT_FOR, ProofRule, SourceTerms};
 
 use crate::evidence::rate_check::{Excess, RaisedRate, RateCheck, RateCheckState};
@@ -19,6 +17,7 @@ use crate::minutes::usage::{Basis, MinuteRow, SourceRows, SourceState};
 use crate::promise::PromisedTime;
 use crate::promise::rates::Rates;
 use crate::source::facts::EndedBy;
+use crate::units::interval::{Interval, Spread};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -197,12 +196,12 @@ impl Timeline {
     pub fn apply(&mut self, UsageChange { basis, kind, .. }: UsageChange) {
         match kind {
             ChangeKind::Clocks { before, after } => self.change_clocks(basis, before, after),
-            ChangeKind::AddTime { from, to } => self.change_time(basis, from, to, u64::saturating_add),
-            ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
-            ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
-            ChangeKind::Vouch { bytes, from, to } => {
-                self.vouch_past(bytes, from, to);
-                self.spread(|row| &mut row.vouched, bytes, from, to);
+            ChangeKind::AddTime(span) => self.change_time(basis, span, u64::saturating_add),
+            ChangeKind::RemoveTime(span) => self.change_time(basis, span, u64::saturating_sub),
+            ChangeKind::AddBytes(spread) => self.add_bytes(basis, spread),
+            ChangeKind::Vouch(spread) => {
+                self.vouch_past(spread);
+                self.spread(|row| &mut row.vouched, spread);
             }
         }
     }
@@ -215,16 +214,15 @@ impl Timeline {
     }
 
     /// Changes what one connection is charged by time for a past span. `change` adds, or takes back what was added.
-    fn change_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp, change: fn(u64, u64) -> u64) {
+    fn change_time(&mut self, basis: Basis, span: Interval, change: fn(u64, u64) -> u64) {
         let rates = self.minutes.rates;
-        self.minutes.change_past(from, to, |day, begin, end| {
-            let uncounted_millis = end.millis_since(begin.max(day.as_of));
-            let bytes = ByteCount::saturating(rates.bytes_of_time(uncounted_millis));
+        self.minutes.change_past(span, |day, in_day| {
+            let uncounted = ByteCount::saturating(rates.bytes_of_time(in_day.after(day.as_of).millis()));
             day.estimated =
-                Some(ByteCount::new(change(day.estimated.unwrap_or_default().get(), bytes.get())));
+                Some(ByteCount::new(change(day.estimated.unwrap_or_default().get(), uncounted.get())));
         });
-        for minute in self.minutes.touched(from, to) {
-            let millis = minute.overlap_millis(from, to);
+        for minute in self.minutes.touched(span) {
+            let millis = minute.interval().within(span).millis();
             self.minutes.amend(minute, |cell| {
                 let usage = cell.usage(basis);
                 usage.connection_millis = change(usage.connection_millis, millis);
@@ -232,50 +230,43 @@ impl Timeline {
         }
     }
 
-    /// Charges bytes evenly over a past span. If `from` and `to` are equal, the bytes count in the current minute.
-    fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
-        self.minutes.change_past(from, to, |day, begin, end| {
-            let uncounted = share(bytes, from..to, end).minus(share(bytes, from..to, begin.max(day.as_of)));
+    /// Charges bytes over a past span. Those of an empty span count in the current minute.
+    fn add_bytes(&mut self, basis: Basis, spread: Spread) {
+        self.minutes.change_past(spread.over, |day, in_day| {
+            let uncounted = spread.within(in_day.after(day.as_of));
             day.estimated = Some(day.estimated.unwrap_or_default().plus(uncounted));
         });
         // Without a grant only app servers and the broker itself report, so these bytes are vouched for.
         if basis == Basis::Ungranted {
-            self.vouch_past(bytes, from, to);
+            self.vouch_past(spread);
         }
-        self.spread(|row| &mut row.usage(basis).claimed, bytes, from, to);
+        self.spread(|row| &mut row.usage(basis).claimed, spread);
     }
 
     /// An app server vouched for bytes: their part before this period counts on the days in which they flowed.
-    fn vouch_past(&mut self, bytes: ByteCount, from: Timestamp, to: Timestamp) {
-        self.minutes.change_past(from, to, |day, begin, end| {
-            let part = share(bytes, from..to, end).minus(share(bytes, from..to, begin));
-            day.vouched = day.vouched.plus(part);
+    fn vouch_past(&mut self, spread: Spread) {
+        self.minutes.change_past(spread.over, |day, in_day| {
+            day.vouched = day.vouched.plus(spread.within(in_day));
         });
     }
 
-    /// Adds bytes evenly to one figure of the minutes of a past span. The part before this period is left out, and what rounding leaves
+    /// Adds bytes to one figure of the minutes in which they flowed. The part before this period is left out, and what rounding leaves
     /// goes to the current minute.
-    fn spread(
-        &mut self,
-        figure: impl Fn(&mut MinuteRow) -> &mut u64,
-        bytes: ByteCount,
-        from: Timestamp,
-        to: Timestamp,
-    ) {
-        let mut placed = share(bytes, from..to, self.minutes.period().start);
-        for minute in self.minutes.touched(from, to) {
-            let bytes_by_its_end = share(bytes, from..to, minute.end().min(to));
+    fn spread(&mut self, figure: impl Fn(&mut MinuteRow) -> &mut u64, spread: Spread) {
+        let mut placed = spread.before(self.minutes.period().start);
+        for minute in self.minutes.touched(spread.over) {
+            let bytes_by_its_end = spread.before(minute.end());
             self.minutes.raise(&figure, minute, bytes_by_its_end.minus(placed).get().into());
             placed = bytes_by_its_end.max(placed);
         }
-        self.minutes.raise(figure, self.minutes.current(), bytes.minus(placed).get().into());
+        self.minutes.raise(figure, self.minutes.current(), spread.bytes.minus(placed).get().into());
     }
 
-    /// Bytes and live grants of the minutes of this period that `[from, to)` touches. Where a reading covers a minute, nothing
+    /// Bytes and live grants of the minutes of this period that `span` touches. Where a reading covers a minute, nothing
     /// of what was claimed for it is left.
-    pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
+    pub fn slice(&self, span: Interval) -> Slice {
         let mut slice = Slice { used: ByteCount::ZERO, live: 0 };
-        for minute in self.minutes.touched(from, to) {
+        for minute in self.minutes.touched(span) {
             let cell = self.minutes.get(minute).unwrap_or_default();
             slice.used = slice.used.plus(ByteCount::saturating(self.minutes.best_of(minute, cell)));
             slice.live = slice.live.max(cell.live);
@@ -321,14 +312,6 @@ impl Running {
             Basis::Ungranted => &mut self.ungranted,
         }
     }
-}
-
-/// How many of the bytes of an evenly filled span flowed before `at`.
-fn share(bytes: ByteCount, span: Range<Timestamp>, at: Timestamp) -> ByteCount {
-    let millis = u128::from(span.end.millis_since(span.start));
-    let elapsed = u128::from(at.millis_since(span.start)).min(millis);
-    let share = u128::from(bytes.get()).saturating_mul(elapsed).checked_div(millis);
-    ByteCount::saturating(share.unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! wraps, so no input can turn a large bill into a small one.
 
 pub(crate) mod clock;
+pub(crate) mod interval;
 pub(crate) mod period;
 pub(crate) mod slot;
 pub(crate) mod standing;
@@ -272,20 +273,6 @@ fn whole(value: f64) -> Option<u64> {
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "display only, as the name says")]
 pub fn lossy(value: u64) -> f64 {
     value as f64
-}
-
-/// The part of bytes that was relayed from `after` on, if the bytes were relayed evenly in `[from, to)`.
-pub fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after: Timestamp) -> ByteCount {
-    if after <= from {
-        return bytes;
-    }
-    part(bytes, to.millis_since(after), to.millis_since(from))
-}
-
-/// `bytes` times `of / all`, rounded down; zero if `all` is zero.
-fn part(bytes: ByteCount, of: u64, all: u64) -> ByteCount {
-    let part = u128::from(bytes.get()).saturating_mul(of.into()).checked_div(all.into()).unwrap_or(0);
-    ByteCount::saturating(part)
 }
 
 #[cfg(test)]

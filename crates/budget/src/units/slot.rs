@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::interval::Interval;
 
 /// A span of `LENGTH` milliseconds: its number since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,9 +75,9 @@ impl<const LENGTH: i64> Slot<LENGTH> {
         (Self::from_end(from).0..Self::from_end(until).0).map(Self)
     }
 
-    /// Milliseconds of `[from, to)` that lie in it.
-    pub(crate) fn overlap_millis(self, from: Timestamp, to: Timestamp) -> u64 {
-        to.min(self.end()).millis_since(from.max(self.start()))
+    /// The instants in it.
+    pub fn interval(self) -> Interval {
+        Interval::new(self.start(), self.end())
     }
 }
 
@@ -116,8 +117,8 @@ mod tests {
     #[test]
     fn the_overlap_is_the_common_time() {
         let at = Timestamp::from_millis;
-        assert_eq!(Minute::new(1).overlap_millis(at(30_000), at(90_000)), 30_000);
-        assert_eq!(Minute::new(1).overlap_millis(at(130_000), at(190_000)), 0);
+        assert_eq!(Minute::new(1).interval().within(Interval::new(at(30_000), at(90_000))).millis(), 30_000);
+        assert_eq!(Minute::new(1).interval().within(Interval::new(at(130_000), at(190_000))).millis(), 0);
         assert_eq!(Minute::new(5).since(Minute::new(2)), 3);
         assert_eq!(Minute::new(2).since(Minute::new(5)), 0);
     }

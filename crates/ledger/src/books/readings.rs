@@ -3,7 +3,7 @@
 
 use turn_budget::{
     Basis, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, Minute, ProofRule, Reading,
-    ReadingOutcome, TailTrial, UsageChange,
+    ReadingOutcome, Spread, TailTrial, UsageChange,
 };
 
 use super::Books;
@@ -38,7 +38,7 @@ impl Books {
     /// Counts what a probe is about to relay, until a count replaces it.
     pub fn charge_probe(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
         let now = self.now();
-        let kind = ChangeKind::AddBytes { bytes, from: now, to: now };
+        let kind = ChangeKind::AddBytes(Spread::new(bytes, now, now));
         self.ledger.charge(UsageChange { owner: owner.into(), basis: Basis::Ungranted, kind });
     }
 

@@ -24,12 +24,11 @@
 pub(crate) mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::time::Duration;
 
 use row::{SessionRow, UNWATCHED_MAX};
 
-use turn_budget::{BitRate, CountOwner, Dirty, GrantId, Timestamp, Traffic};
+use turn_budget::{BitRate, CountOwner, Dirty, GrantId, Interval, Timestamp, Traffic};
 
 use super::listing::{Listing, Session, SessionId};
 
@@ -152,7 +151,7 @@ impl Sessions {
             Some(before) if row.has_changed_since(&before) => self.dirty.note(session.id),
             Some(_) => {}
         }
-        delta.add(session.grant, added, since..at);
+        delta.add(session.grant, added, Interval::new(since, at));
     }
 
     /// Charges a session that had ended by `at`, and removes it.
@@ -161,16 +160,16 @@ impl Sessions {
         self.dirty.note_removed(id);
         let ended_at = row.cut_at.map_or(at, |cut| cut.min(at));
         let added = row.charge(row.at_its_end(ended_at, default_rate));
-        delta.add(row.grant, added, row.seen_at..ended_at.min(row.seen_at.plus(UNWATCHED_MAX)));
+        let seen_until = ended_at.min(row.seen_at.plus(UNWATCHED_MAX));
+        delta.add(row.grant, added, Interval::new(row.seen_at, seen_until));
     }
 }
 
 impl SessionDelta {
     /// Adds what was charged for a span: the share of the time before the reset to `before`, the rest to the grant.
-    fn add(&mut self, grant: GrantId, charged: Traffic, span: Range<Timestamp>) {
+    fn add(&mut self, grant: GrantId, charged: Traffic, span: Interval) {
         let before = match self.reset {
-            Some(reset) if span.start < reset => charged
-                .scaled(span.end.min(reset).millis_since(span.start), span.end.millis_since(span.start)),
+            Some(reset) if span.from < reset => charged.scaled(span.before(reset).millis(), span.millis()),
             _ => Traffic::ZERO,
         };
         self.before = self.before.plus(before);

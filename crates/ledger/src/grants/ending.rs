@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turn_budget::{
-    Basis, ByteCount, ChangeKind, Effect, GrantId, Minute, RELAY_RATE_MAX, Timestamp, UsageChange, Walk,
-    later_part,
+    Basis, ByteCount, ChangeKind, Effect, GrantId, Interval, Minute, RELAY_RATE_MAX, Spread, Timestamp,
+    UsageChange, Walk,
 };
 
 use super::Grants;
@@ -72,18 +72,17 @@ impl Grants {
     pub(crate) fn vouch(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, at: Timestamp) {
         let Some(row) = self.any(id) else { return };
         let (owner, start) = (row.owner(), self.period.start);
-        let capacity = |begin: Timestamp, end: Timestamp| {
-            ByteCount::saturating(RELAY_RATE_MAX.over_millis(end.millis_since(begin).into()))
-        };
+        let span = Interval::new(from, at);
         // A report over the reset has a part in each period: `part` in this one. Each part is limited by itself to what a relay can carry:
         // `more` is what counts of `part`, and `earlier` is what counts of the part before the reset.
-        let part = later_part(bytes, from, at, start);
-        let more = part.min(capacity(row.issued_at.max(start), at).minus(self.spent_of(row).vouched));
-        let earlier = bytes.minus(part).min(capacity(from, start));
+        let part = Spread { bytes, over: span }.after(start);
+        let carried_max = Interval::new(row.issued_at, at).after(start).at_rate(RELAY_RATE_MAX);
+        let more = part.min(carried_max.minus(self.spent_of(row).vouched));
+        let earlier = bytes.minus(part).min(span.before(start).at_rate(RELAY_RATE_MAX));
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
-        for (taken, begin, end) in [(earlier, from, start), (more, from.max(start), at)] {
-            let kind = ChangeKind::Vouch { bytes: taken, from: begin, to: end };
-            if taken > ByteCount::ZERO {
+        for (bytes, over) in [(earlier, span.before(start)), (more, span.after(start))] {
+            if bytes > ByteCount::ZERO {
+                let kind = ChangeKind::Vouch(Spread { bytes, over });
                 let change = UsageChange { owner, basis: Basis::Granted, kind };
                 self.effects.note(Effect::Usage(change));
             }

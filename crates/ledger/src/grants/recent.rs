@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use turn_budget::{
-    ByteCount, GrantId, Minute, RECENT_MAX, Shards, Spender, Timestamp, User, Walk, later_part, sorted,
+    ByteCount, GrantId, Interval, Minute, RECENT_MAX, Shards, Spender, Spread, Timestamp, User, Walk, sorted,
 };
 
 use super::Grants;
@@ -37,20 +37,13 @@ pub(super) struct RecentBytes {
 }
 
 impl RecentMinutes {
-    /// Spreads bytes evenly over the minutes in `[from, to)`; if that span is empty, all bytes are in the minute of `to`. Forgets minutes,
-    /// with their parts, that are too old at `to`. `change` is called with each minute and its part of the bytes.
-    fn spread(
-        &mut self,
-        bytes: ByteCount,
-        from: Timestamp,
-        to: Timestamp,
-        change: impl Fn(&mut MinuteBytes, ByteCount),
-    ) {
+    /// Spreads bytes over the minutes in which they flowed. Forgets minutes, with their parts, that are too old at its end. `change` is called with each minute and its part of the bytes.
+    fn spread(&mut self, spread: Spread, change: impl Fn(&mut MinuteBytes, ByteCount)) {
+        let Interval { from, to } = spread.over;
         let last = Minute::of(to);
         for minute in (Minute::of(from).max(first_minute(to)).number()..=last.number()).map(Minute::new) {
-            // The bytes after the minute's start, without the bytes after its end.
-            let later = later_part(bytes, from, to, minute.end());
-            let part = later_part(bytes, from, to, minute.start()).minus(later);
+            // Not by its parts: those of an empty span are zero.
+            let part = spread.after(minute.start()).minus(spread.after(minute.end()));
             sorted::change(&mut self.0, minute, |of| change(of, part));
         }
         self.forget_before(first_minute(to));
@@ -61,14 +54,16 @@ impl RecentMinutes {
     fn claim(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let ConnectionCharge { before, after, at, .. } = *charge;
         let from = charge.from.max(counted_until).min(at);
-        let uncounted = |bytes| later_part(bytes, charge.from, at, counted_until);
+        let uncounted = |bytes| Spread::new(bytes, charge.from, at).after(counted_until);
         let (more, less) = (uncounted(after.minus(before)), uncounted(before.minus(after)));
-        self.spread(more, from, at, |of, part| of.claimed = of.claimed.plus(part));
-        self.spread(less, from, at, |of, part| of.claimed = of.claimed.minus(part));
+        self.spread(Spread::new(more, from, at), |of, part| of.claimed = of.claimed.plus(part));
+        self.spread(Spread::new(less, from, at), |of, part| of.claimed = of.claimed.minus(part));
     }
 
     fn count(&mut self, bytes: ByteCount, from: Timestamp, until: Timestamp) {
-        self.spread(bytes, from.min(until), until, |of, part| of.measured = of.measured.plus(part));
+        self.spread(Spread::new(bytes, from.min(until), until), |of, part| {
+            of.measured = of.measured.plus(part)
+        });
     }
 
     /// Everything before `until` is counted, so only claims for the time from `until` on stay. Nothing was claimed for the time after
@@ -76,7 +71,7 @@ impl RecentMinutes {
     fn drop_claims(&mut self, until: Timestamp, seen_at: Timestamp) {
         for (minute, of) in &mut self.0 {
             let end = minute.end().min(seen_at.max(minute.start()));
-            of.claimed = later_part(of.claimed, minute.start(), end, until);
+            of.claimed = Spread::new(of.claimed, minute.start(), end).after(until);
         }
         self.0.retain(|(_, of)| *of != MinuteBytes::default());
     }
@@ -87,7 +82,7 @@ impl RecentMinutes {
 
     /// What was relayed in `[since, now)`.
     fn between(&self, since: Timestamp, now: Timestamp) -> MinuteBytes {
-        let part = |minute: Minute, bytes| later_part(bytes, minute.start(), minute.end().min(now), since);
+        let part = |minute: Minute, bytes| Spread { bytes, over: minute.interval().before(now) }.after(since);
         let parts = self.0.iter().filter(|(minute, _)| minute.end() > since);
         parts.fold(MinuteBytes::default(), |sum, (minute, of)| MinuteBytes {
             measured: sum.measured.plus(part(*minute, of.measured)),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use turn_budget::{ByteCount, Excess, Timestamp, at_most, later_part};
+use turn_budget::{ByteCount, Excess, Spread, Timestamp, at_most};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl ConnectionCharge {
     /// What the change adds in a period that began at `start`, and what it takes back; one of the two is zero. Bytes that were relayed
     /// before `start` are not added, because they belong to the period before. All that is taken back is taken from this period.
     pub(super) fn since(&self, start: Timestamp) -> [ByteCount; 2] {
-        let more = later_part(self.after.minus(self.before), self.from, self.at, start);
+        let more = Spread::new(self.after.minus(self.before), self.from, self.at).after(start);
         [more, self.before.minus(self.after)]
     }
 }
@@ -79,7 +79,7 @@ impl Spent {
     /// only the part after that is claimed.
     pub(super) fn charge(&mut self, charge: &ConnectionCharge, start: Timestamp, counted_until: Timestamp) {
         let [more, less] = charge.since(start);
-        let later = |bytes| later_part(bytes, charge.from.max(start), charge.at, counted_until);
+        let later = |bytes| Spread::new(bytes, charge.from.max(start), charge.at).after(counted_until);
         self.claimed = self.claimed.plus(later(more)).minus(later(less));
         self.seen_at = self.seen_at.max(charge.at);
     }
@@ -87,7 +87,7 @@ impl Spent {
     /// Its source has counted everything before `until`, so the claims for that time are dropped. `from`: the end of the count before this
     /// one, or the issue of the grant if that is later. So the claims are for the time from `from` to `seen_at`.
     pub(super) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
-        self.claimed = later_part(self.claimed, from, self.seen_at, until);
+        self.claimed = Spread::new(self.claimed, from, self.seen_at).after(until);
     }
 
     /// Its source counted `bytes` from its last final count until `at`. `is_final`: this count is final too, so the next one begins after

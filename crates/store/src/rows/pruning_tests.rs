@@ -12,8 +12,8 @@ use crate::rows::{self, Pruned};
 use crate::tables;
 use turn_ledger::{
     Batch, BillingDay, BitRate, Budget, BudgetMode, ByteCount, ClaimedUsage, Figures, Head, IceSource,
-    Minute, MinuteRow, PeriodCounts, ProofRule, Rates, Slice, SourceRows, SourceTerms, Stored, Terms,
-    Timestamp,
+    Interval, Minute, MinuteRow, PeriodCounts, ProofRule, Rates, Slice, SourceRows, SourceTerms, Stored,
+    Terms, Timestamp,
 };
 
 /// 2025-03-01T00:00Z, after a short month.
@@ -104,7 +104,7 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
         figures_then.push((
             figures,
             ledger.live_grants(),
-            ledger.slice(figures.period.start, figures.period.end),
+            ledger.slice(Interval::new(figures.period.start, figures.period.end)),
         ));
     }
     figures_then

@@ -108,7 +108,8 @@ fn what_was_carried_unobserved_is_the_greater_of_count_and_estimate() {
         let mut timeline = timeline_of(rates(true), START);
         timeline.minutes.change_live(minutes(at(START), at(START + 10 * MINUTE)), ONE);
         timeline.advance(at(START + 10 * MINUTE));
-        timeline.add_bytes(Basis::Granted, ByteCount::new(600), at(START), at(START + 10 * MINUTE));
+        timeline
+            .add_bytes(Basis::Granted, Spread::new(ByteCount::new(600), at(START), at(START + 10 * MINUTE)));
         let (as_of, granted) = (timeline.now, ByteCount::new(counted));
         timeline.carry(&Carried { as_of, granted, is_after_gap: true, ..Carried::default() }, true);
         assert_eq!(timeline.minutes.used().get(), used);

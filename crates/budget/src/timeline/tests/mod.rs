@@ -111,10 +111,11 @@ fn in_strict_mode_reports_count_at_most_what_their_minutes_were_promised() {
     timeline.minutes.change_live(minutes(at(START), at(START + MINUTE)), ONE);
     let promised = ByteCount::new(3_000_000 / 8 * 60);
     timeline.advance(at(START + MINUTE / 2));
-    timeline.add_bytes(Basis::Granted, ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2));
+    timeline
+        .add_bytes(Basis::Granted, Spread::new(ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2)));
     assert_eq!((timeline.minutes.used(), timeline.minutes.committed()), (promised, promised));
     let reported = ByteCount::new(5);
-    timeline.add_bytes(Basis::Ungranted, reported, at(START), at(START + MINUTE / 2));
+    timeline.add_bytes(Basis::Ungranted, Spread::new(reported, at(START), at(START + MINUTE / 2)));
     assert_eq!(timeline.minutes.used(), promised.plus(reported), "a report of an app server is not capped");
 }
 
@@ -134,7 +135,7 @@ fn a_grant_that_crosses_the_reset_is_committed_in_part_in_each_period() {
 #[test]
 fn after_a_sleep_of_years_usage_starts_at_zero() {
     let mut timeline = timeline(START);
-    timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
+    timeline.add_bytes(Basis::Granted, Spread::new(ByteCount::new(5), at(START), at(START)));
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE));
     assert_eq!(timeline.minutes.used(), ByteCount::ZERO);
     assert!(previous(&timeline).is_none(), "no process saw the previous period");
@@ -151,7 +152,7 @@ fn bytes_from_two_periods_ago_are_not_charged_to_the_previous_one() {
     let mut timeline = timeline(start);
     timeline.minutes.change_live(minutes(at(start), at(start + 44 * day)), ONE);
     timeline.advance(at(start + 44 * day));
-    timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
+    timeline.add_bytes(Basis::Granted, Spread::new(ByteCount::new(44_000), at(start), at(start + 44 * day)));
     assert_eq!(previous(&timeline), Some(ByteCount::new(28_000)));
 }
 
@@ -163,7 +164,10 @@ fn no_byte_is_lost_or_doubled_at_the_reset() {
         let [before, after] = [(); 2].map(|()| i64::try_from(dice.below(90)).unwrap() * MINUTE + 7_919);
         let mut timeline = timeline(RESET - before);
         timeline.advance(at(RESET + after));
-        timeline.add_bytes(Basis::Granted, ByteCount::new(bytes), at(RESET - before), at(RESET + after));
+        timeline.add_bytes(
+            Basis::Granted,
+            Spread::new(ByteCount::new(bytes), at(RESET - before), at(RESET + after)),
+        );
         let previous = previous(&timeline).map_or(0, ByteCount::get);
         assert_eq!(previous + timeline.minutes.used().get(), bytes, "seed {seed}");
     }

@@ -14,7 +14,7 @@ fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
     assert_eq!(count(&mut timeline, START + 10 * MINUTE, 1_000, 7), ReadingOutcome::Taken);
     assert_eq!(timeline.minutes.used(), ByteCount::new(1_007 + 10 * a_minute));
     let late = ByteCount::new(500);
-    timeline.add_bytes(Basis::Granted, late, at(START), at(START + 10 * MINUTE));
+    timeline.add_bytes(Basis::Granted, Spread::new(late, at(START), at(START + 10 * MINUTE)));
     assert_eq!(
         timeline.minutes.used(),
         ByteCount::new(1_007 + 10 * a_minute),
@@ -36,9 +36,9 @@ fn of_a_day_the_larger_of_what_was_counted_and_what_was_vouched_for_is_used() {
         let vouch = |timeline: &mut Timeline, bytes| {
             let (bytes, from, to) = (ByteCount::new(bytes), at(START), at(START + 10 * MINUTE));
             let kind = if has_grant {
-                ChangeKind::Vouch { bytes, from, to }
+                ChangeKind::Vouch(Spread::new(bytes, from, to))
             } else {
-                ChangeKind::AddBytes { bytes, from, to }
+                ChangeKind::AddBytes(Spread::new(bytes, from, to))
             };
             let basis = if has_grant { Basis::Granted } else { Basis::Ungranted };
             timeline.apply(UsageChange { owner: IceSource::Cloudflare.into(), basis, kind });
@@ -66,7 +66,10 @@ fn of_the_minute_in_which_a_count_ends_the_rest_is_promised_and_no_claim_is_adde
     let mut timeline = timeline(START);
     timeline.minutes.change_live(minutes(at(START), at(START + 2 * MINUTE)), ONE);
     timeline.advance(at(START + 2 * MINUTE));
-    timeline.add_bytes(Basis::Granted, ByteCount::new(600), at(START + MINUTE), at(START + 2 * MINUTE));
+    timeline.add_bytes(
+        Basis::Granted,
+        Spread::new(ByteCount::new(600), at(START + MINUTE), at(START + 2 * MINUTE)),
+    );
     assert_eq!(count(&mut timeline, START + MINUTE + MINUTE / 2, 1_000, 0), ReadingOutcome::Taken);
     let figures = (timeline.minutes.used().get(), timeline.minutes.committed().get());
     assert_eq!(figures, (1_000, 1_000 + 22_500_000 / 2));
@@ -128,9 +131,12 @@ fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
 fn a_reading_of_the_previous_period_changes_only_its_sum() {
     const RESET: i64 = 1_738_368_000_000;
     let mut timeline = timeline(START);
-    timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
+    timeline.add_bytes(Basis::Granted, Spread::new(ByteCount::new(5), at(START), at(START)));
     timeline.advance(at(RESET + 20 * MINUTE));
-    timeline.add_bytes(Basis::Granted, ByteCount::new(1_440_000), at(RESET - 1_440 * MINUTE), at(RESET));
+    timeline.add_bytes(
+        Basis::Granted,
+        Spread::new(ByteCount::new(1_440_000), at(RESET - 1_440 * MINUTE), at(RESET)),
+    );
     assert_eq!(previous(&timeline), Some(ByteCount::new(1_440_005)));
     assert_eq!(count(&mut timeline, RESET - MINUTE, 900, 0), ReadingOutcome::Taken);
     assert_eq!(previous(&timeline), Some(ByteCount::new(1_905)), "a minute is still estimated");
@@ -230,9 +236,14 @@ fn no_claim_is_left_in_a_slice_that_a_reading_covers() {
     let mut timeline = timeline(START);
     let _ = count(&mut timeline, START, 5, 0);
     timeline.advance(at(START + 60 * MINUTE));
-    timeline.add_bytes(Basis::Granted, ByteCount::new(30_000_000_000), at(START), at(START + 60 * MINUTE));
+    timeline.add_bytes(
+        Basis::Granted,
+        Spread::new(ByteCount::new(30_000_000_000), at(START), at(START + 60 * MINUTE)),
+    );
     let slices = |timeline: &Timeline| {
-        let slice = |from, to| timeline.slice(at(START + from * MINUTE), at(START + to * MINUTE)).used.get();
+        let slice = |from, to| {
+            timeline.slice(Interval::new(at(START + from * MINUTE), at(START + to * MINUTE))).used.get()
+        };
         [slice(0, 30), slice(30, 60)]
     };
     assert_eq!(slices(&timeline), [15_000_000_000, 15_000_000_000]);
@@ -260,7 +271,9 @@ fn after_a_restart_a_slice_is_as_before() {
     let restored =
         Timeline::open(terms(SAMPLING), billing_day, rates(false), at(START + 240 * MINUTE), &stored);
     let hours = |timeline: &Timeline| {
-        let hour = |n: i64| timeline.slice(at(START + n * 60 * MINUTE), at(START + (n + 1) * 60 * MINUTE));
+        let hour = |n: i64| {
+            timeline.slice(Interval::new(at(START + n * 60 * MINUTE), at(START + (n + 1) * 60 * MINUTE)))
+        };
         [0, 1, 2, 3].map(|n| hour(n).used.get())
     };
     assert_eq!(hours(&timeline), [1_000, 5_000, 0, 4_000]);
