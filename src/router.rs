@@ -20,7 +20,7 @@ use crate::app::rights::{Action, Extent, may, may_any};
 use crate::config::WireFormat;
 use crate::http::route::{ErrorForm, Group, Handlers, Route, RouteKind, route};
 use crate::http::{
-    addresses, alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, drain, envelope,
+    alerts, backup, bandwidth_status, blocks, cloudflare_door, connections, credentials, drain, envelope,
     health, live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
     wire_formats,
 };
@@ -122,7 +122,9 @@ pub fn table(app: &Arc<App>) -> Vec<Group> {
 fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     let with_query = vec![
         route!(users::revoke_spender),
-        route!(addresses::block_address),
+        route!(blocks::block_spender),
+        route!(blocks::allow_spender),
+        route!(blocks::block_named),
         route!(spenders::list_spenders),
         route!(spenders::list_grants),
         route!(operator::get_usage),
@@ -131,8 +133,6 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(overrides::set_limit),
         route!(overrides::set_frozen),
         route!(overrides::revoke_credential),
-        route!(users::block_user),
-        route!(users::unblock_user),
         route!(users::forget_user),
         route!(drain::drain_relay),
         route!(drain::undrain_relay),
@@ -149,7 +149,8 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     let without_query =
         without_query.into_iter().map(|route| route.map(|handlers| handlers.layer(no_query())));
     // These paths have other methods, too, with rules of their own: `route_layer` leaves the other methods alone.
-    let beside_others = [route!(addresses::unblock_address), route!(operator::list_connections)];
+    let beside_others =
+        [route!(blocks::list_blocks), route!(blocks::allow_named), route!(operator::list_connections)];
     let beside_others = beside_others.map(|route| route.map(|handlers| handlers.route_layer(no_query())));
     with_query.chain(without_query).chain(beside_others).collect()
 }

@@ -48,7 +48,7 @@ impl Account {
             FoundSpenders::default()
         };
         let Evaluation { made, dropped } = self.with_all(|Guarded { books, alerts, .. }| {
-            let is_blocked = |spender: &SpenderKey| books.is_spender_blocked(spender) == Some(true);
+            let is_blocked = |spender: &SpenderKey| books.is_blocked(spender);
             let used = input.budget.used;
             let spending =
                 Spending::new(&found.of_period, (&found.lately, &found.recent), used, is_blocked, cost);

@@ -3,7 +3,7 @@
 use super::Account;
 use turn_ledger::{
     Books, Caller, ClientKey, Closed, GrantId, Label, Limited, OpenError, Opened, Refusal, Report,
-    ReportError, Snapshot, Spender,
+    ReportError, Snapshot, Spender, SpenderKey,
 };
 
 impl Account {
@@ -19,8 +19,8 @@ impl Account {
         by_reporter: Spender,
     ) -> Result<Opened, OpenError> {
         let opened = self.change(|books| {
-            let is_blocked = by_reporter.user.as_ref().is_some_and(|user| books.is_blocked(user));
-            if is_blocked && !books.connections().has(caller, id) {
+            let user = by_reporter.user.clone().map(SpenderKey::User);
+            if user.is_some_and(|user| books.is_blocked(&user)) && !books.connections().has(caller, id) {
                 return Err(OpenError::UserBlocked);
             }
             note_client(books, caller, client);

@@ -8,9 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Account;
-use turn_ledger::{
-    Books, ByteCount, Place, SpenderKey, SpenderKind, SpenderSums, SpenderWalk, Timestamp, User,
-};
+use turn_ledger::{Books, ByteCount, Place, SpenderKey, SpenderKind, SpenderSums, SpenderWalk, Timestamp};
 
 /// How long a list is kept before it is made again.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -93,11 +91,11 @@ impl Account {
         list
     }
 
-    /// How many live grants of the user are not revoked. `None`: no grant of this user is known in this period.
-    pub async fn usable_grants_of(&self, user: &User) -> Option<u64> {
-        let key = Some(SpenderKey::User(user.clone()));
-        let list = self.list_spenders(SpenderKind::User, SpentIn::ThisPeriod).await;
-        list.rows.iter().find(|row| row.key == key).map(|row| row.usable)
+    /// How many live grants of a spender are not revoked. An address stands for its client. `None`: none is known in this period.
+    pub async fn usable_grants_of(&self, spender: &SpenderKey) -> Option<u64> {
+        let list = self.list_spenders(spender.kind(), SpentIn::ThisPeriod).await;
+        let is_of = |row: &&SpenderSums| row.key.as_ref().is_some_and(|key| key.of_client() == *spender);
+        list.rows.iter().filter(is_of).map(|row| row.usable).reduce(u64::saturating_add)
     }
 
     /// Drops the kept lists: something was revoked, or an alert needs current ones.

@@ -11,7 +11,10 @@ use serde_json::value::to_raw_value;
 use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
 use turn_base::error::ApiError;
 use turn_base::sign_in::is_jwt;
-use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, SfuSession, Snapshot, Spender, Timestamp, User};
+use turn_ledger::{
+    Books, ClientKey, GrantId, NotAdmitted, SfuSession, Snapshot, Spender, SpenderKey, SpenderKind,
+    Timestamp, User,
+};
 use turn_signaling::call::CallEvent;
 
 use super::process::Process;
@@ -63,7 +66,7 @@ impl Broker for BrokerCore {
         let (Some(auth), true) = (&self.auth, is_jwt(token)) else { return Ok(None) };
         let verified = auth.verified(token, client).await?;
         if self.is_blocked(&verified.user) {
-            return Err(Unverified::Refused(ApiError::user_blocked()));
+            return Err(Unverified::Refused(ApiError::blocked(SpenderKind::User)));
         }
         Ok(Some(verified))
     }
@@ -77,7 +80,7 @@ impl Broker for BrokerCore {
     }
 
     fn is_blocked(&self, user: &User) -> bool {
-        self.account.read(|books| books.is_blocked(user))
+        self.account.read(|books| books.is_blocked(&SpenderKey::User(user.clone())))
     }
 
     async fn mint(&self, web_client: &WebClient, spender: Option<Arc<Spender>>) -> Option<Minted> {

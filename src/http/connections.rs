@@ -28,7 +28,8 @@ use turn_base::error::{ApiError, ErrorBody};
 use turn_base::random;
 use turn_base::request::bearer::bearer;
 use turn_ledger::{
-    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, User, is_dots,
+    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, SpenderKind, User,
+    is_dots,
 };
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";
@@ -134,7 +135,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
     let opened = opened.map_err(|error| match error {
         OpenError::GrantExpired | OpenError::GrantRenewed => ApiError::invalid_grant(),
         OpenError::GrantRevoked => ApiError::grant_revoked(),
-        OpenError::UserBlocked => ApiError::user_blocked(),
+        OpenError::UserBlocked => ApiError::blocked(SpenderKind::User),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
         OpenError::TooManyOnClient => {
             too_many("Close connections of this address or user, or of this server key, that have ended.")

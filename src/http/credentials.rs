@@ -167,8 +167,7 @@ pub(super) async fn answer<Q, T: IntoResponse>(
 fn refused(why: NotAdmitted, app: &App) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
-        NotAdmitted::UserBlocked => ApiError::user_blocked(),
-        NotAdmitted::AddressBlocked => ApiError::address_blocked(),
+        NotAdmitted::Blocked(kind) => ApiError::blocked(kind),
         NotAdmitted::TooManyUsers => ApiError::full(
             "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
         ),

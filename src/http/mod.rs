@@ -1,10 +1,10 @@
 //! The handlers, one file for each group of routes, and the layers around them. A handler parses the request, calls the
 //! domain and builds the response; it makes no decision.
 
-pub mod addresses;
 pub mod alerts;
 pub mod backup;
 pub mod bandwidth_status;
+pub mod blocks;
 pub mod cloudflare_door;
 pub mod connections;
 pub mod credentials;

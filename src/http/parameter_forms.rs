@@ -9,8 +9,9 @@ use utoipa::openapi::schema::{AnyOf, AnyOfBuilder};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use turn_base::error::ApiError;
 use turn_base::request::query::form_or_none;
-use turn_ledger::{GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
+use turn_ledger::{Call, GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
 
 /// The longest block with an end.
 const SPAN_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -52,87 +53,98 @@ impl Default for By {
     }
 }
 
-/// The query of the grants.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct GrantsQuery {
-    /// Only grants of this user.
-    #[param(inline, value_type = UserOrNone, required = false)]
-    #[serde(default, deserialize_with = "user")]
-    pub(super) user: Option<SpenderKey>,
-    /// Only grants with this label.
-    #[param(inline, value_type = LabelOrNone, required = false)]
-    #[serde(default, deserialize_with = "label")]
-    pub(super) label: Option<SpenderKey>,
-    /// Only grants that this server key has minted.
-    #[param(inline, value_type = LabelOrNone, required = false)]
-    #[serde(default, deserialize_with = "key")]
-    pub(super) key: Option<SpenderKey>,
-    /// Only grants of pages of this origin. Any text is accepted.
-    #[param(example = "https://app.example.com")]
-    #[serde(default)]
-    pub(super) origin: String,
-    /// Only grants of this client address, as `GET /api/spenders?by=address` shows it.
-    #[param(inline, value_type = AddressOrNone, required = false)]
-    #[serde(default, deserialize_with = "address")]
-    pub(super) address: Option<SpenderKey>,
-    /// Only grants of this call. Any text is accepted.
-    #[param(example = "ayame/room-1")]
-    #[serde(default)]
-    pub(super) call: String,
-    /// Only grants that count as alive, or only those that do not.
-    #[serde(default, deserialize_with = "live")]
-    pub(super) live: Option<bool>,
-    /// Rows of a page; 100 by default.
-    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
-    #[serde(default = "page_size", deserialize_with = "rows")]
-    pub(super) limit: usize,
-    /// The `next` of the page before.
-    #[param(inline, value_type = CursorOrNone, required = false)]
-    pub(super) cursor: Option<String>,
+/// Makes a query that can name spenders, and has more parameters.
+macro_rules! spender_query {
+    ($(#[$doc:meta])* $name:ident { $($more:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Deserialize, IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// A user.
+            #[param(inline, value_type = UserOrNone, required = false)]
+            #[serde(default, deserialize_with = "user")]
+            user: Option<SpenderKey>,
+            /// A label.
+            #[param(inline, value_type = LabelOrNone, required = false)]
+            #[serde(default, deserialize_with = "label")]
+            label: Option<SpenderKey>,
+            /// A client address as `GET /api/spenders?by=address` shows it, or an IPv6 /64.
+            #[param(inline, value_type = AddressOrNone, required = false)]
+            #[serde(default, deserialize_with = "address")]
+            address: Option<SpenderKey>,
+            /// The origin of pages.
+            #[param(value_type = Option<String>, max_length = 270, example = "https://app.example.com")]
+            #[serde(default, deserialize_with = "origin")]
+            origin: Option<SpenderKey>,
+            /// A call.
+            #[param(value_type = Option<String>, max_length = 270, example = "ayame/room-1")]
+            #[serde(default, deserialize_with = "call")]
+            call: Option<SpenderKey>,
+            /// The name of a server key.
+            #[param(inline, value_type = LabelOrNone, required = false)]
+            #[serde(default, deserialize_with = "key")]
+            key: Option<SpenderKey>,
+            $($more)*
+        }
+
+        impl $name {
+            /// The spenders that it names.
+            pub(super) fn spenders(&self) -> Vec<SpenderKey> {
+                let Self { user, label, address, origin, call, key, .. } = self;
+                [user, label, address, origin, call, key].into_iter().flatten().cloned().collect()
+            }
+        }
+    };
 }
 
-/// The query of a block.
+spender_query! {
+    /// The query of the grants: only those of all these spenders.
+    GrantsQuery {
+        /// Only grants that count as alive, or only those that do not.
+        #[serde(default, deserialize_with = "live")]
+        pub(super) live: Option<bool>,
+        /// Rows of a page; 100 by default.
+        #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+        #[serde(default = "page_size", deserialize_with = "rows")]
+        pub(super) limit: usize,
+        /// The `next` of the page before.
+        #[param(inline, value_type = CursorOrNone, required = false)]
+        pub(super) cursor: Option<String>,
+    }
+}
+
+spender_query! {
+    /// The query of a change of one spender: exactly one of these.
+    SpenderQuery {}
+}
+
+spender_query! {
+    /// The query of a block: exactly one spender.
+    BlockQuery {
+        /// For how long, in minutes, hours or days: `1m` to `365d`. Without it, the block has no end.
+        #[param(inline, value_type = TimeOrNone, required = false, example = "1h")]
+        #[serde(rename = "for", default, deserialize_with = "lasting")]
+        pub(super) lasting: Option<Duration>,
+    }
+}
+
+/// The only spender that a query names.
+pub(super) fn only(spenders: Vec<SpenderKey>) -> Result<SpenderKey, ApiError> {
+    let one = <[_; 1]>::try_from(spenders).map(|[spender]| spender);
+    let kinds = SpenderKind::ALL.map(|kind| format!("`{}`", kind.name()));
+    one.map_err(|_| ApiError::invalid(format!("Send exactly one of {}.", kinds.join(", "))))
+}
+
+/// The query of a block whose path names the spender.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct BlockQuery {
+pub struct LastingQuery {
     /// For how long, in minutes, hours or days: `1m` to `365d`. Without it, the block has no end.
     #[param(inline, value_type = TimeOrNone, required = false, example = "1h")]
     #[serde(rename = "for", default, deserialize_with = "lasting")]
     pub(super) lasting: Option<Duration>,
-}
-
-/// The query of a revocation: exactly one of these.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct SpenderQuery {
-    /// All credentials of this user.
-    #[param(inline, value_type = UserOrNone, required = false)]
-    #[serde(default, deserialize_with = "user")]
-    pub(super) user: Option<SpenderKey>,
-    /// All credentials with this label.
-    #[param(inline, value_type = LabelOrNone, required = false)]
-    #[serde(default, deserialize_with = "label")]
-    pub(super) label: Option<SpenderKey>,
-    /// All credentials of this client address, or of this IPv6 /64.
-    #[param(inline, value_type = AddressOrNone, required = false)]
-    #[serde(default, deserialize_with = "address")]
-    pub(super) address: Option<SpenderKey>,
-    /// All credentials of pages of this origin.
-    #[param(value_type = Option<String>, max_length = 270, example = "https://app.example.com")]
-    #[serde(default, deserialize_with = "origin")]
-    pub(super) origin: Option<SpenderKey>,
-    /// All credentials of this call.
-    #[param(value_type = Option<String>, max_length = 270, example = "ayame/room-1")]
-    #[serde(default, deserialize_with = "call")]
-    pub(super) call: Option<SpenderKey>,
-    /// All credentials that this server key has minted.
-    #[param(inline, value_type = LabelOrNone, required = false)]
-    #[serde(default, deserialize_with = "key")]
-    pub(super) key: Option<SpenderKey>,
 }
 
 const SHOWN: &str = "one that `GET /api/spenders` shows";
@@ -209,8 +221,13 @@ spenders! {
     label Label;
     address Address;
     origin Origin;
-    call Call;
     key Key;
+}
+
+/// A call. Names of calls have no control characters: see [`Call::of`].
+fn call<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
+    let parse = |text: &str| Call::new(&text.replace(char::is_control, "\u{fffd}")).map(SpenderKey::Call);
+    form_or_none(text, parse, SHOWN)
 }
 
 /// The pattern of a user: a text without control characters that is not `.` or `..`. Written without a lookahead, which not every reader
@@ -239,8 +256,8 @@ macro_rules! forms {
 forms! {
     /// A user in a path.
     UserInPath = text().min_length(Some(1)).max_length(Some(USER_MAX)).pattern(Some(format!("^{}$", user_pattern())));
-    /// An address, or a prefix, in a path.
-    AddressInPath = address_forms(r"^(:|([0-9a-f]{1,4}:){1,4}):/(48|64)$");
+    /// The kind of spender in the path of a block.
+    KindInPath = text().enum_values(Some(["users", "addresses"]));
     /// For how long.
     TimeOrNone = text().pattern(Some("^([1-9][0-9]{0,2}[mh]|([1-9][0-9]?|[12][0-9][0-9]|3[0-5][0-9]|36[0-5])d)?$"));
     /// A user in a query.
@@ -276,10 +293,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grants_are_listed_and_revoked_by_each_kind_of_spender() {
+    fn grants_are_listed_revoked_and_blocked_by_each_kind_of_spender() {
         let listed = GrantsQuery::into_params(|| None);
         let revoked = SpenderQuery::into_params(|| None);
-        for (route, parameters) in [("/api/grants", listed), ("/api/revoke", revoked)] {
+        let blocked = BlockQuery::into_params(|| None);
+        for (route, parameters) in
+            [("/api/grants", listed), ("/api/revoke", revoked), ("/api/block", blocked)]
+        {
             for kind in SpenderKind::ALL.map(SpenderKind::name) {
                 assert!(parameters.iter().any(|parameter| parameter.name == kind), "{route} by {kind}");
             }

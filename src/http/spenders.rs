@@ -15,6 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::blocks::BlocksBody;
 use super::parameter_forms::{By, GrantsQuery, SpendersQuery};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
@@ -27,10 +28,10 @@ use turn_base::request::query::Query;
 use turn_base::schema::one_of;
 use turn_ledger::{
     Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, Spender,
-    SpenderKey, SpenderKind, SpenderSums, Timestamp, spender_lists,
+    SpenderKind, SpenderSums, Timestamp, spender_lists,
 };
 
-/// Longest list of blocked users, and of blocked addresses. A page with both lists fits into what the command `turn-broker spenders` reads.
+/// How many blocks a page lists. So it fits into what the command `turn-broker spenders` reads.
 const BLOCKED_SHOWN_MAX: usize = 50;
 
 /// Sums of a period, or of the last minutes, by who spends.
@@ -59,47 +60,13 @@ pub struct SpendersBody {
     /// key, an older ledger, or a stolen key.
     #[schema(example = 0)]
     unknown_bytes: u64,
-    /// The users who are blocked, also those without a row. The same on every page, whatever the sums are grouped by.
-    blocked_users: BlockedUsersBody,
-    /// The addresses that are blocked, in the same way.
-    blocked_addresses: BlockedAddressesBody,
+    /// The first 50 of `GET /api/block`, also those without a row. The same on every page, whatever the sums are grouped by.
+    blocked: BlocksBody,
     /// Most bytes first.
     spenders: Vec<SpenderBody>,
     /// The `cursor` of the next page; null on the last one.
     #[schema(required = true, example = "NDUwMDAwMDAwMDphbm4")]
     next: Option<String>,
-}
-
-/// The users who are blocked.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BlockedUsersBody {
-    /// How many users are blocked.
-    #[schema(example = 1)]
-    count: usize,
-    /// The first of them in alphabetical order; at most 50.
-    #[schema(example = json!(["mallory"]))]
-    names: Vec<String>,
-}
-
-/// The addresses that are blocked.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BlockedAddressesBody {
-    /// How many addresses are blocked.
-    #[schema(example = 1)]
-    count: usize,
-    /// The first of them; at most 50.
-    addresses: Vec<BlockedAddressBody>,
-}
-
-/// An address that is blocked.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BlockedAddressBody {
-    /// The IPv4 address, or the IPv6 prefix.
-    #[schema(example = "192.0.2.7")]
-    address: String,
-    /// When the block ends by itself; null if it does not.
-    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T13:00:00Z")]
-    until: Option<Timestamp>,
 }
 
 /// The sums of one key.
@@ -121,7 +88,7 @@ pub struct SpenderBody {
     claimed_bytes: u64,
     #[schema(schema_with = evidence_schema)]
     evidence: &'static str,
-    /// Whether the user or the address is blocked. Only with `by=user` and `by=address`, and not in the row without a key.
+    /// Whether it is blocked. Not in the row without a key, and not of single grants.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = false)]
     blocked: Option<bool>,
@@ -282,9 +249,9 @@ pub async fn list_spenders(
         });
         (as_of, unknown_bytes, used.get(), rows.iter().map(grant_as_spender).collect(), next)
     };
-    let (blocked_users, blocked_addresses, seconds) = app.account.read(|books| {
+    let (blocked, seconds) = app.account.read(|books| {
         let seconds = since.map(|window| Lately::averaged(books, window).as_secs());
-        (blocked_users(books), blocked_addresses(books), seconds)
+        (BlocksBody::of(books, BLOCKED_SHOWN_MAX), seconds)
     });
     let body = SpendersBody {
         by: kind.map_or(GRANT, SpenderKind::name),
@@ -294,8 +261,7 @@ pub async fn list_spenders(
         used_bytes,
         as_of,
         unknown_bytes: unknown_bytes.get(),
-        blocked_users,
-        blocked_addresses,
+        blocked,
         spenders,
         next,
     };
@@ -338,34 +304,11 @@ fn month_of(period: Period) -> String {
     )
 )]
 pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> JsonResult<GrantPageBody> {
-    let GrantsQuery { user, label, key, origin, address, call, live, limit, cursor } = query;
-    let after = place_after(cursor, grant_place)?;
-    let mut keys: Vec<_> = [user, label, address, key].into_iter().flatten().collect();
-    let texts = [(SpenderKind::Origin, origin), (SpenderKind::Call, call)];
-    for (kind, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
-        // A text that cannot be a key has no grants.
-        let Some(key) = SpenderKey::parse(kind, &text) else {
-            return Ok(Json(GrantPageBody { grants: vec![], next: None }));
-        };
-        keys.push(key);
-    }
-    let filter = GrantFilter { keys, live };
+    let filter = GrantFilter { keys: query.spenders(), live: query.live };
+    let (limit, after) = (query.limit, place_after(query.cursor, grant_place)?);
     let rows = grants(&app, filter, limit + 1, after, None).await;
     let (rows, next) = page(rows, limit, grant_cursor);
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
-}
-
-fn blocked_users(books: &Books) -> BlockedUsersBody {
-    let names = books.blocked().iter().take(BLOCKED_SHOWN_MAX).map(|user| user.as_str().to_owned());
-    BlockedUsersBody { count: books.blocked().len(), names: names.collect() }
-}
-
-fn blocked_addresses(books: &Books) -> BlockedAddressesBody {
-    let blocked = books.blocked_addresses();
-    let first = blocked.iter().take(BLOCKED_SHOWN_MAX);
-    let shown =
-        first.map(|(client, until)| BlockedAddressBody { address: client.to_string(), until: *until });
-    BlockedAddressesBody { count: blocked.len(), addresses: shown.collect() }
 }
 
 /// The first `limit` grants after a place, most bytes first. `window`: only what the grants relayed in this time before now.
@@ -390,7 +333,7 @@ fn spender_body(books: &Books, row: SpenderSums) -> SpenderBody {
         measured_bytes: sums.measured().get(),
         claimed_bytes: sums.claimed().get(),
         evidence: evidence(sums.measured(), sums.claimed()),
-        blocked: key.as_ref().and_then(|spender| books.is_spender_blocked(spender)),
+        blocked: key.as_ref().map(|spender| books.is_blocked(spender)),
         grants: sums.grants(),
         live,
         usable,

@@ -1,5 +1,5 @@
-//! What an operator does about who spends: revoke the credentials of a user, a server key, a label and so on, block and unblock a user,
-//! remove a person.
+//! What an operator does about who spends: revoke the credentials of a user, a server key, a label and so on, and remove
+//! a person.
 //! Tests: `tests/it/spenders.rs`, `tests/it/server_keys/limits.rs`.
 //! Each change is in effect when its response is sent, and survives a restart if the ledger does.
 
@@ -8,19 +8,19 @@ use axum::extract::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::parameter_forms::{SpenderQuery, UserInPath};
+use super::blocks::blocked_message;
+use super::parameter_forms::{SpenderQuery, UserInPath, only};
 use super::{AppState, JsonResult};
 use crate::app::App;
-use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
-use turn_ledger::{SpenderKey, SpenderKind, Timestamp, User};
+use turn_ledger::{SpenderKey, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
 
 /// Ends the sessions of a user at the SFU, also those that only send.
-fn end_sessions_of(app: &App, user: &User) {
+pub(super) fn end_sessions_of(app: &App, user: &User) {
     if let Some(proxy) = &app.sfu {
         proxy.end_sessions_of(user);
     }
@@ -50,26 +50,12 @@ pub struct SpenderRevocationBody {
     message: String,
 }
 
-/// Whether a user is blocked.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UserBlockBody {
-    /// The user.
-    #[schema(example = "ann")]
-    user: String,
-    /// Whether the user is blocked now.
-    blocked: bool,
-    /// What that means, for people.
-    #[schema(example = "ann is blocked and gets no credentials.")]
-    message: String,
-}
-
 /// Revokes all credentials of a user, a label, an address, an origin, a call or a server key.
 ///
 /// As with `POST /api/credentials/{grant}/revoke`, none can be renewed, their connections are closed, and the source is asked to
 /// revoke them. This takes 10 s at most. For what is `left` then, the broker asks each 10 s by itself. Those of a server key are also what
 /// pages have renewed since; the key may be gone from `SERVER_KEYS` already.
-/// New credentials are issued as before: block a user or an address first if that is not wanted.
+/// New credentials are issued as before: block the spender first if that is not wanted.
 #[utoipa::path(
     post, path = "/api/revoke",
     params(SpenderQuery),
@@ -82,13 +68,7 @@ pub async fn revoke_spender(
     app: AppState,
     Query(query): Query<SpenderQuery>,
 ) -> JsonResult<SpenderRevocationBody> {
-    let SpenderQuery { user, label, address, origin, call, key } = query;
-    let mut named = [user, label, address, origin, call, key].into_iter().flatten();
-    let (Some(spender), None) = (named.next(), named.next()) else {
-        let kinds = SpenderKind::ALL.map(|kind| format!("`{}`", kind.name()));
-        return Err(ApiError::invalid(format!("Send exactly one of {}.", kinds.join(", "))));
-    };
-    revoke_all_of(&app, &spender).await.map(Json)
+    revoke_all_of(&app, &only(query.spenders())?).await.map(Json)
 }
 
 /// Revokes all live credentials of a spender, in the ledger and at their sources. Ends the sessions of a user at the SFU.
@@ -106,24 +86,13 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     tracing::info!(by, name, "the operator has revoked all credentials of this spender");
     recorded?;
     let outcome = revocation_message(&name, revoked, &ends);
-    let is_blocked = app.account.read(|books| books.is_spender_blocked(spender)) == Some(true);
-    let message = match spender {
-        SpenderKey::User(_) if is_blocked => blocked_message(&name, &outcome, app.auth.as_ref()),
-        SpenderKey::User(_) => {
-            format!("{outcome} {name} can get new ones: block {name} to refuse them.")
-        }
-        SpenderKey::Server(key) if !app.server_keys.has(key) => outcome,
-        SpenderKey::Server(_) => {
-            outcome + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
-        }
-        SpenderKey::Client(_) | SpenderKey::Address(_) if is_blocked => {
-            format!("{name} is blocked. {outcome}")
-        }
-        SpenderKey::Label(_)
-        | SpenderKey::Origin(_)
-        | SpenderKey::Client(_)
-        | SpenderKey::Address(_)
-        | SpenderKey::Call(_) => outcome + " New ones are issued as before.",
+    let is_gone = matches!(spender, SpenderKey::Server(key) if !app.server_keys.has(key));
+    let message = if app.account.read(|books| books.is_blocked(spender)) {
+        blocked_message(spender, None, &outcome, app.auth.as_ref())
+    } else if is_gone {
+        outcome
+    } else {
+        format!("{outcome} {name} can get new ones: block {name} to refuse them.")
     };
     Ok(SpenderRevocationBody::new(revoked, ends, message))
 }
@@ -208,79 +177,6 @@ fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {
         }),
     ];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
-/// What a block means. `issued`: the sentence about the credentials that the user has.
-fn blocked_message(user: &str, issued: &str, auth: Option<&Auth>) -> String {
-    let anonymous = match auth {
-        Some(auth) if auth.config.required => "",
-        Some(_) => " Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.",
-        None => {
-            " Callers without a token are not stopped: set AUTH_JWT_SECRET or AUTH_JWKS_URL, and AUTH_REQUIRED=true to refuse them."
-        }
-    };
-    format!("{user} is blocked and gets no credentials. {issued}{anonymous}")
-}
-
-/// Blocks a user.
-///
-/// A blocked user gets 403 `USER_BLOCKED` instead of credentials, also for a renewal, and so does an app server that opens a connection
-/// for the user. The user's signaling sockets are closed, which ends Ayame calls and revokes their credentials; sessions at the SFU end
-/// within seconds. Other credentials work until they are revoked: `POST /api/revoke?user=`. A user who is not known yet can be
-/// blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
-#[utoipa::path(
-    post, path = "/api/users/{user}/block",
-    params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
-    responses(
-        (status = 200, description = "The user is blocked.", body = UserBlockBody),
-        (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
-    )
-)]
-pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
-    let user = checked(&user)?;
-    app.account.change(|books| books.block_user(&user))?;
-    app.signaling.close_user(&user, "USER_BLOCKED");
-    end_sessions_of(&app, &user);
-    tracing::warn!("the operator has blocked a user");
-    tracing::info!(user = user.as_str(), "the operator has blocked this user");
-    app.account.recorded().await?;
-    let usable = app.account.usable_grants_of(&user).await;
-    let blocked = blocked_message(user.as_str(), &issued_message(user.as_str(), usable), app.auth.as_ref());
-    let message = match usable {
-        None => format!("Nobody of this name is known in this period: {blocked}"),
-        Some(_) => blocked,
-    };
-    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
-}
-
-/// What a block means for the credentials that the user has. `usable`: how many work; `None` if none is known in this period.
-fn issued_message(user: &str, usable: Option<u64>) -> String {
-    match usable {
-        None => "Compare the name with turn-broker spenders.".to_owned(),
-        Some(0) => format!("Sockets of {user} are closed; there is no live credential that is not revoked."),
-        Some(_) => format!(
-            "Sockets of {user} are closed; credentials work until they are revoked (turn-broker revoke --user)."
-        ),
-    }
-}
-
-/// Unblocks a user.
-#[utoipa::path(
-    delete, path = "/api/users/{user}/block",
-    params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
-    responses(
-        (status = 200, description = "The user is not blocked.", body = UserBlockBody),
-        (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
-    )
-)]
-pub async fn unblock_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
-    let user = checked(&user)?;
-    let was_blocked = app.account.record_change(|books| books.unblock_user(&user)).await?;
-    tracing::warn!(was_blocked, "the operator has unblocked a user");
-    tracing::info!(user = user.as_str(), "the operator has unblocked this user");
-    let user = user.as_str().to_owned();
-    let message = user.clone() + " is not blocked. What was revoked stays revoked.";
-    Ok(Json(UserBlockBody { user, blocked: false, message }))
 }
 
 fn checked(user: &str) -> Result<User, ApiError> {

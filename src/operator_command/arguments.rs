@@ -55,69 +55,58 @@ pub enum OperatorCommand {
         #[arg(value_name = "GB", value_parser = new_limit)]
         to: NewLimit,
     },
-    /// Refuse credentials to a user or an address, and close a user's sockets and SFU sessions; `allow` ends it
-    #[command(
-        override_usage = "turn-broker block <USER>\n       turn-broker block --address <ADDRESS> [--for <1h>]"
-    )]
+    /// Refuse credentials to a spender, and close a user's sockets and SFU sessions; `allow` ends it
+    #[command(group(ArgGroup::new("what").required(true)))]
     Block {
-        /// The user or the address
+        /// The user, as in the application's tokens
+        #[arg(value_name = "USER", value_parser = name, group = "what")]
+        user: Option<String>,
+        /// Or another spender
         #[command(flatten)]
-        whom: Whom,
+        other: Other,
         /// For how long, in minutes, hours or days, 1m to 365d; without it, until `allow`
-        #[arg(long = "for", value_name = "1h", requires = "address", conflicts_with = "user")]
+        #[arg(long = "for", value_name = "1h")]
         lasting: Option<String>,
     },
-    /// Give a blocked user or address credentials again
-    #[command(override_usage = "turn-broker allow <USER>\n       turn-broker allow --address <ADDRESS>")]
+    /// Give a blocked spender credentials again
+    #[command(group(ArgGroup::new("what").required(true)))]
     Allow {
-        /// The user or the address
+        /// The user, as in the application's tokens
+        #[arg(value_name = "USER", value_parser = name, group = "what")]
+        user: Option<String>,
+        /// Or another spender
         #[command(flatten)]
-        whom: Whom,
+        other: Other,
     },
     /// Revoke a credential by id or token, or all credentials of a spender
-    #[command(
-        override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER> | --key <NAME> | --label <LABEL> | --address <ADDRESS> | --origin <ORIGIN> | --call <CALL>",
-        group(ArgGroup::new("what").required(true))
-    )]
+    #[command(group(ArgGroup::new("what").required(true)))]
     Revoke {
         /// The id of the credential's grant, or its token
-        #[arg(value_name = "GRANT", value_parser = path_segment, group = "what")]
+        #[arg(value_name = "GRANT", value_parser = name, group = "what")]
         grant: Option<String>,
-        /// Revoke all credentials of this user instead
-        #[arg(long, value_parser = path_segment, group = "what")]
+        /// All of this user instead
+        #[arg(long, value_parser = name, group = "what")]
         user: Option<String>,
-        /// Revoke all credentials that this key of `SERVER_KEYS` has minted instead
-        #[arg(long, value_name = "NAME", value_parser = path_segment, group = "what")]
-        key: Option<String>,
-        /// Revoke all credentials with this label instead
-        #[arg(long, group = "what")]
-        label: Option<String>,
-        /// Revoke all credentials of this client address instead, as spenders lists it
-        #[arg(long, group = "what")]
-        address: Option<String>,
-        /// Revoke all credentials of pages of this origin instead
-        #[arg(long, group = "what")]
-        origin: Option<String>,
-        /// Revoke all credentials of this call instead
-        #[arg(long, group = "what")]
-        call: Option<String>,
+        /// Or of another spender
+        #[command(flatten)]
+        other: Other,
     },
     /// Give a relay no new credentials; calls go on
     Drain {
         /// Its host
-        #[arg(value_name = "RELAY", value_parser = path_segment)]
+        #[arg(value_name = "RELAY", value_parser = name)]
         relay: String,
     },
     /// End `drain`
     Undrain {
         /// Its host
-        #[arg(value_name = "RELAY", value_parser = path_segment)]
+        #[arg(value_name = "RELAY", value_parser = name)]
         relay: String,
     },
     /// Remove a person's credentials, name, labels and addresses
     Forget {
         /// The user, as spenders lists it
-        #[arg(value_name = "USER", value_parser = path_segment)]
+        #[arg(value_name = "USER", value_parser = name)]
         user: String,
     },
     /// Copy the ledger into a new file, readable by its owner
@@ -128,16 +117,24 @@ pub enum OperatorCommand {
     },
 }
 
-/// Who is blocked or allowed.
+/// A spender in place of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-#[group(required = true, multiple = false)]
-pub struct Whom {
-    /// The user, as in the application's tokens
-    #[arg(value_name = "USER", value_parser = path_segment)]
-    user: Option<String>,
-    /// A client address instead, or an IPv6 prefix as spenders lists it
-    #[arg(long, value_parser = path_segment)]
+pub struct Other {
+    /// A client address, or an IPv6 prefix, as spenders lists it
+    #[arg(long, group = "what")]
     address: Option<String>,
+    /// A key of `SERVER_KEYS`
+    #[arg(long, value_name = "NAME", value_parser = name, group = "what")]
+    key: Option<String>,
+    /// A label
+    #[arg(long, group = "what")]
+    label: Option<String>,
+    /// The origin of pages
+    #[arg(long, group = "what")]
+    origin: Option<String>,
+    /// A call
+    #[arg(long, group = "what")]
+    call: Option<String>,
 }
 
 /// The argument of `limit`.
@@ -172,17 +169,6 @@ pub(super) struct ApiCall<'a> {
     pub(super) text: fn(&Value) -> Option<String>,
 }
 
-impl Whom {
-    /// The path of the block.
-    fn path(&self) -> Vec<&str> {
-        let [kind, name] = match self {
-            Self { user: Some(user), .. } => ["users", user],
-            Self { address, .. } => ["addresses", address.as_deref().unwrap_or_default()],
-        };
-        vec!["api", kind, name, "block"]
-    }
-}
-
 impl OperatorCommand {
     /// Whether its response is a CSV.
     pub(super) const fn is_csv(&self) -> bool {
@@ -194,7 +180,6 @@ impl OperatorCommand {
             |method, path, body, text| ApiCall { method, path, query: vec![], body, needs_token: true, text };
         let get = |path, query, text| ApiCall { query, ..call(Method::GET, vec!["api", path], None, text) };
         let set = |what, body| call(Method::POST, vec!["api", "budget", what], Some(body), text::summary);
-        let block = |method, path| call(method, path, None, text::block);
         let drain = |method, relay| call(method, vec!["api", "relays", relay, "drain"], None, text::drain);
         match self {
             Self::Status => ApiCall { needs_token: false, ..get("bandwidth-status", vec![], text::summary) },
@@ -213,27 +198,21 @@ impl OperatorCommand {
                 let query = [("live", "true"), ("limit", ROWS_SHOWN)].into_iter().chain(user).collect();
                 get("grants", query, text::grants)
             }
-            Self::Block { whom, lasting } => {
-                let query = lasting.iter().map(|lasting| ("for", lasting.as_str())).collect();
-                ApiCall { query, ..block(Method::POST, whom.path()) }
+            Self::Block { user, other, lasting } => {
+                let query = named(user, other, lasting.as_ref());
+                ApiCall { query, ..call(Method::POST, vec!["api", "block"], None, text::block) }
             }
-            Self::Allow { whom } => block(Method::DELETE, whom.path()),
+            Self::Allow { user, other } => {
+                let query = named(user, other, None);
+                ApiCall { query, ..call(Method::DELETE, vec!["api", "block"], None, text::block) }
+            }
             Self::Drain { relay } => drain(Method::POST, relay),
             Self::Undrain { relay } => drain(Method::DELETE, relay),
             Self::Revoke { grant: Some(grant), .. } => {
                 call(Method::POST, vec!["api", "credentials", grant, "revoke"], None, text::revocation)
             }
-            Self::Revoke { grant: None, user, key, label, address, origin, call: of_call } => {
-                let all = [
-                    ("user", user),
-                    ("key", key),
-                    ("label", label),
-                    ("address", address),
-                    ("origin", origin),
-                    ("call", of_call),
-                ];
-                let query =
-                    all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+            Self::Revoke { grant: None, user, other } => {
+                let query = named(user, other, None);
                 ApiCall { query, ..call(Method::POST, vec!["api", "revoke"], None, text::revocations) }
             }
             Self::Forget { user } => {
@@ -245,6 +224,18 @@ impl OperatorCommand {
     }
 }
 
+/// The query that names a spender.
+fn named<'a>(
+    user: &'a Option<String>,
+    other: &'a Other,
+    lasting: Option<&'a String>,
+) -> Vec<(&'static str, &'a str)> {
+    let Other { address, key, label, origin, call } = other;
+    let spenders = [("user", user), ("address", address), ("key", key), ("label", label), ("origin", origin)];
+    let all = spenders.into_iter().chain([("call", call)]).map(|(name, value)| (name, value.as_ref()));
+    all.chain([("for", lasting)]).filter_map(|(name, value)| Some((name, value?.as_str()))).collect()
+}
+
 fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
     if text == "default" {
         return Ok(NewLimit::Configured);
@@ -253,8 +244,8 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
     gb.map(NewLimit::Gb).ok_or("expected GB from 0 to 1000000, decimals allowed, or default")
 }
 
-/// A name that stands in the path of a call.
-fn path_segment(text: &str) -> Result<String, &'static str> {
+/// A name that can stand in the path of a call.
+fn name(text: &str) -> Result<String, &'static str> {
     let is_named = !text.is_empty() && !is_dots(text);
     is_named
         .then(|| text.to_owned())
@@ -278,15 +269,18 @@ mod tests {
     }
 
     #[test]
-    fn all_credentials_of_one_spender_can_be_revoked_whatever_its_kind() {
+    fn each_kind_of_spender_can_be_blocked_allowed_and_revoked() {
         for name in SpenderKind::ALL.map(SpenderKind::name) {
             assert_eq!(command(&format!("revoke --{name} x")).call().query, [(name, "x")]);
+            let option = if name == "user" { String::new() } else { format!("--{name} ") };
+            assert_eq!(command(&format!("allow {option}x")).call().query, [(name, "x")]);
+            let block = command(&format!("block {option}x --for 1h"));
+            assert_eq!(block.call().query, [(name, "x"), ("for", "1h")]);
         }
     }
 
     #[test]
-    fn a_user_is_one_segment_of_the_path() {
-        assert_eq!(command("block a/b").call().path, ["api", "users", "a/b", "block"]);
+    fn a_name_is_not_empty_and_no_dots() {
         for command in [&["block"][..], &["allow"], &["revoke"], &["revoke", "--user"], &["revoke", "--key"]]
         {
             for name in ["", ".", ".."] {

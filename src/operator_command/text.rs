@@ -119,29 +119,23 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
         let unknown = gb(page, "/unknownBytes")?;
         let _ = write!(text, "\n{unknown} GB are under identifiers that this ledger does not know.");
     }
-    if by == "user" {
-        text.push_str(&blocked("users", &page["blockedUsers"], "/names", |name| shown(name, ""))?);
-    }
-    if by == "address" {
-        let named = |one: &Value| {
-            let until = shown(one, "/until").map(|until| format!(" until {until}")).unwrap_or_default();
-            Some(shown(one, "/address")? + &until)
-        };
-        text.push_str(&blocked("addresses", &page["blockedAddresses"], "/addresses", named)?);
-    }
+    text.push_str(&blocked(&page["blocked"])?);
     Some(text)
 }
 
-/// The line about who is blocked; empty if nobody is. `list`: the JSON pointer to the rows in `body`. `text`: what is shown of a row.
-/// `None` if `body` is not a broker's.
-fn blocked(kind: &str, body: &Value, list: &str, text: impl Fn(&Value) -> Option<String>) -> Option<String> {
-    let (count, listed) = (body["count"].as_u64()?, body.pointer(list)?.as_array()?);
+/// The line about who is blocked; empty if nobody is. `None` if `body` is not a broker's.
+fn blocked(body: &Value) -> Option<String> {
+    let (count, listed) = (body["count"].as_u64()?, body["blocks"].as_array()?);
     if count == 0 {
         return Some(String::new());
     }
     let more = if count > u64::try_from(listed.len()).ok()? { ", …" } else { "" };
-    let names = listed.iter().filter_map(text).collect::<Vec<_>>().join(", ");
-    Some(format!("\nBlocked {kind} ({count}): {names}{more}"))
+    let named = |one: &Value| {
+        let until = shown(one, "/until").map(|until| format!(" until {until}")).unwrap_or_default();
+        Some(format!("{} {}{until}", shown(one, "/by")?, shown(one, "/key")?))
+    };
+    let names = listed.iter().filter_map(named).collect::<Vec<_>>().join(", ");
+    Some(format!("\nBlocked ({count}): {names}{more}"))
 }
 
 /// The live credentials, a line each. `None` if the body is not a page of grants.
@@ -173,7 +167,7 @@ pub(super) fn revocation(body: &Value) -> Option<String> {
     Some(format!("{} is revoked. {}", shown(body, "/grant")?, shown(body, "/message")?))
 }
 
-/// The result of blocking a user or an address, or of allowing it again. `None` if the body is not such a result.
+/// The result of blocking a spender, or of allowing it again. `None` if the body is not such a result.
 pub(super) fn block(body: &Value) -> Option<String> {
     body["blocked"].as_bool()?;
     shown(body, "/message")
@@ -285,7 +279,7 @@ mod tests {
                 "grants": 2, "live": 2, "usable": 1, "firstSeen": "", "lastSeen": ""})
         };
         let body = json!({"by": "user", "period": "2025-01", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 1_000_000,
-            "blockedUsers": {"count": 0, "names": []}, "blockedAddresses": {"count": 0, "addresses": []},
+            "blocked": {"count": 0, "blocks": []},
             "spenders": [row(Some("ann\u{1b}"), 1_500_000_000), row(None, 7)], "next": "x"});
         assert_eq!(
             spenders(&body).unwrap(),
@@ -297,28 +291,24 @@ mod tests {
              0.0010 GB are under identifiers that this ledger does not know."
         );
         let now = json!({"by": "user", "period": "2025-01", "since": "5m", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 0,
-            "blockedUsers": {"count": 0, "names": []}, "blockedAddresses": {"count": 0, "addresses": []}, "spenders": [], "next": null});
+            "blocked": {"count": 0, "blocks": []}, "spenders": [], "next": null});
         let first = spenders(&now).unwrap().lines().next().unwrap().to_owned();
         assert_eq!(first, "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z");
         assert!(spenders(&json!({})).is_none());
     }
 
     #[test]
-    fn blocked_names_end_the_list_of_their_kind() {
-        let last = |by: &str, count: usize, names: &[&str]| {
-            let addresses = json!([{"address": "192.0.2.7", "until": null}, {"address": "2001:db8::/64", "until": "2025"}]);
-            let body = json!({"by": by, "period": "2025-01", "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,
-                "blockedUsers": {"count": count, "names": names},
-                "blockedAddresses": {"count": count, "addresses": addresses}});
+    fn blocked_spenders_end_the_list() {
+        let last = |count: usize| {
+            let blocks = json!([{"by": "user", "key": "bob\u{202e}", "until": null}, {"by": "address", "key": "2001:db8::/64", "until": "2025"}]);
+            let body = json!({"by": "label", "period": "2025-01", "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,
+                "blocked": {"count": count, "blocks": blocks}});
             spenders(&body).unwrap().lines().last().unwrap().to_owned()
         };
-        assert_eq!(last("user", 2, &["ann", "bob\u{202e}"]), "Blocked users (2): ann, bob\\u{202e}");
-        assert_eq!(last("user", 70, &["ann"]), "Blocked users (70): ann, …");
-        assert_eq!(last("user", 0, &[]), "No usage is known.");
-        assert_eq!(last("label", 2, &["ann", "bob"]), "No usage is known.");
-        let addresses = "192.0.2.7, 2001:db8::/64 until 2025";
-        assert_eq!(last("address", 2, &[]), format!("Blocked addresses (2): {addresses}"));
-        assert_eq!(last("address", 3, &[]), format!("Blocked addresses (3): {addresses}, …"));
+        let blocks = "user bob\\u{202e}, address 2001:db8::/64 until 2025";
+        assert_eq!(last(2), format!("Blocked (2): {blocks}"));
+        assert_eq!(last(70), format!("Blocked (70): {blocks}, …"));
+        assert_eq!(last(0), "No usage is known.");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use turn_base::throttle::Throttle;
 /// The most lines of one code in a window. A person who tries something by hand finds each refusal in the log.
 const LINES: u64 = 10;
 /// The codes that are summarized. All other errors have a line each.
-const SUMMARIZED: [&str; 13] = [
+const SUMMARIZED: [&str; 14] = [
     "RATE_LIMITED",
     "BUDGET_EXHAUSTED",
     "USER_LIMIT_REACHED",
@@ -16,6 +16,7 @@ const SUMMARIZED: [&str; 13] = [
     "GRANT_LIMIT_REACHED",
     "USER_BLOCKED",
     "ADDRESS_BLOCKED",
+    "BLOCKED",
     "ORIGIN_NOT_ALLOWED",
     "LEDGER_UNAVAILABLE",
     "GRANTS_FULL",

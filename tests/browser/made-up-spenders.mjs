@@ -17,7 +17,7 @@ export function spenders(used) {
       grants: 40 - rank * 3, live, usable: live, firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
     };
   });
-  return { by: 'user', since: null, seconds: null, period: '2026-11', usedBytes: used, asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: 1, names: [BLOCKED] }, blockedAddresses: { count: 1, addresses: [{ address: '203.0.113.77', until: instant(NOW + 37 * MINUTE) }] }, spenders: rows, next: null };
+  return { by: 'user', since: null, seconds: null, period: '2026-11', usedBytes: used, asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blocked: { count: 2, blocks: [{ by: 'user', key: BLOCKED, until: null }, { by: 'address', key: '203.0.113.77', until: instant(NOW + 37 * MINUTE) }] }, spenders: rows, next: null };
 }
 
 /** Three of them relay now: 12, 3 and 0.4 Mbps. */

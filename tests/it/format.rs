@@ -22,7 +22,8 @@ use crate::support::{StateDir, once_free};
 /// Where the text is.
 const PATH: &str = "tests/it/format.txt";
 /// Tables whose keys and rows are bytes. Those of `meta` are text, but for the keys of grant tokens.
-const TABLES: [&str; 7] = ["meta", "minutes", "days", "open_connections", "grants", "sessions", "spenders"];
+const TABLES: [&str; 8] =
+    ["meta", "minutes", "days", "open_connections", "grants", "sessions", "spenders", "blocks"];
 /// Rows of each table in the text.
 const ROWS_MAX: usize = 8;
 
@@ -56,8 +57,7 @@ fn written(contents: Contents) -> Rows {
         sources: stored.sources,
         grants: stored.grants.iter().map(|(id, row)| (*id, Some(Box::new(row.clone())))).collect(),
         spenders: stored.spenders.into_iter().map(|(key, row)| (key, Some(row))).collect(),
-        blocked: Some(stored.blocked),
-        blocked_addresses: Some(stored.blocked_addresses),
+        blocks: stored.blocks.into_iter().map(|(spender, until)| (spender, Some(until))).collect(),
         connections: stored.connections.into_iter().map(|(name, row)| (name, Some(row))).collect(),
         sessions: stored.sessions.into_iter().map(|(id, row)| (id, Some(row))).collect(),
     };
@@ -175,8 +175,7 @@ fn made() -> Rows {
         }
         grants.extend(stored.grants.iter().map(|(id, row)| (*id, row.clone())));
         all.spenders.extend(stored.spenders);
-        all.blocked.extend(stored.blocked);
-        all.blocked_addresses.extend(stored.blocked_addresses);
+        all.blocks.extend(stored.blocks);
         all.connections.extend(stored.connections);
         all.sessions.extend(stored.sessions);
     }

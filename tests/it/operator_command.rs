@@ -117,7 +117,7 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert!(output_of(&broker, &["grants"]).contains("revoked 20"), "the state is in the list");
     assert!(output_of(&broker, &["block", "team/ann"]).starts_with("team/ann is blocked"));
     assert_eq!(mint().await.error(), (403, "USER_BLOCKED".into()));
-    assert!(output_of(&broker, &["spenders"]).contains("Blocked users (1): team/ann"));
+    assert!(output_of(&broker, &["spenders"]).contains("Blocked (1): user team/ann"));
     let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
     let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. Calls with 2 of them may go on until 20";
     assert!(revoked.starts_with(goes_on), "{revoked}");
@@ -145,7 +145,7 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert_eq!(mint().await.error(), (403, "ADDRESS_BLOCKED".into()));
     assert!(output_of(&broker, &["allow", "--address", "127.0.0.1"]).starts_with("127.0.0.1 is not blocked"));
     let nobody = output_of(&broker, &["block", "nosuch"]);
-    let expected = "Nobody of this name is known in this period: nosuch is blocked and gets no credentials. Compare the name with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
+    let expected = "nosuch is blocked and gets no credentials. No credential of this name is known in this period: compare it with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
     assert!(nobody.starts_with(expected), "{nobody}");
     assert_eq!(mint().await.status, 200);
 }
@@ -154,7 +154,10 @@ async fn a_user_is_blocked_allowed_and_revoked() {
 fn what_a_server_key_minted_is_revoked() {
     let broker = start(&[("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789")]);
     let revoked = output_of(&broker, &["revoke", "--key", "app"]);
-    assert!(revoked.starts_with("app has no live credential. It can mint new ones"), "{revoked}");
+    assert!(
+        revoked.starts_with("app has no live credential. app can get new ones: block app to refuse them."),
+        "{revoked}"
+    );
     for arguments in [&["revoke"][..], &["revoke", "--key", "app", "--user", "ann"]] {
         assert_eq!(run(arguments, &[]).status.code(), Some(64), "{arguments:?}");
     }
@@ -190,8 +193,8 @@ fn every_failure_has_its_exit_status_and_a_remedy() {
         (&["freeze", "--url", "http://127.0.0.1:1"], &[token], 1, "Start the service, or give its address"),
         (&["backup", "/nowhere/b.redb", "--url", &url], &[token], 1, "Set STATE_DIR"),
         (&["revoke", "unknown", "--url", &url], &[token], 1, "404 NOT_FOUND"),
-        (&["block"], &[token], 64, "turn-broker block <USER>"),
-        (&["block", "ann", "--for", "1h"], &[token], 64, "turn-broker block <USER>"),
+        (&["block"], &[token], 64, "turn-broker block <USER|--address"),
+        (&["block", "ann", "--key", "app"], &[token], 64, "turn-broker block <USER|--address"),
         (&["status"], &[("PORT", "abc")], 78, "PORT: expected"),
         (&["limit", "much"], &[token], 64, "--help"),
         (&["spenders", "--since", "16m"], &[token], 64, "--help"),

@@ -153,7 +153,7 @@ async fn a_log_of_warnings_names_no_client() {
     assert_eq!(process.get_with("/ready", &from).await.status, 200);
     let lines = lines(process);
     assert!(of(&lines, "a request had a wrong operator token").len() == 1, "{lines:#?}");
-    assert!(of(&lines, "the operator has blocked a user").len() == 1, "{lines:#?}");
+    assert!(of(&lines, "the operator has blocked a spender").len() == 1, "{lines:#?}");
     let text = format!("{lines:?}");
     assert!(PERSONAL.iter().take(2).all(|personal| !text.contains(personal)), "{lines:#?}");
 }

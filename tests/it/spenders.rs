@@ -257,8 +257,11 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     let first = broker(&settings).await;
     let ann = mint_as(&first, "ann", "?ttl=600").await.grant();
     let blocked = first.order(Method::POST, "/api/users/ann/block").await;
-    let message = "ann is blocked and gets no credentials. Sockets of ann are closed; credentials work until they are revoked (turn-broker revoke --user). Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.";
-    assert_eq!(blocked.json(), json!({"user": "ann", "blocked": true, "message": message}));
+    let message = "ann is blocked and gets no credentials. Those that were issued work until they are revoked (turn-broker revoke --user). Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.";
+    assert_eq!(
+        blocked.json(),
+        json!({"by": "user", "key": "ann", "until": null, "blocked": true, "message": message})
+    );
     assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
     let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();
     assert_eq!(blocked_of(first.operator("/api/spenders").await.json()), Some(true.into()));
@@ -286,8 +289,8 @@ async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also
     let first = broker(&settings).await;
     let grant = mint_as(&first, "ann", "?ttl=600").await.grant();
     let blocked = first.order(Method::POST, "/api/addresses/127.0.0.1/block?for=1h").await.json();
-    let message = "127.0.0.1 is blocked until 2025-01-15T13:00:00.000Z and gets no credentials. Those that it has work until they are revoked (turn-broker revoke --address).";
-    let expected = json!({"address": "127.0.0.1", "blocked": true, "until": "2025-01-15T13:00:00.000Z", "message": message});
+    let message = "127.0.0.1 is blocked until 2025-01-15T13:00:00.000Z and gets no credentials. Those that were issued work until they are revoked (turn-broker revoke --address).";
+    let expected = json!({"by": "address", "key": "127.0.0.1", "blocked": true, "until": "2025-01-15T13:00:00.000Z", "message": message});
     assert_eq!(blocked, expected);
     for path in ["/api/turn-credentials", "/turn", "/ice?service=turn", "/link", "/api/v1/turn/credentials"] {
         assert_eq!(
@@ -304,17 +307,18 @@ async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also
     let revoked = second.order(Method::POST, "/api/revoke?address=127.0.0.1").await.json();
     let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();
     assert_eq!(blocked_of(second.operator("/api/spenders?by=address").await.json()), Some(true.into()));
-    assert_eq!(blocked_of(second.operator("/api/spenders?by=label").await.json()), None);
+    assert_eq!(blocked_of(second.operator("/api/spenders?by=label").await.json()), None, "without a label");
     let message = revoked["message"].as_str().unwrap();
-    let is_said = message.starts_with("127.0.0.1 is blocked. ") && !message.contains("New ones are issued");
+    let is_said = message.starts_with("127.0.0.1 is blocked and gets no credentials. Live credentials of")
+        && !message.contains("can get new ones");
     assert!(is_said, "{message}");
     let allowed = second.order(Method::DELETE, "/api/addresses/127.0.0.1/block").await.json();
     assert_eq!((&allowed["blocked"], &allowed["until"]), (&false.into(), &Value::Null));
     assert_eq!(second.mint().await.status, 200);
     let prefix = second.order(Method::POST, "/api/addresses/2001:db8::7/block").await.json();
-    assert_eq!((&prefix["address"], &prefix["until"]), (&"2001:db8::/64".into(), &Value::Null));
+    assert_eq!((&prefix["key"], &prefix["until"]), (&"2001:db8::/64".into(), &Value::Null));
     let group = second.order(Method::POST, "/api/addresses/2001:db8::%2F48/block?for=365d").await.json();
-    assert_eq!(group["address"], "2001:db8::/48");
+    assert_eq!(group["key"], "2001:db8::/48");
     for path in ["here/block", "127.0.0.1/block?for=1", "127.0.0.1/block?for=0h", "127.0.0.1/block?for=366d"]
     {
         let refused = second.order(Method::POST, &format!("/api/addresses/{path}")).await;
@@ -323,25 +327,66 @@ async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also
 }
 
 #[tokio::test]
-async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
+async fn each_kind_of_spender_is_blocked_and_allowed_with_one_route() {
+    let broker = broker(&[("CLIENT_URL", "https://a.example"), ("RATE_LIMIT_REQUESTS", "100")]).await;
+    let ann = format!("Bearer {}", user_token("ann"));
+    let mint = async || mint_as(&broker, "ann", "?label=room-1").await;
+    mint().await.grant();
+    for (named, code) in [
+        ("user=ann", "USER_BLOCKED"),
+        ("label=room-1", "BLOCKED"),
+        ("address=127.0.0.1", "ADDRESS_BLOCKED"),
+        ("origin=https://a.example", "BLOCKED"),
+    ] {
+        let blocked = broker.order(Method::POST, &format!("/api/block?{named}&for=1h")).await.json();
+        let (by, key) = named.split_once('=').unwrap();
+        let until = "2025-01-15T13:00:00.000Z";
+        assert_eq!(
+            (&blocked["by"], &blocked["key"], &blocked["until"]),
+            (&by.into(), &key.into(), &until.into())
+        );
+        let headers = [("authorization", &*ann), ("origin", "https://a.example")];
+        let refused = broker.get_with("/api/turn-credentials?label=room-1", &headers).await;
+        assert_eq!(refused.error(), (403, code.into()), "{named}");
+        let list = broker.operator("/api/block").await.json();
+        assert_eq!(list, json!({"count": 1, "blocks": [{"by": by, "key": key, "until": until}]}));
+        let allowed = broker.order(Method::DELETE, &format!("/api/block?{named}")).await.json();
+        assert_eq!((&allowed["blocked"], &allowed["until"]), (&false.into(), &Value::Null));
+        assert_eq!(mint().await.status, 200, "{named}");
+    }
+    broker.order(Method::POST, "/api/users/ann/block?for=1h").await;
+    assert_eq!(mint().await.error(), (403, "USER_BLOCKED".into()));
+    broker.advance(3_600);
+    assert_eq!(mint().await.status, 200, "the time is over");
+    for query in ["", "?for=1h", "?user=ann&label=a", "?user=", "?user=ann&for=1", "?user=ann&more=1"] {
+        let refused = broker.order(Method::POST, &format!("/api/block{query}")).await;
+        assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{query}");
+    }
+    let refused = broker.order(Method::DELETE, "/api/block?user=ann&for=1h").await;
+    assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()));
+}
+
+#[tokio::test]
+async fn blocked_spenders_are_listed_also_if_they_have_spent_nothing() {
     let broker = broker(&[]).await;
-    let listed = async |path: &str| broker.operator(path).await.json()["blockedUsers"].clone();
-    assert_eq!(listed("/api/spenders").await, json!({"count": 0, "names": []}));
+    let listed = async |path: &str| broker.operator(path).await.json()["blocked"].clone();
+    assert_eq!(listed("/api/spenders").await, json!({"count": 0, "blocks": []}));
     for n in (0..52).rev() {
         broker.order(Method::POST, &format!("/api/users/user-{n:02}/block")).await;
     }
     let first = listed("/api/spenders?by=label&limit=1").await;
     assert_eq!(
-        (&first["count"], &first["names"][0], &first["names"][49]),
+        (&first["count"], &first["blocks"][0]["key"], &first["blocks"][49]["key"]),
         (&52.into(), &"user-00".into(), &"user-49".into())
     );
-    assert_eq!(first["names"].as_array().unwrap().len(), 50, "the list is bounded");
+    assert_eq!(first["blocks"].as_array().unwrap().len(), 50, "the list is bounded");
     broker.order(Method::DELETE, "/api/users/user-07/block").await;
     let then = listed("/api/spenders").await;
     assert_eq!(
-        (&then["count"], &then["names"][7], &then["names"][49]),
+        (&then["count"], &then["blocks"][7]["key"], &then["blocks"][49]["key"]),
         (&51.into(), &"user-08".into(), &"user-50".into())
     );
+    assert_eq!(broker.operator("/api/block").await.json()["blocks"].as_array().unwrap().len(), 51, "all");
 }
 
 #[tokio::test]
@@ -350,13 +395,12 @@ async fn blocked_addresses_are_listed_until_their_block_ends() {
     for path in ["192.0.2.7/block?for=1h", "2001:db8::7/block"] {
         broker.order(Method::POST, &format!("/api/addresses/{path}")).await;
     }
-    let listed =
-        async || broker.operator("/api/spenders?by=address").await.json()["blockedAddresses"].clone();
-    let prefix = json!({"address": "2001:db8::/64", "until": null});
-    let short = json!({"address": "192.0.2.7", "until": "2025-01-15T13:00:00.000Z"});
-    assert_eq!(listed().await, json!({"count": 2, "addresses": [short, prefix]}));
+    let listed = async || broker.operator("/api/spenders?by=address").await.json()["blocked"].clone();
+    let prefix = json!({"by": "address", "key": "2001:db8::/64", "until": null});
+    let short = json!({"by": "address", "key": "192.0.2.7", "until": "2025-01-15T13:00:00.000Z"});
+    assert_eq!(listed().await, json!({"count": 2, "blocks": [short, prefix]}));
     broker.advance(3_600);
-    assert_eq!(listed().await, json!({"count": 1, "addresses": [prefix]}));
+    assert_eq!(listed().await, json!({"count": 1, "blocks": [prefix]}));
 }
 
 #[tokio::test]
@@ -414,7 +458,7 @@ async fn a_block_and_a_revocation_say_what_is_left_of_both_in_any_order() {
     };
     mint_as(&broker, "ann", "").await.grant();
     let blocked = order("block").await;
-    assert!(blocked.contains("credentials work until they are revoked"), "{blocked}");
+    assert!(blocked.contains("Those that were issued work until they are revoked"), "{blocked}");
     let revoked = order("revoke").await;
     let expected = "ann is blocked and gets no credentials. Live credentials of ann: 1, all revoked. ";
     assert!(
@@ -423,7 +467,7 @@ async fn a_block_and_a_revocation_say_what_is_left_of_both_in_any_order() {
     );
     assert!(!revoked.contains("can get new ones") && !revoked.contains("work until they are"), "{revoked}");
     let again = order("block").await;
-    assert!(again.contains("there is no live credential that is not revoked."), "{again}");
+    assert!(again.contains("There is no live credential that is not revoked."), "{again}");
     assert!(!again.contains("work until they are"), "{again}");
 }
 
@@ -486,7 +530,8 @@ async fn all_credentials_of_one_value_are_revoked_and_no_others() {
     );
     let message = body["message"].as_str().unwrap();
     assert!(message.starts_with(&format!("Live credentials of {address}: 5, all revoked.")), "{message}");
-    assert!(message.ends_with("New ones are issued as before."), "{message}");
+    let last = format!("{address} can get new ones: block {address} to refuse them.");
+    assert!(message.ends_with(&last), "{message}");
     for query in [
         "",
         "user=",

@@ -128,10 +128,10 @@ test('a revoked credential says so, whatever else it is', () => {
 });
 
 test('the note about what is blocked says whether all is listed', () => {
-  const none = { count: 0, addresses: [] };
-  assert.equal(blockedNote({ count: 0, names: [] }, none), 'No user and no address is blocked.');
-  assert.equal(blockedNote({ count: 1, names: ['ann'] }, none), '1 user and 0 addresses blocked.');
-  assert.equal(blockedNote({ count: 1070, names: ['ann', 'bob'] }, { count: 1, addresses: [{ address: '192.0.2.7', until: null }] }), '1,070 users and 1 address blocked. These are the first 3.');
+  const ann = { by: 'user', key: 'ann', until: null };
+  assert.equal(blockedNote({ count: 0, blocks: [] }), 'Nobody is blocked.');
+  assert.equal(blockedNote({ count: 1, blocks: [ann] }), '1 blocked.');
+  assert.equal(blockedNote({ count: 1071, blocks: [ann, ann, ann] }), '1,071 blocked. These are the first 3.');
 });
 
 test('the grants of a spender are asked for by its key', () => {

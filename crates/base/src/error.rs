@@ -12,7 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::random::NoRandomness;
-use turn_ledger::{NotRecorded, TooManyBlocked, wait_seconds};
+use turn_ledger::{NotRecorded, SpenderKind, TooManyBlocked, wait_seconds};
 
 pub use body::{Code, ErrorBody, ProviderError};
 
@@ -98,16 +98,17 @@ impl ApiError {
             .message("Fetch new credentials: the operator has revoked these.")
     }
 
-    /// The operator has blocked the user.
-    pub fn user_blocked() -> Self {
-        Self::new(Code::UserBlocked, "User blocked")
-            .message("Ask the operator of this service to unblock you.")
-    }
-
-    /// The operator has blocked the client's address.
-    pub fn address_blocked() -> Self {
-        Self::new(Code::AddressBlocked, "Address blocked")
-            .message("Ask the operator of this service to unblock your address.")
+    /// The operator has blocked a spender of this kind.
+    pub fn blocked(kind: SpenderKind) -> Self {
+        let (code, error) = match kind {
+            SpenderKind::User => (Code::UserBlocked, "User blocked"),
+            SpenderKind::Address => (Code::AddressBlocked, "Address blocked"),
+            SpenderKind::Label | SpenderKind::Origin | SpenderKind::Call | SpenderKind::Key => {
+                (Code::Blocked, "Blocked")
+            }
+        };
+        Self::new(code, error)
+            .message(format!("Ask the operator of this service to unblock this {}.", kind.name()))
     }
 
     /// There is no such thing: `message` says what to do.
@@ -213,7 +214,7 @@ impl From<NotRecorded> for ApiError {
 
 impl From<TooManyBlocked> for ApiError {
     fn from(_: TooManyBlocked) -> Self {
-        Self::full("Unblock a user or an address first: as many as possible are blocked.")
+        Self::full("Unblock somebody first: as many as possible are blocked.")
     }
 }
 

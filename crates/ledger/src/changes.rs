@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use turn_budget::{
-    Boot, ClientKey, CountOwner, GrantId, Overrides, Period, PeriodCounts, Rows, Shards, SourceRows,
-    Standing, SteadyTime, Timestamp, User,
+    Boot, CountOwner, GrantId, Overrides, Period, PeriodCounts, Rows, Shards, SourceRows, Standing,
+    SteadyTime, Timestamp,
 };
 
 use crate::connection::{Connection, Name};
@@ -20,6 +20,7 @@ use crate::grants::counts::CountedSources;
 use crate::grants::history::Dropped;
 use crate::grants::row::GrantRow;
 use crate::lacking::Lacking;
+use crate::spenders::key::SpenderKey;
 use crate::spenders::left::LeftKey;
 use crate::spenders::sums::Sums;
 use crate::token_keys::{TokenKey, TokenKeys};
@@ -60,10 +61,8 @@ pub struct Batch {
     pub grants: Rows<GrantId, Box<GrantRow>>,
     /// Sums of what left the table of grants, by who spent it.
     pub spenders: Rows<LeftKey, Sums>,
-    /// Blocked users, if they have changed.
-    pub blocked: Option<BTreeSet<User>>,
-    /// Blocked addresses with their ends, if they have changed.
-    pub blocked_addresses: Option<BTreeMap<ClientKey, Option<Timestamp>>>,
+    /// Blocked spenders with the ends of their blocks.
+    pub blocks: Rows<SpenderKey, Option<Timestamp>>,
     /// Open connections.
     pub connections: Rows<Name, Box<Connection>>,
     /// The sessions of coturn.
@@ -83,10 +82,8 @@ pub struct Stored {
     pub spenders: BTreeMap<LeftKey, Sums>,
     /// Whether it is a copy of a ledger that went on, and no process has written to it yet.
     pub is_copy: bool,
-    /// Blocked users.
-    pub blocked: BTreeSet<User>,
-    /// Blocked addresses with their ends.
-    pub blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
+    /// Blocked spenders with the ends of their blocks.
+    pub blocks: BTreeMap<SpenderKey, Option<Timestamp>>,
     /// Open connections.
     pub connections: BTreeMap<Name, Box<Connection>>,
     /// The sessions of coturn.
@@ -106,8 +103,7 @@ impl Batch {
         }
         self.grants.extend(later.grants);
         self.spenders.extend(later.spenders);
-        self.blocked = later.blocked.or(self.blocked.take());
-        self.blocked_addresses = later.blocked_addresses.or(self.blocked_addresses.take());
+        self.blocks.extend(later.blocks);
         self.connections.extend(later.connections);
         self.sessions.extend(later.sessions);
     }
@@ -165,12 +161,7 @@ impl Stored {
             }
         }
         replace(&mut self.spenders, batch.spenders);
-        if let Some(blocked) = batch.blocked {
-            self.blocked = blocked;
-        }
-        if let Some(addresses) = batch.blocked_addresses {
-            self.blocked_addresses = addresses;
-        }
+        replace(&mut self.blocks, batch.blocks);
         replace(&mut self.connections, batch.connections);
         replace(&mut self.sessions, batch.sessions);
     }

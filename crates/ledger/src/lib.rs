@@ -41,7 +41,7 @@ mod token_keys;
 pub use turn_budget::*;
 pub use {
     allowance::*,
-    books::{commit::*, snapshot::*, spending::*, *},
+    books::{blocks::*, commit::*, snapshot::*, spending::*, *},
     changes::*,
     clients::*,
     connection::*,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::NotAdmitted;
+use turn_ledger::{NotAdmitted, SpenderKind};
 
 use crate::answer::SfuAnswer;
 use crate::fault::SfuFault;
@@ -100,8 +100,9 @@ fn fault_of(why: NotAdmitted) -> SfuFault {
             SfuFault::USER_SPENT.retry_in(refusal.retry_in())
         }
         NotAdmitted::Refused(refusal) => SfuFault::SPENT.retry_in(refusal.retry_in()),
-        NotAdmitted::UserBlocked => SfuFault::BLOCKED,
-        NotAdmitted::AddressBlocked => SfuFault::ADDRESS_BLOCKED,
+        NotAdmitted::Blocked(SpenderKind::User) => SfuFault::BLOCKED,
+        NotAdmitted::Blocked(SpenderKind::Address) => SfuFault::ADDRESS_BLOCKED,
+        NotAdmitted::Blocked(_) => SfuFault::SPENDER_BLOCKED,
         NotAdmitted::NotRecorded => SfuFault::NOT_RECORDED,
         NotAdmitted::ClockInDoubt => SfuFault::CLOCK_IN_DOUBT,
         // The first two mean a full table. The ledger refuses no pull for the last two, which are about coturn and about mints.

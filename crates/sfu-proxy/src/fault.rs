@@ -73,6 +73,9 @@ impl SfuFault {
     /// The operator has blocked the client's address.
     pub const ADDRESS_BLOCKED: Self =
         Self::new(403, "address_blocked", "The operator has blocked this client's address.");
+    /// The operator has blocked the label, the origin or the call.
+    pub const SPENDER_BLOCKED: Self =
+        Self::new(403, "blocked", "The operator has blocked this label, origin or call.");
     /// A track of another room, or of a session that is not known.
     pub const OTHER_ROOM: Self =
         Self::new(403, "other_room", "Tracks can be pulled only from sessions of the same room.");
@@ -172,6 +175,7 @@ mod tests {
             (SfuFault::LOCKED, 401, "session_locked"),
             (SfuFault::BLOCKED, 403, "user_blocked"),
             (SfuFault::ADDRESS_BLOCKED, 403, "address_blocked"),
+            (SfuFault::SPENDER_BLOCKED, 403, "blocked"),
             (SfuFault::NOT_IN_TOKEN, 403, "room_not_in_token"),
             (SfuFault::NOT_JSON, 502, "sfu_bad_answer"),
             (SfuFault::OTHER_ROOM, 403, "other_room"),

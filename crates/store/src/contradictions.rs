@@ -38,8 +38,7 @@ pub fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
         && stored.spenders.is_empty()
         && stored.connections.is_empty()
         && stored.sessions.is_empty()
-        && stored.blocked.is_empty()
-        && stored.blocked_addresses.is_empty());
+        && stored.blocks.is_empty());
     match (&stored.keys, &stored.head) {
         (None, Some(_)) => Some("the key of grant tokens is missing"),
         (None, None) if has_rows || was_written => Some("the key of grant tokens is missing"),

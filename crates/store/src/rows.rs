@@ -50,9 +50,11 @@ pub const SESSIONS: Table = Table { name: "sessions", kind: 5 };
 /// (first day of the period since 1970, kind, key) → its sums of what has left the table of grants. The rest of a kind has an
 /// empty key.
 pub const SPENDERS: Table = Table { name: "spenders", kind: 6 };
+/// (kind, key) → until when this spender is blocked.
+pub const BLOCKS: Table = Table { name: "blocks", kind: 7 };
 
 /// All tables.
-pub const TABLES: [Table; 7] = [META, MINUTES, DAYS, OPEN_CONNECTIONS, GRANTS, SESSIONS, SPENDERS];
+pub const TABLES: [Table; 8] = [META, MINUTES, DAYS, OPEN_CONNECTIONS, GRANTS, SESSIONS, SPENDERS, BLOCKS];
 
 /// The format of a file.
 pub const KEY_FORMAT: &str = "format";
@@ -63,8 +65,6 @@ const KEY_ALERTS: &str = "alerts";
 pub const KEY_COPIED: &str = "copy";
 /// The ledger was copied to another place, and is in use there.
 pub const KEY_MOVED: &str = "moved";
-const KEY_BLOCKED: &str = "blocked";
-const KEY_BLOCKED_ADDRESSES: &str = "blocked-addresses";
 /// The keys of grant tokens.
 pub const KEY_TOKEN_KEY: &str = "token-key";
 
@@ -128,17 +128,16 @@ pub fn read<A: Default + DeserializeOwned>(
     })?;
     stored.spenders = values(from, SPENDERS, bad, |key, row| {
         let (day, kind, key) = from_key::<([u8; 8], &str, &str)>(key)?;
-        let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
-        let key = match key {
-            "" => None,
-            key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
-        };
+        let kind = spender_kind(kind)?;
+        let key = if key.is_empty() { None } else { Some(spender_key(kind, key)?) };
         Ok(((Day::new(number(day)), kind, key), from_row(row)?))
+    })?;
+    stored.blocks = values(from, BLOCKS, bad, |key, row| {
+        let (kind, key) = from_key::<(&str, &str)>(key)?;
+        Ok((spender_key(spender_kind(kind)?, key)?, from_row(row)?))
     })?;
     stored.head = meta.json(KEY_HEAD, bad)?;
     stored.is_copy = meta.has(KEY_COPIED);
-    stored.blocked = meta.json(KEY_BLOCKED, bad)?.unwrap_or_default();
-    stored.blocked_addresses = meta.json(KEY_BLOCKED_ADDRESSES, bad)?.unwrap_or_default();
     stored.shares_key = shares_key(meta.bytes(KEY_COPIED));
     if let Some(row) = meta.bytes(KEY_TOKEN_KEY) {
         stored.keys = read_keys(row);
@@ -169,8 +168,7 @@ pub fn write<A: Serialize>(
         let key = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
         to_row(&(ordered(day.number()), kind.name(), key))
     })?;
-    put(to, KEY_BLOCKED, batch.blocked.as_ref())?;
-    put(to, KEY_BLOCKED_ADDRESSES, batch.blocked_addresses.as_ref())?;
+    write_rows(to, BLOCKS, &batch.blocks, |key| to_row(&(key.kind().name(), key.to_string())))?;
     replace_named(to, KEY_COPIED, None)?;
     put(to, KEY_HEAD, Some(&batch.head))?;
     pruned.remove(to, batch.sources.keys(), batch.head.now)
@@ -303,6 +301,14 @@ const BROKEN_KEY: &str = "has a broken key";
 /// A key as values.
 fn from_key<'a, T: Deserialize<'a>>(key: &'a [u8]) -> Result<T, String> {
     from_row(key).map_err(|_| BROKEN_KEY.into())
+}
+
+fn spender_kind(text: &str) -> Result<SpenderKind, &'static str> {
+    text.parse().map_err(|_| "is of a kind that this version does not know")
+}
+
+fn spender_key(kind: SpenderKind, text: &str) -> Result<SpenderKey, &'static str> {
+    SpenderKey::parse(kind, text).ok_or("does not have a key of its kind")
 }
 
 /// A key or a row as values. The error never contains a part of the row.

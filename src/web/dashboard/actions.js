@@ -1,4 +1,4 @@
-// The operator's actions: overrides of the limit and of minting, revocations, blocked users. Each one says what it does and
+// The operator's actions: overrides of the limit and of minting, revocations, blocks. Each one says what it does and
 // needs a second click.
 import { post, send } from './broker.js';
 import { act, confirmed, showResult } from './confirm.js';
@@ -32,8 +32,8 @@ export function wire(overview, afterChange) {
   });
   $('freeze').addEventListener('click', () => freeze(!overview()?.status.frozen));
   const user = () => $('user-input', HTMLInputElement).value.trim();
-  onSubmit('user-form', () => block(user()));
-  for (const [id, action] of /** @type {const} */ ([['user-allow', allow], ['user-forget', forget]])) {
+  onSubmit('user-form', () => block('user', user()));
+  for (const [id, action] of /** @type {const} */ ([['user-allow', (/** @type {string} */ name) => allow('user', name)], ['user-forget', forget]])) {
     $(id).addEventListener('click', () => {
       if ($('user-form', HTMLFormElement).reportValidity()) action(user());
     });
@@ -72,24 +72,26 @@ export const revoke = (grant) => ask({
   isDangerous: true,
 }, async () => (await post(`api/credentials/${encodeURIComponent(grant)}/revoke`, {})).message);
 
-/** @template {string} V @param {string} user @param {V} verb @returns {`api/users/${string}/${V}`} */
-const path = (user, verb) => `api/users/${encodeURIComponent(user)}/${verb}`;
+/** @typedef {import('./spending.js').By} By */
 
-/** @param {string} user @param {string} [ends] What it ends. */
-export const block = (user, ends = '') => ask({
-  title: `Block ${user}?`,
-  text: `${ends} ${user} gets no credentials until you allow it again, and signaling sockets are closed. This survives a restart.`,
+/** @param {By} by @param {string} key @returns {`${By}=${string}`} */
+const named = (by, key) => `${by}=${encodeURIComponent(key)}`;
+
+/** An address, which others may share, is blocked for an hour. @param {By} by @param {string} key @param {string} [ends] What it ends. */
+export const block = (by, key, ends = '') => ask({
+  title: `Block ${key}${by === 'address' ? ' for an hour' : ''}?`,
+  text: `${ends} ${key} gets no credentials until ${by === 'address' ? 'then' : 'you allow it again'}.${by === 'user' ? ' Signaling sockets are closed.' : ''} This survives a restart.`,
   verb: 'Block',
   isDangerous: true,
-  more: 'Also revoke the user’s live credentials. Running calls may continue until they expire.',
+  more: 'Also revoke the live credentials. Running calls may continue until they expire.',
 }, async (more) => {
-  const blocked = await post(path(user, 'block'), {});
+  const blocked = await post(by === 'address' ? `api/block?${named(by, key)}&for=1h` : `api/block?${named(by, key)}`, {});
   // The second response says what is left of both.
-  return (more ? await post(path(user, 'revoke'), {}) : blocked).message;
+  return (more ? await post(`api/revoke?${named(by, key)}`, {}) : blocked).message;
 });
 
-/** @param {string} user */
-export const allow = (user) => ask({ title: `Allow ${user} again?`, text: 'The user gets credentials again, within the limits. What was revoked stays revoked.', verb: 'Allow again' }, async () => (await send('DELETE', path(user, 'block'))).message);
+/** @param {By} by @param {string} key */
+export const allow = (by, key) => ask({ title: `Allow ${key} again?`, text: `${key} gets credentials again, within the limits. What was revoked stays revoked.`, verb: 'Allow again' }, async () => (await send('DELETE', `api/block?${named(by, key)}`)).message);
 
 /** @param {string} user */
 const forget = (user) => ask({
@@ -99,28 +101,13 @@ const forget = (user) => ask({
   isDangerous: true,
 }, async () => (await send('DELETE', `api/users/${encodeURIComponent(user)}`)).message);
 
-/** @param {string} address @param {string} ends What it ends. */
-export const blockAddress = (address, ends) => ask({
-  title: `Block ${address} for an hour?`,
-  text: `${ends} Clients with this address get no credentials until then.`,
-  verb: 'Block',
-  isDangerous: true,
-  more: 'Also revoke the live credentials of this address.',
-}, async (more) => {
-  const blocked = await post(`api/addresses/${encodeURIComponent(address)}/block?for=1h`, {});
-  return (more ? await post(`api/revoke?address=${encodeURIComponent(address)}`, {}) : blocked).message;
-});
-
-/** @param {string} address */
-export const allowAddress = (address) => ask({ title: `Allow ${address} again?`, text: 'Clients with this address get credentials again.', verb: 'Allow again' }, async () => (await send('DELETE', `api/addresses/${encodeURIComponent(address)}/block`)).message);
-
-/** @param {import('./spending.js').By} by @param {string} key @param {string} ends What it ends. */
+/** @param {By} by @param {string} key @param {string} ends What it ends. */
 export const revokeAll = (by, key, ends) => ask({
   title: `Revoke all credentials of ${key}?`,
   text: `${ends} They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. New ones can be fetched.`,
   verb: 'Revoke all',
   isDangerous: true,
-}, async () => (await post(`api/revoke?${by}=${encodeURIComponent(key)}`, {})).message);
+}, async () => (await post(`api/revoke?${named(by, key)}`, {})).message);
 
 /** @param {string} room */
 export const endRoom = (room) => ask({

@@ -98,17 +98,14 @@ function fillUsage(cell, spender, usage) {
 function endButton(spender) {
   const { key, blocked } = spender;
   if (!key) return by === 'address' ? null : { word: 'Who?', of: words.nameOf(spender, by), press: () => $('by-address').click() };
-  const ends = words.whatEnds(spender);
-  if (by !== 'user' && by !== 'address') return { word: 'Revoke', of: key, isDangerous: true, press: () => actions.revokeAll(by, key, ends) };
-  return { word: blocked ? 'Allow again' : 'Block', of: key, isDangerous: !blocked, press: () => change(key, !blocked, ends) };
+  return { word: blocked ? 'Allow again' : 'Block', of: key, isDangerous: !blocked, press: () => change(key, !blocked, words.whatEnds(spender)) };
 }
 
 const rows = () => [...(list?.spenders ?? []), ...(recent?.spenders ?? [])];
 
 /** Shows the change at once, before the next list contains it. @param {string} of @param {boolean} toBlocked @param {string} ends */
 async function change(of, toBlocked, ends) {
-  const [block, allow] = by === 'user' ? [actions.block, actions.allow] : [actions.blockAddress, actions.allowAddress];
-  if (!(await (toBlocked ? block(of, ends) : allow(of)))) return;
+  if (!(await (toBlocked ? actions.block(by, of, ends) : actions.allow(by, of)))) return;
   rows().filter(({ key }) => key === of).forEach((row) => { row.blocked = toBlocked; });
   show();
 }
@@ -185,7 +182,7 @@ async function read(isMore) {
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
   put('spenders-note', words.note(list, now()));
-  showBlocked(list.blockedUsers, list.blockedAddresses, now());
+  showBlocked(list.blocked, now());
   if (!month && overview) put('summary', words.summary(overview, past, list.spenders, by));
   show();
 }

@@ -111,11 +111,10 @@ export function note({ asOf, unknownBytes, spenders, next }, now) {
   return `as of ${time(new Date(asOf), now)}.${unknown}${part}`;
 }
 
-/** The line above the list of what is blocked. @param {Spenders['blockedUsers']} users @param {Spenders['blockedAddresses']} addresses */
-export function blockedNote({ count: users, names }, { count: addresses, addresses: listed }) {
-  if (users + addresses === 0) return 'No user and no address is blocked.';
-  const part = users + addresses > names.length + listed.length ? ` These are the first ${count(names.length + listed.length)}.` : '';
-  return `${some(users, 'user')} and ${addresses === 1 ? '1 address' : `${count(addresses)} addresses`} blocked.${part}`;
+/** The line above the list of who is blocked. @param {Spenders['blocked']} blocked */
+export function blockedNote({ count: all, blocks }) {
+  if (all === 0) return 'Nobody is blocked.';
+  return `${count(all)} blocked.${all > blocks.length ? ` These are the first ${count(blocks.length)}.` : ''}`;
 }
 
 /** The query for the grants of a spender. @param {By} by @param {string} key */

@@ -73,6 +73,7 @@ function refusal({ status, body }) {
   const byCode = {
     UNAUTHORIZED: ['The broker requires a sign-in', `${said} This page has no user, so it cannot test the relay while AUTH_REQUIRED is set.`],
     USER_BLOCKED: ['This user is blocked', `${said} The operator can allow the user again.`],
+    BLOCKED: ['The operator has blocked this', `${said} The operator can allow it again.`],
     ADDRESS_BLOCKED: ['This address is blocked', `${said} The operator can allow the address again.`],
     USER_LIMIT_REACHED: ['This user has reached the limit', `${said} There are no credentials for this user until the reset, or until the operator raises USER_LIMIT_GB.`],
   };

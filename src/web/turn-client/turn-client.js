@@ -42,7 +42,7 @@ const MINT_PAUSE_MAX = 5 * MINUTE;
 const RETRY_AFTER_MAX = 15 * MINUTE;
 const REPORT_PAUSE_MAX = MINUTE;
 /** Reasons that last, so that an early retry would not help. */
-const LASTING_REASONS = ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED', 'USER_LIMIT_REACHED', 'USER_BLOCKED', 'ADDRESS_BLOCKED'];
+const LASTING_REASONS = ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED', 'USER_LIMIT_REACHED', 'USER_BLOCKED', 'ADDRESS_BLOCKED', 'BLOCKED'];
 /** Responses that are kept, to find the one that a peer connection was made with. */
 const ISSUED_MAX = 8;
 

@@ -11,7 +11,9 @@ use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::standby::Standby;
 use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::{Lost, Storage, WriteError};
-use turn_ledger::{Batch, ClaimedUsage, Head, IceSource, Minute, MinuteRow, SourceRows, Timestamp, User};
+use turn_ledger::{
+    Batch, ClaimedUsage, Head, IceSource, Minute, MinuteRow, SourceRows, SpenderKey, Timestamp, User,
+};
 
 use crate::support::postgres::TestDatabase;
 
@@ -92,7 +94,7 @@ pub(super) fn batch_at(minute: i64) -> Changes {
     Batch {
         head: Head { now: Minute::new(minute).start(), ..Head::default() },
         sources: [(IceSource::Coturn.into(), rows)].into(),
-        blocked: Some([User::new("eve").unwrap()].into()),
+        blocks: [(SpenderKey::User(User::new("eve").unwrap()), Some(None))].into(),
         ..Batch::default()
     }
     .into()
@@ -162,7 +164,9 @@ async fn the_next_leader_has_everything_that_was_written() {
     let rows = &found.books.sources[&IceSource::Coturn.into()];
     let minutes: Vec<_> = rows.minutes.iter().map(|(minute, row)| (minute.number(), row.live)).collect();
     assert_eq!(minutes, [(NOON, 1), (NOON + 1, 1)]);
-    assert!(found.books.blocked.iter().eq([&User::new("eve").unwrap()]) && !found.books.is_copy);
+    assert!(
+        found.books.blocks.keys().eq([&SpenderKey::User(User::new("eve").unwrap())]) && !found.books.is_copy
+    );
     let replicas = two.replicas().await.unwrap();
     let urls: Vec<_> = replicas.iter().map(|replica| replica.url.as_str()).collect();
     assert_eq!(urls, ["http://127.0.0.1:1", "http://127.0.0.1:2"]);
@@ -224,7 +228,7 @@ async fn a_leader_that_was_replaced_writes_nothing() {
     let counts = "SELECT (SELECT count(*) FROM item) * 1000 + (SELECT seq FROM shard)";
     let before = database.number(counts).await;
     let mut far = batch_at(NOON + 7);
-    far.books.blocked = Some([User::new("mallory").unwrap()].into());
+    far.books.blocks = [(SpenderKey::User(User::new("mallory").unwrap()), Some(None))].into();
     let (old, result) = written(old, far.clone()).await;
     assert_lost(result, Lost::Fenced);
     assert_eq!(database.number(counts).await, before, "neither rows nor the number");

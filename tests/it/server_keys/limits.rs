@@ -95,6 +95,25 @@ async fn what_a_server_reports_counts_for_its_key() {
 }
 
 #[tokio::test]
+async fn a_blocked_key_mints_nothing_at_once_and_after_a_restart_and_its_pages_renew_nothing() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let (_first, broker) = with_keys(&settings).await;
+    let grant = mint(&broker, "ann").await.grant();
+    let blocked = broker.order(Method::POST, "/api/block?key=app&for=365d").await.json();
+    assert_eq!((&blocked["by"], &blocked["key"]), (&json!("key"), &json!("app")));
+    assert_eq!(mint(&broker, "ann").await.error(), (403, "BLOCKED".into()));
+    assert_eq!(broker.mint_with(OTHER_KEY).await.status, 200);
+    broker.advance(80_000);
+    assert_eq!(broker.mint_with(&grant).await.error(), (403, "BLOCKED".into()));
+    broker.finish().await;
+    let (_second, broker) = with_keys(&settings).await;
+    assert_eq!(mint(&broker, "ann").await.error(), (403, "BLOCKED".into()));
+    broker.order(Method::DELETE, "/api/block?key=app").await;
+    assert_eq!(mint(&broker, "ann").await.status, 200);
+}
+
+#[tokio::test]
 async fn all_that_a_key_has_minted_is_revoked_with_what_pages_renewed_and_nothing_else() {
     let (cloudflare, broker) = with_keys(&[]).await;
     let first = mint(&broker, "ann").await.grant();
@@ -108,7 +127,7 @@ async fn all_that_a_key_has_minted_is_revoked_with_what_pages_renewed_and_nothin
     assert_eq!((&revoked["revoked"], &revoked["left"]), (&json!(2), &json!(0)), "{revoked}");
     let message = revoked["message"].as_str().unwrap();
     assert!(message.starts_with("Live credentials of app: 2, all revoked."), "{message}");
-    assert!(message.ends_with("It can mint new ones: remove it from SERVER_KEYS and restart to end that."));
+    assert!(message.ends_with("app can get new ones: block app to refuse them."));
     assert_eq!(cloudflare.history().revoked(), 2);
     assert_eq!(broker.heartbeat(&renewed, "c", json!({})).await.error(), (401, "INVALID_GRANT".into()));
     for other in &others {

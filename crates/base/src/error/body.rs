@@ -22,6 +22,7 @@ pub enum Code {
     OriginNotAllowed,
     UserBlocked,
     AddressBlocked,
+    Blocked,
     UserLimitReached,
     GrantLimitReached,
     KeyLimitReached,
@@ -47,7 +48,9 @@ impl Code {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::InvalidGrant | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::OriginNotAllowed | Self::UserBlocked | Self::AddressBlocked => StatusCode::FORBIDDEN,
+            Self::OriginNotAllowed | Self::UserBlocked | Self::AddressBlocked | Self::Blocked => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

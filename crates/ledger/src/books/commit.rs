@@ -14,6 +14,7 @@ use turn_budget::{
 use super::Books;
 use crate::clients::Holder;
 use crate::grants::row::{GrantRow, Requester};
+use crate::spenders::key::SpenderKind;
 use crate::spenders::limited::Named;
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
@@ -54,10 +55,8 @@ pub enum NotAdmitted {
     ClockInDoubt,
     /// Strict mode: the sessions of this coturn should be cut, and are not cut now.
     Uncut,
-    /// The user is blocked, or the grant of a session of the SFU was revoked.
-    UserBlocked,
-    /// The client's address is blocked.
-    AddressBlocked,
+    /// A spender of this kind is blocked. As if the user were blocked: the grant of a session of the SFU was revoked.
+    Blocked(SpenderKind),
     /// There is a limit for each user, and the table of users has no room for another one.
     TooManyUsers,
     /// The table of grants is full of live ones.

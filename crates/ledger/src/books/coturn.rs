@@ -13,6 +13,7 @@ use crate::coturn::sessions::SessionKey;
 use crate::coturn::sessions::row::SessionRow;
 use crate::coturn::usage::{CoturnUsage, RelayLoad};
 use crate::grants::row::{GrantEnd, GrantRow};
+use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::{Limited, Named};
 
 /// A session whose credential expired more than this before a complete listing must be missing from the next complete listing. Otherwise
@@ -106,7 +107,8 @@ impl Books {
         }
         // A session of another program may go on after its credential has expired: coturn allows that, and nothing is promised for it.
         let row = self.grants.any(session.grant);
-        let is_over = |user: &User| self.is_blocked(user) || self.grants.is_over_limit_of(user);
+        let is_blocked = |user: &User| self.is_blocked(&SpenderKey::User(user.clone()));
+        let is_over = |user: &User| is_blocked(user) || self.grants.is_over_limit_of(user);
         self.grants.is_revoked(session.grant) || row.and_then(GrantRow::user).is_some_and(is_over)
     }
 

@@ -78,9 +78,9 @@ fn sessions_of_a_blocked_user_end() {
     let mut broker = strict();
     let sessions = [session(1, &ann(), GB), session(2, "1:eve", GB)];
     assert_eq!(broker.list_foreign(2, &sessions), []);
-    broker.books.block_user(&user("ann")).unwrap();
+    broker.books.block(&SpenderKey::User(user("ann")), None).unwrap();
     assert_eq!(broker.list_foreign(4, &sessions), [1]);
-    broker.books.unblock_user(&user("ann"));
+    broker.books.allow(&SpenderKey::User(user("ann")));
     assert_eq!(broker.list_foreign(6, &sessions), []);
     assert_eq!(broker.list_foreign(8, &[]), []);
     assert!(!broker.books.snapshot().foreign_sessions, "they have ended");

@@ -2,6 +2,7 @@
 //! Only [`Books::advance`] moves the books' time. It applies everything that is due, in order of time. A method returns only after its
 //! changes are applied to all parts, so no caller reads a figure half-way through a change.
 
+pub(crate) mod blocks;
 pub(crate) mod commit;
 mod coturn;
 mod lacking;
@@ -14,10 +15,12 @@ mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use blocks::Blocks;
+
 use turn_budget::{
     Budget, ByteCount, ClientKey, CountOwner, Day, Effect, Figures, Grant, GrantId, IceSource, LIFE_MAX,
     MINT_SLACK, Minute, Moment, Overrides, OwnedTime, PromisedTime, Spender, Standing, Timestamp,
-    UNWRITTEN_MAX, User,
+    UNWRITTEN_MAX,
 };
 
 use crate::changes::{Batch, Head, Stored};
@@ -40,12 +43,7 @@ pub struct Books {
     overrides: Overrides,
     coturn: BTreeMap<CountOwner, CoturnUsage>,
     lacking: Lacking,
-    /// Users who get no credentials.
-    blocked: BTreeSet<User>,
-    /// Clients and groups of clients that get no credentials until this instant; `None`: until the operator unblocks them.
-    blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
-    /// Whether the next batch must store the blocked users and addresses.
-    must_store_blocks: bool,
+    blocks: Blocks,
     /// Sources whose sessions may outlive every promise unnoticed, because one of the settings in `SourceFacts::seen_with` is missing.
     unseen: Vec<IceSource>,
     /// The limit in the configuration.
@@ -119,9 +117,7 @@ impl Books {
             overrides: head.overrides,
             coturn: coturn::restored(head.coturn_at, stored.sessions),
             lacking,
-            blocked: stored.blocked,
-            blocked_addresses: stored.blocked_addresses,
-            must_store_blocks: false,
+            blocks: Blocks { rows: stored.blocks, ..Blocks::default() },
             unseen: unseen.to_vec(),
             configured_limit,
             moment: stored_at.into(),
@@ -190,9 +186,7 @@ impl Books {
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
             spenders: self.grants.left.take_changes(),
-            // The line after this one resets the flag.
-            blocked_addresses: self.must_store_blocks.then(|| self.blocked_addresses.clone()),
-            blocked: std::mem::take(&mut self.must_store_blocks).then(|| self.blocked.clone()),
+            blocks: self.blocks.take_changes(),
             connections: self.connections.take_changes(),
             sessions,
         }

@@ -10,6 +10,7 @@ use super::Books;
 use super::commit::NotAdmitted;
 use crate::grants::row::GrantRow;
 use crate::grants::sfu::{SfuSession, counted_after};
+use crate::spenders::key::{SpenderKey, SpenderKind};
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found the session. While a jump of the
@@ -31,7 +32,7 @@ impl Books {
     pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         let id = GrantId::of_session(name);
         if self.grants.is_revoked(id) {
-            return Err(NotAdmitted::UserBlocked);
+            return Err(NotAdmitted::Blocked(SpenderKind::User));
         }
         // A session has no row if the table was full when the session was noted.
         let kbps = self.grants.get(id).ok_or(NotAdmitted::TooManyGrants)?.sfu_kbps().saturating_add(more);
@@ -59,7 +60,7 @@ impl Books {
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
         let (is_spent, now) = (self.ledger.figures().is_spent(), self.now());
         self.grants.sessions_to_close(|id, row| {
-            row.user().is_some_and(|user| self.is_blocked(user))
+            row.user().is_some_and(|user| self.is_blocked(&SpenderKey::User(user.clone())))
                 || self.grants.end_of(id, None, is_spent, now).is_some()
         })
     }

@@ -1,34 +1,22 @@
-//! Who spends: counts by grant, the limits of users and server keys, blocked users and addresses. Tests: `src/books/spending/tests`.
+//! Who spends: counts by grant, the limits of users and server keys. Tests: `src/books/spending/tests`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turn_budget::{
-    BudgetMode, ByteCount, ClientKey, CountsTaken, CredentialEnd, Excess, Excesses, GrantCounts, GrantId,
-    IceSource, Label, LimitKind, LimitShare, LimitUsage, PeriodBytes, Timestamp, Traffic, User,
+    BudgetMode, ByteCount, CountsTaken, CredentialEnd, Excess, Excesses, GrantCounts, GrantId, IceSource,
+    Label, LimitKind, LimitShare, LimitUsage, PeriodBytes, Timestamp, Traffic, User,
 };
 
 use super::Books;
-use super::commit::NotAdmitted;
 use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
-use crate::grants::row::{GrantRow, Requester, RevocationAnswer};
+use crate::grants::row::{GrantRow, RevocationAnswer};
 use crate::grants::tails::{EndedPlace, LateGrant};
 use crate::reports::Closed;
 use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::Limited;
-
-/// Most users that can be blocked.
-pub const BLOCKED_USERS_MAX: usize = 10_000;
-
-/// Most addresses that can be blocked.
-pub const BLOCKED_ADDRESSES_MAX: usize = 10_000;
-
-/// As many users or addresses are blocked as can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("as many are blocked as can be")]
-pub struct TooManyBlocked;
 
 /// What [`Books::forget_user`] has done.
 #[derive(Debug, Default)]
@@ -188,95 +176,6 @@ impl Books {
         (self.grants.promises_of(&of, self.now()).used, self.grants.limit_of(&of))
     }
 
-    /// Refuses credentials to a user from now on. [`Self::sfu_sessions_to_close`] then has the user's sessions;
-    /// credentials work until they are revoked.
-    pub fn block_user(&mut self, user: &User) -> Result<(), TooManyBlocked> {
-        if !self.blocked.contains(user) {
-            if self.blocked.len() >= BLOCKED_USERS_MAX {
-                return Err(TooManyBlocked);
-            }
-            self.blocked.insert(user.clone());
-        }
-        // Also for a user who is blocked already: the earlier block may not be on disk yet, and this caller waits until it is.
-        self.must_store_blocks = true;
-        Ok(())
-    }
-
-    /// Ends [`Self::block_user`]. `false` if the user was not blocked.
-    pub fn unblock_user(&mut self, user: &User) -> bool {
-        let was_blocked = self.blocked.remove(user);
-        self.must_store_blocks = true;
-        was_blocked
-    }
-
-    /// Whether a user is blocked.
-    pub fn is_blocked(&self, user: &User) -> bool {
-        self.blocked.contains(user)
-    }
-
-    /// Refuses credentials to a client, or to a group of clients, until an instant. `None`: until [`Self::unblock_address`].
-    pub fn block_address(
-        &mut self,
-        client: ClientKey,
-        until: Option<Timestamp>,
-    ) -> Result<(), TooManyBlocked> {
-        let now = self.now();
-        self.blocked_addresses.retain(|_, until| is_in_effect(*until, now));
-        if !self.blocked_addresses.contains_key(&client)
-            && self.blocked_addresses.len() >= BLOCKED_ADDRESSES_MAX
-        {
-            return Err(TooManyBlocked);
-        }
-        self.blocked_addresses.insert(client, until);
-        self.must_store_blocks = true;
-        Ok(())
-    }
-
-    /// Ends [`Self::block_address`]. `false` if this client was not blocked.
-    pub fn unblock_address(&mut self, client: ClientKey) -> bool {
-        let until = self.blocked_addresses.remove(&client);
-        self.must_store_blocks = true;
-        until.is_some_and(|until| is_in_effect(until, self.now()))
-    }
-
-    /// Why a requester gets no credential, if the operator has blocked its user or its address.
-    pub fn block_of(&self, requester: &Requester) -> Option<NotAdmitted> {
-        if requester.user().is_some_and(|user| self.is_blocked(user)) {
-            return Some(NotAdmitted::UserBlocked);
-        }
-        self.is_address_blocked(requester.client?).then_some(NotAdmitted::AddressBlocked)
-    }
-
-    /// Whether a client, or its group, is blocked.
-    pub fn is_address_blocked(&self, client: ClientKey) -> bool {
-        let mut ends = client.with_wider().filter_map(|client| self.blocked_addresses.get(&client));
-        ends.any(|until| is_in_effect(*until, self.now()))
-    }
-
-    /// Whether a spender is blocked; `None` for a kind of spender that nobody can block.
-    pub fn is_spender_blocked(&self, spender: &SpenderKey) -> Option<bool> {
-        match spender {
-            SpenderKey::User(user) => Some(self.is_blocked(user)),
-            SpenderKey::Client(client) => Some(self.is_address_blocked(*client)),
-            SpenderKey::Address(address) => Some(self.is_address_blocked(ClientKey::of(*address))),
-            SpenderKey::Label(_) | SpenderKey::Origin(_) | SpenderKey::Server(_) | SpenderKey::Call(_) => {
-                None
-            }
-        }
-    }
-
-    /// The blocked users.
-    pub fn blocked(&self) -> &BTreeSet<User> {
-        &self.blocked
-    }
-
-    /// The blocked addresses, with the end of each block; `None`: without an end.
-    pub fn blocked_addresses(&self) -> Vec<(ClientKey, Option<Timestamp>)> {
-        let now = self.now();
-        let blocked = self.blocked_addresses.iter().map(|(client, until)| (*client, *until));
-        blocked.filter(|(_, until)| is_in_effect(*until, now)).collect()
-    }
-
     /// Revokes all live metered grants of a spender, and closes their connections. The caller asks the sources to end the credentials.
     /// Reads every row.
     pub fn revoke_all_of(&mut self, spender: &SpenderKey) -> AllRevoked {
@@ -298,7 +197,7 @@ impl Books {
     /// The bytes stay. A block of the user ends, because the block contains the name. Reads every row.
     pub fn forget_user(&mut self, user: &User) -> Forgotten {
         let revoked = self.revoke_all_of(&SpenderKey::User(user.clone()));
-        self.unblock_user(user);
+        self.allow(&SpenderKey::User(user.clone()));
         let (now, mut names) = (self.now(), BTreeSet::from([SpenderKey::User(user.clone())]));
         names.extend(self.connections.unname(user).into_iter().map(SpenderKey::Label));
         let rows = self.grants.unname(user, now, &mut names);
@@ -324,11 +223,6 @@ impl Books {
     pub fn take_unanswered(&mut self, most: usize) -> Vec<GrantId> {
         self.grants.take_unanswered(self.now(), most)
     }
-}
-
-/// Whether a block until this instant is in effect. `None`: a block without an end.
-fn is_in_effect(until: Option<Timestamp>, now: Timestamp) -> bool {
-    until.is_none_or(|until| now < until)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod vouched;
 
 use std::time::Duration;
 
-use turn_budget::{BillingDay, BitRate, BudgetMode, Reading, ReadingOutcome, SourceTerms};
+use turn_budget::{BillingDay, BitRate, BudgetMode, Reading, ReadingOutcome, SourceTerms, User};
 
 use super::*;
 use crate::grants::row::Requester;

@@ -146,7 +146,7 @@ impl GrantTerms {
 }
 
 /// The key that a spender has of a kind. The kind `Address` is not in a spender: see [`GrantTerms::address`].
-pub(super) fn key_of(spender: &Spender, kind: SpenderKind) -> Option<SpenderKey> {
+pub(crate) fn key_of(spender: &Spender, kind: SpenderKind) -> Option<SpenderKey> {
     let Spender { user, label, origin, call, server, signed_in_until: _ } = spender;
     match kind {
         SpenderKind::User => user.clone().map(SpenderKey::User),

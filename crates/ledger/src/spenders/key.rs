@@ -90,6 +90,14 @@ impl SpenderKey {
         }
     }
 
+    /// The key of the client, for an address; else the same key.
+    pub fn of_client(&self) -> Self {
+        match self {
+            Self::Address(address) => Self::Client(ClientKey::of(*address)),
+            _ => self.clone(),
+        }
+    }
+
     /// The key with this text; `None` if the text is not one of that kind.
     pub fn parse(kind: SpenderKind, text: &str) -> Option<Self> {
         match kind {

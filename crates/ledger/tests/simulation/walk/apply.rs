@@ -1,6 +1,6 @@
 //! What each operation does to a simulated broker and to the world.
 
-use turn_ledger::{ByteCount, Caller, IceSource, MINT_SLACK, Report, Written};
+use turn_ledger::{ByteCount, Caller, IceSource, MINT_SLACK, Report, SpenderKey, Written};
 
 use super::broker::Broker;
 use super::checks::Excuse;
@@ -82,13 +82,14 @@ impl<D: Disk> Broker<D> {
             Op::ComeBack { nth } => self.come_back(nth, world),
             Op::Block { user, is_blocked, revokes } => {
                 let user = user_named(user);
+                let spender = SpenderKey::User(user.clone());
                 if is_blocked {
-                    let _ = self.books.block_user(&user);
+                    let _ = self.books.block(&spender, None);
                     if revokes {
                         self.revoke_user(&user);
                     }
                 } else {
-                    self.books.unblock_user(&user);
+                    self.books.allow(&spender);
                     self.flush();
                 }
             }

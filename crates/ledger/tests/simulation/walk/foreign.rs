@@ -83,7 +83,7 @@ impl<D: Disk> Broker<D> {
             let is_over = share.is_some_and(|share| share.usage.is_spent());
             // By the operator, or because it has passed the limit of a credential.
             let is_revoked = self.books.grants().is_revoked(of.grant());
-            let must_end = is_spent || is_over || is_revoked || self.books.blocked().contains(&user);
+            let must_end = is_spent || is_over || is_revoked || self.is_blocked(&user);
             // A full table has no row of it, and so nobody whose limit it could be.
             let is_known = self.settings.rows_max > 12 && self.settings.users_max > 12;
             self.expect(!is_known || is_dead(&of) == must_end, || {

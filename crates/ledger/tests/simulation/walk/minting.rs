@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use turn_ledger::{
     Caller, ClientKey, Commit, CountOwner, Grant, GrantId, GrantRow, Hold, IceSource, NotAdmitted, Requester,
-    Spender, User, Written,
+    Spender, SpenderKey, SpenderKind, User, Written,
 };
 
 use super::broker::Broker;
@@ -277,12 +277,17 @@ impl<D: Disk> Broker<D> {
         Some((commit, grant))
     }
 
+    /// Whether the operator has blocked a user.
+    pub(super) fn is_blocked(&self, user: &User) -> bool {
+        self.books.is_blocked(&SpenderKey::User(user.clone()))
+    }
+
     /// Why an order of the operator forbids a credential that was made, if one does.
     fn must_stop(&self, requester: &Requester) -> Option<NotAdmitted> {
-        let is_blocked = requester.user().is_some_and(|user| self.books.blocked().contains(user));
+        let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
         let is_revoked = requester.renews.is_some_and(|id| self.books.grants().is_revoked(id));
         let stopped = (self.books.snapshot().frozen || is_revoked).then_some(NotAdmitted::Stopped);
-        is_blocked.then_some(NotAdmitted::UserBlocked).or(stopped)
+        is_blocked.then_some(NotAdmitted::Blocked(SpenderKind::User)).or(stopped)
     }
 
     /// A client renews one of its grants, sometimes at the next source. Of the two it relays with one, or with both.

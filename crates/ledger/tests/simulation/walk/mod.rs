@@ -1,6 +1,6 @@
 //! One scenario: its operations, and the checks after each step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) mod worlds;
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
 use turn_ledger::{
     Books, ByteCount, GrantId, GrantRow, LimitShare, Limited, Period, Snapshot, SpenderKey, SpenderKind,
-    SpenderSums, SpenderWalk, Stored, Timestamp, User,
+    SpenderSums, SpenderWalk, Stored, Timestamp,
 };
 
 use broker::Broker;
@@ -306,7 +306,7 @@ struct Visible {
     grants: BTreeMap<GrantId, serde_json::Value>,
     /// Key, bytes that were measured, claimed and settled, grants, and live grants of each row.
     spenders: Vec<(Option<SpenderKey>, [ByteCount; 3], u64, u64)>,
-    blocked: BTreeSet<User>,
+    blocked: Vec<SpenderKey>,
     users: Vec<Option<LimitShare>>,
     servers: Vec<Option<LimitShare>>,
 }
@@ -332,7 +332,7 @@ fn visible(books: &mut Books) -> Visible {
         past: books.ledger().past(),
         grants: books.grants().iter().map(|(id, row)| (*id, stored(row))).collect(),
         spenders: SpenderKind::ALL.iter().flat_map(|kind| spenders(books, *kind)).map(sums).collect(),
-        blocked: books.blocked().clone(),
+        blocked: books.blocks().map(|(spender, _)| spender.clone()).collect(),
         users: users.into(),
         servers: servers.into(),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use turn_ledger::{
     ByteCount, CountOwner, Hold, IceSource, LimitShare, Limited, MINT_SLACK, NotAdmitted, Refusal, Requester,
-    STRICT_LIFE_MIN, Snapshot,
+    STRICT_LIFE_MIN, Snapshot, SpenderKind,
 };
 
 use super::broker::Broker;
@@ -52,7 +52,7 @@ impl<D: Disk> Broker<D> {
         shares: &[LimitShare],
         requester: &Requester,
     ) -> Option<String> {
-        let is_blocked = requester.user().is_some_and(|user| self.books.blocked().contains(user));
+        let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
         let reasons = [
             ("a user is blocked", is_blocked),
             ("the limit is used up", before.figures.used >= before.figures.limit),
@@ -127,10 +127,10 @@ impl<D: Disk> Broker<D> {
     ) -> Option<String> {
         let figures = before.figures;
         let is_right = match why {
-            NotAdmitted::UserBlocked => {
-                requester.user().is_some_and(|user| self.books.blocked().contains(user))
+            NotAdmitted::Blocked(SpenderKind::User) => {
+                requester.user().is_some_and(|user| self.is_blocked(user))
             }
-            // No operator of a walk blocks an address.
+            // No operator of a walk blocks anything but users.
             NotAdmitted::ClockInDoubt => {
                 // While the provider can be asked, only a clock that is wrong is not believed.
                 let may_be_wrong = self.step > 0 || !self.settings.tells_time;
@@ -140,7 +140,7 @@ impl<D: Disk> Broker<D> {
             NotAdmitted::TooManyGrants => self.books.grants().count() >= self.settings.rows_max,
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
             // Only a commit ends so.
-            NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::AddressBlocked => false,
+            NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Blocked(_) => false,
             NotAdmitted::Refused(refusal) => {
                 let Refusal { limited, client_frees_at, .. } = refusal;
                 let is_spent = limited.map_or(figures.used >= figures.limit, |of| of.used >= of.limit);

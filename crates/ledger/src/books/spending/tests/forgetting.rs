@@ -50,7 +50,7 @@ fn a_person_is_in_no_live_ended_or_summed_row_any_more_and_the_bytes_stay() {
         broker.beat(live, 400);
         let report = Report { bytes_received: Some(300), relayed: Some(true), ..Report::default() };
         broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
-        broker.books.block_user(&user("ann")).unwrap();
+        broker.books.block(&SpenderKey::User(user("ann")), None).unwrap();
         broker.flush();
         for name in ["ann", "ended-1", "live-1", "told-1", "192.0.2.2", "2001:db8:7::7"] {
             assert!(disk(&broker).contains(name), "{name}");
@@ -79,7 +79,7 @@ fn a_person_is_in_no_live_ended_or_summed_row_any_more_and_the_bytes_stay() {
                 );
                 assert!(!stored.contains("192.0.2.2") && !stored.contains("2001:db8:7::7"), "{stored}");
             }
-            assert!(!broker.books.is_blocked(&user("ann")) && broker.of("ann").is_none());
+            assert!(!broker.books.is_blocked(&SpenderKey::User(user("ann"))) && broker.of("ann").is_none());
             assert_eq!(broker.share("ann").used, 0, "a limit begins anew");
             assert_eq!(broker.row("bob").usable, 1);
             assert!(broker.sums(SpenderKind::Label, "room-1").is_some(), "bob has this label too");

@@ -1,6 +1,7 @@
-//! The limit of each user, and blocked users.
+//! The limit of each user, and blocked spenders.
 
 use super::*;
+use crate::books::blocks::{BLOCKED_MAX, TooManyBlocked};
 use crate::books::commit::Written;
 use crate::coturn::listing::Listing;
 
@@ -267,61 +268,84 @@ fn what_nobody_counted_of_a_grant_that_left_the_history_stays_reserved() {
 }
 
 #[test]
-fn a_blocked_user_gets_nothing_until_unblocked_and_the_number_of_blocked_users_is_bounded() {
+fn a_blocked_spender_gets_nothing_until_allowed_and_the_number_of_blocked_spenders_is_bounded() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    for n in 1..BLOCKED_USERS_MAX {
-        broker.books.block_user(&user(&format!("user-{n}"))).unwrap();
+    let of_user = |name: &str| SpenderKey::User(user(name));
+    let app = Label::new("app");
+    let spender = Spender {
+        label: app.clone(),
+        origin: Some("https://a.example".into()),
+        call: Call::new("rooms/a"),
+        server: app.clone(),
+        ..Spender::default()
+    };
+    let ann = requester("ann");
+    let others = Requester { spender: spender.known(), ..Requester::default() };
+    let keys = [
+        (of_user("ann"), &ann),
+        (SpenderKey::Label(app.clone().unwrap()), &others),
+        (SpenderKey::Origin("https://a.example".into()), &others),
+        (SpenderKey::Call(Call::new("rooms/a").unwrap()), &others),
+        (SpenderKey::Server(app.unwrap()), &others),
+    ];
+    for n in 1..BLOCKED_MAX {
+        broker.books.block(&of_user(&format!("user-{n}")), None).unwrap();
     }
-    for _ in 0..2 {
-        assert_eq!(broker.books.block_user(&user("ann")), Ok(()), "twice is harmless");
+    for (key, requester) in keys {
+        let why = Some(NotAdmitted::Blocked(key.kind()));
+        let hold = broker.hold(requester).unwrap();
+        for _ in 0..2 {
+            assert_eq!(broker.books.block(&key, None), Ok(()), "twice is harmless");
+        }
+        assert_eq!(broker.books.block(&of_user("another"), None), Err(TooManyBlocked));
+        assert_eq!(broker.commit(hold, requester.clone()).err(), why, "during the mint");
+        broker.restart();
+        assert_eq!(broker.hold(requester).err(), why);
+        assert!(broker.books.is_blocked(&key) && broker.mint(self::requester("bob"), SHORT).is_ok());
+        broker.books.allow(&key);
+        broker.restart();
+        assert!(!broker.books.is_blocked(&key));
+        assert!(broker.mint(requester.clone(), SHORT).is_ok());
     }
-    assert_eq!(broker.books.block_user(&user("another")), Err(TooManyBlocked));
-    broker.restart();
-    assert_eq!(broker.hold(&requester("ann")).err(), Some(NotAdmitted::UserBlocked));
-    assert!(broker.mint(requester("bob"), SHORT).is_ok());
-    assert!(broker.books.unblock_user(&user("ann")) && !broker.books.unblock_user(&user("ann")));
-    broker.restart();
-    assert!(broker.mint(requester("ann"), SHORT).is_ok());
 }
 
 #[test]
-fn a_blocked_address_gets_nothing_until_the_block_ends_and_the_number_of_blocked_addresses_is_bounded() {
+fn a_blocked_address_gets_nothing_until_the_block_ends() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let of = |text: &str| Requester { client: text.parse().ok(), ..Requester::default() };
-    let block =
-        |broker: &mut Broker, text: &str, until| broker.books.block_address(text.parse().unwrap(), until);
+    let key = |text: &str| SpenderKey::parse(SpenderKind::Address, text).unwrap();
+    let why = Some(NotAdmitted::Blocked(SpenderKind::Address));
     let hold = broker.hold(&of("192.0.2.1")).unwrap();
     for (text, until) in [("192.0.2.1", Some(at(60))), ("2001:db8:1::/48", None), ("192.0.2.3", Some(at(61)))]
     {
-        assert_eq!(block(&mut broker, text, until), Ok(()));
+        assert_eq!(broker.books.block(&key(text), until), Ok(()));
     }
-    assert_eq!(
-        broker.commit(hold, of("192.0.2.1")).err(),
-        Some(NotAdmitted::AddressBlocked),
-        "during the mint"
-    );
+    assert_eq!(broker.commit(hold, of("192.0.2.1")).err(), why, "during the mint");
     broker.restart();
     let refused = |broker: &mut Broker, text: &str| broker.hold(&of(text)).err();
     for text in ["192.0.2.1", "2001:db8:1:7::/64"] {
-        assert_eq!(refused(&mut broker, text), Some(NotAdmitted::AddressBlocked), "{text}");
+        assert_eq!(refused(&mut broker, text), why, "{text}");
     }
+    assert!(broker.books.is_blocked(&key("2001:db8:1:7::1")), "a whole address");
     assert_eq!((refused(&mut broker, "192.0.2.2"), refused(&mut broker, "2001:db8:2::/64")), (None, None));
     assert_eq!(broker.hold(&Requester::default()).err(), None, "a server with a key");
     broker.books.advance(at(60));
     assert_eq!(refused(&mut broker, "192.0.2.1"), None, "its time is over");
-    assert_eq!(refused(&mut broker, "192.0.2.3"), Some(NotAdmitted::AddressBlocked));
-    let group: ClientKey = "2001:db8:1::/48".parse().unwrap();
-    assert!(broker.books.unblock_address(group) && !broker.books.unblock_address(group));
-    assert!(!broker.books.unblock_address("192.0.2.1".parse().unwrap()));
+    assert_eq!(refused(&mut broker, "192.0.2.3"), why);
+    let group = key("2001:db8:1::/48");
+    broker.books.allow(&key("2001:db8:1:7::/64"));
+    assert!(broker.books.is_blocked(&group), "the group around it");
+    broker.books.allow(&group);
     broker.restart();
     assert_eq!(refused(&mut broker, "2001:db8:1:7::/64"), None);
-    for n in 1..BLOCKED_ADDRESSES_MAX {
-        assert_eq!(block(&mut broker, &format!("10.0.{}.{}", n / 256, n % 256), Some(at(120))), Ok(()));
+    for n in 1..BLOCKED_MAX {
+        let address = key(&format!("10.0.{}.{}", n / 256, n % 256));
+        assert_eq!(broker.books.block(&address, Some(at(120))), Ok(()));
     }
-    assert_eq!(block(&mut broker, "192.0.2.3", None), Ok(()), "it is blocked already");
-    assert_eq!(block(&mut broker, "192.0.2.9", None), Err(TooManyBlocked));
+    assert_eq!(broker.books.block(&key("192.0.2.3"), None), Ok(()), "it is blocked already");
+    assert_eq!(broker.books.block(&key("192.0.2.9"), None), Err(TooManyBlocked));
     broker.books.advance(at(120));
-    assert_eq!(block(&mut broker, "192.0.2.9", None), Ok(()), "those whose time is over make room");
+    assert_eq!(broker.books.block(&key("192.0.2.9"), None), Ok(()), "those whose time is over make room");
 }
 
 #[test]

@@ -99,11 +99,12 @@ fn the_first_track_fits_also_if_the_assumed_rate_is_no_whole_number_of_kbits() {
 fn a_revoked_or_blocked_session_is_closed_and_pulls_nothing() {
     let mut books = open(BudgetMode::Estimate);
     look(&mut books, "a", 1);
-    let user = User::new("ann").unwrap();
-    books.block_user(&user).unwrap();
-    assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
-    books.unblock_user(&user);
+    let (user, blocked) =
+        (SpenderKey::User(User::new("ann").unwrap()), NotAdmitted::Blocked(SpenderKind::User));
+    books.block(&user, None).unwrap();
+    assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(blocked)));
+    books.allow(&user);
     assert_eq!(to_close(&books), [""; 0].map(Arc::from));
-    assert_eq!(books.revoke_all_of(&SpenderKey::User(user.clone())).grants.len(), 1);
-    assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
+    assert_eq!(books.revoke_all_of(&user).grants.len(), 1);
+    assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(blocked)));
 }
