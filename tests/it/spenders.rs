@@ -452,21 +452,21 @@ async fn a_person_is_removed_from_all_that_is_stored_and_kept_so_over_a_restart(
 #[tokio::test]
 async fn a_block_and_a_revocation_say_what_is_left_of_both_in_any_order() {
     let broker = broker(&[]).await;
-    let order = async |what: &str| {
-        let done = broker.order(Method::POST, &format!("/api/users/ann/{what}")).await;
+    let order = async |path: &str| {
+        let done = broker.order(Method::POST, path).await;
         done.json()["message"].as_str().unwrap().to_owned()
     };
     mint_as(&broker, "ann", "").await.grant();
-    let blocked = order("block").await;
+    let blocked = order("/api/users/ann/block").await;
     assert!(blocked.contains("Those that were issued work until they are revoked"), "{blocked}");
-    let revoked = order("revoke").await;
+    let revoked = order("/api/revoke?user=ann").await;
     let expected = "ann is blocked and gets no credentials. Live credentials of ann: 1, all revoked. ";
     assert!(
         revoked.starts_with(expected) && revoked.contains("Callers without a token are not"),
         "{revoked}"
     );
     assert!(!revoked.contains("can get new ones") && !revoked.contains("work until they are"), "{revoked}");
-    let again = order("block").await;
+    let again = order("/api/users/ann/block").await;
     assert!(again.contains("There is no live credential that is not revoked."), "{again}");
     assert!(!again.contains("work until they are"), "{again}");
 }

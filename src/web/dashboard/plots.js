@@ -19,7 +19,7 @@ const withUnit = (unit, digits) => (_, value) => (value == null ? '–' : `${val
 
 /** A color that lets others through. @param {string} name @param {string} alpha */
 export const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
-/** @param {string} label @param {string} stroke @param {(plot: uPlot, value: number | null) => string} value @param {uPlot.Series} [more] @returns {uPlot.Series} */
+/** @param {string} label @param {string} stroke @param {(plot: uPlot, value: number | null, series: number, index: number | null) => string} value @param {uPlot.Series} [more] @returns {uPlot.Series} */
 export const line = (label, stroke, value, more) => ({ label, stroke: color(stroke), width: 1.5, points: { show: false }, value, ...more });
 
 /** @type {uPlot.Series} */
