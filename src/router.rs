@@ -12,13 +12,15 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use tower::ServiceBuilder;
+use tower_http::cors::CorsLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 use crate::app::App;
 use crate::app::process::Standby;
-use crate::app::rights::{Action, Extent, may, may_any};
+use crate::app::rights::{Action, CallerKind, Extent, may, may_any};
 use crate::config::WireFormat;
-use crate::http::route::{ErrorForm, Group, Handlers, Route, RouteKind, route};
+use crate::http::route::ErrorForm::{self, Own};
+use crate::http::route::{Group, Handlers, Route, route};
 use crate::http::{
     alerts, backup, bandwidth_status, blocks, cloudflare_door, connections, credentials, drain, envelope,
     health, live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
@@ -29,11 +31,10 @@ use crate::web::navigation;
 use crate::web::pages;
 use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
-use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
+use turn_signaling_server::{Signaling, p2pcf, peerjs, polls, reports, rooms, routes};
 
 /// All routes. [`build`] adds the outermost layers.
 pub fn table(app: &Arc<App>) -> Vec<Group> {
-    let own = |kind, may_call, routes| Group { kind, errors: ErrorForm::Own, may_call, routes };
     // The outermost layer is first. CORS is outside, so an allowed page can read the response to an overload or a panic. One
     // `ServiceBuilder`, because layers that are added one by one cost every request a boxed service and a boxed future each.
     let guard = || {
@@ -53,73 +54,67 @@ pub fn table(app: &Arc<App>) -> Vec<Group> {
         let refuse_foreign = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
         only(handlers, "GET,POST").layer(ServiceBuilder::new().layer(refuse_foreign).layer(guard()))
     };
-    let mut mints = vec![route!(credentials::get_turn_credentials).map(for_pages)];
-    let (mut of_matrix, mut of_cloudflare) = (vec![], vec![]);
-    for format in &app.config.wire_formats {
-        match format {
-            WireFormat::Turn => {
-                let get = route!(wire_formats::get_turn_rest_credentials);
-                mints.push(get.and(route!(wire_formats::post_turn_rest_credentials)).map(with_form));
-            }
-            WireFormat::Matrix => {
-                let older = wire_formats::OLDER_MATRIX_PATHS.into_iter();
-                let older = older.map(|path| Route::new(path, get(wire_formats::get_matrix_turn_server)));
-                let present = route!(wire_formats::get_matrix_turn_server);
-                of_matrix = layered(older.chain([present]), for_pages);
-            }
-            WireFormat::Ice => mints.push(route!(wire_formats::get_stunner_ice).map(for_pages)),
-            WireFormat::Link => mints.push(route!(wire_formats::get_ice_links).map(for_pages)),
-            WireFormat::Metered => {
-                mints.push(route!(wire_formats::get_metered_credentials).map(for_pages));
-            }
-            // Only a server with a key may call Cloudflare's API, from any origin.
-            WireFormat::Cloudflare => {
-                of_cloudflare = vec![
-                    route!(cloudflare_door::generate_ice_servers),
-                    route!(cloudflare_door::generate_ice_server),
-                    route!(cloudflare_door::revoke_server_credential),
-                ];
-            }
+    let may_mint = |caller| may_any(caller, Action::Mint);
+    let is_server = |caller| may_any(caller, Action::Mint) && may_any(caller, Action::NameUser);
+    let mint = |route: Route| group("mint", Own, may_mint, [route], for_pages);
+    let formats = app.config.wire_formats.iter().map(|format| match format {
+        WireFormat::Turn => {
+            let get = route!(wire_formats::get_turn_rest_credentials);
+            let both = get.and(route!(wire_formats::post_turn_rest_credentials));
+            group("mint", Own, may_mint, [both], with_form)
         }
-    }
+        WireFormat::Matrix => {
+            let older = wire_formats::OLDER_MATRIX_PATHS.into_iter();
+            let older = older.map(|path| Route::new(path, get(wire_formats::get_matrix_turn_server)));
+            let all = older.chain([route!(wire_formats::get_matrix_turn_server)]);
+            group("mint", ErrorForm::Matrix, may_mint, all, for_pages)
+        }
+        WireFormat::Ice => mint(route!(wire_formats::get_stunner_ice)),
+        WireFormat::Link => mint(route!(wire_formats::get_ice_links)),
+        WireFormat::Metered => mint(route!(wire_formats::get_metered_credentials)),
+        // Only a server with a key may call Cloudflare's API, from any origin.
+        WireFormat::Cloudflare => {
+            let routes = [
+                route!(cloudflare_door::generate_ice_servers),
+                route!(cloudflare_door::generate_ice_server),
+                route!(cloudflare_door::revoke_server_credential),
+            ];
+            group("mint", ErrorForm::Cloudflare, is_server, routes, guarded)
+        }
+    });
     let connections = [
         route!(connections::open_connection),
         route!(connections::heartbeat_connection),
         route!(connections::close_connection),
         route!(connections::delete_connection),
     ];
-    // Health checks are never rejected because of overload.
-    let health = vec![route!(health::get_health), route!(health::get_ready), route!(health::get_leader)];
-    let is_server = |caller| may_any(caller, Action::Mint) && may_any(caller, Action::NameUser);
-    let own_groups = [
-        own(RouteKind::Mint, |caller| may_any(caller, Action::Mint), mints),
-        Group {
-            kind: RouteKind::Mint,
-            errors: ErrorForm::Matrix,
-            may_call: |caller| may_any(caller, Action::Mint),
-            routes: of_matrix,
-        },
-        Group {
-            kind: RouteKind::Mint,
-            errors: ErrorForm::Cloudflare,
-            may_call: is_server,
-            routes: layered(of_cloudflare, guarded),
-        },
-        own(RouteKind::Connections, |caller| may_any(caller, Action::Report), layered(connections, guarded)),
-        own(RouteKind::Budget, |_| true, layered([route!(bandwidth_status::get_bandwidth_status)], guarded)),
-        own(
-            RouteKind::Operator,
-            |caller| may(caller, Action::End) == Extent::All,
-            layered(operator_routes(app), guarded),
-        ),
-        own(RouteKind::Health, |_| true, health),
-        own(RouteKind::Browser, |_| true, browser_routes(app)),
+    let health = [route!(health::get_health), route!(health::get_ready), route!(health::get_leader)];
+    let own = [
+        mint(route!(credentials::get_turn_credentials)),
+        group("connections", Own, |caller| may_any(caller, Action::Report), connections, guarded),
+        group("budget", Own, |_| true, [route!(bandwidth_status::get_bandwidth_status)], guarded),
+        // Health checks are never rejected because of overload.
+        group("health", Own, |_| true, health, |handlers| handlers),
+        group("browser", Own, |_| true, browser_routes(app), |handlers| handlers),
     ];
-    own_groups.into_iter().chain(signaling_groups(app)).collect()
+    let operators = operator_groups(app, guarded);
+    own.into_iter().chain(formats).chain(operators).chain(signaling_groups(app)).collect()
+}
+
+/// A group of routes with layers around their handlers.
+fn group(
+    kind: &'static str,
+    errors: ErrorForm,
+    may_call: fn(CallerKind) -> bool,
+    routes: impl IntoIterator<Item = impl Into<Route>>,
+    layer: impl Fn(Handlers) -> Handlers,
+) -> Group {
+    let routes = routes.into_iter().map(|route| route.into().map(&layer)).collect();
+    Group { kind, errors, may_call, routes }
 }
 
 /// Without an `OPERATOR_TOKEN` these routes answer 404.
-fn operator_routes(app: &Arc<App>) -> Vec<Route> {
+fn operator_groups(app: &Arc<App>, guarded: impl Fn(Handlers) -> Handlers) -> [Group; 3] {
     let with_query = vec![
         route!(users::revoke_spender),
         route!(blocks::block_spender),
@@ -143,23 +138,25 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(backup::get_backup).map(|handlers| only(handlers, "GET")),
         route!(metrics::get_metrics),
     ];
-    let any_query = || check(app, operator::require_operator);
+    let is_operator = |caller| may(caller, Action::End) == Extent::All;
+    let any_query = |handlers: Handlers| guarded(handlers.layer(check(app, operator::require_operator)));
     let no_query = || check(app, operator::require_operator_without_query);
-    let with_query = with_query.into_iter().map(|route| route.map(|handlers| handlers.layer(any_query())));
-    let without_query =
-        without_query.into_iter().map(|route| route.map(|handlers| handlers.layer(no_query())));
     // These paths have other methods, too, with rules of their own: `route_layer` leaves the other methods alone.
     let beside_others =
         [route!(blocks::list_blocks), route!(blocks::allow_named), route!(operator::list_connections)];
-    let beside_others = beside_others.map(|route| route.map(|handlers| handlers.route_layer(no_query())));
-    with_query.chain(without_query).chain(beside_others).collect()
+    [
+        group("operator", Own, is_operator, with_query, any_query),
+        group("operator", Own, is_operator, without_query, |handlers| guarded(handlers.layer(no_query()))),
+        group("operator", Own, is_operator, beside_others, |it| guarded(it.route_layer(no_query()))),
+    ]
 }
 
 /// The pages of this service, and static files for any page.
 fn browser_routes(app: &Arc<App>) -> Vec<Route> {
     let listed = pages::served(app);
     let dashboard = pages::DASHBOARD.routes(&listed);
-    let dashboard = layered(dashboard, |handlers| handlers.layer(check(app, pages::only_with_operator)));
+    let dashboard =
+        dashboard.map(|page| page.map(|handlers| handlers.layer(check(app, pages::only_with_operator))));
     let demo = app.config.is_demo.then_some(&pages::DEMO);
     let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(&listed));
     let files = [
@@ -177,18 +174,14 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
     let cors = || origin::cors(&app.config.access.origins);
     let socket = |handlers: Handlers| handlers.layer(check(app, origin::refuse_foreign));
     // For the routes that pages call with `fetch`. A socket needs no CORS.
-    let fetched = |handlers: Handlers| {
-        let inner = ServiceBuilder::new().layer(cors()).layer(envelope::catch_panic(&app.metrics));
-        socket(handlers.layer(inner))
+    let fetched_with = |cors: CorsLayer, handlers: Handlers| {
+        socket(handlers.layer(ServiceBuilder::new().layer(cors).layer(envelope::catch_panic(&app.metrics))))
     };
+    let fetched = |handlers: Handlers| fetched_with(cors(), handlers);
     let admit = |limit: BodyLimit| from_fn_with_state((Arc::clone(app), limit), envelope::admit);
     let named = |handlers: Handlers| fetched(handlers.layer(admit(BodyLimit::short(&app.long_bodies))));
     // The calls of the SFU have CORS headers of their own.
-    let of_sfu = |handlers: Handlers| {
-        let cors = origin::sfu_cors(&app.config.access.origins);
-        let inner = ServiceBuilder::new().layer(cors).layer(envelope::catch_panic(&app.metrics));
-        socket(handlers.layer(inner))
-    };
+    let of_sfu = |handlers: Handlers| fetched_with(origin::sfu_cors(&app.config.access.origins), handlers);
     // Layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
     let of_p2pcf = |handlers: Handlers| {
         let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.long_bodies);
@@ -199,43 +192,26 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
             .layer(envelope::catch_panic(&app.metrics));
         handlers.layer(layers)
     };
-    let signaling = &app.signaling;
-    let (rooms, peerjs, reports) =
-        (signaling.rooms.as_ref(), signaling.peerjs.as_ref(), signaling.reports.as_ref());
-    let mut in_rooms = served(rooms::sockets(rooms), socket);
-    in_rooms.extend(served(rooms::set_username(rooms), named));
-    let mut of_reports = served(reports::routes::routes(reports), fetched);
-    of_reports.extend(served(reports::routes::kept(reports), |handlers| handlers.layer(cors())));
+    let Signaling { rooms, peerjs, reports, p2pcf, .. } = &*app.signaling;
+    let (rooms, peerjs, reports) = (rooms.as_ref(), peerjs.as_ref(), reports.as_ref());
     let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
-    let group = |kind, routes| Group { kind, errors: ErrorForm::Own, may_call: |_| true, routes };
     vec![
-        group(RouteKind::Ayame, served(routes::of_ayame(signaling), socket)),
-        group(RouteKind::Yjs, served(routes::of_yjs(signaling), socket)),
-        group(RouteKind::Rooms, in_rooms),
-        group(RouteKind::Peerjs, served(peerjs::routes(peerjs), fetched)),
-        Group { may_call: |_| false, ..group(RouteKind::Peerjs, served(peerjs::peers(peerjs), fetched)) },
-        group(RouteKind::Reports, of_reports),
-        group(RouteKind::P2pcf, served(p2pcf::routes(signaling.p2pcf.as_ref()), of_p2pcf)),
-        Group { errors: ErrorForm::Sfu, ..group(RouteKind::Sfu, served(sfu, of_sfu)) },
+        group("ayame", Own, |_| true, routes::of_ayame(&app.signaling), socket),
+        group("yjs", Own, |_| true, routes::of_yjs(&app.signaling), socket),
+        group("rooms", Own, |_| true, rooms::sockets(rooms), socket),
+        group("rooms", Own, |_| true, rooms::set_username(rooms), named),
+        group("peerjs", Own, |_| true, peerjs::routes(peerjs), fetched),
+        group("peerjs", Own, |_| false, peerjs::peers(peerjs), fetched),
+        group("reports", Own, |_| true, reports::routes::routes(reports), fetched),
+        group("reports", Own, |_| true, reports::routes::kept(reports), |handlers| handlers.layer(cors())),
+        group("p2pcf", Own, |_| true, p2pcf::routes(p2pcf.as_ref()), of_p2pcf),
+        group("sfu", ErrorForm::Sfu, |_| true, sfu, of_sfu),
     ]
-}
-
-/// The routes with layers around their handlers.
-fn layered(routes: impl IntoIterator<Item = Route>, layer: impl Fn(Handlers) -> Handlers) -> Vec<Route> {
-    routes.into_iter().map(|route| route.map(&layer)).collect()
-}
-
-/// The routes of a package with layers around their handlers.
-fn served(
-    routes: impl IntoIterator<Item = (String, Handlers)>,
-    layer: impl Fn(Handlers) -> Handlers,
-) -> Vec<Route> {
-    routes.into_iter().map(|(path, handlers)| Route::new(path, layer(handlers))).collect()
 }
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
-    let envelope = |kind: RouteKind| {
+    let envelope = |kind: &'static str| {
         ServiceBuilder::new()
             .layer(from_fn_with_state((Arc::clone(app), kind), envelope::envelope))
             .layer(envelope::catch_panic(&app.metrics))
@@ -245,7 +221,7 @@ pub fn build(app: &Arc<App>) -> Router {
         for Route { path, handlers, .. } in routes {
             let handlers = handlers.layer(envelope(kind));
             let handlers = match errors {
-                ErrorForm::Own => handlers,
+                Own => handlers,
                 ErrorForm::Matrix => handlers.layer(map_response(wire_formats::readable)),
                 ErrorForm::Cloudflare => handlers.layer(map_response(cloudflare_door::readable)),
                 ErrorForm::Sfu => {
@@ -255,7 +231,7 @@ pub fn build(app: &Arc<App>) -> Router {
             router = router.route(&path, handlers);
         }
     }
-    let unmatched = envelope(RouteKind::Unmatched).layer(origin::cors(&app.config.access.origins));
+    let unmatched = envelope("unmatched").layer(origin::cors(&app.config.access.origins));
     router.fallback(unknown::unknown.layer(unmatched)).with_state(Arc::clone(app))
 }
 

@@ -38,12 +38,8 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
     assert_eq!(minting(&idle(), &MintFacts::default()), Ok(()));
     let disabled = MintFacts { is_enabled: false, ..MintFacts::default() };
     let unwritable = MintFacts { is_writable: false, ..MintFacts::default() };
-    let source_failure = "Cloudflare: answered 401.".to_owned();
-    let of = |code| MintFacts {
-        sources: Some(code),
-        source_failure: source_failure.clone(),
-        ..MintFacts::default()
-    };
+    let failure = "Cloudflare: answered 401.".to_owned();
+    let of = |code| MintFacts { sources: Some(code), failure: failure.clone(), ..MintFacts::default() };
     let down = of(StopCode::ProviderUnavailable);
     let used_up = of(StopCode::BudgetExhausted);
     let cases = [

@@ -86,19 +86,16 @@ pub struct MintFacts {
     pub is_enabled: bool,
     /// Whether a grant can be recorded.
     pub is_writable: bool,
-    /// Why no grant can be recorded, in a sentence; empty if that is not known.
-    pub ledger_failure: String,
     /// Why none of the metered sources of `ICE_SOURCES` mints. `None` if one does, as far as is known.
     pub sources: Option<StopCode>,
-    /// Why a source does not mint, in a sentence; empty if that is not known.
-    pub source_failure: String,
+    /// Why no grant can be recorded or else a source does not mint, in a sentence; empty if that is not known.
+    pub failure: String,
 }
 
 impl Default for MintFacts {
     /// Nothing stops a mint.
     fn default() -> Self {
-        let (ledger_failure, source_failure) = <(String, String)>::default();
-        Self { is_enabled: true, is_writable: true, ledger_failure, sources: None, source_failure }
+        Self { is_enabled: true, is_writable: true, sources: None, failure: String::new() }
     }
 }
 
@@ -118,12 +115,9 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     } else {
         return Ok(());
     };
-    let is_of_source = code == StopCode::ProviderUnavailable;
-    let stop = MintStop::of(code, if is_of_source { &facts.source_failure } else { &facts.ledger_failure });
-    if code != StopCode::BudgetExhausted {
-        return Err(stop);
-    }
+    let stop = MintStop::of(code, &facts.failure);
     let spent = match snapshot.refusal {
+        _ if code != StopCode::BudgetExhausted => return Err(stop),
         Some(NotAdmitted::Refused(refusal)) if !snapshot.figures.is_spent() => {
             return Err(MintStop { until: refusal.until(), ..stop });
         }

@@ -19,7 +19,6 @@ use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 use super::AppState;
 use super::head;
 use super::request_log::{self, Minted, RequestHead};
-use super::route::RouteKind;
 use crate::alert::StopCode;
 use crate::app::App;
 use crate::app::process::Process;
@@ -33,7 +32,7 @@ use turn_base::response::Verbatim;
 
 /// The outermost layer of the routes of this kind, but for the layer that changes the form of their errors.
 pub async fn envelope(
-    State((app, kind)): State<(Arc<App>, RouteKind)>,
+    State((app, kind)): State<(Arc<App>, &'static str)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -74,9 +73,9 @@ pub async fn envelope(
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
     if status == 401 && is_unauthorized(&response) {
-        app.metrics.unauthorized.count([kind.into()]);
+        app.metrics.unauthorized.count([kind]);
     }
-    if kind == RouteKind::Mint
+    if kind == "mint"
         && let Some(error) = response.extensions().get::<ErrorBody>()
     {
         app.metrics.mint_refusals.count([error.code]);

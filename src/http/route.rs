@@ -13,27 +13,6 @@ use crate::app::rights::CallerKind;
 /// The handlers of a path, by their methods.
 pub type Handlers = MethodRouter<Arc<App>>;
 
-/// The kind of a route, for counts. Each protocol of signaling is a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
-#[expect(missing_docs, reason = "docs/REFERENCE.md explains those that are counted")]
-pub enum RouteKind {
-    Mint,
-    Connections,
-    Budget,
-    Operator,
-    Health,
-    Browser,
-    Ayame,
-    P2pcf,
-    Peerjs,
-    Reports,
-    Rooms,
-    Sfu,
-    Yjs,
-    Unmatched,
-}
-
 /// The form of the errors of a route: that of the programs that call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorForm {
@@ -49,8 +28,8 @@ pub enum ErrorForm {
 
 /// Routes of one kind.
 pub struct Group {
-    /// The kind.
-    pub kind: RouteKind,
+    /// The kind, as counts name it: who calls, or a protocol of signaling.
+    pub kind: &'static str,
     /// The form of all their errors.
     pub errors: ErrorForm,
     /// Whether this caller may call them.
@@ -70,6 +49,12 @@ pub struct Route {
     /// What the `OpenAPI` document says of the handlers. Only tests make that document, so the program has no code for it.
     #[cfg(test)]
     pub described: utoipa::openapi::OpenApi,
+}
+
+impl From<(String, Handlers)> for Route {
+    fn from((path, handlers): (String, Handlers)) -> Self {
+        Self::new(path, handlers)
+    }
 }
 
 impl Route {

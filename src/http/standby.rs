@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::ORIGIN;
 use axum::middleware::Next;
@@ -42,7 +42,8 @@ type StandbyState = State<Arc<Standby>>;
 pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -> Response {
     let started = standby.clock.instant();
     let id = standby.request_ids.of(request.headers());
-    let route = own_route(request.uri().path());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or(FORWARDING, MatchedPath::as_str);
     // The rules are for the head as the client sent it, so they come before anything is added.
     let refused = head::refuse(&request, route, &standby.config.access.hosts, false);
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -71,11 +72,6 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
         tracing::warn!(request_id = id, method, status, code, held_back, "request");
     }
     response
-}
-
-/// The route of the standby at this path; [`FORWARDING`] at all other paths.
-fn own_route(path: &str) -> &'static str {
-    ["/health", "/ready", "/leader", "/metrics"].into_iter().find(|own| *own == path).unwrap_or(FORWARDING)
 }
 
 /// The pages that may read the leader's responses at this path.

@@ -147,8 +147,7 @@ impl Mint {
             return Err(blocked);
         }
         if is_frozen || !self.enabled {
-            let code = if is_frozen { StopCode::Frozen } else { StopCode::Disabled };
-            return Ok(IceResponse::Stun(Some(code)));
+            return Ok(IceResponse::Stun(Some(StopCode::Disabled)));
         }
         let (mut reason, mut is_used_up) = (None, false);
         let mut is_metered_refused = false;
@@ -284,13 +283,9 @@ impl Mint {
 
     /// What decides, besides the books, whether a metered credential is issued.
     pub fn facts(&self) -> MintFacts {
-        MintFacts {
-            is_enabled: self.enabled,
-            is_writable: self.account.is_writable(),
-            ledger_failure: self.account.ledger_failure(),
-            sources: self.stop_of_sources(),
-            source_failure: self.provider_cause(),
-        }
+        let is_writable = self.account.is_writable();
+        let failure = if is_writable { self.provider_cause() } else { self.account.ledger_failure() };
+        MintFacts { is_enabled: self.enabled, is_writable, sources: self.stop_of_sources(), failure }
     }
 
     /// What is known of why a provider does not mint, in sentences; empty if nothing.

@@ -173,7 +173,9 @@ fn facts_of(code: StopCode) -> (&'static [(&'static str, &'static str)], u16, &'
         StopCode::Frozen => (&[], 200, "DISABLED"),
         StopCode::Disabled => (&[("TURN_ENABLED", "false")], 200, "DISABLED"),
         StopCode::NotConfigured => (&[], 200, "NOT_CONFIGURED"),
-        StopCode::ProviderUnavailable => (&[], 200, "PROVIDER_UNAVAILABLE"),
+        StopCode::ProviderUnavailable => {
+            (&[("CLOUDFLARE_TURN_API_TOKEN", "a-wrong-token")], 200, "PROVIDER_UNAVAILABLE")
+        }
         StopCode::BudgetExhausted => (&[("BANDWIDTH_LIMIT_GB", "0")], 429, "BUDGET_EXHAUSTED"),
         StopCode::LedgerUnavailable | StopCode::ClockDisagrees => (&[], 503, "LEDGER_UNAVAILABLE"),
         StopCode::GrantsFull => (&[("GRANTS_MAX", "1")], 503, "LEDGER_UNAVAILABLE"),
@@ -198,7 +200,6 @@ async fn stopped_mint(code: StopCode, action: &str) -> (TestBroker, Answer, [Sta
             broker.set_wall("2025-01-17T12:00:01Z");
         }
         StopCode::ProviderUnavailable => {
-            cloudflare.require_token("another-token");
             // The first failures do not say yet that it is unavailable.
             for _ in 0..5 {
                 broker.mint().await;

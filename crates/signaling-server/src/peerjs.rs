@@ -19,7 +19,7 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
 use crate::polls::Polls;
-use crate::routes::Route;
+use crate::routes::{Route, with_state};
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
 
@@ -33,7 +33,6 @@ type Peerjs = State<Arc<PeerjsRoutes>>;
 
 /// The routes that anyone may call. None if `PeerJS` is off.
 pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
-    let Some(peerjs) = peerjs else { return vec![] };
     let routes = [
         ("/peerjs/{key}/id", get(make_id)),
         ("/{key}/id", get(make_id)),
@@ -41,15 +40,12 @@ pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
         ("/peerjs/", get(describe)),
         ("/peerjs/peerjs", get(open)),
     ];
-    routes.map(|(path, handlers)| (path.into(), handlers.with_state(Arc::clone(peerjs)))).into()
+    with_state(peerjs, routes)
 }
 
 /// The lists of peers, which nobody gets. None if `PeerJS` is off.
 pub fn peers<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
-    let Some(peerjs) = peerjs else { return vec![] };
-    ["/peerjs/{key}/peers", "/{key}/peers"]
-        .map(|path| (path.into(), get(refuse_peers).with_state(Arc::clone(peerjs))))
-        .into()
+    with_state(peerjs, ["/peerjs/{key}/peers", "/{key}/peers"].map(|path| (path, get(refuse_peers))))
 }
 
 async fn open(State(peerjs): Peerjs, mut request: Request) -> Result<Response, ApiError> {

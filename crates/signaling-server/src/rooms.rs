@@ -22,7 +22,7 @@ use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::broker::Service;
 use crate::form::Form;
-use crate::routes::Route;
+use crate::routes::{Route, with_state};
 use crate::settings::RoomsConfig;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
@@ -91,13 +91,13 @@ fn marked(user: &User) -> User {
 }
 
 /// The route with which a visitor chooses a name. A layer of the service reads the body before.
-pub fn set_username<S>(rooms: Option<&Arc<RoomRoutes>>) -> Option<Route<S>> {
-    Some(("/set-username".into(), post(choose_name).with_state(Arc::clone(rooms?))))
+pub fn set_username<S>(rooms: Option<&Arc<RoomRoutes>>) -> Vec<Route<S>> {
+    with_state(rooms, [("/set-username", post(choose_name))])
 }
 
 /// The route of the sockets.
-pub fn sockets<S>(rooms: Option<&Arc<RoomRoutes>>) -> Option<Route<S>> {
-    Some(("/parties/{party}/{room}".into(), get(open).with_state(Arc::clone(rooms?))))
+pub fn sockets<S>(rooms: Option<&Arc<RoomRoutes>>) -> Vec<Route<S>> {
+    with_state(rooms, [("/parties/{party}/{room}", get(open))])
 }
 
 async fn open(

@@ -19,19 +19,25 @@ const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
 /// A path with its handlers, without layers.
 pub type Route<S> = (String, MethodRouter<S>);
 
+/// The routes of a protocol with its state. None without a state.
+pub(crate) fn with_state<T: Clone + Send + Sync + 'static, S>(
+    state: Option<&T>,
+    routes: impl IntoIterator<Item = (&'static str, MethodRouter<T>)>,
+) -> Vec<Route<S>> {
+    let Some(state) = state else { return vec![] };
+    routes.into_iter().map(|(path, handlers)| (path.into(), handlers.with_state(state.clone()))).collect()
+}
+
 /// The routes of Ayame, if it is on.
-pub fn of_ayame<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Vec<Route<S>> {
-    if server.sockets.hub(ProtocolName::Ayame).is_none() {
-        return vec![];
-    }
-    let socket = get(ayame).with_state(Arc::clone(&server.sockets));
-    vec![("/signaling".into(), socket), ("/.ok".into(), get(async || StatusCode::OK))]
+pub fn of_ayame<S>(server: &Signaling) -> Vec<Route<S>> {
+    let sockets = server.sockets.hub(ProtocolName::Ayame).map(|_| &server.sockets);
+    with_state(sockets, [("/signaling", get(ayame)), ("/.ok", get(async || StatusCode::OK))])
 }
 
 /// The route of y-webrtc, if it is on.
-pub fn of_yjs<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Vec<Route<S>> {
-    let hub = server.sockets.hub(ProtocolName::Yjs);
-    hub.map(|_| ("/yjs".into(), get(yjs).with_state(Arc::clone(&server.sockets)))).into_iter().collect()
+pub fn of_yjs<S>(server: &Signaling) -> Vec<Route<S>> {
+    let sockets = server.sockets.hub(ProtocolName::Yjs).map(|_| &server.sockets);
+    with_state(sockets, [("/yjs", get(yjs))])
 }
 
 /// No user is required yet: a client may still sign in with its `register`.

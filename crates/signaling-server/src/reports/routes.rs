@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::{LOCATION, USER_AGENT};
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use turn_ledger::ClientKey;
 
 use super::Reports;
 use crate::form::Form;
-use crate::routes::Route;
+use crate::routes::{Route, with_state};
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
@@ -69,21 +69,17 @@ struct DeadTrack {
 
 /// The routes for reports of pages.
 pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
-    let Some(reports) = reports else { return vec![] };
     let mut routes =
         vec![("/call-quality-feedback", post(call_quality)), ("/api/reportRefresh", post(refresh))];
-    if reports.file.is_some() || reports.receiver.is_some() {
+    if reports.is_some_and(|reports| reports.file.is_some() || reports.receiver.is_some()) {
         routes.extend([("/api/bugReport", post(bug)), ("/api/deadTrack", post(dead_track))]);
     }
-    let with_state =
-        |(path, handlers): (&str, MethodRouter<_>)| (path.into(), handlers.with_state(Arc::clone(reports)));
-    routes.into_iter().map(with_state).collect()
+    with_state(reports, routes)
 }
 
 /// The route of kept reports, which people open.
-pub fn kept<S>(reports: Option<&Arc<Reports>>) -> Option<Route<S>> {
-    let reports = reports.filter(|reports| reports.file.is_some())?;
-    Some(("/api/debugInfo".into(), get(debug_info).with_state(Arc::clone(reports))))
+pub fn kept<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
+    with_state(reports.filter(|reports| reports.file.is_some()), [("/api/debugInfo", get(debug_info))])
 }
 
 /// A client whose rate allowed one more request. To read a report counts like a report, because it searches the file.
