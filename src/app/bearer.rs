@@ -47,7 +47,7 @@ impl App {
             BearerToken::Reporter
         } else if self.operator_token.as_ref().is_some_and(|operator| operator.matches(token)) {
             BearerToken::Operator
-        } else if self.has_sign_in() && is_jwt(token) {
+        } else if self.core.has_sign_in() && is_jwt(token) {
             BearerToken::Jwt
         } else {
             self.mint.grant_keys.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant)

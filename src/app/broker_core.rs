@@ -1,7 +1,6 @@
 //! What the handlers share with signaling and the proxy of the SFU, and the interface for these two: sign-in, mints, calls, and the charges
 //! for sessions.
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +11,11 @@ use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
 use turn_base::error::ApiError;
 use turn_base::sign_in::is_jwt;
 use turn_ledger::{
-    Books, ClientKey, GrantId, NotAdmitted, SfuSession, Snapshot, Spender, SpenderKey, SpenderKind,
-    Timestamp, User,
+    Books, ClientKey, GrantId, NotAdmitted, SfuSession, Spender, SpenderKey, SpenderKind, Timestamp, User,
 };
 use turn_signaling::call::CallEvent;
 
 use super::process::Process;
-use crate::account::Account;
-use crate::alert::{MintStop, minting};
 use crate::auth::Auth;
 use crate::limit::{Allowance, RateLimit};
 use crate::live_calls::LiveCalls;
@@ -31,8 +27,6 @@ use turn_signaling_server::{Counted, ServerBroker};
 pub struct BrokerCore {
     /// What the process has whether it leads or not.
     pub process: Arc<Process>,
-    /// Ledger and connections.
-    pub account: Arc<Account>,
     /// Verifies users' tokens. `None` without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL`.
     pub auth: Option<Auth>,
     /// The running calls.
@@ -43,21 +37,6 @@ pub struct BrokerCore {
     pub rate_limit: RateLimit,
     /// The life of a credential that is minted for a call.
     pub call_ttl: Duration,
-}
-
-impl Deref for BrokerCore {
-    type Target = Process;
-
-    fn deref(&self) -> &Process {
-        &self.process
-    }
-}
-
-impl BrokerCore {
-    /// Whether a metered credential would be issued at this instant, and why not.
-    pub fn minting(&self, snapshot: &Snapshot) -> Result<(), MintStop> {
-        minting(snapshot, &self.mint.facts())
-    }
 }
 
 #[async_trait]
@@ -80,13 +59,13 @@ impl Broker for BrokerCore {
     }
 
     fn is_blocked(&self, user: &User) -> bool {
-        self.account.read(|books| books.is_blocked(&SpenderKey::User(user.clone())))
+        self.mint.account.read(|books| books.is_blocked(&SpenderKey::User(user.clone())))
     }
 
     async fn mint(&self, web_client: &WebClient, spender: Option<Arc<Spender>>) -> Option<Minted> {
         let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
         self.rate_limit.take(Allowance::Mint, web_client.address, user).ok()?;
-        let now = self.account.read(Books::now);
+        let now = self.mint.account.read(Books::now);
         let request = MintRequest::new(now, client_at(web_client.address, spender), self.call_ttl).ok()?;
         match self.mint.answer(&request).await {
             Ok(IceResponse::Minted(issued)) => {
@@ -99,7 +78,7 @@ impl Broker for BrokerCore {
 
 impl ServerBroker for BrokerCore {
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        self.config.access.origins.foreign(headers)
+        self.process.config.access.origins.foreign(headers)
     }
 
     fn call(&self, event: CallEvent) {
@@ -108,13 +87,13 @@ impl ServerBroker for BrokerCore {
 
     fn count(&self, what: Counted) {
         match what {
-            Counted::Limited(why) => self.metrics.signaling_limited.count([why]),
+            Counted::Limited(why) => self.process.metrics.signaling_limited.count([why]),
             Counted::Dropped(protocol, why) => {
-                self.metrics.signaling_dropped.count([protocol.as_str(), why.as_str()]);
+                self.process.metrics.signaling_dropped.count([protocol.as_str(), why.as_str()]);
             }
-            Counted::Report(outcome) => self.metrics.page_reports.count([outcome]),
-            Counted::ForeignOrigin => drop(self.metrics.origins_refused.inc()),
-            Counted::TooManyPolls => drop(self.metrics.rate_limited.inc()),
+            Counted::Report(outcome) => self.process.metrics.page_reports.count([outcome]),
+            Counted::ForeignOrigin => drop(self.process.metrics.origins_refused.inc()),
+            Counted::TooManyPolls => drop(self.process.metrics.rate_limited.inc()),
         }
     }
 }
@@ -123,7 +102,7 @@ impl ServerBroker for BrokerCore {
 impl SfuBroker for BrokerCore {
     fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)> {
         let grant = self.mint.grant_keys.verify(token)?.id;
-        let user = self.account.read(|books| {
+        let user = self.mint.account.read(|books| {
             let row = books.grants().valid(grant).filter(|row| row.expires_at > books.now())?;
             Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))
         })?;
@@ -131,29 +110,29 @@ impl SfuBroker for BrokerCore {
     }
 
     fn are_of_one_chain(&self, one: GrantId, other: GrantId) -> bool {
-        self.account.read(|books| {
+        self.mint.account.read(|books| {
             let is_before = |first, later| books.grants().with_renewals(first).any(|id| id == later);
             is_before(one, other) || is_before(other, one)
         })
     }
 
     fn may_reuse(&self, grant: GrantId, spender: Option<&Spender>) -> bool {
-        self.account.read(|books| {
+        self.mint.account.read(|books| {
             let may_mint = !books.is_frozen() && !books.ledger().figures().is_spent();
             may_mint && books.grants().valid(grant).is_some_and(|row| row.spender.as_deref() == spender)
         })
     }
 
     fn is_frozen(&self) -> bool {
-        self.account.read(Books::is_frozen)
+        self.mint.account.read(Books::is_frozen)
     }
 
     fn pull(&self, session: &str, more_kbps: u32) -> Result<(), NotAdmitted> {
-        self.account.pull(session, more_kbps)
+        self.mint.account.pull(session, more_kbps)
     }
 
     async fn recorded(&self) -> bool {
-        self.account.recorded().await.is_ok()
+        self.mint.account.recorded().await.is_ok()
     }
 
     fn remember(
@@ -162,7 +141,7 @@ impl SfuBroker for BrokerCore {
         row: &dyn Fn(Timestamp) -> Option<SfuSession>,
         is_found: bool,
     ) -> bool {
-        self.account.change(|books| {
+        self.mint.account.change(|books| {
             let is_noted = books.set_sfu_session(session, row(books.now()).as_ref());
             if is_found {
                 books.extend_sfu_session(session);
@@ -172,10 +151,10 @@ impl SfuBroker for BrokerCore {
     }
 
     fn holds_lease(&self) -> bool {
-        self.account.holds_lease()
+        self.mint.account.holds_lease()
     }
 
     fn to_close(&self) -> Vec<Arc<str>> {
-        self.account.read(Books::sfu_sessions_to_close)
+        self.mint.account.read(Books::sfu_sessions_to_close)
     }
 }

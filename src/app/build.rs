@@ -98,7 +98,6 @@ pub fn build_leading(
     let mint = Arc::new(parts.mint(relay_server.as_ref()));
     let core = Arc::new(BrokerCore {
         process: Arc::clone(process),
-        account: Arc::clone(&parts.account),
         auth: parts.auth(),
         calls: LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock)),
         mint: Arc::clone(&mint),
@@ -106,7 +105,7 @@ pub fn build_leading(
         call_ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     let ending = Ending {
-        mint,
+        mint: Arc::clone(&mint),
         clock: Arc::clone(clock),
         at_limit: config.budget.at_limit == AtLimit::Revoke,
         progress: Mutex::default(),
@@ -125,6 +124,9 @@ pub fn build_leading(
         signaling: parts.signaling(Arc::clone(&core))?,
         sfu: parts.sfu(Arc::clone(&core)),
         core,
+        process: Arc::clone(process),
+        account: parts.account,
+        mint,
         stun: parts.stun,
         server_keys: ServerKeys::new(&config.server_keys.keys),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
+use crate::alert::{MintStop, minting};
 use crate::auth::server_keys::ServerKeys;
 use crate::forward::ForwardKey;
 use crate::ice::server::IceServerList;
@@ -17,8 +19,10 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::meter::trials::TrialMeter;
+use crate::mint::Mint;
 use crate::mint::ending::Ending;
 use turn_base::request::bearer::TokenDigest;
+use turn_ledger::Snapshot;
 use turn_limits::Bounds;
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
@@ -36,6 +40,7 @@ pub use bearer::BearerToken;
 pub use broker_core::BrokerCore;
 pub use build::{build, build_leading};
 pub use opening::{bound_assumes, settings_digest, setup};
+use process::Process;
 
 /// The most requests in progress. A request counts as soon as its body has been read. The slowest takes 4 s, so 1,024 / 4 = 256 a second
 /// are served even while the provider does not answer.
@@ -53,8 +58,14 @@ pub type BuildError = Box<dyn Error + Send + Sync>;
 
 /// What the handlers and the background tasks share.
 pub struct App {
+    /// What the process has whether it leads or not.
+    pub process: Arc<Process>,
     /// The parts that signaling and the SFU proxy use as well.
     pub core: Arc<BrokerCore>,
+    /// Ledger and connections.
+    pub account: Arc<Account>,
+    /// The sources in the order of `ICE_SOURCES`.
+    pub mint: Arc<Mint>,
     /// The lead over other replicas. `None` without `DATABASE_URL`.
     pub lead: Option<Arc<Lead>>,
     /// Checks what other replicas say about the requests that they forward. `None` without `DATABASE_URL`.
@@ -95,6 +106,11 @@ pub struct App {
 }
 
 impl App {
+    /// Whether a metered credential would be issued at this instant, and why not.
+    pub fn minting(&self, snapshot: &Snapshot) -> Result<(), MintStop> {
+        minting(snapshot, &self.mint.facts())
+    }
+
     /// Whether the ledger outlives a restart.
     pub fn is_durable(&self) -> bool {
         self.account.has_store() && self.volatile.is_none()
@@ -102,9 +118,9 @@ impl App {
 }
 
 impl Deref for App {
-    type Target = BrokerCore;
+    type Target = Process;
 
-    fn deref(&self) -> &BrokerCore {
-        &self.core
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }

@@ -163,7 +163,7 @@ async fn block(app: &App, spender: &SpenderKey, lasting: Option<Duration>) -> Js
         Some(0) => "There is no live credential that is not revoked.".to_owned(),
         Some(_) => format!("Those that were issued work until they are revoked (turn-broker revoke --{by})."),
     };
-    let message = blocked_message(&spender, until, &issued, app.auth.as_ref());
+    let message = blocked_message(&spender, until, &issued, app.core.auth.as_ref());
     Ok(Json(BlockBody { spender: BlockedBody::of(&spender, until), blocked: true, message }))
 }
 

@@ -104,7 +104,7 @@ fn protocol_schema() -> RefOr<Schema> {
     responses((status = 200, description = "The calls.", body = LiveCallsBody))
 )]
 pub async fn list_live_calls(app: AppState) -> Json<LiveCallsBody> {
-    let mut calls = app.calls.list();
+    let mut calls = app.core.calls.list();
     calls.extend(app.sfu.iter().flat_map(|proxy| proxy.calls()));
     let total = calls.len();
     let list = app.account.spenders(SpenderKind::Call, SpentIn::ThisPeriod).await;
@@ -151,11 +151,11 @@ fn member_of((id, member): (&MemberId, &Member)) -> MemberBody {
     )
 )]
 pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<EndedRoomBody> {
-    let mut calls = app.calls.in_room(&room);
+    let mut calls = app.core.calls.in_room(&room);
     // Clients of P2PCF hold no socket that could be closed.
     calls.retain(|(call, _)| call.protocol != ProtocolName::P2pcf);
     // The grants are revoked before the sockets close, because a protocol may let the media of a member that leaves go on.
-    let revoked = calls.iter().map(|(call, _)| app.calls.cut(call)).sum();
+    let revoked = calls.iter().map(|(call, _)| app.core.calls.cut(call)).sum();
     app.signaling.end_room(&room);
     let sessions = app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(&room));
     if sessions > 0 {

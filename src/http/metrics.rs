@@ -76,7 +76,7 @@ fn add_service(app: &App, scraped: &mut ScrapedFigures) {
         signaling_sockets "Open signaling sockets, 4,096 at most" app.signaling.sockets();
         sfu_sessions "Sessions of the SFU, 8,192 at most" sfu_sessions;
         sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" sfu_tracks;
-        rate_limit_clients "Clients with their own row in the rate limiter" app.rate_limit.clients();
+        rate_limit_clients "Clients with their own row in the rate limiter" app.core.rate_limit.clients();
         breaker_state "The provider's circuit breaker: 0 closed, 1 half-open, 2 open" app.mint.breaker_state().gauge();
         provider_up "0 while the provider does not mint" u64::from(app.mint.provider_is_up() != Some(false));
         pool_ready "Credentials minted ahead and not yet issued" pool.ready;

@@ -158,7 +158,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let Proven { signed_in, renewal } = match proven {
         Ok(proven) => proven,
         Err(refused) => {
-            known.charge(app.rate_limit.take(Allowance::Mint, address, None), too_many_mints)?;
+            known.charge(app.core.rate_limit.take(Allowance::Mint, address, None), too_many_mints)?;
             return Err(refused);
         }
     };
@@ -174,7 +174,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let (ttl, place, of_format) = parameters?;
     let names = [spender.user.as_ref().map(User::as_str), spender.label.as_ref().map(Label::as_str)];
     refuse_tokens(app, client, names)?;
-    known.charge(app.rate_limit.take(allowance, address, spender.user.as_ref()), too_many_mints)?;
+    known.charge(app.core.rate_limit.take(allowance, address, spender.user.as_ref()), too_many_mints)?;
     let mint_request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
     Ok((MintRequest { place, renewal, ..mint_request }, of_format))
 }
@@ -194,7 +194,7 @@ fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> boo
 /// must sign in.
 async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
     let recognized = bearer(headers).map(|token| (token, app.recognize(token)));
-    let grant = match (&app.auth, recognized) {
+    let grant = match (&app.core.auth, recognized) {
         (Some(auth), Some((token, recognized))) if may_be_of_user(auth, token, &recognized) => {
             return Ok(Proven { signed_in: Some(auth.user_of(token, &web_client).await?), renewal: None });
         }
@@ -202,7 +202,7 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
         _ => None,
     };
     let beside_grant = if grant.is_some() { headers.get(AUTH_TOKEN) } else { None };
-    let signed_in = match (&app.auth, beside_grant.and_then(|token| token.to_str().ok())) {
+    let signed_in = match (&app.core.auth, beside_grant.and_then(|token| token.to_str().ok())) {
         // Without keys or an application, nothing can check the token: it is ignored.
         (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
             // A secret of this service is no user's token, and the application is not told of it.
@@ -218,7 +218,7 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
     {
         return Err(grant_limit_reached());
     }
-    let (needs_sign_in, now) = (app.needs_sign_in(), app.clock.now());
+    let (needs_sign_in, now) = (app.core.needs_sign_in(), app.clock.now());
     let user = signed_in.as_ref().map(|verified| &verified.user);
     let is_signed_in = |spender: &Spender| {
         let is_current = user.is_some() || spender.signed_in_until.is_some_and(|until| until > now);
@@ -231,9 +231,9 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
         // A token beside the grant must name the user of the grant.
         let has_same_user =
             user.is_none_or(|user| spender.and_then(|spender| spender.user.as_ref()) == Some(user));
-        // With users (`app.auth`), a grant without a row may not renew: it names no user, so no limit or block of a user would apply.
+        // With users (`app.core.auth`), a grant without a row may not renew: it names no user, so no limit or block of a user would apply.
         let may_renew = row.is_some() && (!needs_sign_in || spender.is_some_and(is_signed_in));
-        has_same_user && (app.auth.is_none() || may_renew)
+        has_same_user && (app.core.auth.is_none() || may_renew)
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Ok(Proven { signed_in, renewal: Some(right) }),
@@ -357,7 +357,7 @@ pub(super) fn refuse_mistyped_key(
     }
     let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));
     let client = request.extensions.get().copied();
-    let asks_application = app.auth.as_ref().is_some_and(Auth::asks_application);
+    let asks_application = app.core.auth.as_ref().is_some_and(Auth::asks_application);
     let may_mint = |kind| match kind {
         // The application will say whether the token is a user's.
         CallerKind::Anonymous => asks_application,
@@ -454,7 +454,7 @@ pub(super) fn for_server<Q>(
     refuse_tokens(app, request.extensions.get().copied(), names)?;
     let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
     known.spender.clone_from(&spender);
-    known.charge(app.rate_limit.take_of_server(key.index), too_many_of_server)?;
+    known.charge(app.core.rate_limit.take_of_server(key.index), too_many_of_server)?;
     // The server mints for its users, so the mint has no client address whose share it could use up.
     let requester = Requester { spender, ..Requester::default() };
     Ok((MintRequest { place, ..MintRequest::new(app.clock.now(), requester, ttl)? }, of_format))

@@ -295,7 +295,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         cost: cost_body(&app.config.prices, &snapshot.figures, since),
         usable,
         alert_percents: app.config.alert_percents.iter().collect(),
-        sign_in: app.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
+        sign_in: app.core.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
         status: status(&app, &snapshot),
         callers: callers(&app.metrics),
         provider: provider(&app, snapshot.figures.period),

@@ -88,7 +88,7 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     let outcome = revocation_message(&name, revoked, &ends);
     let is_gone = matches!(spender, SpenderKey::Server(key) if !app.server_keys.has(key));
     let message = if app.account.read(|books| books.is_blocked(spender)) {
-        blocked_message(spender, None, &outcome, app.auth.as_ref())
+        blocked_message(spender, None, &outcome, app.core.auth.as_ref())
     } else if is_gone {
         outcome
     } else {

@@ -17,7 +17,7 @@ pub(super) async fn run(app: Arc<App>, end: CancellationToken) {
 async fn keep_alive(app: &App) {
     loop {
         tokio::time::sleep_until(clock::deadline(app.config.usage.heartbeat)).await;
-        app.calls.keep_alive();
+        app.core.calls.keep_alive();
     }
 }
 
@@ -27,8 +27,8 @@ async fn keep_alive(app: &App) {
 async fn renew(app: &App, end: &CancellationToken) {
     let next = || tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL.get()));
     while end.run_until_cancelled(next()).await.is_some() {
-        for grant in app.calls.grants() {
-            app.mint.renew_member(grant, app.call_ttl).await;
+        for grant in app.core.calls.grants() {
+            app.mint.renew_member(grant, app.core.call_ttl).await;
         }
     }
 }

@@ -208,7 +208,7 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
             join_all(app.coturn_meters.iter().map(CoturnMeter::run)).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(auth) = &app.auth {
+            if let Some(auth) = &app.core.auth {
                 auth.keep_fresh().await;
             }
         }),
@@ -306,7 +306,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 app.account.flush();
             }
             _ = tidy.tick() => {
-                app.rate_limit.sweep();
+                app.core.rate_limit.sweep();
                 app.wrong_tokens.sweep();
                 app.signaling.tidy();
             }
