@@ -93,9 +93,10 @@ impl GrantTerms {
 
     /// The spender of this kind who spends what a grant relays.
     pub(super) fn key(&self, row: &GrantRow, kind: SpenderKind) -> Option<SpenderKey> {
+        use SpenderKind::{Address, Call, Key, Label, Origin, User};
         match kind {
-            SpenderKind::Address => self.address(row),
-            _ => key_of(row.spender.as_deref()?, kind),
+            Address => self.address(row),
+            User | Label | Origin | Call | Key => key_of(row.spender.as_deref()?, kind),
         }
     }
 
