@@ -96,8 +96,8 @@ impl Reservation {
 
     /// The same reservation, for a credential that this TURN key has minted. `None`: the source has no TURN keys.
     #[must_use]
-    pub fn minted_with(mut self, turn_key: Option<IdDigest>) -> Self {
-        self.requester.turn_key = turn_key;
+    pub fn minted_with(mut self, issuer: Option<IdDigest>) -> Self {
+        self.requester.issuer = issuer;
         self
     }
 

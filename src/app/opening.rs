@@ -94,7 +94,7 @@ fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let terms = |owner: CountOwner| {
         if is_listed(owner) {
             SourceTerms { owner, ..listed }
-        } else if owner.turn_key.is_some() {
+        } else if owner.issuer.is_some() {
             SourceTerms { owner, ..unlisted }
         } else {
             rest
@@ -105,7 +105,7 @@ fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
 
 /// The owner of the count of a TURN key's bytes.
 pub(super) fn owner_of(key: &TurnKeyConfig) -> CountOwner {
-    CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of(&key.id)) }
+    CountOwner { source: IceSource::Cloudflare, issuer: Some(IdDigest::of(&key.id)) }
 }
 
 /// A digest of what is counted: the account, the billed directions, the SFU's app. If it changes, earlier counts are forgotten. `None`

@@ -83,7 +83,7 @@ impl CoturnCliConfig {
 
 /// The relay's host takes the place of the TURN key in the owner.
 fn owner_of(host: Option<&str>) -> CountOwner {
-    CountOwner { source: IceSource::Coturn, turn_key: host.map(IdDigest::of) }
+    CountOwner { source: IceSource::Coturn, issuer: host.map(IdDigest::of) }
 }
 
 /// The relays of `COTURN_URLS`, in their order. Empty without good URLs, and without a good secret.

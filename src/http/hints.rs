@@ -62,7 +62,7 @@ fn about_counts(faults: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     if measured.unprobed && app.cloudflare_meter.as_ref().is_some_and(|meter| meter.api.knows_keys()) {
         faults.push(Fault::NoProbe.found(""));
     }
-    if let Some(id) = measured.disbelieved.and_then(|owner| owner.turn_key)
+    if let Some(id) = measured.disbelieved.and_then(|owner| owner.issuer)
         && let Some(key) = app.config.ice.turn_keys().find(|key| IdDigest::of(&key.id) == id)
     {
         for missing in faults.iter_mut().filter(|found| found.fault == Fault::CountsMissing) {

@@ -275,7 +275,7 @@ mod tests {
         let relay = |host: &str| {
             let urls = vec![IceUrl::parse(&format!("turn:{host}")).unwrap()];
             let server = RestServer::new(urls, RestSecret::generated(&[7; 32]));
-            let owner = CountOwner { source: IceSource::Coturn, turn_key: Some(IdDigest::of(host)) };
+            let owner = CountOwner { source: IceSource::Coturn, issuer: Some(IdDigest::of(host)) };
             OwnRelay::new(host.to_owned(), None, owner, server)
         };
         Fleet(["a", "b", "c"].map(relay).into())

@@ -47,7 +47,7 @@ pub struct Minted {
     /// The id of the grant for it.
     pub grant: GrantId,
     /// The TURN key that minted it, if the source has TURN keys.
-    pub turn_key: Option<IdDigest>,
+    pub issuer: Option<IdDigest>,
     /// Its life from the start of the mint. Shorter than requested if it was minted ahead.
     pub life: Duration,
     /// How long it may work. Longer than its life if the source decides that.
@@ -94,17 +94,17 @@ impl CredentialSource {
         now: Timestamp,
     ) -> Result<Minted, Unavailable> {
         let grant = request.grant;
-        let issue = |ice_servers, turn_key| Minted { ice_servers, grant, turn_key, life, works_for: life };
+        let issue = |ice_servers, issuer| Minted { ice_servers, grant, issuer, life, works_for: life };
         Ok(match self {
             Self::Cloudflare(provider) => {
                 // The pool's credentials are of any TURN key, so a request for one key does not use them.
                 let pooled = if request.place.turn_key.is_none() { provider.take_pooled(life) } else { None };
-                if let Some((PooledCredential { servers, grant, turn_key, .. }, left)) = pooled {
+                if let Some((PooledCredential { servers, grant, turn_key: issuer, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Minted { ice_servers: servers, grant, turn_key, life, works_for: life });
+                    return Ok(Minted { ice_servers: servers, grant, issuer, life, works_for: life });
                 }
-                let (listed, turn_key) = provider.mint(life, &grant, request.place.turn_key).await?;
-                issue(listed.servers, turn_key)
+                let (listed, issuer) = provider.mint(life, &grant, request.place.turn_key).await?;
+                issue(listed.servers, issuer)
             }
             Self::Http(source) => {
                 let (Listed { servers, life: stated }, _) =
@@ -117,7 +117,7 @@ impl CredentialSource {
             }
             Self::Coturn(_) => {
                 let relay = relay.ok_or(Unavailable)?;
-                issue(relay.server.credential(&grant.to_string(), now.plus(life)), relay.owner.turn_key)
+                issue(relay.server.credential(&grant.to_string(), now.plus(life)), relay.owner.issuer)
             }
             Self::Relay(server) => issue(server.credential(&grant.to_string(), now.plus(life)), None),
             Self::Manual(list) => issue(list.clone(), None),

@@ -431,15 +431,14 @@ impl Mint {
             _ => (None, false),
         };
         let renewal = request.renewal.as_ref();
-        // In the books, an own relay stands in the place of a TURN key.
-        let key_of_relay = relay.and_then(|relay| relay.owner.turn_key);
+        let issuer = relay.and_then(|relay| relay.owner.issuer);
         let renews = renewal.map(RenewalRight::grant);
-        let requester = Requester { renews, turn_key: key_of_relay, ..request.requester.clone() };
+        let requester = Requester { renews, issuer, ..request.requester.clone() };
         let assumed_life = credentials.works_for(request.ttl);
         let reservation = self.account.reserve(source, assumed_life, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
-        let Ok(Minted { ice_servers, grant, turn_key, life, works_for }) = minted else { return Ok(None) };
+        let Ok(Minted { ice_servers, grant, issuer, life, works_for }) = minted else { return Ok(None) };
         // The answer of the source says how long the credential works.
         let reservation = reservation.lasting(source, works_for)?;
         // The operator has chosen the URLs of the source `manual`.
@@ -448,7 +447,7 @@ impl Mint {
         // The record has the books' time. The response has `issued_at`, which may be earlier.
         let reserved_at = reservation.at();
         let record = Grant { id: grant, source, issued_at: reserved_at, expires_at: reserved_at.plus(life) };
-        reservation.minted_with(turn_key).commit(&record, ice_servers.username(), renewal).await?;
+        reservation.minted_with(issuer).commit(&record, ice_servers.username(), renewal).await?;
         let token = self.grant_keys.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(reserved_at));
         Ok(Some(IssuedCredential {

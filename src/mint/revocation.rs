@@ -119,7 +119,7 @@ impl Mint {
                 account: Arc::clone(&self.account),
                 id,
                 username: username.clone(),
-                turn_key: grant.turn_key,
+                turn_key: grant.issuer,
             }),
             // The sessions of at least one coturn cannot be ended now, perhaps those of this credential.
             _ if ended_by == EndedBy::CommandLine && self.account.snapshot().measured.uncut => {

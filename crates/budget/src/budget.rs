@@ -97,7 +97,7 @@ impl Budget {
             latest: now,
         };
         // Opening has removed the stored counts of a key whose account has changed. So the counts are shared only after it.
-        for owner in stored.keys().filter(|owner| owner.turn_key.is_some()) {
+        for owner in stored.keys().filter(|owner| owner.issuer.is_some()) {
             ledger.share_counts(*owner);
         }
         ledger
@@ -199,13 +199,13 @@ impl Budget {
     }
 
     /// The owner of what is relayed at a source with this TURN key or relay; without one, [`Self::first_owner`].
-    pub fn owner_with(&self, source: IceSource, turn_key: Option<IdDigest>) -> CountOwner {
-        turn_key.map_or_else(|| self.first_owner(source), |_| CountOwner { source, turn_key })
+    pub fn owner_with(&self, source: IceSource, issuer: Option<IdDigest>) -> CountOwner {
+        issuer.map_or_else(|| self.first_owner(source), |_| CountOwner { source, issuer })
     }
 
     /// Whether no more than one TURN key or relay of a source is known.
     pub fn has_one_owner(&self, source: IceSource) -> bool {
-        self.all_of(source).filter(|timeline| timeline.terms.owner.turn_key.is_some()).count() <= 1
+        self.all_of(source).filter(|timeline| timeline.terms.owner.issuer.is_some()).count() <= 1
     }
 
     /// Whether counts of a source are taken; `false` for one that is not configured.
@@ -389,7 +389,7 @@ impl Budget {
     /// all owners of the source.
     pub fn promised_in(&self, owner: impl Into<CountOwner>, minute: Minute) -> ByteCount {
         let owner = owner.into();
-        let is_included = |of: &&Timeline| owner.turn_key.is_none() || of.terms.owner == owner;
+        let is_included = |of: &&Timeline| owner.issuer.is_none() || of.terms.owner == owner;
         let included = self.all_of(owner.source).filter(is_included);
         let promised = included.map(|of| of.minutes.promised_in_whole(minute));
         ByteCount::saturating(promised.fold(0, u128::saturating_add))

@@ -299,11 +299,11 @@ impl Grants {
         &mut self,
         grant: &Grant,
         promised: Option<PromisedTime>,
-        turn_key: Option<IdDigest>,
+        issuer: Option<IdDigest>,
         spender: Option<Arc<Spender>>,
     ) {
         let row = GrantRow::new(grant, None, promised);
-        self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, spender, ..row });
+        self.issue(grant.id, GrantRow { state: GrantState::Live, issuer, spender, ..row });
     }
 
     /// Adds a row without a promise for a grant that has no row. Does nothing if the table is full. Only a grant that costs nothing gets

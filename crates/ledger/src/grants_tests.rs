@@ -187,10 +187,10 @@ fn a_longer_tail_is_promised_for_ended_grants_and_known_for_those_that_have_left
 fn what_has_left_the_table_of_one_relay_says_nothing_of_another() {
     let spenders = SpenderTerms { ended_max: 0, ..SpenderTerms::default() };
     let mut grants = bounded(Bounds { spenders, ..Bounds::default() });
-    let owner = |host| CountOwner { source: IceSource::Coturn, turn_key: Some(IdDigest::of(host)) };
+    let owner = |host| CountOwner { source: IceSource::Coturn, issuer: Some(IdDigest::of(host)) };
     let of_a = Grant { source: IceSource::Coturn, ..grant(1) };
     let row = GrantRow::new(&of_a, None, Some(promised(20)));
-    grants.issue(of_a.id, GrantRow { turn_key: owner("a").turn_key, ..row });
+    grants.issue(of_a.id, GrantRow { issuer: owner("a").issuer, ..row });
     while !grants.forget_expired(at(1_200)) {}
     assert_eq!(grants.row_count(), 0);
     let may_relay = |host| grants.may_relay_until(owner(host), Duration::from_secs(7_200), at(0));
@@ -215,7 +215,7 @@ fn what_a_row_says_of_a_grant_is_stored() {
     let mut row = GrantRow {
         state: GrantState::EndedReleased,
         spent: Some(Box::new(Spent { assumed: ByteCount::new(5), ..Spent::default() })),
-        turn_key: Some(IdDigest::of("first")),
+        issuer: Some(IdDigest::of("first")),
         client: "2001:db8:1:2::/64".parse().ok(),
         spender: Spender { user: User::new("ann"), ..Spender::default() }.known(),
         ..GrantRow::new(&grant(1), Some("user"), Some(promised(20)))

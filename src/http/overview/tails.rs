@@ -72,7 +72,7 @@ pub(super) fn tails(app: &App) -> Vec<TailBody> {
         let bodies = all.filter_map(|(terms, end, trials)| {
             let proven = if terms.takes_proofs { trials.in_force(now) } else { None };
             // A TURN key that has left the settings has no name, so its trials are not shown.
-            let key = match terms.owner.turn_key {
+            let key = match terms.owner.issuer {
                 Some(id) => Some(turn_key_of(id)?.name),
                 None => None,
             };

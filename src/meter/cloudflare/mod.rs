@@ -212,7 +212,7 @@ impl CloudflareMeter {
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
     let empty = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
     let keys = count.by_key.iter().map(|(key, granted)| {
-        let owner = CountOwner { source: IceSource::Cloudflare, turn_key: Some(*key) };
+        let owner = CountOwner { source: IceSource::Cloudflare, issuer: Some(*key) };
         (owner, Reading { granted: *granted, ..empty })
     });
     // If our keys are not known, all keys count as ours.

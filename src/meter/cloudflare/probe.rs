@@ -59,7 +59,7 @@ impl CloudflareMeter {
                 age: self.lag,
             };
             let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
-            let counted = self.api.identifiers_with_bytes(owner.turn_key, identifiers, span).await?;
+            let counted = self.api.identifiers_with_bytes(owner.issuer, identifiers, span).await?;
             minutes.retain(|minute| counted.contains(&identifier(*minute)));
             self.account.change(|books| {
                 for minute in minutes {

@@ -47,7 +47,7 @@ impl CloudflareMeter {
             return Ok(());
         }
         let span = Span { from, until, age };
-        let billed = self.api.minutes_with_bytes(owner.turn_key, identifier, span).await?;
+        let billed = self.api.minutes_with_bytes(owner.issuer, identifier, span).await?;
         let shown = self.account.change(|books| books.count_trial(owner, end, Some(&billed)));
         if let Some(shown) = shown {
             self.trials.report_trial(end, &shown);

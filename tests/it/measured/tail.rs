@@ -24,7 +24,7 @@ const FINAL_AFTER: u64 = 5_000;
 const HOURS: u64 = 3_600;
 
 fn owner() -> CountOwner {
-    CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of("key-id")) }
+    CountOwner { source: IceSource::Cloudflare, issuer: Some(IdDigest::of("key-id")) }
 }
 
 /// The trial that waits for its count.

@@ -46,11 +46,11 @@ impl Budget {
     /// Gives the counts of a source's TURN keys to its owner without a key. An app server's report without a grant does not say which key
     /// relayed its bytes. So these bytes are compared with all that is counted at the source.
     pub fn share_counts(&mut self, owner: CountOwner) {
-        if owner.turn_key.is_none() {
+        if owner.issuer.is_none() {
             return;
         }
         let mut elsewhere = BTreeMap::<_, ByteCount>::new();
-        for timeline in self.all_of(owner.source).filter(|timeline| timeline.terms.owner.turn_key.is_some()) {
+        for timeline in self.all_of(owner.source).filter(|timeline| timeline.terms.owner.issuer.is_some()) {
             for (day, count) in timeline.minutes.days.of(self.period) {
                 let sum = elsewhere.entry(day).or_default();
                 *sum = sum.plus(count.total());
@@ -81,8 +81,8 @@ impl Budget {
     /// Notes the ids of TURN keys. An owner has only the digest of its key.
     pub fn note_turn_keys(&mut self, ids: &[Arc<str>]) {
         for id in ids {
-            let turn_key = Some(IdDigest::of(id));
-            let of_key = self.timelines.iter_mut().filter(|of| of.terms.owner.turn_key == turn_key);
+            let issuer = Some(IdDigest::of(id));
+            let of_key = self.timelines.iter_mut().filter(|of| of.terms.owner.issuer == issuer);
             of_key.for_each(|timeline| timeline.state.turn_key = Some(Arc::clone(id)));
         }
     }
@@ -91,7 +91,7 @@ impl Budget {
     /// period or promised after it.
     pub fn counted_turn_keys(&self) -> BTreeMap<IdDigest, Arc<str>> {
         let asked = self.timelines.iter().filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
-        asked.filter_map(|of| of.terms.owner.turn_key.zip(of.state.turn_key.clone())).collect()
+        asked.filter_map(|of| of.terms.owner.issuer.zip(of.state.turn_key.clone())).collect()
     }
 
     /// The owners of a source whose own counts are missing for some of the time of these counts by grant. Final counts by grant are taken

@@ -40,7 +40,7 @@ pub struct CountOwner {
     pub source: IceSource,
     /// The TURN key that mints there, or the operator's own relay. `None` for a source without either, and for the rest that a source
     /// counts beside its keys or relays.
-    pub turn_key: Option<IdDigest>,
+    pub issuer: Option<IdDigest>,
 }
 
 impl CountOwner {
@@ -68,15 +68,15 @@ impl TryFrom<String> for CountOwner {
 
 impl From<IceSource> for CountOwner {
     fn from(source: IceSource) -> Self {
-        Self { source, turn_key: None }
+        Self { source, issuer: None }
     }
 }
 
 impl fmt::Display for CountOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.turn_key {
+        match self.issuer {
             None => self.source.fmt(f),
-            Some(turn_key) => write!(f, "{}/{turn_key}", self.source),
+            Some(issuer) => write!(f, "{}/{issuer}", self.source),
         }
     }
 }
@@ -85,12 +85,11 @@ impl FromStr for CountOwner {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (source, turn_key) =
-            text.split_once('/').map_or((text, None), |(source, key)| (source, Some(key)));
+        let (source, issuer) = text.split_once('/').map_or((text, None), |(source, key)| (source, Some(key)));
         let digest = |key| u64::from_str_radix(key, 16).map(|number| IdDigest(number.to_be_bytes()));
         Ok(Self {
             source: source.parse().map_err(|_| ())?,
-            turn_key: turn_key.map(digest).transpose().map_err(|_| ())?,
+            issuer: issuer.map(digest).transpose().map_err(|_| ())?,
         })
     }
 }
@@ -101,8 +100,8 @@ mod tests {
 
     #[test]
     fn an_owner_is_read_from_its_text() {
-        let turn_key = Some(IdDigest::of("0123456789abcdef0123456789abcdef"));
-        for owner in [IceSource::Sfu.into(), CountOwner { source: IceSource::Cloudflare, turn_key }] {
+        let issuer = Some(IdDigest::of("0123456789abcdef0123456789abcdef"));
+        for owner in [IceSource::Sfu.into(), CountOwner { source: IceSource::Cloudflare, issuer }] {
             assert_eq!(owner.to_string().parse(), Ok(owner));
         }
         for text in ["", "twilio", "cloudflare/", "cloudflare/xyz"] {

@@ -79,7 +79,7 @@ impl SourceTerms {
         let is_of_account = |terms: &&Self| {
             terms.owner.source == owner.source && counted_in.is_some() && terms.counted_in == counted_in
         };
-        let account = configured.iter().find(is_of_account).filter(|_| owner.turn_key.is_some());
+        let account = configured.iter().find(is_of_account).filter(|_| owner.issuer.is_some());
         match account {
             Some(terms) => Self { owner, proof: ProofRule::Retired, takes_proofs: false, ..*terms },
             None => Self::of_unconfigured(owner),

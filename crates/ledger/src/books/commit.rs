@@ -116,10 +116,10 @@ impl Books {
         slack: Duration,
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
-        let owner = self.ledger.owner_with(source, requester.turn_key);
+        let owner = self.ledger.owner_with(source, requester.issuer);
         // `is_known`: whether the owner of the bytes is known. Of several TURN keys, only the mint shows which one has minted. Until then,
         // the longest of their tails is reserved, and all minutes of a renewal.
-        let is_known = requester.turn_key.is_some() || self.ledger.has_one_owner(source);
+        let is_known = requester.issuer.is_some() || self.ledger.has_one_owner(source);
         let admitted_as = if is_known { owner } else { owner.group() };
         let request = self.admission(admitted_as, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
@@ -226,7 +226,7 @@ impl Books {
     ) -> Result<Commit, NotAdmitted> {
         let blocked = self.block_of(&requester);
         let is_blocked = blocked.is_some();
-        let Requester { client, renews, spender, address, turn_key } = requester;
+        let Requester { client, renews, spender, address, issuer } = requester;
         let address = address.filter(|_| self.grants.keeps_whole_addresses());
         if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
@@ -240,7 +240,7 @@ impl Books {
             return Err(if is_late { NotAdmitted::NotRecorded } else { NotAdmitted::TooManyGrants });
         }
         // The TURN key of a provider is known only now.
-        let owner = turn_key.map_or(hold.promise.owner, |_| self.ledger.owner_with(grant.source, turn_key));
+        let owner = issuer.map_or(hold.promise.owner, |_| self.ledger.owner_with(grant.source, issuer));
         // The tail of this owner may not be that of the hold: it may have changed since, or the hold has the longest tail of several keys.
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(owner)));
         let mut time = PromisedTime { until, ..hold.promise.time };
@@ -255,7 +255,7 @@ impl Books {
             let username =
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(time));
-            (row.client, row.spender, row.turn_key) = (client, spender, owner.turn_key);
+            (row.client, row.spender, row.issuer) = (client, spender, owner.issuer);
             // A source that decides the life may make a credential for the whole requested life, although it states a shorter one.
             // `later_by`: by how much later than stated the credential can expire.
             let stated = grant.expires_at.since(grant.issued_at);

@@ -130,7 +130,7 @@ impl Books {
             let expires_at = named_expiry.clamp(now.plus(FOREIGN_LIFE_MIN), now.plus(LIFE_MAX));
             let grant = Grant { id: session.grant, source: relay.source, issued_at: now, expires_at };
             let spender = Spender { user, ..Spender::default() }.known();
-            self.grants.take_up(&grant, None, relay.turn_key, spender);
+            self.grants.take_up(&grant, None, relay.issuer, spender);
         }
     }
 
@@ -138,7 +138,7 @@ impl Books {
     /// zero, except that the estimates of a gap stay. The count ends at the instant up to which every relay is counted. The instant of a
     /// relay without a complete listing is `None`, the smallest value, so then nothing is counted.
     fn carry_rest(&mut self, relay: CountOwner, is_after_gap: bool) {
-        let relays = self.ledger.cut_groups().into_iter().filter(|other| other.turn_key.is_some());
+        let relays = self.ledger.cut_groups().into_iter().filter(|other| other.issuer.is_some());
         let counted_until = relays.map(|relay| self.coturn.get(&relay).map(|usage| usage.complete_at));
         if let Some(Some(as_of)) = counted_until.min() {
             let nothing = Carried { as_of, is_after_gap, ..Carried::default() };

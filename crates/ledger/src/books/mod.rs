@@ -321,7 +321,7 @@ impl Books {
         let until = Minute::from_end(grant.expires_at.plus(self.ledger.tail(grant.source)).plus(MINT_SLACK));
         let per_minute = self.ledger.bytes_per_minute(grant.source);
         let time = PromisedTime::new(self.ledger.counted_from(grant.source), until, per_minute);
-        self.grants.take_up(grant, Some(time), self.ledger.first_owner(grant.source).turn_key, None);
+        self.grants.take_up(grant, Some(time), self.ledger.first_owner(grant.source).issuer, None);
         self.apply_effects();
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::books::commit::NotAdmitted;
 
 fn relay(host: &str) -> CountOwner {
-    CountOwner { source: COTURN, turn_key: Some(IdDigest::of(host)) }
+    CountOwner { source: COTURN, issuer: Some(IdDigest::of(host)) }
 }
 
 /// A strict broker with the relays `a` and `b`, which has read both.
@@ -33,7 +33,7 @@ impl Broker {
     }
 
     fn mint_at(&mut self, host: &str, life: u64) -> Result<(), NotAdmitted> {
-        self.mint(Requester { turn_key: relay(host).turn_key, ..Requester::default() }, life).map(drop)
+        self.mint(Requester { issuer: relay(host).issuer, ..Requester::default() }, life).map(drop)
     }
 
     fn tail_of(&self, number: u64) -> u64 {

@@ -44,8 +44,8 @@ pub struct GrantRow {
     pub(super) figures_since: Day,
     /// What it has spent in the period of its figures.
     pub(super) spent: Option<Box<Spent>>,
-    /// The TURN key that minted its credential, or the operator's relay that the credential is for. See [`CountOwner::turn_key`].
-    pub turn_key: Option<IdDigest>,
+    /// The TURN key that minted its credential, or the operator's relay that the credential is for. See [`CountOwner::issuer`].
+    pub issuer: Option<IdDigest>,
     /// What few grants have, in a box of its own, so that the other rows take little memory.
     pub(super) extra: Option<Box<GrantExtra>>,
 }
@@ -143,7 +143,7 @@ impl GrantRow {
             state: GrantState::Unwritten,
             figures_since: Day::default(),
             spent: None,
-            turn_key: None,
+            issuer: None,
             extra: None,
         }
     }
@@ -172,7 +172,7 @@ impl GrantRow {
 
     /// The owner whose count releases its promise.
     pub fn owner(&self) -> CountOwner {
-        CountOwner { source: self.source, turn_key: self.turn_key }
+        CountOwner { source: self.source, issuer: self.issuer }
     }
 
     /// The row as stored. Once it is on disk, it is no longer unwritten.
@@ -318,7 +318,7 @@ pub struct Requester {
     /// The client's whole IPv6 address, if it is kept.
     pub address: Option<Ipv6Addr>,
     /// The TURN key that minted the credential, known once it is minted; or the operator's relay that the credential is for.
-    pub turn_key: Option<IdDigest>,
+    pub issuer: Option<IdDigest>,
 }
 
 impl Requester {

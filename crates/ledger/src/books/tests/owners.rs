@@ -14,7 +14,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn key(id: &str) -> CountOwner {
-    CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of(id)) }
+    CountOwner { source: IceSource::Cloudflare, issuer: Some(IdDigest::of(id)) }
 }
 
 /// What the account counts beside our keys.
@@ -37,7 +37,7 @@ fn open(keys: &[&str]) -> Broker {
 }
 
 fn mint(broker: &mut Broker, id: &str) -> Grant {
-    broker.mint(Requester { turn_key: key(id).turn_key, ..Requester::default() }, LIFE).unwrap()
+    broker.mint(Requester { issuer: key(id).issuer, ..Requester::default() }, LIFE).unwrap()
 }
 
 /// A count of the day until a minute.
@@ -106,7 +106,7 @@ fn a_hold_moves_to_the_key_that_minted() {
     let mut broker = open(&["a", "b"]);
     let hold = broker.reserve(LIFE, &Requester::default()).unwrap();
     let before = reserved(&broker);
-    let requester = Requester { turn_key: key("b").turn_key, ..Requester::default() };
+    let requester = Requester { issuer: key("b").issuer, ..Requester::default() };
     let _ = broker.commit(hold, requester).unwrap();
     assert_eq!(reserved(&broker), before);
     broker.books.advance(at(10 * MINUTE));

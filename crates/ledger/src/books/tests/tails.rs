@@ -137,7 +137,7 @@ fn bytes_after_a_tail_whose_proofs_are_too_old_take_the_default_back_for_promise
 
 #[test]
 fn a_credential_whose_turn_key_is_not_known_yet_reserves_the_longest_tail() {
-    let keys = ["a", "b"].map(|id| CountOwner { source: CLOUDFLARE, turn_key: Some(IdDigest::of(id)) });
+    let keys = ["a", "b"].map(|id| CountOwner { source: CLOUDFLARE, issuer: Some(IdDigest::of(id)) });
     let mut setup = setup(BudgetMode::Strict);
     setup.terms.limit = ByteCount::new(1_000 * GB);
     let of_source = setup.sources[0];

@@ -197,14 +197,12 @@ impl<D: Disk> Broker<D> {
         let server = self.server_of(renews);
         let client = (has_address && server.is_none()).then(|| client_of(self.minted));
         let spender = Spender { user, server: server.map(server_named), ..Spender::default() }.known();
-        let turn_key = match self.source() {
-            IceSource::Cloudflare if self.settings.keys != Keys::One => {
-                owner_of(self.key_of(renews)).turn_key
-            }
-            IceSource::Coturn => self.relay_for(renews).turn_key,
+        let issuer = match self.source() {
+            IceSource::Cloudflare if self.settings.keys != Keys::One => owner_of(self.key_of(renews)).issuer,
+            IceSource::Coturn => self.relay_for(renews).issuer,
             _ => None,
         };
-        Requester { client, renews, spender, turn_key, ..Requester::default() }
+        Requester { client, renews, spender, issuer, ..Requester::default() }
     }
 
     /// The coturn of the next credential: mostly that of the grant that is renewed, or any.

@@ -20,8 +20,8 @@ impl<D: Disk> Broker<D> {
     pub(super) fn reserve(&mut self, life: Duration, requester: &Requester) -> Option<Hold> {
         let (source, before) = (self.source(), self.books.snapshot());
         // A TURN key at Cloudflare gets the longest tail of all keys.
-        let turn_key = requester.turn_key.filter(|_| source == IceSource::Coturn);
-        let owner = CountOwner { source, turn_key };
+        let issuer = requester.issuer.filter(|_| source == IceSource::Coturn);
+        let owner = CountOwner { source, issuer };
         let shares = self.shares(requester);
         let reserved = self.books.reserve(source, life, MINT_SLACK, requester);
         let after = self.books.snapshot();
@@ -67,7 +67,7 @@ impl<D: Disk> Broker<D> {
     /// Strict mode mints nothing at a coturn whose sessions are not cut.
     fn refuses_uncut(&self, requester: &Requester) -> bool {
         let is_coturn = self.source() == IceSource::Coturn && self.settings.cli;
-        let relay = CountOwner { source: IceSource::Coturn, turn_key: requester.turn_key };
+        let relay = CountOwner { source: IceSource::Coturn, issuer: requester.issuer };
         self.settings.strict && is_coturn && !self.books.ledger().is_cut(relay)
     }
 

@@ -198,7 +198,7 @@ impl<D: Disk> Broker<D> {
         // What was promised for time whose counts nothing has proven stays.
         let days = || Day::between(figures.period.start, figures.period.end);
         let ledger = self.books.ledger();
-        let of_keys = self.owners().filter(|owner| owner.turn_key.is_some());
+        let of_keys = self.owners().filter(|owner| owner.issuer.is_some());
         let owners = METERED.into_iter().map(CountOwner::from).chain(of_keys);
         let unproven = owners.flat_map(|owner| days().filter_map(move |day| ledger.day(owner, day)));
         let most = unproven.map(|count| u128::from(count.unseen.get())).sum::<u128>() + counted;

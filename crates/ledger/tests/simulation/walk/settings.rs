@@ -106,7 +106,7 @@ pub(crate) enum Keys {
 
 /// Whose count has the bytes of a TURN key.
 pub(crate) fn owner_of(key: TurnKey) -> CountOwner {
-    CountOwner { source: SOURCE, turn_key: Some(IdDigest::of(if key == TurnKey::First { "a" } else { "b" })) }
+    CountOwner { source: SOURCE, issuer: Some(IdDigest::of(if key == TurnKey::First { "a" } else { "b" })) }
 }
 
 /// By how much longer the tail of the last of several coturns is.
@@ -304,8 +304,8 @@ impl Settings {
 
     /// Whose count has the bytes of a coturn.
     pub(crate) fn relay(&self, relay: usize) -> CountOwner {
-        let turn_key = (self.relays > 1).then(|| IdDigest::of(["ra", "rb", "rc"][relay]));
-        CountOwner { source: IceSource::Coturn, turn_key }
+        let issuer = (self.relays > 1).then(|| IdDigest::of(["ra", "rb", "rc"][relay]));
+        CountOwner { source: IceSource::Coturn, issuer }
     }
 
     /// Several coturns in half of the scenarios with coturn's command line. They come from dice of their own, so that the operations stay the

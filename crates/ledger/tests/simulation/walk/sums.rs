@@ -121,7 +121,7 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
     let used: u64 = metered().map(|source| ledger.used_of(source).get()).sum();
     let of_keys = [TurnKey::First, TurnKey::Second].map(owner_of);
     let relays = broker.relays().map(|relay| broker.settings.relay(relay));
-    let relays = relays.filter(|owner| owner.turn_key.is_some());
+    let relays = relays.filter(|owner| owner.issuer.is_some());
     let owners = metered().map(CountOwner::from).chain(of_keys).chain(relays);
     let days = owners.flat_map(|owner| {
         Day::between(period.start, period.end).filter_map(move |day| ledger.day(owner, day))
