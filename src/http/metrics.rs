@@ -4,7 +4,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
-use super::overview::relays::relays;
 use crate::app::App;
 use crate::app::process::Process;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
@@ -21,8 +20,10 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
         let (used, _) = app.account.change(|books| books.server_use(&key.name));
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }
-    app.metrics
-        .relays(relays(&app).iter().map(|relay| (relay.host.as_str(), relay.state == "up", relay.used)));
+    for relay in app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0) {
+        let used = app.account.read(|books| books.ledger().used_by(relay.owner));
+        app.metrics.relay(&relay.host, relay.health.lock().is_up(), used.get());
+    }
     let mut scraped = ScrapedFigures::default();
     add_budget(&app, &mut scraped);
     add_service(&app, &mut scraped);

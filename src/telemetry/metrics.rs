@@ -202,7 +202,7 @@ metrics! {
     pub key_fetches: Counts<1> = counts("key_fetches", ["outcome"]),
     /// Bytes of each TURN key in this period, as Cloudflare counted.
     turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
-    /// 1 while your relay works and is listed.
+    /// 0 while your relay fails the broker's probes.
     relay_up: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("relay_up"),
     /// Bytes of your relay in this period.
     relay_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("relay_bytes"),
@@ -239,13 +239,11 @@ impl Metrics {
         }
     }
 
-    /// Sets whether each of the operator's own relays works, and its bytes.
-    pub fn relays<'a>(&self, relays: impl Iterator<Item = (&'a str, bool, u64)>) {
-        for (host, is_up, bytes) in relays {
-            let label = [("relay", host.to_owned())];
-            self.relay_up.get_or_create(&label).set(is_up.into());
-            self.relay_bytes.get_or_create(&label).set(bytes);
-        }
+    /// Sets whether one of the operator's own relays works, and its bytes.
+    pub fn relay(&self, host: &str, is_up: bool, bytes: u64) {
+        let label = [("relay", host.to_owned())];
+        self.relay_up.get_or_create(&label).set(is_up.into());
+        self.relay_bytes.get_or_create(&label).set(bytes);
     }
 
     /// Counts a mint of a server key.

@@ -58,7 +58,7 @@ pub(crate) async fn metrics_of_a_broker() -> String {
     metrics.key_usage([("default", 1)].into_iter());
     metrics.server_key_mint("app", "minted");
     metrics.server_key_use("app", 1);
-    metrics.relays([("eu.example", true, 1)].into_iter());
+    metrics.relay("eu.example", true, 1);
     metrics.forwarded.count(["held"]);
     metrics.relay_ends.count(["closed"]);
     metrics.relay_refusals.count(["full"]);

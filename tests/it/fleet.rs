@@ -247,6 +247,20 @@ async fn the_overview_and_the_metrics_have_a_row_for_each_relay() {
     assert!(metrics.contains(&format!(r#"turn_broker_relay_bytes{{relay="b.test"}} {}"#, b["used"])));
 }
 
+#[tokio::test]
+async fn a_relay_that_is_drained_or_not_listed_is_up_by_its_metric() {
+    let fleet = Fleet::start(&[]).await;
+    fleet.b.set_fault(Some(CliFault::OtherService));
+    assert_eq!(fleet.broker.order(Method::POST, "/api/relays/a.test/drain").await.status, 200);
+    fleet.broker.advance(31);
+    fleet.look().await;
+    let overview = fleet.broker.get_as(OPERATOR, "/api/overview").await.json();
+    let states = [0, 1].map(|index| overview["relays"][index]["state"].clone());
+    assert_eq!(states, [json!("draining"), json!("unlisted")]);
+    let metrics = fleet.broker.get_as(OPERATOR, "/metrics").await.text;
+    assert_eq!(metrics.matches(r#".test"} 1"#).count(), 2, "{metrics}");
+}
+
 /// Where a credential names a relay, with what the answer says of it.
 async fn minted_at(broker: &TestBroker, query: &str) -> (String, Value) {
     let answer = broker.get(&format!("/api/turn-credentials?{query}")).await.json();

@@ -1,4 +1,4 @@
-//! The operator's own relays in the overview and in the metrics.
+//! The operator's own relays in the overview.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,12 +15,12 @@ use turn_ledger::{ByteCount, RelayLoad, Timestamp};
 pub(in crate::http) struct RelayBody {
     /// Its host.
     #[schema(example = "eu.example.com")]
-    pub host: String,
+    host: String,
     /// The name of its region; null without one.
     #[schema(required = true, example = "eu")]
     region: Option<String>,
     #[schema(schema_with = state_schema)]
-    pub state: &'static str,
+    state: &'static str,
     /// Since when the probes have said that it is up or down; null since the start.
     #[schema(value_type = Option<String>, format = DateTime, required = true, example = json!(null))]
     since: Option<Timestamp>,
@@ -35,7 +35,7 @@ pub(in crate::http) struct RelayBody {
     bytes_per_second: u64,
     /// Billed bytes of this period.
     #[schema(example = 45_230_000_000_u64)]
-    pub used: u64,
+    used: u64,
     /// What it may relay in a period, in bytes, by `COTURN_LIMITS`; null without a limit.
     #[schema(required = true, example = json!(null))]
     limit: Option<u64>,
