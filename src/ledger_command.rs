@@ -145,7 +145,7 @@ fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<S
 
 /// The summary, with the figures at the last write, or at `now` if the books were never written.
 fn summary(config: &Config, ledger: &LedgerCopy, stored: Contents, now: Timestamp) -> String {
-    let (written_at, alerts) = (stored.books.now(), stored.alerts.waiting_count());
+    let (written_at, alerts) = (stored.books.now(), stored.alerts.waiting().count());
     let snapshot = &setup(config).open(Some(stored.books), now).snapshot();
     let Snapshot { figures, measured, counts, live_grants, open_connections, .. } = snapshot;
     let written = written_at.map_or("never".into(), |at| format!("{at}; the lines below show that time"));

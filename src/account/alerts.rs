@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::{Account, Guarded, SpentIn};
 use crate::alert::dispatcher::Outbox;
-use crate::alert::rules::{AlertInput, Evaluation, KeptAlert, SourceStates};
-use crate::alert::{Alert, AlertCost, Fault, FoundFault, SpenderNow, Spending, TOP_SPENDERS};
+use crate::alert::mints::MintHours;
+use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
+use crate::alert::{Alert, AlertCost, ServiceFacts, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::{Lately, PresentRate};
-use turn_ledger::{ByteCount, Snapshot, SpenderKey, SpenderKind, SpenderSums, Sums};
+use turn_ledger::{ByteCount, SpenderKey, SpenderKind, SpenderSums, Sums};
 
 /// Who spends, by kind, most bytes first: in this period, and in the time of `lately`.
 #[derive(Debug, Default)]
@@ -22,24 +23,17 @@ struct FoundSpenders {
 impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. Without the lease nothing is due:
     /// the replica that leads evaluates them.
-    pub async fn evaluate_alerts(&self, sources: SourceStates, config: &Config, is_delivered: bool) {
+    pub async fn evaluate_alerts(&self, facts: ServiceFacts, config: &Config, is_delivered: bool) {
         let PriceConfig { price, currency } = &config.prices;
         if !self.holds_lease() {
             return;
         }
         let (input, cost) = self.with_all(|Guarded { books, over_limit, alerts, .. }| {
-            let snapshot = books.snapshot();
+            let snapshot = self.snapshot_of(books);
             let cost = AlertCost::of(price, currency, &snapshot.figures, books.ledger().used_since());
-            let of_books =
-                AlertInput::of(&snapshot, sources, PresentRate::of(books), config.alert_percents.clone());
-            let mut input = AlertInput { spent_grants: std::mem::take(over_limit), ..of_books };
-            if self.ledger_fails() {
-                input.faults.push(Fault::LedgerFailing.found(self.ledger_failure()));
-            }
-            input.faults.extend(self.lost_leader());
-            alerts.change(|rules| rules.mints.observe(input.now, snapshot.counts));
-            input.faults.extend(alerts.get().mints.fault(snapshot.counts));
-            (input, cost)
+            alerts.change(|rules| rules.mints.observe(snapshot.figures.now, snapshot.counts));
+            let of_books = AlertInput::of(&snapshot, facts, PresentRate::of(books), config);
+            (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)
         });
         // All spenders are read only if one of the alerts will show them.
         let found = if self.guarded.lock().alerts.get().will_show_spending(&input) {
@@ -88,9 +82,9 @@ impl Account {
         found
     }
 
-    /// The fault that many more credentials than usual are minted and not used.
-    pub fn unusual_mints(&self, snapshot: &Snapshot) -> Option<FoundFault> {
-        self.guarded.lock().alerts.get().mints.fault(snapshot.counts)
+    /// The mints of the last week.
+    pub fn mints(&self) -> MintHours {
+        self.guarded.lock().alerts.get().mints.clone()
     }
 
     /// The latest alerts, newest first.

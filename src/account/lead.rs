@@ -3,22 +3,21 @@
 use std::time::Duration;
 
 use super::Account;
-use crate::alert::{Fault, FoundFault};
 use crate::store::storage::Lost;
 use crate::store::writer::Store;
 
-/// For how long after a takeover [`Fault::LeaderLost`] is shown.
+/// For how long after a takeover the fault `LeaderLost` is shown.
 const LOSS_SHOWN_FOR: Duration = Duration::from_secs(600);
 
 impl Account {
-    /// The fault that the previous leader was lost. `None` if no leader was lost, and once the takeover was [`LOSS_SHOWN_FOR`] ago.
-    pub fn lost_leader(&self) -> Option<FoundFault> {
+    /// Which leader was lost, in a sentence. `None` if none was, and once the takeover was [`LOSS_SHOWN_FOR`] ago.
+    pub fn lost_leader(&self) -> Option<String> {
         let lead = self.lead.as_ref()?;
         let (lost, since) = lead.replaced.as_ref()?;
         if self.clock.since_boot().saturating_sub(*since) >= LOSS_SHOWN_FOR {
             return None;
         }
-        Some(Fault::LeaderLost.found(format!("{lost} was the leader, {} is it now.", lead.url)))
+        Some(format!("{lost} was the leader, {} is it now.", lead.url))
     }
 
     /// Whether a grant can be recorded now.

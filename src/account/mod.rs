@@ -367,8 +367,6 @@ impl ChangeSource for Mutex<Guarded> {
 pub(crate) mod testing;
 
 #[cfg(test)]
-mod found_tests;
-#[cfg(test)]
 mod stop_tests;
 #[cfg(test)]
 #[path = "account_tests.rs"]

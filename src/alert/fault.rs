@@ -3,16 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
+use turn_ledger::Timestamp;
 
 /// How urgent a fault or an alert is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Severity {
-    /// Nothing to do.
+    /// No call fails, and no figure is wrong. There is no alert.
     Info,
-    /// Look at it today.
+    /// Calls will fail, or a figure is wrong: look at it today.
     Warning,
-    /// Calls fail or the bill grows until the operator acts.
+    /// Calls fail now, or the bill grows and the broker cannot stop it.
     Critical,
 }
 
@@ -36,9 +37,12 @@ macro_rules! faults {
             pub const fn facts(self) -> FaultFacts {
                 match self {
                     $(Self::$fault => FaultFacts {
-                        $(events: Some(($begins, $ends)),)?
-                        $(section: $section,)?
-                        ..FaultFacts::hint($code, Severity::$severity, $sentence, $first_step)
+                        code: $code,
+                        events: [$(Some(($begins, $ends)),)? None][0],
+                        severity: Severity::$severity,
+                        sentence: $sentence,
+                        first_step: $first_step,
+                        section: [$($section,)? "budget"][0],
                     }),*
                 }
             }
@@ -48,19 +52,19 @@ macro_rules! faults {
 
 // Each with its severity and the code of its hint, the names of its alerts, its part of the dashboard, its sentence and its first step.
 faults! {
-    NoReports: Critical, "NO_REPORTS";
+    NoReports: Warning, "NO_REPORTS", alerts "reports.missing" "reports.found";
         "No client has reported a connection: the estimate cannot see usage.",
         "Report connections from the page or the app server (POST /api/connections).";
     MintsUnreported: Warning, "MINTS_UNREPORTED", alerts "mints.unreported" "mints.usual", at "spenders";
         "Over four times as many credentials as usual at this hour are minted, and most report no connection: a link may have leaked.",
         "Find who mints, under \"Who spends\" on the dashboard, to block or revoke them.";
-    NoAnalytics: Warning, "NO_ANALYTICS";
+    NoAnalytics: Info, "NO_ANALYTICS";
         "Cloudflare's own count is not set up in full.",
         "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).";
     AnalyticsStale: Warning, "ANALYTICS_STALE", alerts "analytics.stale" "analytics.fresh";
         "The provider's own count of usage cannot be read, so the newest usage is only an estimate.",
         "Run turn-broker doctor: it reads the count once and says what is wrong.";
-    AssumptionBroken: Critical, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
+    AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
         "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
     AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored";
@@ -75,7 +79,7 @@ faults! {
     CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders";
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
         "Find out whether another broker or program uses the TURN key or COTURN_SECRET; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
-    CountsMissing: Warning, "COUNTS_MISSING";
+    CountsMissing: Warning, "COUNTS_MISSING", alerts "counts.missing" "counts.believed";
         "A count of Cloudflare is not believed.",
         "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.";
     NoProbe: Info, "NO_PROBE";
@@ -84,49 +88,53 @@ faults! {
     CountsLate: Warning, "COUNTS_LATE", alerts "counts.late" "counts.settled";
         "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
         "Double ANALYTICS_LAG_SECONDS, up to 3600, and restart.";
-    MintingOff: Critical, "DISABLED";
+    MintingOff: Critical, "DISABLED", alerts "minting.stopped" "minting.resumed";
         "Minting is stopped: new callers get STUN only.",
         "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";
-    PromisedInFull: Critical, "PROMISED_IN_FULL";
+    PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "reserved.full" "reserved.free";
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
-    GrantsFull: Warning, "GRANTS_NEARLY_FULL", alerts "grants.full" "grants.free";
+    GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available";
+        "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
+        "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
+    GrantsNearlyFull: Warning, "GRANTS_NEARLY_FULL", alerts "grants.full" "grants.free";
         "Live credentials take 80 % or more of GRANTS_MAX; at 100 % nothing metered is minted.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
-    ProxyNotTrusted: Warning, "PROXY_NOT_TRUSTED";
+    ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED";
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
     ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card";
         "The TURN provider issues no credentials.",
         "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
-    RelayDown: Warning, "RELAY_DOWN";
+    RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up";
         "A relay fails the broker's probes: it gets no credentials.",
         "Start it, or open its UDP ports.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted";
         "The provider refuses to revoke credentials that must end.",
         "Run turn-broker doctor; if it continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
+    // No alert: another replica may lead, and sends its own. Before, this one has sent `ledger.failing` if the database fails.
     NotLeading: Critical, "NOT_LEADING";
         "This replica has not written to the database for most of LEASE_SECONDS, so it may have lost the lead: it issues no metered credential, and its figures can be old.",
         "Run turn-broker doctor.";
     LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card";
         "The leader was lost, and another replica leads.",
         "Find in the log of the lost replica why it ended, and start it again.";
-    ReplicasDiffer: Warning, "REPLICAS_DIFFER";
+    ReplicasDiffer: Warning, "REPLICAS_DIFFER", alerts "replicas.differ" "replicas.fit";
         "The replicas do not fit together.",
         "Change their settings.";
     LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written";
         "The ledger cannot be written, so nothing metered is minted.",
         "Run turn-broker doctor, then free disk space or check the database; the broker recovers by itself.";
-    NotDurable: Warning, "NOT_DURABLE";
+    NotDurable: Info, "NOT_DURABLE";
         "A restart of the machine or container loses the ledger.",
         "Set STATE_DIR to a directory on a disk.";
-    ClockWrong: Warning, "CLOCK_WRONG";
+    ClockWrong: Warning, "CLOCK_WRONG", alerts "clock.wrong" "clock.corrected";
         "The machine's clock contradicts the ledger, which keeps its own time.",
         "Correct the machine's clock if it is wrong.";
     ClockAhead: Critical, "CLOCK_WRONG", alerts "clock.ahead" "clock.right";
         "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and nothing confirms it yet.",
         "Correct the machine's clock; if it is right, wait 5 minutes: the ledger follows it.";
-    ClockDisagrees: Warning, "CLOCK_DISAGREES";
+    ClockDisagrees: Warning, "CLOCK_DISAGREES", alerts "clock.uncertain" "clock.certain";
         "The time is uncertain, so usage can pass the limit by more than the status says.",
         "Correct the machine's clock if it is wrong, and wait.";
     LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known";
@@ -135,10 +143,10 @@ faults! {
     LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete";
         "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table.",
         "Wait, or replace the TURN key or secret (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; after a restore, repeat later blocks, limits, freezes and revocations.";
-    BoundAboveLimit: Warning, "BOUND_ABOVE_LIMIT";
+    BoundAboveLimit: Info, "BOUND_ABOVE_LIMIT";
         "Usage can pass the limit.",
         "Wait until some credentials have ended, or raise the limit.";
-    SessionsUnseen: Warning, "SESSIONS_UNSEEN";
+    SessionsUnseen: Warning, "SESSIONS_UNSEEN", alerts "sessions.unseen" "sessions.seen";
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
         "Set each relay's COTURN_CLI, for another provider HTTP_ICE_TTL_SECONDS and, without trials, TURN_EXPIRY_TAIL_SECONDS. Restart.";
 }
@@ -148,9 +156,9 @@ faults! {
 pub struct FaultFacts {
     /// The code of its hint.
     pub code: &'static str,
-    /// The names of its two alerts: it has begun, it is over. `None`: a hint alone.
+    /// The names of its two alerts: it has begun, it is over. `None`: a hint alone, as for all of [`Severity::Info`].
     pub events: Option<(&'static str, &'static str)>,
-    /// How urgent it is.
+    /// How urgent it is at most.
     pub severity: Severity,
     /// What has happened.
     pub sentence: &'static str,
@@ -160,16 +168,25 @@ pub struct FaultFacts {
     pub section: &'static str,
 }
 
-/// A fault that is there.
+/// A fault that is there. Only this module makes one: see [`faults`](super::faults).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFault {
     /// The fault.
     pub fault: Fault,
+    /// How urgent it is now.
+    pub severity: Severity,
     /// What is known of this case, in sentences; empty if nothing.
-    pub detail: String,
+    pub(super) detail: String,
+    /// When it ends, if that is known.
+    pub until: Option<Timestamp>,
 }
 
 impl FoundFault {
+    /// What is known of this case, in sentences; empty if nothing.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// What has happened.
     pub fn what(&self) -> String {
         [self.fault.facts().sentence, &self.detail].join(" ").trim_end().to_owned()
@@ -188,20 +205,8 @@ impl Fault {
     }
 
     /// This fault as one that is there. `detail`: see [`FoundFault::detail`].
-    pub fn found(self, detail: impl Into<String>) -> FoundFault {
-        FoundFault { fault: self, detail: detail.into() }
-    }
-}
-
-impl FaultFacts {
-    /// A fault without alerts, whose part of the dashboard is the budget.
-    const fn hint(
-        code: &'static str,
-        severity: Severity,
-        sentence: &'static str,
-        first_step: &'static str,
-    ) -> Self {
-        Self { code, events: None, severity, sentence, first_step, section: "budget" }
+    pub(super) fn found(self, detail: impl Into<String>) -> FoundFault {
+        FoundFault { fault: self, severity: self.facts().severity, detail: detail.into(), until: None }
     }
 }
 

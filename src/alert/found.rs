@@ -1,39 +1,92 @@
-//! Which faults the books show. Tests: `src/account/found_tests.rs`.
+//! Which faults there are. Pure. The hints of the status, the alerts and `/ready` are made from this one list: no other module can make a
+//! [`FoundFault`]. Tests: `src/http/hints_tests.rs`.
 
 use std::time::Duration;
 
-use super::{Fault, FoundFault};
+use super::mints::MintHours;
+use super::rules::AtLimitState;
+use super::{Fault, FoundFault, MintFacts, Severity, minting};
+use crate::config::Config;
 use turn_ledger::{
     BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Disbelief, Excess,
-    IceSource, LackCause, SeenRate, Snapshot,
+    IceSource, IdDigest, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
 };
 
-/// The faults that the books show, in a fixed order.
-pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
-    let mut found: Vec<FoundFault> = vec![];
-    for next in snapshot.broken().map(|reason| fault_of(reason, snapshot)) {
-        if found.iter().all(|before| before.fault != next.fault) {
-            found.push(next);
-        }
-    }
-    found.extend(in_counts(snapshot));
-    if snapshot.frozen {
-        found.push(Fault::MintingOff.found("The operator has stopped it."));
-    }
-    if snapshot.is_promised_in_full() {
-        found.push(Fault::PromisedInFull.found(""));
-    }
-    if snapshot.grants_are_many() {
-        let Snapshot { grant_rows, grant_rows_max, .. } = snapshot;
-        found.push(Fault::GrantsFull.found(format!("They are {grant_rows} of {grant_rows_max}.")));
-    }
-    found.extend(of_clock(snapshot));
-    found.extend(above_limit(snapshot));
+/// How long credentials may be in use before a missing report is a fault.
+const UNREPORTED_MIN: Duration = Duration::from_secs(600);
+
+/// What decides about faults and alerts besides the books and the settings. Each text is of one or more sentences.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceFacts {
+    /// What decides, together with the books, whether a metered credential is issued.
+    pub mint: MintFacts,
+    /// The sources over which calls are made.
+    pub used: Vec<IceSource>,
+    /// Whether coturn's command line is used, so that its calls can be ended; `None` if coturn does not mint.
+    pub coturn: Option<bool>,
+    /// Why the last listing of a coturn failed.
+    pub listing_failure: Option<String>,
+    /// What is done with live credentials at the limit.
+    pub at_limit: AtLimitState,
+    /// Credentials that must end and still run, because the provider refuses to revoke them.
+    pub not_revoked: usize,
+    /// Why a provider does not mint, or none of the operator's own relays works; empty if that is not known.
+    pub provider_down: Option<String>,
+    /// Which relays fail the probes, and why.
+    pub relays_down: Option<String>,
+    /// Why Cloudflare's own count could not be read the last time, and what to do.
+    pub analytics_failure: Option<String>,
+    /// Whether Cloudflare is asked for the bytes of known TURN keys.
+    pub counts_keys: bool,
+    /// The first use of the period.
+    pub used_since: Timestamp,
+    /// The bytes of the SFU in this period.
+    pub used_at_sfu: ByteCount,
+    /// The mints of the last week.
+    pub mints: MintHours,
+    /// From where requests come through a proxy that is not trusted, as it seems.
+    pub untrusted_proxy: Option<String>,
+    /// Which leader was lost.
+    pub lost_leader: Option<String>,
+    /// What to change about the replicas.
+    pub replicas_differ: Option<String>,
+    /// Why the ledger cannot be written; empty if that is not known.
+    pub ledger_failure: Option<String>,
+    /// Why a restart loses the ledger; empty if it is kept in memory.
+    pub volatile: Option<String>,
+}
+
+/// The faults that there are, each once, in the order of [`Fault`].
+pub fn faults(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> Vec<FoundFault> {
+    let mut found: Vec<_> =
+        snapshot.broken().map(|reason| fault_of(reason, snapshot, facts, config)).collect();
+    found.extend(of_counts(snapshot, facts, config).into_iter().flatten());
+    found.extend(of_minting(snapshot, facts, config).into_iter().flatten());
+    // Of several reasons for one fault, the first one stays.
+    found.sort_by_key(|found| found.fault);
+    found.dedup_by_key(|found| found.fault);
     found
 }
 
-/// A reason why the bound may not hold, as a fault. If several reasons give the same fault, [`found_in`] has only the first one.
-fn fault_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
+impl Fault {
+    /// This fault, if there is a detail, which may be empty.
+    fn if_there(self, detail: Option<impl Into<String>>) -> Option<FoundFault> {
+        detail.map(|detail| self.found(detail))
+    }
+}
+
+impl FoundFault {
+    fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
+    }
+
+    fn into_info(self) -> Self {
+        Self { severity: Severity::Info, ..self }
+    }
+}
+
+/// A reason why the bound may not hold, as a fault.
+fn fault_of(reason: BoundBreak, snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> FoundFault {
     let measured = &snapshot.measured;
     match reason {
         BoundBreak::Excess if measured.excess.rate.get() > 0 || measured.excess.tail > Duration::ZERO => {
@@ -41,11 +94,15 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
         }
         BoundBreak::Excess if snapshot.lacks_grants() => lacking(snapshot),
         BoundBreak::Excess => Fault::KeyUsed.found(format!("While no credential was live, {} GB more were counted in this period than credentials could relay.", measured.excess.bytes.gb_up())),
-        BoundBreak::Uncut => Fault::CoturnUnreachable.found(""),
+        BoundBreak::Uncut => Fault::CoturnUnreachable.found(facts.listing_failure.as_deref().unwrap_or("")),
         BoundBreak::UnknownBytes => unknown_bytes(snapshot),
         BoundBreak::Disbelief => {
-            let about = measured.disbelief.map(|disbelief| about_count(disbelief, measured.disbelieved));
-            Fault::CountsMissing.found(about.unwrap_or_default())
+            let owner = measured.disbelieved;
+            let about = measured.disbelief.map_or("", |disbelief| about_count(disbelief, owner));
+            let is_its = |id: &str| owner.is_some_and(|owner| owner.issuer == Some(IdDigest::of(id)));
+            let key = config.ice.turn_keys().find(|key| is_its(&key.id));
+            let of_key = key.map(|key| format!(" It is that of the TURN key {}.", key.name));
+            Fault::CountsMissing.found([about, &of_key.unwrap_or_default()].concat())
         }
         BoundBreak::VouchedAbove => Fault::CountsMissing.found(format!("App servers reported {} GB more on one day than was counted: the larger figure counts. Check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key, and that the reports are right.", measured.vouched_above.gb_up())),
         BoundBreak::LateCounts => Fault::CountsLate.found(""),
@@ -53,17 +110,23 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot) -> FoundFault {
             let seconds = snapshot.clock_differs_by.as_secs();
             Fault::ClockDisagrees.found(format!("Cloudflare's clock differs from the ledger's time by {seconds} s."))
         }
-        BoundBreak::ClockInDoubt => Fault::ClockDisagrees.found(if snapshot.clock_doubt == Some(ClockDoubt::Start) {
-            "The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise."
-        } else {
-            "The machine's clock has jumped ahead, and it is not known whether it is right."
-        }),
-        BoundBreak::ClockJumped => Fault::ClockDisagrees.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended."),
+        // It ends by itself.
+        BoundBreak::ClockInDoubt if snapshot.clock_doubt == Some(ClockDoubt::Start) => Fault::ClockDisagrees.found("The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise.").into_info(),
+        BoundBreak::ClockInDoubt => {
+            Fault::ClockDisagrees.found("The machine's clock has jumped ahead, and it is not known whether it is right.")
+        }
+        BoundBreak::ClockJumped => Fault::ClockDisagrees.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended.").until(Some(snapshot.jumped_until)),
         BoundBreak::EarlierPeriod => clock_behind(),
         BoundBreak::Lacking => lacking(snapshot),
         BoundBreak::Unseen => {
-            let source = snapshot.unseen.map(|source| format!("It is {source}."));
-            Fault::SessionsUnseen.found(source.unwrap_or_default())
+            let unlisted: Vec<_> = config.unlisted().collect();
+            Fault::SessionsUnseen.found(match snapshot.unseen {
+                Some(IceSource::Coturn) if !unlisted.is_empty() => {
+                    format!("It is coturn at {}.", unlisted.join(" and "))
+                }
+                Some(source) => format!("It is {source}."),
+                None => String::new(),
+            })
         }
         BoundBreak::NotLeading => Fault::NotLeading.found(""),
     }
@@ -76,7 +139,7 @@ fn lacking(snapshot: &Snapshot) -> FoundFault {
         LackCause::Restored => Fault::LedgerIncomplete,
     };
     let until = snapshot.lacks_until;
-    fault.found(format!("This is so until {until}, when the longest of them has ended."))
+    fault.found(format!("This is so until {until}, when the longest of them has ended.")).until(Some(until))
 }
 
 fn unknown_bytes(snapshot: &Snapshot) -> FoundFault {
@@ -87,23 +150,76 @@ fn clock_behind() -> FoundFault {
     Fault::ClockWrong.found("It is behind: it was set back, or was ahead before.")
 }
 
-/// The faults of counts, without those that [`fault_of`] reports.
-fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
-    let (measured, mut found) = (&snapshot.measured, vec![]);
-    if measured.is_stale() {
-        found.push(Fault::AnalyticsStale.found(""));
-    }
-    if let Some(SeenRate { rate, source }) = measured.raised {
-        let assumed = snapshot.assumed_rate;
-        found.push(
-            Fault::AssumptionRaised.found(format!("It is {rate} at {source}; {assumed} were assumed.")),
-        );
-    }
-    // If the unknown bytes are many, the bound may not hold, so `fault_of` reports them.
-    if snapshot.has_unknown_bytes() && snapshot.unknown_bytes_are_few() {
-        found.push(unknown_bytes(snapshot));
-    }
-    found
+/// The faults of counts and reports, without those of [`fault_of`].
+fn of_counts(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 6] {
+    let measured = &snapshot.measured;
+    let raised = measured.raised.map(|SeenRate { rate, source }| {
+        format!("It is {rate} at {source}; {} were assumed.", snapshot.assumed_rate)
+    });
+    let (has_keys, reads_analytics) = (config.ice.cloudflare.is_some(), config.meter.analytics.is_some());
+    let mints_there = config.ice.sources.contains(&IceSource::Cloudflare);
+    let no_analytics = match (has_keys, reads_analytics) {
+        (true, false) if mints_there => Some("It is not read, so usage is estimated from reports only."),
+        (false, true) => Some(
+            "It is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause.",
+        ),
+        _ => None,
+    };
+    // The first failure changes no figure yet.
+    let failure = facts.analytics_failure.as_deref();
+    let stale = Fault::AnalyticsStale.if_there(failure.or(measured.is_stale().then_some("")));
+    [
+        Fault::NoReports.if_there(lacks_reports(snapshot, facts, config).then_some("")),
+        Fault::NoAnalytics.if_there(no_analytics),
+        if measured.is_stale() { stale } else { stale.map(FoundFault::into_info) },
+        Fault::AssumptionRaised.if_there(raised),
+        snapshot.has_unknown_bytes().then(|| unknown_bytes(snapshot)),
+        Fault::NoProbe.if_there((measured.unprobed && facts.counts_keys).then_some("")),
+    ]
+}
+
+/// Whether credentials are used, and the estimate cannot see it.
+fn lacks_reports(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> bool {
+    let measured = &snapshot.measured;
+    // Counted bytes need no reports. A meter counts even if `as_of` is `None`: at the start of a period, it still asks for bytes of the
+    // period before. `Some(false)`: nobody lists the sessions of a coturn, so its bytes are not counted.
+    let is_counted = (measured.as_of.is_some() || config.meter.analytics.is_some())
+        && !measured.is_stale()
+        && facts.coturn != Some(false);
+    // A new service has no calls yet, and a page needs some seconds until its first report.
+    let is_used =
+        snapshot.counts.issued > 0 && snapshot.figures.now.since(facts.used_since) >= UNREPORTED_MIN;
+    let is_reported = snapshot.counts.connections > 0 || snapshot.open_connections > 0;
+    // Bytes of the SFU are charged without reports.
+    is_used && !is_reported && !is_counted && facts.used_at_sfu == ByteCount::ZERO
+}
+
+/// The faults of minting, of the replicas, of the ledger and of the clock, without those of [`fault_of`].
+fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 16] {
+    let promised_in_full = Fault::PromisedInFull.if_there(snapshot.is_promised_in_full().then_some(""));
+    let until = || minting(snapshot, &facts.mint).err()?.until;
+    let is_full = snapshot.refusal == Some(NotAdmitted::TooManyGrants);
+    let Snapshot { grant_rows, grant_rows_max, .. } = snapshot;
+    let rows = || format!("They are {grant_rows} of {grant_rows_max}.");
+    let not_revoked = || format!("{} still run.", facts.not_revoked);
+    [
+        facts.mints.fault(snapshot.counts),
+        Fault::MintingOff.if_there(snapshot.frozen.then_some("The operator has stopped it.")),
+        Fault::MintingOff.if_there((!config.ice.enabled).then_some("TURN_ENABLED is false.")),
+        promised_in_full.map(|found| found.until(until())),
+        Fault::GrantsFull.if_there(is_full.then_some("")),
+        Fault::GrantsNearlyFull.if_there(snapshot.grants_are_many().then(rows)),
+        Fault::ProxyNotTrusted.if_there(facts.untrusted_proxy.as_ref()),
+        Fault::ProviderDown.if_there(facts.provider_down.as_ref()),
+        Fault::RelayDown.if_there(facts.relays_down.as_ref()),
+        Fault::NotRevoked.if_there((facts.not_revoked > 0).then(not_revoked)),
+        Fault::LeaderLost.if_there(facts.lost_leader.as_ref()),
+        Fault::ReplicasDiffer.if_there(facts.replicas_differ.as_ref()),
+        Fault::LedgerFailing.if_there(facts.ledger_failure.as_ref()),
+        Fault::NotDurable.if_there(facts.volatile.as_ref()),
+        of_clock(snapshot),
+        above_limit(snapshot),
+    ]
 }
 
 /// Why a count is not believed, and what to do. `owner`: the owner of the count.
@@ -153,16 +269,14 @@ fn broken_assumption(Snapshot { measured, assumed_rate, unknown_bytes, .. }: &Sn
     }
 }
 
-/// The fault of the clock, if there is one that [`fault_of`] does not report.
+/// The fault of the clock, if there is one besides those of [`fault_of`].
 fn of_clock(snapshot: &Snapshot) -> Option<FoundFault> {
     if snapshot.is_stopped_by_clock() {
         Some(Fault::ClockAhead.found(""))
     } else if snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED {
         Some(Fault::ClockWrong.found("It has jumped ahead: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile."))
     } else {
-        let is_reported = snapshot.broken().any(|reason| reason == BoundBreak::EarlierPeriod);
-        let is_behind = snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED && !is_reported;
-        is_behind.then(clock_behind)
+        (snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED).then(clock_behind)
     }
 }
 
@@ -187,5 +301,5 @@ fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
         }
     };
     let overshoot = if is_strict { bound } else { likely };
-    (overshoot > ByteCount::ZERO).then(|| Fault::BoundAboveLimit.found(detail))
+    Fault::BoundAboveLimit.if_there((overshoot > ByteCount::ZERO).then_some(detail))
 }

@@ -8,7 +8,7 @@ mod event;
 mod fault;
 mod found;
 mod message;
-mod mints;
+pub mod mints;
 pub mod rules;
 mod size;
 mod spending;
@@ -17,6 +17,6 @@ pub mod webhook;
 
 pub use event::{Alert, AlertKind, BudgetFigures, SpentGrant};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
-pub use found::found_in;
+pub use found::{ServiceFacts, faults};
 pub use spending::{AlertCost, Forecast, SpenderNow, Spending, TOP_SPENDERS, TopSpender};
 pub use stop::{MintFacts, MintStop, MintingBody, StopCode, minting};

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::mints::MintHours;
 use crate::alert::{
-    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintFacts, MintStop, Spending, SpentGrant, found_in,
-    minting,
+    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, Spending,
+    SpentGrant, faults, minting,
 };
-use crate::config::{AlertPercents, PERCENT_MAX};
+use crate::config::{AlertPercents, Config, PERCENT_MAX};
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, Figures, IceSource, Period, Snapshot, Timestamp};
+use turn_ledger::{ByteCount, Figures, Period, Snapshot, Timestamp};
 
 /// How long a fault must be gone before the alert about its end is sent. A fault that comes back earlier is still the same one.
 pub const GONE_FOR: Duration = Duration::from_secs(60);
@@ -25,23 +25,6 @@ pub const GONE_FOR: Duration = Duration::from_secs(60);
 const STEP_BEYOND: u16 = 25;
 /// Most alerts that are kept, delivered or not. The oldest is dropped first, because the newest shows the current state.
 pub const KEPT_MAX: usize = 64;
-
-/// The states of the sources.
-#[derive(Clone, Debug, Default)]
-pub struct SourceStates {
-    /// What decides, together with the books, whether a metered credential is issued.
-    pub mint: MintFacts,
-    /// The faults that the books do not show, except those of the provider and the ledger's store.
-    pub faults: Vec<FoundFault>,
-    /// Whether the providers mint; `None` without a provider.
-    pub provider: Option<bool>,
-    /// Whether coturn's command line is used, so that its calls can be ended; `None` if coturn does not mint.
-    pub coturn: Option<bool>,
-    /// The sources over which calls are made.
-    pub used: Vec<IceSource>,
-    /// What is done with live credentials at the limit.
-    pub at_limit: AtLimitState,
-}
 
 /// What is done at the limit with live credentials at a provider that can revoke them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,8 +49,8 @@ pub struct AlertInput {
     pub budget: BudgetFigures,
     /// Whether a metered credential would be issued now, and why not.
     pub minting: Result<(), MintStop>,
-    /// The sources.
-    pub sources: SourceStates,
+    /// What is known of the service.
+    pub facts: ServiceFacts,
     /// The faults that are there.
     pub faults: Vec<FoundFault>,
     /// The rate at which the budget is used.
@@ -80,23 +63,14 @@ pub struct AlertInput {
 
 impl AlertInput {
     /// The input of one instant.
-    pub fn of(
-        snapshot: &Snapshot,
-        sources: SourceStates,
-        rate: PresentRate,
-        percents: AlertPercents,
-    ) -> Self {
+    pub fn of(snapshot: &Snapshot, facts: ServiceFacts, rate: PresentRate, config: &Config) -> Self {
         let Snapshot { uncut_overshoot, likely_overshoot, figures, .. } = *snapshot;
         let Figures { now, period, used, limit, .. } = figures;
         let (overshoot_bound, reset) = (figures.overshoot_bound(), period.end);
         let budget = BudgetFigures { used, limit, overshoot_bound, uncut_overshoot, likely_overshoot, reset };
-        let mut faults = found_in(snapshot);
-        faults.extend_from_slice(&sources.faults);
-        if sources.provider == Some(false) {
-            faults.push(Fault::ProviderDown.found(""));
-        }
-        let minting = minting(snapshot, &sources.mint);
-        Self { now, period, budget, minting, sources, faults, rate, percents, spent_grants: vec![] }
+        let (faults, minting) = (faults(snapshot, &facts, config), minting(snapshot, &facts.mint));
+        let percents = config.alert_percents.clone();
+        Self { now, period, budget, minting, facts, faults, rate, percents, spent_grants: vec![] }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -227,11 +201,6 @@ impl AlertRules {
         self.kept.iter().filter(|kept| kept.waits).map(|kept| &kept.alert)
     }
 
-    /// How many alerts wait for delivery.
-    pub fn waiting_count(&self) -> usize {
-        self.waiting().count()
-    }
-
     /// The latest alerts, newest first.
     pub fn latest(&self) -> impl Iterator<Item = &KeptAlert> {
         self.kept.iter().rev()
@@ -269,7 +238,8 @@ impl AlertRules {
         let mut made = vec![];
         for fault in Fault::alerted() {
             let edge = self.faults.entry(fault).or_default();
-            if let Some(since) = edge.transition(input.has(fault), input.now) {
+            let is_there = input.found(fault).is_some_and(|found| found.severity > Severity::Info);
+            if let Some(since) = edge.transition(is_there, input.now) {
                 let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
                 made.push(input.alert(kind, input.now.as_millis(), since));
             }

@@ -9,12 +9,12 @@ use tokio::sync::Semaphore;
 
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
-use crate::alert::{MintStop, minting};
+use crate::alert::{FoundFault, MintStop, ServiceFacts, faults, minting};
 use crate::auth::server_keys::ServerKeys;
 use crate::forward::ForwardKey;
 use crate::ice::server::IceServerList;
 use crate::lead::Lead;
-use crate::limit::proxies::UntrustedProxies;
+use crate::limit::proxies::{Unread, UntrustedProxies};
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
@@ -22,7 +22,7 @@ use crate::meter::trials::TrialMeter;
 use crate::mint::Mint;
 use crate::mint::ending::Ending;
 use turn_base::request::bearer::TokenDigest;
-use turn_ledger::Snapshot;
+use turn_ledger::{IceSource, Snapshot};
 use turn_limits::Bounds;
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
@@ -115,6 +115,56 @@ impl App {
     pub fn is_durable(&self) -> bool {
         self.account.has_store() && self.volatile.is_none()
     }
+
+    /// The faults that there are.
+    pub fn faults(&self, snapshot: &Snapshot) -> Vec<FoundFault> {
+        faults(snapshot, &self.facts(), &self.config)
+    }
+
+    /// What decides about faults and alerts besides the books and the settings.
+    pub fn facts(&self) -> ServiceFacts {
+        let (account, mint) = (&self.account, &self.mint);
+        let failure =
+            |meter: &CoturnMeter| Some(format!("{}: {}", meter.name, meter.failure.lock().clone()?));
+        let failures: Vec<_> = self.coturn_meters.iter().filter_map(failure).collect();
+        let analytics = self.cloudflare_meter.as_ref();
+        let (used_since, used_at_sfu) =
+            account.read(|books| (books.ledger().used_since(), books.ledger().used_of(IceSource::Sfu)));
+        let header = &self.config.access.trusted_proxies.client_header;
+        let untrusted_proxy = |Unread { forwarded, of, peer }| {
+            format!(
+                "{forwarded} of the last {of} requests for credentials had the header {header}, which was not read because it came from {peer}."
+            )
+        };
+        let file_system = self.volatile.map(|kind| format!("The file system of STATE_DIR is {kind}."));
+        ServiceFacts {
+            mint: mint.facts(),
+            used: mint.ready().chain(self.sfu.as_ref().map(|_| IceSource::Sfu)).collect(),
+            coturn: mint.cuts_coturn(),
+            listing_failure: sentence(&failures)
+                .map(|failures| format!("The last listing failed. {failures}")),
+            at_limit: self.ending.state_at_limit(),
+            not_revoked: self.ending.progress().refused(),
+            provider_down: (mint.provider_is_up() == Some(false)).then(|| mint.provider_cause()),
+            relays_down: mint.fleet().and_then(|fleet| sentence(&fleet.down())),
+            analytics_failure: analytics
+                .and_then(|meter| Some(format!("{}.", meter.shown.lock().failure.as_ref()?))),
+            counts_keys: analytics.is_some_and(|meter| meter.api.knows_keys()),
+            used_since,
+            used_at_sfu,
+            mints: account.mints(),
+            untrusted_proxy: self.untrusted_proxies.seen().map(untrusted_proxy),
+            lost_leader: account.lost_leader(),
+            replicas_differ: self.lead.as_ref().and_then(|lead| lead.fault()),
+            ledger_failure: account.ledger_fails().then(|| account.ledger_failure()),
+            volatile: (!self.is_durable()).then(|| file_system.unwrap_or_default()),
+        }
+    }
+}
+
+/// All of them in one sentence. `None` without any.
+fn sentence(parts: &[String]) -> Option<String> {
+    (!parts.is_empty()).then(|| format!("{}.", parts.join("; ")))
 }
 
 impl Deref for App {

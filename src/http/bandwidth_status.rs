@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
-use super::hints::{self, HintBody};
+use super::hints::HintBody;
 use super::overview::relays::{DrainingBody, draining};
 use crate::alert::MintingBody;
 use crate::app::{App, bound_assumes};
@@ -189,7 +189,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         frozen: snapshot.frozen,
         minting: app.minting(snapshot).into(),
         draining: draining(app),
-        hints: hints::of(app, snapshot),
+        hints: app.faults(snapshot).into_iter().map(HintBody::from).collect(),
     }
 }
 

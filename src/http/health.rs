@@ -13,7 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::refusals::not_minted;
 use super::{AppState, JsonResult};
-use crate::alert::{MintingBody, StopCode};
+use crate::alert::{Fault, MintingBody, StopCode};
 use crate::app::process::Process;
 use crate::forward::PROOF;
 use turn_base::error::{ApiError, ErrorBody};
@@ -110,9 +110,12 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
     if !app.account.is_writable() {
         return Err(not_minted(StopCode::LedgerUnavailable, &app.account.ledger_failure()));
     }
-    let minting = Some(app.minting(&app.account.snapshot()).into());
-    let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });
-    let warning = app.lead.as_ref().and_then(|lead| lead.fault());
+    let snapshot = app.account.snapshot();
+    let (minting, faults) = (Some(app.minting(&snapshot).into()), app.faults(&snapshot));
+    let found = |fault| faults.iter().find(|found| found.fault == fault);
+    let is_down = found(Fault::ProviderDown).is_some();
+    let provider = if is_down { Some("down") } else { app.mint.has_provider().then_some("up") };
+    let warning = found(Fault::ReplicasDiffer).map(|found| found.detail().to_owned());
     Ok(Json(ReadyBody { status: "ready", provider, minting, warning }))
 }
 

@@ -16,13 +16,11 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::alert::rules::SourceStates;
 use crate::app::App;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::trials::make_trials;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
-use turn_ledger::IceSource;
 
 mod connection;
 mod door;
@@ -292,12 +290,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                let at_limit = app.ending.state_at_limit();
-                let mut sources = SourceStates { at_limit, ..app.mint.source_states() };
-                sources.faults.extend(app.ending.progress().fault());
-                sources.used.extend(app.sfu.as_ref().map(|_| IceSource::Sfu));
-                let is_delivered = app.dispatcher.is_some();
-                app.account.evaluate_alerts(sources, &app.config, is_delivered).await;
+                app.account.evaluate_alerts(app.facts(), &app.config, app.dispatcher.is_some()).await;
             }
             _ = flush.tick() => {
                 // A tidying that is not done in time continues at the next tick. So this loop does not wait while the store waits for its

@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 use super::Mint;
 use super::revocation::RevokedAll;
 use crate::alert::rules::AtLimitState;
-use crate::alert::{Fault, FoundFault};
 use turn_base::clock::Clock;
 use turn_ledger::{Books, GrantId, RevocableWalk};
 
@@ -76,13 +75,9 @@ pub struct EndingState {
 }
 
 impl EndingProgress {
-    /// The fault that the source refuses, with how many credentials still run. `None` if it has ended a credential in the last step, or if
-    /// none is left.
-    pub fn fault(self) -> Option<FoundFault> {
-        if !self.is_refused || self.left == 0 {
-            return None;
-        }
-        Some(Fault::NotRevoked.found(format!("{} still run.", self.left)))
+    /// How many credentials still run because the source refuses. 0 if it has ended a credential in the last step.
+    pub fn refused(self) -> usize {
+        if self.is_refused { self.left } else { 0 }
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::{Account, RenewalRight};
-use crate::alert::rules::SourceStates;
 use crate::alert::{MintFacts, StopCode};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
@@ -328,18 +327,15 @@ impl Mint {
         })
     }
 
-    /// The states of the sources, for alerts.
-    pub fn source_states(&self) -> SourceStates {
-        let ready = self.sources.iter().filter_map(Source::ready);
-        let used: Vec<_> = ready.map(CredentialSource::source).collect();
-        let coturn = used.iter().find(|source| source.facts().ended_by == EndedBy::CommandLine);
-        SourceStates {
-            mint: self.facts(),
-            provider: self.provider_is_up(),
-            coturn: coturn.map(|coturn| self.cut_here.contains(coturn)),
-            used,
-            ..SourceStates::default()
-        }
+    /// The sources that have their settings.
+    pub fn ready(&self) -> impl Iterator<Item = IceSource> {
+        self.sources.iter().filter_map(Source::ready).map(CredentialSource::source)
+    }
+
+    /// Whether this process ends the sessions of coturn; `None` if coturn does not mint.
+    pub fn cuts_coturn(&self) -> Option<bool> {
+        let coturn = self.ready().find(|source| source.facts().ended_by == EndedBy::CommandLine)?;
+        Some(self.cut_here.contains(&coturn))
     }
 
     /// The TURN keys that mint. Empty without Cloudflare.

@@ -137,6 +137,12 @@ async fn at_grants_max_a_mint_says_so_and_a_hint_and_an_alert_come_before() {
     assert_eq!(refused.error(), (503, "GRANTS_FULL".to_owned()));
     let stated = broker.status().await["minting"].clone();
     assert_eq!((&stated["code"], &stated["message"]), (&json!("GRANTS_FULL"), &refused.json()["message"]));
+    assert!(broker.has_hint("GRANTS_FULL").await);
+    eventually("an alert says so, too", async || {
+        let alerts = broker.operator("/api/alerts").await.json();
+        alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "grants.exhausted")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use turn_ledger::{ByteCount, GrantCounts, GrantId, ReadingOutcome, Traffic};
 use super::measured::{meter, read, with_analytics};
 use crate::support::log::Log;
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, hint_codes, sources,
+    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, facts, hint_codes,
 };
 
 const NOON: &str = "2025-01-15T12:00:00Z";
@@ -140,7 +140,7 @@ async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_t
     let rate = broker.overview().await["rate"].clone();
     assert_eq!((&rate["mbps"], &rate["until"]), (&json!(20), &json!("2025-01-15T12:10:00.000Z")));
     broker.app.account.change(|books| books.override_limit(Some(ByteCount::new(2_000 * MB))));
-    broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
+    broker.app.account.evaluate_alerts(facts(&broker, true), &broker.app.config, true).await;
     let alert = broker.app.account.latest_alerts().remove(0).alert;
     assert_eq!(alert.severity().name(), "warning");
     let text = alert.text(None);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::support::process::run;
-use crate::support::{COTURN, REPORTER, StateDir, eventually, once_free, sources, with_cloudflare_and};
+use crate::support::{COTURN, REPORTER, StateDir, eventually, facts, once_free, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::inspect::LedgerCopy;
@@ -304,7 +304,7 @@ async fn a_ledger_that_is_moved_away_fails_until_it_is_back() {
     std::fs::rename(&path, &away).unwrap();
     assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
     assert!(broker.has_hint("LEDGER_FAILING").await);
-    broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
+    broker.app.account.evaluate_alerts(facts(&broker, true), &broker.app.config, true).await;
     let alerts = broker.app.account.latest_alerts();
     assert!(alerts.iter().any(|kept| kept.alert.kind.name() == "ledger.failing"), "{alerts:?}");
     std::fs::copy(&away, &path).unwrap();

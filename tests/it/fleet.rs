@@ -160,6 +160,13 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
         hint.contains("a.test since 2025-01-15T12:00:00") && hint.contains("no answer in time"),
         "{hint}"
     );
+    eventually("an alert says the same", async || {
+        let alerts = broker.operator("/api/alerts").await.json()["alerts"].clone();
+        let alert = alerts.as_array().unwrap().iter().find(|alert| alert["event"] == "relay.down").cloned();
+        let what = hint.strip_suffix("Start it, or open its UDP ports.").unwrap();
+        alert.is_some_and(|alert| alert["what"].as_str().unwrap().starts_with(what))
+    })
+    .await;
     assert_eq!(broker.get("/ready").await.json()["provider"], Value::Null);
 
     probed(broker, "b.test", &[FAILED, FAILED]);

@@ -1,7 +1,11 @@
 //! The data of the dashboard: overview, latest alerts, the provider's count over time.
 
-use crate::support::{Fault, REPORTER, StateDir, TestBroker, sources, with_cloudflare, with_cloudflare_and};
+use crate::support::{
+    Fault, REPORTER, StateDir, TestBroker, eventually, facts, with_cloudflare, with_cloudflare_and,
+};
 use serde_json::{Value, json};
+use turn_broker::alert::AlertKind;
+use turn_broker::alert::Fault::ProviderDown as DOWN;
 use turn_ledger::{ByteCount, Day, IceSource, Reading, ReadingOutcome};
 
 const GB: u64 = 1_000_000_000;
@@ -26,7 +30,7 @@ async fn alerts(broker: &TestBroker) -> Vec<Value> {
 /// Looks for alerts, while the provider answers or does not, with a webhook or without.
 async fn evaluate(broker: &TestBroker, is_up: bool, has_webhook: bool) {
     let app = &broker.app;
-    app.account.evaluate_alerts(sources(Some(is_up)), &app.config, has_webhook).await;
+    app.account.evaluate_alerts(facts(broker, is_up), &app.config, has_webhook).await;
 }
 
 #[tokio::test]
@@ -130,6 +134,23 @@ async fn the_overview_counts_responses_and_provider_calls() {
     assert_eq!(provider["pool"], json!({"ready": 0, "handedOut": 0, "wasted": 0}));
     let expected = json!({"opened": 1, "closed": 1, "givenUp": 0, "claimsClamped": 0});
     assert_eq!(overview["connections"], expected);
+}
+
+#[tokio::test]
+async fn the_hint_and_the_alert_of_a_provider_that_is_down_have_the_same_cause() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::Unauthorized401);
+    for _ in 0..5 {
+        broker.mint().await;
+    }
+    let hint = broker.hint("PROVIDER_DOWN").await.unwrap();
+    assert!(hint.contains("answered 401") && hint.contains("CLOUDFLARE_TURN_API_TOKEN"), "{hint}");
+    let down = async || alerts(&broker).await.into_iter().find(|alert| alert["event"] == "provider.down");
+    eventually("an alert", async || down().await.is_some()).await;
+    let alert = down().await.unwrap()["what"].as_str().unwrap().to_owned();
+    let same = hint.strip_suffix(AlertKind::Began(DOWN).first_step()).unwrap();
+    assert!(alert.starts_with(same), "{hint}\n{alert}");
+    assert_eq!(broker.get("/ready").await.json()["provider"], "down");
 }
 
 #[tokio::test]

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use super::{AlertInput, AtLimitState, SourceStates};
+use super::{AlertInput, AtLimitState};
 use crate::alert::message::{commands_ending, minute};
 use crate::alert::size::size_of;
 use crate::alert::spending::LARGE_SPENDER_PERCENT;
 use crate::alert::{
-    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, Severity, SpenderNow, Spending, SpentGrant,
-    StopCode, TopSpender,
+    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, SpenderNow,
+    Spending, SpentGrant, StopCode, TopSpender,
 };
 use turn_ledger::{EndedBy, IceSource, OnRevocation, SourceFacts, SpenderKind, Timestamp};
 
@@ -88,7 +88,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
 /// What happens at the limit to the calls in progress over each source that is used, as the end of a sentence. A coturn whose
 /// command line does not answer counts as used.
 fn calls_at_limit(input: &AlertInput) -> String {
-    let SourceStates { coturn, used, at_limit: revocation, .. } = &input.sources;
+    let ServiceFacts { coturn, used, at_limit: revocation, .. } = &input.facts;
     let is_unreachable = input.has(Fault::CoturnUnreachable);
     let texts = IceSource::ALL.into_iter().filter_map(|source| {
         let SourceFacts { title, ended_by, on_revocation, at_limit, .. } = source.facts();

@@ -114,7 +114,7 @@ fn of_kind(kind: AlertKind) -> String {
 
 #[test]
 fn every_message_is_as_in_the_file() {
-    let reached = spent(AlertInput { sources: SourceStates::default(), ..with_used(1_001, input()) });
+    let reached = spent(AlertInput { facts: ServiceFacts::default(), ..with_used(1_001, input()) });
     let rows = Spending {
         by: Some(SpenderKind::Origin),
         ..spending(["https://a.example", "https://b.example", "c"])
@@ -140,11 +140,11 @@ fn every_message_is_as_in_the_file() {
         let alert = alert(AlertKind::Used(100), &spent(with_used(1_001, input)), &Spending::default());
         format!("## budget.used_100 {name}\n\n{}", alert.text(None))
     };
-    let with = |sources: SourceStates| AlertInput { sources, ..reached.clone() };
-    let coturn = |has_command_line| SourceStates {
+    let with = |facts: ServiceFacts| AlertInput { facts, ..reached.clone() };
+    let coturn = |has_command_line| ServiceFacts {
         coturn: Some(has_command_line),
         used: vec![IceSource::Coturn],
-        ..SourceStates::default()
+        ..ServiceFacts::default()
     };
     let go_on = [
         after_limit("with a coturn without COTURN_CLI", with(coturn(false))),
@@ -154,32 +154,32 @@ fn every_message_is_as_in_the_file() {
         ),
         after_limit(
             "with Cloudflare, the built-in relay, the SFU and servers by hand",
-            with(SourceStates {
+            with(ServiceFacts {
                 used: vec![IceSource::Cloudflare, IceSource::Relay, IceSource::Sfu, IceSource::Manual],
-                ..input().sources
+                ..input().facts
             }),
         ),
         after_limit(
             "with AT_LIMIT=revoke and another provider",
-            with(SourceStates {
+            with(ServiceFacts {
                 at_limit: AtLimitState::Revokes,
                 used: vec![IceSource::Http],
-                ..SourceStates::default()
+                ..ServiceFacts::default()
             }),
         ),
         after_limit(
             "with AT_LIMIT=revoke, where pages have claimed what is used",
-            with(SourceStates { at_limit: AtLimitState::WaitsForCount, ..input().sources }),
+            with(ServiceFacts { at_limit: AtLimitState::WaitsForCount, ..input().facts }),
         ),
         after_limit(
             "with AT_LIMIT=revoke",
-            with(SourceStates { at_limit: AtLimitState::Revokes, ..input().sources }),
+            with(ServiceFacts { at_limit: AtLimitState::Revokes, ..input().facts }),
         ),
         after_limit(
             "while coturn does not answer",
             AlertInput {
                 faults: vec![Fault::CoturnUnreachable.found("")],
-                ..with(SourceStates { used: vec![IceSource::Cloudflare], ..coturn(true) })
+                ..with(ServiceFacts { used: vec![IceSource::Cloudflare], ..coturn(true) })
             },
         ),
     ];
@@ -275,7 +275,7 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
 fn each_first_step_begins_with_a_verb_or_says_that_there_is_nothing_to_do() {
     let verbs = [
         "Wait", "Compare", "Correct", "Stop", "Find", "Open", "Raise", "Run", "Revoke", "Check", "Set",
-        "Nothing",
+        "Nothing", "Report", "Start", "Change",
     ];
     for kind in AlertKind::all() {
         let step = kind.first_step();
@@ -315,7 +315,7 @@ fn the_longest_message_fits_into_a_chat() {
         input(),
         stopped(StopCode::ProviderUnavailable),
         spent(AlertInput {
-            sources: SourceStates { at_limit: AtLimitState::Revokes, ..input().sources },
+            facts: ServiceFacts { at_limit: AtLimitState::Revokes, ..input().facts },
             ..input()
         }),
     ];
@@ -330,10 +330,10 @@ fn the_longest_message_fits_into_a_chat() {
             };
             let input = AlertInput {
                 budget,
-                sources: SourceStates {
+                facts: ServiceFacts {
                     coturn: Some(false),
                     used: vec![IceSource::Cloudflare, IceSource::Http, IceSource::Relay, IceSource::Sfu],
-                    ..state.sources.clone()
+                    ..state.facts.clone()
                 },
                 ..begun(kind, &state)
             };

@@ -39,11 +39,7 @@ impl AlertInput {
                 ..BudgetFigures::default()
             },
             minting: Ok(()),
-            sources: SourceStates {
-                provider: Some(true),
-                used: vec![IceSource::Cloudflare],
-                ..SourceStates::default()
-            },
+            facts: ServiceFacts { used: vec![IceSource::Cloudflare], ..ServiceFacts::default() },
             faults: vec![],
             rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
             percents: AlertPercents::parse("50,80,95,100").unwrap(),
@@ -215,7 +211,7 @@ fn undelivered_alerts_stay_in_order() {
     made.extend(evaluate(&mut rules, &used(1, 800)));
     assert_eq!(rules.waiting().next(), Some(&made[0]));
     rules.delivered("an-unknown-id");
-    assert_eq!(rules.waiting_count(), 2);
+    assert_eq!(rules.waiting().count(), 2);
     rules.delivered(&made[0].id);
     assert_eq!(rules.waiting().next(), Some(&made[1]));
     rules.delivered(&made[1].id);
@@ -237,7 +233,7 @@ fn alerts_about_single_credentials_do_not_push_out_the_others() {
         .evaluate(&AlertInput { spent_grants, ..used(MINUTE, 1_000) }, &Spending::default(), true)
         .dropped;
     assert!(!before.is_empty() && dropped.iter().all(|kind| *kind == AlertKind::GrantLimit), "{dropped:?}");
-    assert_eq!(rules.waiting_count(), KEPT_MAX);
+    assert_eq!(rules.waiting().count(), KEPT_MAX);
 }
 
 #[test]
@@ -250,7 +246,7 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
             dropped.extend(rules.evaluate(&input, &Spending::default(), true).dropped);
         }
     }
-    assert_eq!(rules.waiting_count(), KEPT_MAX);
+    assert_eq!(rules.waiting().count(), KEPT_MAX);
     assert_eq!(
         rules.waiting().next().map(|alert| alert.kind),
         Some(Ended(ProviderDown)),

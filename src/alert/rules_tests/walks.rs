@@ -102,8 +102,8 @@ proptest! {
             let evaluation = rules.evaluate(&input, &Spending::default(), true);
             made += evaluation.made.len();
             dropped += evaluation.dropped.len();
-            prop_assert!(rules.waiting_count() <= KEPT_MAX);
+            prop_assert!(rules.waiting().count() <= KEPT_MAX);
         }
-        prop_assert_eq!(made, dropped + rules.waiting_count());
+        prop_assert_eq!(made, dropped + rules.waiting().count());
     }
 }

@@ -1,7 +1,7 @@
 //! When a count is settled: by Cloudflare's clock and ours, after the lag.
 
 use crate::support::manual_clock::timestamp;
-use crate::support::{AnalyticsFault, COTURN, TestBroker, hint_codes, sources};
+use crate::support::{AnalyticsFault, COTURN, TestBroker, facts, hint_codes};
 use serde_json::json;
 use turn_ledger::ReadingOutcome;
 
@@ -82,7 +82,7 @@ async fn a_settled_day_that_grows_voids_the_bound_for_a_day() {
         hint_codes(&status).contains(&"COUNTS_LATE") && !hint_codes(&status).contains(&"ASSUMPTION_BROKEN")
     );
     assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
-    broker.app.account.evaluate_alerts(sources(None), &broker.app.config, false).await;
+    broker.app.account.evaluate_alerts(facts(&broker, true), &broker.app.config, false).await;
     let alerts = broker.app.account.latest_alerts();
     assert!(alerts.iter().any(|kept| kept.alert.kind.name() == "counts.late"), "{alerts:?}");
 

@@ -1,8 +1,8 @@
 //! A new ledger whose TURN keys were in use before: its volume was lost, or somebody else has the keys.
 
 use crate::support::{StateDir, TestBroker, broker_with, hint_codes};
-use turn_broker::alert::{Fault, found_in};
-use turn_ledger::{BitRate, Books, GrantId, LackCause};
+use turn_broker::alert::Fault;
+use turn_ledger::{BitRate, GrantId, LackCause};
 
 use super::{ANALYTICS, GB, read, with_analytics};
 
@@ -53,10 +53,11 @@ async fn bytes_that_are_counted_late_show_that_a_new_ledger_lacks_credentials() 
 
 #[tokio::test]
 async fn bytes_that_no_credential_explains_ask_for_another_key_unless_the_ledger_is_new() {
-    let mut snapshot = TestBroker::start(&[]).await.app.account.read(Books::snapshot);
+    let app = &TestBroker::start(&[]).await.app;
+    let mut snapshot = app.account.snapshot();
     snapshot.measured.excess.bytes = snapshot.figures.limit;
     let expect = |snapshot: &_, expected: &[Fault]| {
-        let mut faults: Vec<_> = found_in(snapshot).into_iter().map(|found| found.fault).collect();
+        let mut faults: Vec<_> = app.faults(snapshot).into_iter().map(|found| found.fault).collect();
         faults.retain(|fault| matches!(fault, Fault::AssumptionBroken | Fault::KeyUsed | Fault::LedgerNew));
         assert_eq!(faults, expected);
     };
@@ -68,8 +69,8 @@ async fn bytes_that_no_credential_explains_ask_for_another_key_unless_the_ledger
     expect(&snapshot, &[Fault::AssumptionBroken, Fault::LedgerNew]);
 
     let says_of_others = |snapshot: &_| {
-        let found = found_in(snapshot).into_iter().find(|found| found.fault == Fault::AssumptionBroken);
-        found.unwrap().detail.contains("UNKNOWN_BYTES")
+        let found = app.faults(snapshot).into_iter().find(|found| found.fault == Fault::AssumptionBroken);
+        found.unwrap().detail().contains("UNKNOWN_BYTES")
     };
     assert!(!says_of_others(&snapshot));
     snapshot.unknown_bytes = snapshot.measured.excess.bytes;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use turn_broker::alert::ServiceFacts;
 use turn_broker::alert::dispatcher::Outbox;
-use turn_broker::alert::rules::SourceStates;
 use turn_broker::app;
 use turn_broker::app::process::Process;
 use turn_broker::config::{Config, Environment};
@@ -104,9 +104,9 @@ async fn a_leader_without_a_lease_raises_and_delivers_no_alert() {
     let process = Process::new(config, clock.clone(), LostLines::default()).unwrap();
     let app = app::build_leading(&process, None, Some(Arc::clone(&lead))).unwrap();
     // How many alerts were raised, and whether one can be delivered.
-    let raise = async |provider| {
-        let sources = SourceStates { provider: Some(provider), ..SourceStates::default() };
-        app.account.evaluate_alerts(sources, &app.config, true).await;
+    let raise = async |is_up: bool| {
+        let facts = ServiceFacts { provider_down: (!is_up).then(String::new), ..ServiceFacts::default() };
+        app.account.evaluate_alerts(facts, &app.config, true).await;
         (app.account.latest_alerts().len(), !Outbox::waiting(&*app.account).await.is_empty())
     };
     assert_eq!(raise(false).await, (1, true));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use turn_broker::alert::rules::SourceStates;
+use turn_broker::alert::ServiceFacts;
 
 pub(crate) mod api;
 #[expect(dead_code, reason = "the program of the same name uses more of it")]
@@ -127,9 +127,9 @@ fn at_cloudflare<'a>(
     all
 }
 
-/// The states of sources, of which only the provider is known.
-pub(crate) fn sources(provider: Option<bool>) -> SourceStates {
-    SourceStates { provider, ..SourceStates::default() }
+/// What the service knows of its parts, with another state of the provider.
+pub(crate) fn facts(broker: &TestBroker, is_up: bool) -> ServiceFacts {
+    ServiceFacts { provider_down: (!is_up).then(String::new), ..broker.app.facts() }
 }
 
 /// The key of a minute or a day of a source, as the ledger stores it.
