@@ -79,6 +79,8 @@ impl Account {
             }
             found.recent.insert(kind, recent);
         }
+        // Whoever follows the alert gets lists of that moment.
+        self.forget_lists();
         found
     }
 

@@ -52,7 +52,7 @@ const CORS: [(&str, &str); 4] = [
 pub fn routes<S>(p2pcf: Option<&Arc<P2pcfShell>>) -> Vec<Route<S>> {
     let Some(p2pcf) = p2pcf else { return vec![] };
     let handlers = || any(answer).with_state(Arc::clone(p2pcf));
-    vec![(p2pcf.path.to_string(), handlers()), (format!("{}/", p2pcf.path), handlers())]
+    vec![(p2pcf.path.clone(), handlers()), (format!("{}/", p2pcf.path), handlers())]
 }
 
 /// The layer that lets a page of any origin read the response.

@@ -275,7 +275,7 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
 fn each_first_step_begins_with_a_verb_or_says_that_there_is_nothing_to_do() {
     let verbs = [
         "Wait", "Compare", "Correct", "Stop", "Find", "Open", "Raise", "Run", "Revoke", "Check", "Set",
-        "Nothing", "Report", "Start", "Change",
+        "Nothing", "Report", "Start", "Change", "Double",
     ];
     for kind in AlertKind::all() {
         let step = kind.first_step();
