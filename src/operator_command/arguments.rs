@@ -1,5 +1,7 @@
 //! The arguments of the commands, and the HTTP call that each command is.
 
+use std::iter;
+
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -199,11 +201,11 @@ impl OperatorCommand {
                 get("grants", query, text::grants)
             }
             Self::Block { user, other, lasting } => {
-                let query = named(user, other, lasting.as_ref());
+                let query = named(user.as_ref(), other, lasting.as_ref());
                 ApiCall { query, ..call(Method::POST, vec!["api", "block"], None, text::block) }
             }
             Self::Allow { user, other } => {
-                let query = named(user, other, None);
+                let query = named(user.as_ref(), other, None);
                 ApiCall { query, ..call(Method::DELETE, vec!["api", "block"], None, text::block) }
             }
             Self::Drain { relay } => drain(Method::POST, relay),
@@ -212,7 +214,7 @@ impl OperatorCommand {
                 call(Method::POST, vec!["api", "credentials", grant, "revoke"], None, text::revocation)
             }
             Self::Revoke { grant: None, user, other } => {
-                let query = named(user, other, None);
+                let query = named(user.as_ref(), other, None);
                 ApiCall { query, ..call(Method::POST, vec!["api", "revoke"], None, text::revocations) }
             }
             Self::Forget { user } => {
@@ -226,14 +228,15 @@ impl OperatorCommand {
 
 /// The query that names a spender.
 fn named<'a>(
-    user: &'a Option<String>,
+    user: Option<&'a String>,
     other: &'a Other,
     lasting: Option<&'a String>,
 ) -> Vec<(&'static str, &'a str)> {
     let Other { address, key, label, origin, call } = other;
-    let spenders = [("user", user), ("address", address), ("key", key), ("label", label), ("origin", origin)];
-    let all = spenders.into_iter().chain([("call", call)]).map(|(name, value)| (name, value.as_ref()));
-    all.chain([("for", lasting)]).filter_map(|(name, value)| Some((name, value?.as_str()))).collect()
+    let others = [("address", address), ("key", key), ("label", label), ("origin", origin), ("call", call)];
+    let others = others.into_iter().map(|(name, value)| (name, value.as_ref()));
+    let all = iter::once(("user", user)).chain(others).chain([("for", lasting)]);
+    all.filter_map(|(name, value)| Some((name, value?.as_str()))).collect()
 }
 
 fn new_limit(text: &str) -> Result<NewLimit, &'static str> {

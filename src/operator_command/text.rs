@@ -130,11 +130,11 @@ fn blocked(body: &Value) -> Option<String> {
         return Some(String::new());
     }
     let more = if count > u64::try_from(listed.len()).ok()? { ", …" } else { "" };
-    let named = |one: &Value| {
+    let text_of = |one: &Value| {
         let until = shown(one, "/until").map(|until| format!(" until {until}")).unwrap_or_default();
         Some(format!("{} {}{until}", shown(one, "/by")?, shown(one, "/key")?))
     };
-    let names = listed.iter().filter_map(named).collect::<Vec<_>>().join(", ");
+    let names = listed.iter().filter_map(text_of).collect::<Vec<_>>().join(", ");
     Some(format!("\nBlocked ({count}): {names}{more}"))
 }
 

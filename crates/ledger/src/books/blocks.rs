@@ -65,8 +65,8 @@ impl Books {
 
     /// Why a requester gets no credential, if the operator has blocked its address or one of its names.
     pub fn block_of(&self, requester: &Requester) -> Option<NotAdmitted> {
-        let named = |kind| key_of(requester.spender.as_ref()?, kind);
-        let names = SpenderKind::ALL.into_iter().filter_map(named);
+        let of_kind = |kind| key_of(requester.spender.as_ref()?, kind);
+        let names = SpenderKind::ALL.into_iter().filter_map(of_kind);
         let blocked =
             names.chain(requester.client.map(SpenderKey::Client)).find(|key| self.is_blocked(key))?;
         Some(NotAdmitted::Blocked(blocked.kind()))

@@ -62,7 +62,7 @@ impl RecentMinutes {
 
     fn count(&mut self, bytes: ByteCount, from: Timestamp, until: Timestamp) {
         self.spread(Spread::new(bytes, from.min(until), until), |of, part| {
-            of.measured = of.measured.plus(part)
+            of.measured = of.measured.plus(part);
         });
     }
 

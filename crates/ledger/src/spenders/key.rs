@@ -91,6 +91,7 @@ impl SpenderKey {
     }
 
     /// The key of the client, for an address; else the same key.
+    #[must_use]
     pub fn of_client(&self) -> Self {
         match self {
             Self::Address(address) => Self::Client(ClientKey::of(*address)),
