@@ -1,7 +1,6 @@
 //! The arguments of the commands, and the HTTP call that each command is.
 
 use std::iter;
-
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
