@@ -39,7 +39,6 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         owner: SOURCE.into(),
         tail: Duration::ZERO,
         cut_tail: None,
-        takes_proofs: false,
         limit: None,
         sampling: 0,
         is_read: true,

@@ -70,6 +70,9 @@ faults! {
     AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored";
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
         "Set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart: it keeps that rate, and another value begins anew.";
+    TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset";
+        "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
+        "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
     KeyUsed: Critical, "ASSUMPTION_BROKEN", alerts "key.used" "key.quiet";
         "Bytes were counted that no credential explains: somebody else may use the TURN key or secret.",
         "Find out whether another program uses the TURN key or secret; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
@@ -148,7 +151,7 @@ faults! {
         "Wait until some credentials have ended, or raise the limit.";
     SessionsUnseen: Warning, "SESSIONS_UNSEEN", alerts "sessions.unseen" "sessions.seen";
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
-        "Set each relay's COTURN_CLI, for another provider HTTP_ICE_TTL_SECONDS and, without trials, TURN_EXPIRY_TAIL_SECONDS. Restart.";
+        "Set each relay's COTURN_CLI, for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS. Restart.";
 }
 
 /// What is said about a fault.

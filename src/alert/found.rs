@@ -151,11 +151,14 @@ fn clock_behind() -> FoundFault {
 }
 
 /// The faults of counts and reports, without those of [`fault_of`].
-fn of_counts(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 6] {
+fn of_counts(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 7] {
     let measured = &snapshot.measured;
     let raised = measured.raised.map(|SeenRate { rate, source }| {
         format!("It is {rate} at {source}; {} were assumed.", snapshot.assumed_rate)
     });
+    let restored_tail = measured
+        .restored_tail
+        .map(|(seen, source)| format!("It was up to {} s at {source}.", seen.as_secs()));
     let (has_keys, reads_analytics) = (config.ice.cloudflare.is_some(), config.meter.analytics.is_some());
     let mints_there = config.ice.sources.contains(&IceSource::Cloudflare);
     let no_analytics = match (has_keys, reads_analytics) {
@@ -173,6 +176,7 @@ fn of_counts(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Opt
         Fault::NoAnalytics.if_there(no_analytics),
         if measured.is_stale() { stale } else { stale.map(FoundFault::into_info) },
         Fault::AssumptionRaised.if_there(raised),
+        Fault::TailExceeded.if_there(restored_tail),
         snapshot.has_unknown_bytes().then(|| unknown_bytes(snapshot)),
         Fault::NoProbe.if_there((measured.unprobed && facts.counts_keys).then_some("")),
     ]

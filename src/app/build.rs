@@ -30,7 +30,6 @@ use crate::ice::http_ice::HttpIce;
 use crate::ice::key_name::KeyName;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
-use crate::ice::tail_run::TTL;
 use crate::ice::turn_keys::{OwnKey, TurnKey};
 use crate::lead::Lead;
 use crate::limit::RateLimit;
@@ -41,7 +40,6 @@ use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::reference_clock::ReferenceClock;
-use crate::meter::trials::TrialMeter;
 use crate::mint::credential_source::{CredentialSource, HttpSource};
 use crate::mint::ending::Ending;
 use crate::mint::pool::PAGE_LIFE;
@@ -113,7 +111,6 @@ pub fn build_leading(
     Ok(Arc::new(App {
         ending,
         cloudflare_meter: parts.cloudflare_meter(),
-        uncounted_trials: IceSource::ALL.into_iter().filter_map(|of| parts.uncounted_trials(of)).collect(),
         reference_clock: parts.reference_clock(),
         coturn_meters: parts.coturn_meters(),
         relay,
@@ -232,8 +229,7 @@ impl Parts<'_> {
             interval: analytics.interval,
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
-            tail: self.config.budget.tail_of(IceSource::Cloudflare),
-            trials: self.trials(self.turn_keys(), TTL),
+            probed: self.turn_keys(),
             key_names: self.config.ice.turn_keys().map(|key| (IdDigest::of(&key.id), key.name)).collect(),
             billing_day: self.config.budget.billing_day,
             shown: Mutex::default(),
@@ -242,28 +238,7 @@ impl Parts<'_> {
         })
     }
 
-    fn trials(&self, providers: Vec<(CountOwner, MintingApi)>, life: Duration) -> TrialMeter {
-        TrialMeter { providers, life, account: Arc::clone(&self.account), metrics: self.metrics() }
-    }
-
-    /// The trials at a provider that counts nothing, if the life of its credentials is known. `None` without `RELAY_PROBE`. Cloudflare's
-    /// meter makes its own trials.
-    fn uncounted_trials(&self, source: IceSource) -> Option<TrialMeter> {
-        match source {
-            IceSource::Http => {
-                let http = if self.config.meter.probes { self.config.ice.http.as_ref() } else { None }?;
-                Some(self.trials(vec![(source.into(), self.http_api(http))], http.life?))
-            }
-            IceSource::Cloudflare
-            | IceSource::Coturn
-            | IceSource::Relay
-            | IceSource::Manual
-            | IceSource::Stun
-            | IceSource::Sfu => None,
-        }
-    }
-
-    /// Each TURN key of the settings as the owner of a count, with the API that mints its probes and trials. Empty without `RELAY_PROBE`.
+    /// Each TURN key of the settings as the owner of a count, with the API that mints its probes. Empty without `RELAY_PROBE`.
     fn turn_keys(&self) -> Vec<(CountOwner, MintingApi)> {
         let cloudflare = self.config.ice.cloudflare.iter().filter(|_| self.config.meter.probes);
         let keys = cloudflare.flat_map(|config| config.keys.iter().map(move |key| (config, key)));

@@ -18,7 +18,6 @@ use crate::limit::proxies::{Unread, UntrustedProxies};
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
-use crate::meter::trials::TrialMeter;
 use crate::mint::Mint;
 use crate::mint::ending::Ending;
 use turn_base::request::bearer::TokenDigest;
@@ -72,9 +71,6 @@ pub struct App {
     pub forward_key: Option<ForwardKey>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
-    /// The trials that measure how long credentials relay after their end, at each provider that counts nothing and whose credentials have
-    /// a known life.
-    pub uncounted_trials: Vec<TrialMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
     pub reference_clock: Option<ReferenceClock>,
     /// One for each entry of `COTURN_CLI`: it reads and ends the sessions of a relay.

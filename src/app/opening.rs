@@ -10,7 +10,7 @@ use crate::config::{BudgetConfig, Config, CoturnRelay, TurnKeyConfig, UsageConfi
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
     Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, IceSource, IdDigest, MeasuredUsage,
-    ProofRule, ProvenTail, Rates, SeenRate, Setup, SourceFacts, SourceTerms, SpenderTerms, Terms, UsageRules,
+    ProofRule, Rates, SeenRate, Setup, SourceFacts, SourceTerms, SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -72,12 +72,7 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
         (true, false) => ProofRule::Missing,
         (false, _) => ProofRule::Unneeded,
     };
-    let of_keys = keys.map(|key| SourceTerms {
-        owner: owner_of(key),
-        proof,
-        takes_proofs: proof == ProofRule::Probe && config.budget.expiry_tail.is_none(),
-        ..terms
-    });
+    let of_keys = keys.map(|key| SourceTerms { owner: owner_of(key), proof, ..terms });
     of_keys.chain([terms]).collect()
 }
 
@@ -129,20 +124,6 @@ fn is_read(source: IceSource, config: &Config) -> bool {
     }
 }
 
-/// Whether trials measure how long credentials of a provider that counts nothing relay after their end, and no setting replaces the result.
-fn are_ends_tried(source: IceSource, config: &Config) -> bool {
-    let is_life_known = match source {
-        IceSource::Http => config.ice.http.as_ref().is_some_and(|http| http.life.is_some()),
-        IceSource::Cloudflare
-        | IceSource::Coturn
-        | IceSource::Relay
-        | IceSource::Manual
-        | IceSource::Stun
-        | IceSource::Sfu => false,
-    };
-    is_life_known && config.meter.probes && config.budget.expiry_tail.is_none()
-}
-
 /// The terms of a source as if all its bytes had one owner; [`owners`] changes what is different for a TURN key or a relay.
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let SourceFacts { charged, ended_by, .. } = source.facts();
@@ -160,7 +141,6 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
         tail: config.budget.tail_of(source),
         cut_tail: (is_read && ended_by == EndedBy::CommandLine)
             .then(|| config.budget.expiry_tail.unwrap_or(CUT_TAIL)),
-        takes_proofs: charged == Charged::Uncounted && are_ends_tried(source, config),
         limit: None,
         sampling,
         is_read,
@@ -171,28 +151,26 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
 /// `2 Mbps per grant until 7200 s after expiry`. If counts have shown a higher rate, the text has that rate, and names the source unless it
-/// is the only one. While the sessions of one of our relays are not cut, the text has the long tail. A measured tail has its date.
+/// is the only one. While the sessions of one of our relays are not cut, the text has the long tail.
 /// `foreign_sessions`: whether other programs have sessions at a coturn.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions: bool) -> String {
-    let MeasuredUsage { raised, unprobed, proven_tail, proven_revocation, .. } = *measured;
+    let MeasuredUsage { raised, restored_tail, unprobed, .. } = *measured;
     let uncut = measured.uncut || config.unlisted().next().is_some();
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
     let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
     let all_terms: Vec<SourceTerms> = metered.map(|source| terms_of(source, config)).collect();
     let tail = |terms: &SourceTerms| {
-        let proven = proven_tail.filter(|(source, _)| *source == terms.owner.source);
-        let long = proven.map_or(terms.tail, |(_, proven)| proven.tail);
+        let source = terms.owner.source;
+        let is_restored = restored_tail.is_some_and(|(_, of)| of == source);
+        let long = if is_restored { source.expiry_tail() } else { terms.tail };
         if uncut { long } else { terms.cut_tail.unwrap_or(long) }
     };
     let Some(until) = in_seconds(&all_terms, tail) else {
         return "no metered source is configured".into();
     };
-    let proofs = [("tail", proven_tail.map(|(_, proven)| proven)), ("revoked", proven_revocation)];
-    let stated = proofs.into_iter().filter_map(|(what, proof)| {
-        let ProvenTail { tail, measured_at } = proof?;
-        Some(format!(" ({what} {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive()))
+    let seen = restored_tail.map_or(String::new(), |(seen, _)| {
+        format!(" (the default: bytes were counted {} s after an expiry)", seen.as_secs())
     });
-    let dated_tails: String = stated.collect();
     let unproven = if unprobed { ", and that counts without bytes are right" } else { "" };
     let others = if foreign_sessions {
         ", and that sessions of other programs relay nothing more than the last listing shows"
@@ -205,10 +183,10 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
             let is_only = all_terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
-                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{dated_tails}{unproven}{others}"
+                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{seen}{unproven}{others}"
             )
         }
-        None => format!("{assumed} per grant until {until} after expiry{dated_tails}{unproven}{others}"),
+        None => format!("{assumed} per grant until {until} after expiry{seen}{unproven}{others}"),
     }
 }
 
@@ -264,28 +242,6 @@ mod tests {
         assert_eq!(stated(true, false), "2 Mbps per grant until 7200 s after expiry");
         let others = "2 Mbps per grant until 30 s after expiry, and that sessions of other programs relay nothing more than the last listing shows";
         assert_eq!(stated(false, true), others);
-    }
-
-    #[test]
-    fn a_measured_tail_is_stated_with_its_date() {
-        let environment = Environment::from_pairs([
-            ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
-            ("CLOUDFLARE_TURN_API_TOKEN", "token"),
-        ]);
-        let config = Config::from_env(&environment).expect("a valid configuration");
-        // 2026-11-27T08:00:00Z
-        let measured_at = Timestamp::from_millis(1_795_766_400_000);
-        let proven = ProvenTail { tail: Duration::from_secs(900), measured_at };
-        let measured =
-            MeasuredUsage { proven_tail: Some((IceSource::Cloudflare, proven)), ..MeasuredUsage::default() };
-        let expected = "2 Mbps per grant until 900 s after expiry (tail 900 s, measured 2026-11-27)";
-        assert_eq!(bound_assumes(&config, &measured, false), expected);
-        let proven_revocation = Some(ProvenTail { tail: Duration::from_secs(1_140), measured_at });
-        let measured = MeasuredUsage { proven_revocation, ..measured };
-        assert_eq!(
-            bound_assumes(&config, &measured, false),
-            format!("{expected} (revoked 1140 s, measured 2026-11-27)")
-        );
     }
 
     #[test]

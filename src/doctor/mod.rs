@@ -35,7 +35,7 @@ pub struct Options {
     /// Post an alert to `ALERT_WEBHOOK_URL`, instead of only connecting to it
     #[arg(long)]
     pub send_test_alert: bool,
-    /// Measure for how long a credential of each TURN key relays after its expiry and after its revocation, up to two hours
+    /// Measure in two hours for how long a credential of each TURN key relays after its end, wait for the count, and print the line for .env
     #[arg(long)]
     pub tail: bool,
 }
@@ -63,12 +63,12 @@ pub async fn run(
     examination.settings().await;
     examination.apis().await;
     examination.credentials().await;
-    if options.tail {
-        examination.tails().await;
-    }
     examination.service().await;
     examination.meters().await;
     examination.alerts(options.send_test_alert).await;
+    if options.tail {
+        examination.tails().await;
+    }
     Ok(examination.progress.finish())
 }
 

@@ -113,6 +113,9 @@ fn with(fault: Fault) -> (Snapshot, ServiceFacts, Config) {
             let rate = BitRate::new(1);
             snapshot.measured.raised = Some(SeenRate { rate, source: IceSource::Coturn });
         }
+        Fault::TailExceeded => {
+            snapshot.measured.restored_tail = Some((LONG, IceSource::Cloudflare));
+        }
         Fault::KeyUsed => snapshot = broken_by(BoundBreak::Excess),
         Fault::CoturnUnreachable => {
             (snapshot, facts.listing_failure) = (broken_by(BoundBreak::Uncut), cause());

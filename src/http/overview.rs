@@ -3,7 +3,6 @@
 
 mod provider;
 pub(super) mod relays;
-mod tails;
 
 use axum::Json;
 use serde::Serialize;
@@ -24,7 +23,6 @@ use crate::rate::PresentRate;
 use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use relays::{RelayBody, relays};
-use tails::{TailBody, tails};
 use turn_base::error::Code;
 use turn_ledger::{ByteCount, Figures, IceSource, Revoked, Snapshot, Timestamp};
 
@@ -73,8 +71,6 @@ pub struct OverviewBody {
     revoked: Vec<RevokedBody>,
     /// What the broker revokes by itself: `AT_LIMIT`, `GRANT_LIMIT_GB`.
     ending: EndingProgress,
-    /// What trials show of the ends of credentials, of each TURN key.
-    tails: Vec<TailBody>,
     /// The server keys in the order of `SERVER_KEYS`.
     server_keys: Vec<ServerKeyBody>,
     /// The replicas that were seen lately. Empty without `DATABASE_URL`.
@@ -303,7 +299,6 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         connections: connections(&app.metrics),
         revoked,
         ending: app.ending.progress(),
-        tails: tails(&app),
         server_keys: server_keys(&app),
         replicas: app.lead.as_deref().map(replicas).unwrap_or_default(),
     })

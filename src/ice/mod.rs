@@ -13,7 +13,6 @@ pub mod key_name;
 pub mod pace;
 pub mod rest;
 pub mod server;
-pub mod tail_run;
 pub mod turn_keys;
 pub mod udp_relay;
 pub mod url;

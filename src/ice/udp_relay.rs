@@ -1,4 +1,4 @@
-//! A relay over UDP at which a credential is tried: by the probe of counts, by the trials of the tail, and by the probes of own relays.
+//! A relay over UDP at which a credential is tried: by the probe of counts, by `doctor --tail`, and by the probes of own relays.
 
 use std::net::SocketAddr;
 

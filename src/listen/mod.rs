@@ -18,7 +18,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::meter::coturn::CoturnMeter;
-use crate::meter::trials::make_trials;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
 
@@ -173,7 +172,7 @@ async fn drain(
 }
 
 /// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. Each task but the relay then starts again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         spawn_until(app, end, REPORT_INTERVAL, maintenance),
@@ -193,9 +192,6 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
             if let Some(meter) = &app.cloudflare_meter {
                 meter.run().await;
             }
-        }),
-        spawn(app, end, |app| async move {
-            join_all(app.uncounted_trials.iter().map(make_trials)).await;
         }),
         spawn(app, end, |app| async move {
             if let Some(clock) = &app.reference_clock {

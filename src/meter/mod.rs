@@ -4,4 +4,3 @@
 pub mod cloudflare;
 pub mod coturn;
 pub mod reference_clock;
-pub mod trials;

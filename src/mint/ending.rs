@@ -2,9 +2,8 @@
 //! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all live credentials while counted and vouched bytes alone have reached the limit. Also
 //! credentials that somebody else revoked while the source did not answer. Tests: `tests/it/ending.rs`.
 //! Each credential is revoked in the ledger, and its source is asked until the source has answered. The ledger records which credentials
-//! wait for an answer, so with a ledger on disk, a crash or a takeover loses none. If trials have proven how long a revoked credential
-//! relays, a revocation releases the promise after that time. Otherwise it releases nothing, and `reservedGB` stays until counts release
-//! it.
+//! wait for an answer, so with a ledger on disk, a crash or a takeover loses none. A revocation releases nothing: `reservedGB` stays
+//! until counts release it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -131,8 +131,6 @@ metrics! {
     /// Mints that a provider was asked for: `minted`, `connect`, `timeout`, `broken`, `status_4xx`, `status_5xx`, `status_other`,
     /// `bad_body`, `breaker_open`, `paused`.
     pub provider_calls: Counts<1> = counts("provider_requests", ["outcome"]),
-    /// Trials of the tail, by their result: `proof`, `no_proof`, `failed`.
-    pub tail_trials: Counts<1> = counts("tail_trials", ["outcome"]),
     /// Time of a provider's response to a mint.
     provider_seconds: Histogram = seconds("provider_request_duration_seconds"),
     /// Mints that got no response with ICE servers, by the code of the error.

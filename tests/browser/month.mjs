@@ -78,7 +78,7 @@ export function month(mood) {
       bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, likelyOvershoot: bound / 4, measured }, 
       rate: { mbps: 7.84, until: trouble ? instant(AS_OF) : instant(NOW), limitAt: null },
       ending: { isAtLimit: trouble, left: trouble ? 28 : 0, revoked: trouble ? 20 : 0 },
-      signIn: true, usable: 41, replicas: [], relays: [], tails: [], alertPercents: [50, 80, 95, 100],
+      signIn: true, usable: 41, replicas: [], relays: [], alertPercents: [50, 80, 95, 100],
       cost: {
         currency: 'USD', pricePerGB: 0.05, freeGB: 250, soFar: money(used - 250 * GB),
         forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB), since: instant(START) },

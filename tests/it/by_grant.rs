@@ -8,7 +8,8 @@ use turn_ledger::{ByteCount, GrantCounts, GrantId, ReadingOutcome, Traffic};
 use super::measured::{meter, read, with_analytics};
 use crate::support::log::Log;
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, facts, hint_codes,
+    AnalyticsFault, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, broker_with, eventually,
+    facts, hint_codes,
 };
 
 const NOON: &str = "2025-01-15T12:00:00Z";
@@ -302,6 +303,43 @@ async fn what_a_grant_relays_after_its_tail_is_in_the_log_and_breaks_the_bound()
     let asked = grouped_queries(&cloudflare);
     poll(&broker).await;
     assert_eq!(grouped_queries(&cloudflare) - asked, 2, "a closed hour and the open span: no grant twice");
+}
+
+#[tokio::test]
+async fn what_a_grant_relays_after_a_short_tail_takes_the_default_back_until_the_next_start() {
+    const SHORT: &str = "2 Mbps per grant until 600 s after expiry";
+    let state = StateDir::new();
+    let settings =
+        [("TURN_TTL_SECONDS", "3600"), ("TURN_EXPIRY_TAIL_SECONDS", "600"), ("STATE_DIR", state.path())];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let grant = mint(&cloudflare, &broker).await.to_string();
+    // The credential expires at 13:00. What it relays until 15:00 is looked at once it has settled.
+    for at in ["12:55", "14:45"] {
+        cloudflare.analytics().relay_as("key-id", &grant, &format!("2025-01-15T{at}:00Z"), 1_000, 0);
+    }
+    broker.advance_to("2025-01-15T13:06:00Z");
+    poll(&broker).await;
+    assert!(broker.status().await["boundAssumes"].as_str().unwrap().starts_with(SHORT));
+    assert_eq!(
+        broker.metric("turn_broker_tail_seconds").await,
+        Some(720),
+        "with the difference of the clocks"
+    );
+    broker.advance_to("2025-01-15T16:11:00Z");
+    broker.app.account.tidy().await;
+    poll(&broker).await;
+    let status = broker.status().await;
+    assert_eq!(status["boundHolds"], true, "{}", status["hints"]);
+    let expected = "until 7200 s after expiry (the default: bytes were counted 6360 s after an expiry)";
+    let assumes = status["boundAssumes"].as_str().unwrap();
+    assert!(assumes.contains(expected), "{assumes}");
+    assert_eq!(broker.metric("turn_broker_tail_seconds").await, Some(7_320));
+    let hint = broker.hint("ASSUMPTION_RAISED").await.unwrap();
+    assert!(hint.contains("TURN_EXPIRY_TAIL_SECONDS") && hint.contains("6360 s at cloudflare"), "{hint}");
+    let clock = broker.clock();
+    broker.finish().await;
+    let broker = broker_with(&cloudflare, &settings, clock).await;
+    assert!(broker.status().await["boundAssumes"].as_str().unwrap().starts_with(SHORT));
 }
 
 /// The grants of one query expire within an hour, and one poll makes several queries.

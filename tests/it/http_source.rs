@@ -2,14 +2,9 @@
 
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::log::Log;
-use crate::support::turn_server::RELAYED;
-use crate::support::{
-    FakeCloudflare, Fault, StateDir, TestBroker, TurnServer, broker_at, eventually, hint_codes,
-    with_cloudflare_and,
-};
+use crate::support::{Fault, StateDir, TestBroker, eventually, hint_codes, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::meter::trials::{MakesTrials as _, Trials};
 
 const LIST: &str =
     r#"[{"urls":"stun:a.example:3478"},{"urls":"turn:a.example:3478","username":"u","credential":"c"}]"#;
@@ -232,46 +227,6 @@ async fn the_bound_holds_with_a_life_and_a_tail_of_the_settings() {
         broker.mint().await;
         assert_eq!(broker.status().await["boundHolds"], holds, "{settings:?}");
     }
-}
-
-#[tokio::test]
-async fn three_trials_of_the_tail_stand_in_for_that_of_the_settings() {
-    let cloudflare = FakeCloudflare::start().await;
-    let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
-    broker_at(&cloudflare, &[]).await.mint().await;
-    // The relay knows this credential.
-    let (username, credential) = cloudflare.history().last_credential();
-    let list = json!([{"urls": relay.url(), "username": username, "credential": credential}]);
-    let settings = [("HTTP_ICE_TTL_SECONDS", "600"), ("RELAY_PROBE", "on")];
-    let (_provider, broker) = with_provider(&[Reply::Text(list.to_string().leak()); 4], &settings).await;
-    broker.mint().await;
-    let (trials, mut running) = (&broker.app.uncounted_trials[0], Trials::default());
-    for _ in 0..3 {
-        assert_eq!(broker.status().await["boundHolds"], false);
-        // Begins, relays twice before the end and in the minute after it.
-        for seconds in [6 * 3_600, 30, 540, 60] {
-            broker.advance(seconds);
-            trials.step_trials(&mut running).await;
-        }
-        relay.refuse_all().await;
-        for _ in 0..3 {
-            broker.advance(60);
-            trials.step_trials(&mut running).await;
-        }
-        relay.accept();
-    }
-    let status = broker.status().await;
-    assert_eq!(status["boundHolds"], true, "{}", status["hints"]);
-    assert_eq!(
-        status["boundAssumes"],
-        "2 Mbps per grant until 420 s after expiry (tail 420 s, measured 2025-01-16)"
-    );
-    let tails = &broker.overview().await["tails"][0];
-    assert_eq!((&tails["source"], &tails["key"]), (&json!("http"), &Value::Null));
-    assert_eq!((&tails["seconds"], &tails["trials"][0]["tailSeconds"]), (&json!(420), &json!(60)));
-
-    let (_provider, broker) = with_provider(&[], &settings[1..]).await;
-    assert!(broker.app.uncounted_trials.is_empty(), "the end of its credentials is not known");
 }
 
 #[tokio::test]

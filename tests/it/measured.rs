@@ -5,7 +5,6 @@ mod lag;
 mod new_ledger;
 mod owners;
 pub(crate) mod probe;
-mod tail;
 
 use std::sync::Arc;
 

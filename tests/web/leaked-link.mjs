@@ -39,7 +39,7 @@ const constants = {
   revocations: number('src/mint/ending.rs', `AT_ONCE: usize = ${DIGITS};`) / number('src/mint/ending.rs', `STEP: Duration = Duration::from_secs\\(${DIGITS}\\)`),
 };
 
-/** The tail that is computed with as if trials had measured it, in seconds. */
+/** A tail that `doctor --tail` may measure, in seconds. */
 const MEASURED = 600;
 
 /** The GB that an attacker relays who mints and relays from the start of a period on, until nothing is left that works. */

@@ -25,7 +25,6 @@ fn ledger(limit: u64) -> Budget {
         owner: source.into(),
         tail: Duration::from_secs(tail),
         cut_tail: None,
-        takes_proofs: false,
         limit: None,
         sampling: 0,
         is_read: source == IceSource::Cloudflare,

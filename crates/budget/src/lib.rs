@@ -38,7 +38,7 @@ pub use {
     minutes::{change::*, usage::*},
     names::{client::*, spender::*, token::*},
     overrides::*,
-    promise::{effects::*, rates::*, tail::*, usage_rules::*, *},
+    promise::{effects::*, rates::*, usage_rules::*, *},
     source::{facts::*, *},
     timeline::{measured::*, terms::*, *},
     units::{clock::*, interval::*, period::*, slot::*, standing::*, *},

@@ -35,9 +35,8 @@ use row::{GrantRow, GrantState};
 use terms::GrantTerms;
 
 use turn_budget::{
-    BitRate, ClientKey, CountOwner, CredentialEnd, Dirty, Effect, Effects, Grant, GrantId, IceSource,
-    IdDigest, Label, Minute, Period, PromisedTime, RELAY_RATE_MAX, Rows, Shards, Spender, Timestamp,
-    UsageRules, Walk,
+    BitRate, ClientKey, CountOwner, Dirty, Effect, Effects, Grant, GrantId, IceSource, IdDigest, Label,
+    Minute, Period, PromisedTime, RELAY_RATE_MAX, Rows, Shards, Spender, Timestamp, UsageRules, Walk,
 };
 
 use crate::allowance::{AllowanceTerms, Allowances};
@@ -63,9 +62,6 @@ pub struct Grants {
     /// The sum of each server key and, if users have a limit, of each user.
     limited: LimitedSums,
     recent: RecentBytes,
-    /// Grants whose count grew in a time in which they may not relay any more ([`tails::LateGrant`]). The value is the end of the
-    /// latest such count.
-    late: BTreeMap<(IceSource, CredentialEnd, GrantId), Timestamp>,
     /// The rate that is assumed at a source in place of the configured one, because chains have shown it; in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,

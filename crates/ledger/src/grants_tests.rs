@@ -51,7 +51,7 @@ fn promised(until: i64) -> PromisedTime {
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
     let mut ledger = testing::ledger();
     grants.effects.take();
-    grants.raise_tails(source.into(), Duration::from_secs(seconds), MINUTE_BYTES, since, true);
+    grants.raise_tails(source.into(), Duration::from_secs(seconds), MINUTE_BYTES, since);
     grants.effects.take().into_iter().for_each(|effect| ledger.apply(effect));
     ledger.figures().committed.get() / MINUTE_BYTES
 }

@@ -9,7 +9,7 @@
 //! | `standing` | what is stored of the clocks, of a jump of the time, and of the relay in the process |
 //! | `source`, `owner`, `rates` | the kinds of sources, with a table of what is true of each; whose bytes a count is of; the rates that are assumed |
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one owner of counts: its counts and the check of the rate; its minutes; the usage in one of them, and how usage changes it |
-//! | `reading`, `doubt`, `proof`, `rate_check`, `tail` | the provider's own count; whether it is believed; the assumed rate tested against it; for how long credentials relay after their end |
+//! | `reading`, `doubt`, `proof`, `rate_check` | the provider's own count; whether it is believed; the assumed rate tested against it |
 //! | `promise`, `ledger`, `verdict`, `overrides` | what a credential can still relay; all sources under one limit; admit or refuse; the operator's overrides |
 //! | `grants`, `token`, `token_keys`, `spender` | one row per grant; its id; the keys that sign tokens; who spends |
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |

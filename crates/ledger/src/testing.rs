@@ -49,7 +49,6 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
             owner: source.into(),
             tail: Duration::from_secs(7_200),
             cut_tail: None,
-            takes_proofs: false,
             limit: None,
             sampling: 5,
             is_read: true,

@@ -11,6 +11,8 @@ use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
+use crate::longest::LongestSocket;
+
 /// The time limit for an allocation, and for a permission. The library sends a lost request again.
 const STEP: Duration = Duration::from_secs(5);
 /// The waits for one datagram, which is sent at 0, 0.5 and 1.5 s.
@@ -71,12 +73,36 @@ pub async fn relay_to_itself(
 pub struct Allocation {
     client: Client,
     conn: Box<dyn Conn + Send + Sync>,
+    server: SocketAddr,
+    socket: Option<Arc<LongestSocket>>,
 }
 
 impl Allocation {
     /// Makes an allocation.
-    pub async fn open(server: SocketAddr, username: &str, password: &str) -> Result<Self, RelayError> {
-        let client = client_of(server, username, password).await.map_err(|_| RelayError::Unreachable)?;
+    async fn open(server: SocketAddr, username: &str, password: &str) -> Result<Self, RelayError> {
+        let socket = socket_to(server).await?;
+        Self::open_with(server, username, password, Arc::new(socket)).await
+    }
+
+    /// Makes an allocation with the longest LIFETIME that the server grants.
+    pub async fn open_longest(
+        server: SocketAddr,
+        username: &str,
+        password: &str,
+    ) -> Result<Self, RelayError> {
+        let socket = Arc::new(LongestSocket::new(socket_to(server).await?, username, password));
+        let allocation = Self::open_with(server, username, password, socket.clone()).await?;
+        Ok(Self { socket: Some(socket), ..allocation })
+    }
+
+    async fn open_with(
+        server: SocketAddr,
+        username: &str,
+        password: &str,
+        socket: Arc<dyn Conn + Send + Sync>,
+    ) -> Result<Self, RelayError> {
+        let client =
+            client_of(server, username, password, socket).await.map_err(|_| RelayError::Unreachable)?;
         let allocated = match timeout(STEP, client.allocate()).await {
             Err(_) => Err(RelayError::Timeout(ALLOCATION)),
             // The library has this error only for a request that could not be sent.
@@ -85,12 +111,24 @@ impl Allocation {
             Ok(Ok(conn)) => Ok(Box::new(conn)),
         };
         match allocated {
-            Ok(conn) => Ok(Self { client, conn }),
+            Ok(conn) => Ok(Self { client, conn, server, socket: None }),
             Err(error) => {
                 let _ = client.close().await;
                 Err(error)
             }
         }
+    }
+
+    /// Asks again for the longest LIFETIME. Nothing happens with an allocation that was not opened with it.
+    pub async fn refresh(&self) {
+        if let Some(socket) = &self.socket {
+            socket.refresh(self.server).await;
+        }
+    }
+
+    /// The longest LIFETIME that the server has granted last, in seconds. `None`: none was asked for.
+    pub fn granted(&self) -> Option<u32> {
+        self.socket.as_ref().map(|socket| socket.granted())
     }
 
     /// Relays this many datagrams to itself, one after the other. Returns the relayed address.
@@ -115,8 +153,18 @@ impl fmt::Debug for Allocation {
     }
 }
 
-async fn client_of(server: SocketAddr, username: &str, password: &str) -> Result<Client, turn::Error> {
+/// A socket of this machine with which the server can be reached.
+async fn socket_to(server: SocketAddr) -> Result<UdpSocket, RelayError> {
     let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(|_| RelayError::Unreachable)
+}
+
+async fn client_of(
+    server: SocketAddr,
+    username: &str,
+    password: &str,
+    conn: Arc<dyn Conn + Send + Sync>,
+) -> Result<Client, turn::Error> {
     let client = Client::new(ClientConfig {
         stun_serv_addr: String::new(),
         turn_serv_addr: server.to_string(),
@@ -125,7 +173,7 @@ async fn client_of(server: SocketAddr, username: &str, password: &str) -> Result
         realm: String::new(),
         software: String::new(),
         rto_in_ms: 0,
-        conn: Arc::new(UdpSocket::bind(SocketAddr::new(any, 0)).await?),
+        conn,
         vnet: None,
     })
     .await?;

@@ -13,6 +13,7 @@ mod broker;
 pub mod client;
 mod clients;
 mod count;
+mod longest;
 mod peers;
 mod server;
 mod sockets;

@@ -16,15 +16,13 @@ use super::analytics::by_grant::PageBounds;
 use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failures, pause_after};
 use turn_ledger::polls::spans::{Span, final_after, spans};
-use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Timestamp, Traffic};
+use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Traffic};
 
-/// The shortest interval between two polls. A poll has at most two spans of 10 pages ([`PageBounds`]), and 8 + 4 + 10 queries of chains,
-/// late grants and tails. Five polls in 5 minutes are 5 * 42 = 210 of the 300 queries that Cloudflare allows.
+/// The shortest interval between two polls. A poll has at most two spans of 10 pages ([`PageBounds`]), and 8 + 10 queries of chains and
+/// tails. Five polls in 5 minutes are 5 * 38 = 190 of the 300 queries that Cloudflare allows.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
 /// How many chains of renewals one poll asks for, each in a query of its own.
 const SUSPECTS_MAX: usize = 8;
-/// How many late grants one poll asks for.
-const LATE_MAX: usize = 4;
 /// How many queries of tails one poll makes. With a tail of two hours, each query is for at most 41 grants.
 const TAIL_QUERIES_MAX: usize = 10;
 const SOURCE: IceSource = IceSource::Cloudflare;
@@ -42,7 +40,7 @@ impl CloudflareMeter {
 
     /// Counts the hour that has become final, if there is one, and the open span, and gives both to the account. If the final hour cannot
     /// be read, the open span is counted nevertheless, except after too many queries. If the open span cannot be read, nothing is given to
-    /// the account, so that no grant seems to lose bytes. Then asks for suspect chains, late grants and tails. Returns what was counted, or
+    /// the account, so that no grant seems to lose bytes. Then asks for suspect chains and tails. Returns what was counted, or
     /// an error.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
@@ -71,7 +69,6 @@ impl CloudflareMeter {
             return Err(error);
         }
         self.judge_suspects().await?;
-        self.judge_late().await?;
         self.look_at_tails().await?;
         Ok(counted)
     }
@@ -88,17 +85,6 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Asks, by minute, for each grant whose count grew after the grant was to end.
-    async fn judge_late(&self) -> Result<(), AnalyticsError> {
-        for late in self.account.read(|books| books.late(SOURCE, LATE_MAX)) {
-            let span = Span { from: late.from, until: late.until, age: Duration::ZERO };
-            let minutes = self.api.minutes_of(&[late.grant], span).await?;
-            let relayed_until = minutes.values().flatten().map(|(minute, _)| minute.end()).max();
-            self.account.change(|books| books.judge_late(SOURCE, &late, relayed_until));
-        }
-        Ok(())
-    }
-
     /// Asks for the minutes of grants that relayed around their expiry, once the minutes after the expiry are final. Warns if a grant
     /// relayed for longer than the assumed tail.
     async fn look_at_tails(&self) -> Result<(), AnalyticsError> {
@@ -107,7 +93,7 @@ impl CloudflareMeter {
             let Some(tail) = self.look_at_next_tails().await? else { break };
             longest = longest.max(tail);
         }
-        if longest > self.tail {
+        if longest > Duration::ZERO {
             let (seconds, remedy) =
                 (longest.as_secs(), "raise TURN_EXPIRY_TAIL_SECONDS to this many seconds");
             tracing::warn!(
@@ -123,24 +109,20 @@ impl CloudflareMeter {
     /// bytes after the assumed tail, or zero. `None`: no further grant is due.
     async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
         let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag));
-        let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
+        // The tail has the difference of the clocks, which is added below again.
+        let tail =
+            self.account.read(|books| books.ledger().tail(SOURCE)).saturating_sub(SOURCE.clocks_differ_by());
+        let due = |books: &Books| due_tails(books.grants(), SOURCE, now, tail, settled_after);
         let Some(tails) = self.account.read(due) else { return Ok(None) };
-        let minutes = match span_of(&tails, self.tail, settled_after) {
+        let minutes = match span_of(&tails, tail, settled_after) {
             Some(span) => {
                 self.api.minutes_of(&tails.grants.keys().copied().collect::<Vec<_>>(), span).await?
             }
             None => BTreeMap::new(),
         };
         let since = self.account.read(|books| books.ledger().period().start);
-        let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
-        let proven = self.account.read(|books| books.ledger().shortest_tail(SOURCE));
-        // The longest time from an expiry to the end of a minute with bytes after the proven tail. Bytes of an earlier period end a proof,
-        // too.
-        let longest_after = proven.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
-        self.account.change(|books| {
-            books.note_after_expiry(SOURCE, longest_after.unwrap_or_default());
-            books.note_tails(SOURCE, tails.last, bytes, longest);
-        });
+        let (bytes, longest) = after_tails(&tails, &minutes, tail, since);
+        self.account.change(|books| books.note_tails(SOURCE, tails.last, bytes, longest));
         Ok(Some(longest))
     }
 

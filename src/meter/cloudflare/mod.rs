@@ -15,11 +15,10 @@ pub mod by_grant;
 mod earlier;
 mod probe;
 mod tail;
-pub mod trials;
 
 use crate::account::Account;
+use crate::ice::api::MintingApi;
 use crate::ice::key_name::KeyName;
-use crate::meter::trials::{TrialMeter, make_trials};
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use probe::ProbeState;
@@ -45,10 +44,8 @@ pub struct CloudflareMeter {
     pub lag: Duration,
     /// The largest sampling error, in percent.
     pub sampling: u32,
-    /// The configured tail of Cloudflare's grants.
-    pub tail: Duration,
-    /// The TURN keys with which probes and trials of the tail are made; none without `RELAY_PROBE`.
-    pub trials: TrialMeter,
+    /// The TURN keys with which probes are made; none without `RELAY_PROBE`.
+    pub probed: Vec<(CountOwner, MintingApi)>,
     /// The names of the TURN keys in the settings.
     pub key_names: BTreeMap<IdDigest, KeyName>,
     /// The start of billing periods.
@@ -102,11 +99,11 @@ impl MeterState {
 }
 
 impl CloudflareMeter {
-    /// Queries the total and the bytes of each grant again and again, and makes trials of the tail. The three run independently, except
-    /// that the bytes of each grant are asked for only while the total can be read.
+    /// Queries the total and the bytes of each grant again and again. The two run independently, except that the bytes of each grant are
+    /// asked for only while the total can be read.
     pub async fn run(&self) {
         let (reads, is_read) = watch::channel(false);
-        tokio::join!(self.run_total(&reads), self.run_by_grant(is_read), make_trials(self));
+        tokio::join!(self.run_total(&reads), self.run_by_grant(is_read));
     }
 
     /// Queries the total again and again. `reads` learns whether the latest query was answered.

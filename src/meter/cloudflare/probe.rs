@@ -47,7 +47,7 @@ impl CloudflareMeter {
     /// Asks which probes Cloudflare has counted, of those that the next count should contain, and tells the books. The next count ends at
     /// `as_of`.
     pub(super) async fn look_for_probes(&self, as_of: Timestamp) -> Result<(), AnalyticsError> {
-        for (owner, _) in &self.trials.providers {
+        for (owner, _) in &self.probed {
             let mut minutes = self.account.read(|books| books.ledger().unshown_probes(*owner));
             // A probe at the end of a minute continues into the next minute, and Cloudflare's clock may differ.
             let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
@@ -72,7 +72,7 @@ impl CloudflareMeter {
 
     /// Makes the probes that counts need. If a probe gets no bytes through, further counts of its key are believed without a probe.
     pub(super) async fn probe_if_due(&self, states: &mut BTreeMap<CountOwner, ProbeState>) {
-        for (owner, key) in &self.trials.providers {
+        for (owner, key) in &self.probed {
             self.probe_with(*owner, key, states.entry(*owner).or_default()).await;
         }
     }

@@ -8,14 +8,14 @@ use super::analytics::by_grant::ROWS_MAX;
 use turn_ledger::polls::spans::Span;
 use turn_ledger::{GrantId, Grants, IceSource, Minute, Tails, Timestamp, Traffic};
 
-/// For how long after the configured tail a query still asks for minutes. The grants of one query also expire within this time of each
+/// For how long after the assumed tail a query still asks for minutes. The grants of one query also expire within this time of each
 /// other, so that the number of its rows has a bound.
 const BEYOND: Duration = Duration::from_secs(3_600);
 /// The most grants of one query.
 const BATCH_MAX: usize = 100;
 const MINUTE_SECONDS: u64 = 60;
 
-/// The grants of the next query; `None` if none is due. `tail`: the configured tail. `settled_after`: the age at which counts are final.
+/// The grants of the next query; `None` if none is due. `tail`: the assumed tail. `settled_after`: the age at which counts are final.
 pub(super) fn due_tails(
     grants: &Grants,
     source: IceSource,
@@ -23,9 +23,14 @@ pub(super) fn due_tails(
     tail: Duration,
     settled_after: Duration,
 ) -> Option<Tails> {
-    let asked_for = tail.saturating_add(BEYOND);
+    let asked_for = asked_for(tail);
     let is_due = |expires_at| now >= end_of(expires_at, asked_for).plus(settled_after);
     grants.tails(source, is_due, grants_max(asked_for), BEYOND)
+}
+
+/// For how long after its expiry each grant is asked for, so that no byte is missed that only the default tail covers.
+fn asked_for(tail: Duration) -> Duration {
+    tail.saturating_add(BEYOND).max(IceSource::Cloudflare.expiry_tail())
 }
 
 /// The most grants of one query. The query has one row for each grant and minute. Its span is at most the sum of [`BEYOND`], for the
@@ -40,12 +45,12 @@ fn grants_max(asked_for: Duration) -> usize {
 /// The span that the query for these grants asks for; `None` without a grant.
 pub(super) fn span_of(tails: &Tails, tail: Duration, settled_after: Duration) -> Option<Span> {
     let (first, last) = (tails.grants.values().min()?, tails.grants.values().max()?);
-    let until = end_of(*last, tail.saturating_add(BEYOND));
+    let until = end_of(*last, asked_for(tail));
     Some(Span { from: Minute::of(*first).start(), until, age: settled_after })
 }
 
 /// The bytes in the minutes that begin after the tail of their grant, and not before `since`; and the longest time from an expiry to the
-/// end of such a minute. The clocks may differ, so the tail counts as longer by this difference.
+/// end of a minute after the tail, also before `since`. The clocks may differ, so the tail counts as longer by this difference.
 pub(super) fn after_tails(
     tails: &Tails,
     minutes: &BTreeMap<GrantId, BTreeMap<Minute, Traffic>>,
@@ -56,9 +61,10 @@ pub(super) fn after_tails(
     let (mut sum, mut longest) = (Traffic::ZERO, Duration::ZERO);
     for (id, expires_at) in &tails.grants {
         let Some(minutes) = minutes.get(id) else { continue };
-        let first = Minute::from_end(expires_at.plus(tail).max(since));
-        for (minute, bytes) in minutes.range(first..) {
-            sum = sum.plus(*bytes);
+        for (minute, bytes) in minutes.range(Minute::from_end(expires_at.plus(tail))..) {
+            if minute.start() >= since {
+                sum = sum.plus(*bytes);
+            }
             longest = longest.max(minute.end().since(*expires_at));
         }
     }
@@ -102,8 +108,12 @@ mod tests {
             (7 * 3, Duration::from_secs(126 * 60)),
             "three of the minutes"
         );
-        let (bytes, _) = after_tails(&tails, &relayed, TAIL, after(127));
-        assert_eq!(bytes.sent.get(), 7, "the others were in the period before");
+        let (bytes, longest) = after_tails(&tails, &relayed, TAIL, after(127));
+        assert_eq!(
+            (bytes.sent.get(), longest),
+            (7, Duration::from_secs(126 * 60)),
+            "the others were in the period before"
+        );
         assert_eq!(after_tails(&tails, &BTreeMap::new(), TAIL, NOON), Default::default());
     }
 

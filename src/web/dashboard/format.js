@@ -47,7 +47,6 @@ const [clock, day, dayClock] = [
 export function assumed(text) {
   return text
     .replace(' per grant', ' for each credential')
-    .replace(/ \(tail \d+ s, (measured [\d-]+)\)/, ' ($1)')
     .replace(/ until 0 s after expiry/, ', until it expires')
     .replace(/ until (.+?) after expiry/, (_, /** @type {string} */ tails) => `, until ${tails.replace(/\d+ s/g, (seconds) => span(parseInt(seconds, 10)))} after it expires`);
 }

@@ -4,6 +4,7 @@
 
 mod provider;
 mod relay;
+mod tail;
 
 use std::process::Output;
 

@@ -45,6 +45,11 @@ impl TurnServer {
         Self { address, server: Server::new(config).await.unwrap(), refuses }
     }
 
+    /// Its address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("turn:{}?transport=udp", self.address)
@@ -56,11 +61,6 @@ impl TurnServer {
         for (_, allocation) in self.server.get_allocations_info(None).await.unwrap() {
             self.server.delete_allocations_by_username(allocation.username).await.unwrap();
         }
-    }
-
-    /// Accepts credentials again.
-    pub(crate) fn accept(&self) {
-        self.refuses.store(false, Ordering::Relaxed);
     }
 
     /// The number of allocations.

@@ -13,7 +13,6 @@ use crate::evidence::grant_counts::GrantCounts;
 use crate::evidence::owner::{CountOwner, IdDigest};
 use crate::evidence::rate_check::Excesses;
 use crate::evidence::reading::{Carried, Reading, ReadingOutcome};
-use crate::promise::tail::CredentialEnd;
 use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
@@ -63,13 +62,10 @@ impl Budget {
     /// probe must not be what passes the limit. If the limit is passed already, a probe helps: only a count that is believed releases
     /// promises.
     pub fn needs_probe(&self, owner: impl Into<CountOwner>, bytes: ByteCount) -> bool {
-        self.has_room_for_own(bytes) && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
-    }
-
-    /// Whether the broker may relay so many bytes of its own: they are not what passes a strict limit.
-    pub(super) fn has_room_for_own(&self, bytes: ByteCount) -> bool {
         let Figures { committed, limit, .. } = self.figures();
-        self.terms.mode != BudgetMode::Strict || committed > limit || committed.plus(bytes) <= limit
+        let has_room =
+            self.terms.mode != BudgetMode::Strict || committed > limit || committed.plus(bytes) <= limit;
+        has_room && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
     }
 
     /// The minutes of probes that no count has shown.
@@ -171,13 +167,7 @@ impl Budget {
 
     /// The readings of all metered sources, combined.
     pub fn measured(&self) -> MeasuredUsage {
-        let of_expiry = |source| Some((source, self.proven_tail(source, CredentialEnd::Expiry)?));
-        let of_revocation = |source| self.proven_tail(source, CredentialEnd::Revocation);
-        let mut measured = MeasuredUsage {
-            proven_tail: self.sources().find_map(of_expiry),
-            proven_revocation: self.sources().find_map(of_revocation),
-            ..MeasuredUsage::default()
-        };
+        let mut measured = MeasuredUsage::default();
         self.metered().for_each(|timeline| timeline.add_to(&mut measured));
         measured
     }

@@ -1,7 +1,7 @@
 //! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/evidence/rate_check_tests.rs`.
 //! The overshoot bound assumes that no grant relays faster than the assumed rate. Each reading tests this: more bytes than all live grants
 //! could relay at this rate contradict it. A reading that fits shows little, because each new grant makes the test more tolerant. Bytes
-//! that are counted late are compared with the promises of the time in which they can have flowed. Trials of a tail are in [`crate::promise::tail`].
+//! that are counted late are compared with the promises of the time in which they can have flowed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -143,6 +143,12 @@ impl RateCheck {
     pub(crate) fn excess(&self) -> Excess {
         let Excesses { of_all, of_chains, after_tails } = self.state.excess;
         of_all.max(of_chains).max(after_tails)
+    }
+
+    /// Assumes a longer tail, which explains what was relayed before its end.
+    pub(crate) fn assume_tail(&mut self, tail: Duration) {
+        let after_tails = &mut self.state.excess.after_tails;
+        *after_tails = after_tails.at(BitRate::default(), tail);
     }
 
     /// What is stored.

@@ -11,7 +11,6 @@ use crate::evidence::doubt::CountDoubt;
 use crate::evidence::owner::IdDigest;
 use crate::evidence::proof::CountProof;
 use crate::evidence::rate_check::{RaisedRate, RateCheckState};
-use crate::promise::tail::{CredentialEnd, TailTrials};
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
@@ -22,7 +21,7 @@ use crate::units::{ByteCount, Timestamp};
 pub enum Basis {
     /// A grant: its bytes were promised.
     Granted,
-    /// An app server's report without a grant, or the broker's own probe or trial: its bytes were not promised.
+    /// An app server's report without a grant, or the broker's own probe: its bytes were not promised.
     Ungranted,
 }
 
@@ -120,10 +119,6 @@ pub struct SourceState {
     pub cut_until: Timestamp,
     /// What is known of the probes.
     pub proof: CountProof,
-    /// What trials have shown of the ends of its credentials: of their expiry, and of their revocation.
-    pub tails: BTreeMap<CredentialEnd, TailTrials>,
-    /// What the broker itself has relayed in trials that no count has shown yet. It is no grant's.
-    pub own: ByteCount,
 }
 
 impl SourceRows {

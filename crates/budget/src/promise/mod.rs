@@ -6,7 +6,6 @@
 
 pub(crate) mod effects;
 pub(crate) mod rates;
-pub(crate) mod tail;
 pub(crate) mod usage_rules;
 
 use std::ops::Range;

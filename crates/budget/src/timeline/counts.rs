@@ -113,11 +113,8 @@ impl Timeline {
             let is_compared =
                 is_later && (before.as_of > reading.day.start() || reading.as_of > counted_until);
             let flowed = if is_compared { reading.growth_since(before) } else { ByteCount::ZERO };
-            // The bytes of the broker's own trials are no grant's.
-            let own = self.state.own.min(flowed);
-            self.state.own = self.state.own.minus(own);
             // Days are counted in turn. The day that is not over comes last: with its count, all days are counted up to one instant.
-            self.add_flowed(flowed.minus(own), tests_rate && reading.as_of < reading.day.end());
+            self.add_flowed(flowed, tests_rate && reading.as_of < reading.day.end());
         }
         ReadingOutcome::Taken
     }

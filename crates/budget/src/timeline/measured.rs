@@ -8,7 +8,6 @@ use super::terms::{CUT_FOR, ProofRule};
 use crate::evidence::doubt::Contradiction;
 use crate::evidence::owner::CountOwner;
 use crate::evidence::rate_check::Excess;
-use crate::promise::tail::ProvenTail;
 use crate::source::IceSource;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -64,10 +63,10 @@ pub struct MeasuredUsage {
     pub disbelieved: Option<CountOwner>,
     /// Whether counts without bytes are believed although no probe shows that bytes are counted.
     pub unprobed: bool,
-    /// What trials have proven of the expiry of a source's credentials, and the source.
-    pub proven_tail: Option<(IceSource, ProvenTail)>,
-    /// The same of their revocation.
-    pub proven_revocation: Option<ProvenTail>,
+    /// Whether bytes were seen after a tail that is shorter than the source's default, and live promises still rely on this tail.
+    pub short_tail: bool,
+    /// The longest time after an expiry at which such bytes were seen since the start, and their source. Promises rely on the default again.
+    pub restored_tail: Option<(Duration, IceSource)>,
     /// The longest time since the last good reading of an owner whose readings are taken; zero if there is no such owner.
     pub unread_for: Duration,
 }
@@ -122,6 +121,8 @@ impl Timeline {
         measured.excess = measured.excess.plus(self.excess());
         let raised = self.state.raised.map(|raised| SeenRate { rate: raised.rate, source });
         measured.raised = measured.raised.max(raised);
+        measured.short_tail |= self.is_tail_too_short();
+        measured.restored_tail = measured.restored_tail.max(self.after_tail.map(|seen| (seen, source)));
         measured.late_counts |=
             self.terms.is_read && self.state.late.is_some_and(|at| now.since(at) < LATE_FOR);
         measured.observed = measured.observed.max(self.rate_check.observed());

@@ -8,6 +8,7 @@ mod counts;
 pub(crate) mod measured;
 pub(crate) mod terms;
 
+use std::time::Duration;
 use terms::{CUT_FOR, ProofRule, SourceTerms};
 
 use crate::evidence::rate_check::{Excess, RaisedRate, RateCheck, RateCheckState};
@@ -45,6 +46,8 @@ pub struct Timeline {
     pub lacks_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
+    /// The longest time after an expiry at which bytes were counted, if the tail of the settings is shorter than the default. Not stored.
+    after_tail: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +107,7 @@ impl Timeline {
             began_at: now,
             lacks_until: Timestamp::default(),
             read_at: now,
+            after_tail: None,
         }
     }
 
@@ -169,6 +173,26 @@ impl Timeline {
         self.state.raised = Some(RaisedRate { instead_of, rate });
         self.rate_check.assume(rate, faster);
         self.minutes.set_liability(rate);
+    }
+
+    /// Notes bytes after the tail, if it is shorter than the source's default, or was.
+    pub(crate) fn note_after_tail(&mut self, longest: Duration) {
+        if self.after_tail.is_some() || self.terms.tail < self.terms.owner.source.expiry_tail() {
+            self.after_tail = self.after_tail.max(Some(longest));
+        }
+    }
+
+    /// Whether the tail is shorter than the source's default although bytes were counted after it.
+    pub(crate) fn is_tail_too_short(&self) -> bool {
+        self.after_tail.is_some() && self.terms.tail < self.terms.owner.source.expiry_tail()
+    }
+
+    /// Assumes the default tail from now on, until the next start. `None` if the tail is not too short.
+    pub(crate) fn restore_tail(&mut self) -> Option<()> {
+        self.is_tail_too_short().then(|| {
+            self.terms.tail = self.terms.owner.source.expiry_tail();
+            self.rate_check.assume_tail(self.long_tail());
+        })
     }
 
     /// Replaces a promise by another one. The work for a longer or shorter one does not depend on the minutes that stay.

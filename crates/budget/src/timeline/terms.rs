@@ -18,8 +18,6 @@ pub struct SourceTerms {
     pub tail: Duration,
     /// The tail while we cut sessions whose grant is over; `None` if we cannot cut this owner's sessions.
     pub cut_tail: Option<Duration>,
-    /// Whether the tail that trials prove replaces `tail`, and a proven end of a revoked credential releases the rest of its promise.
-    pub takes_proofs: bool,
     /// What it alone may relay in a period, besides the limit of all together.
     pub limit: Option<ByteCount>,
     /// The margin of error of the provider's count, in percent.
@@ -63,7 +61,6 @@ impl SourceTerms {
             owner,
             tail: owner.source.expiry_tail(),
             cut_tail: None,
-            takes_proofs: false,
             limit: None,
             sampling: 0,
             is_read: false,
@@ -81,7 +78,7 @@ impl SourceTerms {
         };
         let account = configured.iter().find(is_of_account).filter(|_| owner.issuer.is_some());
         match account {
-            Some(terms) => Self { owner, proof: ProofRule::Retired, takes_proofs: false, ..*terms },
+            Some(terms) => Self { owner, proof: ProofRule::Retired, ..*terms },
             None => Self::of_unconfigured(owner),
         }
     }

@@ -118,7 +118,7 @@ impl Books {
     ) -> Result<Hold, NotAdmitted> {
         let owner = self.ledger.owner_with(source, requester.issuer);
         // `is_known`: whether the owner of the bytes is known. Of several TURN keys, only the mint shows which one has minted. Until then,
-        // the longest of their tails is reserved, and all minutes of a renewal.
+        // all minutes of a renewal are reserved.
         let is_known = requester.issuer.is_some() || self.ledger.has_one_owner(source);
         let admitted_as = if is_known { owner } else { owner.group() };
         let request = self.admission(admitted_as, life, slack, requester, None)?;
@@ -241,7 +241,7 @@ impl Books {
         }
         // The TURN key of a provider is known only now.
         let owner = issuer.map_or(hold.promise.owner, |_| self.ledger.owner_with(grant.source, issuer));
-        // The tail of this owner may not be that of the hold: it may have changed since, or the hold has the longest tail of several keys.
+        // The tail may have changed since the hold.
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(owner)));
         let mut time = PromisedTime { until, ..hold.promise.time };
         if let Some(renewed) = self.relied_on(renews, owner) {
@@ -313,9 +313,5 @@ impl Books {
     /// Gives back a renewal that issued no grant.
     pub fn give_renewal_back(&mut self, grant: GrantId) {
         self.grants.give_renewal_back(grant);
-        // A revocation released nothing while the renewal might rely on the grant's minutes.
-        if self.grants.get(grant).is_some_and(GrantRow::is_revoked_at_source) {
-            self.release_revoked(grant);
-        }
     }
 }

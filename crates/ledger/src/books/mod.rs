@@ -140,10 +140,6 @@ impl Books {
         books.extend_tails();
         // This comes after `extend_tails`, because a longer tail changes what was promised for the time that is counted.
         books.ledger.begin_readings();
-        // `None`: promises of the source rely on no proven tail, so none of its grants is late after its expiry.
-        let tail_of = |source| Some((source, books.ledger.shortest_tail(source)?));
-        let tails = IceSource::ALL.into_iter().filter_map(tail_of).collect();
-        books.grants.find_late_again(&tails);
         if lacks_grants {
             books.lack_grants();
         }

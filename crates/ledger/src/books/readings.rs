@@ -2,8 +2,8 @@
 //! These methods change the ledger alone, not the grants. An owner that is not known changes nothing.
 
 use turn_budget::{
-    Basis, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, Minute, ProofRule, Reading,
-    ReadingOutcome, Spread, TailTrial, UsageChange,
+    Basis, ByteCount, Carried, ChangeKind, CountOwner, IceSource, Minute, ProofRule, Reading, ReadingOutcome,
+    Spread, UsageChange,
 };
 
 use super::Books;
@@ -50,23 +50,5 @@ impl Books {
     /// Notes that a count shows the probe of this minute.
     pub fn show_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
         self.ledger.with(owner.into(), |timeline| timeline.state.proof.show(minute));
-    }
-
-    /// Notes that a trial begins now. This is stored, so a restart does not shorten the pause until the next trial.
-    pub fn begin_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd) {
-        let now = self.now();
-        self.ledger.with_trials(owner.into(), end, |trials| trials.begin(now));
-    }
-
-    /// Counts what a trial is about to relay. These bytes are no grant's, so they do not test the assumed rate.
-    pub fn charge_trial(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
-        let owner = owner.into();
-        self.charge_probe(owner, bytes);
-        self.ledger.with(owner, |timeline| timeline.state.own = timeline.state.own.plus(bytes));
-    }
-
-    /// Notes a trial that is over. Its count is still to come: [`Self::count_trial`].
-    pub fn note_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd, trial: TailTrial) {
-        self.ledger.with_trials(owner.into(), end, |trials| trials.uncounted = Some(trial));
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use strum::VariantArray;
 
 use turn_budget::{
-    BitRate, BudgetMode, ByteCount, ClockDoubt, CredentialEnd, Figures, IceSource, MINT_SLACK, MeasuredUsage,
-    PeriodCounts, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
+    BitRate, BudgetMode, ByteCount, ClockDoubt, Figures, IceSource, MINT_SLACK, MeasuredUsage, PeriodCounts,
+    REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
 };
 
 use super::Books;
@@ -178,7 +178,7 @@ impl Snapshot {
     fn has(&self, reason: BoundBreak) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         match reason {
-            BoundBreak::Excess => !self.rate_holds(),
+            BoundBreak::Excess => !self.rate_holds() || self.measured.short_tail,
             BoundBreak::Uncut => self.measured.uncut,
             BoundBreak::UnknownBytes => !self.unknown_bytes_are_few(),
             BoundBreak::Disbelief => self.measured.disbelief.is_some(),
@@ -244,13 +244,11 @@ impl Books {
         refusal.or_else(|| self.grants.is_full().then_some(NotAdmitted::TooManyGrants))
     }
 
-    /// A source whose credentials of this period or the last one may relay beyond their promises: nobody sees its sessions, and no proven
-    /// tail says when they end.
+    /// A source whose credentials of this period or the last one may relay beyond their promises, because nobody sees its sessions.
     fn unseen_source(&self) -> Option<IceSource> {
         let last_period = self.ledger.billing_day().period_until(self.ledger.period().start);
-        let has_proven_tail = |source| self.ledger.proven_tail(source, CredentialEnd::Expiry).is_some();
-        let mut unseen = self.unseen.iter().copied().filter(|source| !has_proven_tail(*source));
-        unseen.find(|source| self.grants.latest_expiry_of(*source) >= last_period.start)
+        let is_recent = |source: &IceSource| self.grants.latest_expiry_of(*source) >= last_period.start;
+        self.unseen.iter().copied().find(is_recent)
     }
 
     /// How far the wall clock is ahead of the books' time; zero if it is not.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turn_budget::{
-    BudgetMode, ByteCount, CountsTaken, CredentialEnd, Excess, Excesses, GrantCounts, GrantId, IceSource,
-    Label, LimitKind, LimitShare, LimitUsage, PeriodBytes, Timestamp, Traffic, User,
+    BudgetMode, ByteCount, CountsTaken, Effect, Excess, Excesses, GrantCounts, GrantId, IceSource, Label,
+    LimitKind, LimitShare, LimitUsage, PeriodBytes, Traffic, User,
 };
 
 use super::Books;
@@ -13,7 +13,7 @@ use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
 use crate::grants::row::{GrantRow, RevocationAnswer};
-use crate::grants::tails::{EndedPlace, LateGrant};
+use crate::grants::tails::EndedPlace;
 use crate::reports::Closed;
 use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::Limited;
@@ -47,8 +47,7 @@ impl Books {
         let limit = self.ledger.figures().limit;
         let uncounted = self.ledger.uncounted(source, counts);
         let billed = self.connections.rules().billed;
-        let tail = self.ledger.shortest_tail(source);
-        self.grants.take_counts(source, counts, billed, limit, &uncounted, tail)
+        self.grants.take_counts(source, counts, billed, limit, &uncounted)
     }
 
     /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone. If the bytes exceed the
@@ -60,31 +59,17 @@ impl Books {
         self.apply_effects();
     }
 
-    /// The grants whose count grew after the grant was to end, at most `most`. The growth may be earlier bytes that sampling had missed, so
-    /// the provider is asked for each of these grants alone, by minute.
-    pub fn late(&self, source: IceSource, most: usize) -> Vec<LateGrant> {
-        self.grants.late(source, self.ledger.shortest_tail(source), most)
-    }
-
-    /// Takes what the source answered about a late grant, by minute. `relayed_until`: the end of the last minute with bytes after the grant
-    /// was to end; `None` if there is none. Such bytes can end the proof of a tail.
-    pub fn judge_late(&mut self, source: IceSource, late: &LateGrant, relayed_until: Option<Timestamp>) {
-        self.grants.note_judged_late(source, late);
-        let Some(until) = relayed_until else { return };
-        match late.end {
-            CredentialEnd::Expiry => self.note_after_expiry(source, until.since(late.expires_at)),
-            CredentialEnd::Revocation => self.distrust_revocations(source),
-        }
-    }
-
     /// Records that the provider was asked about the tails of all ended grants up to the place `last`. `counted`: what was counted after
-    /// these tails. `tail`: the longest time from an expiry to such a byte.
+    /// these tails in this period. `tail`: the longest time from an expiry to such a byte. From the next [`Self::advance`] on, promises with a shorter
+    /// tail than the source's default have the default.
     pub fn note_tails(&mut self, source: IceSource, last: EndedPlace, counted: Traffic, tail: Duration) {
         self.grants.note_looked_at(source, last);
         let bytes = counted.billed(self.connections.rules().billed);
-        if bytes > ByteCount::ZERO {
+        if tail > Duration::ZERO {
+            self.ledger.note_after_tail(source, tail);
             let after_tails = Excess { bytes, tail, ..Excess::default() };
-            self.ledger.note_excess(source, Excesses { after_tails, ..Excesses::default() });
+            self.grants.effects.note(Effect::Excess(source, Excesses { after_tails, ..Excesses::default() }));
+            self.apply_effects();
         }
     }
 
@@ -209,13 +194,9 @@ impl Books {
         Forgotten { revoked, names, rows }
     }
 
-    /// Notes what the source of a grant answered when the broker asked it to revoke the grant. If the source has revoked it, and trials
-    /// have proven for how long a revoked credential relays, the promise after that time is released.
+    /// Notes what the source of a grant answered when the broker asked it to revoke the grant.
     pub fn note_revocation_answer(&mut self, grant: GrantId, answer: RevocationAnswer) {
         self.grants.note_revocation_answer(grant, answer);
-        if answer == RevocationAnswer::Revoked {
-            self.release_revoked(grant);
-        }
     }
 
     /// Revoked credentials whose source must be asked to end them now, at most `most`. They are returned again after [`ASK_PAUSE`] if the

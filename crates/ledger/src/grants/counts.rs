@@ -6,7 +6,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +32,7 @@ impl Grants {
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. If the span of `counts` begins later, nobody counted the
-    /// time before the span. In the span, nobody counted the grants of the owners in `uncounted`. `tail`: as in [`Self::late_from`].
+    /// time before the span. In the span, nobody counted the grants of the owners in `uncounted`.
     /// Refuses a span that begins earlier, a count that is not final while a final one is taken in part, and an absurd count if the last
     /// one of the same kind, final or not, was not absurd. Of many counts, one call takes the next part.
     pub(crate) fn take_counts(
@@ -43,7 +42,6 @@ impl Grants {
         billed: BilledDirections,
         limit: ByteCount,
         uncounted: &[CountOwner],
-        tail: Option<Duration>,
     ) -> CountsTaken {
         let counted_until = self.counted_until(source);
         let taking = self.counted.get(&source.into()).and_then(|counted| counted.taking);
@@ -61,7 +59,7 @@ impl Grants {
                 return CountsTaken::Refused;
             }
         }
-        let Some(unknown) = self.take_part(source, counts, billed, uncounted, tail) else {
+        let Some(unknown) = self.take_part(source, counts, billed, uncounted) else {
             return CountsTaken::InPart;
         };
         if counts.is_final && counts.from > counted_until {
@@ -117,7 +115,6 @@ impl Grants {
         counts: &GrantCounts,
         billed: BilledDirections,
         uncounted: &[CountOwner],
-        tail: Option<Duration>,
     ) -> Option<ByteCount> {
         let CountedSource { seen_until, taking, .. } =
             self.counted.get(&source.into()).copied().unwrap_or_default();
@@ -136,8 +133,7 @@ impl Grants {
         let ids: Vec<_> = ids.into_iter().take(most).collect();
         let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
         let (is_final, until) = (counts.is_final, counts.until);
-        let unknown =
-            self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until], tail);
+        let unknown = self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until]);
         taking.unknown = taking.unknown.plus(unknown);
         for id in &ids {
             self.drop_claim(source, *id, seen_until, until);
@@ -174,7 +170,7 @@ impl Grants {
         let source = group.source;
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
         let from = self.seen_until(group);
-        let unknown = self.count_grants(source, by_grant, true, [from, until], None);
+        let unknown = self.count_grants(source, by_grant, true, [from, until]);
         self.count_unknown(group, unknown, true, [from, until]);
         let is_of_group = |id: &GrantId| self.any(*id).is_some_and(|row| row.owner().group() == group);
         for id in self.claiming_after(source, None).filter(is_of_group).collect::<Vec<_>>() {
@@ -263,7 +259,7 @@ impl Grants {
     }
 
     /// Takes counts by grant, each from the last final count until `at`. What a count adds to the last one of its grant was relayed in
-    /// `[from, at)`. Notes late grants and suspected chains. Returns the bytes under identifiers that are not those of a grant of this
+    /// `[from, at)`. Notes suspected chains. Returns the bytes under identifiers that are not those of a grant of this
     /// source.
     fn count_grants(
         &mut self,
@@ -271,7 +267,6 @@ impl Grants {
         by_grant: impl Iterator<Item = (GrantId, ByteCount)>,
         is_final: bool,
         [from, at]: [Timestamp; 2],
-        tail: Option<Duration>,
     ) -> ByteCount {
         let mut unknown = ByteCount::ZERO;
         for (id, bytes) in by_grant {
@@ -284,7 +279,6 @@ impl Grants {
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {
                 self.recent.count(id, after.measured().minus(before.measured()), from, at);
-                self.note_if_late(id, source, [from, at], tail);
                 self.suspect(id, source, at);
             }
         }

@@ -157,7 +157,6 @@ impl Grants {
         self.indexes.note(id, Some(&derived.places), None);
         self.recent.remove(id);
         self.chains.forget(row.source, id);
-        self.forget_late(row.source, id);
         self.dirty.note_removed(id);
         Some((row, derived))
     }

@@ -217,7 +217,7 @@ impl Grants {
     /// does not know a credential that it has revoked.
     pub(crate) fn note_revocation_answer(&mut self, id: GrantId, answer: RevocationAnswer) {
         self.edit_live(id, |row| {
-            if !row.is_revoked_at_source() {
+            if row.extra().revocation_answer != Some(RevocationAnswer::Revoked) {
                 row.extra_mut().revocation_answer = Some(answer);
             }
         });

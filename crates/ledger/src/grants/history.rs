@@ -150,23 +150,15 @@ impl Grants {
         self.note_left(&row);
     }
 
-    /// Notes until when a grant that leaves the table may relay. Notes nothing for a released grant, which relays nothing more, and no
-    /// expiry for a grant that ended by a revocation, because no tail follows its expiry.
+    /// Notes until when a grant that leaves the table may relay. Notes nothing for a released grant, which relays nothing more.
     pub(super) fn note_left(&mut self, row: &GrantRow) {
         if let Some(PromisedTime { until, .. }) = row.promised
             && !row.is_released()
         {
             let latest = self.dropped.entry(row.owner().group()).or_default();
             latest.until = latest.until.max(until);
-            if !row.ends_by_revocation() {
-                latest.expiry = latest.expiry.max(row.latest_expiry());
-            }
+            latest.expiry = latest.expiry.max(row.latest_expiry());
         }
-    }
-
-    /// Whether the table once had a grant of this group that has left it without a release of its promise.
-    pub(crate) fn has_dropped(&self, group: CountOwner) -> bool {
-        self.dropped.contains_key(&group)
     }
 
     /// Until when the grants of a group that are not in the table any more may relay, if credentials relay for `after_expiry` after their
@@ -189,7 +181,7 @@ pub const TAIL_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Until when the grants of a group that have left the table may relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// The latest expiry of their credentials, except those that ended by a revocation.
+    /// The latest expiry of their credentials.
     pub(crate) expiry: Timestamp,
     /// The latest end of their promises.
     pub(super) until: Minute,

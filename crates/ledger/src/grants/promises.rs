@@ -4,16 +4,15 @@
 //! only [`Grants::change_promised`] is called.
 //!
 //! The promise of a revoked grant is released when its source has no session of the grant and refuses new ones. The present minute stays
-//! promised, because its bytes may not be counted yet. Where trials have proven for how long a revoked credential relays, the promise ends
-//! so long after the revocation. A renewed grant is released only after its renewal was released. It is assumed that one of the two relays
-//! at a time, so the renewal does not reserve the minutes that are promised for the renewed grant.
+//! promised, because its bytes may not be counted yet. A renewed grant is released only after its renewal was released. It is assumed that
+//! one of the two relays at a time, so the renewal does not reserve the minutes that are promised for the renewed grant.
 
 use std::time::Duration;
 
 use turn_budget::{CountOwner, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp};
 
 use super::Grants;
-use super::row::{GrantRow, GrantState, RevocationAnswer};
+use super::row::{GrantRow, GrantState};
 use crate::clients::{Clients, Holder};
 use crate::spenders::limited::Limited;
 
@@ -22,17 +21,6 @@ impl GrantRow {
     /// `false` while its commit can still be undone, after the release, and after the end of the grant.
     pub(super) fn may_be_released(&self) -> bool {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
-    }
-
-    /// Whether its source has answered that its credential is revoked.
-    pub(crate) fn is_revoked_at_source(&self) -> bool {
-        self.extra().revocation_answer == Some(RevocationAnswer::Revoked)
-    }
-
-    /// Whether its source has revoked its credential, and its promise therefore ends no later than the credential would expire.
-    pub(super) fn ends_by_revocation(&self) -> bool {
-        let is_over_at_expiry = |time: PromisedTime| time.until.start() <= self.latest_expiry();
-        self.is_revoked_at_source() && self.promised.is_some_and(is_over_at_expiry)
     }
 }
 
@@ -63,31 +51,25 @@ impl Grants {
         }
     }
 
-    /// Raises the promises of an owner to this tail and rate, as far as they are lower. A promise that was over at `since` or is released
-    /// stays as it is. A grant that has ended is live again if its promise rises. If `trusts_revocations`, a promise that ends by a
-    /// revocation gets no longer, but its rate rises.
+    /// Raises the promises of a group to this tail and rate, as far as they are lower. A promise that was over at `since` or is released
+    /// stays as it is. A grant that has ended is live again if its promise rises.
     pub(crate) fn raise_tails(
         &mut self,
-        owner: CountOwner,
+        group: CountOwner,
         tail: Duration,
         per_minute: u64,
         since: Timestamp,
-        trusts_revocations: bool,
     ) {
-        let of_owner = self.rows.iter().filter(|(_, row)| row.owner() == owner && !row.is_released());
+        let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group && !row.is_released());
         let raised = |(id, row): (&GrantId, &GrantRow)| {
             let before = row.promised.filter(|time| time.until.start() > since)?;
-            let until = if trusts_revocations && row.ends_by_revocation() {
-                before.until
-            } else {
-                Minute::from_end(row.latest_expiry().plus(tail)).max(before.until)
-            };
+            let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
             let per_minute = before.per_minute.max(per_minute);
             // Nearly all promises stay as they are.
             let is_raised = (until, per_minute) != (before.until, before.per_minute);
             is_raised.then_some((*id, until, per_minute))
         };
-        for (id, until, per_minute) in of_owner.filter_map(raised).collect::<Vec<_>>() {
+        for (id, until, per_minute) in of_group.filter_map(raised).collect::<Vec<_>>() {
             self.raise_promise(id, until, per_minute);
         }
     }
@@ -116,27 +98,6 @@ impl Grants {
     pub(crate) fn lower_tail(&mut self, id: GrantId, tail: Duration, listed: Timestamp) {
         if let Some(row) = self.rows.get(&id) {
             self.lower_promise(id, Minute::from_end(row.latest_expiry().plus(tail)).max(Minute::of(listed)));
-        }
-    }
-
-    /// Lowers the promise of a grant to the minutes before `until`, because its source has revoked it, and it relays nothing from then on.
-    /// Nothing changes if the credential expires before `until`: then the tail after the expiry says until when the grant relays.
-    pub(crate) fn end_by_revocation(&mut self, id: GrantId, until: Minute) {
-        if self.rows.get(&id).is_some_and(|row| until.start() <= row.latest_expiry()) {
-            self.lower_promise(id, until);
-        }
-    }
-
-    /// Extends by `added` the promises that end by a revocation, because revoked grants of this owner relay for so much longer than was
-    /// assumed. A promise that would be over at `now` even so stays as it is.
-    pub(crate) fn extend_revoked(&mut self, owner: CountOwner, added: Duration, now: Timestamp) {
-        let is_revoked = |row: &GrantRow| row.owner() == owner && row.ends_by_revocation();
-        let revoked = self.rows.iter().filter(|(_, row)| is_revoked(row));
-        let extended = |time: PromisedTime| Minute::from_end(time.until.start().plus(added));
-        let later: Vec<_> =
-            revoked.filter_map(|(id, row)| Some((*id, row.promised.map(extended)?))).collect();
-        for (id, until) in later.into_iter().filter(|(_, until)| until.start() > now) {
-            self.extend_promise(id, until);
         }
     }
 

@@ -215,7 +215,6 @@ fn books(limit: u64, tail: Duration) -> Books {
         owner: SOURCE.into(),
         tail,
         cut_tail: None,
-        takes_proofs: false,
         limit: None,
         sampling: 5,
         is_read: true,

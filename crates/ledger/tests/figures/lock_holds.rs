@@ -163,7 +163,6 @@ fn open(mode: BudgetMode, source: IceSource) -> Books {
         owner: source.into(),
         tail: TAIL,
         cut_tail,
-        takes_proofs: false,
         limit: None,
         sampling: 0,
         is_read: true,

@@ -88,7 +88,6 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
         owner: SOURCE.into(),
         tail: Duration::from_secs(7_200),
         cut_tail: None,
-        takes_proofs: false,
         limit: None,
         sampling: 0,
         is_read: false,

@@ -151,12 +151,6 @@ impl<D: Disk> Broker<D> {
                 self.books.override_limit(Some(self.limit));
                 self.flush();
             }
-            Op::Trial => self.make_trials(world),
-            Op::RealTail { seconds } => {
-                self.settings.real_tail = Some(seconds);
-                self.settings.real_revocation = Some(seconds);
-                self.was_longer = true;
-            }
             Op::LoseCounts { millis } => {
                 world.lose(millis);
                 self.may_break = true;

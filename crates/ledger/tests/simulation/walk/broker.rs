@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use turn_ledger::{
-    Batch, Books, ByteCount, Connection, CredentialEnd, Day, Figures, GrantId, Period, SteadyTime, Stored,
-    Suspect, Timestamp,
+    Batch, Books, ByteCount, Connection, Day, Figures, GrantId, Period, SteadyTime, Stored, Suspect,
+    Timestamp,
 };
 
 use super::checks::Excuse;
@@ -119,10 +119,6 @@ pub(crate) struct Broker<D> {
     pub(super) has_reporter: bool,
     /// What the broker's probes have relayed.
     pub(super) probed: ByteCount,
-    /// When the latest trial of each end relayed, in the world's milliseconds.
-    pub(super) trial_relayed: BTreeMap<CredentialEnd, Vec<u64>>,
-    /// Whether revoked credentials have relayed for another time before.
-    pub(super) was_longer: bool,
     /// Whether the provider has answered a count that no byte explains, a lower, an absurd or a future one, or counts late.
     pub(super) was_misled: bool,
     /// Whether something has happened that may contradict the assumed rate.
@@ -216,8 +212,6 @@ impl<D: Disk> Broker<D> {
             has_reporter: false,
             was_misled: false,
             probed: ByteCount::ZERO,
-            trial_relayed: BTreeMap::new(),
-            was_longer: false,
             may_break: settings.is_fast,
             last_read: None,
             was_uncut: false,

@@ -4,6 +4,7 @@
 
 use turn_ledger::{
     ASK_PAUSE, Grant, GrantId, GrantRow, IceSource, Label, OverLimit, Period, Requester, RevocableWalk,
+    RevocationAnswer,
 };
 
 use super::broker::Broker;
@@ -90,7 +91,7 @@ impl<D: Disk> Broker<D> {
             for id in waiting {
                 self.end(id, is_proven);
                 if answers {
-                    self.answer_revocation(id, world);
+                    self.answer_revocation(id);
                 }
             }
             if !answers {
@@ -137,6 +138,16 @@ impl<D: Disk> Broker<D> {
         let after = self.books.snapshot().figures;
         let is_right = after.committed >= before.committed && after.committed_next >= before.committed_next;
         self.expect(is_right, || format!("{before:?} became {after:?} when {id:?} was revoked"));
+    }
+
+    /// The source has revoked a credential: that alone releases nothing.
+    fn answer_revocation(&mut self, id: GrantId) {
+        let before = self.books.snapshot().figures;
+        self.books.note_revocation_answer(id, RevocationAnswer::Revoked);
+        let after = self.books.snapshot().figures;
+        self.expect(after == before, || {
+            format!("{before:?} became {after:?} when the source had revoked {id:?}")
+        });
     }
 
     /// The source answers: it was asked for all that were revoked before the pause, and at the limit for all.

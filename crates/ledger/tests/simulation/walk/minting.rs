@@ -342,8 +342,7 @@ impl<D: Disk> Broker<D> {
         let (id, source) = (held.grant.id, held.grant.source);
         let is_served = source != IceSource::Relay
             || (self.settings.sources.contains(&source) && !self.books.grants().is_revoked(id));
-        let is_revoked = self.settings.real_revocation.is_some() && self.books.grants().is_revoked(id);
-        let is_known = self.books.grants().get(id).is_some() && !is_revoked;
+        let is_known = self.books.grants().get(id).is_some();
         if !is_served || !is_known || world.relays_with(source, &self.chain_of(id)) {
             return;
         }

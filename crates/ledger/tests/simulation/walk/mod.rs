@@ -28,7 +28,6 @@ mod sfu;
 mod stories;
 mod sums;
 pub(crate) mod tally;
-mod trials;
 mod truth;
 pub(crate) mod world;
 pub(crate) mod worlds;

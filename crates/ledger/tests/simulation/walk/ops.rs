@@ -72,10 +72,6 @@ pub(crate) enum Op {
     Limit { percent: u64 },
     /// The provider never counts what is relayed from now on for so long.
     LoseCounts { millis: u64 },
-    /// The broker makes the trials of the tail and of a revocation that are due.
-    Trial,
-    /// Credentials of from now on really relay for so many seconds after their expiry, and after a revocation.
-    RealTail { seconds: u64 },
     /// The operator replaces the TURN key. Running calls continue.
     ReplaceKey,
     /// The keys that were replaced are ours again, and what was relayed under them.

@@ -62,7 +62,6 @@ impl<D: Disk> Broker<D> {
         self.look_for_probes(world, as_of);
         self.read_days(world, as_of, missed);
         self.read_before(world, lag);
-        self.count_trials(world);
     }
 
     /// Reads what the provider counted before a new ledger began, if that is not known.
@@ -226,7 +225,6 @@ impl<D: Disk> Broker<D> {
         }
         self.expect(taken == CountsTaken::Whole, || "the span begins where the last one ended".into());
         self.judge_suspects(world);
-        self.judge_late(world);
         self.end_over_limit(world);
         // What is too old to be counted by grant, or too much, shows in the total alone.
         self.was_skipped |= skips || (counts.is_final && !is_complete);
@@ -246,15 +244,6 @@ impl<D: Disk> Broker<D> {
             self.questions = suspects;
         } else {
             self.answer(suspects, world);
-        }
-    }
-
-    /// Asks for each grant whose count grew after it was to end, by minute.
-    fn judge_late(&mut self, world: &World) {
-        for late in self.books.late(SOURCE, usize::MAX) {
-            let [from, until] = [late.from, late.until].map(|at| self.shown(SOURCE, at));
-            let relayed = world.bytes_of_grant(late.grant, from, until) > 0;
-            self.books.judge_late(SOURCE, &late, relayed.then_some(late.until));
         }
     }
 

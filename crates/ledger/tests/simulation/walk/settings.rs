@@ -73,12 +73,6 @@ pub(crate) struct Settings {
     pub(crate) provider_ahead: i64,
     /// `RELAY_PROBE`.
     pub(crate) probes: bool,
-    /// Whether the tail that trials prove is used.
-    pub(crate) takes_proofs: bool,
-    /// How long Cloudflare really lets a credential relay after its expiry, in seconds; `None`: as long as is assumed.
-    pub(crate) real_tail: Option<u64>,
-    /// The same after it has revoked a credential; `None`: a revocation ends nothing.
-    pub(crate) real_revocation: Option<u64>,
     /// Whether the analytics are those of another account: they answer zero for ever.
     pub(crate) counts_nothing: bool,
     /// The TURN keys at Cloudflare.
@@ -175,9 +169,6 @@ impl Settings {
         lag: 0,
         provider_ahead: 0,
         probes: false,
-        takes_proofs: false,
-        real_tail: None,
-        real_revocation: None,
         counts_nothing: false,
         keys: Keys::One,
         is_fast: false,
@@ -225,8 +216,7 @@ impl Settings {
     pub(crate) fn client(&self, source: IceSource, nth: u64) -> Relaying {
         let Relaying { rate, tail } = Self { seen_rate: 0, ..*self }.assumed(source);
         // The relay ends every session at the expiry. A session that nobody cuts outlasts no tail: that is an assumption of the bound.
-        let real = self.real_tail.filter(|_| source == SOURCE).map_or(tail, |seconds| seconds * 1_000);
-        let of_server = if source == IceSource::Relay { 0 } else { tail.min(real) };
+        let of_server = if source == IceSource::Relay { 0 } else { tail };
         if self.clients == 0 {
             return Relaying { rate, tail: of_server };
         }
@@ -349,17 +339,7 @@ impl Settings {
             _ => ProofRule::Unneeded,
         };
         let owner = source.into();
-        SourceTerms {
-            owner,
-            tail,
-            cut_tail,
-            takes_proofs: self.takes_proofs && source == SOURCE,
-            limit: None,
-            sampling,
-            is_read,
-            proof,
-            counted_in: None,
-        }
+        SourceTerms { owner, tail, cut_tail, limit: None, sampling, is_read, proof, counted_in: None }
     }
 
     pub(super) fn change(&mut self, change: Change) {

@@ -278,14 +278,6 @@ impl World {
         }
     }
 
-    /// All that relay with a credential stop at this instant, if they do not stop before.
-    pub(crate) fn leave_all(&mut self, source: IceSource, grant: GrantId, at: u64) {
-        let holders: Vec<_> = self.holders(source).filter(|holder| holder.grant == grant).copied().collect();
-        for holder in holders {
-            self.leave(source, holder.number, at);
-        }
-    }
-
     /// What those of a source, or of one of its coturns, relay at most who keep to what was assumed of them, in bytes per millisecond.
     /// `tail`: what is assumed for now.
     pub(crate) fn rate_within(&self, source: IceSource, relay: Option<usize>, tail: u64) -> u64 {

@@ -13,7 +13,7 @@ use super::settings::{Change, DAY, Keys, ONE, SOURCE, Settings};
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 /// How many worlds there are.
-const WORLDS: u64 = 9;
+const WORLDS: u64 = 8;
 /// The difference between two seeds of one world. It is no less than the number of worlds, and stays when a world goes.
 const SEEDS_APART: u64 = 10;
 /// How many sets of clients are looked at.
@@ -65,8 +65,7 @@ impl Scenario {
             4 => self.takeover_from_unconfirmed(),
             5 => self.clock_behind_reset(&mut dice),
             6 => self.report_over_reset(&mut dice),
-            7 => self.lost_counts(&mut dice),
-            _ => self.tails(&mut dice),
+            _ => self.lost_counts(&mut dice),
         };
         self.ops.splice(0..0, world);
         self
@@ -101,38 +100,6 @@ impl Scenario {
         let [silent, relayed] = share;
         ops.extend([[silent, READ, relayed, READ]; 4].into_iter().flatten());
         ops.extend([mint(3_600), Op::Flush, wait(10 * HOUR), READ, wait(HOUR), READ]);
-        ops
-    }
-
-    /// Trials measure the tail, and for how long a revoked credential relays. The provider ends what relays at the expiry or revocation, after a
-    /// while, or after as long as is assumed. It changes before the tail is proven, or when the proofs are eight days old.
-    fn tails(&mut self, dice: &mut Dice) -> Vec<Op> {
-        const ALL: u64 = 7_200;
-        self.has_room();
-        let settings = &mut self.settings;
-        (settings.sources, settings.keys, settings.tail) = (ONE, Keys::One, None);
-        (settings.probes, settings.takes_proofs, settings.counts_nothing) = (true, true, false);
-        (self.before_reset, settings.billing_day) = (dice.one_of(&[8 * HOUR, 20 * DAY]), 1);
-        settings.real_tail = Some(dice.one_of(&[0, 600, ALL]));
-        settings.real_revocation = Some(dice.one_of(&[0, 600, 900]));
-        let change = Op::RealTail { seconds: ALL };
-        let trial =
-            [Op::Trial, wait(20 * MINUTE), Op::Flush, dice.one_of(&[Op::Crash, READ]), wait(4 * HOUR), READ];
-        let (mut ops, changes_at) = (vec![wait(10 * MINUTE)], dice.one_of(&[0, 1, 2, 4, 5]));
-        for nth in 0..4 {
-            ops.extend((nth == changes_at).then_some(change));
-            ops.extend(trial);
-            ops.extend([mint(600), wait(20 * MINUTE), wait(HOUR), wait(HOUR), READ]);
-        }
-        if changes_at == 4 {
-            ops.extend([[wait(DAY), READ]; 8].into_iter().flatten());
-            ops.push(change);
-        }
-        ops.extend([mint(86_400), wait(10 * MINUTE), Op::Revoke { nth: 0 }]);
-        ops.extend(
-            [[wait(MINUTE), wait(3 * MINUTE), dice.one_of(&[Op::Crash, READ])]; 7].into_iter().flatten(),
-        );
-        ops.extend([mint(3_600), wait(65 * MINUTE), wait(HOUR), wait(40 * MINUTE), READ]);
         ops
     }
 
