@@ -29,7 +29,7 @@ build() {
 }
 
 # Runs the tests, two of their programs at a time, each with eight threads, because most integration tests wait. The tests of the ledger in
-# PostgreSQL start a server of their own, and with CI set they are not skipped.
+# PostgreSQL start a server of their own.
 workspace_tests() {
     local programs memory
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl
@@ -44,7 +44,7 @@ workspace_tests() {
         export TMPDIR=$memory
     fi
     printf '%s\n' "$programs" |
-        CI=1 RUST_TEST_THREADS=8 xargs -P 2 -L 1 bash -c '
+        RUST_TEST_THREADS=8 xargs -P 2 -L 1 bash -c '
             output=$(cd "$0" && "$1" 2>&1) || result=255
             printf "%s\n%s\n" "${1##*/}" "$output" | grep -vE "^test .* \.\.\. (ok|ignored)|^$"
             exit ${result:-0}'
