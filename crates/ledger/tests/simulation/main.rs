@@ -38,7 +38,8 @@
 //! was relayed. Two periods later no row is left, and the bound holds. Books that are opened again say the same as before ([`restart`]).
 //!
 //! A check is left out only while the world itself breaks an assumption, and for a reason of [`Excuse`]. A run fails if that is so
-//! in more than 5 % of the steps. The status of the books is no excuse.
+//! in more than 5 % of the steps. The status of the books is no excuse. What the books get wrong, and a check accepts, is in one table
+//! ([`walk::inaccuracies`]).
 //!
 //! [`walk::worlds`] has worlds that random operations rarely make. [`replicas`] simulates two brokers on one database: who leads, and which
 //! writes count. What a standby makes of the rows is simulated here.

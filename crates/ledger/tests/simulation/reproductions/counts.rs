@@ -398,8 +398,7 @@ fn counts_by_grant_release_nothing_of_a_key_whose_counts_of_the_new_period_are_m
 }
 
 /// The provider took bytes back, and an hour later again. Its figure was believed, and the period that ended later had less than was relayed.
-#[test]
-fn a_provider_that_takes_bytes_back_twice_is_believed() {
+pub(super) fn bytes_taken_back_twice() -> Scenario {
     let wait = |millis| Wait { millis, share: 256 };
     let ops = vec![
         CrashAfterCommit { life: 60 },
@@ -421,7 +420,12 @@ fn a_provider_that_takes_bytes_back_twice_is_believed() {
         clients: 1,
         ..ESTIMATE
     };
-    check(&Scenario { settings, before_reset: 20 * DAY, ops });
+    Scenario { settings, before_reset: 20 * DAY, ops }
+}
+
+#[test]
+fn a_provider_that_takes_bytes_back_twice_is_believed() {
+    check(&bytes_taken_back_twice());
 }
 
 /// A renewal was minted with another TURN key. It relied on the minutes of the grant before it, which the count of the first key released
@@ -518,8 +522,7 @@ fn a_crash_forgets_a_raised_rate_but_not_what_had_exceeded_the_earlier_one() {
 
 /// A listing came late, and what a program with the secret may have relayed since the one before is assumed. The simulation excused this in the
 /// step of a listing only.
-#[test]
-fn what_is_assumed_of_sessions_that_nothing_promises_is_in_no_bound_of_strict_mode() {
+pub(super) fn sessions_that_nothing_promises() -> Scenario {
     let settings = Settings {
         limit: 0,
         billing_day: 2,
@@ -540,5 +543,10 @@ fn what_is_assumed_of_sessions_that_nothing_promises_is_in_no_bound_of_strict_mo
         ..STRICT
     };
     let ops = vec![Coturn(Cli::Slow), Foreign { user: 1, steps: 31 }, Read { back: 1_427_221, missed: 45 }];
-    check(&Scenario { settings, before_reset: 20 * DAY, ops });
+    Scenario { settings, before_reset: 20 * DAY, ops }
+}
+
+#[test]
+fn what_is_assumed_of_sessions_that_nothing_promises_is_in_no_bound_of_strict_mode() {
+    check(&sessions_that_nothing_promises());
 }

@@ -1,7 +1,9 @@
 //! Scenarios that failed once, by what was wrong. They are literal operations, so a change of the random choice does not change them.
+//! Each has a mutant in `tests/mutants/ledger.txt`, or its reason in `tests/mutants/reproductions.txt`.
 
 mod clocks;
 mod counts;
+mod inaccuracies;
 mod reports;
 mod stored;
 mod tails;

@@ -51,17 +51,17 @@ fn a_user_may_exceed_a_limit_while_nobody_watches() {
 }
 
 /// An app server said of a client's connection more than any client relays. Its word counts in full, so the rate that it shows is assumed.
-#[test]
-fn a_rate_that_an_app_server_vouches_for_is_assumed_though_nobody_relays_so_fast() {
+pub(super) fn a_rate_that_is_vouched_for() -> Scenario {
     let ops = vec![
         Mint { life: 3_600, delay: 0 },
         Open { nth: 0, relayed: None },
         Wait { millis: 10 * MINUTE, share: 256 },
         ReporterVouches { nth: 0, bytes: Some(2_000_000_000), relayed: None },
     ];
-    check(&Scenario {
-        settings: Settings { limit: 100_000_000_000, ..ESTIMATE },
-        before_reset: 20 * DAY,
-        ops,
-    });
+    Scenario { settings: Settings { limit: 100_000_000_000, ..ESTIMATE }, before_reset: 20 * DAY, ops }
+}
+
+#[test]
+fn a_rate_that_an_app_server_vouches_for_is_assumed_though_nobody_relays_so_fast() {
+    check(&a_rate_that_is_vouched_for());
 }

@@ -1,5 +1,6 @@
 //! A broker without sockets: books, disk and clocks.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::checks::Excuse;
 use super::coturn::{CUT_FOR, Seen};
 use super::disk::Disk;
 use super::foreign::Foreign;
+use super::inaccuracies::Inaccuracy;
 use super::minting::{Held, InFlight};
 use super::settings::{DAY, SOURCE, Settings};
 use super::settled::Disturbed;
@@ -121,6 +123,10 @@ pub(crate) struct Broker<D> {
     pub(super) probed: ByteCount,
     /// Whether the provider has answered a count that no byte explains, a lower, an absurd or a future one, or counts late.
     pub(super) was_misled: bool,
+    /// Whether a count that fell was believed.
+    pub(super) has_fallen: bool,
+    /// The inaccuracies that a check needed.
+    pub(super) accepted: RefCell<BTreeSet<Inaccuracy>>,
     /// Whether something has happened that may contradict the assumed rate.
     pub(crate) may_break: bool,
     /// The ended period whose whole count was read last.
@@ -211,6 +217,8 @@ impl<D: Disk> Broker<D> {
             lacked: false,
             has_reporter: false,
             was_misled: false,
+            has_fallen: false,
+            accepted: RefCell::default(),
             probed: ByteCount::ZERO,
             may_break: settings.is_fast,
             last_read: None,
@@ -294,10 +302,9 @@ impl<D: Disk> Broker<D> {
         if rate > self.settings.seen_rate {
             self.excuse(Excuse::Exceeded);
             let fastest = world.rates.values().max().copied().unwrap_or_default();
-            // Counts are late by some minutes, and a short time shows more than its average. An app server may vouch for any rate.
-            self.expect(rate <= 2 * fastest || self.has_vouched, || {
-                format!("{rate} is assumed, and the fastest relays {fastest}")
-            });
+            // Counts are late by some minutes, and a short time shows more than its average.
+            let is_right = self.accepts(Inaccuracy::VouchedRate, rate <= 2 * fastest, self.has_vouched);
+            self.expect(is_right, || format!("{rate} is assumed, and the fastest relays {fastest}"));
             self.expect(self.books.snapshot().rate_holds(), || "what is assumed is not enough".into());
         }
         if rate != self.settings.seen_rate {

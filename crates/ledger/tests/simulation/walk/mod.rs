@@ -14,6 +14,7 @@ pub(crate) mod disk;
 pub(crate) mod faults;
 mod flow;
 mod foreign;
+pub(crate) mod inaccuracies;
 pub(crate) mod limits;
 mod minting;
 pub(crate) mod ops;
@@ -270,6 +271,9 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
         {
             return Err(Failure { step: scenario.ops.len() - 1, what });
         }
+    }
+    for inaccuracy in broker.accepted.take() {
+        checks.tally.note(inaccuracy.into());
     }
     Ok((broker, checks.tally))
 }

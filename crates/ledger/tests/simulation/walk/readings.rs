@@ -392,7 +392,7 @@ impl<D: Disk> Broker<D> {
             // The second one, an hour later, is believed: a provider that takes bytes back twice releases them.
             if self.books.take_reading(owner, &reading) == ReadingOutcome::Taken {
                 self.lacking.insert(day);
-                (self.lacks, self.lacked) = (true, true);
+                (self.lacks, self.lacked, self.has_fallen) = (true, true, true);
                 // The bytes that it lacks come later, and are held against promises of other minutes.
                 self.may_break = true;
             }

@@ -8,6 +8,7 @@ use turn_ledger::{
 use super::broker::Broker;
 use super::coturn::CUT_FOR;
 use super::disk::Disk;
+use super::inaccuracies::Inaccuracy;
 use super::minting::user_named;
 use super::settings::{DAY, ONE, SOURCE, millis, owner_of};
 use super::world::{TurnKey, World};
@@ -39,11 +40,11 @@ pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapsho
         .filter(|(read, (period, _))| read == period);
     let (period, used) = last.map(|(_, previous)| previous)?;
     let truth = broker.truth(world, period);
-    // Hours that the provider loses before the broker reads again are in no count (docs/BUDGET.md).
     let [start, end] = [period.start, period.end].map(|at| broker.shown(SOURCE, at));
     let has_all = world.counted_parts(start, end) == [(start, end)];
-    let lowest = if has_all { truth / 100 * 94 } else { 0 };
-    let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= lowest;
+    let is_within = !has_all && used.get() >= Inaccuracy::LostHours.least(truth);
+    let is_enough = broker.accepts(Inaccuracy::LostHours, used.get() >= truth / 100 * 94, is_within);
+    let is_near = used.get() <= truth + 2 * DAYS_MAX && is_enough;
     (!is_near).then(|| format!("{used:?} are shown for the previous period, but {truth} were relayed"))
 }
 
@@ -83,18 +84,19 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     }
     // A probe was made, and perhaps nobody has asked since whether it is counted.
     let is_unasked = snapshot.measured.disbelief == Some(Disbelief::Unproven);
-    let mut reasons =
-        snapshot.broken().filter(|reason| !broker.has_vouched || *reason != BoundBreak::VouchedAbove);
-    if (broker.is_undisturbed() || broker.is_settled(world)) && !is_unasked && reasons.next().is_some() {
+    let must_hold = (broker.is_undisturbed() || broker.is_settled(world)) && !is_unasked;
+    let is_vouched = broker.has_vouched && snapshot.broken().all(|reason| reason == BoundBreak::VouchedAbove);
+    if must_hold && !broker.accepts(Inaccuracy::VouchedDay, snapshot.bound_holds(), is_vouched) {
         return Some(format!(
             "nothing but pages has said anything, or what did is over, and the bound is said not to hold: {snapshot:?}"
         ));
     }
     // What a probe relays, after the last credential has ended and a period has begun, is in no promise.
     let is_probe = snapshot.measured.excess.bytes <= broker.probed;
-    let is_known = is_probe || broker.may_break || broker.has_vouched || broker.settings.cli;
-    let is_broken = !snapshot.measured.agrees() && !is_known;
-    is_broken.then(|| "the assumption is broken without a reason".into())
+    let is_known = is_probe || broker.may_break || broker.settings.cli;
+    let agrees = snapshot.measured.agrees() || is_known;
+    let is_right = broker.accepts(Inaccuracy::VouchedRate, agrees, broker.has_vouched);
+    (!is_right).then(|| "the assumption is broken without a reason".into())
 }
 
 /// A credential that relays has a live grant, and a promise until it stops working.
