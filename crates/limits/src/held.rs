@@ -54,24 +54,6 @@ impl<T: Default> Held<T> {
 }
 
 /// Counts of what holders have.
-impl Held<usize> {
-    /// Adds one to what a holder has.
-    pub fn add(&mut self, holder: impl Into<Holder>) {
-        self.change(holder, |count| {
-            *count += 1;
-            true
-        });
-    }
-
-    /// Subtracts one from what a holder has.
-    pub fn remove(&mut self, holder: impl Into<Holder>) {
-        self.change(holder, |count| {
-            *count = count.saturating_sub(1);
-            *count > 0
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,16 +64,22 @@ mod tests {
         let client = |text: &str| ClientKey::of(text.parse().unwrap());
         let (one, other) = (client("2001:db8:1:1::1"), client("2001:db8:1:2::1"));
         let mut held = Held::<usize>::default();
-        held.add(one);
-        (0..7).for_each(|_| held.add(other));
+        let add = |held: &mut Held<usize>, client, more: usize| {
+            held.change(client, |count| {
+                *count += more;
+                true
+            });
+        };
+        add(&mut held, one, 1);
+        add(&mut held, other, 7);
         let full = |held: &Held<usize>, max| held.full(one, |count, factor| *count >= max * factor);
         assert_eq!(full(&held, 1), Some(Share::Client(one)));
         assert_eq!(full(&held, 2), one.wider().map(Share::Client), "the /48 has 8, which is four times 2");
         assert_eq!(full(&held, 3), None);
         let get = |client| held.get(&Share::Client(client)).copied();
         assert_eq!([get(one), get(other), get(client("192.0.2.1"))], [Some(1), Some(7), None]);
-        held.remove(one);
-        (0..7).for_each(|_| held.remove(other));
+        held.change(one, |_| false);
+        held.change(other, |_| false);
         assert!(held.is_empty());
     }
 }
