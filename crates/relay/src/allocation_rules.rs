@@ -1,6 +1,6 @@
-//! User names, the bounds of allocations, and why an allocation is refused.
+//! User names, and the bounds of allocations.
 
-use turn_ledger::{GrantEnd, GrantId, Timestamp};
+use turn_ledger::{GrantId, Timestamp};
 
 /// The most concurrent allocations.
 pub(crate) const ALLOCATIONS_MAX: usize = 1_280;
@@ -26,31 +26,6 @@ impl Username {
             expires_at: Timestamp::from_millis(seconds.saturating_mul(1_000)),
             grant: grant.parse().ok()?,
         })
-    }
-}
-
-/// Why an allocation is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The user name is not one of ours.
-    Unknown,
-    /// The grant has ended, or the budget is spent.
-    Ended(GrantEnd),
-    /// The grant has [`ALLOCATIONS_PER_GRANT_MAX`] allocations.
-    GrantFull,
-    /// The relay has its maximum number of allocations.
-    Full,
-}
-
-impl Refused {
-    /// The label in metrics.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Ended(end) => end.into(),
-            Self::GrantFull => "grant_full",
-            Self::Full => "full",
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use turn::auth::{AuthHandler, generate_auth_key};
 use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
-use crate::allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Refused, Username};
+use crate::allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
 use crate::broker::{Event, Note, RelayBroker};
 use crate::clients::{Client, Clients};
 use crate::count::Meter;
@@ -279,16 +279,16 @@ struct ClientAccess {
 
 impl ClientAccess {
     /// Whether a client may make or use an allocation. A client that has an allocation may use it until the relay ends the allocation.
-    fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
-        let user = Username::parse(name).ok_or(Refused::Unknown)?;
+    fn admit(&self, name: &str, client: SocketAddr) -> Result<(), &'static str> {
+        let user = Username::parse(name).ok_or("unknown")?;
         if self.clients.has(client, name) {
             return Ok(());
         }
         if let Some(end) = self.broker.grant_end(&user) {
-            return Err(Refused::Ended(end));
+            return Err(end.into());
         }
         if self.clients.of_grant(user.grant) >= ALLOCATIONS_PER_GRANT_MAX {
-            return Err(Refused::GrantFull);
+            return Err("grant_full");
         }
         Ok(())
     }
@@ -297,8 +297,8 @@ impl ClientAccess {
 impl AuthHandler for ClientAccess {
     fn auth_handle(&self, name: &str, realm: &str, client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
         if let Err(refused) = self.admit(name, client) {
-            (self.note)(Event::Refused(refused.name()));
-            return Err(turn::Error::Other(refused.name().to_owned()));
+            (self.note)(Event::Refused(refused));
+            return Err(turn::Error::Other(refused.to_owned()));
         }
         Ok(generate_auth_key(name, realm, &self.broker.password(name)))
     }

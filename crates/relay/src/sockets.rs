@@ -17,7 +17,7 @@ use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
 
-use crate::allocation_rules::{ALLOCATIONS_MAX, Refused};
+use crate::allocation_rules::ALLOCATIONS_MAX;
 use crate::broker::{Event, Note};
 use crate::count::Meter;
 use crate::peers::PeerPolicy;
@@ -186,7 +186,7 @@ impl RelayAddressGenerator for PeerSockets {
             return Err(turn::Error::ErrPeerAddressFamilyMismatch);
         }
         let Some((socket, held)) = self.ports.bind(listen, port)? else {
-            (self.note)(Event::Refused(Refused::Full.name()));
+            (self.note)(Event::Refused("full"));
             // The library answers each error of this function with 508 (Insufficient Capacity).
             return Err(turn::Error::ErrMaxRetriesExceeded);
         };
