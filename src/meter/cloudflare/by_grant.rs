@@ -150,13 +150,9 @@ impl CloudflareMeter {
 
     /// Updates metrics and log; returns the number of consecutive failures.
     fn report_by_grant<T>(&self, asked: &Result<T, AnalyticsError>, failures: u32) -> u32 {
-        match asked {
-            Err(error) => self.metrics.grant_counts.count([SOURCE.name(), error.outcome()]),
-            Ok(_) if failures > 0 => {
-                tracing::info!(failures, "Cloudflare's bytes by grant can be read again");
-            }
-            Ok(_) => {}
+        if let Err(error) = asked {
+            self.metrics.grant_counts.count([SOURCE.name(), error.outcome()]);
         }
-        count_failures("Cloudflare's bytes by grant were not read", asked, failures)
+        count_failures("Cloudflare's bytes by grant", asked, failures)
     }
 }

@@ -147,8 +147,8 @@ impl CloudflareMeter {
         self.shown.lock().usage = Some((period, by_key));
         // The readings above are valid even if this count fails. It is due again with the next poll.
         let counted = self.count_earlier(now).await;
-        let not_counted = "Cloudflare's count of the time before this ledger began was not read";
-        state.earlier_failures = count_failures(not_counted, &counted, state.earlier_failures);
+        let what = "Cloudflare's counts of the time before this ledger began";
+        state.earlier_failures = count_failures(what, &counted, state.earlier_failures);
         Ok(taken)
     }
 
@@ -197,10 +197,9 @@ impl CloudflareMeter {
                     "Cloudflare's analytics count grew by more than ten times what was promised: it is ignored unless the next one confirms it"
                 );
             }
-            Ok(_) if failures > 0 => tracing::info!(failures, "Cloudflare's analytics can be read again"),
             Ok(_) | Err(_) => {}
         }
-        count_failures("Cloudflare's analytics were not read", asked, failures)
+        count_failures("Cloudflare's analytics", asked, failures)
     }
 }
 
@@ -223,12 +222,17 @@ fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount)
     refused.unwrap_or(ReadingOutcome::Taken)
 }
 
-/// Logs the first failure in a row, and then every tenth one. Returns the number of consecutive failures.
+/// Logs the first failure in a row, every tenth one after it, and the first success. Returns the number of consecutive failures.
 fn count_failures<T>(what: &str, asked: &Result<T, AnalyticsError>, failures: u32) -> u32 {
-    let Err(error) = asked else { return 0 };
+    let Err(error) = asked else {
+        if failures > 0 {
+            tracing::info!(failures, "{what} can be read again");
+        }
+        return 0;
+    };
     if failures.is_multiple_of(10) {
         let (outcome, remedy) = (error.outcome(), error.remedy());
-        tracing::warn!(outcome, remedy, failures, "{what}: {error}");
+        tracing::warn!(outcome, remedy, failures, "{what} were not read: {error}");
     }
     failures.saturating_add(1)
 }
