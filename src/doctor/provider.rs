@@ -11,7 +11,6 @@ use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::{HttpIce, Listed};
-use crate::ice::rest::RestServer;
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
@@ -84,8 +83,9 @@ pub(super) async fn credential(
         IceSource::Coturn if config.ice.coturn.is_empty() => none,
         IceSource::Coturn => {
             let seen = format!("computed from COTURN_SECRET; {}", worst_case(source, TTL, config));
-            let servers = config.ice.coturn.iter().map(|relay| &relay.server);
-            (ok(seen), Some(RestServer::credentials(servers, IDENTIFIER, clock.now().plus(TTL))))
+            let expires_at = clock.now().plus(TTL);
+            let lists = config.ice.coturn.iter().map(|relay| relay.server.credential(IDENTIFIER, expires_at));
+            (ok(seen), Some(IceServerList::joined(lists)))
         }
         IceSource::Manual => config.ice.manual.clone().map_or(none, |servers| {
             let what = if servers.relays() { "relays" } else { "has STUN only" };

@@ -56,15 +56,6 @@ impl RestServer {
         let password = self.secret.password(&username);
         IceServerList::of_turn(self.urls.clone(), username, password)
     }
-
-    /// The entries of several servers, each with a credential for `user`.
-    pub fn credentials<'a>(
-        servers: impl Iterator<Item = &'a Self>,
-        user: &str,
-        expires_at: Timestamp,
-    ) -> IceServerList {
-        IceServerList::joined(servers.map(|server| server.credential(user, expires_at)))
-    }
 }
 
 fn sign(secret: &str, username: &str) -> String {
