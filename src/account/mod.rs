@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    AllRevoked, Books, Closed, Forgotten, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted,
+    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NamesPerson, NotAdmitted,
     NotRecorded, OverLimit, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, User, Written,
 };
 
@@ -200,19 +200,17 @@ impl Account {
     /// Removes a person from everything that is stored. Takes effect at once; [`Self::recorded`] waits until it is on disk. Returns the
     /// credentials that this has revoked, and how many rows of grants had the name.
     pub fn forget_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, usize) {
-        let (Forgotten { revoked, rows, .. }, snapshot) =
-            self.with_all(|Guarded { books, alerts, over_limit, .. }| {
-                let forgotten = books.forget_user(user);
-                for spent in over_limit {
-                    spent.who.retain(|key| !forgotten.names.contains(key));
-                }
-                let names = forgotten.names.iter().map(ToString::to_string).collect();
-                alerts.change(|rules| rules.unname(&names));
-                (forgotten, books.snapshot())
-            });
+        let ((revoked, who), snapshot) = self.with_all(|Guarded { books, time: _, alerts, over_limit }| {
+            let (revoked, mut who) = books.forget_user(user);
+            for spent in over_limit {
+                spent.who.retain(|key| !who.names.contains(key));
+            }
+            alerts.change(|rules| rules.forget(&mut who));
+            ((revoked, who), books.snapshot())
+        });
         self.forget_lists();
         self.report_ends(revoked.closed, &snapshot);
-        (revoked.grants, rows)
+        (revoked.grants, who.rows)
     }
 
     /// Revokes the credentials of each chain that has relayed more than `GRANT_LIMIT_GB`, by a count or by vouched reports, and closes

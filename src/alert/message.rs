@@ -10,7 +10,7 @@ use super::size::{size, size_up};
 use super::spending::LARGE_SPENDER_PERCENT;
 use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, SpentGrant, TopSpender};
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
+use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Timestamp};
 
 /// The most characters of a spender's name in a message: a UUID has as many.
 const NAME_CHARS_MAX: usize = 36;
@@ -32,20 +32,6 @@ impl Alert {
     /// The message in one line, for the log.
     pub fn log_text(&self) -> String {
         self.lines().join(" ")
-    }
-
-    /// Removes these names of spenders. Their bytes stay.
-    pub(super) fn unname(&mut self, names: &BTreeSet<String>) {
-        let Self { spending, what, id: _, kind: _, at: _, callers: _, budget: _, rate: _ } = self;
-        let now = spending.now.as_mut().map(|now| &mut now.spender);
-        for spender in spending.top.iter_mut().chain(now) {
-            if spender.key.as_ref().is_some_and(|key| names.contains(key)) {
-                (spender.key, spender.is_blocked) = (None, false);
-            }
-        }
-        for name in names {
-            *what = what.replace(&format!("\"{}\"", shown(name)), "(removed)");
-        }
     }
 
     /// A spender's share of the usage at that instant, in percent.
@@ -117,6 +103,22 @@ impl Alert {
             ));
         }
         lines
+    }
+}
+
+impl NamesPerson for Alert {
+    fn forget(&mut self, who: &mut Person) {
+        let Self { spending, what, id: _, kind: _, at: _, callers: _, budget: _, rate: _ } = self;
+        let names: BTreeSet<_> = who.names.iter().map(ToString::to_string).collect();
+        let now = spending.now.as_mut().map(|now| &mut now.spender);
+        for spender in spending.top.iter_mut().chain(now) {
+            if spender.key.as_ref().is_some_and(|key| names.contains(key)) {
+                (spender.key, spender.is_blocked) = (None, false);
+            }
+        }
+        for name in names {
+            *what = what.replace(&format!("\"{}\"", shown(&name)), "(removed)");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::alert::{
 };
 use crate::config::{AlertPercents, Config, PERCENT_MAX};
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, Figures, Period, Snapshot, Timestamp};
+use turn_ledger::{ByteCount, Figures, NamesPerson, Period, Person, Snapshot, Timestamp};
 
 /// How long a fault must be gone before the alert about its end is sent. A fault that comes back earlier is still the same one.
 pub const GONE_FOR: Duration = Duration::from_secs(60);
@@ -145,6 +145,16 @@ struct SentThresholds {
     percents: Vec<u16>,
 }
 
+impl NamesPerson for AlertRules {
+    /// In the kept alerts.
+    fn forget(&mut self, who: &mut Person) {
+        let Self { sent: _, faults: _, mints: _, kept } = self;
+        for kept in kept {
+            kept.alert.forget(who);
+        }
+    }
+}
+
 impl AlertRules {
     /// Makes the alerts that are due, and keeps them. `is_delivered`: whether somebody delivers alerts, so that the new ones wait for
     /// delivery. `spending`: for the alerts that show who spends.
@@ -186,14 +196,6 @@ impl AlertRules {
             ..input.alert(AlertKind::GrantLimit, spent.grant, input.now)
         }));
         due
-    }
-
-    /// Removes these names of spenders from the kept alerts.
-    pub fn unname(&mut self, names: &BTreeSet<String>) {
-        let Self { sent: _, faults: _, mints: _, kept } = self;
-        for kept in kept {
-            kept.alert.unname(names);
-        }
     }
 
     /// The alerts that wait for delivery, the oldest first.

@@ -9,14 +9,13 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use turn_budget::{
-    ByteCount, Dirty, Effect, GrantId, IceSource, Label, Spender, Timestamp, UsageRules, User,
-};
+use turn_budget::{ByteCount, Dirty, Effect, GrantId, IceSource, Label, Spender, Timestamp, UsageRules};
 
 use crate::connection::{Changes, Connection, Name, Owner, Report};
 use crate::grants::Grants;
 use crate::grants::row::GrantRow;
 use crate::grants::spent::ConnectionCharge;
+use crate::person::{NamesPerson, Person};
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::spenders::limited::Limited;
 
@@ -51,6 +50,18 @@ struct ServerRows {
     open: usize,
     /// Open connections that are not reported as direct, and so are charged.
     charged: usize,
+}
+
+impl NamesPerson for Connections {
+    /// In the connections that app servers have opened for the user.
+    fn forget(&mut self, who: &mut Person) {
+        for (name, connection) in &mut self.rows {
+            if let Some(spender) = connection.spender.as_deref().and_then(|of| who.removed_from(of)) {
+                connection.spender = spender.known();
+                self.dirty.note(name.clone());
+            }
+        }
+    }
 }
 
 impl ServerRows {
@@ -234,21 +245,6 @@ impl Connections {
         let Some(connection) = self.rows.get_mut(&name) else { return };
         connection.spender = by_reporter.known();
         self.dirty.note(name);
-    }
-
-    /// Removes a user, and the labels, from the connections that app servers have opened for the user. Returns these labels.
-    pub(crate) fn unname(&mut self, user: &User) -> Vec<Label> {
-        let mut labels = vec![];
-        for (name, connection) in &mut self.rows {
-            let Some(spender) = connection.spender.as_deref().filter(|of| of.user.as_ref() == Some(user))
-            else {
-                continue;
-            };
-            labels.extend(spender.label.clone());
-            connection.spender = spender.clone().unnamed().known();
-            self.dirty.note(name.clone());
-        }
-        labels
     }
 
     /// The name of the connection with this id that the caller reports on: the caller's own. For an app server without an own one, that is

@@ -60,7 +60,7 @@ pub struct Grants {
     /// The sums of grants that left the table, and of connections without a grant.
     pub(crate) left: LeftSums,
     /// The sum of each server key and, if users have a limit, of each user.
-    limited: LimitedSums,
+    pub(crate) limited: LimitedSums,
     recent: RecentBytes,
     /// The rate that is assumed at a source in place of the configured one, because chains have shown it; in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
@@ -149,12 +149,6 @@ impl Grants {
         let groups = self.dropped.iter().filter(|(group, _)| group.source == source);
         let of_dropped = groups.map(|(_, dropped)| dropped.expiry).max();
         self.indexes.latest_expiry_of(source).max(of_dropped).unwrap_or_default()
-    }
-
-    /// How many addresses, groups of addresses and users hold something. An address or a group counts twice if it holds something both
-    /// for grants of users and for others.
-    pub fn client_count(&self) -> usize {
-        self.clients.count()
     }
 
     /// Uses the one renewal of a grant. Adds a row if the grant has none. `false` if the renewal was used before or is not due yet, if the

@@ -15,7 +15,7 @@
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
 //! | `client`, `clients`, `allowance` | which addresses count as one client; what each may claim, hold and reserve |
 //! | `coturn`, `traffic` | what coturn's sessions carried |
-//! | `spenders`, `grant_counts` | the sums by who spends; what a source counted for each grant |
+//! | `spenders`, `grant_counts`, `person` | the sums by who spends; what a source counted for each grant; how a person is removed |
 //! | `books`, `open`, `effects`, `lacking` | everything under one lock; opening it; what grants and connections change in the ledger; grants that it lacks |
 //! | `changes`, `dirty` | what must be stored |
 //! | `polls` | what a provider is asked for, and when |
@@ -33,6 +33,7 @@ mod coturn;
 mod grants;
 mod lacking;
 mod open;
+mod person;
 pub mod polls;
 mod reports;
 mod spenders;
@@ -53,6 +54,7 @@ pub use {
     },
     lacking::*,
     open::*,
+    person::*,
     reports::*,
     spenders::{key::*, left::*, limited::*, listing::*, sums::*, terms::*},
     token_keys::*,

@@ -1,10 +1,10 @@
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
 use crate::cost::Money;
 use crate::rate::PresentRate;
-use turn_ledger::{BillingDay, ByteCount, GrantId, IceSource, SpenderKey, SpenderKind};
+use turn_ledger::{
+    BillingDay, ByteCount, GrantId, IceSource, NamesPerson, Person, SpenderKey, SpenderKind, User,
+};
 
 /// Every message. After a change of the texts, the failing test prints the new content.
 const EXPECTED: &str = include_str!("texts.txt");
@@ -295,10 +295,12 @@ fn the_texts_have_no_chat_markup_and_no_mention() {
 
 #[test]
 fn no_alert_names_a_person_who_was_removed() {
-    let names = BTreeSet::from(["ann@example.com", "203.0.113.9"].map(str::to_owned));
+    let mut who = Person::new(&User::new("ann@example.com").unwrap(), Timestamp::default());
+    who.names.extend(SpenderKey::parse(SpenderKind::Address, "203.0.113.9"));
+    let names: Vec<_> = who.names.iter().map(ToString::to_string).collect();
     for kind in AlertKind::all() {
         let mut alert = alert(kind, &begun(kind, &input()), &spending(["ann@example.com"; 3]));
-        alert.unname(&names);
+        alert.forget(&mut who);
         let text = alert.text(None);
         assert!(names.iter().all(|name| !text.contains(name)), "{text}");
     }

@@ -132,13 +132,6 @@ impl Spender {
     pub fn known(self) -> Option<Arc<Self>> {
         (self != Self::default()).then(|| Arc::new(self))
     }
-
-    /// This spender without what names a person.
-    #[must_use]
-    pub fn unnamed(self) -> Self {
-        let Self { user: _, label: _, origin, call, server, signed_in_until: _ } = self;
-        Self { origin, call, server, ..Self::default() }
-    }
 }
 
 #[cfg(test)]

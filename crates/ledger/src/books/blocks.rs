@@ -8,6 +8,7 @@ use super::Books;
 use super::commit::NotAdmitted;
 use crate::grants::row::Requester;
 use crate::grants::terms::key_of;
+use crate::person::{NamesPerson, Person};
 use crate::spenders::key::{SpenderKey, SpenderKind};
 
 /// Most spenders that can be blocked.
@@ -40,6 +41,12 @@ impl Blocks {
             }
             !is_removed
         });
+    }
+}
+
+impl NamesPerson for Blocks {
+    fn forget(&mut self, who: &mut Person) {
+        self.remove(|spender, _| who.names.contains(spender));
     }
 }
 

@@ -14,20 +14,10 @@ use crate::grants::chains::Suspect;
 use crate::grants::ending::{ASK_PAUSE, OverLimit};
 use crate::grants::row::{GrantRow, RevocationAnswer};
 use crate::grants::tails::EndedPlace;
+use crate::person::{NamesPerson, Person};
 use crate::reports::Closed;
 use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::Limited;
-
-/// What [`Books::forget_user`] has done.
-#[derive(Debug, Default)]
-pub struct Forgotten {
-    /// The user's live grants and connections, which were ended.
-    pub revoked: AllRevoked,
-    /// The user, and those of the user's labels and addresses that are stored nowhere else.
-    pub names: BTreeSet<SpenderKey>,
-    /// How many rows of grants had the user.
-    pub rows: usize,
-}
 
 /// What [`Books::revoke_all_of`] has done.
 #[derive(Debug, Default)]
@@ -179,19 +169,21 @@ impl Books {
     }
 
     /// Removes a person: revokes the user's credentials, and removes the name, the labels and the addresses from everything that is stored.
-    /// The bytes stay. A block of the user ends, because the block contains the name. Reads every row.
-    pub fn forget_user(&mut self, user: &User) -> Forgotten {
+    /// The bytes stay. A block of one of these names ends. Reads every row.
+    pub fn forget_user(&mut self, user: &User) -> (AllRevoked, Person) {
         let revoked = self.revoke_all_of(&SpenderKey::User(user.clone()));
-        self.allow(&SpenderKey::User(user.clone()));
-        let (now, mut names) = (self.now(), BTreeSet::from([SpenderKey::User(user.clone())]));
-        names.extend(self.connections.unname(user).into_iter().map(SpenderKey::Label));
-        let rows = self.grants.unname(user, now, &mut names);
-        // A label that a connection of somebody else has stays.
-        for label in self.connections.iter().filter_map(|one| one.spender.as_ref()?.label.clone()) {
-            names.remove(&SpenderKey::Label(label));
+        let mut who = Person::new(user, self.now());
+        self.connections.forget(&mut who);
+        self.grants.forget(&mut who);
+        // A label or an address of somebody else stays.
+        let labels = self.connections.iter().filter_map(|one| one.spender.as_ref()?.label.clone());
+        for name in self.grants.names().chain(labels.map(SpenderKey::Label)) {
+            who.names.remove(&name);
         }
-        self.grants.forget_names(&mut names);
-        Forgotten { revoked, names, rows }
+        self.grants.left.forget(&mut who);
+        self.grants.limited.forget(&mut who);
+        self.blocks.forget(&mut who);
+        (revoked, who)
     }
 
     /// Notes what the source of a grant answered when the broker asked it to revoke the grant.

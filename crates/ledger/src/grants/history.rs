@@ -8,7 +8,6 @@
 //! other.
 //! When a person is removed, the bytes stay, in rows and sums without a name.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use turn_budget::{
     ByteCount, COUNTED_WITHIN, CountOwner, Day, GrantId, IceSource, Minute, Period, PromisedTime, Timestamp,
-    User, Walk,
+    Walk,
 };
 
 use super::Grants;
@@ -25,8 +24,8 @@ use super::row::{GrantRow, GrantState};
 use super::spent::Spent;
 use super::tails::EndedPlace;
 use crate::clients::Holder;
+use crate::person::{NamesPerson, Person};
 use crate::spenders::key::SpenderKey;
-use crate::spenders::limited::Limited;
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -239,41 +238,32 @@ impl Grants {
         }
     }
 
-    /// Removes a user from all rows, with the labels and addresses in these rows, and from the last minutes. Adds the labels and addresses
-    /// to `names`. The caller has revoked the user's grants and closed their connections. Returns how many rows the user had. Reads every
-    /// row.
-    pub(crate) fn unname(&mut self, user: &User, now: Timestamp, names: &mut BTreeSet<SpenderKey>) -> usize {
-        let of_user = self.rows.iter().filter(|(_, row)| row.user() == Some(user));
+    /// The labels and addresses in all rows.
+    pub(crate) fn names(&self) -> impl Iterator<Item = SpenderKey> {
+        self.rows.iter().flat_map(|(_, row)| names_in(row))
+    }
+}
+
+impl NamesPerson for Grants {
+    /// In all rows, with their labels and addresses, and in the last minutes. The caller has revoked the user's grants and closed their
+    /// connections. Reads every row.
+    fn forget(&mut self, who: &mut Person) {
+        let of_user = self.rows.iter().filter(|(_, row)| row.user() == Some(&who.user));
         let rows: Vec<_> = of_user.map(|(id, row)| (*id, row.clone())).collect();
         for (id, before) in &rows {
-            names.extend(names_in(before));
+            who.names.extend(names_in(before));
             self.edit(*id, |row| {
-                row.spender = row.spender.take().and_then(|spender| (*spender).clone().unnamed().known());
+                row.spender = before.spender.as_deref().and_then(|of| who.removed_from(of)?.known());
                 row.client = None;
                 if let Some(extra) = &mut row.extra {
                     extra.address = None;
                 }
             });
-            let holder = Holder { client: before.client, user: Some(user), ..Holder::default() };
-            self.clients.forget_idle(holder, now);
+            let holder = Holder { client: before.client, user: Some(&who.user), ..Holder::default() };
+            self.clients.forget_idle(holder, who.at);
         }
-        self.recent.unname(user);
-        rows.len()
-    }
-
-    /// Removes from `names` each label and address that a row still has, and then removes the names that are left from all sums.
-    pub(crate) fn forget_names(&mut self, names: &mut BTreeSet<SpenderKey>) {
-        for (_, row) in self.rows.iter() {
-            for name in names_in(row) {
-                names.remove(&name);
-            }
-        }
-        for name in &*names {
-            if let SpenderKey::User(user) = name {
-                self.limited.forget(&Limited::User(user.clone()));
-            }
-        }
-        self.left.unname(names);
+        who.rows = rows.len();
+        self.recent.forget(who);
     }
 }
 

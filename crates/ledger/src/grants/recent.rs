@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use turn_budget::{
-    ByteCount, GrantId, Interval, Minute, RECENT_MAX, Shards, Spender, Spread, Timestamp, User, Walk, sorted,
+    ByteCount, GrantId, Interval, Minute, RECENT_MAX, Shards, Spender, Spread, Timestamp, Walk, sorted,
 };
 
 use super::Grants;
 use super::spent::{ConnectionCharge, Spent};
+use crate::person::{NamesPerson, Person};
 
 /// The most spenders of connections without a grant whose last minutes are kept by name. The minutes of all other spenders have one sum.
 pub(crate) const UNGRANTED_MAX: usize = 1_000;
@@ -140,20 +141,6 @@ impl RecentBytes {
         self.change(id, |minutes| minutes.drop_claims(until, seen_at));
     }
 
-    /// Removes a user, and the user's labels, from the bytes of connections without a grant. The bytes stay.
-    pub(super) fn unname(&mut self, user: &User) {
-        let is_of_user = |(spender, _): &(Spender, RecentMinutes)| spender.user.as_ref() == Some(user);
-        let all = std::mem::take(&mut self.ungranted).into_iter();
-        let (of_user, others): (Vec<_>, Vec<_>) = all.partition(is_of_user);
-        self.ungranted = others.into_iter().collect();
-        for (spender, RecentMinutes(minutes)) in of_user {
-            let unnamed = self.ungranted.entry(spender.unnamed()).or_default();
-            for (minute, of) in minutes {
-                sorted::change(&mut unnamed.0, minute, |sum| *sum = sum.plus(of));
-            }
-        }
-    }
-
     pub(super) fn remove(&mut self, id: GrantId) {
         self.grants.remove(&id);
     }
@@ -216,4 +203,16 @@ impl Grants {
 fn first_minute(now: Timestamp) -> Minute {
     let most = i64::try_from(RECENT_MAX.as_secs() / 60).unwrap_or(0);
     Minute::new(Minute::of(now).number().saturating_sub(most))
+}
+
+impl NamesPerson for RecentBytes {
+    /// In the bytes of connections without a grant.
+    fn forget(&mut self, who: &mut Person) {
+        for (spender, RecentMinutes(minutes)) in std::mem::take(&mut self.ungranted) {
+            let of = self.ungranted.entry(who.removed_from(&spender).unwrap_or(spender)).or_default();
+            for (minute, bytes) in minutes {
+                sorted::change(&mut of.0, minute, |sum| *sum = sum.plus(bytes));
+            }
+        }
+    }
 }

@@ -7,14 +7,15 @@
 //! After a period its sums by user, label and server key are kept for twelve more periods: the [`PAST_SUMS_MAX`] largest of each kind, and
 //! the rest. The sums of the other kinds are removed in steps.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use turn_budget::{Day, Dirty, Rows};
 
 use super::key::{Keys, SpenderKey, SpenderKind};
 use super::sums::Sums;
+use crate::person::{NamesPerson, Person};
 
 /// One in this many of the sums joins the rest at once, so that a full map is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;
@@ -98,7 +99,7 @@ impl LeftSums {
             smallest.truncate(count);
         }
         for (_, of) in smallest {
-            self.unname_one(of);
+            self.join_rest(of);
             self.joined = self.joined.saturating_add(1);
         }
     }
@@ -138,7 +139,7 @@ impl LeftSums {
         smallest.sort_unstable();
         smallest.truncate(smallest.len().checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1));
         for (_, of) in smallest {
-            self.unname_one(of);
+            self.join_rest(of);
         }
     }
 
@@ -155,16 +156,8 @@ impl LeftSums {
         Some(sums)
     }
 
-    /// Lets the sums of these spenders join the rest.
-    pub(crate) fn unname(&mut self, names: &BTreeSet<SpenderKey>) {
-        let has_name = |(_, _, key): &&LeftKey| key.as_ref().is_some_and(|key| names.contains(key));
-        for of in self.rows.keys().chain(self.past.keys()).filter(has_name).cloned().collect::<Vec<_>>() {
-            self.unname_one(of);
-        }
-    }
-
     /// Lets one sum join the rest of its kind and period.
-    fn unname_one(&mut self, of: LeftKey) {
+    fn join_rest(&mut self, of: LeftKey) {
         let rest = (of.0, of.1, None);
         if let Some(sums) = self.rows.remove(&of) {
             self.add_to(rest, &sums);
@@ -225,5 +218,15 @@ impl LeftSums {
     /// How many present sums there are, and how many have joined the rest since the start of the process because there were too many.
     pub fn counts(&self) -> (usize, u64) {
         (self.rows.len(), self.joined)
+    }
+}
+
+impl NamesPerson for LeftSums {
+    /// Lets the sums of these names join the rest.
+    fn forget(&mut self, who: &mut Person) {
+        let has_name = |(_, _, key): &&LeftKey| key.as_ref().is_some_and(|key| who.names.contains(key));
+        for of in self.rows.keys().chain(self.past.keys()).filter(has_name).cloned().collect::<Vec<_>>() {
+            self.join_rest(of);
+        }
     }
 }

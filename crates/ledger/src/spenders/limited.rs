@@ -13,6 +13,7 @@ use turn_budget::{
 
 use super::promised::PromisedMinutes;
 use super::sums::Sums;
+use crate::person::{NamesPerson, Person};
 
 /// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];
@@ -97,6 +98,16 @@ struct LimitedSum {
     promised: PromisedMinutes,
 }
 
+impl NamesPerson for LimitedSums {
+    /// In what users have spent. Promises stay: one for a credential that is being made is released only later.
+    fn forget(&mut self, who: &mut Person) {
+        if let Some(sum) = self.sums.get_mut(&Limited::User(who.user.clone())) {
+            sum.total = Sums::default();
+            self.sums.retain(|sum| !sum.is_idle());
+        }
+    }
+}
+
 impl LimitedSums {
     /// An empty table for at most `most` sums.
     pub(crate) fn new(most: usize) -> Self {
@@ -122,14 +133,6 @@ impl LimitedSums {
         let total = |sums: &Self, of: &Limited| sums.sums.get(of).map_or(none, |sum| sum.total);
         let mut all = self.sums.iter().chain(other.sums.iter()).map(|(of, _)| of);
         all.all(|of| total(self, of).has_same_bytes(&total(other, of)))
-    }
-
-    /// Removes what a user or a server key has spent. Promises stay: one for a credential that is being made is released only later.
-    pub(crate) fn forget(&mut self, of: &Limited) {
-        if let Some(sum) = self.sums.get_mut(of) {
-            sum.total = Sums::default();
-            self.sums.retain(|sum| !sum.is_idle());
-        }
     }
 
     /// What a user or a server key has used and may still use in a period that ends at `end`. Removes the promises of counted minutes.

@@ -13,6 +13,24 @@ fn disk(broker: &Broker) -> String {
     format!("{:?}", broker.disk)
 }
 
+/// The stored tables that can name a person. What is listed as `_` names nobody; the names of coturn's sessions are those of their
+/// credentials, and leave when the revoked sessions end.
+fn tables(broker: &Broker) -> [String; 4] {
+    let Stored {
+        grants,
+        spenders,
+        blocks,
+        connections,
+        head: _,
+        sources: _,
+        sessions: _,
+        is_copy: _,
+        keys: _,
+        shares_key: _,
+    } = &broker.disk;
+    [format!("{grants:?}"), format!("{spenders:?}"), format!("{blocks:?}"), format!("{connections:?}")]
+}
+
 /// What each kind of sums adds up to.
 fn totals(broker: &Broker) -> Vec<u64> {
     let of = |kind| testing::spenders(&broker.books, kind).iter().map(|row| row.sums.bytes().get()).sum();
@@ -50,19 +68,21 @@ fn a_person_is_in_no_live_ended_or_summed_row_any_more_and_the_bytes_stay() {
         broker.beat(live, 400);
         let report = Report { bytes_received: Some(300), relayed: Some(true), ..Report::default() };
         broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
-        broker.books.block(&SpenderKey::User(user("ann")), None).unwrap();
+        for spender in [SpenderKey::User(user("ann")), SpenderKey::Label(Label::new("live-1").unwrap())] {
+            broker.books.block(&spender, None).unwrap();
+        }
         broker.flush();
         for name in ["ann", "ended-1", "live-1", "told-1", "192.0.2.2", "2001:db8:7::7"] {
             assert!(disk(&broker).contains(name), "{name}");
         }
+        for table in tables(&broker) {
+            assert!(table.contains("ann"), "{table}");
+        }
         let (used, before) = (broker.books.ledger().figures(), totals(&broker));
 
-        let forgotten = broker.books.forget_user(&user("ann"));
-        assert_eq!(
-            (forgotten.rows, forgotten.revoked.grants.len(), forgotten.revoked.closed.len()),
-            (3, 2, 1)
-        );
-        let names: Vec<_> = forgotten.names.iter().map(ToString::to_string).collect();
+        let (revoked, who) = broker.books.forget_user(&user("ann"));
+        assert_eq!((who.rows, revoked.grants.len(), revoked.closed.len()), (3, 2, 1));
+        let names: Vec<_> = who.names.iter().map(ToString::to_string).collect();
         for name in ["ann", "ended-1", "live-1", "told-1", "192.0.2.2", "2001:db8:7::7"] {
             assert!(names.contains(&name.to_owned()), "{name}: {names:?}");
         }
@@ -71,6 +91,9 @@ fn a_person_is_in_no_live_ended_or_summed_row_any_more_and_the_bytes_stay() {
         for _ in 0..2 {
             assert_eq!(totals(&broker), before, "the bytes stay");
             broker.flush();
+            for table in tables(&broker) {
+                assert!(!table.contains("\"ann\""), "{table}");
+            }
             let stored = disk(&broker);
             for name in ["ann", "ended-1", "live-1", "told-1", "192.0.2.2", "2001:db8:7::7"] {
                 assert!(
