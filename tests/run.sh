@@ -21,6 +21,12 @@ names=()
 declare -A purposes commands
 step() { names+=("$1") purposes[$1]=$2 commands[$1]="${*:3}"; }
 
+# Compares the format of the code, and the size of each package.
+form() {
+    cargo fmt --all --check
+    tests/sizes.sh
+}
+
 # Compiles all programs, tests and benches with the lints.
 build() {
     test_programs >/dev/null
@@ -52,7 +58,7 @@ workspace_tests() {
     cargo test $one_build --doc
 }
 
-step form 'the code has one form' cargo fmt --all --check
+step form 'the code has one form, and no package more lines than tests/sizes.txt allows' form
 step build 'no warning of the compiler or of clippy' build
 step web 'browser module and pages without a browser; their types and examples; links of the documents' tests/web/run.sh
 step manifests 'the image has every manifest; the notices name the crates of others alone' tests/image/manifests.sh

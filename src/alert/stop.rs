@@ -140,7 +140,7 @@ impl MintStop {
             StopCode::LedgerUnavailable => Fault::LedgerFailing.found(failure),
             StopCode::ClockDisagrees => Fault::ClockAhead.found(""),
             StopCode::BudgetExhausted => Fault::PromisedInFull.found(""),
-            StopCode::GrantsFull => Fault::GrantsFull.found("They take all."),
+            StopCode::GrantsFull => Fault::GrantsFull.found(""),
             StopCode::ProviderUnavailable => Fault::ProviderDown.found(failure),
         };
         Self { code, message: found.message(), until: None }
