@@ -10,14 +10,13 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::parameter_forms::{BlockQuery, KindInPath, LastingQuery, SpenderQuery, only};
-use super::users::end_sessions_of;
 use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::auth::Auth;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
 use turn_base::schema::one_of;
-use turn_ledger::{Books, SpenderKey, SpenderKind, Timestamp};
+use turn_ledger::{Books, SpenderKey, SpenderKind, Timestamp, User};
 
 const EXPECTED: &str = "Name a user as `GET /api/spenders` does; or an IPv4 address, an IPv6 address, or an IPv6 prefix that ends with /64 or /48.";
 
@@ -143,6 +142,13 @@ pub async fn block_named(
 )]
 pub async fn allow_named(app: AppState, Path(named): Path<(String, String)>) -> JsonResult<BlockBody> {
     allow(&app, &spender(named)?).await
+}
+
+/// Ends the sessions of a user at the SFU, also those that only send.
+pub(super) fn end_sessions_of(app: &App, user: &User) {
+    if let Some(proxy) = &app.sfu {
+        proxy.end_sessions_of(user);
+    }
 }
 
 async fn block(app: &App, spender: &SpenderKey, lasting: Option<Duration>) -> JsonResult<BlockBody> {

@@ -8,7 +8,7 @@ use axum::extract::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::blocks::blocked_message;
+use super::blocks::{blocked_message, end_sessions_of};
 use super::parameter_forms::{SpenderQuery, UserInPath, only};
 use super::{AppState, JsonResult};
 use crate::app::App;
@@ -18,13 +18,6 @@ use turn_base::request::query::Query;
 use turn_ledger::{SpenderKey, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
-
-/// Ends the sessions of a user at the SFU, also those that only send.
-pub(super) fn end_sessions_of(app: &App, user: &User) {
-    if let Some(proxy) = &app.sfu {
-        proxy.end_sessions_of(user);
-    }
-}
 
 /// The result of revoking all credentials of a user, a label, an address and so on.
 #[derive(Debug, Serialize, ToSchema)]

@@ -30,7 +30,7 @@ const constants = {
   window: setting('src/config/access.rs', 'RATE_LIMIT_WINDOW_SECONDS'),
   keyMints: setting('src/config/server_keys.rs', 'SERVER_KEY_REQUESTS'),
   liability: setting('src/config/budget.rs', 'ESTIMATED_MBPS_PER_CONNECTION'),
-  machine: number('crates/budget/src/promise/rates.rs', `RELAY_RATE_MAX: BitRate = BitRate::new\\(${DIGITS}\\)`) / 8e9,
+  machine: number('crates/budget/src/units/mod.rs', `RELAY_RATE_MAX: BitRate = BitRate::new\\(${DIGITS}\\)`) / 8e9,
   excess: number('crates/ledger/src/books/snapshot.rs', `EXCESS_PERCENT: u32 = ${DIGITS};`),
   tail: number('crates/budget/src/source/facts.rs', `Self::Cloudflare => [\\s\\S]*?expiry_tail: Duration::from_secs\\(${DIGITS}\\)`),
   tailParts: number('crates/budget/src/verdict.rs', `TAIL_PARTS: u64 = ${DIGITS};`),

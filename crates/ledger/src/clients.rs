@@ -185,7 +185,6 @@ impl Clients {
     }
 
     /// How many rows addresses, groups and users have. An address or a group can have two.
-    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.addresses.len().saturating_add(self.users.len())
     }

@@ -151,6 +151,12 @@ impl Grants {
         self.indexes.latest_expiry_of(source).max(of_dropped).unwrap_or_default()
     }
 
+    /// How many addresses, groups of addresses and users hold something. An address or a group counts twice if it holds something both
+    /// for grants of users and for others.
+    pub fn client_count(&self) -> usize {
+        self.clients.count()
+    }
+
     /// Uses the one renewal of a grant. Adds a row if the grant has none. `false` if the renewal was used before or is not due yet, if the
     /// grant is revoked or expired, or if the grant has no row and the table is full.
     pub(crate) fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {

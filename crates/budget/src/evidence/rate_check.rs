@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::promise::GrantMinutes;
-use crate::promise::rates::RELAY_RATE_MAX;
+use crate::units::RELAY_RATE_MAX;
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 

@@ -58,6 +58,3 @@ impl Rates {
         self.bytes_of_time(usage.connection_millis).saturating_add(usage.claimed.into())
     }
 }
-
-/// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
-pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);

@@ -38,6 +38,7 @@ pub enum Disbelief {
 
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct MeasuredUsage {
     /// The instant up to which every owner with a reading in this period is counted; `None` if no owner has one.
     pub as_of: Option<Timestamp>,

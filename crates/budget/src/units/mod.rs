@@ -25,6 +25,9 @@ const BIT_MILLIS_PER_BYTE: u128 = 8_000;
 /// An `f64` holds every whole number up to this one exactly.
 const EXACT_F64_MAX: f64 = 9_007_199_254_740_992.0;
 
+/// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
+pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
+
 /// A whole number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[derive(serde::Serialize, serde::Deserialize)]
