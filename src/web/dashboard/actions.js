@@ -80,7 +80,7 @@ const named = (by, key) => `${by}=${encodeURIComponent(key)}`;
 /** An address, which others may share, is blocked for an hour. @param {By} by @param {string} key @param {string} [ends] What it ends. */
 export const block = (by, key, ends = '') => ask({
   title: `Block ${key}${by === 'address' ? ' for an hour' : ''}?`,
-  text: `${ends} ${key} gets no credentials until ${by === 'address' ? 'then' : 'you allow it again'}.${by === 'user' ? ' Signaling sockets are closed.' : ''} This survives a restart.`,
+  text: `${ends} ${by === 'address' ? 'Clients with this address get no credentials until then' : `${key} gets no credentials until you allow it again`}.${by === 'user' ? ' Signaling sockets are closed.' : ''} This survives a restart.`,
   verb: 'Block',
   isDangerous: true,
   more: 'Also revoke the live credentials. Running calls may continue until they expire.',
