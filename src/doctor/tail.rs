@@ -27,6 +27,8 @@ use turn_relay::client::{Allocation, RelayError};
 
 /// For how long a credential is tried after its end.
 const TRIED_FOR: Duration = IceSource::Cloudflare.expiry_tail();
+/// A trial is over once nothing was relayed for this long.
+const QUIET_FOR: Duration = Duration::from_secs(600);
 /// A credential that is revoked would expire this long after its trial.
 const LONGER: Duration = Duration::from_secs(900);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -129,6 +131,9 @@ impl Trial<'_> {
             };
             (self.say)(ok(format!("{now}, +{} s from the {name}: {seen}", now.since(ended_at).as_secs())));
             relayed_until = relayed.ok().map(|()| now).or(relayed_until);
+            if now.since(relayed_until.unwrap_or(ended_at)) >= QUIET_FOR {
+                break;
+            }
         }
         client.close().await;
         let relayed_for = relayed_until.map_or(Duration::ZERO, |at| at.since(ended_at));
