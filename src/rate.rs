@@ -57,7 +57,7 @@ impl Lately {
         let first_known = Minute::from_end(now.minus(RECENT_MAX));
         let first = if first_known.end() <= until { begin.max(first_known) } else { begin };
         let mut minutes = (first.number()..Minute::from_end(until).number()).map(Minute::new);
-        let used = |from, to| books.ledger().slice(Interval::new(from, to)).used;
+        let used = |from, to| books.budget().slice(Interval::new(from, to)).used;
         let has_bytes = |minute: &Minute| used(minute.start(), minute.end()) > ByteCount::ZERO;
         let from = minutes.find(has_bytes).map_or(until, Minute::start);
         Self { bytes: used(from, until), span: until.since(from).max(MINUTE), until, now }
@@ -105,7 +105,7 @@ pub struct PresentRate {
 impl PresentRate {
     /// The rate at the books' time.
     pub fn of(books: &Books) -> Self {
-        Self::from(&books.ledger().figures(), &Lately::of(books))
+        Self::from(&books.budget().figures(), &Lately::of(books))
     }
 
     /// The average of the last 15 minutes. Without use in them it is zero, whatever was counted before.

@@ -82,7 +82,7 @@ impl Account {
         self.metrics.key_refusals.inc();
         self.change(|books| {
             let limited = books.limit_share(&Limited::Server(server.clone())).map(|share| share.usage);
-            let figures = books.ledger().figures();
+            let figures = books.budget().figures();
             Refusal { figures, awaits_reading: false, client_frees_at: None, limited }
         })
     }

@@ -70,7 +70,7 @@ impl SpenderList {
 impl Account {
     /// The spenders of a kind, from a list of the last ten seconds if there is one.
     pub async fn spenders(&self, kind: SpenderKind, time: SpentIn) -> Arc<SpenderList> {
-        let (now, reset) = self.read(|books| (books.now(), books.ledger().period().start));
+        let (now, reset) = self.read(|books| (books.now(), books.budget().period().start));
         let (kept, old) = {
             let mut lists = self.lists.lock();
             let all = std::mem::take(&mut *lists).into_iter();
@@ -121,7 +121,7 @@ impl Account {
                 return None;
             }
             let (period, unknown) = match (time, since) {
-                (SpentIn::Earlier(start), _) => (books.ledger().past_bytes(start), ByteCount::ZERO),
+                (SpentIn::Earlier(start), _) => (books.budget().past_bytes(start), ByteCount::ZERO),
                 (_, None) => (books.period_bytes(), grants.unknown_bytes()),
                 (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, now)),
             };

@@ -118,7 +118,7 @@ impl SfuBroker for BrokerCore {
 
     fn may_reuse(&self, grant: GrantId, spender: Option<&Spender>) -> bool {
         self.mint.account.read(|books| {
-            let may_mint = !books.is_frozen() && !books.ledger().figures().is_spent();
+            let may_mint = !books.is_frozen() && !books.budget().figures().is_spent();
             may_mint && books.grants().valid(grant).is_some_and(|row| row.spender.as_deref() == spender)
         })
     }

@@ -221,7 +221,7 @@ impl Parts<'_> {
     fn cloudflare_meter(&self) -> Option<CloudflareMeter> {
         let analytics = self.config.meter.analytics.as_ref()?;
         // The keys of the settings, and other keys that the ledger knows.
-        let keys = self.account.read(|books| books.ledger().counted_turn_keys());
+        let keys = self.account.read(|books| books.budget().counted_turn_keys());
         let keys = keys.into_iter().map(|(digest, id)| OwnKey { digest, id }).collect();
         let counted = Counted::of(self.config);
         Some(CloudflareMeter {

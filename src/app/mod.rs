@@ -125,7 +125,7 @@ impl App {
         let failures: Vec<_> = self.coturn_meters.iter().filter_map(failure).collect();
         let analytics = self.cloudflare_meter.as_ref();
         let (used_since, used_at_sfu) =
-            account.read(|books| (books.ledger().used_since(), books.ledger().used_of(IceSource::Sfu)));
+            account.read(|books| (books.budget().used_since(), books.budget().used_of(IceSource::Sfu)));
         let header = &self.config.access.trusted_proxies.client_header;
         let untrusted_proxy = |Unread { forwarded, of, peer }| {
             format!(

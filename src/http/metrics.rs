@@ -21,7 +21,7 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }
     for relay in app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0) {
-        let used = app.account.read(|books| books.ledger().used_by(relay.owner));
+        let used = app.account.read(|books| books.budget().used_by(relay.owner));
         app.metrics.relay(&relay.host, relay.health.lock().is_up(), used.get());
     }
     let mut scraped = ScrapedFigures::default();
@@ -43,7 +43,7 @@ fn add_budget(app: &App, scraped: &mut ScrapedFigures) {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let (ended, (rows, folded), tails) = app
         .account
-        .read(|books| (books.grants().ended_count(), books.grants().left().counts(), books.ledger().tails()));
+        .read(|books| (books.grants().ended_count(), books.grants().left().counts(), books.budget().tails()));
     gauges! { scraped;
         used_bytes "Billed bytes of this period, best figure" figures.used.get();
         committed_bytes "Billed bytes of this period, worst case at the assumed rate" figures.committed.get();

@@ -274,7 +274,7 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
         let end = to.min(books.now());
         let starts = std::iter::successors(Some(first), |at| Some(at.plus(every)));
         let point = |at: Timestamp| {
-            let slice = books.ledger().slice(Interval::new(at, at.plus(every).min(end)));
+            let slice = books.budget().slice(Interval::new(at, at.plus(every).min(end)));
             UsagePoint { at, used_bytes: slice.used.get(), live_grants: slice.live }
         };
         UsageBody {
@@ -282,7 +282,7 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
             reset_date: figures.period.end,
             step_seconds: step,
             points: starts.take_while(|at| *at < end).map(point).collect(),
-            past_periods: books.ledger().past().into_iter().map(past).collect(),
+            past_periods: books.budget().past().into_iter().map(past).collect(),
         }
     })))
 }

@@ -280,7 +280,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
             let (snapshot, grants) = (app.account.snapshot_of(books), books.grants());
             let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));
             let revoked = grants.revoked().take(REVOKED_MAX).map(body).collect();
-            (snapshot, PresentRate::of(books), books.ledger().used_since(), usable, revoked)
+            (snapshot, PresentRate::of(books), books.budget().used_since(), usable, revoked)
         });
     Json(OverviewBody {
         at: snapshot.figures.now,

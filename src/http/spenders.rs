@@ -277,10 +277,10 @@ fn asks_for_csv(headers: &HeaderMap) -> bool {
 
 /// The period that began in `month`, and its start if it is not this period. Without a month: this period.
 fn period_of(books: &Books, month: Option<&str>) -> Result<(Period, Option<Timestamp>), ApiError> {
-    let present = books.ledger().period();
+    let present = books.budget().period();
     let Some(month) = month.filter(|month| *month != month_of(present)) else { return Ok((present, None)) };
     // The latest comes first.
-    let earlier: Vec<_> = books.ledger().earlier_periods().collect();
+    let earlier: Vec<_> = books.budget().earlier_periods().collect();
     let (first, last) = (month_of(*earlier.last().unwrap_or(&present)), month_of(present));
     let found = earlier.into_iter().find(|period| month_of(*period) == month);
     let period =

@@ -127,8 +127,8 @@ impl OwnRelay {
 
     /// Whether it gets new credentials now.
     pub fn state(&self, books: &Books) -> RelayState {
-        let is_strict = books.ledger().mode() == BudgetMode::Strict;
-        if books.ledger().is_used_up(self.owner) {
+        let is_strict = books.budget().mode() == BudgetMode::Strict;
+        if books.budget().is_used_up(self.owner) {
             RelayState::UsedUp
         } else if books.is_draining(self.owner) {
             RelayState::Draining
@@ -147,7 +147,7 @@ impl OwnRelay {
     /// not listed.
     pub fn load(&self, books: &Books) -> Option<u64> {
         // Sessions that are listed are also cut. So without a tail of cut sessions, the sessions of this relay are not listed.
-        books.ledger().cut_tail(self.owner)?;
+        books.budget().cut_tail(self.owner)?;
         let expected = self.expected.lock().halved(books.now()).bytes_per_second;
         Some(books.relay_load(self.owner).bytes_per_second.saturating_add(expected))
     }

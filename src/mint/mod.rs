@@ -401,7 +401,7 @@ impl Mint {
             };
             let candidates: Vec<_> = fleet.0.iter().map(candidate).collect();
             let (relay, fit) = fleet.choose(&candidates, preferred, u64::from_be_bytes(random))?;
-            relay.expect(books.ledger().assumed_rate().per_minute() / 60, books.now());
+            relay.expect(books.budget().assumed_rate().per_minute() / 60, books.now());
             Some((relay, fit.is_elsewhere))
         }))
     }

@@ -20,9 +20,7 @@ use crate::grants::counts::CountedSources;
 use crate::grants::history::Dropped;
 use crate::grants::row::GrantRow;
 use crate::lacking::Lacking;
-use crate::spenders::key::SpenderKey;
-use crate::spenders::left::LeftKey;
-use crate::spenders::sums::Sums;
+use crate::spending::{LeftKey, SpenderKey, Sums};
 use crate::token_keys::{TokenKey, TokenKeys};
 
 /// What is small and written with each batch as one value. The default is that of a ledger that has just begun.

@@ -14,10 +14,9 @@ use turn_budget::{ByteCount, Dirty, Effect, GrantId, IceSource, Label, Spender, 
 use crate::connection::{Changes, Connection, Name, Owner, Report};
 use crate::grants::Grants;
 use crate::grants::row::GrantRow;
-use crate::grants::spent::ConnectionCharge;
 use crate::person::{NamesPerson, Person};
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
-use crate::spenders::limited::Limited;
+use crate::spending::{ConnectionCharge, Limited};
 
 /// The table has this many equal parts, of which one is kept for connections that app servers open.
 const SERVERS_SHARE: usize = 10;

@@ -12,25 +12,20 @@ mod edit;
 pub(crate) mod ending;
 pub(crate) mod history;
 mod indexes;
-pub(crate) mod listing;
 pub(crate) mod promises;
-pub(crate) mod recent;
 pub(crate) mod row;
 pub(crate) mod sfu;
-mod spending;
-pub(crate) mod spent;
-pub(crate) mod summing;
 pub(crate) mod tails;
 pub(crate) mod terms;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::spending::{LeftSums, LimitedSums, RecentBytes};
 use chains::Chains;
 use counts::CountedSources;
 use history::Dropped;
 use indexes::Indexes;
-use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
 
@@ -42,14 +37,12 @@ use turn_budget::{
 use crate::allowance::{AllowanceTerms, Allowances};
 use crate::clients::{Clients, Holder};
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::spenders::left::LeftSums;
-use crate::spenders::limited::LimitedSums;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub struct Grants {
-    terms: GrantTerms,
-    rows: Shards<GrantId, GrantRow>,
+    pub(crate) terms: GrantTerms,
+    pub(crate) rows: Shards<GrantId, GrantRow>,
     /// Goes through all rows once a minute; `None` while it has nothing to do.
     walk: Option<Walk>,
     /// The minute in which the last walk began.
@@ -61,7 +54,7 @@ pub struct Grants {
     pub(crate) left: LeftSums,
     /// The sum of each server key and, if users have a limit, of each user.
     pub(crate) limited: LimitedSums,
-    recent: RecentBytes,
+    pub(crate) recent: RecentBytes,
     /// The rate that is assumed at a source in place of the configured one, because chains have shown it; in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,

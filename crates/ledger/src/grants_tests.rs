@@ -4,9 +4,8 @@ use turn_budget::{ByteCount, CountOwner, IceSource, IdDigest, NewShards, Promise
 
 use super::*;
 use crate::grants::row::{GrantEnd, RevocationAnswer};
-use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
-use crate::spenders::terms::SpenderTerms;
+use crate::spending::{SpenderTerms, Spent};
 use crate::testing;
 
 /// 2 Mbps for a minute.
@@ -49,11 +48,11 @@ fn promised(until: i64) -> PromisedTime {
 
 /// Raises the promises of a source to a tail of so many `seconds`. Returns how many minutes are promised in addition.
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
-    let mut ledger = testing::ledger();
+    let mut budget = testing::budget();
     grants.effects.take();
     grants.raise_tails(source.into(), Duration::from_secs(seconds), MINUTE_BYTES, since);
-    grants.effects.take().into_iter().for_each(|effect| ledger.apply(effect));
-    ledger.figures().committed.get() / MINUTE_BYTES
+    grants.effects.take().into_iter().for_each(|effect| budget.apply(effect));
+    budget.figures().committed.get() / MINUTE_BYTES
 }
 
 fn issued(grants: &mut Grants, id: u8) -> Grant {

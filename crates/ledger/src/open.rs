@@ -46,20 +46,20 @@ impl Setup {
         let period = self.terms.billing_day.period_at(then);
         // The event counts of another period are dropped.
         let counts = stored.head.as_ref().map(|head| head.counts).filter(|(of, _)| *of == period);
-        let mut ledger =
+        let mut budget =
             Budget::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
-        ledger.note_turn_keys(&self.turn_keys);
+        budget.note_turn_keys(&self.turn_keys);
         let terms = GrantTerms {
             bounds: self.bounds,
             server_limits: self.server_limits.clone(),
             is_strict: self.terms.mode == BudgetMode::Strict,
             watches_sfu: self.sources.iter().any(|terms| terms.owner.source == IceSource::Sfu),
             counted: self.sources.iter().filter_map(counted_by_grant).collect(),
-            sampling: ledger.margins(),
+            sampling: budget.margins(),
             per_minute: self.terms.rates.liability.per_minute(),
         };
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
-        Books::restore(ledger, connections, Grants::new(terms, period), stored, moment, &self.unseen)
+        Books::restore(budget, connections, Grants::new(terms, period), stored, moment, &self.unseen)
     }
 }
 

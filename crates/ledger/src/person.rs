@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use turn_budget::{Spender, Timestamp, User};
 
-use crate::spenders::key::SpenderKey;
+use crate::spending::SpenderKey;
 
 /// A person who is removed.
 #[derive(Debug)]

@@ -15,11 +15,9 @@ use crate::books::Books;
 use crate::books::commit::{Commit, Hold, NotAdmitted, Written};
 use crate::changes::Stored;
 use crate::grants::row::Requester;
-use crate::grants::summing::SpenderWalk;
 use crate::grants::terms::Bounds;
 use crate::open::Setup;
-use crate::spenders::key::SpenderKind;
-use crate::spenders::listing::SpenderSums;
+use crate::spending::{SpenderKind, SpenderSums, SpenderWalk};
 
 pub(crate) use dice::Dice;
 
@@ -73,7 +71,7 @@ pub(crate) fn setup_of(source: IceSource, mode: BudgetMode, limit: ByteCount) ->
 }
 
 /// An empty ledger of Cloudflare and coturn, in 1970.
-pub(crate) fn ledger() -> Budget {
+pub(crate) fn budget() -> Budget {
     let Setup { terms, mut sources, .. } = setup(BudgetMode::Estimate);
     sources.push(SourceTerms::of_unconfigured(IceSource::Coturn));
     Budget::open(terms, &sources, Timestamp::default(), PeriodCounts::default(), &BTreeMap::new())

@@ -67,7 +67,7 @@ pub(in crate::http) fn draining(app: &App) -> Vec<DrainingBody> {
 /// The host of a relay, and its sessions, which are the calls that a drain waits for.
 pub(in crate::http) fn draining_body(app: &App, relay: &OwnRelay) -> DrainingBody {
     let sessions = app.account.read(|books| {
-        let is_listed = books.ledger().cut_tail(relay.owner).is_some();
+        let is_listed = books.budget().cut_tail(relay.owner).is_some();
         is_listed.then(|| books.relay_load(relay.owner).sessions)
     });
     DrainingBody { relay: relay.host.clone(), sessions }
@@ -85,7 +85,7 @@ pub(in crate::http) fn relays(app: &App) -> Vec<RelayBody> {
 fn body(app: &App, relay: &OwnRelay) -> RelayBody {
     let health = relay.health.lock().clone();
     let (relay_state, is_uncut, RelayLoad { sessions, bytes_per_second }, used) = app.account.read(|books| {
-        let (owner, ledger) = (relay.owner, books.ledger());
+        let (owner, ledger) = (relay.owner, books.budget());
         (relay.state(books), books.is_uncut(owner), books.relay_load(owner), ledger.used_by(owner))
     });
     let is_unlisted = is_uncut || app.config.unlisted().any(|host| host == relay.host);

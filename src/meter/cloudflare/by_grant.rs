@@ -111,7 +111,7 @@ impl CloudflareMeter {
         let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag));
         // The tail has the difference of the clocks, which is added below again.
         let tail =
-            self.account.read(|books| books.ledger().tail(SOURCE)).saturating_sub(SOURCE.clocks_differ_by());
+            self.account.read(|books| books.budget().tail(SOURCE)).saturating_sub(SOURCE.clocks_differ_by());
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, tail, settled_after);
         let Some(tails) = self.account.read(due) else { return Ok(None) };
         let minutes = match span_of(&tails, tail, settled_after) {
@@ -120,7 +120,7 @@ impl CloudflareMeter {
             }
             None => BTreeMap::new(),
         };
-        let since = self.account.read(|books| books.ledger().period().start);
+        let since = self.account.read(|books| books.budget().period().start);
         let (bytes, longest) = after_tails(&tails, &minutes, tail, since);
         self.account.change(|books| books.note_tails(SOURCE, tails.last, bytes, longest));
         Ok(Some(longest))

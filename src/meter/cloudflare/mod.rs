@@ -215,7 +215,7 @@ fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount)
     let granted = if count.by_key.is_empty() { count.own } else { ByteCount::ZERO };
     let rest = (IceSource::Cloudflare.into(), Reading { granted, other: count.other, ..empty });
     let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, ..empty });
-    let has_sfu = books.ledger().is_read(IceSource::Sfu);
+    let has_sfu = books.budget().is_read(IceSource::Sfu);
     let readings = keys.chain([rest]).chain(has_sfu.then_some(sfu));
     let outcomes: Vec<_> = readings.map(|(owner, reading)| books.take_reading(owner, &reading)).collect();
     let refused = outcomes.into_iter().find(|outcome| *outcome != ReadingOutcome::Taken);

@@ -48,7 +48,7 @@ impl CloudflareMeter {
     /// `as_of`.
     pub(super) async fn look_for_probes(&self, as_of: Timestamp) -> Result<(), AnalyticsError> {
         for (owner, _) in &self.probed {
-            let mut minutes = self.account.read(|books| books.ledger().unshown_probes(*owner));
+            let mut minutes = self.account.read(|books| books.budget().unshown_probes(*owner));
             // A probe at the end of a minute continues into the next minute, and Cloudflare's clock may differ.
             let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
             minutes.retain(|minute| end(minute) <= as_of);
@@ -82,7 +82,7 @@ impl CloudflareMeter {
         let now = self.account.time_of_provider();
         let is_due = self.account.read(|books| {
             // A probe that failed is repeated while somebody may relay, even if counts need no probe now.
-            books.ledger().needs_probe(owner, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
+            books.budget().needs_probe(owner, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
         });
         if !is_due || state.tried_at.is_some_and(|at| now.since(at) < PAUSE) {
             return;

@@ -9,7 +9,7 @@ use super::commit::NotAdmitted;
 use crate::grants::row::Requester;
 use crate::grants::terms::key_of;
 use crate::person::{NamesPerson, Person};
-use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spending::{SpenderKey, SpenderKind};
 
 /// Most spenders that can be blocked.
 pub const BLOCKED_MAX: usize = 20_000;

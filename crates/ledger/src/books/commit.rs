@@ -14,8 +14,7 @@ use turn_budget::{
 use super::Books;
 use crate::clients::Holder;
 use crate::grants::row::{GrantRow, Requester};
-use crate::spenders::key::SpenderKind;
-use crate::spenders::limited::Named;
+use crate::spending::{Named, SpenderKind};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
@@ -116,10 +115,10 @@ impl Books {
         slack: Duration,
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
-        let owner = self.ledger.owner_with(source, requester.issuer);
+        let owner = self.budget.owner_with(source, requester.issuer);
         // `is_known`: whether the owner of the bytes is known. Of several TURN keys, only the mint shows which one has minted. Until then,
         // all minutes of a renewal are reserved.
-        let is_known = requester.issuer.is_some() || self.ledger.has_one_owner(source);
+        let is_known = requester.issuer.is_some() || self.budget.has_one_owner(source);
         let admitted_as = if is_known { owner } else { owner.group() };
         let request = self.admission(admitted_as, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
@@ -164,7 +163,7 @@ impl Books {
         let renewed = self.relied_on(renews, owner);
         let now = self.now();
         let metered_user = requester.user().filter(|_| source.is_metered());
-        let is_strict = self.ledger.mode() == BudgetMode::Strict && source.is_metered();
+        let is_strict = self.budget.mode() == BudgetMode::Strict && source.is_metered();
         if is_strict && self.is_uncut(owner) {
             return Err(NotAdmitted::Uncut);
         }
@@ -176,7 +175,7 @@ impl Books {
         // The share of a client or user that has reserved nothing has room for one credential in any case, but not for a session of the SFU
         // that takes more than a credential. One reserved byte, `reserved_min`, takes this exception away. Rates of sessions are whole
         // kbit/s, rounded up, and so is `of_grant`, what a credential takes in a minute.
-        let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
+        let of_grant = self.budget.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
         let reserved_min = u64::from(session.is_some_and(|(taken, _)| taken > of_grant));
         let clients = self.grants.clients.shares(holder, now).map(|share| {
             share.map(|share| ClientShare { reserved: share.reserved.max(reserved_min), ..share })
@@ -190,12 +189,12 @@ impl Books {
         for (share, of) in limits.iter_mut().zip(&limited) {
             *share = self.limit_share(of);
         }
-        let request = self.ledger.request(owner, life, slack.saturating_add(ahead), renewed);
+        let request = self.budget.request(owner, life, slack.saturating_add(ahead), renewed);
         // A renewal goes on at the rate of its chain, which counts may have raised.
         let of_chain = renewed.map_or(0, |time| time.per_minute);
         let (per_minute, reserved_from) =
             session.unwrap_or((request.per_minute.max(of_chain), request.reserved_from));
-        self.ledger
+        self.budget
             .admit(Request { per_minute, reserved_from, clients, limits, ..request })
             .map_err(NotAdmitted::Refused)
     }
@@ -240,9 +239,9 @@ impl Books {
             return Err(if is_late { NotAdmitted::NotRecorded } else { NotAdmitted::TooManyGrants });
         }
         // The TURN key of a provider is known only now.
-        let owner = issuer.map_or(hold.promise.owner, |_| self.ledger.owner_with(grant.source, issuer));
+        let owner = issuer.map_or(hold.promise.owner, |_| self.budget.owner_with(grant.source, issuer));
         // The tail may have changed since the hold.
-        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(owner)));
+        let until = Minute::from_end(hold.expires_by.plus(self.budget.tail(owner)));
         let mut time = PromisedTime { until, ..hold.promise.time };
         if let Some(renewed) = self.relied_on(renews, owner) {
             time.reserved_from = time.reserved_from.max(renewed.chain_until());
@@ -275,7 +274,7 @@ impl Books {
         // From now on the row has the promise, so that of the hold is removed.
         self.grants.replace_promise(Some(&reserved), None);
         self.apply_effects();
-        let counts = self.ledger.counts_mut();
+        let counts = self.budget.counts_mut();
         counts.issued = counts.issued.saturating_add(1);
         Ok(Commit { grant: grant.id })
     }
@@ -296,7 +295,7 @@ impl Books {
                 // This also releases the promise of the row.
                 self.grants.remove(commit.grant);
                 self.apply_effects();
-                let counts = self.ledger.counts_mut();
+                let counts = self.budget.counts_mut();
                 counts.issued = counts.issued.saturating_sub(1);
                 Err(NotRecorded)
             }

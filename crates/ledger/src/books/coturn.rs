@@ -13,8 +13,7 @@ use crate::coturn::sessions::SessionKey;
 use crate::coturn::sessions::row::SessionRow;
 use crate::coturn::usage::{CoturnUsage, RelayLoad};
 use crate::grants::row::{GrantEnd, GrantRow};
-use crate::spenders::key::SpenderKey;
-use crate::spenders::limited::{Limited, Named};
+use crate::spending::{Limited, Named, SpenderKey};
 
 /// A session whose credential expired more than this before a complete listing must be missing from the next complete listing. Otherwise
 /// the sessions of the relay do not count as cut.
@@ -65,7 +64,7 @@ impl Books {
         self.take_up_foreign(relay, listing);
         self.apply_effects();
         let usage = self.coturn.entry(relay).or_default();
-        let reset = self.ledger.period().start;
+        let reset = self.budget.period().start;
         let rules = self.connections.rules();
         if let Some((carried, by_grant)) = usage.take(listing, asked_at, rules, reset) {
             let listed = usage.sessions.grants();
@@ -79,7 +78,7 @@ impl Books {
             self.grants.add_counts(relay, &by_grant, asked_at);
             self.judge_all(relay.source);
             if self.is_cut(listing, seen_at) {
-                self.ledger.with(relay, |timeline| timeline.state.cut_until = now);
+                self.budget.with(relay, |timeline| timeline.state.cut_until = now);
                 // If the sessions were not cut until now, every promise at this relay has the long tail. Otherwise only a gap can have made
                 // promises longer, those of `listed_before`. These promises get the short tail again, except where the grant still has a
                 // session.
@@ -90,12 +89,12 @@ impl Books {
                 };
                 self.follow_cutting();
                 let gone = promised.into_iter().filter(|id| !listed.contains(id));
-                let tail = self.ledger.tail(relay).saturating_add(MINT_SLACK);
+                let tail = self.budget.tail(relay).saturating_add(MINT_SLACK);
                 gone.for_each(|id| self.grants.lower_tail(id, tail, asked_at));
                 self.apply_effects();
             }
         }
-        let is_spent = self.ledger.figures().is_spent() || self.ledger.is_used_up(relay);
+        let is_spent = self.budget.figures().is_spent() || self.budget.is_used_up(relay);
         let to_end = listing.sessions.iter().filter(|session| is_spent || self.must_end(session));
         to_end.map(|session| session.id).collect()
     }
@@ -138,11 +137,11 @@ impl Books {
     /// zero, except that the estimates of a gap stay. The count ends at the instant up to which every relay is counted. The instant of a
     /// relay without a complete listing is `None`, the smallest value, so then nothing is counted.
     fn carry_rest(&mut self, relay: CountOwner, is_after_gap: bool) {
-        let relays = self.ledger.cut_groups().into_iter().filter(|other| other.issuer.is_some());
+        let relays = self.budget.cut_groups().into_iter().filter(|other| other.issuer.is_some());
         let counted_until = relays.map(|relay| self.coturn.get(&relay).map(|usage| usage.complete_at));
         if let Some(Some(as_of)) = counted_until.min() {
             let nothing = Carried { as_of, is_after_gap, ..Carried::default() };
-            self.ledger.carry_rest(relay.source, &nothing);
+            self.budget.carry_rest(relay.source, &nothing);
         }
     }
 
@@ -191,7 +190,7 @@ impl Books {
 
     /// Why nothing more may be relayed for a grant; `None` while the grant may relay. `expiry`: the expiry in its credential.
     pub fn grant_end(&self, grant: GrantId, expiry: Option<Timestamp>) -> Option<GrantEnd> {
-        let figures = self.ledger.figures();
+        let figures = self.budget.figures();
         self.grants.end_of(grant, expiry, figures.is_spent(), figures.now)
     }
 }

@@ -102,7 +102,7 @@ fn what_was_relayed_in_a_pause_over_a_reset_is_divided_there() {
     broker.list(reset + 6 * HOUR + 300, &[sent(5_000_000_000)]);
     let used = broker.books.snapshot().figures.used.get();
     assert!(used.abs_diff(4_999_999_000 / 22_200 * 21_900) < 10_000, "{used}");
-    assert_eq!(broker.books.ledger().past()[0].1.get() + used, 5_000_000_000);
+    assert_eq!(broker.books.budget().past()[0].1.get() + used, 5_000_000_000);
 }
 
 /// Nobody lists a session any more once coturn's command line is removed.
@@ -159,7 +159,7 @@ fn what_was_relayed_in_a_gap_is_divided_at_the_reset() {
     let used = figures.used.get();
     // Session 2 is one second old.
     assert!((5_006_000..5_100_000).contains(&used), "{used}");
-    let (_, before) = broker.books.ledger().past()[0];
+    let (_, before) = broker.books.budget().past()[0];
     assert!(before.get().abs_diff(895_000_000) < 100_000, "{before:?}");
     let row = broker.books.grants().get(grant_id(1)).unwrap();
     assert_eq!(broker.books.grants().spent_of(row).measured().get(), used);

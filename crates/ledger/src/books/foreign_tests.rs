@@ -1,8 +1,7 @@
 //! Sessions of programs that know the secret and make their own user names.
 
 use super::*;
-use crate::grants::listing::{GrantFilter, GrantPage, ListedGrant};
-use crate::spenders::key::SpenderKey;
+use crate::spending::{GrantFilter, GrantPage, ListedGrant, SpenderKey};
 
 const GB: u64 = 1_000_000_000;
 

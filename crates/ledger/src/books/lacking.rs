@@ -28,21 +28,21 @@ impl Books {
     fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
         let ended = last.plus(self.relays_for_max());
         self.lack_until(ended, cause);
-        let mut sources = self.ledger.tails().into_iter().map(|(group, _)| group.source);
-        if !sources.all(|source| source.is_counted_by_provider() && self.ledger.is_read(source)) {
-            self.lack_until(self.ledger.billing_day().period_at(ended).end, cause);
+        let mut sources = self.budget.tails().into_iter().map(|(group, _)| group.source);
+        if !sources.all(|source| source.is_counted_by_provider() && self.budget.is_read(source)) {
+            self.lack_until(self.budget.billing_day().period_at(ended).end, cause);
         }
     }
 
     /// Notes that grants that the ledger lacks may relay until `until`, or until the end that was noted before, if that is later.
     pub(super) fn lack_until(&mut self, until: Timestamp, cause: LackCause) {
         self.lacking.extend(until, cause, self.now());
-        self.ledger.set_lacks_until(self.lacking.until);
+        self.budget.set_lacks_until(self.lacking.until);
     }
 
     /// The longest time from a mint to the last byte of its credential.
     fn relays_for_max(&self) -> Duration {
-        let tails = self.ledger.tails().into_iter().map(|(group, _)| self.ledger.long_tail(group));
+        let tails = self.budget.tails().into_iter().map(|(group, _)| self.budget.long_tail(group));
         LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default())
     }
 

@@ -247,7 +247,7 @@ fn a_copy_takes_no_count_without_bytes_of_the_time_of_its_lack_until_bytes_or_a_
         for until in [at(120), at(4_000), Day::of(ended).start()] {
             assert_eq!(count(&mut books, until, 0), ReadingOutcome::Unproven);
         }
-        assert!(books.ledger().needs_probe(owner, ByteCount::ZERO));
+        assert!(books.budget().needs_probe(owner, ByteCount::ZERO));
         books.advance(ended);
         assert!(!books.snapshot().lacks_grants() && !books.snapshot().bound_holds());
         let today = ended.plus(secs(600));

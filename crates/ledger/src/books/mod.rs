@@ -1,4 +1,4 @@
-//! The books: ledger, grants, connections, overrides and coturn's sessions as one value behind one lock. Tests: `src/books/tests.rs`.
+//! The books: budget, grants, connections, overrides and coturn's sessions as one value behind one lock. Tests: `src/books/tests.rs`.
 //! Only [`Books::advance`] moves the books' time. It applies everything that is due, in order of time. A method returns only after its
 //! changes are applied to all parts, so no caller reads a figure half-way through a change.
 
@@ -32,12 +32,12 @@ use crate::grants::history::TAIL_MAX;
 use crate::grants::row::GrantRow;
 use crate::lacking::Lacking;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
-use crate::spenders::limited::{Limited, Named};
+use crate::spending::{Limited, Named};
 
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Books {
-    ledger: Budget,
+    budget: Budget,
     connections: Connections,
     grants: Grants,
     overrides: Overrides,
@@ -66,15 +66,15 @@ pub struct Books {
 impl Books {
     /// The stored books, advanced to the moment. From here on, changes are recorded for the disk.
     pub(crate) fn restore(
-        mut ledger: Budget,
+        mut budget: Budget,
         mut connections: Connections,
         mut grants: Grants,
         stored: Stored,
         moment: Moment,
         unseen: &[IceSource],
     ) -> Self {
-        // `stored_at`: the books' time as stored; in a new ledger, the present time.
-        let Figures { limit: configured_limit, now: stored_at, .. } = ledger.figures();
+        // `stored_at`: the books' time as stored; in a new budget, the present time.
+        let Figures { limit: configured_limit, now: stored_at, .. } = budget.figures();
         let lacks_grants = stored.lacks_grants();
         let lacking = match &stored.head {
             Some(head) => head.lacking,
@@ -82,16 +82,16 @@ impl Books {
         };
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        grants.raised = ledger.raised_rates();
+        grants.raised = budget.raised_rates();
         // Grants of one minute follow each other, and most of their promises are equal. Equal promises in a row are added in one step.
         // `equal`: the latest promise, and how many grants in a row have it. A different promise, or `None` at the end, adds the latest
-        // promise to the ledger.
+        // promise to the budget.
         let mut equal: Option<(OwnedTime, i64)> = None;
         let mut restore_promise = |next: Option<OwnedTime>| match &mut equal {
             Some((promise, count)) if Some(*promise) == next => *count = count.saturating_add(1),
             last => {
                 if let Some((promise, count)) = std::mem::replace(last, next.map(|promise| (promise, 1))) {
-                    ledger.restore_promises(promise, count);
+                    budget.restore_promises(promise, count);
                 }
             }
         };
@@ -100,18 +100,18 @@ impl Books {
         // The process before this one, with its relay, had ended by this instant.
         let ended_by = stored_at.plus(UNWRITTEN_MAX).min(moment.now).max(stored_at);
         let relayed_until = head.standing.is_relaying.then_some(ended_by);
-        grants.restore_counts(head.counted, ledger.groups(), stored_at, relayed_until);
+        grants.restore_counts(head.counted, budget.groups(), stored_at, relayed_until);
         // With another billing day, the stored bytes under unknown identifiers are of another period.
         let (stored_period, _) = head.counts;
-        if stored_period.start != ledger.period().start {
+        if stored_period.start != budget.period().start {
             grants.forget_unknown();
         }
         connections.restore(&mut grants, stored.connections, stored_at);
         grants.start_sfu_clocks();
-        ledger.set_limit(head.overrides.limit(configured_limit));
-        let is_relaying = ledger.is_read(IceSource::Relay);
+        budget.set_limit(head.overrides.limit(configured_limit));
+        let is_relaying = budget.is_read(IceSource::Relay);
         let mut books = Self {
-            ledger,
+            budget,
             connections,
             grants,
             overrides: head.overrides,
@@ -129,17 +129,17 @@ impl Books {
         };
         books.apply_effects();
         books.set_claim_rate();
-        books.ledger.set_lacks_until(lacking.until);
+        books.budget.set_lacks_until(lacking.until);
         books.advance(moment);
         if let Some(until) = relayed_until {
-            books.ledger.count_lost(IceSource::Relay, until);
+            books.budget.count_lost(IceSource::Relay, until);
         }
         // If the configured limit has changed, an override of the limit has ended. It is dropped, so that it does not come back with the
         // earlier configured limit.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
         // This comes after `extend_tails`, because a longer tail changes what was promised for the time that is counted.
-        books.ledger.begin_readings();
+        books.budget.begin_readings();
         if lacks_grants {
             books.lack_grants();
         }
@@ -160,7 +160,7 @@ impl Books {
 
     /// Takes all changes that are not stored yet.
     pub fn take_batch(&mut self) -> Batch {
-        let Figures { now, period, .. } = self.ledger.figures();
+        let Figures { now, period, .. } = self.budget.figures();
         let changed_sessions = self.coturn.iter_mut().flat_map(|(relay, usage)| {
             let changes = usage.sessions.take_changes().into_iter();
             changes.map(|(id, row)| ((*relay, id), row))
@@ -170,7 +170,7 @@ impl Books {
             head: Head {
                 now,
                 standing: self.standing,
-                counts: (period, self.ledger.counts()),
+                counts: (period, self.budget.counts()),
                 overrides: self.overrides,
                 lacking: self.lacking,
                 coturn_at: self.coturn.iter().map(|(relay, usage)| (*relay, usage.complete_at)).collect(),
@@ -179,7 +179,7 @@ impl Books {
                 draining: self.draining.clone(),
                 grants: self.grants.row_count(),
             },
-            sources: self.ledger.take_changes(),
+            sources: self.budget.take_changes(),
             grants: self.grants.take_changes(),
             spenders: self.grants.left.take_changes(),
             blocks: self.blocks.take_changes(),
@@ -193,8 +193,8 @@ impl Books {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
         self.standing
-            .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacking.until));
-        self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall.max(now));
+            .advance(&self.moment, self.budget.now(), || self.grants.alive_until().max(self.lacking.until));
+        self.budget.set_doubtful(self.moment.in_doubt, self.moment.wall.max(now));
         self.follow_cutting();
         loop {
             // `sfu_due`: when a session of the SFU is due. At the same instant, it comes before a connection.
@@ -220,26 +220,26 @@ impl Books {
             if matches!(effect, Effect::Excess(..)) {
                 self.judged_excess = None;
             }
-            self.ledger.apply(effect);
+            self.budget.apply(effect);
         }
     }
 
     /// Moves the ledger to `now`. A day that begins in this step begins for coturn's sessions, too, and a period for the grants.
     fn step_to(&mut self, now: Timestamp) {
-        let (day, period) = (Day::of(self.now()), self.ledger.period());
-        self.ledger.advance(now);
+        let (day, period) = (Day::of(self.now()), self.budget.period());
+        self.budget.advance(now);
         if Day::of(self.now()) != day {
             let longest = LIFE_MAX.saturating_add(TAIL_MAX);
             self.coturn.values_mut().for_each(|usage| usage.sessions.begin_day(now, longest));
         }
-        if self.ledger.period() != period {
-            self.grants.begin_period(self.ledger.period());
+        if self.budget.period() != period {
+            self.grants.begin_period(self.budget.period());
         }
     }
 
     /// The books' time.
     pub fn now(&self) -> Timestamp {
-        self.ledger.now()
+        self.budget.now()
     }
 
     /// The books' time and the wall clock.
@@ -263,7 +263,7 @@ impl Books {
         self.apply_effects();
         let opened = result?;
         if opened.value == Opened::New {
-            let counts = self.ledger.counts_mut();
+            let counts = self.budget.counts_mut();
             counts.connections = counts.connections.saturating_add(1);
         }
         Ok(opened)
@@ -314,10 +314,10 @@ impl Books {
         if self.grants.is_full() {
             return;
         }
-        let until = Minute::from_end(grant.expires_at.plus(self.ledger.tail(grant.source)).plus(MINT_SLACK));
-        let per_minute = self.ledger.bytes_per_minute(grant.source);
-        let time = PromisedTime::new(self.ledger.counted_from(grant.source), until, per_minute);
-        self.grants.take_up(grant, Some(time), self.ledger.first_owner(grant.source).issuer, None);
+        let until = Minute::from_end(grant.expires_at.plus(self.budget.tail(grant.source)).plus(MINT_SLACK));
+        let per_minute = self.budget.bytes_per_minute(grant.source);
+        let time = PromisedTime::new(self.budget.counted_from(grant.source), until, per_minute);
+        self.grants.take_up(grant, Some(time), self.budget.first_owner(grant.source).issuer, None);
         self.apply_effects();
     }
 
@@ -378,10 +378,10 @@ impl Books {
         self.grants.has_changed()
     }
 
-    /// The ledger.
-    pub fn ledger(&self) -> &Budget {
+    /// The budget.
+    pub fn budget(&self) -> &Budget {
         debug_assert!(self.grants.effects.is_empty(), "a method of the books has not applied its effects");
-        &self.ledger
+        &self.budget
     }
 
     /// The grants.

@@ -12,7 +12,7 @@ impl Books {
     /// Overrides the limit; `None` removes the override.
     pub fn override_limit(&mut self, limit: Option<ByteCount>) {
         self.overrides.override_limit(limit, self.configured_limit);
-        self.ledger.set_limit(self.overrides.limit(self.configured_limit));
+        self.budget.set_limit(self.overrides.limit(self.configured_limit));
     }
 
     /// Stops all minting, or allows it again. While minting is stopped, the client of a grant may claim bytes only at the assumed rate.
@@ -27,7 +27,7 @@ impl Books {
     /// If minting is stopped, also drops what the clients, users and server keys of open connections have saved, and stops the clocks that
     /// do not fit into the lower rate.
     pub(super) fn set_claim_rate(&mut self) {
-        let (promised_rate, now) = (self.ledger.assumed_rate(), self.now());
+        let (promised_rate, now) = (self.budget.assumed_rate(), self.now());
         self.grants.set_claim_rate(self.is_frozen().then_some(promised_rate), now);
         if self.is_frozen() {
             self.connections.shrink_claims(&mut self.grants, now);

@@ -10,7 +10,7 @@ use super::Books;
 use super::commit::NotAdmitted;
 use crate::grants::row::GrantRow;
 use crate::grants::sfu::{SfuSession, counted_after};
-use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spending::{SpenderKey, SpenderKind};
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found the session. While a jump of the
@@ -22,7 +22,7 @@ impl Books {
             return false;
         }
         let now = self.now();
-        self.grants.note_session(name, session, self.ledger.counted_from(IceSource::Sfu), now);
+        self.grants.note_session(name, session, self.budget.counted_from(IceSource::Sfu), now);
         self.apply_effects();
         true
     }
@@ -58,7 +58,7 @@ impl Books {
     /// The sessions of the SFU that take something and must stop: the budget is spent, there was no room to promise more for them, their
     /// grant is over, or their user is blocked.
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
-        let (is_spent, now) = (self.ledger.figures().is_spent(), self.now());
+        let (is_spent, now) = (self.budget.figures().is_spent(), self.now());
         self.grants.sessions_to_close(|id, row| {
             row.user().is_some_and(|user| self.is_blocked(&SpenderKey::User(user.clone())))
                 || self.grants.end_of(id, None, is_spent, now).is_some()
@@ -74,7 +74,7 @@ impl Books {
             if let Some(name) = self.grants.unwatched(id, now).filter(|_| self.may_count()) {
                 self.set_sfu_session(&name, None);
             } else {
-                self.grants.go_on(id, self.ledger.counted_from(IceSource::Sfu), now);
+                self.grants.go_on(id, self.budget.counted_from(IceSource::Sfu), now);
                 self.apply_effects();
             }
         }
@@ -88,7 +88,7 @@ impl Books {
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
-        let counted_from = self.ledger.counted_from(IceSource::Sfu);
+        let counted_from = self.budget.counted_from(IceSource::Sfu);
         // A session takes only one rate at a time, so an earlier promise with at least this rate covers its minutes for the new rate, too.
         // The new promise begins after such promises.
         let begin = row.behind().iter().fold(counted_from, |begin, time| {

@@ -199,27 +199,27 @@ impl Snapshot {
 impl Books {
     /// All figures at the books' time.
     pub fn snapshot(&self) -> Snapshot {
-        let (figures, measured) = (self.ledger.figures(), self.ledger.measured());
+        let (figures, measured) = (self.budget.figures(), self.budget.measured());
         let rate = measured.highest_hour.unwrap_or_default();
-        let uncut_overshoot = self.ledger.overshoot(|minutes| minutes.committed().plus(minutes.margin()));
-        let at_rate = || self.ledger.overshoot(|minutes| minutes.used_at(rate)).min(uncut_overshoot);
+        let uncut_overshoot = self.budget.overshoot(|minutes| minutes.committed().plus(minutes.margin()));
+        let at_rate = || self.budget.overshoot(|minutes| minutes.used_at(rate)).min(uncut_overshoot);
         Snapshot {
             figures,
             measured,
             uncut_overshoot,
             likely_overshoot: measured.as_of.map(|_| at_rate()),
-            counts: self.ledger.counts(),
+            counts: self.budget.counts(),
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,
             refusal: self.refusal(),
-            live_grants: self.ledger.live_grants(),
+            live_grants: self.budget.live_grants(),
             grant_rows: self.grants.count(),
             grant_rows_max: self.grants.most(),
-            used_lately: self.ledger.used_lately(),
+            used_lately: self.budget.used_lately(),
             open_connections: self.connections.open_count(),
             unknown_bytes: self.grants.unknown_bytes(),
-            assumed_rate: self.ledger.assumed_rate(),
-            mode: self.ledger.mode(),
+            assumed_rate: self.budget.assumed_rate(),
+            mode: self.budget.mode(),
             unseen: self.unseen_source(),
             foreign_sessions: self.coturn.values().any(|usage| usage.sessions.has_foreign()),
             lacks_until: self.lacking.until,
@@ -240,13 +240,13 @@ impl Books {
         if ahead > CLOCK_AHEAD_MAX {
             return Some(NotAdmitted::ClockInDoubt);
         }
-        let refusal = self.ledger.refusal(MINT_SLACK.saturating_add(ahead)).map(NotAdmitted::Refused);
+        let refusal = self.budget.refusal(MINT_SLACK.saturating_add(ahead)).map(NotAdmitted::Refused);
         refusal.or_else(|| self.grants.is_full().then_some(NotAdmitted::TooManyGrants))
     }
 
     /// A source whose credentials of this period or the last one may relay beyond their promises, because nobody sees its sessions.
     fn unseen_source(&self) -> Option<IceSource> {
-        let last_period = self.ledger.billing_day().period_until(self.ledger.period().start);
+        let last_period = self.budget.billing_day().period_until(self.budget.period().start);
         let is_recent = |source: &IceSource| self.grants.latest_expiry_of(*source) >= last_period.start;
         self.unseen.iter().copied().find(is_recent)
     }

@@ -16,8 +16,7 @@ use crate::grants::row::{GrantRow, RevocationAnswer};
 use crate::grants::tails::EndedPlace;
 use crate::person::{NamesPerson, Person};
 use crate::reports::Closed;
-use crate::spenders::key::SpenderKey;
-use crate::spenders::limited::Limited;
+use crate::spending::{Limited, SpenderKey};
 
 /// What [`Books::revoke_all_of`] has done.
 #[derive(Debug, Default)]
@@ -34,8 +33,8 @@ impl Books {
     /// of the next span replace them. If a span begins later than `counted_until`, nobody counted the time before the span. A span that
     /// begins earlier is refused, because the counts of its first part were taken before. An absurd count is refused once.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
-        let limit = self.ledger.figures().limit;
-        let uncounted = self.ledger.uncounted(source, counts);
+        let limit = self.budget.figures().limit;
+        let uncounted = self.budget.uncounted(source, counts);
         let billed = self.connections.rules().billed;
         self.grants.take_counts(source, counts, billed, limit, &uncounted)
     }
@@ -56,7 +55,7 @@ impl Books {
         self.grants.note_looked_at(source, last);
         let bytes = counted.billed(self.connections.rules().billed);
         if tail > Duration::ZERO {
-            self.ledger.note_after_tail(source, tail);
+            self.budget.note_after_tail(source, tail);
             let after_tails = Excess { bytes, tail, ..Excess::default() };
             self.grants.effects.note(Effect::Excess(source, Excesses { after_tails, ..Excesses::default() }));
             self.apply_effects();
@@ -109,15 +108,15 @@ impl Books {
 
     /// Whether what was counted and vouched for reaches the limit alone, without any claim of a page.
     pub fn is_limit_proven(&self) -> bool {
-        let figures = self.ledger.figures();
-        figures.is_spent() && self.ledger.proven() >= figures.limit
+        let figures = self.budget.figures();
+        figures.is_spent() && self.budget.proven() >= figures.limit
     }
 
     /// The totals of this period, to which the rows of its spenders add up.
     pub fn period_bytes(&self) -> PeriodBytes {
-        let figures = self.ledger.figures();
+        let figures = self.budget.figures();
         let seen = [figures.period.start, figures.now];
-        PeriodBytes { used: figures.used, measured: self.ledger.measured().bytes, seen }
+        PeriodBytes { used: figures.used, measured: self.budget.measured().bytes, seen }
     }
 
     /// What a user has used and reserved under the limit for each user; `None` without such a limit.
@@ -130,10 +129,10 @@ impl Books {
         let limit = self.grants.limit_of(of)?;
         let mut promises = self.grants.promises_of(of, self.now());
         // Only strict mode reserves.
-        if self.ledger.mode() != BudgetMode::Strict {
+        if self.budget.mode() != BudgetMode::Strict {
             promises.promised.clear();
         }
-        let bytes_of = |source, minutes| self.ledger.promised(source, minutes);
+        let bytes_of = |source, minutes| self.budget.promised(source, minutes);
         let committed = promises.committed(bytes_of);
         let in_next_period = promises.promised.iter().map(|part| bytes_of(part.source, part.next));
         let committed_next = ByteCount::saturating(in_next_period.fold(0, u128::saturating_add));

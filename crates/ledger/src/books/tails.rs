@@ -17,11 +17,11 @@ impl Books {
     /// [`Self::advance`] calls this before anything else follows the new time, also at a start and after the machine was suspended. A
     /// promise that was over when sessions were last seen cut stays over.
     pub(super) fn follow_cutting(&mut self) {
-        for relay in self.ledger.cut_groups() {
-            if self.ledger.is_cut(relay) {
+        for relay in self.budget.cut_groups() {
+            if self.budget.is_cut(relay) {
                 self.uncut.remove(&relay);
             } else if self.uncut.insert(relay) {
-                self.raise_tails(relay, self.ledger.long_tail(relay), self.ledger.cut_until(relay));
+                self.raise_tails(relay, self.budget.long_tail(relay), self.budget.cut_until(relay));
             }
         }
     }
@@ -31,22 +31,22 @@ impl Books {
     /// the configured rate changes. What all grants of a source relayed together shows no rate: a stranger may have the source's key, or
     /// the ledger may lack grants. Any byte after a tail that is shorter than the default of its source takes the default back.
     pub(super) fn raise_rates(&mut self) {
-        let (excess, unknown) = (self.ledger.excess(), self.grants.unknown_bytes());
-        let limit = self.ledger.limit();
+        let (excess, unknown) = (self.budget.excess(), self.grants.unknown_bytes());
+        let limit = self.budget.limit();
         // Nothing has changed since the last call.
         let judged = Some([limit, excess, unknown]);
         if std::mem::replace(&mut self.judged_excess, judged) == judged {
             return;
         }
-        let mut is_raised = self.ledger.restore_tails();
+        let mut is_raised = self.budget.restore_tails();
         let spared = ByteCount::new(limit.get() / SPARED_PART);
         let is_small = is_small_beside(excess, unknown, limit);
-        let sources: Vec<_> = self.ledger.sources().filter(|_| !is_small).collect();
+        let sources: Vec<_> = self.budget.sources().filter(|_| !is_small).collect();
         for source in sources {
             let rate = self.grants.rate_shown(source, spared).min(RELAY_RATE_MAX);
-            if rate > self.ledger.rate_at(source) {
+            if rate > self.budget.rate_at(source) {
                 self.grants.raised.insert(source, rate.per_minute());
-                self.ledger.raise_rate(source, rate, self.grants.excess_of_chains(source));
+                self.budget.raise_rate(source, rate, self.grants.excess_of_chains(source));
                 is_raised = true;
             }
         }
@@ -58,8 +58,8 @@ impl Books {
     /// Raises every promise whose tail or rate is lower than what is assumed now, also a promise that is over: the settings may have
     /// changed. coturn's sessions were cut until a known time, so what was over at that time stays over.
     pub(super) fn extend_tails(&mut self) {
-        for (group, tail) in self.ledger.tails() {
-            self.raise_tails(group, tail, self.ledger.cut_until(group));
+        for (group, tail) in self.budget.tails() {
+            self.raise_tails(group, tail, self.budget.cut_until(group));
         }
     }
 
@@ -67,7 +67,7 @@ impl Books {
     /// over at `since` stays over. Grants that have left the table count as missing while they may relay with this tail.
     pub(super) fn raise_tails(&mut self, group: CountOwner, tail: Duration, since: Timestamp) {
         let after_expiry = tail.saturating_add(MINT_SLACK);
-        self.grants.raise_tails(group, after_expiry, self.ledger.bytes_per_minute(group.source), since);
+        self.grants.raise_tails(group, after_expiry, self.budget.bytes_per_minute(group.source), since);
         self.apply_effects();
         let may_relay = self.grants.may_relay_until(group, after_expiry, since);
         if let Some(until) = may_relay.filter(|until| *until > self.now()) {

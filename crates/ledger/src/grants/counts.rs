@@ -16,8 +16,8 @@ use turn_budget::{
 
 use super::Grants;
 use super::row::GrantRow;
-use super::spent::Spent;
 use super::tails::EndedPlace;
+use crate::spending::Spent;
 
 impl Grants {
     /// Until when the grants of a [group](CountOwner::group) are counted for good; at least the start of this period.
@@ -310,7 +310,7 @@ pub struct CountedSource {
     /// Everything before this instant is counted for good.
     pub until: Timestamp,
     /// Everything before this instant is counted, but perhaps not for good. Claims count only for the time from this instant on.
-    pub(super) seen_until: Timestamp,
+    pub(crate) seen_until: Timestamp,
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
     /// How far a count is taken that has been taken in part; `None` without such a count.

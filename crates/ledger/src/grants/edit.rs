@@ -15,10 +15,7 @@ use super::Grants;
 use super::indexes::{Indexes, Places};
 use super::row::{GrantRow, GrantState};
 use super::terms::GrantTerms;
-use crate::spenders::key::{SpenderKey, SpenderKind};
-use crate::spenders::left::{LeftKey, LeftSums};
-use crate::spenders::limited::Limited;
-use crate::spenders::sums::Sums;
+use crate::spending::{LeftKey, LeftSums, Limited, SpenderKey, SpenderKind, Sums};
 
 /// What follows from a row.
 #[derive(Debug)]
@@ -85,7 +82,7 @@ impl Derived {
 
 impl Grants {
     /// Changes a row, and all that follows from it. `None` if the row is not in the table.
-    pub(super) fn edit<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
+    pub(crate) fn edit<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
         self.edit_with(id, change, Self::replace_promise)
     }
 

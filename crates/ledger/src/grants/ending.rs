@@ -15,10 +15,9 @@ use turn_budget::{
 
 use super::Grants;
 use super::chains::CHAINS_MAX;
-use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantEnd, GrantRow, RevocationAnswer, Revoked};
 use crate::reports::Closed;
-use crate::spenders::key::SpenderKey;
+use crate::spending::{LOOKED_AT_ONCE, SpenderKey};
 
 /// A chain of renewals that has relayed more than `GRANT_LIMIT_GB`.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,13 +19,11 @@ use turn_budget::{
 };
 
 use super::Grants;
-use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
-use super::spent::Spent;
 use super::tails::EndedPlace;
 use crate::clients::Holder;
 use crate::person::{NamesPerson, Person};
-use crate::spenders::key::SpenderKey;
+use crate::spending::{LOOKED_AT_ONCE, SpenderKey, Spent};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -225,7 +223,7 @@ impl Grants {
     }
 
     /// Whether a grant ended before this period and has spent nothing in it, so its row only waits to be forgotten.
-    pub(super) fn is_past(&self, row: &GrantRow) -> bool {
+    pub(crate) fn is_past(&self, row: &GrantRow) -> bool {
         row.is_over(self.period.start) && self.spent_of(row).is_empty()
     }
 

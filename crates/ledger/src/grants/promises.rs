@@ -14,7 +14,7 @@ use turn_budget::{CountOwner, GrantId, IceSource, Minute, Promise, PromisedTime,
 use super::Grants;
 use super::row::{GrantRow, GrantState};
 use crate::clients::{Clients, Holder};
-use crate::spenders::limited::Limited;
+use crate::spending::Limited;
 
 impl GrantRow {
     /// Whether its promise can be released once it has no session: it was revoked, and its source ends its sessions and refuses new ones.

@@ -13,9 +13,9 @@ use turn_budget::{
     Period, PromisedTime, Spender, Timestamp, User,
 };
 
-use super::spent::Spent;
 use crate::allowance::Allowance;
 use crate::clients::Holder;
+use crate::spending::Spent;
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000 rows, so a row takes at most 120 bytes of memory.
 /// What few grants have is in [`GrantExtra`].
@@ -41,7 +41,7 @@ pub struct GrantRow {
     pub(super) state: GrantState,
     /// The first day of the period of its figures (`spent`). Figures of another period than the present one count as zero, and begin anew
     /// when they change ([`Self::set_spent`]).
-    pub(super) figures_since: Day,
+    pub(crate) figures_since: Day,
     /// What it has spent in the period of its figures.
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential, or the operator's relay that the credential is for. See [`CountOwner::issuer`].
@@ -149,7 +149,7 @@ impl GrantRow {
     }
 
     /// Sets what it has spent in this period. Figures of another period are dropped: the caller has kept a copy.
-    pub(super) fn set_spent(&mut self, spent: Spent, period: Period) {
+    pub(crate) fn set_spent(&mut self, spent: Spent, period: Period) {
         if !self.has_figures_of(period) {
             self.begin_period(period);
         }
@@ -218,7 +218,7 @@ impl GrantRow {
     }
 
     /// What it has spent in the period of its figures.
-    pub(super) fn spent(&self) -> Spent {
+    pub(crate) fn spent(&self) -> Spent {
         self.spent.as_deref().copied().unwrap_or_default()
     }
 
@@ -265,7 +265,7 @@ impl GrantRow {
 
     /// Whether its promise is not over, its credential may still work, or a connection is open on it. `false` once it has ended. A released
     /// grant stays live until its credential has expired, because its source must go on refusing the credential.
-    pub(super) fn is_live(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         let is_promised = self.alive_until().is_some_and(|until| until.start() > now);
         !self.has_ended() && (is_promised || self.is_in_use(now))
     }

@@ -6,12 +6,8 @@ use std::net::IpAddr;
 use turn_budget::{ByteCount, ClientKey, CountOwner, IceSource, Label, Minute, Spender, Timestamp};
 
 use super::row::GrantRow;
-use super::spent::Spent;
 use crate::clients::ClientTerms;
-use crate::spenders::key::{Keys, SpenderKey, SpenderKind};
-use crate::spenders::limited::Limited;
-use crate::spenders::sums::Sums;
-use crate::spenders::terms::{KeptAddresses, SpenderTerms};
+use crate::spending::{KeptAddresses, Keys, Limited, SpenderKey, SpenderKind, SpenderTerms, Spent, Sums};
 
 /// The default of [`Bounds::rows_at_once`]. A step is short, so that no caller waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;
@@ -69,7 +65,7 @@ impl GrantTerms {
     }
 
     /// The limit of a user or a server key; `None` without one.
-    pub(super) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
+    pub(crate) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
         match of {
             Limited::User(_) => self.bounds.spenders.user_limit,
             Limited::Server(name) => self.server_limits.get(name).copied(),
@@ -77,7 +73,7 @@ impl GrantTerms {
     }
 
     /// Whether a user or a server key has a sum: users only if they have a limit, server keys always, because they are few.
-    pub(super) fn has_sum(&self, of: &Limited) -> bool {
+    pub(crate) fn has_sum(&self, of: &Limited) -> bool {
         matches!(of, Limited::Server(_)) || self.limits_users()
     }
 
@@ -92,7 +88,7 @@ impl GrantTerms {
     }
 
     /// The spender of this kind who spends what a grant relays.
-    pub(super) fn key(&self, row: &GrantRow, kind: SpenderKind) -> Option<SpenderKey> {
+    pub(crate) fn key(&self, row: &GrantRow, kind: SpenderKind) -> Option<SpenderKey> {
         use SpenderKind::{Address, Call, Key, Label, Origin, User};
         match kind {
             Address => self.address(row),
@@ -102,7 +98,7 @@ impl GrantTerms {
 
     /// Whether a grant is one of this spender. The key of a client (a prefix) also matches grants of which the whole address is kept. A
     /// whole address also matches grants of which only its prefix is kept. Without kept addresses, neither matches any grant.
-    pub(super) fn is_of(&self, row: &GrantRow, key: &SpenderKey) -> bool {
+    pub(crate) fn is_of(&self, row: &GrantRow, key: &SpenderKey) -> bool {
         let spender = row.spender.as_deref();
         match key {
             SpenderKey::User(user) => row.user() == Some(user),
@@ -128,7 +124,7 @@ impl GrantTerms {
     }
 
     /// What is kept of the address of a grant's client; `None` for nothing.
-    pub(super) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
+    pub(crate) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
         let client = || row.client.map(SpenderKey::Client);
         let whole = || row.extra().address.map(|address| SpenderKey::Address(IpAddr::V6(address)));
         match self.bounds.spenders.addresses {
@@ -139,7 +135,7 @@ impl GrantTerms {
     }
 
     /// What a grant adds to sums, if it has spent `spent`.
-    pub(super) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
+    pub(crate) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
         let settled = spent.settled(self.sampling(row.source));
         let first_and_last_seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
         Sums::of_grant([spent.measured(), spent.claimed(), settled], first_and_last_seen)

@@ -155,7 +155,7 @@ fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_
 #[test]
 fn no_bound_holds_while_the_clock_is_in_an_earlier_period() {
     let mut machine = Machine::new(BudgetMode::Estimate);
-    let reset = machine.broker.books.ledger().period().end;
+    let reset = machine.broker.books.budget().period().end;
     machine.pass(reset.since(machine.broker.books.now()).as_secs() + 60);
     assert!(machine.bound_holds());
     machine.wall -= HOUR;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::books::commit::{NotAdmitted, NotRecorded, Written};
-use crate::spenders::key::SpenderKind;
+use crate::spending::SpenderKind;
 
 fn broker(mode: BudgetMode) -> Broker {
     let mut setup = setup(mode);

@@ -49,7 +49,7 @@ fn relay(broker: &mut Broker, now: Timestamp, since: u64, in_all: u64) {
 
 /// The usage of this period, and of those before it that have any.
 fn usage(broker: &Broker) -> (u64, Vec<u64>) {
-    let past = broker.books.ledger().past().into_iter().map(|(_, bytes)| bytes.get());
+    let past = broker.books.budget().past().into_iter().map(|(_, bytes)| bytes.get());
     (broker.used(), past.filter(|bytes| *bytes > 0).collect())
 }
 

@@ -64,8 +64,8 @@ fn bytes_of_one_key_release_nothing_of_another() {
     assert_eq!(count(&mut broker, REST, 20, 5_000), ReadingOutcome::Taken);
     assert_eq!(count(&mut broker, key("b"), 20, 0), ReadingOutcome::Unproven);
     assert_eq!(before - reserved(&broker), 20 * 15_000_000, "the minutes of the first alone");
-    assert!(broker.books.ledger().needs_probe(key("b"), ByteCount::ZERO));
-    assert!(!broker.books.ledger().needs_probe(key("a"), ByteCount::ZERO));
+    assert!(broker.books.budget().needs_probe(key("b"), ByteCount::ZERO));
+    assert!(!broker.books.budget().needs_probe(key("a"), ByteCount::ZERO));
     broker.books.advance(at(90 * MINUTE));
     assert_eq!(count(&mut broker, key("b"), 80, 0), ReadingOutcome::Unproven);
     let snapshot = broker.books.snapshot();
@@ -145,7 +145,7 @@ fn a_key_that_has_left_the_settings_is_counted_as_before() {
     broker.setup = setup_with(&["b"], "account");
     broker.restart();
     assert_eq!((broker.used(), reserved(&broker)), (7, before));
-    let asked: Vec<_> = broker.books.ledger().counted_turn_keys().into_values().collect();
+    let asked: Vec<_> = broker.books.budget().counted_turn_keys().into_values().collect();
     assert_eq!(asked.iter().map(|id| &**id).collect::<std::collections::BTreeSet<_>>(), ["a", "b"].into());
     assert_eq!(count(&mut broker, key("a"), 25, 7), ReadingOutcome::Unproven);
     broker.books.advance(at(100 * MINUTE));
@@ -155,7 +155,7 @@ fn a_key_that_has_left_the_settings_is_counted_as_before() {
     broker.setup = setup_with(&["b"], "another");
     broker.restart();
     assert_eq!(count(&mut broker, key("a"), 95, 9), ReadingOutcome::Taken, "nobody asks for it");
-    assert!(!broker.books.ledger().counted_turn_keys().contains_key(&IdDigest::of("a")));
+    assert!(!broker.books.budget().counted_turn_keys().contains_key(&IdDigest::of("a")));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_lower_count_is_believed_when_another_one_and_a_probe_confirm_it_an_hour_lat
     count(&mut broker, key("a"), 9, 50 * GB);
     broker.books.advance(at(20 * MINUTE));
     assert_eq!(count(&mut broker, key("a"), 19, GB), ReadingOutcome::Fell);
-    assert!(broker.books.ledger().needs_probe(key("a"), ByteCount::ZERO));
+    assert!(broker.books.budget().needs_probe(key("a"), ByteCount::ZERO));
     assert_eq!(broker.books.snapshot().measured.disbelief, Some(Disbelief::Fallen));
     broker.restart();
     broker.books.advance(at(80 * MINUTE));
@@ -237,7 +237,7 @@ fn a_promise_of_an_owner_that_nobody_has_configured_counts() {
     let mut broker = open(&["a"]);
     let time = PromisedTime::new(Minute::of(at(0)), Minute::of(at(HOUR)), 15_000_000);
     let before = reserved(&broker);
-    broker.books.ledger.replace_promise(None, Some((key("gone"), time)));
+    broker.books.budget.replace_promise(None, Some((key("gone"), time)));
     assert_eq!(reserved(&broker) - before, 60 * 15_000_000);
 }
 
@@ -260,7 +260,7 @@ fn what_an_app_server_vouches_for_without_a_grant_may_be_in_the_count_of_a_key_a
         }
         broker.books.advance(after_reset);
         for _ in 0..2 {
-            let (_, used) = broker.books.ledger().past()[0];
+            let (_, used) = broker.books.budget().past()[0];
             assert_eq!(used.get(), 100_000_000);
             broker.restart();
         }

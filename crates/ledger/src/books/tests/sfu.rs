@@ -10,8 +10,7 @@ use turn_budget::{ByteCount, Call, Label, Moment, ProofRule};
 use super::*;
 use crate::books::commit::NotAdmitted;
 use crate::grants::sfu::SfuSession;
-use crate::spenders::key::SpenderKind;
-use crate::spenders::terms::SpenderTerms;
+use crate::spending::{SpenderKind, SpenderTerms};
 
 const MINUTE: u64 = 60_000;
 /// A track of 2 Mbps, as sent with video, and one of 0.1 Mbps, as sent with sound.
@@ -291,7 +290,7 @@ fn only_bytes_of_the_sfu_replace_what_is_promised_there() {
     );
     assert_eq!(count(&mut books, IceSource::Sfu, 6, 0), ReadingOutcome::Unproven);
     assert_eq!((used(&books), committed(&books)), (before.0 + 7, before.1 + 7));
-    assert!(!books.ledger().needs_probe(IceSource::Cloudflare, ByteCount::ZERO), "no probe shows the SFU");
+    assert!(!books.budget().needs_probe(IceSource::Cloudflare, ByteCount::ZERO), "no probe shows the SFU");
     assert_eq!(count(&mut books, IceSource::Sfu, 6, 5), ReadingOutcome::Taken);
     assert_eq!(used(&books), 12 + 4 * TRACK_MINUTE);
     assert_eq!(committed(&books), 12 + (4 + AHEAD) * TRACK_MINUTE, "all until its end is released");

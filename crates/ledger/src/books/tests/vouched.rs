@@ -24,7 +24,7 @@ fn beat(broker: &mut Broker, millis: u64, bytes: u64) {
 
 /// Used bytes of the last period and of this one.
 fn periods(broker: &Broker) -> (u64, u64) {
-    let past = broker.books.ledger().past();
+    let past = broker.books.budget().past();
     (past.first().map_or(0, |(_, used)| used.get()), broker.used())
 }
 

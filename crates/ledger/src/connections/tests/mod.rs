@@ -19,12 +19,12 @@ type Reported<T> = Result<T, ReportError>;
 struct Table {
     connections: Connections,
     grants: Grants,
-    ledger: Budget,
+    budget: Budget,
 }
 
 impl Table {
     fn open(&mut self, by: Caller<'_>, id: &str, relayed: Option<bool>, now: Timestamp) -> Opening {
-        self.ledger.advance(now);
+        self.budget.advance(now);
         let opened = self.connections.open(&mut self.grants, by, id, relayed, now);
         self.apply_effects();
         opened
@@ -32,7 +32,7 @@ impl Table {
 
     /// As the books do it.
     fn apply_effects(&mut self) {
-        self.grants.effects.take().into_iter().for_each(|effect| self.ledger.apply(effect));
+        self.grants.effects.take().into_iter().for_each(|effect| self.budget.apply(effect));
     }
 
     fn heartbeat(
@@ -42,7 +42,7 @@ impl Table {
         report: Report,
         now: Timestamp,
     ) -> Reported<Outcome<()>> {
-        self.ledger.advance(now);
+        self.budget.advance(now);
         let reported = self.connections.heartbeat(&mut self.grants, by, id, report, now);
         self.apply_effects();
         reported
@@ -56,7 +56,7 @@ impl Table {
     }
 
     fn close(&mut self, by: Caller<'_>, id: &str, now: Timestamp) -> Reported<Option<Outcome<Closed>>> {
-        self.ledger.advance(now);
+        self.budget.advance(now);
         let closed = self.connections.close(&mut self.grants, by, id, now);
         self.apply_effects();
         closed
@@ -64,7 +64,7 @@ impl Table {
 
     fn elapse(&mut self) -> Option<Closed> {
         let due = self.connections.next_due(at(1_000)).unwrap();
-        self.ledger.advance(due);
+        self.budget.advance(due);
         let closed = self.connections.elapse(&mut self.grants);
         self.apply_effects();
         closed
@@ -72,7 +72,7 @@ impl Table {
 
     /// Bytes that a source was charged.
     fn used(&self, source: IceSource) -> u64 {
-        self.ledger.used_of(source).get()
+        self.budget.used_of(source).get()
     }
 }
 
@@ -83,7 +83,7 @@ fn empty() -> Table {
 fn bounded(bounds: Bounds) -> Table {
     let connections = Connections::new(testing::rules(2_000_000), bounds.connections, IceSource::Cloudflare);
     let terms = GrantTerms { bounds, ..GrantTerms::default() };
-    Table { connections, grants: Grants::new(terms, Period::default()), ledger: testing::ledger() }
+    Table { connections, grants: Grants::new(terms, Period::default()), budget: testing::budget() }
 }
 
 /// A table with connections of clients, by number and name, which opened at 0 s.
@@ -113,12 +113,12 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
     let mut table = empty();
     for id in ["a", "b"] {
         table.open(client(1), id, None, at(0)).unwrap();
-        assert_eq!(table.ledger.counts().reported, 1);
+        assert_eq!(table.budget.counts().reported, 1);
     }
     table.open(Caller::Reporter, "c", None, at(0)).unwrap();
-    table.ledger.advance(at(10));
-    assert_eq!(table.ledger.counts().reported, 1);
-    let changes = table.ledger.take_changes();
+    table.budget.advance(at(10));
+    assert_eq!(table.budget.counts().reported, 1);
+    let changes = table.budget.take_changes();
     let millis = |source: IceSource| {
         let row = changes[&source.into()].minutes[&Minute::new(0)];
         (row.granted.connection_millis, row.ungranted.connection_millis)

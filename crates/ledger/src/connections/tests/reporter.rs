@@ -32,7 +32,7 @@ fn what_a_reporter_has_used_up_is_not_left_for_claims() {
 /// Makes a report in a minute. Returns the minutes for which something was vouched since the last call, and the bytes in each of them.
 fn vouched(table: &mut Table, by: Caller<'_>, minute: u64, report: Report) -> Vec<(i64, u64)> {
     table.heartbeat(by, "c", report, at(60 * minute)).unwrap();
-    let changes = table.ledger.take_changes();
+    let changes = table.budget.take_changes();
     let minutes = changes.get(&IceSource::Coturn.into()).into_iter().flat_map(|rows| &rows.minutes);
     let vouched = minutes.map(|(minute, row)| (minute.number(), row.vouched));
     vouched.filter(|(_, bytes)| *bytes > 0).collect()
@@ -62,7 +62,7 @@ fn the_connections_of_a_grant_are_vouched_for_up_to_what_one_client_can_relay() 
     let mut table = opened(&[(1, "a"), (1, "b")]);
     let mut report = |id| {
         table.heartbeat(Caller::Reporter, id, received(80_000_000), at(10)).unwrap();
-        table.ledger.proven().get()
+        table.budget.proven().get()
     };
     assert_eq!(report("a"), 80_000_000);
     assert_eq!(report("b"), 125_000_000, "what a client can relay in 10 s");
@@ -84,7 +84,7 @@ fn a_freeze_leaves_a_reporter_what_a_relay_can_carry() {
     let frozen = || {
         let mut table = opened(&[(1, "c")]);
         table.grants.set_claim_rate(Some(BitRate::new(2_000_000)), at(10));
-        table.ledger.advance(at(10));
+        table.budget.advance(at(10));
         table.connections.shrink_claims(&mut table.grants, at(10));
         table.apply_effects();
         table

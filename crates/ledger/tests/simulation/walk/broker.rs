@@ -264,7 +264,7 @@ impl<D: Disk> Broker<D> {
         self.advanced_at = world.now;
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.check_past(&past);
-        if self.books.ledger().period() != period {
+        if self.books.budget().period() != period {
             self.signs.ended = Some(past.figures);
         }
         self.follow_rate(world);
@@ -297,7 +297,7 @@ impl<D: Disk> Broker<D> {
     /// What the books assume because counts have shown it, the world assumes, too, from now on. It is no more than somebody relays or an app
     /// server vouches for, and the bound holds with it.
     pub(super) fn follow_rate(&mut self, world: &mut World) {
-        let (rate, set) = (self.books.ledger().rate_at(SOURCE), self.books.ledger().assumed_rate());
+        let (rate, set) = (self.books.budget().rate_at(SOURCE), self.books.budget().assumed_rate());
         let rate = if rate > set { rate.get() / 8_000 } else { 0 };
         if rate > self.settings.seen_rate {
             self.excuse(Excuse::Exceeded);
@@ -363,7 +363,7 @@ impl<D: Disk> Broker<D> {
         let period = self.settings.billing_day().period_at(self.present(world));
         if self.has_pages(world) {
             self.unwatched_until = self.present(world);
-            if self.books.ledger().period() != period {
+            if self.books.budget().period() != period {
                 self.lost_until = period.end;
             }
         }

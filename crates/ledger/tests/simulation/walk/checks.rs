@@ -219,7 +219,7 @@ impl Checks {
         self.relayed.note(world, broker);
         // The minutes before change at a start, and with the period.
         let is_due = self.tally.of("steps").is_multiple_of(8)
-            || self.before.figures.period != broker.books.ledger().period();
+            || self.before.figures.period != broker.books.budget().period();
         is_due.then(|| self.relayed.unpromised(broker)).flatten()
     }
 
@@ -322,7 +322,7 @@ fn is_uncounted(broker: &Broker<impl Disk>, snapshot: &Snapshot, until: u64) -> 
 fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, until: u64) -> bool {
     let start = snapshot.figures.period.start;
     let is_lacking = |day: Day| {
-        let counted = broker.books.ledger().day(source, day).map_or(day.start(), |count| count.as_of);
+        let counted = broker.books.budget().day(source, day).map_or(day.start(), |count| count.as_of);
         broker.shown(source, counted) < broker.shown(source, day.end()).min(until)
     };
     let until_day = Day::until(broker.begin.plus_millis(until));

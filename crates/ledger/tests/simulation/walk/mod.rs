@@ -332,7 +332,7 @@ fn visible(books: &mut Books) -> Visible {
     Visible {
         snapshot,
         charged: charged.collect(),
-        past: books.ledger().past(),
+        past: books.budget().past(),
         grants: books.grants().iter().map(|(id, row)| (*id, stored(row))).collect(),
         spenders: SpenderKind::ALL.iter().flat_map(|kind| spenders(books, *kind)).map(sums).collect(),
         blocked: books.blocks().map(|(spender, _)| spender.clone()).collect(),

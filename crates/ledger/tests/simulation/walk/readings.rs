@@ -108,7 +108,7 @@ impl<D: Disk> Broker<D> {
                 self.lacking.remove(&day);
             }
             // A wall clock that was set back may ask for days of an earlier period.
-            let current = self.books.ledger().period();
+            let current = self.books.budget().period();
             self.lacks = self.lacking.iter().any(|day| current.contains(day.start()));
             self.lacked |= self.lacks;
         }
@@ -119,7 +119,7 @@ impl<D: Disk> Broker<D> {
         let bytes = ByteCount::new(PROBE_BYTES);
         for key in self.keys() {
             let owner = self.owner_of(key);
-            if self.books.ledger().needs_probe(owner, bytes) {
+            if self.books.budget().needs_probe(owner, bytes) {
                 self.books.charge_probe(owner, bytes);
                 self.books.note_probe(owner, Minute::of(self.books.now()));
                 self.probed = self.probed.plus(bytes);
@@ -153,7 +153,7 @@ impl<D: Disk> Broker<D> {
     fn look_for_probes(&mut self, world: &World, as_of: Timestamp) {
         for key in self.keys() {
             let owner = self.owner_of(key);
-            for minute in self.books.ledger().unshown_probes(owner) {
+            for minute in self.books.budget().unshown_probes(owner) {
                 let end = Timestamp::from_millis(minute.end().as_millis() + self.settings.provider_ahead);
                 let [from, to] = [minute.start(), minute.end()].map(|at| at.millis_since(self.begin));
                 let is_kept = world.counted_parts(from, to) == [(from, to)];
@@ -260,7 +260,7 @@ impl<D: Disk> Broker<D> {
     fn expect_excess(&mut self, world: &World, until: u64) {
         let figures = self.books.snapshot().figures;
         let start = figures.period.start.millis_since(self.begin);
-        let rate = self.books.ledger().rate_at(SOURCE).get() / 8_000;
+        let rate = self.books.budget().rate_at(SOURCE).get() / 8_000;
         let exceeded = |held: &Held| {
             let from = held.grant.issued_at.millis_since(self.begin).max(start);
             let bytes = world.bytes_of_grant(held.grant.id, from, until) / 100
@@ -282,7 +282,7 @@ impl<D: Disk> Broker<D> {
     /// Reads the count of the whole previous period. It misses `missed` thousandths.
     pub(super) fn read_last(&mut self, world: &mut World, missed: u64) {
         self.set_reference(world);
-        let Some((period, _)) = self.books.ledger().past().first().copied() else { return };
+        let Some((period, _)) = self.books.budget().past().first().copied() else { return };
         let [start, end] = [period.start, period.end].map(|at| self.shown(SOURCE, at));
         // By a clock that is behind, the period is not over. The service asks when the lag has passed.
         if world.now < end {
@@ -385,7 +385,7 @@ impl<D: Disk> Broker<D> {
         self.was_misled = true;
         let day = Day::until(now);
         let owner = self.owner_of(TurnKey::First);
-        let granted = self.books.ledger().day(owner, day).map_or(0, |count| count.total().get() / 2);
+        let granted = self.books.budget().day(owner, day).map_or(0, |count| count.total().get() / 2);
         if granted > 0 {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
@@ -406,7 +406,7 @@ impl<D: Disk> Broker<D> {
         // A second one would confirm the first, which a lower count of an earlier day may hide.
         let is_doubted = self.books.snapshot().measured.disbelief.is_some();
         let owner = self.owner_of(TurnKey::First);
-        let count = self.books.ledger().day(owner, day).filter(|_| !is_doubted);
+        let count = self.books.budget().day(owner, day).filter(|_| !is_doubted);
         let Some(count) = count else { return };
         let figures = self.books.snapshot().figures;
         let promised = figures.committed.get().saturating_sub(count.granted.get());

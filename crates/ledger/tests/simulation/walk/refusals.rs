@@ -68,7 +68,7 @@ impl<D: Disk> Broker<D> {
     fn refuses_uncut(&self, requester: &Requester) -> bool {
         let is_coturn = self.source() == IceSource::Coturn && self.settings.cli;
         let relay = CountOwner { source: IceSource::Coturn, issuer: requester.issuer };
-        self.settings.strict && is_coturn && !self.books.ledger().is_cut(relay)
+        self.settings.strict && is_coturn && !self.books.budget().is_cut(relay)
     }
 
     /// A hold is for no more than was asked for, and covers all that its credential can relay: the assumed rate, until its tail ends by
@@ -81,7 +81,7 @@ impl<D: Disk> Broker<D> {
         asked: Duration,
     ) -> Option<String> {
         let (life, time, source) = (hold.life(), hold.promised(), owner.source);
-        let tail = self.books.ledger().tail(owner);
+        let tail = self.books.budget().tail(owner);
         let shortest = tail.saturating_sub(source.clocks_differ_by()) / 4;
         let asked = if self.settings.strict { asked.max(shortest) } else { asked };
         let shortest = if self.settings.strict { asked.min(STRICT_LIFE_MIN.max(shortest)) } else { asked };
@@ -144,12 +144,12 @@ impl<D: Disk> Broker<D> {
             NotAdmitted::Refused(refusal) => {
                 let Refusal { limited, client_frees_at, .. } = refusal;
                 let is_spent = limited.map_or(figures.used >= figures.limit, |of| of.used >= of.limit);
-                let tail = self.books.ledger().long_tail(source);
+                let tail = self.books.budget().long_tail(source);
                 let tail = tail + source.clocks_differ_by();
                 let most = millis(STRICT_LIFE_MIN.max(tail / 4) + MINT_SLACK + before.clock_ahead + tail)
                     / MINUTE
                     + 2;
-                let most = most * self.books.ledger().bytes_per_minute(source);
+                let most = most * self.books.budget().bytes_per_minute(source);
                 let has_room = |committed: u64| committed + most <= figures.limit.get();
                 let is_of_budget = limited.is_none() && client_frees_at.is_none();
                 let is_full = !has_room(figures.committed.get()) || !has_room(figures.committed_next.get());

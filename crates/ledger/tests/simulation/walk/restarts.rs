@@ -102,7 +102,7 @@ impl<D: Disk> Broker<D> {
         self.finish();
         self.flush();
         let (before, used) = (ByteCount::new(self.settings.limit), self.used_in_all());
-        let was_cut = self.relays().any(|relay| self.books.ledger().is_cut(self.settings.relay(relay)));
+        let was_cut = self.relays().any(|relay| self.books.budget().is_cut(self.settings.relay(relay)));
         self.settings.change(change);
         self.excuse(Excuse::Setting);
         (self.may_break, self.last_read) = (true, None);
@@ -119,7 +119,7 @@ impl<D: Disk> Broker<D> {
             world.end_all(IceSource::Relay);
         }
         self.restart(world);
-        let period = self.books.ledger().period();
+        let period = self.books.budget().period();
         if matches!(change, Change::BillingDay(_)) && self.unwatched_until > period.start {
             self.lost_until = self.lost_until.max(period.end);
         }
@@ -137,7 +137,7 @@ impl<D: Disk> Broker<D> {
     /// What is used in this period and in those before it. `None`: a part of a past day is counted, and the estimate of the rest is not
     /// exact, or counts wait because the time is in doubt.
     fn used_in_all(&self) -> Option<u64> {
-        let (ledger, past) = (self.books.ledger(), self.books.ledger().past());
+        let (ledger, past) = (self.books.budget(), self.books.budget().past());
         let days = past.iter().flat_map(|(period, _)| Day::between(period.start, period.end));
         let owners = || METERED.map(CountOwner::from).into_iter().chain(self.owners());
         let is_partly = |day: Day| {
@@ -198,7 +198,7 @@ impl<D: Disk> Broker<D> {
         let counted = (u128::from(figures.used.get()) * 100).div_ceil(u128::from(100 - margin)) + 62;
         // What was promised for time whose counts nothing has proven stays.
         let days = || Day::between(figures.period.start, figures.period.end);
-        let ledger = self.books.ledger();
+        let ledger = self.books.budget();
         let of_keys = self.owners().filter(|owner| owner.issuer.is_some());
         let owners = METERED.into_iter().map(CountOwner::from).chain(of_keys);
         let unproven = owners.flat_map(|owner| days().filter_map(move |day| ledger.day(owner, day)));

@@ -36,7 +36,7 @@ pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapsho
     }
     let last = broker
         .last_read
-        .zip(broker.books.ledger().past().first().copied())
+        .zip(broker.books.budget().past().first().copied())
         .filter(|(read, (period, _))| read == period);
     let (period, used) = last.map(|(_, previous)| previous)?;
     let truth = broker.truth(world, period);
@@ -78,7 +78,7 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
         return Some(format!("{reason}, and the bound is said to hold"));
     }
     let was_shown = |relay: usize| broker.seen[relay].shown_at.is_some_and(|at| world.now - at <= CUT_FOR);
-    let is_cut = |relay: usize| broker.books.ledger().is_cut(broker.settings.relay(relay));
+    let is_cut = |relay: usize| broker.books.budget().is_cut(broker.settings.relay(relay));
     if broker.relays().any(|relay| is_cut(relay) && !was_shown(relay)) && !broker.lags {
         return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
     }
@@ -117,7 +117,7 @@ pub(super) fn rows(world: &World, broker: &Broker<impl Disk>) -> Option<String> 
 /// The rows of each kind of spender add up to what was used, a user's row says the same as the user's share, and the sources add up
 /// to the figures.
 pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: &Snapshot) -> Option<String> {
-    let (figures, ledger) = (snapshot.figures, broker.books.ledger());
+    let (figures, ledger) = (snapshot.figures, broker.books.budget());
     let period = figures.period;
     let metered = || ledger.sources().filter(|source| source.is_metered());
     let used: u64 = metered().map(|source| ledger.used_of(source).get()).sum();
@@ -188,7 +188,7 @@ impl<D: Disk> Broker<D> {
         let Snapshot { figures, measured, open_connections, .. } = *past;
         // What pages took while nobody watched is in no promise, and what a reporter says neither.
         let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
-        if !is_known || figures.period.end != self.books.ledger().period().start {
+        if !is_known || figures.period.end != self.books.budget().period().start {
             return;
         }
         let is_exact = figures.used == measured.bytes
@@ -205,7 +205,7 @@ impl<D: Disk> Broker<D> {
             // In estimate mode, what is reported can be more than what is promised.
             false => ByteCount::new(u64::MAX),
         };
-        let last = self.books.ledger().past().first().copied();
+        let last = self.books.budget().past().first().copied();
         let last =
             last.filter(|(period, _)| *period == figures.period).map_or(ByteCount::ZERO, |(_, used)| used);
         self.expect((figures.used..=most).contains(&last), || {

@@ -121,14 +121,14 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
     broker.books.advance(at(60));
     broker.beat(ann, 200 * MB);
-    assert!(broker.books.ledger().figures().is_spent() && !broker.books.is_limit_proven(), "a page says so");
+    assert!(broker.books.budget().figures().is_spent() && !broker.books.is_limit_proven(), "a page says so");
     broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
     broker.books.advance(at(120));
     let report = Report { bytes_received: Some(101 * MB), ..Report::default() };
     broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
     assert!(broker.books.is_limit_proven(), "an app server says so");
     broker.books.override_limit(Some(ByteCount::new(150 * MB)));
-    assert!(broker.books.ledger().figures().is_spent() && !broker.books.is_limit_proven());
+    assert!(broker.books.budget().figures().is_spent() && !broker.books.is_limit_proven());
     let day = turn_budget::Day::of(at(0));
     let reading = turn_budget::Reading {
         day,

@@ -78,7 +78,7 @@ fn a_person_is_in_no_live_ended_or_summed_row_any_more_and_the_bytes_stay() {
         for table in tables(&broker) {
             assert!(table.contains("ann"), "{table}");
         }
-        let (used, before) = (broker.books.ledger().figures(), totals(&broker));
+        let (used, before) = (broker.books.budget().figures(), totals(&broker));
 
         let (revoked, who) = broker.books.forget_user(&user("ann"));
         assert_eq!((who.rows, revoked.grants.len(), revoked.closed.len()), (3, 2, 1));
@@ -86,7 +86,7 @@ fn a_person_is_in_no_live_ended_or_summed_row_any_more_and_the_bytes_stay() {
         for name in ["ann", "ended-1", "live-1", "told-1", "192.0.2.2", "2001:db8:7::7"] {
             assert!(names.contains(&name.to_owned()), "{name}: {names:?}");
         }
-        let after = broker.books.ledger().figures();
+        let after = broker.books.budget().figures();
         assert_eq!((used.used, used.committed), (after.used, after.committed));
         for _ in 0..2 {
             assert_eq!(totals(&broker), before, "the bytes stay");

@@ -3,9 +3,7 @@
 use turn_budget::{Day, SourceTerms};
 
 use super::*;
-use crate::grants::summing::SpenderWalk;
-use crate::spenders::left::LeftSums;
-use crate::spenders::sums::Sums;
+use crate::spending::{LeftSums, SpenderWalk, Sums};
 
 /// A grant of this user that has relayed these bytes and ended, with the two minutes of the clocks.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {
@@ -115,11 +113,11 @@ fn a_grant_waits_for_its_count_for_a_week_at_most() {
 
 /// The sums of an earlier period by kind, in the order in which they are listed.
 fn of_past(broker: &Broker, kind: SpenderKind, start: Timestamp) -> Vec<(String, u64)> {
-    let past = broker.books.ledger().past();
+    let past = broker.books.budget().past();
     let (period, used) = *past.iter().find(|(period, _)| period.start == start).unwrap();
     let mut walk = SpenderWalk::of_past(kind, period.start);
     while !walk.look(broker.books.grants(), broker.books.now()) {}
-    let mut rows = walk.rows(&broker.books.ledger().past_bytes(start));
+    let mut rows = walk.rows(&broker.books.budget().past_bytes(start));
     rows.sort_by(|a, b| a.order().cmp(&b.order()));
     let bytes = rows.iter().map(|row| row.sums.bytes());
     assert_eq!(bytes.fold(ByteCount::ZERO, ByteCount::plus), used, "the rows of {kind:?} are what was used");

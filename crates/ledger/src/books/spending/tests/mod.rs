@@ -23,13 +23,13 @@ use crate::books::commit::{Hold, NotAdmitted};
 use crate::changes::Stored;
 use crate::connection::Report;
 use crate::grants::chains::Suspect;
-use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 use crate::grants::row::{Requester, RevocationAnswer};
 use crate::open::Setup;
 use crate::reports::Caller;
-use crate::spenders::key::{SpenderKey, SpenderKind};
-use crate::spenders::listing::SpenderSums;
-use crate::spenders::terms::{KeptAddresses, SpenderTerms};
+use crate::spending::{
+    GrantFilter, GrantPage, GrantPlace, KeptAddresses, ListedGrant, SpenderKey, SpenderKind, SpenderSums,
+    SpenderTerms,
+};
 use crate::testing;
 use crate::testing::Broker;
 

@@ -103,7 +103,7 @@ fn a_raised_rate_outlasts_the_period_and_ends_with_another_setting() {
     broker.books.advance(broker.books.now().plus_millis(1));
     broker.books.advance(at(7_200));
     broker.restart();
-    assert!(broker.books.ledger().period().start == at(7_200));
+    assert!(broker.books.budget().period().start == at(7_200));
     assert_eq!(promised(&mut broker).0, mbps(75).per_minute());
     broker.setup.terms.rates.liability = mbps(30);
     broker.restart();

@@ -1,8 +1,7 @@
 //! Who spends now: the bytes of the last minutes, as reported and as counted.
 
 use super::*;
-use crate::grants::recent::UNGRANTED_MAX;
-use crate::grants::summing::SpenderWalk;
+use crate::spending::{SpenderWalk, UNGRANTED_MAX};
 
 impl Broker {
     /// Key, measured and claimed bytes of each spender in the last seconds, most bytes first.

@@ -9,7 +9,7 @@ type Change = fn(&mut Books);
 
 /// Tracks with video that are promised in a minute which has begun.
 fn tracks_in(books: &Books, minute: u64) -> u64 {
-    books.ledger().promised_in(IceSource::Sfu, Minute::of(at(minute * MINUTE))).get() / TRACK_MINUTE
+    books.budget().promised_in(IceSource::Sfu, Minute::of(at(minute * MINUTE))).get() / TRACK_MINUTE
 }
 
 /// Three tracks until a change in the third minute.

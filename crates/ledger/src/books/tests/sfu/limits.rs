@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::books::commit::NotAdmitted;
-use crate::spenders::key::SpenderKey;
+use crate::spending::SpenderKey;
 
 #[test]
 fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {

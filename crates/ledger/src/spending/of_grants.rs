@@ -3,15 +3,15 @@
 
 use turn_budget::{ByteCount, CountOwner, Day, GrantId, IceSource, Minute, Spender, Timestamp, User};
 
-use super::Grants;
-use super::row::GrantRow;
+use super::key::SpenderKind;
+use super::left::LeftSums;
+use super::limited::{Limited, LimitedPromises, Named, Uncounted};
 use super::spent::{ConnectionCharge, Spent};
-use super::terms::key_of;
-use crate::spenders::key::SpenderKind;
-use crate::spenders::left::LeftSums;
-use crate::spenders::limited::{Limited, LimitedPromises, Named, Uncounted};
-use crate::spenders::sums::Sums;
-use crate::spenders::terms::KeptAddresses;
+use super::sums::Sums;
+use super::terms::KeptAddresses;
+use crate::grants::Grants;
+use crate::grants::row::GrantRow;
+use crate::grants::terms::key_of;
 
 impl Grants {
     /// Bytes that a user or a server key may use in a period; `None` without a limit.
@@ -68,7 +68,7 @@ impl Grants {
     }
 
     /// What a user or a server key with a limit has used.
-    pub(super) fn used(&self, of: &Limited) -> ByteCount {
+    pub(crate) fn used(&self, of: &Limited) -> ByteCount {
         self.limited.used(of)
     }
 
@@ -102,7 +102,7 @@ impl Grants {
     }
 
     /// Changes what a grant has spent in this period. The row is not written if `change` changes nothing.
-    pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) {
+    pub(crate) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) {
         let Some(before) = self.rows.get(&id).map(|row| self.spent_of(row)) else { return };
         let (mut after, period) = (before, self.period);
         change(&mut after);
@@ -112,7 +112,7 @@ impl Grants {
     }
 
     /// Replaces one share by another in the sum of a spender's server key and, if users have a limit, in that of its user.
-    pub(super) fn change_limited(&mut self, spender: Option<&Spender>, before: &Sums, after: &Sums) {
+    pub(crate) fn change_limited(&mut self, spender: Option<&Spender>, before: &Sums, after: &Sums) {
         if before == after {
             return;
         }
@@ -124,7 +124,7 @@ impl Grants {
     }
 
     /// The share of a grant in the sums of this period.
-    pub(super) fn share_of(&self, row: &GrantRow) -> Sums {
+    pub(crate) fn share_of(&self, row: &GrantRow) -> Sums {
         self.terms.share(row, &self.spent_of(row))
     }
 }

@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 
 use turn_budget::{ByteCount, GrantId, Minute, Timestamp, Walk};
 
-use super::Grants;
-use super::row::{GrantRow, Revoked};
+use super::key::SpenderKey;
 use super::spent::Spent;
-use crate::spenders::key::SpenderKey;
+use crate::grants::Grants;
+use crate::grants::row::{GrantRow, Revoked};
 
 /// How many rows one step looks at.
-pub(super) const LOOKED_AT_ONCE: usize = 2_000;
+pub(crate) const LOOKED_AT_ONCE: usize = 2_000;
 
 /// Which grants are listed. By default all are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Grants {
 
     /// The next rows of a walk, without those of grants that cost nothing, and whether these are the last ones. With `since`, only rows of
     /// grants that have relayed something within [`super::recent::RECENT_MAX`].
-    pub(super) fn next_metered(
+    pub(crate) fn next_metered(
         &self,
         walk: &mut Walk,
         since: Option<Timestamp>,
@@ -143,7 +143,7 @@ impl Grants {
     }
 
     /// What a grant has spent since an instant or, without one, in this period.
-    pub(super) fn spent_since(
+    pub(crate) fn spent_since(
         &self,
         id: GrantId,
         row: &GrantRow,

@@ -9,8 +9,8 @@ use turn_budget::{
     ByteCount, GrantId, Interval, Minute, RECENT_MAX, Shards, Spender, Spread, Timestamp, Walk, sorted,
 };
 
-use super::Grants;
 use super::spent::{ConnectionCharge, Spent};
+use crate::grants::Grants;
 use crate::person::{NamesPerson, Person};
 
 /// The most spenders of connections without a grant whose last minutes are kept by name. The minutes of all other spenders have one sum.
@@ -29,7 +29,7 @@ struct RecentMinutes(Vec<(Minute, MinuteBytes)>);
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct RecentBytes {
+pub(crate) struct RecentBytes {
     grants: Shards<GrantId, RecentMinutes>,
     /// The bytes of connections without a grant.
     ungranted: BTreeMap<Spender, RecentMinutes>,
@@ -104,7 +104,7 @@ impl MinuteBytes {
 
 impl RecentBytes {
     /// A connection of a grant was charged. Its source has counted everything before `counted_until`.
-    pub(super) fn claim(&mut self, id: GrantId, charge: &ConnectionCharge, counted_until: Timestamp) {
+    pub(crate) fn claim(&mut self, id: GrantId, charge: &ConnectionCharge, counted_until: Timestamp) {
         self.change(id, |minutes| minutes.claim(charge, counted_until));
     }
 
@@ -118,42 +118,42 @@ impl RecentBytes {
     }
 
     /// A connection without a grant was charged.
-    pub(super) fn claim_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
+    pub(crate) fn claim_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
         let is_named = self.ungranted.len() < UNGRANTED_MAX || self.ungranted.contains_key(spender);
         let spender = if is_named { spender.clone() } else { Spender::default() };
         self.ungranted.entry(spender).or_default().claim(charge, Timestamp::default());
     }
 
     /// The source of a grant has counted bytes from one instant to another.
-    pub(super) fn count(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) {
+    pub(crate) fn count(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) {
         if bytes > ByteCount::ZERO {
             self.change(id, |minutes| minutes.count(bytes, from, until));
         }
     }
 
     /// A source has counted bytes under identifiers that the ledger does not know.
-    pub(super) fn count_unknown(&mut self, bytes: ByteCount, from: Timestamp, until: Timestamp) {
+    pub(crate) fn count_unknown(&mut self, bytes: ByteCount, from: Timestamp, until: Timestamp) {
         self.unknown.count(bytes, from, until);
     }
 
     /// See [`RecentMinutes::drop_claims`].
-    pub(super) fn drop_claims(&mut self, id: GrantId, until: Timestamp, seen_at: Timestamp) {
+    pub(crate) fn drop_claims(&mut self, id: GrantId, until: Timestamp, seen_at: Timestamp) {
         self.change(id, |minutes| minutes.drop_claims(until, seen_at));
     }
 
-    pub(super) fn remove(&mut self, id: GrantId) {
+    pub(crate) fn remove(&mut self, id: GrantId) {
         self.grants.remove(&id);
     }
 
     /// Forgets what a grant relayed too long ago.
-    pub(super) fn forget_old(&mut self, id: GrantId, now: Timestamp) {
+    pub(crate) fn forget_old(&mut self, id: GrantId, now: Timestamp) {
         if self.grants.contains_key(&id) {
             self.change(id, |minutes| minutes.forget_before(first_minute(now)));
         }
     }
 
     /// Forgets what connections without a grant and unknown identifiers relayed too long ago.
-    pub(super) fn forget_old_of_others(&mut self, now: Timestamp) {
+    pub(crate) fn forget_old_of_others(&mut self, now: Timestamp) {
         let first = first_minute(now);
         self.unknown.forget_before(first);
         self.ungranted.retain(|_, minutes| {
@@ -165,7 +165,7 @@ impl RecentBytes {
 
 impl Grants {
     /// What a grant has relayed in `[since, now)`, measured and claimed.
-    pub(super) fn recent_of(&self, id: GrantId, since: Timestamp, now: Timestamp) -> Spent {
+    pub(crate) fn recent_of(&self, id: GrantId, since: Timestamp, now: Timestamp) -> Spent {
         let minutes = self.recent.grants.get(&id);
         let seen_at = self.any(id).map(|row| row.spent().seen_at()).unwrap_or_default();
         minutes.map(|minutes| minutes.between(since, now).as_spent(seen_at)).unwrap_or_default()
@@ -177,13 +177,13 @@ impl Grants {
     }
 
     /// The next grants of a walk through those of [`Self::relaying`], at most `most`.
-    pub(super) fn next_recent(&self, walk: &mut Walk, most: usize) -> Vec<GrantId> {
+    pub(crate) fn next_recent(&self, walk: &mut Walk, most: usize) -> Vec<GrantId> {
         walk.next(&self.recent.grants, most).into_iter().map(|(id, _)| *id).collect()
     }
 
     /// What connections without a grant have relayed in `[since, now)`, by spender. The bytes under unknown identifiers come last, without
     /// a spender.
-    pub(super) fn recent_others(
+    pub(crate) fn recent_others(
         &self,
         since: Timestamp,
         now: Timestamp,

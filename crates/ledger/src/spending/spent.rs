@@ -11,20 +11,20 @@ use turn_budget::{ByteCount, Excess, Spread, Timestamp, at_most};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// What its connections claimed for the time after the count.
-    pub(super) claimed: ByteCount,
+    pub(crate) claimed: ByteCount,
     /// The most that its source has counted so far.
-    pub(super) measured: ByteCount,
+    pub(crate) measured: ByteCount,
     /// What its source has counted for good. A count that is not final is of the time after that; the next count, final or not, replaces
     /// it.
-    pub(super) closed: ByteCount,
+    pub(crate) closed: ByteCount,
     /// What was promised for time that nobody counted. The limits of users and server keys count it as relayed.
-    pub(super) assumed: ByteCount,
+    pub(crate) assumed: ByteCount,
     /// What app servers have reported of it. These bytes are also in `claimed` until they are counted.
-    pub(super) vouched: ByteCount,
+    pub(crate) vouched: ByteCount,
     /// What its chain of renewals showed above the assumed rate, if it is the first grant of the chain.
-    pub(super) excess: Excess,
+    pub(crate) excess: Excess,
     /// The end of the latest count or claim.
-    pub(super) seen_at: Timestamp,
+    pub(crate) seen_at: Timestamp,
 }
 
 /// A change of what one connection was charged.
@@ -43,7 +43,7 @@ pub(crate) struct ConnectionCharge {
 impl ConnectionCharge {
     /// What the change adds in a period that began at `start`, and what it takes back; one of the two is zero. Bytes that were relayed
     /// before `start` are not added, because they belong to the period before. All that is taken back is taken from this period.
-    pub(super) fn since(&self, start: Timestamp) -> [ByteCount; 2] {
+    pub(crate) fn since(&self, start: Timestamp) -> [ByteCount; 2] {
         let more = Spread::new(self.after.minus(self.before), self.from, self.at).after(start);
         [more, self.before.minus(self.after)]
     }
@@ -71,13 +71,13 @@ impl Spent {
     }
 
     /// The most that was relayed in the time that is counted or assumed for good. `sampling`: the count's margin of error in percent.
-    pub(super) fn settled(&self, sampling: u32) -> ByteCount {
+    pub(crate) fn settled(&self, sampling: u32) -> ByteCount {
         ByteCount::saturating(at_most(self.closed.get().into(), sampling)).plus(self.assumed)
     }
 
     /// One of its connections was charged, in a period that began at `start`. Its source has counted everything before `counted_until`, so
     /// only the part after that is claimed.
-    pub(super) fn charge(&mut self, charge: &ConnectionCharge, start: Timestamp, counted_until: Timestamp) {
+    pub(crate) fn charge(&mut self, charge: &ConnectionCharge, start: Timestamp, counted_until: Timestamp) {
         let [more, less] = charge.since(start);
         let later = |bytes| Spread::new(bytes, charge.from.max(start), charge.at).after(counted_until);
         self.claimed = self.claimed.plus(later(more)).minus(later(less));
@@ -86,13 +86,13 @@ impl Spent {
 
     /// Its source has counted everything before `until`, so the claims for that time are dropped. `from`: the end of the count before this
     /// one, or the issue of the grant if that is later. So the claims are for the time from `from` to `seen_at`.
-    pub(super) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
+    pub(crate) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
         self.claimed = Spread::new(self.claimed, from, self.seen_at).after(until);
     }
 
     /// Its source counted `bytes` from its last final count until `at`. `is_final`: this count is final too, so the next one begins after
     /// it.
-    pub(super) fn count(&mut self, bytes: ByteCount, is_final: bool, at: Timestamp) {
+    pub(crate) fn count(&mut self, bytes: ByteCount, is_final: bool, at: Timestamp) {
         let total = self.closed.plus(bytes);
         if is_final {
             self.closed = total;
@@ -102,7 +102,7 @@ impl Spent {
 
     /// Its source counted `total` bytes in this period until `at`. Because of sampling, a count can be lower than an earlier one. Then the
     /// earlier one stays.
-    pub(super) fn count_total(&mut self, total: ByteCount, at: Timestamp) {
+    pub(crate) fn count_total(&mut self, total: ByteCount, at: Timestamp) {
         if total > self.measured {
             self.measured = total;
             self.seen_at = self.seen_at.max(at);
@@ -110,7 +110,7 @@ impl Spent {
     }
 
     /// Whether all its numbers of bytes are zero.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self { seen_at: self.seen_at, ..Self::default() }
     }
 }

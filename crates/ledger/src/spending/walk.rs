@@ -6,14 +6,14 @@ use std::hash::{BuildHasher, RandomState};
 
 use turn_budget::{ByteCount, Day, PeriodBytes, Timestamp, Walk};
 
-use super::Grants;
-use super::listing::LOOKED_AT_ONCE;
+use super::grant_page::LOOKED_AT_ONCE;
+use super::key::SpenderKind;
+use super::left::LeftKey;
+use super::rows::SpenderSums;
 use super::spent::Spent;
-use super::terms::key_of;
-use crate::spenders::key::SpenderKind;
-use crate::spenders::left::LeftKey;
-use crate::spenders::listing::SpenderSums;
-use crate::spenders::sums::Sums;
+use super::sums::Sums;
+use crate::grants::Grants;
+use crate::grants::terms::key_of;
 
 /// The bits of the lower half of a number in [`SpenderWalk::places`]: an index into `found`. They are enough for every index.
 const PLACE: u64 = 0xffff_ffff;
