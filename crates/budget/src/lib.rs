@@ -31,16 +31,60 @@ mod verdict;
 mod testing;
 
 pub use collections::sorted;
-pub use {
-    budget::*,
-    collections::{dirty::*, shards::*},
-    evidence::{day::*, doubt::*, grant_counts::*, owner::*, rate_check::*, reading::*, traffic::*},
-    minutes::{change::*, usage::*},
-    names::{client::*, spender::*, token::*},
-    overrides::*,
-    promise::{effects::*, rates::*, usage_rules::*, *},
-    source::{facts::*, *},
-    timeline::{measured::*, terms::*, *},
-    units::{clock::*, interval::*, period::*, slot::*, standing::*, *},
-    verdict::*,
+// The words of the budget, and of everything around it.
+pub use collections::{
+    dirty::{Dirty, Rows},
+    shards::{NewShards, Shards, Walk},
+};
+pub use names::{
+    client::{ClientKey, GROUP_FACTOR},
+    spender::{Call, LABEL_MAX, Label, ORIGIN_MAX, SIGN_IN_MAX, Spender, USER_MAX, User, is_dots},
+    token::{Grant, GrantId, LIFE_MAX},
+};
+pub use source::{
+    IceSource, MINT_SLACK, UNWRITTEN_MAX,
+    facts::{
+        Charged, CountsOfGrants, DecidedBy, EndedBy, GrantsAre, OnRevocation, SourceFacts, SourceSettings,
+    },
+};
+pub use units::{
+    BitRate, ByteCount, RELAY_RATE_MAX, Timestamp,
+    clock::{Boot, ClockDoubt, Moment, REFERENCE_DIFFERENCE_TOLERATED, SteadyTime},
+    interval::{Interval, Spread},
+    lossy,
+    period::{BillingDay, Period},
+    slot::{Day, Minute, Slot},
+    standing::Standing,
+    wait_seconds,
+};
+// Its rules.
+pub use budget::{Budget, PeriodCounts, RECENT_MAX, Terms};
+pub use evidence::{
+    day::{DayCount, at_most},
+    doubt::is_absurd,
+    grant_counts::{COUNTED_WITHIN, CountsTaken, GrantCounts},
+    owner::{CountOwner, IdDigest},
+    rate_check::{Excess, Excesses},
+    reading::{Carried, Reading, ReadingOutcome},
+    traffic::Traffic,
+};
+pub use minutes::{
+    change::{ChangeKind, UsageChange},
+    usage::{Basis, ClaimedUsage, MinuteRow, SourceRows},
+};
+pub use overrides::Overrides;
+pub use promise::{
+    GrantMinutes, LiveDelta, Promise, PromisedTime,
+    effects::{Effect, Effects, OwnedTime},
+    rates::{Rates, SFU_UNIT},
+    usage_rules::{BilledDirections, UsageRules},
+};
+pub use timeline::{
+    Slice,
+    measured::{Disbelief, MeasuredUsage, SeenRate},
+    terms::{ProofRule, SourceTerms},
+};
+pub use verdict::{
+    BudgetMode, ClientShare, Figures, LimitKind, LimitShare, LimitUsage, PeriodBytes, Refusal, Request,
+    STRICT_LIFE_MIN, decide, strict_life_min,
 };
