@@ -99,13 +99,13 @@ pub fn build_leading(
         auth: parts.auth(),
         calls: LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock)),
         mint: Arc::clone(&mint),
-        rate_limit: RateLimit::new(config, parts.clock(), parts.metrics())?,
+        rate_limit: RateLimit::new(config, parts.clock(), parts.metrics()),
         call_ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     let ending = Ending {
         mint: Arc::clone(&mint),
         clock: Arc::clone(clock),
-        at_limit: config.budget.at_limit == AtLimit::Revoke,
+        at_limit: config.budget.revokes_at_limit,
         progress: Mutex::default(),
     };
     Ok(Arc::new(App {
