@@ -37,7 +37,7 @@ use super::operator::wrong_token;
 use super::parameter_forms::LabelOrNone;
 use super::refusals::{grant_limit_reached, too_many_mints, too_many_of_server};
 use crate::account::RenewalRight;
-use crate::app::rights::{Action, CallerKind, may_any};
+use crate::app::rights::{Action, CallerKind, may};
 use crate::app::{App, BearerToken};
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
@@ -361,7 +361,7 @@ pub(super) fn refuse_mistyped_key(
     let may_mint = |kind| match kind {
         // The application will say whether the token is a user's.
         CallerKind::Anonymous => asks_application,
-        kind => may_any(kind, Action::Mint),
+        kind => may(kind, Action::Mint),
     };
     match shown {
         Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
