@@ -197,13 +197,6 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Refuses the name that a setting had before.
-    pub(super) fn renamed(&mut self, old: &str, name: &str) {
-        if self.environment.is_set(old) {
-            self.refuse(old, format!("expected the name {name}, which this setting has now"));
-        }
-    }
-
     /// Records a problem, with the line that sets the variable. `expected` must not contain a secret.
     pub(super) fn refuse(&mut self, variable: &str, expected: impl Into<String>) {
         let expected = expected.into();
