@@ -19,9 +19,7 @@ use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKeys;
-use crate::config::{
-    AtLimit, CloudflareConfig, Config, CoturnCliConfig, CoturnRelay, HttpIceConfig, TurnKeyConfig,
-};
+use crate::config::{CloudflareConfig, Config, CoturnCliConfig, CoturnRelay, HttpIceConfig, TurnKeyConfig};
 use crate::forward::ForwardKey;
 use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
@@ -339,16 +337,13 @@ impl Parts<'_> {
     /// Another provider. Its clock is no reference for ours.
     fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
-        let key = TurnKey::new(KeyName::DEFAULT, None, 1, self.http_api(http), self.process.clock.instant());
+        let api = MintingApi::Http(HttpIce { client: self.client.clone(), request: http.request.clone() });
+        let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
         // At another provider nothing is minted in advance, so there are no lifetimes to prepare.
         let provider = Provider::new(vec![Arc::new(key)], &[], self.clock(), self.metrics());
         let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;
         let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };
         HttpSource { provider: Arc::new(provider), life, life_min }
-    }
-
-    fn http_api(&self, http: &HttpIceConfig) -> MintingApi {
-        MintingApi::Http(HttpIce { client: self.client.clone(), request: http.request.clone() })
     }
 }

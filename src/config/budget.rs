@@ -38,8 +38,9 @@ pub struct BudgetConfig {
     pub grant_limit: Option<ByteCount>,
     /// The most live credentials, about 330 bytes each, 1 to 20,000,000. `GRANTS_MAX`; 2,000,000 when unset.
     pub grants_max: usize,
-    /// What happens to live credentials when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke when unset.
-    pub at_limit: AtLimit,
+    /// Whether live credentials of sources that can revoke are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke
+    /// when unset.
+    pub revokes_at_limit: bool,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,
 }
@@ -51,15 +52,6 @@ pub enum LimitAction {
     Refuse,
     /// Use the next unmetered source.
     Fallback,
-}
-
-/// What happens to live credentials when the budget is spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtLimit {
-    /// Nothing.
-    None,
-    /// The credentials of sources that can revoke are revoked.
-    Revoke,
 }
 
 /// Settings of the usage estimate.
@@ -83,7 +75,7 @@ pub struct UsageConfig {
 const MODES: &[(&str, BudgetMode)] = &[("estimate", BudgetMode::Estimate), ("strict", BudgetMode::Strict)];
 const ACTIONS: &[(&str, LimitAction)] =
     &[("refuse", LimitAction::Refuse), ("fallback", LimitAction::Fallback)];
-const AT_LIMIT: &[(&str, AtLimit)] = &[("none", AtLimit::None), ("revoke", AtLimit::Revoke)];
+const AT_LIMIT: &[(&str, bool)] = &[("none", false), ("revoke", true)];
 const ADDRESSES: &[(&str, KeptAddresses)] =
     &[("full", KeptAddresses::Full), ("prefix", KeptAddresses::Prefix), ("none", KeptAddresses::None)];
 const DIRECTIONS: &[(&str, BilledDirections)] =
@@ -126,7 +118,7 @@ impl BudgetConfig {
             user_limit: settings.about_money().optional("USER_LIMIT_GB", gb_above_zero),
             grant_limit: settings.about_money().optional("GRANT_LIMIT_GB", gb_above_zero),
             grants_max: settings.get("GRANTS_MAX", "2000000", number(1..=20_000_000)),
-            at_limit: settings.about_money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
+            revokes_at_limit: settings.about_money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
             expiry_tail: settings.about_money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
         }
     }
