@@ -304,7 +304,7 @@ fn month_of(period: Period) -> String {
     )
 )]
 pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> JsonResult<GrantPageBody> {
-    let filter = GrantFilter { keys: query.spenders(), live: query.live };
+    let filter = GrantFilter { keys: query.spenders()?, live: query.live };
     let (limit, after) = (query.limit, place_after(query.cursor, grant_place)?);
     let rows = grants(&app, filter, limit + 1, after, None).await;
     let (rows, next) = page(rows, limit, grant_cursor);
