@@ -79,7 +79,6 @@ pub struct OverviewBody {
 
 /// A program that mints for its users.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub struct ServerKeyBody {
     /// The name of its key.
     #[schema(example = "app")]
