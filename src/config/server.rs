@@ -85,12 +85,9 @@ impl ServerConfig {
 
 /// The address at which this machine reaches a listener: loopback for one on all addresses.
 pub fn reachable(listener: SocketAddr) -> SocketAddr {
-    match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
-        // A listener on `::` accepts IPv4 too, and where IPv6 is off, only IPv4.
-        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
-        _ => listener,
-    }
+    let ip = listener.ip();
+    // A listener on `::` accepts IPv4 too, and where IPv6 is off, only IPv4.
+    SocketAddr::new(if ip.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { ip }, listener.port())
 }
 
 impl LogConfig {
