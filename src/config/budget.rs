@@ -1,5 +1,6 @@
 //! Settings of the budget, of the estimate of usage without measurements, and of the price. GB and MB are decimal, Mbps are 10^6 bit/s.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,6 +171,26 @@ pub(super) fn gb_above_zero(text: &str) -> Formed<ByteCount> {
     form("GB above 0, at most 1000000, decimals allowed", |text| {
         gb(text).ok().filter(|bytes| *bytes > ByteCount::ZERO)
     })(text)
+}
+
+/// A list of limits: a name, and the GB that it may spend. `parse_name` gets what is before the `=`.
+pub(super) fn read_limits<K: Ord>(
+    settings: &mut Settings<'_>,
+    setting: &'static str,
+    expected_name: &str,
+    parse_name: impl Fn(&str) -> Option<K>,
+) -> BTreeMap<K, ByteCount> {
+    let parse = |text: &str| {
+        let (name, limit) = text.split_once('=')?;
+        Some((parse_name(name.trim())?, gb_above_zero(limit.trim()).ok()?))
+    };
+    let entry = form(format!("{expected_name}=GB with GB above 0, at most 1000000"), parse);
+    let listed = settings.about_money().list(setting, None, entry).unwrap_or_default();
+    let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
+    if limits.len() < count {
+        settings.refuse(setting, "expected each name once, found a repeated name");
+    }
+    limits
 }
 
 fn billing_day(text: &str) -> Formed<BillingDay> {
