@@ -146,7 +146,7 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn dispatcher(&self) -> Option<AlertDispatcher> {
         let alert = self.config.alert.as_ref()?;
-        for kind in AlertKind::all().chain(self.config.alert_percents.iter().map(AlertKind::Used)) {
+        for kind in AlertKind::all().chain(self.config.alert_percents.iter().copied().map(AlertKind::Used)) {
             for outcome in ["delivered", "failed", "given_up", "dropped"] {
                 self.metrics().alerts.add([kind.name(), outcome], 0);
             }
