@@ -188,6 +188,11 @@ pub(super) fn is_plain(text: &str) -> bool {
     !text.contains(char::is_control)
 }
 
+/// Whether a path is `root`, or below it.
+pub(super) fn is_at_or_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Whether others on the network path can read requests to this URL: `http:` to another machine.
 pub(super) fn is_cleartext(url: &Url) -> bool {
     let is_this_machine = match url.host() {
