@@ -151,7 +151,7 @@ pub(super) fn base_url(text: &str) -> Formed<Url> {
 }
 
 /// A whole number in `range`, written with digits only.
-pub(super) fn parse_number<T: FromStr>(text: &str, range: &RangeInclusive<u64>) -> Option<T> {
+pub fn parse_number<T: FromStr>(text: &str, range: &RangeInclusive<u64>) -> Option<T> {
     let has_digits_only = text.bytes().all(|b| b.is_ascii_digit());
     let is_inside = text.parse().is_ok_and(|number| range.contains(&number));
     if has_digits_only && is_inside { text.parse().ok() } else { None }

@@ -38,7 +38,7 @@ pub use coturn::{CoturnCliConfig, CoturnRelay, RELAYS_MAX};
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;
-pub use form::parse_decimal;
+pub use form::{parse_decimal, parse_number};
 pub use host::{AllowedHost, AllowedHosts};
 pub use http_ice::HttpIceConfig;
 pub use ice::{CloudflareConfig, IceConfig, RelayConfig};
