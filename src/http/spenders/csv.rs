@@ -34,13 +34,6 @@ pub(super) fn of(
         let (bytes, measured, claimed) = (sums.bytes().get(), sums.measured().get(), sums.claimed().get());
         let quantity = format!("{}.{:09}", bytes / 1_000_000_000, bytes % 1_000_000_000);
         let cells = [
-            start.clone(),
-            end.clone(),
-            start.clone(),
-            end.clone(),
-            "Usage".to_owned(),
-            "turn-broker".to_owned(),
-            "TURN relay".to_owned(),
             quoted(&name),
             quoted(&tags.to_string()),
             quantity,
@@ -55,8 +48,7 @@ pub(super) fn of(
             margin.to_string(),
             sums.grants().to_string(),
         ];
-        csv += &cells.join(",");
-        csv += "\r\n";
+        csv += &format!("{start},{end},{start},{end},Usage,turn-broker,TURN relay,{}\r\n", cells.join(","));
     }
     csv
 }
