@@ -14,7 +14,6 @@ use axum::http::header::{
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use turn_base::error::ApiError;
 use turn_base::request::header::entries;
 
 /// How long clients may keep a file: a new version reaches every page within the hour.
@@ -65,10 +64,7 @@ pub async fn get_turn_client_types(headers: HeaderMap) -> Response {
     (status = 304, description = "`If-None-Match` names this version"),
 ))]
 pub async fn get_turn_client_package(headers: HeaderMap) -> Response {
-    match &*package::TARBALL {
-        Ok(tarball) => file("application/gzip", tarball, &headers),
-        Err(_) => ApiError::internal().into_response(),
-    }
+    file("application/gzip", &package::TARBALL, &headers)
 }
 
 /// A file that pages of any origin may load.
