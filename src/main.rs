@@ -131,7 +131,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
             let text = block_on(operator_command::run(&config, command, shared))?;
             (text.map_err(of_operator)?, true)
         }
-        _ => return serve(&config, environment.origin(), None),
+        _ => return serve(&config, &environment.origin, None),
     };
     // The reader may have gone.
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -158,7 +158,7 @@ fn examine(options: &doctor::Options, shared: &Options) -> Result<ExitCode, Fail
 /// Says which file of settings was read: a command in another folder reads another one, or none.
 #[expect(clippy::print_stderr, reason = "standard output is that of the command")]
 fn say_origin(environment: &Environment) {
-    eprintln!("turn-broker: settings of {}", environment.origin());
+    eprintln!("turn-broker: settings of {}", environment.origin);
 }
 
 fn block_on<T>(run: impl Future<Output = T>) -> Result<T, Failure> {

@@ -33,7 +33,7 @@ pub struct Environment {
     /// Warnings about the env file.
     pub(super) warnings: Vec<String>,
     /// Which file was read, in a few words.
-    origin: String,
+    pub origin: String,
     /// Whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
     pub(super) is_terminal: bool,
 }
@@ -74,11 +74,6 @@ impl Environment {
         let (problems, warnings) = (Vec::new(), Vec::new());
         let origin = "the environment alone".to_owned();
         Self { variables, lines: BTreeMap::new(), problems, warnings, origin, is_terminal: false }
-    }
-
-    /// Where the settings come from, in a few words.
-    pub fn origin(&self) -> &str {
-        &self.origin
     }
 
     /// Only what a `.env` with this text sets. For tests.

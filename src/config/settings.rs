@@ -73,7 +73,7 @@ impl<'a> Settings<'a> {
     /// Notes a setting that is being read.
     fn note(&mut self, name: &'static str, default: Option<&'static str>, is_secret: bool) {
         let is_money = std::mem::take(&mut self.is_money);
-        self.names.add(Setting { name, default, is_secret, is_money });
+        self.names.0.push(Setting { name, default, is_secret, is_money });
     }
 
     /// The value in this form, or the default.
