@@ -286,7 +286,7 @@ impl Parts<'_> {
             sources: ice.sources.iter().map(|source| self.source(*source, relay)).collect(),
             urls: self.config.ice.urls,
             cut_here: IceSource::ALL.into_iter().filter(is_cut_here).collect(),
-            limit_action: self.config.budget.limit_action,
+            falls_back: self.config.budget.falls_back,
             account: Arc::clone(&self.account),
             grant_keys: GrantKeys::new(self.keys),
         }

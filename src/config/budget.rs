@@ -23,8 +23,9 @@ pub struct BudgetConfig {
     pub mode: BudgetMode,
     /// The directory of the ledger, created if missing. `STATE_DIR`; the ledger is in memory when unset.
     pub state_dir: Option<PathBuf>,
-    /// The action when the budget is spent. `LIMIT_ACTION`; refuse when unset.
-    pub limit_action: LimitAction,
+    /// Whether callers get the next unmetered source, and not a 429, when the budget is spent. `LIMIT_ACTION`, refuse or fallback; refuse
+    /// when unset.
+    pub falls_back: bool,
     /// The most that one grant is assumed to relay, above 0 up to 1,000,000 Mbps. `LIABILITY_MBPS_PER_GRANT`; the
     /// estimated rate of a connection when unset.
     pub liability_rate: BitRate,
@@ -46,15 +47,6 @@ pub struct BudgetConfig {
     pub expiry_tail: Option<Duration>,
 }
 
-/// The action when the budget is spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitAction {
-    /// Respond 429.
-    Refuse,
-    /// Use the next unmetered source.
-    Fallback,
-}
-
 /// Settings of the usage estimate.
 #[derive(Clone, Debug)]
 pub struct UsageConfig {
@@ -74,8 +66,7 @@ pub struct UsageConfig {
 }
 
 const MODES: &[(&str, BudgetMode)] = &[("estimate", BudgetMode::Estimate), ("strict", BudgetMode::Strict)];
-const ACTIONS: &[(&str, LimitAction)] =
-    &[("refuse", LimitAction::Refuse), ("fallback", LimitAction::Fallback)];
+const ACTIONS: &[(&str, bool)] = &[("refuse", false), ("fallback", true)];
 const AT_LIMIT: &[(&str, bool)] = &[("none", false), ("revoke", true)];
 const ADDRESSES: &[(&str, KeptAddresses)] =
     &[("full", KeptAddresses::Full), ("prefix", KeptAddresses::Prefix), ("none", KeptAddresses::None)];
@@ -106,7 +97,7 @@ impl BudgetConfig {
             billing_day: settings.about_money().get("BILLING_DAY", "1", billing_day),
             mode: settings.about_money().get("BUDGET_MODE", "estimate", one_of(MODES)),
             state_dir: settings.about_money().optional("STATE_DIR", path("a directory")),
-            limit_action: settings.about_money().get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
+            falls_back: settings.about_money().get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
             liability_rate: settings
                 .about_money()
                 .optional("LIABILITY_MBPS_PER_GRANT", rate)

@@ -33,7 +33,7 @@ pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::AlertConfig;
 pub(crate) use alert::PERCENT_MAX;
 pub use auth::AuthConfig;
-pub use budget::{AMOUNT_MAX, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
+pub use budget::{AMOUNT_MAX, BudgetConfig, PriceConfig, UsageConfig};
 pub use coturn::{CoturnCliConfig, CoturnRelay, RELAYS_MAX};
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
