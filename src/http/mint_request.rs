@@ -59,6 +59,7 @@ pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : 
 pub struct MintQuery {
     /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
     #[param(value_type = Option<u64>, minimum = 60, maximum = 172_800, example = 3600)]
+    #[serde(default, deserialize_with = "text")]
     ttl: Option<Box<str>>,
     /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
     /// trusted.
@@ -68,10 +69,17 @@ pub struct MintQuery {
     /// The name of the TURN key to mint with, or the region or host of the operator's own relay to use. If that does not work, another one
     /// serves.
     #[param(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "text")]
     region: Option<Box<str>>,
     /// A relay that this page could not use: its host, or one of its URLs. If another one works, the credential is for that.
     #[param(value_type = Option<String>, example = "turn:eu.example.com:3478")]
+    #[serde(default, deserialize_with = "text")]
     failed: Option<Box<str>>,
+}
+
+/// A parameter that is there. To serde, [`Parameters`] are texts, which are never `None`.
+fn text<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Box<str>>, D::Error> {
+    Box::deserialize(text).map(Some)
 }
 
 fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Label>, D::Error> {
