@@ -165,14 +165,12 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
         let expected = "expected any because neither AUTH_JWT_SECRET nor AUTH_JWKS_URL is set: no token could name a room";
         settings.refuse("SFU_ROOMS", expected);
     }
-    let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
-    let look_interval = SFU_LOOK_INTERVAL.get();
     Some(SfuConfig {
-        prefixes,
-        app_id,
-        app_secret,
+        prefixes: prefixes?,
+        app_id: app_id?,
+        app_secret: app_secret?,
         api,
-        look_interval,
+        look_interval: SFU_LOOK_INTERVAL.get(),
         rooms_by_token,
         is_locked,
         client_rate,

@@ -56,7 +56,7 @@ pub struct OverviewBody {
     #[schema(example = 5)]
     usable: u64,
     /// `ALERT_PERCENTS`: the parts of the limit that raise an alert.
-    #[schema(example = json!([50, 80, 95, 100]))]
+    #[schema(value_type = Vec<u16>, example = json!([50, 80, 95, 100]))]
     alert_percents: BTreeSet<u16>,
     /// Whether users are known: `AUTH_JWT_SECRET`, `AUTH_JWKS_URL` or `AUTH_WEBHOOK_URL` is set.
     sign_in: bool,
