@@ -125,11 +125,11 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
         }
         Command::Ice(wanted) => {
             let text = block_on(operator_command::keep_ice(&config, wanted, shared))?;
-            (text.map_err(of_operator)?, true)
+            (text.map_err(|error| of_operator(&error))?, true)
         }
         Command::Operator(command) => {
             let text = block_on(operator_command::run(&config, command, shared))?;
-            (text.map_err(of_operator)?, true)
+            (text.map_err(|error| of_operator(&error))?, true)
         }
         _ => return serve(&config, &environment.origin, None),
     };
@@ -138,8 +138,8 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn of_operator(error: OperatorError) -> Failure {
-    Failure::new(&error, matches!(error, OperatorError::NoToken | OperatorError::NoServerKey))
+fn of_operator(error: &OperatorError) -> Failure {
+    Failure::new(error, matches!(error, OperatorError::NoToken | OperatorError::NoServerKey))
 }
 
 /// Runs the doctor. Its findings are the output; it writes no log.

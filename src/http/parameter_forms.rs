@@ -125,14 +125,14 @@ spender_query! {
 
 /// The spenders that parameters name. `names`: in the order of the kinds.
 fn named_spenders(names: [Option<&str>; SpenderKind::ALL.len()]) -> Result<Vec<SpenderKey>, ApiError> {
-    let named = SpenderKind::ALL.into_iter().zip(names.map(Option::unwrap_or_default));
+    let by_kind = SpenderKind::ALL.into_iter().zip(names.map(Option::unwrap_or_default));
     let parse = |(kind, name): (SpenderKind, &str)| {
         // Names of calls have no control characters: see `Call::of`.
         let name = name.replace(|c: char| kind == SpenderKind::Call && c.is_control(), "\u{fffd}");
         let expected = || format!("Set `{}` to one that `GET /api/spenders` shows.", kind.name());
         SpenderKey::parse(kind, &name).ok_or_else(|| ApiError::invalid(expected()))
     };
-    named.filter(|(_, name)| !name.is_empty()).map(parse).collect()
+    by_kind.filter(|(_, name)| !name.is_empty()).map(parse).collect()
 }
 
 /// The only spender that a query names.

@@ -27,6 +27,7 @@ pub(super) fn of(
     let costs = shares(config.prices.price.of(used), rows.iter().map(|(_, sums)| sums.bytes()), used);
     let (start, end) = (instant(period.start), instant(period.end));
     let margin = if config.meter.analytics.is_some() { config.meter.sampling_percent } else { 0 };
+    let beginning = format!("{start},{end},{start},{end},Usage,turn-broker,TURN relay");
     let mut csv = HEAD.to_owned();
     for ((key, sums), cost) in rows.iter().zip(costs) {
         let name = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
@@ -34,6 +35,7 @@ pub(super) fn of(
         let (bytes, measured, claimed) = (sums.bytes().get(), sums.measured().get(), sums.claimed().get());
         let quantity = format!("{}.{:09}", bytes / 1_000_000_000, bytes % 1_000_000_000);
         let cells = [
+            beginning.clone(),
             quoted(&name),
             quoted(&tags.to_string()),
             quantity,
@@ -48,7 +50,8 @@ pub(super) fn of(
             margin.to_string(),
             sums.grants().to_string(),
         ];
-        csv += &format!("{start},{end},{start},{end},Usage,turn-broker,TURN relay,{}\r\n", cells.join(","));
+        csv += &cells.join(",");
+        csv += "\r\n";
     }
     csv
 }
