@@ -1,10 +1,8 @@
 //! Numbers in JSON.
 
-use std::fmt;
-
-use serde::Deserializer;
-use serde::de::{Error, Visitor};
-use serde_json::Number;
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Number, Value};
 use turn_ledger::ByteCount;
 
 /// A JSON number that prints a whole value without decimals (`1000`, not `1000.0`). 0 for a value that is not finite.
@@ -16,32 +14,16 @@ pub fn plain_number(value: f64) -> Number {
 /// Reads a count that may be null. A whole number may have any form (`198`, `198.0`, `1e3`), as in JSON Schema. A number
 /// above `u64::MAX` is read as `u64::MAX`.
 pub fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    deserializer.deserialize_any(CountVisitor)
-}
-
-struct CountVisitor;
-
-impl Visitor<'_> for CountVisitor {
-    type Value = Option<u64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number that is not negative, or null")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<Self::Value, E> {
-        Ok(Some(count))
-    }
-
-    fn visit_f64<E: Error>(self, count: f64) -> Result<Self::Value, E> {
-        if count.fract() != 0.0 || count < 0.0 {
-            return Err(E::custom("not a count"));
+    let value = Value::deserialize(deserializer)?;
+    // The decimal text converts a large number exactly, without a cast.
+    let whole = |count: f64| format!("{:.0}", count.abs()).parse().unwrap_or(u64::MAX);
+    let is_whole = |count: &f64| *count >= 0.0 && count.fract() == 0.0;
+    match value.as_u64().or_else(|| value.as_f64().filter(is_whole).map(whole)) {
+        None if !value.is_null() => {
+            let expected = "a whole number that is not negative, or null";
+            Err(D::Error::invalid_value(Unexpected::Other("value"), &expected))
         }
-        // The decimal text converts a large number exactly, without a cast.
-        Ok(Some(format!("{:.0}", count.abs()).parse().unwrap_or(u64::MAX)))
+        count => Ok(count),
     }
 }
 

@@ -88,29 +88,31 @@ pub enum LedgerCommandError {
 /// Runs a command on the ledger in `STATE_DIR`. Without `STATE_DIR`, a new key is for the ledger in the database. `now`: the time of the
 /// summary if the ledger was never written, and of a new key.
 pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Report, LedgerCommandError> {
-    let state_dir = config.budget.state_dir.as_deref();
-    // With STATE_DIR, the key of the file is replaced, even if DATABASE_URL is set too.
-    if let (LedgerCommand::RotateKey, None, Some(database)) = (command, state_dir, &config.database) {
-        copy::rotate_key(&Database::new(database), now)?;
-        return Ok(Report { text: KEY_ROTATED.into(), is_sound: true });
-    }
-    let directory = state_dir.ok_or(LedgerCommandError::NoDirectory)?;
-    if command == LedgerCommand::RotateKey {
-        rotate_key(directory, now)?;
-        return Ok(Report { text: KEY_ROTATED.into(), is_sound: true });
-    }
-    if let LedgerCommand::Copy { to_database, .. } = command {
-        let text = move_ledger(config, directory, to_database)?;
-        return Ok(Report { text, is_sound: true });
-    }
-    let mut ledger = LedgerCopy::take(directory)?;
-    if command == LedgerCommand::Verify {
-        return Ok(report_of(&ledger.path.display().to_string(), &ledger.findings()));
-    }
-    let stored = ledger.stored()?;
+    let directory = match (&config.budget.state_dir, command, &config.database) {
+        // With STATE_DIR, the key of the file is replaced, even if DATABASE_URL is set too.
+        (Some(directory), ..) => directory,
+        (None, LedgerCommand::RotateKey, Some(database)) => {
+            copy::rotate_key(&Database::new(database), now)?;
+            return Ok(Report { text: KEY_ROTATED.into(), is_sound: true });
+        }
+        _ => return Err(LedgerCommandError::NoDirectory),
+    };
     let text = match command {
-        LedgerCommand::Export => format!("{:#}", document(&stored)),
-        _ => summary(config, &ledger, stored, now),
+        LedgerCommand::RotateKey => {
+            rotate_key(directory, now)?;
+            KEY_ROTATED.into()
+        }
+        LedgerCommand::Copy { to_database, .. } => move_ledger(config, directory, to_database)?,
+        LedgerCommand::Verify => {
+            let mut ledger = LedgerCopy::take(directory)?;
+            return Ok(report_of(&ledger.path.display().to_string(), &ledger.findings()));
+        }
+        LedgerCommand::Export => format!("{:#}", document(&LedgerCopy::take(directory)?.stored()?)),
+        LedgerCommand::Show => {
+            let ledger = LedgerCopy::take(directory)?;
+            let stored = ledger.stored()?;
+            summary(config, &ledger, stored, now)
+        }
     };
     Ok(Report { text, is_sound: true })
 }

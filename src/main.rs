@@ -58,15 +58,15 @@ struct Failure {
 }
 
 impl Failure {
-    /// A setting is wrong or missing.
-    fn of_settings(error: impl Display) -> Self {
-        Self { text: error.to_string(), status: EXIT_CONFIG }
+    /// `is_of_settings`: a setting is wrong or missing.
+    fn new(error: &impl Display, is_of_settings: bool) -> Self {
+        Self { text: error.to_string(), status: if is_of_settings { EXIT_CONFIG } else { 1 } }
     }
 }
 
 impl<E: Display> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { text: error.to_string(), status: 1 }
+        Self::new(&error, false)
     }
 }
 
@@ -92,10 +92,8 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
         Command::Doctor(options) => return examine(options, shared),
         Command::Demo { port } => {
             let demo = Demo::prepare(Environment::of_process_only(&demo::SETTINGS), *port);
-            let Demo { config, listener, greeting } = demo.map_err(|error| match error {
-                DemoError::Config(_) => Failure::of_settings(error),
-                _ => error.into(),
-            })?;
+            let Demo { config, listener, greeting } =
+                demo.map_err(|error| Failure::new(&error, matches!(error, DemoError::Config(_))))?;
             return serve(&config, "the environment alone, by demo", Some((listener, greeting)));
         }
         _ => {}
@@ -109,44 +107,39 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
         _ => Config::from_env(&environment),
     };
     // The text of the demo's error fits here too.
-    let config = config.map_err(|problems| Failure::of_settings(DemoError::Config(problems)))?;
-    let is_success = match command {
+    let config = config.map_err(|problems| Failure::new(&DemoError::Config(problems), true))?;
+    let (text, is_success) = match command {
         Command::Healthcheck => {
             let client = http_client(&config.network)?;
             let url = format!("http://{}/health", config.server.reachable());
             block_on(client.send(client.request(Method::GET, url)))??;
-            true
+            return Ok(ExitCode::SUCCESS);
         }
         Command::Ledger(command) => {
             let report = ledger_command::run(&config, *command, SystemClock.now());
-            let report = report.map_err(|error| match error {
-                LedgerCommandError::NoDirectory | LedgerCommandError::NoDatabase => {
-                    Failure::of_settings(error)
-                }
-                _ => error.into(),
+            let report = report.map_err(|error| {
+                use LedgerCommandError::{NoDatabase, NoDirectory};
+                Failure::new(&error, matches!(error, NoDirectory | NoDatabase))
             })?;
-            print(&report.text);
-            report.is_sound
+            (report.text, report.is_sound)
         }
         Command::Ice(wanted) => {
             let text = block_on(operator_command::keep_ice(&config, wanted, shared))?;
-            print(&text.map_err(|error| match error {
-                OperatorError::NoServerKey => Failure::of_settings(error),
-                _ => error.into(),
-            })?);
-            true
+            (text.map_err(|error| of_operator(&error))?, true)
         }
         Command::Operator(command) => {
             let text = block_on(operator_command::run(&config, command, shared))?;
-            print(&text.map_err(|error| match error {
-                OperatorError::NoToken => Failure::of_settings(error),
-                _ => error.into(),
-            })?);
-            true
+            (text.map_err(|error| of_operator(&error))?, true)
         }
-        _ => return serve(&config, environment.origin(), None),
+        _ => return serve(&config, &environment.origin, None),
     };
+    // The reader may have gone.
+    let _ = writeln!(std::io::stdout(), "{text}");
     Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn of_operator(error: &OperatorError) -> Failure {
+    Failure::new(error, matches!(error, OperatorError::NoToken | OperatorError::NoServerKey))
 }
 
 /// Runs the doctor. Its findings are the output; it writes no log.
@@ -165,12 +158,7 @@ fn examine(options: &doctor::Options, shared: &Options) -> Result<ExitCode, Fail
 /// Says which file of settings was read: a command in another folder reads another one, or none.
 #[expect(clippy::print_stderr, reason = "standard output is that of the command")]
 fn say_origin(environment: &Environment) {
-    eprintln!("turn-broker: settings of {}", environment.origin());
-}
-
-/// Writes to standard output. The reader of a pipe may have gone (`ledger … | head -1`).
-fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    eprintln!("turn-broker: settings of {}", environment.origin);
 }
 
 fn block_on<T>(run: impl Future<Output = T>) -> Result<T, Failure> {
@@ -242,16 +230,17 @@ async fn serve_until_signal(
     treat_file_size_limit_as_full_disk()?;
     let storage = config.budget.state_dir.as_deref().map(FileStorage::open).transpose();
     let store = storage.and_then(|storage| storage.map(Store::open).transpose());
-    let store = store.map_err(|error| match error {
+    let store = store.map_err(|error| {
         // Another start would find the same.
-        OpenError::Directory { error: ref cause, .. } if is_wrong_setting(cause.kind()) => {
-            Failure::of_settings(error)
-        }
-        OpenError::Untrusted { .. }
-        | OpenError::Damaged { .. }
-        | OpenError::OtherFormat { .. }
-        | OpenError::Moved { .. } => Failure::of_settings(error),
-        _ => error.into(),
+        let is_of_settings = match &error {
+            OpenError::Directory { error, .. } => is_wrong_setting(error.kind()),
+            OpenError::Untrusted { .. }
+            | OpenError::Damaged { .. }
+            | OpenError::OtherFormat { .. }
+            | OpenError::Moved { .. } => true,
+            _ => false,
+        };
+        Failure::new(&error, is_of_settings)
     })?;
     // Install the handlers before anything listens, so that no early signal has its default action.
     let mut signals = vec![signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];

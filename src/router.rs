@@ -17,7 +17,7 @@ use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 use crate::app::App;
 use crate::app::process::Standby;
-use crate::app::rights::{Action, CallerKind, Extent, may, may_any};
+use crate::app::rights::{Action, CallerKind, may};
 use crate::config::WireFormat;
 use crate::http::route::ErrorForm::{self, Own};
 use crate::http::route::{Group, Handlers, Route, route};
@@ -54,8 +54,8 @@ pub fn table(app: &Arc<App>) -> Vec<Group> {
         let refuse_foreign = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
         only(handlers, "GET,POST").layer(ServiceBuilder::new().layer(refuse_foreign).layer(guard()))
     };
-    let may_mint = |caller| may_any(caller, Action::Mint);
-    let is_server = |caller| may_any(caller, Action::Mint) && may_any(caller, Action::NameUser);
+    let may_mint = |caller| may(caller, Action::Mint);
+    let is_server = |caller| may(caller, Action::Mint) && may(caller, Action::NameUser);
     let mint = |route: Route| group("mint", Own, may_mint, [route], for_pages);
     let formats = app.config.wire_formats.iter().map(|format| match format {
         WireFormat::Turn => {
@@ -91,7 +91,7 @@ pub fn table(app: &Arc<App>) -> Vec<Group> {
     let health = [route!(health::get_health), route!(health::get_ready), route!(health::get_leader)];
     let own = [
         mint(route!(credentials::get_turn_credentials)),
-        group("connections", Own, |caller| may_any(caller, Action::Report), connections, guarded),
+        group("connections", Own, |caller| may(caller, Action::Report), connections, guarded),
         group("budget", Own, |_| true, [route!(bandwidth_status::get_bandwidth_status)], guarded),
         // Health checks are never rejected because of overload.
         group("health", Own, |_| true, health, |handlers| handlers),
@@ -138,7 +138,7 @@ fn operator_groups(app: &Arc<App>, guarded: impl Fn(Handlers) -> Handlers) -> [G
         route!(backup::get_backup).map(|handlers| only(handlers, "GET")),
         route!(metrics::get_metrics),
     ];
-    let is_operator = |caller| may(caller, Action::End) == Extent::All;
+    let is_operator = |caller| caller == CallerKind::Operator;
     let any_query = |handlers: Handlers| guarded(handlers.layer(check(app, operator::require_operator)));
     let no_query = || check(app, operator::require_operator_without_query);
     // These paths have other methods, too, with rules of their own: `route_layer` leaves the other methods alone.

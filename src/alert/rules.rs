@@ -15,7 +15,7 @@ use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, Spending,
     SpentGrant, faults, minting,
 };
-use crate::config::{AlertPercents, Config, PERCENT_MAX};
+use crate::config::{Config, PERCENT_MAX};
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Figures, NamesPerson, Period, Person, Snapshot, Timestamp};
 
@@ -56,7 +56,7 @@ pub struct AlertInput {
     /// The rate at which the budget is used.
     pub rate: PresentRate,
     /// The parts of the limit that raise an alert.
-    pub percents: AlertPercents,
+    pub percents: BTreeSet<u16>,
     /// The chains that were revoked since the last evaluation, because each relayed more than `GRANT_LIMIT_GB`.
     pub spent_grants: Vec<SpentGrant>,
 }
@@ -84,7 +84,7 @@ impl AlertInput {
     /// The parts of the limit that raise an alert, rising: those of the settings, and each further step beyond the limit.
     fn thresholds(&self) -> BTreeSet<u16> {
         let beyond = (100..=PERCENT_MAX).step_by(STEP_BEYOND.into()).skip(1);
-        self.percents.iter().chain(beyond).collect()
+        self.percents.iter().copied().chain(beyond).collect()
     }
 
     /// Whether usage has reached so many percent of the limit.

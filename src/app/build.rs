@@ -19,9 +19,7 @@ use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKeys;
-use crate::config::{
-    AtLimit, CloudflareConfig, Config, CoturnCliConfig, CoturnRelay, HttpIceConfig, TurnKeyConfig,
-};
+use crate::config::{CloudflareConfig, Config, CoturnCliConfig, CoturnRelay, HttpIceConfig, TurnKeyConfig};
 use crate::forward::ForwardKey;
 use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
@@ -99,13 +97,13 @@ pub fn build_leading(
         auth: parts.auth(),
         calls: LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock)),
         mint: Arc::clone(&mint),
-        rate_limit: RateLimit::new(config, parts.clock(), parts.metrics())?,
+        rate_limit: RateLimit::new(config, parts.clock(), parts.metrics()),
         call_ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     let ending = Ending {
         mint: Arc::clone(&mint),
         clock: Arc::clone(clock),
-        at_limit: config.budget.at_limit == AtLimit::Revoke,
+        at_limit: config.budget.revokes_at_limit,
         progress: Mutex::default(),
     };
     Ok(Arc::new(App {
@@ -148,7 +146,7 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn dispatcher(&self) -> Option<AlertDispatcher> {
         let alert = self.config.alert.as_ref()?;
-        for kind in AlertKind::all().chain(self.config.alert_percents.iter().map(AlertKind::Used)) {
+        for kind in AlertKind::all().chain(self.config.alert_percents.iter().copied().map(AlertKind::Used)) {
             for outcome in ["delivered", "failed", "given_up", "dropped"] {
                 self.metrics().alerts.add([kind.name(), outcome], 0);
             }
@@ -288,7 +286,7 @@ impl Parts<'_> {
             sources: ice.sources.iter().map(|source| self.source(*source, relay)).collect(),
             urls: self.config.ice.urls,
             cut_here: IceSource::ALL.into_iter().filter(is_cut_here).collect(),
-            limit_action: self.config.budget.limit_action,
+            falls_back: self.config.budget.falls_back,
             account: Arc::clone(&self.account),
             grant_keys: GrantKeys::new(self.keys),
         }
@@ -339,16 +337,13 @@ impl Parts<'_> {
     /// Another provider. Its clock is no reference for ours.
     fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
-        let key = TurnKey::new(KeyName::DEFAULT, None, 1, self.http_api(http), self.process.clock.instant());
+        let api = MintingApi::Http(HttpIce { client: self.client.clone(), request: http.request.clone() });
+        let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
         // At another provider nothing is minted in advance, so there are no lifetimes to prepare.
         let provider = Provider::new(vec![Arc::new(key)], &[], self.clock(), self.metrics());
         let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;
         let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };
         HttpSource { provider: Arc::new(provider), life, life_min }
-    }
-
-    fn http_api(&self, http: &HttpIceConfig) -> MintingApi {
-        MintingApi::Http(HttpIce { client: self.client.clone(), request: http.request.clone() })
     }
 }

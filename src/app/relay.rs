@@ -70,22 +70,18 @@ pub(super) fn open(
     billed: BilledDirections,
     broker: RelayAccount,
 ) -> Result<(Relay, RestServer), BuildError> {
-    let (note, secret) = (noting_in(Arc::clone(&broker.metrics)), broker.secret.clone());
-    let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note);
-    let relay = relay.map_err(|why| format!("RELAY_LISTEN: {why}"))?;
-    let url = IceUrl::parse(&format!("turn:{}?transport=udp", relay.public_address()));
-    let url = url.expect("an address and a port form a turn: URL");
-    Ok((relay, RestServer::new(vec![url], secret)))
-}
-
-/// A function that counts the relay's events in these metrics.
-fn noting_in(metrics: Arc<Metrics>) -> Note {
-    Arc::new(move |event| match event {
+    let (metrics, secret) = (Arc::clone(&broker.metrics), broker.secret.clone());
+    let note: Note = Arc::new(move |event| match event {
         Event::Allocations(allocations) => {
             metrics.relay_allocations.set(allocations);
         }
         Event::Ended(why) => metrics.relay_ends.count([why]),
         Event::Refused(why) => metrics.relay_refusals.count([why]),
         Event::Dropped(why) => metrics.relay_drops.count([why]),
-    })
+    });
+    let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note);
+    let relay = relay.map_err(|why| format!("RELAY_LISTEN: {why}"))?;
+    let url = IceUrl::parse(&format!("turn:{}?transport=udp", relay.public_address()));
+    let url = url.expect("an address and a port form a turn: URL");
+    Ok((relay, RestServer::new(vec![url], secret)))
 }

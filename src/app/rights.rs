@@ -23,45 +23,21 @@ pub enum CallerKind {
 /// What a caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A credential.
+    /// A credential. Where users must sign in, a mint needs more than this right.
     Mint,
-    /// To open a connection, and to say what it relays.
+    /// To open a connection, to say what it relays, and to close it.
     Report,
-    /// To close a connection.
-    Close,
-    /// What others spend.
-    Read,
-    /// To end credentials, rooms or all minting, and to change the limit.
-    End,
     /// To say who spends.
     NameUser,
 }
 
-/// On what a caller may act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// On nothing.
-    Nothing,
-    /// On what it has opened or minted, or for itself.
-    Own,
-    /// On everything.
-    All,
-}
-
-/// On what a caller may do this. Where users must sign in, a mint needs more than this right.
-pub const fn may(caller: CallerKind, action: Action) -> Extent {
-    use CallerKind::{Anonymous, Grant, Operator, Reporter, ServerKey, User};
-    match (action, caller) {
-        (Action::Mint, Anonymous | Grant | User | ServerKey)
-        | (Action::Report | Action::Close, Grant | ServerKey)
-        | (Action::End | Action::NameUser, ServerKey) => Extent::Own,
-        (Action::Report | Action::Close | Action::NameUser, Reporter)
-        | (Action::Read | Action::End, Operator) => Extent::All,
-        _ => Extent::Nothing,
+/// Whether a caller may do this at all. Only the operator may see what others spend, end it, and change the limit; a server key may also end
+/// what it has minted.
+pub const fn may(caller: CallerKind, action: Action) -> bool {
+    use CallerKind::{Anonymous, Grant, Reporter, ServerKey, User};
+    match action {
+        Action::Mint => matches!(caller, Anonymous | Grant | User | ServerKey),
+        Action::Report => matches!(caller, Grant | ServerKey | Reporter),
+        Action::NameUser => matches!(caller, ServerKey | Reporter),
     }
-}
-
-/// Whether there is anything on which a caller may do this.
-pub const fn may_any(caller: CallerKind, action: Action) -> bool {
-    !matches!(may(caller, action), Extent::Nothing)
 }

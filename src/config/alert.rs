@@ -30,27 +30,11 @@ pub struct AlertConfig {
 /// The largest part of the limit at which there can be an alert, in percent.
 pub(crate) const PERCENT_MAX: u16 = 1_000;
 
-/// Parts of the limit, in percent from 1 to [`PERCENT_MAX`]. `ALERT_PERCENTS`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlertPercents(BTreeSet<u16>);
-
-impl AlertPercents {
-    /// Percents, comma-separated, in any order. `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let percent =
-            |text: &str| text.trim().parse().ok().filter(|percent| (1..=PERCENT_MAX).contains(percent));
-        text.split(',').map(percent).collect::<Option<_>>().map(Self)
-    }
-
-    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let percents = form("percents from 1 to 1000, comma-separated", Self::parse);
-        settings.get("ALERT_PERCENTS", "50,80,95,100", percents)
-    }
-
-    /// In rising order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
-        self.0.iter().copied()
-    }
+/// `ALERT_PERCENTS`: the parts of the limit that raise an alert, in percent.
+pub(super) fn read_percents(settings: &mut Settings<'_>) -> BTreeSet<u16> {
+    let percent = |text: &str| text.trim().parse().ok().filter(|percent| (1..=PERCENT_MAX).contains(percent));
+    let percents = |text: &str| text.split(',').map(percent).collect();
+    settings.get("ALERT_PERCENTS", "50,80,95,100", form("percents from 1 to 1000, comma-separated", percents))
 }
 
 impl AlertConfig {
@@ -103,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_the_limit_are_percents_in_any_order() {
-        let percents = |text| load([("ALERT_PERCENTS", text)]).alert_percents.iter().collect::<Vec<_>>();
+        let percents = |text| load([("ALERT_PERCENTS", text)]).alert_percents.into_iter().collect::<Vec<_>>();
         assert_eq!((percents(""), percents("90, 30,90")), (vec![50, 80, 95, 100], vec![30, 90]));
     }
 }

@@ -1,5 +1,6 @@
 //! Settings of the budget, of the estimate of usage without measurements, and of the price. GB and MB are decimal, Mbps are 10^6 bit/s.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ pub struct BudgetConfig {
     pub mode: BudgetMode,
     /// The directory of the ledger, created if missing. `STATE_DIR`; the ledger is in memory when unset.
     pub state_dir: Option<PathBuf>,
-    /// The action when the budget is spent. `LIMIT_ACTION`; refuse when unset.
-    pub limit_action: LimitAction,
+    /// Whether callers get the next unmetered source, and not a 429, when the budget is spent. `LIMIT_ACTION`, refuse or fallback; refuse
+    /// when unset.
+    pub falls_back: bool,
     /// The most that one grant is assumed to relay, above 0 up to 1,000,000 Mbps. `LIABILITY_MBPS_PER_GRANT`; the
     /// estimated rate of a connection when unset.
     pub liability_rate: BitRate,
@@ -38,28 +40,11 @@ pub struct BudgetConfig {
     pub grant_limit: Option<ByteCount>,
     /// The most live credentials, about 330 bytes each, 1 to 20,000,000. `GRANTS_MAX`; 2,000,000 when unset.
     pub grants_max: usize,
-    /// What happens to live credentials when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke when unset.
-    pub at_limit: AtLimit,
+    /// Whether live credentials of sources that can revoke are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke
+    /// when unset.
+    pub revokes_at_limit: bool,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,
-}
-
-/// The action when the budget is spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitAction {
-    /// Respond 429.
-    Refuse,
-    /// Use the next unmetered source.
-    Fallback,
-}
-
-/// What happens to live credentials when the budget is spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtLimit {
-    /// Nothing.
-    None,
-    /// The credentials of sources that can revoke are revoked.
-    Revoke,
 }
 
 /// Settings of the usage estimate.
@@ -81,9 +66,8 @@ pub struct UsageConfig {
 }
 
 const MODES: &[(&str, BudgetMode)] = &[("estimate", BudgetMode::Estimate), ("strict", BudgetMode::Strict)];
-const ACTIONS: &[(&str, LimitAction)] =
-    &[("refuse", LimitAction::Refuse), ("fallback", LimitAction::Fallback)];
-const AT_LIMIT: &[(&str, AtLimit)] = &[("none", AtLimit::None), ("revoke", AtLimit::Revoke)];
+const ACTIONS: &[(&str, bool)] = &[("refuse", false), ("fallback", true)];
+const AT_LIMIT: &[(&str, bool)] = &[("none", false), ("revoke", true)];
 const ADDRESSES: &[(&str, KeptAddresses)] =
     &[("full", KeptAddresses::Full), ("prefix", KeptAddresses::Prefix), ("none", KeptAddresses::None)];
 const DIRECTIONS: &[(&str, BilledDirections)] =
@@ -113,7 +97,7 @@ impl BudgetConfig {
             billing_day: settings.about_money().get("BILLING_DAY", "1", billing_day),
             mode: settings.about_money().get("BUDGET_MODE", "estimate", one_of(MODES)),
             state_dir: settings.about_money().optional("STATE_DIR", path("a directory")),
-            limit_action: settings.about_money().get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
+            falls_back: settings.about_money().get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
             liability_rate: settings
                 .about_money()
                 .optional("LIABILITY_MBPS_PER_GRANT", rate)
@@ -126,7 +110,7 @@ impl BudgetConfig {
             user_limit: settings.about_money().optional("USER_LIMIT_GB", gb_above_zero),
             grant_limit: settings.about_money().optional("GRANT_LIMIT_GB", gb_above_zero),
             grants_max: settings.get("GRANTS_MAX", "2000000", number(1..=20_000_000)),
-            at_limit: settings.about_money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
+            revokes_at_limit: settings.about_money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
             expiry_tail: settings.about_money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
         }
     }
@@ -178,6 +162,26 @@ pub(super) fn gb_above_zero(text: &str) -> Formed<ByteCount> {
     form("GB above 0, at most 1000000, decimals allowed", |text| {
         gb(text).ok().filter(|bytes| *bytes > ByteCount::ZERO)
     })(text)
+}
+
+/// A list of limits: a name, and the GB that it may spend. `parse_name` gets what is before the `=`.
+pub(super) fn read_limits<K: Ord>(
+    settings: &mut Settings<'_>,
+    setting: &'static str,
+    expected_name: &str,
+    parse_name: impl Fn(&str) -> Option<K>,
+) -> BTreeMap<K, ByteCount> {
+    let parse = |text: &str| {
+        let (name, limit) = text.split_once('=')?;
+        Some((parse_name(name.trim())?, gb_above_zero(limit.trim()).ok()?))
+    };
+    let entry = form(format!("{expected_name}=GB with GB above 0, at most 1000000"), parse);
+    let listed = settings.about_money().list(setting, None, entry).unwrap_or_default();
+    let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
+    if limits.len() < count {
+        settings.refuse(setting, "expected each name once, found a repeated name");
+    }
+    limits
 }
 
 fn billing_day(text: &str) -> Formed<BillingDay> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use url::Host;
 
-use super::budget::gb_above_zero;
+use super::budget::read_limits;
 use super::form::{form, own_secret, parse_number, password};
 use super::ice_urls::read_urls;
 use super::settings::Settings;
@@ -89,7 +89,7 @@ fn owner_of(host: Option<&str>) -> CountOwner {
 /// The relays of `COTURN_URLS`, in their order. Empty without good URLs, and without a good secret.
 pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", named_url);
-    let limits = read_limits(settings);
+    let limits = read_limits(settings, "COTURN_LIMITS", "turn-host", |host| Some(host_in(host)));
     let secret = settings.secret("COTURN_SECRET", own_secret(password));
     settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
     let Some(urls) = urls else {
@@ -132,21 +132,6 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
         }
     };
     hosts.iter().map(relay).collect()
-}
-
-/// `COTURN_LIMITS`: what each host that it names may relay in a period.
-fn read_limits(settings: &mut Settings<'_>) -> BTreeMap<String, ByteCount> {
-    let parse = |text: &str| {
-        let (host, limit) = text.split_once('=')?;
-        Some((host_in(host), gb_above_zero(limit.trim()).ok()?))
-    };
-    let entry = form("turn-host=GB with GB above 0, at most 1000000", parse);
-    let listed = settings.about_money().list("COTURN_LIMITS", None, entry).unwrap_or_default();
-    let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
-    if limits.len() < count {
-        settings.refuse("COTURN_LIMITS", "expected each host once, found a repeated host");
-    }
-    limits
 }
 
 /// The name before a URL, if there is one, and the URL: `eu=turn:…`.

@@ -151,7 +151,7 @@ pub(super) fn base_url(text: &str) -> Formed<Url> {
 }
 
 /// A whole number in `range`, written with digits only.
-pub(super) fn parse_number<T: FromStr>(text: &str, range: &RangeInclusive<u64>) -> Option<T> {
+pub fn parse_number<T: FromStr>(text: &str, range: &RangeInclusive<u64>) -> Option<T> {
     let has_digits_only = text.bytes().all(|b| b.is_ascii_digit());
     let is_inside = text.parse().is_ok_and(|number| range.contains(&number));
     if has_digits_only && is_inside { text.parse().ok() } else { None }
@@ -186,6 +186,11 @@ pub(super) fn parse_base(text: &str) -> Option<Url> {
 /// Whether `text` has no control characters. In a value of one line they are a mistake.
 pub(super) fn is_plain(text: &str) -> bool {
     !text.contains(char::is_control)
+}
+
+/// Whether a path is `root`, or below it.
+pub(super) fn is_at_or_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether others on the network path can read requests to this URL: `http:` to another machine.

@@ -30,15 +30,15 @@ mod signaling_modules;
 mod turn_keys;
 
 pub use access::{AccessConfig, RateLimitConfig};
+pub use alert::AlertConfig;
 pub(crate) use alert::PERCENT_MAX;
-pub use alert::{AlertConfig, AlertPercents};
 pub use auth::AuthConfig;
-pub use budget::{AMOUNT_MAX, AtLimit, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
+pub use budget::{AMOUNT_MAX, BudgetConfig, PriceConfig, UsageConfig};
 pub use coturn::{CoturnCliConfig, CoturnRelay, RELAYS_MAX};
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;
-pub use form::parse_decimal;
+pub use form::{parse_decimal, parse_number};
 pub use host::{AllowedHost, AllowedHosts};
 pub use http_ice::HttpIceConfig;
 pub use ice::{CloudflareConfig, IceConfig, RelayConfig};
@@ -46,10 +46,12 @@ pub use meter::{AnalyticsConfig, MeterConfig};
 pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use public_url::PublicUrl;
-pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
+pub use server::{LogConfig, ServerConfig, WireFormat, reachable};
 pub use server_keys::{ServerKeyConfig, ServerKeysConfig};
 pub use signaling::SignalingConfig;
 pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
+
+use std::collections::BTreeSet;
 
 use settings::Settings;
 use turn_base::http_client::Network;
@@ -83,7 +85,7 @@ pub struct Config {
     /// The receiver of alerts; with `None` no alerts are sent.
     pub alert: Option<AlertConfig>,
     /// The parts of the limit at which there is an alert. `ALERT_PERCENTS`; 50, 80, 95 and 100 when unset.
-    pub alert_percents: AlertPercents,
+    pub alert_percents: BTreeSet<u16>,
     /// The address of this broker for people and programs.
     pub public_url: Option<PublicUrl>,
     /// The other wire formats of the mint that are on.
@@ -252,7 +254,7 @@ impl Config {
             prices: PriceConfig::read(settings),
             meter,
             alert: AlertConfig::read(settings),
-            alert_percents: AlertPercents::read(settings),
+            alert_percents: alert::read_percents(settings),
             public_url,
             wire_formats: WireFormat::read(settings),
             signaling: SignalingConfig::read(settings),

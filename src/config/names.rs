@@ -65,13 +65,9 @@ pub(super) struct Misspelled {
 
 /// The settings that were read, each once.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<Setting>);
+pub(super) struct Names(pub(super) Vec<Setting>);
 
 impl Names {
-    pub(super) fn add(&mut self, setting: Setting) {
-        self.0.push(setting);
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Setting> + Clone {
         self.0.iter()
     }

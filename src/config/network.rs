@@ -10,7 +10,6 @@ use turn_base::http_client::{HttpsProxy, Network};
 use turn_base::trust::Trust;
 
 pub(super) fn read(settings: &mut Settings<'_>) -> Network {
-    settings.renamed("DATABASE_CA_FILE", "CA_FILE");
     let expected = "the URL of a proxy such as http://proxy.example:3128";
     let proxy = settings.optional("HTTPS_PROXY", form(expected, HttpsProxy::parse));
     let expected = "a name such as example.com, which includes the names below it, an address, a CIDR, or * for all; without port";

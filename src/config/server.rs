@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::form::{form, number, one_of, parsed, seconds};
+use super::form::{form, is_at_or_below, number, one_of, parsed, seconds};
 use super::settings::Settings;
 
 /// The listener.
@@ -23,22 +23,11 @@ pub struct ServerConfig {
 /// The log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// `text` or `json`. `LOG_FORMAT`; when unset, text on a terminal, else JSON.
-    pub format: LogFormat,
+    /// Whether each line is a JSON object, for log collectors. `LOG_FORMAT`, text or json; when unset, text on a terminal, else JSON.
+    pub is_json: bool,
     /// Valid directives of `tracing_subscriber::filter::Targets`. `RUST_LOG`; `info` when unset.
     pub filter: String,
 }
-
-/// The format of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For humans.
-    Text,
-    /// One JSON object per line, for log collectors.
-    Json,
-}
-
-const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Another response format of the same mint, with a route of its own. Each is off until `DOORS` names it, because each adds
 /// a way to spend the budget.
@@ -58,13 +47,14 @@ pub enum WireFormat {
     Cloudflare,
 }
 
-const WIRE_FORMATS: &[(&str, WireFormat)] = &[
-    ("turn", WireFormat::Turn),
-    ("matrix", WireFormat::Matrix),
-    ("ice", WireFormat::Ice),
-    ("link", WireFormat::Link),
-    ("metered", WireFormat::Metered),
-    ("cloudflare", WireFormat::Cloudflare),
+/// The words of `DOORS`, with the paths at or below which each format is served.
+const WIRE_FORMATS: [(&str, WireFormat, &str); 6] = [
+    ("turn", WireFormat::Turn, "/turn"),
+    ("matrix", WireFormat::Matrix, "/_matrix"),
+    ("ice", WireFormat::Ice, "/ice"),
+    ("link", WireFormat::Link, "/link"),
+    ("metered", WireFormat::Metered, "/api/v1/turn/credentials"),
+    ("cloudflare", WireFormat::Cloudflare, "/v1/turn/keys"),
 ];
 
 impl ServerConfig {
@@ -85,12 +75,9 @@ impl ServerConfig {
 
 /// The address at which this machine reaches a listener: loopback for one on all addresses.
 pub fn reachable(listener: SocketAddr) -> SocketAddr {
-    match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
-        // A listener on `::` accepts IPv4 too, and where IPv6 is off, only IPv4.
-        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
-        _ => listener,
-    }
+    let ip = listener.ip();
+    // A listener on `::` accepts IPv4 too, and where IPv6 is off, only IPv4.
+    SocketAddr::new(if ip.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { ip }, listener.port())
 }
 
 impl LogConfig {
@@ -102,7 +89,7 @@ impl LogConfig {
             is_good.then(|| text.to_owned())
         });
         Self {
-            format: settings.get("LOG_FORMAT", by_default, one_of(LOG_FORMATS)),
+            is_json: settings.get("LOG_FORMAT", by_default, one_of(&[("text", false), ("json", true)])),
             filter: settings.get("RUST_LOG", "info", directives),
         }
     }
@@ -125,7 +112,7 @@ fn keeps_log_on(text: &str) -> bool {
 impl WireFormat {
     /// The wire formats that are served, each once. `DOORS`, comma-separated; none when unset.
     pub(super) fn read(settings: &mut Settings<'_>) -> Vec<Self> {
-        let formats = settings.words("DOORS", None, WIRE_FORMATS);
+        let formats = settings.words("DOORS", None, &WIRE_FORMATS.map(|(name, format, _)| (name, format)));
         if formats.contains(&Self::Cloudflare) && !settings.is_set("SERVER_KEYS") {
             settings.refuse("DOORS", "expected SERVER_KEYS to be set because it names cloudflare");
         }
@@ -134,34 +121,22 @@ impl WireFormat {
 
     /// The word that `DOORS` lacks to serve `path`. `None` if no wire format that is off would serve it.
     pub fn off_at(served: &[Self], path: &str) -> Option<&'static str> {
-        let mut off = WIRE_FORMATS.iter().filter(|(_, format)| !served.contains(format));
-        off.find(|(_, format)| format.serves(path)).map(|(name, _)| *name)
-    }
-
-    fn serves(self, path: &str) -> bool {
-        let beginning = match self {
-            Self::Turn => "/turn",
-            Self::Matrix => "/_matrix",
-            Self::Ice => "/ice",
-            Self::Link => "/link",
-            Self::Metered => "/api/v1/turn/credentials",
-            Self::Cloudflare => "/v1/turn/keys",
-        };
-        path.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let mut off = WIRE_FORMATS.iter().filter(|(_, format, _)| !served.contains(format));
+        off.find(|(.., root)| is_at_or_below(path, root)).map(|(name, ..)| *name)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::config::testing::load;
-    use crate::config::{Config, Environment, LogFormat};
+    use crate::config::{Config, Environment};
 
     #[test]
     fn the_log_is_text_on_a_terminal_unless_it_is_set() {
-        for (written, format) in [("", LogFormat::Text), ("json", LogFormat::Json)] {
+        for (written, is_json) in [("", false), ("json", true)] {
             let mut environment = Environment::from_pairs([("LOG_FORMAT", written)]);
             environment.is_terminal = true;
-            assert_eq!(Config::from_env(&environment).unwrap().log.format, format);
+            assert_eq!(Config::from_env(&environment).unwrap().log.is_json, is_json);
         }
     }
 

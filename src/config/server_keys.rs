@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::budget::gb_above_zero;
-use super::form::{Formed, entries, form, is_quoted, is_varied, number};
+use super::budget::read_limits;
+use super::form::{entries, is_quoted, is_varied, number};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::{ByteCount, Label};
@@ -48,12 +48,8 @@ impl ServerKeysConfig {
         if let Some(expected) = contradiction(&keys) {
             settings.refuse("SERVER_KEYS", expected);
         }
-        let listed = settings.about_money().list("SERVER_KEY_LIMITS", None, parse_limit).unwrap_or_default();
-        let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
-        let is_known = |name: &Label| keys.iter().any(|key| key.name == *name);
-        if limits.len() < count {
-            settings.refuse("SERVER_KEY_LIMITS", "expected each name once, found a repeated name");
-        } else if !limits.keys().all(is_known) {
+        let limits = read_limits(settings, "SERVER_KEY_LIMITS", "NAME", Label::new);
+        if !limits.keys().all(|name| keys.iter().any(|key| key.name == *name)) {
             settings.refuse("SERVER_KEY_LIMITS", "expected names of SERVER_KEYS, found another name");
         }
         Self { keys, requests, limits }
@@ -77,15 +73,6 @@ fn contradiction(keys: &[ServerKeyConfig]) -> Option<String> {
         return None;
     };
     Some(expected.to_owned())
-}
-
-/// `NAME=GB`.
-fn parse_limit(text: &str) -> Formed<(Label, ByteCount)> {
-    let parse = |text: &str| {
-        let (name, limit) = text.split_once('=')?;
-        Some((Label::new(name.trim())?, gb_above_zero(limit.trim()).ok()?))
-    };
-    form("NAME=GB with GB above 0, at most 1000000", parse)(text)
 }
 
 /// What an entry looks like.

@@ -73,7 +73,7 @@ impl<'a> Settings<'a> {
     /// Notes a setting that is being read.
     fn note(&mut self, name: &'static str, default: Option<&'static str>, is_secret: bool) {
         let is_money = std::mem::take(&mut self.is_money);
-        self.names.add(Setting { name, default, is_secret, is_money });
+        self.names.0.push(Setting { name, default, is_secret, is_money });
     }
 
     /// The value in this form, or the default.
@@ -194,13 +194,6 @@ impl<'a> Settings<'a> {
             if self.is_set(set) && !self.is_set(missing) {
                 self.refuse(missing, format!("expected a value because {set} is set (both or neither)"));
             }
-        }
-    }
-
-    /// Refuses the name that a setting had before.
-    pub(super) fn renamed(&mut self, old: &str, name: &str) {
-        if self.environment.is_set(old) {
-            self.refuse(old, format!("expected the name {name}, which this setting has now"));
         }
     }
 

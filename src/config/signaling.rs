@@ -12,7 +12,7 @@ use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, 
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, one_of, path, seconds, switch, visible};
 use super::settings::Settings;
-use super::signaling_modules::{MODULES, Module, is_fixed_path};
+use super::signaling_modules::{MODULES, Module, are_at, is_fixed_path};
 use crate::bounds::{SFU_LOOK_INTERVAL, TTL_MIN};
 
 /// The longest `PEERJS_KEY`, in bytes.
@@ -40,7 +40,7 @@ pub struct SignalingConfig {
 impl SignalingConfig {
     /// Reads every setting, also those of a protocol that is off, so that a mistake is found before the protocol is turned on.
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let modules = settings.words("SIGNALING", None, MODULES);
+        let modules = settings.words("SIGNALING", None, &MODULES.map(|(name, module, _)| (name, module)));
         let is_on = |protocol: ProtocolName| modules.contains(&Module::Protocol(protocol));
         let peerjs = settings.get("PEERJS_KEY", "peerjs", identifier(PEERJS_KEY_MAX));
         let signaling = Self {
@@ -74,19 +74,19 @@ impl SignalingConfig {
     }
 
     /// The path that clients of a module are given; `None` if the module is off.
-    fn path(&self, module: Module) -> Option<&str> {
+    fn path<'a>(&'a self, module: Module, usual: &[&'a str]) -> Option<&'a str> {
         match module {
             _ if !self.modules.contains(&module) => None,
             Module::Protocol(ProtocolName::P2pcf) => Some(&self.protocols.p2pcf.as_ref()?.path),
             Module::Protocol(ProtocolName::Sfu) => Some(self.sfu.as_ref()?.prefixes.first()?),
-            _ => module.paths().first().copied(),
+            _ => usual.first().copied(),
         }
     }
 
     /// The modules that are on, with their addresses below `base`, a URL with a slash at its end.
     pub fn addresses(&self, base: &str) -> Vec<String> {
-        let address = |(name, module): &(&str, Module)| {
-            let path = self.path(*module)?.trim_start_matches('/');
+        let address = |(name, module, usual): &(&str, Module, &[&'static str])| {
+            let path = self.path(*module, usual)?.trim_start_matches('/');
             let base = if module.is_given_as_ws() { base.replacen("http", "ws", 1) } else { base.to_owned() };
             Some(format!("{name} at {base}{path}"))
         };
@@ -108,8 +108,8 @@ impl SignalingConfig {
 
     /// The module that is off and would serve `path`: `path` is one of its usual paths, or below one.
     pub fn off_at(&self, path: &str) -> Option<&'static str> {
-        let off = MODULES.iter().find(|(_, module)| self.path(*module).is_none() && module.serves(path));
-        off.map(|(name, _)| *name)
+        let mut off = MODULES.iter().filter(|(_, module, usual)| self.path(*module, usual).is_none());
+        off.find(|(.., usual)| are_at(usual, path)).map(|(name, ..)| *name)
     }
 }
 
@@ -165,14 +165,12 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
         let expected = "expected any because neither AUTH_JWT_SECRET nor AUTH_JWKS_URL is set: no token could name a room";
         settings.refuse("SFU_ROOMS", expected);
     }
-    let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
-    let look_interval = SFU_LOOK_INTERVAL.get();
     Some(SfuConfig {
-        prefixes,
-        app_id,
-        app_secret,
+        prefixes: prefixes?,
+        app_id: app_id?,
+        app_secret: app_secret?,
         api,
-        look_interval,
+        look_interval: SFU_LOOK_INTERVAL.get(),
         rooms_by_token,
         is_locked,
         client_rate,

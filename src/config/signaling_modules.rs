@@ -2,6 +2,8 @@
 
 use turn_signaling::call::ProtocolName;
 
+use super::form::is_at_or_below;
+
 /// An entry of `SIGNALING`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Module {
@@ -9,42 +11,28 @@ pub(super) enum Module {
     Reports,
 }
 
-pub(super) const MODULES: &[(&str, Module)] = &[
-    ("ayame", Module::Protocol(ProtocolName::Ayame)),
-    ("p2pcf", Module::Protocol(ProtocolName::P2pcf)),
-    ("rooms", Module::Protocol(ProtocolName::Rooms)),
-    ("sfu", Module::Protocol(ProtocolName::Sfu)),
-    ("peerjs", Module::Protocol(ProtocolName::Peerjs)),
-    ("yjs", Module::Protocol(ProtocolName::Yjs)),
-    ("reports", Module::Reports),
+/// The words of `SIGNALING`, with the usual paths of each module. The first one is the path that the start shows for clients.
+pub(super) const MODULES: [(&str, Module, &[&str]); 7] = [
+    ("ayame", Module::Protocol(ProtocolName::Ayame), &["/signaling", "/.ok"]),
+    ("p2pcf", Module::Protocol(ProtocolName::P2pcf), &["/p2pcf"]),
+    ("rooms", Module::Protocol(ProtocolName::Rooms), &["/parties", "/set-username"]),
+    ("sfu", Module::Protocol(ProtocolName::Sfu), &["/partytracks", "/api/calls"]),
+    ("peerjs", Module::Protocol(ProtocolName::Peerjs), &["/peerjs"]),
+    ("yjs", Module::Protocol(ProtocolName::Yjs), &["/yjs"]),
+    (
+        "reports",
+        Module::Reports,
+        &[
+            "/api/bugReport",
+            "/api/deadTrack",
+            "/call-quality-feedback",
+            "/api/reportRefresh",
+            "/api/debugInfo",
+        ],
+    ),
 ];
 
 impl Module {
-    /// The usual paths. The first one is the path that the start shows for clients.
-    pub(super) const fn paths(self) -> &'static [&'static str] {
-        match self {
-            Self::Protocol(ProtocolName::Ayame) => &["/signaling", "/.ok"],
-            Self::Protocol(ProtocolName::P2pcf) => &["/p2pcf"],
-            Self::Protocol(ProtocolName::Rooms) => &["/parties", "/set-username"],
-            Self::Protocol(ProtocolName::Sfu) => &["/partytracks", "/api/calls"],
-            Self::Protocol(ProtocolName::Peerjs) => &["/peerjs"],
-            Self::Protocol(ProtocolName::Yjs) => &["/yjs"],
-            Self::Reports => &[
-                "/api/bugReport",
-                "/api/deadTrack",
-                "/call-quality-feedback",
-                "/api/reportRefresh",
-                "/api/debugInfo",
-            ],
-        }
-    }
-
-    /// Whether `path` is one of its usual paths, or below one.
-    pub(super) fn serves(self, path: &str) -> bool {
-        let is_at_or_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
-        self.paths().iter().any(|above| path.strip_prefix(above).is_some_and(is_at_or_below))
-    }
-
     /// Whether a setting can replace the usual paths.
     const fn has_replaceable_paths(self) -> bool {
         matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
@@ -56,7 +44,12 @@ impl Module {
     }
 }
 
+/// Whether `path` is one of these usual paths, or below one.
+pub(super) fn are_at(usual: &[&str], path: &str) -> bool {
+    usual.iter().any(|root| is_at_or_below(path, root))
+}
+
 /// Whether `path` is a usual path of a module that always has its usual paths, or below one.
 pub(super) fn is_fixed_path(path: &str) -> bool {
-    MODULES.iter().any(|(_, module)| !module.has_replaceable_paths() && module.serves(path))
+    MODULES.iter().any(|(_, module, usual)| !module.has_replaceable_paths() && are_at(usual, path))
 }

@@ -76,6 +76,7 @@ pub(super) fn assert_cases(table: &str) {
 /// `value`: what stands for `<value>`.
 #[track_caller]
 fn assert_outcome(environment: &Environment, value: &str, expected: &[&str]) {
+    let names: Vec<_> = environment.names().collect();
     let (lines, config) = match load_in(environment) {
         Ok(config) => {
             (config.warnings.iter().map(|text| format!("? {text}")).collect(), format!("{config:?}"))
@@ -87,11 +88,11 @@ fn assert_outcome(environment: &Environment, value: &str, expected: &[&str]) {
     let (parts, messages): (Vec<&str>, Vec<&str>) =
         expected.iter().filter(|line| !line.is_empty()).copied().partition(|line| line.starts_with('='));
     let messages: Vec<_> = messages.iter().map(|line| line.replace("<value>", &shown(value))).collect();
-    assert_eq!(lines, messages, "{environment:?} with {value}");
+    assert_eq!(lines, messages, "{names:?} with {value}");
     for part in parts {
         assert!(
             config.contains(part.trim_start_matches("= ")),
-            "{part}\nis missing with {environment:?} and {value} in\n{config}"
+            "{part}\nis missing with {names:?} and {value} in\n{config}"
         );
     }
     assert!(!lines.concat().contains("hush") && !config.contains("hush"), "{lines:?} {config}");

@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
+use turn_base::request::header::entries;
 
 /// Headers of one connection, not of a request.
 const OF_CONNECTION: [HeaderName; 6] = [
@@ -24,10 +25,8 @@ const OF_CONNECTION: [HeaderName; 6] = [
 
 /// Whether a request asks to switch protocols: `Connection` must name `upgrade`. hyper looks only at the header `Upgrade`.
 pub(super) fn is_upgrade(request: &Request<Bytes>) -> bool {
-    let named = request.headers().get_all(CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
-    let mut named = named.flat_map(|line| line.split(',')).map(str::trim);
     request.extensions().get::<OnUpgrade>().is_some()
-        && named.any(|name| name.eq_ignore_ascii_case("upgrade"))
+        && entries(request.headers(), &CONNECTION).any(|name| name.eq_ignore_ascii_case("upgrade"))
 }
 
 /// Removes the headers that concern one connection. A request to switch protocols concerns both connections, so its `Connection` still

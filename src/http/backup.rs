@@ -2,7 +2,6 @@
 //! The copy is complete before the response begins, so if it fails, the response is an error. There is one copy at a time. It exists on
 //! disk, without a name, until the client has read it.
 
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::try_unfold;
+use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
 use super::AppState;
@@ -78,16 +78,6 @@ fn not_backed_up() -> ApiError {
 
 /// A body that reads the copy in chunks. The body owns the slot, so the slot stays taken until the copy is sent.
 fn streamed(copy: LedgerFile, slot: OwnedSemaphorePermit) -> Body {
-    let chunks = try_unfold((copy.file, slot), async |(mut file, slot)| {
-        let read = move || {
-            let mut chunk = vec![0; CHUNK];
-            let length = file.read(&mut chunk)?;
-            chunk.truncate(length);
-            Ok::<_, io::Error>((chunk, file))
-        };
-        let (chunk, file) = tokio::task::spawn_blocking(read).await??;
-        let next = if chunk.is_empty() { None } else { Some((chunk, (file, slot))) };
-        Ok::<_, io::Error>(next)
-    });
-    Body::from_stream(chunks)
+    let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(copy.file), CHUNK);
+    Body::from_stream(chunks.inspect(move |_| _ = &slot))
 }

@@ -98,7 +98,7 @@ pub async fn list_blocks(app: AppState) -> Json<BlocksBody> {
     )
 )]
 pub async fn block_spender(app: AppState, Query(query): Query<BlockQuery>) -> JsonResult<BlockBody> {
-    block(&app, &only(query.spenders())?, query.lasting).await
+    block(&app, &only(query.spenders()?)?, query.lasting).await
 }
 
 /// Gives a blocked spender credentials again.
@@ -111,7 +111,7 @@ pub async fn block_spender(app: AppState, Query(query): Query<BlockQuery>) -> Js
     )
 )]
 pub async fn allow_spender(app: AppState, Query(query): Query<SpenderQuery>) -> JsonResult<BlockBody> {
-    allow(&app, &only(query.spenders())?).await
+    allow(&app, &only(query.spenders()?)?).await
 }
 
 /// Blocks a user or an address, as `POST /api/block` does.

@@ -83,10 +83,8 @@ pub struct CloudflareServerBody {
     responses((status = 201, description = "ICE servers. If no source can mint: public STUN servers.", body = CloudflareServersBody))
 )]
 pub async fn generate_ice_servers(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer| {
-        Json(CloudflareServersBody { ice_servers: answer.servers(&app.stun).clone() })
-    })
-    .await
+    let body = |answer: IceResponse| CloudflareServersBody { ice_servers: answer.servers(&app.stun).clone() };
+    mint(&app, request, body).await
 }
 
 /// Returns one ICE server in Cloudflare's older format.
@@ -99,10 +97,8 @@ pub async fn generate_ice_servers(app: AppState, request: Request) -> Result<Res
     responses((status = 201, description = "An ICE server. If no source can mint: public STUN servers, without credential.", body = CloudflareServerBody))
 )]
 pub async fn generate_ice_server(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer| {
-        Json(CloudflareServerBody { ice_servers: answer.servers(&app.stun).in_one() })
-    })
-    .await
+    let body = |answer: IceResponse| CloudflareServerBody { ice_servers: answer.servers(&app.stun).in_one() };
+    mint(&app, request, body).await
 }
 
 /// Revokes a credential that this server key has minted.
@@ -156,7 +152,7 @@ fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiErr
 }
 
 /// Mints for the server key in the header. `body` makes the response's body.
-async fn mint<T: IntoResponse>(
+async fn mint<T: Serialize>(
     app: &App,
     request: Request,
     body: impl FnOnce(IceResponse) -> T,
@@ -169,7 +165,7 @@ async fn mint<T: IntoResponse>(
     let server_mint = body_read.and_then(|sent| Ok((sent.checked(app.config.ice.ttl_max)?, ())));
     let mut known = KnownRequest::default();
     let asked = for_server(app, key, server_mint, &parts, &mut known);
-    let mut response = answer(app, asked, known, |answer, ()| body(answer)).await;
+    let mut response = answer(app, asked, known, |answer, ()| Json(body(answer))).await;
     if response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::CREATED;
     }

@@ -18,7 +18,7 @@ use super::mint_request::{LABEL_FORM, USER_FORM, refuse_tokens};
 use super::operator::{client_of, wrong_token};
 use super::refusals::budget_exhausted;
 use super::{AppState, JsonResult};
-use crate::app::rights::{Action, may_any};
+use crate::app::rights::{Action, may};
 use crate::app::{App, BearerToken};
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
@@ -284,7 +284,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
         let shown = app.recognize(token);
         let kind = shown.kind();
-        if !may_any(kind, Action::Report) {
+        if !may(kind, Action::Report) {
             let refusal = ApiError::invalid_grant();
             // A page may hold a grant token of an earlier signing key. Such a token is not a guess, so it does not count as a wrong token.
             return Err(if GrantToken::has_form(token) {
@@ -299,7 +299,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         }
         let grant = if let BearerToken::Grant(grant) = shown { Some(grant) } else { None };
         // What a client with a grant says of a user or a label is ignored: the mint of the grant names both.
-        let named = if may_any(kind, Action::NameUser) { named } else { Spender::default() };
+        let named = if may(kind, Action::NameUser) { named } else { Spender::default() };
         let call = Self { grant, client: client_key, named, request: body };
         let ConnectionRequest { connection_id, user, label, .. } = &call.request;
         refuse_tokens(app, client, [connection_id, user, label].map(Option::as_deref))?;

@@ -140,14 +140,6 @@ pub(super) async fn answer<Q, T: IntoResponse>(
         }
         Err(error) => Err(error),
     };
-    if let Some(server) = known.spender.as_ref().and_then(|spender| spender.server.as_ref()) {
-        let outcome = match &minted {
-            Ok((IceResponse::Minted(_), _)) => "minted",
-            Ok((IceResponse::Stun(_), _)) => "stun",
-            Err(_) => "refused",
-        };
-        app.metrics.server_key_mint(server.as_str(), outcome);
-    }
     let mut response = match minted {
         Ok((answer, of_format)) => {
             let minted = Minted::of(&answer);
@@ -157,6 +149,10 @@ pub(super) async fn answer<Q, T: IntoResponse>(
         }
         Err(error) => error.into_response(),
     };
+    if let Some(server) = known.spender.as_ref().and_then(|spender| spender.server.as_ref()) {
+        let outcome = response.extensions().get().map_or("refused", Minted::outcome);
+        app.metrics.server_key_mint(server.as_str(), outcome);
+    }
     response.extensions_mut().insert(known.spender);
     if let Some(left) = known.left {
         left.describe(response.headers_mut());

@@ -37,11 +37,12 @@ use super::operator::wrong_token;
 use super::parameter_forms::LabelOrNone;
 use super::refusals::{grant_limit_reached, too_many_mints, too_many_of_server};
 use crate::account::RenewalRight;
-use crate::app::rights::{Action, CallerKind, may_any};
+use crate::app::rights::{Action, CallerKind, may};
 use crate::app::{App, BearerToken};
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
 use crate::bounds::TTL_MIN;
+use crate::config::parse_number;
 use crate::ice::key_name::KeyName;
 use crate::ice::url::IceUrl;
 use crate::limit::wrong_tokens::Role;
@@ -58,8 +59,8 @@ pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : 
 pub struct MintQuery {
     /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
     #[param(value_type = Option<u64>, minimum = 60, maximum = 172_800, example = 3600)]
-    #[serde(default, deserialize_with = "seconds")]
-    ttl: Option<Duration>,
+    #[serde(default, deserialize_with = "text")]
+    ttl: Option<Box<str>>,
     /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
     /// trusted.
     #[param(inline, value_type = LabelOrNone, required = false, example = "room-1")]
@@ -68,28 +69,21 @@ pub struct MintQuery {
     /// The name of the TURN key to mint with, or the region or host of the operator's own relay to use. If that does not work, another one
     /// serves.
     #[param(value_type = Option<String>)]
-    #[serde(default, deserialize_with = "name")]
+    #[serde(default, deserialize_with = "text")]
     region: Option<Box<str>>,
     /// A relay that this page could not use: its host, or one of its URLs. If another one works, the credential is for that.
     #[param(value_type = Option<String>, example = "turn:eu.example.com:3478")]
-    #[serde(default, deserialize_with = "name")]
+    #[serde(default, deserialize_with = "text")]
     failed: Option<Box<str>>,
 }
 
-fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
-    let text = Cow::<str>::deserialize(text)?;
-    let is_number = text.bytes().all(|b| b.is_ascii_digit());
-    // 0 is below the bounds. So a text that is no number, or too large a one, is refused by the error that states the bounds.
-    let seconds = if is_number { text.parse().unwrap_or(0) } else { 0 };
-    Ok(Some(Duration::from_secs(seconds)))
+/// A parameter that is there. To serde, [`Parameters`] are texts, which are never `None`.
+fn text<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Box<str>>, D::Error> {
+    Box::deserialize(text).map(Some)
 }
 
 fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Label>, D::Error> {
     form_or_none(text, Label::new, LABEL_FORM)
-}
-
-fn name<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Box<str>>, D::Error> {
-    form_or_none(text, |text| Some(text.into()), "a name")
 }
 
 /// The header for a user's token, if the bearer token is a grant to renew.
@@ -139,7 +133,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let parameters = query.read().and_then(|of_format| {
         let MintQuery { ttl, region, failed, .. } = common?;
         let place = accepted_place(app, region, failed)?;
-        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, place, of_format))
+        Ok((accepted_life(ttl.as_deref(), app.config.ice.ttl_max)?, place, of_format))
     });
     let client = Some(ClientAddr(address));
     if let Some(key) = shown_key(app, &request.headers, request.uri.path(), query, client)? {
@@ -254,6 +248,8 @@ fn unread_header_from(app: &App, request: &Parts) -> Option<IpAddr> {
 /// Where the credential should relay. `region`: the name of a TURN key, or the region or host of an own relay; another name is refused.
 /// `failed`: the host or URL of a relay that the page could not use.
 fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>) -> Result<Place, ApiError> {
+    // HTML forms send an empty text.
+    let [region, failed] = [region, failed].map(|name| name.filter(|name| !name.is_empty()));
     let key_name = region.as_deref().and_then(KeyName::new);
     let turn_key = key_name.filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name));
     let is_relay =
@@ -270,13 +266,12 @@ fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>)
 }
 
 /// The requested lifetime; `ttl_max` without one.
-fn accepted_life(ttl: Option<Duration>, ttl_max: Duration) -> Result<Duration, ApiError> {
-    let (min, ttl) = (TTL_MIN.get(), ttl.unwrap_or(ttl_max));
-    if (min..=ttl_max).contains(&ttl) {
-        return Ok(ttl);
-    }
-    let (min, max) = (min.as_secs(), ttl_max.as_secs());
-    Err(ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}.")))
+fn accepted_life(ttl: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
+    let Some(text) = ttl else { return Ok(ttl_max) };
+    let range = TTL_MIN.get().as_secs()..=ttl_max.as_secs();
+    let (min, max) = (range.start(), range.end());
+    let expected = || format!("Set `ttl` to a whole number of seconds from {min} to {max}.");
+    parse_number(text, &range).map(Duration::from_secs).ok_or_else(|| ApiError::invalid(expected()))
 }
 
 /// The paths at which a server key may also be in the query, in a form that is read as a query, or in another header.
@@ -361,7 +356,7 @@ pub(super) fn refuse_mistyped_key(
     let may_mint = |kind| match kind {
         // The application will say whether the token is a user's.
         CallerKind::Anonymous => asks_application,
-        kind => may_any(kind, Action::Mint),
+        kind => may(kind, Action::Mint),
     };
     match shown {
         Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
@@ -469,7 +464,7 @@ mod tests {
         let max = Duration::from_secs(86_400);
         let ttl = |query| {
             let query = Parameters::of(query).read::<MintQuery>().ok()?;
-            accepted_life(query.ttl, max).ok().map(|ttl| ttl.as_secs())
+            accepted_life(query.ttl.as_deref(), max).ok().map(|ttl| ttl.as_secs())
         };
         let good = [None, Some("other=1"), Some("ttl=60"), Some("ttl=86400")];
         assert_eq!(good.map(ttl), [86_400, 86_400, 60, 86_400].map(Some));

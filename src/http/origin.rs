@@ -17,7 +17,6 @@ use super::mint_request::shown_key;
 use super::refusals::{ForeignRequest, origin_not_allowed};
 use crate::app::App;
 use crate::config::AllowedOrigins;
-use turn_base::error::ApiError;
 use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
 use turn_base::request::query::Parameters;
 
@@ -63,47 +62,32 @@ pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
     cors(origins).allow_methods([Method::GET, Method::POST, Method::PUT])
 }
 
-/// The response to a foreign request. It does not pass the CORS layer, which is further in. Its only CORS header lets the page read why the
-/// page's origin is refused.
-#[derive(Debug)]
-pub struct Foreign {
-    error: ApiError,
-    /// The origin whose pages may read the response; `None` if no page may.
-    origin: Option<HeaderValue>,
-}
-
-impl IntoResponse for Foreign {
-    fn into_response(self) -> Response {
-        let mut response = self.error.into_response();
-        let headers = response.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("Origin"));
-        if let Some(origin) = self.origin {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        }
-        response
-    }
-}
-
 /// Whether the request is foreign, as far as the browser says: another site causes it, or it is a prefetch.
 pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
     what_is_foreign(request.headers(), &app.config.access.origins).is_some()
 }
 
-/// Rejects foreign requests that have no server key. A wrong server key in a foreign request gets the error for a wrong key.
-pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
+/// Rejects foreign requests that have no server key. A wrong server key in a foreign request gets the error for a wrong key. The response does
+/// not pass the CORS layer, which is further in. Its only CORS header lets the page read why the page's origin is refused.
+#[expect(clippy::result_large_err, reason = "tower-http chooses the type")]
+pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Response> {
     let Some(foreign) = what_is_foreign(request.headers(), &app.config.access.origins) else { return Ok(()) };
     let (uri, client) = (request.uri(), request.extensions().get().copied());
-    match shown_key(app, request.headers(), uri.path(), &Parameters::of(uri.query()), client) {
+    let query = Parameters::of(uri.query());
+    let (error, reader) = match shown_key(app, request.headers(), uri.path(), &query, client) {
         Ok(Some(_)) => return Ok(()),
-        Ok(None) => {}
-        Err(error) => return Err(Foreign { error, origin: None }),
-    }
-    app.metrics.origins_refused.inc();
-    let origin = match &foreign {
-        ForeignRequest::Origin(_) => only_line(request.headers(), &ORIGIN).cloned(),
-        ForeignRequest::Site | ForeignRequest::Prefetch => None,
+        Ok(None) => {
+            app.metrics.origins_refused.inc();
+            let is_of_origin = matches!(foreign, ForeignRequest::Origin(_));
+            let origin = only_line(request.headers(), &ORIGIN).filter(|_| is_of_origin);
+            (
+                origin_not_allowed(foreign),
+                origin.map(|origin| [(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())]),
+            )
+        }
+        Err(error) => (error, None),
     };
-    Err(Foreign { error: origin_not_allowed(foreign), origin })
+    Err(([(VARY, "Origin")], reader, error).into_response())
 }
 
 /// What makes the request foreign; `None` if it is not. The browser sets the headers that are read here, and no page can change them.

@@ -4,6 +4,8 @@
 mod provider;
 pub(super) mod relays;
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use serde::Serialize;
 use strum::VariantArray;
@@ -54,8 +56,8 @@ pub struct OverviewBody {
     #[schema(example = 5)]
     usable: u64,
     /// `ALERT_PERCENTS`: the parts of the limit that raise an alert.
-    #[schema(example = json!([50, 80, 95, 100]))]
-    alert_percents: Vec<u16>,
+    #[schema(value_type = Vec<u16>, example = json!([50, 80, 95, 100]))]
+    alert_percents: BTreeSet<u16>,
     /// Whether users are known: `AUTH_JWT_SECRET`, `AUTH_JWKS_URL` or `AUTH_WEBHOOK_URL` is set.
     sign_in: bool,
     /// The responses to callers.
@@ -79,7 +81,6 @@ pub struct OverviewBody {
 
 /// A program that mints for its users.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub struct ServerKeyBody {
     /// The name of its key.
     #[schema(example = "app")]
@@ -290,7 +291,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         rate: RateBody { mbps: mbps(rate), until, limit_at },
         cost: cost_body(&app.config.prices, &snapshot.figures, since),
         usable,
-        alert_percents: app.config.alert_percents.iter().collect(),
+        alert_percents: app.config.alert_percents.clone(),
         sign_in: app.core.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
         status: status(&app, &snapshot),
         callers: callers(&app.metrics),

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use turn_base::error::ApiError;
 use turn_base::request::query::form_or_none;
-use turn_ledger::{Call, GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
+use turn_ledger::{GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
 
 /// The longest block with an end.
 const SPAN_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -63,36 +63,30 @@ macro_rules! spender_query {
         pub struct $name {
             /// A user.
             #[param(inline, value_type = UserOrNone, required = false)]
-            #[serde(default, deserialize_with = "user")]
-            user: Option<SpenderKey>,
+            user: Option<String>,
             /// A label.
             #[param(inline, value_type = LabelOrNone, required = false)]
-            #[serde(default, deserialize_with = "label")]
-            label: Option<SpenderKey>,
+            label: Option<String>,
             /// A client address as `GET /api/spenders?by=address` shows it, or an IPv6 /64.
             #[param(inline, value_type = AddressOrNone, required = false)]
-            #[serde(default, deserialize_with = "address")]
-            address: Option<SpenderKey>,
+            address: Option<String>,
             /// The origin of pages.
             #[param(value_type = Option<String>, max_length = 270, example = "https://app.example.com")]
-            #[serde(default, deserialize_with = "origin")]
-            origin: Option<SpenderKey>,
+            origin: Option<String>,
             /// A call.
             #[param(value_type = Option<String>, max_length = 270, example = "ayame/room-1")]
-            #[serde(default, deserialize_with = "call")]
-            call: Option<SpenderKey>,
+            call: Option<String>,
             /// The name of a server key.
             #[param(inline, value_type = LabelOrNone, required = false)]
-            #[serde(default, deserialize_with = "key")]
-            key: Option<SpenderKey>,
+            key: Option<String>,
             $($more)*
         }
 
         impl $name {
             /// The spenders that it names.
-            pub(super) fn spenders(&self) -> Vec<SpenderKey> {
-                let Self { user, label, address, origin, call, key, .. } = self;
-                [user, label, address, origin, call, key].into_iter().flatten().cloned().collect()
+            pub(super) fn spenders(&self) -> Result<Vec<SpenderKey>, ApiError> {
+                let Self { user, label, origin, address, call, key, .. } = self;
+                named_spenders([user, label, origin, address, call, key].map(Option::as_deref))
             }
         }
     };
@@ -129,6 +123,18 @@ spender_query! {
     }
 }
 
+/// The spenders that parameters name. `names`: in the order of the kinds.
+fn named_spenders(names: [Option<&str>; SpenderKind::ALL.len()]) -> Result<Vec<SpenderKey>, ApiError> {
+    let by_kind = SpenderKind::ALL.into_iter().zip(names.map(Option::unwrap_or_default));
+    let parse = |(kind, name): (SpenderKind, &str)| {
+        // Names of calls have no control characters: see `Call::of`.
+        let name = name.replace(|c: char| kind == SpenderKind::Call && c.is_control(), "\u{fffd}");
+        let expected = || format!("Set `{}` to one that `GET /api/spenders` shows.", kind.name());
+        SpenderKey::parse(kind, &name).ok_or_else(|| ApiError::invalid(expected()))
+    };
+    by_kind.filter(|(_, name)| !name.is_empty()).map(parse).collect()
+}
+
 /// The only spender that a query names.
 pub(super) fn only(spenders: Vec<SpenderKey>) -> Result<SpenderKey, ApiError> {
     let one = <[_; 1]>::try_from(spenders).map(|[spender]| spender);
@@ -146,8 +152,6 @@ pub struct LastingQuery {
     #[serde(rename = "for", default, deserialize_with = "lasting")]
     pub(super) lasting: Option<Duration>,
 }
-
-const SHOWN: &str = "one that `GET /api/spenders` shows";
 
 fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
     let read = |text: &str| if text == GRANT { Some(By(None)) } else { Some(By(Some(text.parse().ok()?))) };
@@ -205,29 +209,6 @@ const fn page_size() -> usize {
 
 fn live<'de, D: Deserializer<'de>>(text: D) -> Result<Option<bool>, D::Error> {
     form_or_none(text, |text| text.parse().ok(), "true or false")
-}
-
-/// Makes the reader of a parameter for each kind of spender.
-macro_rules! spenders {
-    ($($name:ident $kind:ident;)*) => {$(
-        fn $name<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
-            form_or_none(text, |text| SpenderKey::parse(SpenderKind::$kind, text), SHOWN)
-        }
-    )*};
-}
-
-spenders! {
-    user User;
-    label Label;
-    address Address;
-    origin Origin;
-    key Key;
-}
-
-/// A call. Names of calls have no control characters: see [`Call::of`].
-fn call<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
-    let parse = |text: &str| Call::new(&text.replace(char::is_control, "\u{fffd}")).map(SpenderKey::Call);
-    form_or_none(text, parse, SHOWN)
 }
 
 /// The pattern of a user: a text without control characters that is not `.` or `..`. Written without a lookahead, which not every reader

@@ -50,6 +50,11 @@ impl Minted {
         };
         Self { source, reason, issued }
     }
+
+    /// What it is, for the log and for counts.
+    pub fn outcome(&self) -> &'static str {
+        if self.issued.is_some() { "minted" } else { "stun" }
+    }
 }
 
 /// What is known of a request before it is handled.
@@ -83,8 +88,8 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     let spender = response.extensions().get::<Option<Arc<Spender>>>().and_then(Option::as_deref);
     let user = spender.and_then(|spender| spender.user.as_ref()).map(User::as_str);
     let label = spender.and_then(|spender| spender.label.as_ref()).map(Label::as_str);
-    if let Some(&Minted { source, reason, issued }) = response.extensions().get() {
-        let outcome = if issued.is_some() { "minted" } else { "stun" };
+    if let Some(minted) = response.extensions().get::<Minted>() {
+        let (outcome, Minted { source, reason, issued }) = (minted.outcome(), *minted);
         let (grant, ttl) = issued.map(|(grant, ttl)| (tracing::field::display(grant), ttl.as_secs())).unzip();
         let (source, reason) = (source.name(), reason.map(StopCode::reason));
         tracing::info!(

@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::rate::Lately;
 use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
 use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::header::entries;
 use turn_base::request::query::Query;
 use turn_base::schema::one_of;
 use turn_ledger::{
@@ -269,10 +270,7 @@ pub async fn list_spenders(
 }
 
 fn asks_for_csv(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|value| value.split(','))
-        .any(|kind| kind.trim().to_ascii_lowercase().starts_with("text/csv"))
+    entries(headers, &ACCEPT).any(|kind| kind.to_ascii_lowercase().starts_with("text/csv"))
 }
 
 /// The period that began in `month`, and its start if it is not this period. Without a month: this period.
@@ -304,7 +302,7 @@ fn month_of(period: Period) -> String {
     )
 )]
 pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> JsonResult<GrantPageBody> {
-    let filter = GrantFilter { keys: query.spenders(), live: query.live };
+    let filter = GrantFilter { keys: query.spenders()?, live: query.live };
     let (limit, after) = (query.limit, place_after(query.cursor, grant_place)?);
     let rows = grants(&app, filter, limit + 1, after, None).await;
     let (rows, next) = page(rows, limit, grant_cursor);

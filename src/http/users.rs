@@ -9,35 +9,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::blocks::{blocked_message, end_sessions_of};
+use super::mint_request::checked_user;
 use super::parameter_forms::{SpenderQuery, UserInPath, only};
 use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
-use turn_ledger::{SpenderKey, Timestamp, User};
-
-const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
+use turn_ledger::SpenderKey;
 
 /// The result of revoking all credentials of a user, a label, an address and so on.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub struct SpenderRevocationBody {
     /// The live grants. All of them are revoked, now or by an earlier call.
     #[schema(example = 300)]
     revoked: usize,
-    /// How many of them the source has revoked, now or before, or this process ends within seconds. The others work until they expire.
-    #[schema(example = 280)]
-    ended: usize,
-    /// For how many of the others the source is asked again by itself: it could not be reached or did not accept it, or there was no time.
-    #[schema(example = 20)]
-    left: usize,
-    /// How many of them this process cuts: their calls end within seconds.
-    #[schema(example = 0)]
-    cut: usize,
-    /// Until when calls of the credentials that are not cut may go on, at the latest; null if all are cut.
-    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-16T14:01:00Z")]
-    calls_until: Option<Timestamp>,
+    #[serde(flatten)]
+    ends: RevokedAll,
     /// What the result means, for people.
     #[schema(example = "Live credentials of ann: 300, all revoked.")]
     message: String,
@@ -61,7 +49,7 @@ pub async fn revoke_spender(
     app: AppState,
     Query(query): Query<SpenderQuery>,
 ) -> JsonResult<SpenderRevocationBody> {
-    revoke_all_of(&app, &only(query.spenders())?).await.map(Json)
+    revoke_all_of(&app, &only(query.spenders()?)?).await.map(Json)
 }
 
 /// Revokes all live credentials of a spender, in the ledger and at their sources. Ends the sessions of a user at the SFU.
@@ -87,14 +75,7 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     } else {
         format!("{outcome} {name} can get new ones: block {name} to refuse them.")
     };
-    Ok(SpenderRevocationBody::new(revoked, ends, message))
-}
-
-impl SpenderRevocationBody {
-    fn new(revoked: usize, ends: RevokedAll, message: String) -> Self {
-        let RevokedAll { ended, left, cut, calls_until } = ends;
-        Self { revoked, ended, left, cut, calls_until, message }
-    }
+    Ok(SpenderRevocationBody { revoked, ends, message })
 }
 
 /// The result of removing a person.
@@ -121,7 +102,7 @@ pub struct ForgottenUserBody {
     )
 )]
 pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<ForgottenUserBody> {
-    let user = checked(&user)?;
+    let user = checked_user(&user)?;
     app.signaling.close_user(&user, "USER_REMOVED");
     end_sessions_of(&app, &user);
     let (grants, rows) = app.account.forget_user(&user);
@@ -141,8 +122,9 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
             "{name} is removed from the ledger. Rows of credentials that had the name: {rows}; their bytes stay."
         ),
     };
-    let summary = format!("{found} {revoked} Backups and logs keep what they have.");
-    Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, summary) }))
+    let message = format!("{found} {revoked} Backups and logs keep what they have.");
+    let done = SpenderRevocationBody { revoked: grants.len(), ends, message };
+    Ok(Json(ForgottenUserBody { rows, done }))
 }
 
 /// What the operator reads about a revocation. `revoked`: how many live grants the spender has.
@@ -170,8 +152,4 @@ fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {
         }),
     ];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
-fn checked(user: &str) -> Result<User, ApiError> {
-    User::new(user).ok_or_else(|| ApiError::invalid(EXPECTED))
 }

@@ -277,7 +277,7 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
     }
     match refuse_foreign(&app, &request) {
         Ok(()) => next.run(request).await,
-        Err(foreign) => foreign.into_response(),
+        Err(refused) => refused,
     }
 }
 

@@ -10,7 +10,6 @@
 //! library's keys. Our clock only decides when a row is removed.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +76,7 @@ struct AddressLimits {
 
 /// One limit, with the library's state: a burst of `requests`, which refill in `window`, one at a time.
 struct Limit {
-    requests: NonZeroU32,
+    requests: u32,
     window: Duration,
     governor: GovernorConfig<KeyOfRequest, StateInformationMiddleware>,
 }
@@ -91,8 +90,7 @@ struct Tables {
 }
 
 /// The key of one row in the library's maps. No two rows ever have the same key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Key(u64);
+type Key = u64;
 
 /// A row: its key, and the instant from which on all its buckets are full.
 #[derive(Debug, Default)]
@@ -140,32 +138,25 @@ impl RateLeft {
     }
 }
 
-/// The window is so short that the time for one request is zero.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS, RATE_LIMIT_RENEWALS and SERVER_KEY_REQUESTS"
-)]
-pub struct QuotaError;
-
 impl RateLimit {
     /// Builds the limiter.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, QuotaError> {
+    pub fn new(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let rate = &config.access.rate;
         let (window, rows_max) = (rate.window, rate.clients_max.get());
-        Ok(Self {
-            mints: Limits::new(rate.requests, window)?,
-            renewals: Limits::new(rate.renewals, window)?,
-            server_keys: Limit::new(config.server_keys.requests, window)?,
+        Self {
+            mints: Limits::new(rate.requests.get(), window),
+            renewals: Limits::new(rate.renewals.get(), window),
+            server_keys: Limit::new(config.server_keys.requests.get(), window),
             tables: Mutex::new(Tables {
                 clients: PerAddress::new(rows_max),
                 users: PerUser::new(rows_max.div_ceil(2)),
-                last: Key::default(),
+                last: 0,
             }),
             ipv6_prefix: rate.ipv6_prefix,
             window,
             clock,
             metrics,
-        })
+        }
     }
 
     /// Takes one out of each allowance that applies, in this order: of the user, of the client, of the /48 around the client. Returns what
@@ -183,7 +174,10 @@ impl RateLimit {
         let mut take = |limit: &Limit, visit: Visit<'_, Keyed>| {
             is_shared |= visit.is_shared;
             visit.row.full_at = now.saturating_add(self.window);
-            limit.take(*visit.row.key.get_or_insert_with(|| last.next()))
+            limit.take(*visit.row.key.get_or_insert_with(|| {
+                *last += 1;
+                *last
+            }))
         };
         let of_user =
             user.map(|user| take(&limits.anonymous.client, users.visit(user.as_str(), now))).transpose();
@@ -206,7 +200,7 @@ impl RateLimit {
 
     /// Takes one out of the allowance of the server key at this place in the setting. The address does not matter.
     pub fn take_of_server(&self, place: usize) -> Result<RateLeft, RateLeft> {
-        self.server_keys.take(Key(u64::try_from(place).unwrap_or(u64::MAX))).inspect_err(|_| {
+        self.server_keys.take(u64::try_from(place).unwrap_or(u64::MAX)).inspect_err(|_| {
             self.metrics.rate_limited.inc();
         })
     }
@@ -235,29 +229,17 @@ impl RateLimit {
     }
 }
 
-impl Key {
-    /// Counts up, and returns the new key.
-    fn next(&mut self) -> Self {
-        self.0 += 1;
-        *self
-    }
-}
-
 impl Limits {
-    fn new(requests: NonZeroU32, window: Duration) -> Result<Self, QuotaError> {
-        let limits_of = |client_requests: u32| {
-            let limit_of = |factor: u32| {
-                let times = NonZeroU32::new(client_requests.saturating_mul(factor)).ok_or(QuotaError)?;
-                Limit::new(times, window)
-            };
-            Ok(AddressLimits { client: limit_of(1)?, group: limit_of(GROUP_FACTOR)? })
+    fn new(requests: u32, window: Duration) -> Self {
+        let limits_of = |requests: u32| AddressLimits {
+            client: Limit::new(requests, window),
+            group: Limit::new(requests.saturating_mul(GROUP_FACTOR), window),
         };
-        let requests = requests.get();
-        Ok(Self {
-            anonymous: limits_of(requests)?,
-            heavy_users: limits_of(requests.saturating_mul(USERS_FACTOR))?,
-            light_users: limits_of(requests.div_ceil(2).saturating_mul(USERS_MAX))?,
-        })
+        Self {
+            anonymous: limits_of(requests),
+            heavy_users: limits_of(requests.saturating_mul(USERS_FACTOR)),
+            light_users: limits_of(requests.div_ceil(2).saturating_mul(USERS_MAX)),
+        }
     }
 
     /// The limits that apply at an address. `of_user`: what the user who asks has left; `None` for an anonymous client.
@@ -271,20 +253,20 @@ impl Limits {
 }
 
 impl Limit {
-    fn new(requests: NonZeroU32, window: Duration) -> Result<Self, QuotaError> {
+    fn new(requests: u32, window: Duration) -> Self {
         let governor = GovernorConfigBuilder::default()
-            .period(window / requests.get())
-            .burst_size(requests.get())
+            .period(window / requests)
+            .burst_size(requests)
             .key_extractor(KeyOfRequest)
             .use_headers()
             .finish()
-            .ok_or(QuotaError)?;
-        Ok(Self { requests, window, governor })
+            .expect("every window has more nanoseconds than its limit has requests");
+        Self { requests, window, governor }
     }
 
     /// Takes one out of the bucket of this key. Returns what the bucket has left. `Err`: the wait.
     fn take(&self, key: Key) -> Result<RateLeft, RateLeft> {
-        let limit = self.requests.get();
+        let limit = self.requests;
         match self.governor.limiter().check_key(&key) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();

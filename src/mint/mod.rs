@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::account::{Account, RenewalRight};
 use crate::alert::{MintFacts, StopCode};
-use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::fleet::{Candidate, Fit, Fleet, OwnRelay, RelayState};
 use crate::ice::key_name::KeyName;
@@ -127,8 +126,8 @@ pub struct Mint {
     pub urls: UrlChoice,
     /// Sources whose sessions this process ends, each once its grant has expired or is revoked.
     pub cut_here: Vec<IceSource>,
-    /// What to do when the budget refuses.
-    pub limit_action: LimitAction,
+    /// Whether the next unmetered source is used when the budget refuses.
+    pub falls_back: bool,
     /// The ledger, for reservations.
     pub account: Arc<Account>,
     /// Signs grant tokens.
@@ -137,7 +136,7 @@ pub struct Mint {
 
 impl Mint {
     /// Mints for one client: a credential from the first source that can issue one, else STUN servers. An error for a caller who is blocked
-    /// or over a limit of its own, and with [`LimitAction::Refuse`] if the books refuse. Blocks and a freeze are checked first: a
+    /// or over a limit of its own, and unless it `falls_back` also if the books refuse. Blocks and a freeze are checked first: a
     /// blocked caller gets no STUN servers either, and a frozen mint asks no source.
     pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
         let (blocked, is_frozen) =
@@ -174,7 +173,7 @@ impl Mint {
                     // In strict mode, a coturn gets no credentials while its sessions cannot be ended, so it counts as failed.
                     Some(code @ StopCode::ProviderUnavailable) => reason = reason.or(Some(code)),
                     Some(code @ StopCode::Frozen) => return Ok(IceResponse::Stun(Some(code))),
-                    Some(code) if self.limit_action == LimitAction::Fallback => {
+                    Some(code) if self.falls_back => {
                         is_metered_refused = true;
                         // This reason replaces that of an earlier source, because the operator can act on this one.
                         reason = Some(code);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::credential_source::CredentialSource;
 use super::provider::Provider;
@@ -54,15 +56,20 @@ impl From<RevocationAnswer> for Revocation {
 }
 
 /// The results of revoking several credentials.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct RevokedAll {
-    /// How many the source has revoked, now or before, or this process ends within seconds.
+    /// How many of them the source has revoked, now or before, or this process ends within seconds. The others work until they expire.
+    #[schema(example = 280)]
     pub ended: usize,
-    /// For how many the source could not be reached or did not accept the revocation, or there was no time to ask.
+    /// For how many of the others the source is asked again by itself: it could not be reached or did not accept it, or there was no time.
+    #[schema(example = 20)]
     pub left: usize,
-    /// How many of the ended ones this process ends within seconds.
+    /// How many of them this process cuts: their calls end within seconds.
+    #[schema(example = 0)]
     pub cut: usize,
-    /// Until when those credentials that this process does not end may relay, at the latest. `None` if it ends all of them.
+    /// Until when calls of the credentials that are not cut may go on, at the latest; null if all are cut.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-16T14:01:00Z")]
     pub calls_until: Option<Timestamp>,
 }
 

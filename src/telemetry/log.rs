@@ -11,7 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::LogConfig;
 
 /// Lines that can wait to be written. Further lines are dropped and counted, so a slow reader of the log does not slow the
 /// service.
@@ -83,11 +83,10 @@ pub fn install(
         .with_max_level(LevelFilter::TRACE)
         .with_ansi(is_terminal)
         .with_writer(writer);
-    match config.format {
-        LogFormat::Text => lines.with_target(false).finish().with(filter).try_init()?,
-        LogFormat::Json => {
-            lines.json().flatten_event(true).with_current_span(false).finish().with(filter).try_init()?;
-        }
+    if config.is_json {
+        lines.json().flatten_event(true).with_current_span(false).finish().with(filter).try_init()?;
+    } else {
+        lines.with_target(false).finish().with(filter).try_init()?;
     }
     Ok((guard, lost))
 }

@@ -14,7 +14,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use turn_base::error::ApiError;
+use turn_base::request::header::entries;
 
 /// How long clients may keep a file: a new version reaches every page within the hour.
 const MODULE_CACHE: &str = "public, max-age=3600";
@@ -64,10 +64,7 @@ pub async fn get_turn_client_types(headers: HeaderMap) -> Response {
     (status = 304, description = "`If-None-Match` names this version"),
 ))]
 pub async fn get_turn_client_package(headers: HeaderMap) -> Response {
-    match &*package::TARBALL {
-        Ok(tarball) => file("application/gzip", tarball, &headers),
-        Err(_) => ApiError::internal().into_response(),
-    }
+    file("application/gzip", &package::TARBALL, &headers)
 }
 
 /// A file that pages of any origin may load.
@@ -79,8 +76,7 @@ fn file(content_type: &'static str, bytes: &'static [u8], request: &HeaderMap) -
 /// The response with the `ETag` of `bytes`, or 304 if the client has this version.
 fn unless_cached(bytes: &[u8], request: &HeaderMap, response: impl IntoResponse) -> Response {
     let tag = tag(bytes);
-    let known = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let is_known = known.flat_map(|list| list.split(',')).any(|known| matches(known, &tag));
+    let is_known = entries(request, &IF_NONE_MATCH).any(|known| matches(known, &tag));
     let headers = [(ETAG, tag)];
     if is_known {
         (StatusCode::NOT_MODIFIED, headers).into_response()
@@ -92,7 +88,6 @@ fn unless_cached(bytes: &[u8], request: &HeaderMap, response: impl IntoResponse)
 /// Whether `known`, an entry of `If-None-Match`, names the version with this tag. A proxy that compresses a response makes its tag weak. A
 /// weak tag names the same file.
 fn matches(known: &str, tag: &str) -> bool {
-    let known = known.trim();
     known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
 }
 

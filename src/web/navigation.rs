@@ -11,6 +11,7 @@ use axum::routing::{MethodRouter, get};
 
 use crate::app::App;
 use turn_base::error::ApiError;
+use turn_base::request::header::entries;
 
 /// The place of the links in the HTML of a page.
 pub(super) const MARK: &str = "<!-- navigation -->";
@@ -54,6 +55,5 @@ fn relative(page: Link) -> &'static str {
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|list| list.split(',')).any(|range| range.trim_start().starts_with("text/html"))
+    entries(headers, &ACCEPT).any(|range| range.starts_with("text/html"))
 }

@@ -11,7 +11,10 @@ use tar::{Builder, Header};
 use super::{TURN_CLIENT, TURN_CLIENT_TYPES};
 
 /// The package as `npm pack` would make it.
-pub(super) static TARBALL: LazyLock<io::Result<Vec<u8>>> = LazyLock::new(|| {
+pub(super) static TARBALL: LazyLock<Vec<u8>> =
+    LazyLock::new(|| tarball().expect("writing to memory does not fail"));
+
+fn tarball() -> io::Result<Vec<u8>> {
     let manifest = manifest();
     let files = [
         ("package.json", manifest.as_str()),
@@ -34,7 +37,7 @@ pub(super) static TARBALL: LazyLock<io::Result<Vec<u8>>> = LazyLock::new(|| {
         archive.append_data(&mut header, format!("package/{name}"), text.as_bytes())?;
     }
     archive.into_inner()?.finish()
-});
+}
 
 /// The module's `package.json` with the version of the broker. The version is put into the text, so the other fields keep their order:
 /// TypeScript requires `types` to be the first condition of an export.

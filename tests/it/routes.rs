@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use strum::VariantArray;
-use turn_broker::app::rights::{Action, CallerKind, may_any};
+use turn_broker::app::rights::{Action, CallerKind, may};
 use turn_broker::config::{Config, Environment};
 use turn_broker::http::route::{ErrorForm, Route};
 use turn_broker::router::table;
@@ -216,9 +216,9 @@ async fn only_who_may_name_a_user_does_so() {
     for (kind, token) in CallerKind::VARIANTS.iter().zip(tokens) {
         let request = broker.request(Method::GET, "/api/turn-credentials?user=bob");
         let request = token.iter().fold(request, RequestBuilder::bearer_auth);
-        let mints = may_any(*kind, Action::NameUser) && may_any(*kind, Action::Mint);
+        let mints = may(*kind, Action::NameUser) && may(*kind, Action::Mint);
         assert_eq!(Answer::of(request).await.status == 200, mints, "{kind:?}");
-        let Some(token) = token.filter(|_| may_any(*kind, Action::Report)) else { continue };
+        let Some(token) = token.filter(|_| may(*kind, Action::Report)) else { continue };
         let body = json!({"connectionId": format!("{kind:?}"), "user": "bob"});
         assert_eq!(broker.post(token, "/api/connections", body).await.status, 201, "{kind:?}");
     }

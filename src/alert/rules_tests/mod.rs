@@ -42,7 +42,7 @@ impl AlertInput {
             facts: ServiceFacts { used: vec![IceSource::Cloudflare], ..ServiceFacts::default() },
             faults: vec![],
             rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
-            percents: AlertPercents::parse("50,80,95,100").unwrap(),
+            percents: BTreeSet::from([50, 80, 95, 100]),
             spent_grants: vec![],
         }
     }
@@ -118,7 +118,7 @@ fn beyond_the_limit_an_alert_follows_at_each_further_quarter_of_it() {
 #[test]
 fn the_operator_chooses_the_parts_of_the_limit() {
     let mut rules = AlertRules::default();
-    let percents = AlertPercents::parse("90,30").unwrap();
+    let percents = BTreeSet::from([90, 30]);
     let at = |gb| AlertInput { percents: percents.clone(), ..used(0, gb) };
     assert_eq!(kinds(&mut rules, at(299)), []);
     assert_eq!(kinds(&mut rules, at(300)), [Used(30)]);

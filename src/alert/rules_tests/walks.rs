@@ -45,7 +45,7 @@ proptest! {
                 prop_assert!(!alert.id.contains('.') && alert.id.is_ascii(), "{}", alert.id);
                 sent.push(what);
             }
-            for percent in input.percents.iter().filter(|percent| input.has_reached((*percent).into())) {
+            for percent in input.percents.iter().copied().filter(|percent| input.has_reached((*percent).into())) {
                 prop_assert!(rules.sent.percents.contains(&percent), "{percent} % is reached without an alert");
             }
         }

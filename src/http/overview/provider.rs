@@ -16,7 +16,6 @@ use turn_ledger::Period;
 
 /// The provider that mints over the network.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct ProviderBody {
     /// State of the circuit breaker: `closed` (normal), `half-open` (one call is being tried) or `open` (no calls for a while).
     #[schema(example = "closed")]

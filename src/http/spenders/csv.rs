@@ -27,6 +27,7 @@ pub(super) fn of(
     let costs = shares(config.prices.price.of(used), rows.iter().map(|(_, sums)| sums.bytes()), used);
     let (start, end) = (instant(period.start), instant(period.end));
     let margin = if config.meter.analytics.is_some() { config.meter.sampling_percent } else { 0 };
+    let beginning = format!("{start},{end},{start},{end},Usage,turn-broker,TURN relay");
     let mut csv = HEAD.to_owned();
     for ((key, sums), cost) in rows.iter().zip(costs) {
         let name = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
@@ -34,13 +35,7 @@ pub(super) fn of(
         let (bytes, measured, claimed) = (sums.bytes().get(), sums.measured().get(), sums.claimed().get());
         let quantity = format!("{}.{:09}", bytes / 1_000_000_000, bytes % 1_000_000_000);
         let cells = [
-            start.clone(),
-            end.clone(),
-            start.clone(),
-            end.clone(),
-            "Usage".to_owned(),
-            "turn-broker".to_owned(),
-            "TURN relay".to_owned(),
+            beginning.clone(),
             quoted(&name),
             quoted(&tags.to_string()),
             quantity,

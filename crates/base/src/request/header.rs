@@ -16,6 +16,12 @@ pub fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a He
     lines.next().filter(|_| lines.next().is_none())
 }
 
+/// The entries of a header that is a list, from all its lines.
+pub fn entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
 /// The origin of the page, if the request has one of 1 to [`ORIGIN_MAX`] bytes.
 pub fn page_origin(headers: &HeaderMap) -> Option<Arc<str>> {
     let origin = headers.get(ORIGIN)?.to_str().ok()?;
