@@ -59,8 +59,8 @@ impl CloudflareMeter {
                 age: self.lag,
             };
             let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
-            let counted = self.api.identifiers_with_bytes(owner.issuer, identifiers, span).await?;
-            minutes.retain(|minute| counted.contains(&identifier(*minute)));
+            let counted = self.api.minutes_of(owner.issuer, identifiers, span).await?;
+            minutes.retain(|minute| counted.contains_key(&identifier(*minute)));
             self.account.change(|books| {
                 for minute in minutes {
                     books.show_probe(*owner, minute);
