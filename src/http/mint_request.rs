@@ -299,7 +299,7 @@ pub(super) fn shown_key<'a>(
     query: &Parameters<'_>,
     client: Option<ClientAddr>,
 ) -> Result<Option<&'a ServerKey>, ApiError> {
-    if app.server_keys.is_empty() {
+    if app.server_keys.0.is_empty() {
         return Ok(None);
     }
     let mut found = match bearer(headers).map(|token| app.recognize(token)) {
@@ -352,7 +352,7 @@ pub(super) fn refuse_mistyped_key(
     request: &Parts,
     query: &Parameters<'_>,
 ) -> Result<(), ApiError> {
-    if app.server_keys.is_empty() {
+    if app.server_keys.0.is_empty() {
         return Ok(());
     }
     let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));

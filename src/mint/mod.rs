@@ -340,7 +340,7 @@ impl Mint {
 
     /// The TURN keys that mint. Empty without Cloudflare.
     pub fn turn_keys(&self) -> &[Arc<TurnKey>] {
-        self.provider().map_or(&[], |provider| provider.keys())
+        self.provider().map_or(&[], |provider| &provider.keys)
     }
 
     /// The [breaker state](Provider::breaker_state) of the provider that lets fewest calls pass.

@@ -43,7 +43,8 @@ const CHECK_IDENTIFIER: &str = "turn-broker-check";
 /// The provider with its keys and its pools.
 #[derive(Debug)]
 pub struct Provider {
-    keys: Vec<Arc<TurnKey>>,
+    /// Its keys.
+    pub keys: Vec<Arc<TurnKey>>,
     /// A pool for each lifetime that callers often ask for. The lock is never held across an await.
     pools: Mutex<Vec<Pool>>,
     /// Notified when a credential was taken, or minted for a caller: the pool may want another one.
@@ -98,11 +99,6 @@ impl Provider {
         }
     }
 
-    /// The keys that mint.
-    pub fn keys(&self) -> &[Arc<TurnKey>] {
-        &self.keys
-    }
-
     /// A credential from the pool of this lifetime, and what is left of its lifetime. `None` if no pool has this lifetime, or if that pool
     /// is empty. Each call counts as a caller of the pool.
     pub fn take_pooled(&self, life: Duration) -> Option<(PooledCredential, Duration)> {
@@ -115,7 +111,7 @@ impl Provider {
 
     /// The pool of this lifetime.
     fn pool_of(&self, life: Duration) -> Option<MappedMutexGuard<'_, Pool>> {
-        MutexGuard::try_map(self.pools.lock(), |pools| pools.iter_mut().find(|pool| pool.life() == life)).ok()
+        MutexGuard::try_map(self.pools.lock(), |pools| pools.iter_mut().find(|pool| pool.life == life)).ok()
     }
 
     /// Waits until a pool may lack a credential, but not longer than `at_most`.
@@ -197,7 +193,7 @@ impl Provider {
         let start = |pool: &mut Pool| {
             let started = pool.start(calls_left, now);
             calls_left -= started;
-            (pool.life(), started)
+            (pool.life, started)
         };
         let counts: Vec<_> = self.pools.lock().iter_mut().map(start).collect();
         let lives = counts.into_iter().flat_map(|(life, count)| (0..count).map(move |_| life));
