@@ -14,8 +14,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NamesPerson, NotAdmitted,
-    NotRecorded, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, User, Written,
+    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, MINT_SLACK, NamesPerson,
+    NotAdmitted, NotRecorded, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, User, Written,
 };
 
 use crate::alert::SpentGrant;
@@ -97,16 +97,15 @@ impl Account {
         self.with_all(|guarded| call(&mut guarded.books))
     }
 
-    /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`. Counts a refusal in the metrics.
+    /// Reserves budget for a credential with lifetime `life` that the provider creates within [`MINT_SLACK`]. Counts a refusal in the metrics.
     pub fn reserve(
         self: &Arc<Self>,
         source: IceSource,
         life: Duration,
-        slack: Duration,
         requester: Requester,
     ) -> Result<Reservation, NotAdmitted> {
         let (hold, moment) =
-            self.change(|books| (books.reserve(source, life, slack, &requester), books.moment()));
+            self.change(|books| (books.reserve(source, life, MINT_SLACK, &requester), books.moment()));
         let hold = hold.inspect_err(|why| self.count_refusal(why))?;
         Ok(Reservation::new(self, hold, moment, requester))
     }

@@ -167,7 +167,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let (user, signed_in_until) = signed_in.map(|verified| (verified.user, verified.until)).unzip();
     let spender = Spender { user, label, signed_in_until, ..anonymous };
     let (allowance, spender) = match &renewal {
-        Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
+        Some(right) => (Allowance::Renewal, spender.renewing(right.spender.as_deref())),
         None => (Allowance::Mint, spender),
     };
     known.spender = spender.clone().known();

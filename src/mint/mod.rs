@@ -17,8 +17,8 @@ use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
-    Books, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, MINT_SLACK, NotAdmitted, Requester,
-    Spender, Timestamp,
+    Books, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, NotAdmitted, Requester, Spender,
+    Timestamp,
 };
 
 mod answer;
@@ -383,7 +383,7 @@ impl Mint {
     ) -> Result<Option<(&'a OwnRelay, bool)>, NotAdmitted> {
         // Without randomness the fault is the broker's, as with a ledger that cannot be written.
         let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
-        let renewed = request.renewal.as_ref().map(RenewalRight::grant);
+        let renewed = request.renewal.as_ref().map(|right| right.grant.id);
         Ok(self.account.read(|books| {
             let preferred = renewed.and_then(|id| books.grants().get(id)).map(GrantRow::owner);
             if request.stays {
@@ -428,12 +428,12 @@ impl Mint {
         };
         let renewal = request.renewal.as_ref();
         let issuer = relay.and_then(|relay| relay.owner.issuer);
-        let renews = renewal.map(RenewalRight::grant);
+        let renews = renewal.map(|right| right.grant.id);
         let requester = Requester { renews, issuer, ..request.requester.clone() };
         let assumed_life = credentials.works_for(request.ttl);
-        let reservation = self.account.reserve(source, assumed_life, MINT_SLACK, requester)?;
+        let reservation = self.account.reserve(source, assumed_life, requester)?;
         let issued_at = reservation.earliest();
-        let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
+        let minted = credentials.mint(request, relay, reservation.life, issued_at).await;
         let Ok(Minted { ice_servers, grant, issuer, life, works_for }) = minted else { return Ok(None) };
         // The answer of the source says how long the credential works.
         let reservation = reservation.lasting(source, works_for)?;
@@ -443,7 +443,7 @@ impl Mint {
         // The record has the books' time. The response has `issued_at`, which may be earlier.
         let reserved_at = reservation.at();
         let record = Grant { id: grant, source, issued_at: reserved_at, expires_at: reserved_at.plus(life) };
-        reservation.minted_with(issuer).commit(&record, ice_servers.username(), renewal).await?;
+        reservation.commit(&record, issuer, ice_servers.username(), renewal).await?;
         let token = self.grant_keys.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(reserved_at));
         Ok(Some(IssuedCredential {
