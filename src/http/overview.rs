@@ -316,7 +316,7 @@ fn server_keys(app: &App) -> Vec<ServerKeyBody> {
 fn replicas(lead: &Lead) -> Vec<ReplicaBody> {
     let body =
         |Replica { url, version, seen_at, .. }| ReplicaBody { leads: url == lead.url, url, version, seen_at };
-    lead.replicas().into_iter().map(body).collect()
+    lead.replicas.read().iter().cloned().map(body).collect()
 }
 
 fn bytes(snapshot: &Snapshot) -> BytesBody {

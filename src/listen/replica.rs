@@ -114,13 +114,13 @@ fn follow(standby: &Standby, outlook: Result<Outlook<'_>, &str>, lease: Duration
     *standby.unread.lock() = outlook.as_ref().err().map(ToString::to_string);
     let Ok(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
         // Nothing is known about the leader now, so do not treat it as silent.
-        standby.forwarder.set_silent(false);
+        standby.forwarder.is_silent.store(false, Ordering::Relaxed);
         return None;
     };
     lead::set_and_log(&mut standby.warning.lock(), warning, |text| tracing::warn!("{text}"));
     lead::set_and_log(&mut standby.fault.lock(), fault, |text| tracing::error!("{text}"));
     let leader = leader.zip(key.map(ForwardKey::derived_from));
-    standby.forwarder.set_silent(is_silent);
+    standby.forwarder.is_silent.store(is_silent, Ordering::Relaxed);
     standby.forwarder.follow(leader.and_then(|(url, key)| Leader::at(url, epoch, key)));
     standby.forwarder.unreached(lease)
 }
@@ -151,7 +151,7 @@ async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, settings: Str
             if lead.is_unreached(&replicas) && electorate.give_up().await.is_ok() {
                 lead.given_up.cancel();
             }
-            lead.set_replicas(replicas);
+            *lead.replicas.write() = replicas;
         }
         lead.set_fault(fault);
         if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
