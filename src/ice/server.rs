@@ -128,7 +128,8 @@ impl IceServerList {
             if on_bad_url == OnBadUrl::Refuse && !is_password {
                 return Err(IceServersError::CredentialType);
             }
-            let has_credential = is_given(entry.username.as_deref()) && is_given(entry.credential.as_deref());
+            let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+            let has_credential = is_given(&entry.username) && is_given(&entry.credential);
             if !has_credential && urls.iter().any(IceUrl::relays) {
                 return Err(IceServersError::MissingCredential);
             }
@@ -235,10 +236,6 @@ fn parse_urls(texts: &[String], on_bad_url: OnBadUrl) -> Result<Vec<IceUrl>, Ice
         OnBadUrl::Drop => Ok(urls.flatten().collect()),
         OnBadUrl::Refuse => Ok(urls.collect::<Result<_, _>>()?),
     }
-}
-
-fn is_given(text: Option<&str>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
 }
 
 impl fmt::Debug for IceServer {

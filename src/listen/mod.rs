@@ -184,27 +184,19 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
             join_all(relays.map(|relay| relay.watch(&app.clock))).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(dispatcher) = &app.dispatcher {
-                dispatcher.deliver(&*app.account).await;
-            }
+            join_all(app.dispatcher.iter().map(|dispatcher| dispatcher.deliver(&*app.account))).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(meter) = &app.cloudflare_meter {
-                meter.run().await;
-            }
+            join_all(app.cloudflare_meter.iter().map(|meter| meter.run())).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(clock) = &app.reference_clock {
-                clock.run().await;
-            }
+            join_all(app.reference_clock.iter().map(|clock| clock.run())).await;
         }),
         spawn(app, end, |app| async move {
             join_all(app.coturn_meters.iter().map(CoturnMeter::run)).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(auth) = &app.core.auth {
-                auth.keep_fresh().await;
-            }
+            join_all(app.core.auth.iter().map(|auth| auth.keep_fresh())).await;
         }),
     ]
 }
