@@ -155,13 +155,7 @@ impl CloudflareAnalytics {
         dimensions: &str,
     ) -> Value {
         let mut variables = variables(&self.account_id, span.from, span.until);
-        let (declared_key, key) = match KeyFilter::of(keys) {
-            None => ("", String::new()),
-            Some(KeyFilter { declared: declared_key, filter: key, variable: (name, value), .. }) => {
-                variables[name] = value;
-                (declared_key, format!(", {key}"))
-            }
-        };
+        let KeyFilter { declared: declared_key, filter: key, .. } = KeyFilter::of(keys, &mut variables);
         let sum = if filter.is_empty() {
             format!(
                 "sum: callsTurnUsageAdaptiveGroups(limit: 1, filter: {{{SPAN}{key}}}) {{ sum {{ egressBytes ingressBytes }} }} "
