@@ -124,15 +124,12 @@ impl Store {
     }
 
     /// Resolves once this process may never write the ledger again. By then every caller that waits for a write has its answer.
-    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let mut lost = self.lost.clone();
-        async move {
-            let found = lost.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
-            match found {
-                Some(lost) => lost,
-                // The writer has ended after the last write.
-                None => std::future::pending().await,
-            }
+    pub async fn lost(&self) -> Lost {
+        let found = self.lost.clone().wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
+        match found {
+            Some(lost) => lost,
+            // The writer has ended after the last write.
+            None => std::future::pending().await,
         }
     }
 
