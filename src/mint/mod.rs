@@ -30,7 +30,7 @@ mod revocation;
 pub mod token;
 
 pub use answer::{IceResponse, IssuedCredential};
-use credential_source::{CredentialSource, HttpSource, Minted};
+use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
 pub use revocation::{Revocation, RevokedAll, why_failed};
@@ -192,13 +192,13 @@ impl Mint {
     /// sessions of its source. The budget decides, as about every renewal. Nobody gets the new credential: the allocations of the renewed
     /// one go on.
     pub async fn renew_member(&self, grant: GrantId, ttl: Duration) {
-        let is_cut_here = |credentials: &&CredentialSource| self.cut_here.contains(&credentials.source());
-        let ready = self.sources.iter().filter_map(Source::ready).filter(is_cut_here).collect::<Vec<_>>();
-        if ready.is_empty() || self.is_stopped() {
+        if !self.ready().any(|source| self.cut_here.contains(&source)) || self.is_stopped() {
             return;
         }
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
-        let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
+        let is_its =
+            |it: &&CredentialSource| it.source() == row.source && self.cut_here.contains(&row.source);
+        let Some(credentials) = self.sources.iter().filter_map(Source::ready).find(is_its) else { return };
         let now = self.account.read(Books::now);
         let Ok(request) = MintRequest::new(now, row.requester(), ttl) else { return };
         let request = MintRequest { renewal: Some(right), stays: true, ..request };
@@ -239,15 +239,10 @@ impl Mint {
     /// Tests each provider once, if that is due. The test cannot be left to callers: they may never reach a provider that is not the first.
     pub async fn probe_providers(&self) {
         for credentials in self.sources.iter().filter_map(Source::ready) {
-            match credentials {
-                CredentialSource::Cloudflare(provider) => provider.probe().await,
-                CredentialSource::Http(HttpSource { provider, .. }) if !provider.is_up() => {
-                    provider.probe().await;
-                }
-                CredentialSource::Http(_)
-                | CredentialSource::Coturn(_)
-                | CredentialSource::Relay(_)
-                | CredentialSource::Manual(_) => {}
+            if let Some(provider) = credentials.provider()
+                && (credentials.source() == IceSource::Cloudflare || !provider.is_up())
+            {
+                provider.probe().await;
             }
         }
     }

@@ -162,19 +162,15 @@ impl Provider {
             Some(_) => self.keys.iter().find(|candidate| candidate.id == key),
             None => self.keys.iter().find(|it| it.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
-        match found {
-            Some(key) => {
-                key.turn(self.clock.instant()).await?;
-                let revoked = key.api.revoke(username).await;
-                key.note_pace(&revoked, self.clock.instant());
-                // Cloudflare answers 404 to a wrong API token, too. Such a token cannot mint either.
-                if key.id.is_some() && matches!(revoked, Ok(RevocationAnswer::Unknown)) {
-                    self.ask(key, PROBE_LIFE, &CHECK_IDENTIFIER, DEADLINE).await?;
-                }
-                revoked
-            }
-            None => Ok(RevocationAnswer::Unknown),
+        let Some(key) = found else { return Ok(RevocationAnswer::Unknown) };
+        key.turn(self.clock.instant()).await?;
+        let revoked = key.api.revoke(username).await;
+        key.note_pace(&revoked, self.clock.instant());
+        // Cloudflare answers 404 to a wrong API token, too. Such a token cannot mint either.
+        if key.id.is_some() && matches!(revoked, Ok(RevocationAnswer::Unknown)) {
+            self.ask(key, PROBE_LIFE, &CHECK_IDENTIFIER, DEADLINE).await?;
         }
+        revoked
     }
 
     /// Discards the credentials that were minted ahead.
