@@ -301,12 +301,12 @@ impl Mint {
         self.providers().find_map(|provider| provider.failure())
     }
 
+    /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     /// Whether a provider is configured that mints over the network.
     pub fn has_provider(&self) -> bool {
         self.providers().next().is_some()
     }
 
-    /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     fn fleet_failure(&self) -> Option<ProviderFailure> {
         let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
         let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
@@ -429,7 +429,7 @@ impl Mint {
         let reservation = self.account.reserve(source, assumed_life, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, relay, reservation.life, issued_at).await;
-        let Ok(Minted { ice_servers, grant, issuer, life, works_for }) = minted else { return Ok(None) };
+        let Some(Minted { ice_servers, grant, issuer, life, works_for }) = minted else { return Ok(None) };
         // The answer of the source says how long the credential works.
         let reservation = reservation.lasting(source, works_for)?;
         // The operator has chosen the URLs of the source `manual`.

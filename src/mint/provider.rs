@@ -55,10 +55,6 @@ pub struct Provider {
     revocation_log: Throttle,
 }
 
-/// The provider failed, or its breakers are open. The failure has been counted and logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
-
 /// Why a provider does not mint.
 #[derive(Clone, Debug)]
 pub struct ProviderFailure {
@@ -120,13 +116,14 @@ impl Provider {
     }
 
     /// Mints a credential with this lifetime, with the preferred key if that key works. The provider stores `identifier` with the
-    /// credential. Also returns the digest of the key that has minted.
+    /// credential. Also returns the digest of the key that has minted. `None` if the provider failed, or its breakers are open: the failure
+    /// was counted and logged.
     pub async fn mint(
         &self,
         life: Duration,
         identifier: &impl Display,
         preferred: Option<KeyName>,
-    ) -> Result<(Listed, Option<IdDigest>), Unavailable> {
+    ) -> Option<(Listed, Option<IdDigest>)> {
         let started = self.clock.instant();
         // A breaker is asked only when its key is about to be tried.
         let admitted = in_order(&self.keys, preferred).filter(|key| key.breaker.admit(self.clock.instant()));
@@ -142,17 +139,17 @@ impl Provider {
                         pool.minted();
                         self.taken.notify_one();
                     }
-                    return Ok((listed, key.id));
+                    return Some((listed, key.id));
                 }
                 // Only this key is refused, so the next one is tried.
                 Err(error) if is_of_the_key(&error) => {}
-                Err(_) => return Err(Unavailable),
+                Err(_) => return None,
             }
         }
         if tried == 0 {
             self.metrics.provider_calls.count(["breaker_open"]);
         }
-        Err(Unavailable)
+        None
     }
 
     /// Revokes the credential with this user name. `key` has minted it; `None`: the key without a name, or the first. If the key is gone,
@@ -196,8 +193,8 @@ impl Provider {
         let calls = lives.map(|life| PoolCall { provider: self, life, minted: None }.mint());
         for minted in join_all(calls).await {
             match minted {
-                Ok(()) => filled.minted += 1,
-                Err(Unavailable) => filled.failed += 1,
+                Some(()) => filled.minted += 1,
+                None => filled.failed += 1,
             }
         }
         filled
@@ -335,15 +332,14 @@ struct PoolCall<'a> {
 }
 
 impl PoolCall<'_> {
-    async fn mint(mut self) -> Result<(), Unavailable> {
+    async fn mint(mut self) -> Option<()> {
         let asked = self.provider.now();
-        let grant = new_id(asked.wall).map_err(|_| Unavailable)?;
+        let grant = new_id(asked.wall).ok()?;
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
-        let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
-        let minted = self.provider.ask(key, self.life, &grant, DEADLINE).await;
-        let Listed { servers, .. } = minted.map_err(|_| Unavailable)?;
+        let key = in_order(&self.provider.keys, None).find(is_closed)?;
+        let Listed { servers, .. } = self.provider.ask(key, self.life, &grant, DEADLINE).await.ok()?;
         self.minted = Some(PooledCredential { servers, grant, turn_key: key.id, asked });
-        Ok(())
+        Some(())
     }
 }
 
