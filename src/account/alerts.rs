@@ -7,7 +7,7 @@ use super::{Account, Guarded, SpentIn};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
-use crate::alert::{Alert, AlertCost, ServiceFacts, SpenderNow, Spending, TOP_SPENDERS};
+use crate::alert::{Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::{Lately, PresentRate};
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind, SpenderSums, Sums};
@@ -61,7 +61,7 @@ impl Account {
         // The kept lists are up to ten seconds old, so they may lack the spender who has caused the alert.
         self.forget_lists();
         let mut found = FoundSpenders { lately: self.read(Lately::of), ..FoundSpenders::default() };
-        for kind in SpenderNow::KINDS {
+        for kind in NAMED_KINDS {
             found
                 .of_period
                 .insert(kind, self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None).await);

@@ -292,7 +292,7 @@ impl Account {
     /// What copies the ledger, once everything up to now is on disk. `None` if the ledger cannot be written now, or is in memory only.
     pub async fn copier(&self) -> Option<Arc<dyn CopyLedger>> {
         self.recorded().await.ok()?;
-        self.store.as_ref().map(Store::copier)
+        self.store.as_ref().map(|store| Arc::clone(&store.copier))
     }
 
     /// All figures at this instant.

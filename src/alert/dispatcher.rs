@@ -74,7 +74,7 @@ impl AlertDispatcher {
     /// Sends an alert until it is delivered, refused for good, or out of attempts. Returns the outcome for the metrics. Holds `sending` during each request, not between
     /// attempts.
     async fn deliver_one(&self, alert: &Alert, sending: &Mutex<()>) -> &'static str {
-        let (id, text, host) = (&alert.id, &alert.what, self.webhook.host());
+        let (id, text, host) = (&alert.id, &alert.what, self.webhook.url.host());
         let mut attempt = 1;
         loop {
             let sent = {

@@ -115,11 +115,11 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     match ended {
         Ended::Drained => tracing::info!("shut down: all requests finished"),
         Ended::TimedOut | Ended::Forced => {
-            tracing::warn!(unfinished = door.sockets(), "shut down with connections unfinished");
+            tracing::warn!(unfinished = door.0.peers.open(), "shut down with connections unfinished");
         }
         Ended::Lost => {}
     }
-    door.cut();
+    door.0.cut.cancel();
     signaling.abort();
     for task in tasks {
         // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
@@ -155,7 +155,7 @@ async fn drain(
         app.account.finish().await;
         let _ = timeout(HANDED_OVER_MAX, door.wait_for_connections()).await;
     }
-    door.hand_over();
+    door.0.handed_over.cancel();
     let drained = async {
         finished().await;
         door.wait_for_connections().await;

@@ -75,12 +75,8 @@ impl<E: Electorate> Replica<E> {
         };
         watch.abort();
         let Won { lead, store, contents } = won;
-        let census = tokio::spawn(census(
-            campaign.into_electorate(),
-            Arc::clone(&lead),
-            settings,
-            shutdown.soft.clone(),
-        ));
+        let census =
+            tokio::spawn(census(campaign.electorate, Arc::clone(&lead), settings, shutdown.soft.clone()));
         let app = open(process, (store, contents), lead).await?;
         startup::report_books(&app.account.snapshot());
         // The lease counts from before the ledger was read, so it may be over already. A write renews the lease. If the write fails,
@@ -135,7 +131,7 @@ async fn end_standby(door: Door, standby: &Standby, shutdown: &Shutdown) -> Ende
         () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
         () = shutdown.hard.cancelled() => Ended::Forced,
     };
-    door.cut();
+    door.0.cut.cancel();
     ended
 }
 

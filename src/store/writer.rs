@@ -31,7 +31,8 @@ pub struct Store {
     queue: Sender<WriteRequest>,
     disk: Arc<Disk>,
     lost: watch::Receiver<Option<Lost>>,
-    copier: Arc<dyn CopyLedger>,
+    /// Copies the ledger.
+    pub copier: Arc<dyn CopyLedger>,
 }
 
 /// The disk's state.
@@ -147,11 +148,6 @@ impl Store {
         if let Ok(permit) = self.queue.try_reserve() {
             permit.send(WriteRequest::default());
         }
-    }
-
-    /// What copies the ledger, as it is stored when the copy begins.
-    pub fn copier(&self) -> Arc<dyn CopyLedger> {
-        Arc::clone(&self.copier)
     }
 
     /// Why the ledger cannot be written now, if that is known.
