@@ -98,7 +98,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
         }
         return vec![];
     };
-    let host_of = |url: &IceUrl| url.host().to_ascii_lowercase();
+    let host_of = |url: &IceUrl| url.host.to_ascii_lowercase();
     let mut hosts: Vec<String> = vec![];
     let mut names = BTreeMap::new();
     for (name, url) in urls.iter().filter(|(_, url)| url.relays()) {

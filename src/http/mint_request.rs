@@ -263,7 +263,7 @@ fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>)
         return Err(ApiError::invalid("Set `region` to the name of a TURN key or a relay of this service."));
     }
     let host_of = |text: Box<str>| {
-        IceUrl::parse(&text).map_or_else(|_| text.to_lowercase(), |url| url.host().to_lowercase())
+        IceUrl::parse(&text).map_or_else(|_| text.to_lowercase(), |url| url.host.to_lowercase())
     };
     let region = region.filter(|name| is_relay(name));
     Ok(Place { turn_key, region, failed: failed.map(|text| host_of(text).into()) })

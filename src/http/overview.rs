@@ -298,7 +298,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         relays: relays(&app),
         connections: connections(&app.metrics),
         revoked,
-        ending: app.ending.progress(),
+        ending: *app.ending.progress.lock(),
         server_keys: server_keys(&app),
         replicas: app.lead.as_deref().map(replicas).unwrap_or_default(),
     })

@@ -206,7 +206,7 @@ impl IceServerList {
         }
         let first = |reach| {
             let alike = self.urls().enumerate().filter(|(_, url)| url.reach() == reach);
-            let rank = |url: &IceUrl| (url.is_dtls(), reach == Reach::TurnTls && url.port() != 443);
+            let rank = |url: &IceUrl| (url.is_dtls(), reach == Reach::TurnTls && url.port != 443);
             alike.min_by_key(|(_, url)| rank(url)).map(|(index, _)| index)
         };
         let kept = Reach::ALL.map(first);

@@ -14,14 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::door::Door;
 use super::{DRAIN_MAX, Ended, Shutdown, serve};
 use crate::app::process::{Process, Standby};
-use crate::app::{self, App, BuildError};
+use crate::app::{self, BuildError};
 use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader};
 use crate::lead::campaign::{self, Campaign, Candidate, Electorate, Outlook, Won};
 use crate::lead::{self, Lead};
 use crate::router;
-use crate::store::changes::Contents;
-use crate::store::writer::Store;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
 use turn_base::clock::Clock;
@@ -77,7 +75,10 @@ impl<E: Electorate> Replica<E> {
         let Won { lead, store, contents } = won;
         let census =
             tokio::spawn(census(campaign.electorate, Arc::clone(&lead), settings, shutdown.soft.clone()));
-        let app = open(process, (store, contents), lead).await?;
+        // Outside of the threads that serve, because opening the books may take half a second.
+        let build = move || app::build_leading(&process, Some((store, contents)), Some(lead));
+        let built = tokio::task::spawn_blocking(build).await;
+        let app = built.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         startup::report_books(&app.account.snapshot());
         // The lease counts from before the ledger was read, so it may be over already. A write renews the lease. If the write fails,
         // requests get an error.
@@ -88,19 +89,6 @@ impl<E: Electorate> Replica<E> {
         let ended = serve(door, app, &shutdown).await;
         census.abort();
         Ok(ended)
-    }
-}
-
-/// Builds the service outside of the threads that serve, because opening the books may take half a second.
-async fn open(
-    process: Arc<Process>,
-    stored: (Store, Contents),
-    lead: Arc<Lead>,
-) -> Result<Arc<App>, BuildError> {
-    let built = tokio::task::spawn_blocking(move || app::build_leading(&process, Some(stored), Some(lead)));
-    match built.await {
-        Ok(built) => built,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -237,7 +237,7 @@ impl Provider {
     /// Why callers can expect no credentials: the first failure of a key. `None` if they can, or if no failure is known.
     pub fn failure(&self) -> Option<ProviderFailure> {
         let failure = |key: &Arc<TurnKey>| {
-            let error = key.failure()?;
+            let error = key.failure.read().clone()?;
             Some(ProviderFailure {
                 provider: key.api.name(),
                 what: error.to_string(),

@@ -250,10 +250,10 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
 
 /// A name that can stand in the path of a call.
 fn name(text: &str) -> Result<String, &'static str> {
-    let is_named = !text.is_empty() && !is_dots(text);
-    is_named
-        .then(|| text.to_owned())
-        .ok_or("expected a name other than . and .., as spenders and grants list it")
+    if text.is_empty() || is_dots(text) {
+        return Err("expected a name other than . and .., as spenders and grants list it");
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -185,9 +185,7 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
     };
     let mut file = NamedTempFile::new_in(directory_of(path)).map_err(unwritten)?;
     let mut bytes = 0_u64;
-    loop {
-        let next = chunk(&mut response).await.map_err(incomplete)?;
-        let Some(part) = next else { break };
+    while let Some(part) = chunk(&mut response).await.map_err(incomplete)? {
         let part = part.as_ref();
         bytes = bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
         if bytes > max {
