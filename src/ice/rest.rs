@@ -23,9 +23,7 @@ impl RestSecret {
 
     /// The password of a user name.
     pub fn password(&self, username: &str) -> String {
-        let secret = self.0.expose_secret().as_bytes();
-        let mac = Hmac::<Sha1>::new_from_slice(secret).expect("an HMAC takes a key of any length");
-        STANDARD.encode(mac.chain_update(username).finalize().into_bytes())
+        sign(self.0.expose_secret(), username)
     }
 }
 
@@ -45,6 +43,11 @@ impl RestServer {
         let password = self.secret.password(&username);
         IceServerList::of_turn(self.urls.clone(), username, password)
     }
+}
+
+fn sign(secret: &str, username: &str) -> String {
+    let mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("an HMAC takes a key of any length");
+    STANDARD.encode(mac.chain_update(username).finalize().into_bytes())
 }
 
 #[cfg(test)]

@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::auth::Auth;
+use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
+use crate::meter::reference_clock::ReferenceClock;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
 
@@ -187,16 +190,16 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
             join_all(app.dispatcher.iter().map(|dispatcher| dispatcher.deliver(&*app.account))).await;
         }),
         spawn(app, end, |app| async move {
-            join_all(app.cloudflare_meter.iter().map(|meter| meter.run())).await;
+            join_all(app.cloudflare_meter.iter().map(CloudflareMeter::run)).await;
         }),
         spawn(app, end, |app| async move {
-            join_all(app.reference_clock.iter().map(|clock| clock.run())).await;
+            join_all(app.reference_clock.iter().map(ReferenceClock::run)).await;
         }),
         spawn(app, end, |app| async move {
             join_all(app.coturn_meters.iter().map(CoturnMeter::run)).await;
         }),
         spawn(app, end, |app| async move {
-            join_all(app.core.auth.iter().map(|auth| auth.keep_fresh())).await;
+            join_all(app.core.auth.iter().map(Auth::keep_fresh)).await;
         }),
     ]
 }

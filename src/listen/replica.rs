@@ -76,8 +76,8 @@ impl<E: Electorate> Replica<E> {
         let census =
             tokio::spawn(census(campaign.electorate, Arc::clone(&lead), settings, shutdown.soft.clone()));
         // Outside of the threads that serve, because opening the books may take half a second.
-        let build = move || app::build_leading(&process, Some((store, contents)), Some(lead));
-        let built = tokio::task::spawn_blocking(build).await;
+        let open = move || app::build_leading(&process, Some((store, contents)), Some(lead));
+        let built = tokio::task::spawn_blocking(open).await;
         let app = built.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         startup::report_books(&app.account.snapshot());
         // The lease counts from before the ledger was read, so it may be over already. A write renews the lease. If the write fails,
