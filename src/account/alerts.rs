@@ -7,7 +7,7 @@ use super::{Account, Guarded, SpentIn};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
-use crate::alert::{Alert, AlertCost, ServiceFacts, SpenderNow, Spending, TOP_SPENDERS};
+use crate::alert::{Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::{Lately, PresentRate};
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind, SpenderSums, Sums};
@@ -31,12 +31,12 @@ impl Account {
         let (input, cost) = self.with_all(|Guarded { books, over_limit, alerts, .. }| {
             let snapshot = self.snapshot_of(books);
             let cost = AlertCost::of(price, currency, &snapshot.figures, books.budget().used_since());
-            alerts.change(|rules| rules.mints.observe(snapshot.figures.now, snapshot.counts));
+            alerts.mints.observe(snapshot.figures.now, snapshot.counts);
             let of_books = AlertInput::of(&snapshot, facts, PresentRate::of(books), config);
             (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)
         });
         // All spenders are read only if one of the alerts will show them.
-        let found = if self.guarded.lock().alerts.get().will_show_spending(&input) {
+        let found = if self.guarded.lock().alerts.will_show_spending(&input) {
             self.find_spenders().await
         } else {
             FoundSpenders::default()
@@ -46,7 +46,7 @@ impl Account {
             let used = input.budget.used;
             let spending =
                 Spending::new(&found.of_period, (&found.lately, &found.recent), used, is_blocked, cost);
-            alerts.change(|rules| rules.evaluate(&input, &spending, is_delivered))
+            alerts.evaluate(&input, &spending, is_delivered)
         });
         for kind in dropped {
             self.metrics.alerts.count([kind.name(), "dropped"]);
@@ -61,7 +61,7 @@ impl Account {
         // The kept lists are up to ten seconds old, so they may lack the spender who has caused the alert.
         self.forget_lists();
         let mut found = FoundSpenders { lately: self.read(Lately::of), ..FoundSpenders::default() };
-        for kind in SpenderNow::KINDS {
+        for kind in NAMED_KINDS {
             found
                 .of_period
                 .insert(kind, self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None).await);
@@ -86,12 +86,12 @@ impl Account {
 
     /// The mints of the last week.
     pub fn mints(&self) -> MintHours {
-        self.guarded.lock().alerts.get().mints.clone()
+        self.guarded.lock().alerts.mints.clone()
     }
 
     /// The latest alerts, newest first.
     pub fn latest_alerts(&self) -> Vec<KeptAlert> {
-        self.guarded.lock().alerts.get().latest().cloned().collect()
+        self.guarded.lock().alerts.latest().cloned().collect()
     }
 }
 
@@ -99,7 +99,7 @@ impl Outbox for Account {
     /// The alerts that wait for delivery, after an attempt to write them to disk. Empty without the lease: the replica that leads has the
     /// same alerts.
     async fn waiting(&self) -> Vec<Alert> {
-        let waiting: Vec<_> = self.guarded.lock().alerts.get().waiting().cloned().collect();
+        let waiting: Vec<_> = self.guarded.lock().alerts.waiting().cloned().collect();
         if !waiting.is_empty() {
             // An alert about a ledger that cannot be written is sent, too.
             let _ = self.recorded().await;
@@ -108,6 +108,6 @@ impl Outbox for Account {
     }
 
     fn remove(&self, id: &str) {
-        self.guarded.lock().alerts.change(|rules| rules.delivered(id));
+        self.guarded.lock().alerts.delivered(id);
     }
 }

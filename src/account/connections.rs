@@ -3,7 +3,7 @@
 use super::Account;
 use turn_ledger::{
     Books, Caller, ClientKey, Closed, GrantId, Label, Limited, OpenError, Opened, Refusal, Report,
-    ReportError, Snapshot, Spender, SpenderKey,
+    ReportError, Spender, SpenderKey,
 };
 
 impl Account {
@@ -95,24 +95,20 @@ impl Account {
 
     /// Applies a connection's last report and closes it. Closing one that is not open is no error.
     pub fn close(&self, caller: Caller<'_>, id: &str, last: Report) -> Result<(), ReportError> {
-        let (outcome, snapshot) = self.change(|books| {
-            let outcome = books.close(caller, id, last);
-            (outcome, books.snapshot())
-        });
-        let outcome = outcome?;
+        let outcome = self.change(|books| books.close(caller, id, last))?;
         self.count_clamped(outcome.clamped);
-        self.report_ends(outcome.value, &snapshot);
+        self.report_ends(outcome.value);
         Ok(())
     }
 
     /// Logs the connections that were closed because they stopped reporting. The figures already include them.
     pub fn report_given_up(&self) {
-        let (given_up, snapshot) = self.change(|books| (books.take_given_up(), books.snapshot()));
-        self.report_ends(given_up, &snapshot);
+        self.report_ends(self.change(Books::take_given_up));
     }
 
     /// Counts and logs connections that have ended.
-    pub(super) fn report_ends(&self, ended: impl IntoIterator<Item = Closed>, snapshot: &Snapshot) {
+    pub(super) fn report_ends(&self, ended: impl IntoIterator<Item = Closed>) {
+        let used = self.read(|books| books.budget().figures().used);
         for closed in ended {
             self.metrics.connections_ended.count([if closed.given_up { "given_up" } else { "closed" }]);
             tracing::info!(
@@ -122,7 +118,7 @@ impl Account {
                 "[Bandwidth] Connection {} closed. Estimated usage: {} GB. Total this month: {} GB",
                 closed.id,
                 closed.charged.gb_four_decimals(),
-                snapshot.figures.used.gb_nearest(),
+                used.gb_nearest(),
             );
         }
     }

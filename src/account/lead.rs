@@ -45,13 +45,10 @@ impl Account {
     }
 
     /// Resolves once the books are void, because another replica leads or the database has lost writes.
-    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let lost = self.store.as_ref().map(Store::lost);
-        async move {
-            match lost {
-                Some(lost) => lost.await,
-                None => std::future::pending().await,
-            }
+    pub async fn lost(&self) -> Lost {
+        match &self.store {
+            Some(store) => store.lost().await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -7,7 +7,6 @@ mod lead;
 mod members;
 mod reservation;
 mod spenders;
-mod stored_value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NamesPerson, NotAdmitted,
-    NotRecorded, OverLimit, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, User, Written,
+    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, MINT_SLACK, NamesPerson,
+    NotAdmitted, NotRecorded, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, User, Written,
 };
 
 use crate::alert::SpentGrant;
@@ -30,7 +29,6 @@ use crate::telemetry::metrics::Metrics;
 pub use reservation::{RenewalRight, Reservation};
 use spenders::KeptLists;
 pub use spenders::{SpenderList, SpentIn};
-use stored_value::StoredValue;
 
 /// The books, their lock and their clock.
 #[derive(Debug)]
@@ -51,7 +49,9 @@ pub struct Account {
 struct Guarded {
     books: Books,
     time: SteadyTime,
-    alerts: StoredValue<AlertRules>,
+    alerts: AlertRules,
+    /// The alerts as they were last given to the writer.
+    stored_alerts: AlertRules,
     /// Chains that were revoked because they relayed too much, for the next alerts.
     over_limit: Vec<SpentGrant>,
 }
@@ -78,7 +78,8 @@ impl Account {
         let guarded = Guarded {
             books: setup.open(Some(books), time.read(wall, since_boot)),
             time,
-            alerts: StoredValue::new(alerts),
+            stored_alerts: alerts.clone(),
+            alerts,
             over_limit: vec![],
         };
         let lists = Mutex::default();
@@ -96,16 +97,15 @@ impl Account {
         self.with_all(|guarded| call(&mut guarded.books))
     }
 
-    /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`. Counts a refusal in the metrics.
+    /// Reserves budget for a credential with lifetime `life` that the provider creates within [`MINT_SLACK`]. Counts a refusal in the metrics.
     pub fn reserve(
         self: &Arc<Self>,
         source: IceSource,
         life: Duration,
-        slack: Duration,
         requester: Requester,
     ) -> Result<Reservation, NotAdmitted> {
         let (hold, moment) =
-            self.change(|books| (books.reserve(source, life, slack, &requester), books.moment()));
+            self.change(|books| (books.reserve(source, life, MINT_SLACK, &requester), books.moment()));
         let hold = hold.inspect_err(|why| self.count_refusal(why))?;
         Ok(Reservation::new(self, hold, moment, requester))
     }
@@ -190,45 +190,43 @@ impl Account {
     /// Revokes all live grants of a spender, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
     /// is on disk.
     pub fn revoke_all_of(&self, spender: &SpenderKey) -> Vec<(GrantId, GrantRow)> {
-        let (AllRevoked { grants, closed }, snapshot) =
-            self.change(|books| (books.revoke_all_of(spender), books.snapshot()));
+        let AllRevoked { grants, closed } = self.change(|books| books.revoke_all_of(spender));
         self.forget_lists();
-        self.report_ends(closed, &snapshot);
+        self.report_ends(closed);
         grants
     }
 
     /// Removes a person from everything that is stored. Takes effect at once; [`Self::recorded`] waits until it is on disk. Returns the
     /// credentials that this has revoked, and how many rows of grants had the name.
     pub fn forget_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, usize) {
-        let ((revoked, who), snapshot) = self.with_all(|Guarded { books, time: _, alerts, over_limit }| {
-            let (revoked, mut who) = books.forget_user(user);
-            for spent in over_limit {
-                spent.who.retain(|key| !who.names.contains(key));
-            }
-            alerts.change(|rules| rules.forget(&mut who));
-            ((revoked, who), books.snapshot())
-        });
+        let (revoked, who) =
+            self.with_all(|Guarded { books, alerts, over_limit, time: _, stored_alerts: _ }| {
+                let (revoked, mut who) = books.forget_user(user);
+                for spent in over_limit {
+                    spent.who.retain(|key| !who.names.contains(key));
+                }
+                alerts.forget(&mut who);
+                (revoked, who)
+            });
         self.forget_lists();
-        self.report_ends(revoked.closed, &snapshot);
+        self.report_ends(revoked.closed);
         (revoked.grants, who.rows)
     }
 
     /// Revokes the credentials of each chain that has relayed more than `GRANT_LIMIT_GB`, by a count or by vouched reports, and closes
     /// their connections. At most [`OVER_LIMIT_MAX`] chains wait to be named in the next alerts.
     pub fn revoke_over_limit(&self) {
-        let (over, snapshot) = self.with_all(|Guarded { books, over_limit, .. }| {
+        let over = self.with_all(|Guarded { books, over_limit, .. }| {
             let over = books.revoke_over_limit();
             over_limit.extend(
                 over.iter().map(SpentGrant::of).take(OVER_LIMIT_MAX.saturating_sub(over_limit.len())),
             );
-            (over, books.snapshot())
+            over
         });
         if !over.is_empty() {
             self.forget_lists();
         }
-        for OverLimit { closed, .. } in over {
-            self.report_ends(closed, &snapshot);
-        }
+        self.report_ends(over.into_iter().flat_map(|over| over.closed));
     }
 
     /// Of these credentials, revokes those that are metered and in use, and closes their connections. Takes effect at once;
@@ -247,15 +245,16 @@ impl Account {
         find: impl FnOnce(&Books) -> Vec<GrantId>,
         revoke: impl Fn(&mut Books, GrantId) -> Option<(GrantRow, Vec<Closed>)>,
     ) -> Vec<(GrantId, GrantRow)> {
-        let (revoked, snapshot) = self.change(|books| {
-            let revoked = find(books).into_iter().filter_map(|id| Some((id, revoke(books, id)?)));
-            (revoked.collect::<Vec<_>>(), books.snapshot())
+        let (mut rows, mut ended) = (vec![], vec![]);
+        self.change(|books| {
+            for id in find(books) {
+                if let Some((row, closed)) = revoke(books, id) {
+                    rows.push((id, row));
+                    ended.extend(closed);
+                }
+            }
         });
-        let mut rows = vec![];
-        for (id, (row, closed)) in revoked {
-            self.report_ends(closed, &snapshot);
-            rows.push((id, row));
-        }
+        self.report_ends(ended);
         rows
     }
 
@@ -293,7 +292,7 @@ impl Account {
     /// What copies the ledger, once everything up to now is on disk. `None` if the ledger cannot be written now, or is in memory only.
     pub async fn copier(&self) -> Option<Arc<dyn CopyLedger>> {
         self.recorded().await.ok()?;
-        self.store.as_ref().map(Store::copier)
+        self.store.as_ref().map(|store| Arc::clone(&store.copier))
     }
 
     /// All figures at this instant.
@@ -356,8 +355,12 @@ impl Account {
 
 impl ChangeSource for Mutex<Guarded> {
     fn take(&self) -> Changes {
-        let mut guarded = self.lock();
-        Changes { books: guarded.books.take_batch(), alerts: guarded.alerts.take_change() }
+        let Guarded { books, alerts, stored_alerts, .. } = &mut *self.lock();
+        let has_changed = alerts != stored_alerts;
+        if has_changed {
+            stored_alerts.clone_from(alerts);
+        }
+        Changes { books: books.take_batch(), alerts: has_changed.then(|| alerts.clone()) }
     }
 }
 

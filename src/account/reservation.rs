@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::Account;
 use turn_ledger::{
-    Grant, GrantId, Hold, IceSource, IdDigest, MINT_SLACK, Moment, NotAdmitted, Requester, Spender,
-    Timestamp, Written,
+    Grant, Hold, IceSource, IdDigest, Moment, NotAdmitted, Requester, Spender, Timestamp, Written,
 };
 
 /// Budget reserved for one credential while the provider creates it. Released when dropped.
@@ -16,7 +15,8 @@ use turn_ledger::{
 pub struct Reservation {
     account: Arc<Account>,
     moment: Moment,
-    life: Duration,
+    /// The lifetime that the credential may have.
+    pub life: Duration,
     requester: Requester,
     /// `None` once it is committed or released.
     hold: Option<Hold>,
@@ -26,24 +26,16 @@ pub struct Reservation {
 #[derive(Debug)]
 pub struct RenewalRight {
     account: Arc<Account>,
-    grant: Grant,
-    spender: Option<Arc<Spender>>,
+    /// The grant that is renewed.
+    pub grant: Grant,
+    /// Its spender; `None` if its row has none.
+    pub spender: Option<Arc<Spender>>,
     is_used: AtomicBool,
 }
 
 impl RenewalRight {
     pub(super) fn new(account: &Arc<Account>, grant: &Grant, spender: Option<Arc<Spender>>) -> Self {
         Self { account: Arc::clone(account), grant: *grant, spender, is_used: AtomicBool::new(false) }
-    }
-
-    /// The grant that is renewed.
-    pub fn grant(&self) -> GrantId {
-        self.grant.id
-    }
-
-    /// The spender of the grant that is renewed; `None` if its row has none.
-    pub fn spender(&self) -> Option<&Spender> {
-        self.spender.as_deref()
     }
 }
 
@@ -72,11 +64,6 @@ impl Reservation {
         self.moment.wall.min(self.moment.now)
     }
 
-    /// The lifetime that the credential may have.
-    pub fn life(&self) -> Duration {
-        self.life
-    }
-
     /// The same reservation, for a credential that works for `works_for`. If that is longer than was reserved, releases this reservation
     /// and makes a new one for all of `works_for`. The caller passes the `source` of this reservation. On an error nothing is reserved, so
     /// the caller must not hand out the credential.
@@ -88,30 +75,24 @@ impl Reservation {
             self.account.change(|books| books.release(&hold));
         }
         let (moment, requester) = (self.moment, self.requester.clone());
-        let mut reserved_anew = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
+        let mut reserved_anew = self.account.reserve(source, works_for, requester)?;
         // The credential's life still counts from the first reservation.
         reserved_anew.moment = moment;
         Ok(reserved_anew)
     }
 
-    /// The same reservation, for a credential that this TURN key has minted. `None`: the source has no TURN keys.
-    #[must_use]
-    pub fn minted_with(mut self, issuer: Option<IdDigest>) -> Self {
-        self.requester.issuer = issuer;
-        self
-    }
-
-    /// Records the grant of a new credential, and uses up the right to renew if this is a renewal. This is the point of no return: after
+    /// Records the grant of a new credential, which the TURN key `issuer` has minted, if the source has TURN keys. Uses up the right to renew if this is a renewal. This is the point of no return: after
     /// `Ok`, the credential may be handed out. If the future is dropped half-way, the record stays, and its promise shrinks as time passes.
     pub async fn commit(
         mut self,
         grant: &Grant,
+        issuer: Option<IdDigest>,
         username: Option<&str>,
         renewal: Option<&RenewalRight>,
     ) -> Result<(), NotAdmitted> {
         // There always is a hold: whatever else takes it consumes the reservation.
         let Some(hold) = self.hold.take() else { return Err(NotAdmitted::NotRecorded) };
-        let requester = std::mem::take(&mut self.requester);
+        let requester = Requester { issuer, ..std::mem::take(&mut self.requester) };
         let (commit, pending) = self.account.change(|books| {
             // Only grants of metered sources are stored.
             let store = if grant.source.is_metered() { self.account.store.as_ref() } else { None };

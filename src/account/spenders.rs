@@ -115,7 +115,7 @@ impl Account {
             _ => SpenderWalk::new(kind, since),
         };
         // The sums once the walk has seen all rows; `None` before.
-        let step = |walk: &mut SpenderWalk, books: &Books| {
+        let walked = self.read_in_parts(|books| {
             let (now, grants) = (books.now(), books.grants());
             if !walk.look(grants, now) {
                 return None;
@@ -126,8 +126,8 @@ impl Account {
                 (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, now)),
             };
             Some((period, now, unknown))
-        };
-        let (period, as_of, unknown_bytes) = self.read_in_parts(|books| step(&mut walk, books)).await;
+        });
+        let (period, as_of, unknown_bytes) = walked.await;
         let rows = tokio::task::spawn_blocking(move || walk.rows(&period)).await;
         let rows = rows.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         SpenderList { as_of, unknown_bytes, used: period.used, rows }

@@ -11,7 +11,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
     BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantId, IceSource,
-    MINT_SLACK, ProofRule, Rates, Requester, Setup, SourceTerms, Terms, UsageRules,
+    ProofRule, Rates, Requester, Setup, SourceTerms, Terms, UsageRules,
 };
 
 const SOURCE: IceSource = IceSource::Relay;
@@ -65,11 +65,10 @@ pub(crate) async fn mint(account: &Arc<Account>, id: u8) -> GrantId {
 
 /// Issues a grant of ten minutes that renews another one.
 pub(crate) async fn renew(account: &Arc<Account>, renewed: Option<GrantId>, id: u8) -> GrantId {
-    let reservation = account
-        .reserve(SOURCE, LIFE, MINT_SLACK, Requester { renews: renewed, ..Requester::default() })
-        .unwrap();
+    let reservation =
+        account.reserve(SOURCE, LIFE, Requester { renews: renewed, ..Requester::default() }).unwrap();
     let (id, issued_at) = (GrantId::new([id; 16]), reservation.at());
     let grant = Grant { id, source: SOURCE, issued_at, expires_at: issued_at.plus(LIFE) };
-    reservation.commit(&grant, Some("name"), None).await.unwrap();
+    reservation.commit(&grant, None, Some("name"), None).await.unwrap();
     id
 }

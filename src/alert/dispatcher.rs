@@ -28,18 +28,6 @@ pub trait Outbox: Send + Sync {
 /// The pause before the outbox is checked again.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How a delivery ended: a label of a counter.
-#[derive(Clone, Copy, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-enum DeliveryOutcome {
-    /// The receiver accepted it.
-    Delivered,
-    /// The receiver refused it.
-    Failed,
-    /// It is out of attempts.
-    GivenUp,
-}
-
 /// Sends the alerts of an outbox to a webhook.
 #[derive(Debug)]
 pub struct AlertDispatcher {
@@ -63,7 +51,7 @@ impl AlertDispatcher {
         let deliver = |alert: Alert| async move {
             let outcome = self.deliver_one(&alert, sending).await;
             outbox.remove(&alert.id);
-            self.metrics.alerts.count([alert.kind.name(), outcome.into()]);
+            self.metrics.alerts.count([alert.kind.name(), outcome]);
             alert.kind
         };
         loop {
@@ -83,10 +71,10 @@ impl AlertDispatcher {
         }
     }
 
-    /// Sends an alert until it is delivered, refused for good, or out of attempts. Holds `sending` during each request, not between
+    /// Sends an alert until it is delivered, refused for good, or out of attempts. Returns the outcome for the metrics. Holds `sending` during each request, not between
     /// attempts.
-    async fn deliver_one(&self, alert: &Alert, sending: &Mutex<()>) -> DeliveryOutcome {
-        let (id, text, host) = (&alert.id, &alert.what, self.webhook.host());
+    async fn deliver_one(&self, alert: &Alert, sending: &Mutex<()>) -> &'static str {
+        let (id, text, host) = (&alert.id, &alert.what, self.webhook.url.host());
         let mut attempt = 1;
         loop {
             let sent = {
@@ -95,13 +83,13 @@ impl AlertDispatcher {
             };
             let Err(error) = sent else {
                 tracing::info!(id, attempt, host, "alert delivered");
-                return DeliveryOutcome::Delivered;
+                return "delivered";
             };
             let remedy = remedy(&error);
             let delay = self.retry.next_delay(attempt, random::number()).filter(|_| error.is_temporary());
             let Some(delay) = delay else {
                 tracing::error!(id, attempt, host, text, remedy, "alert not delivered: {error}");
-                return if error.is_temporary() { DeliveryOutcome::GivenUp } else { DeliveryOutcome::Failed };
+                return if error.is_temporary() { "given_up" } else { "failed" };
             };
             tracing::warn!(id, attempt, host, remedy, "alert not delivered yet: {error}");
             tokio::time::sleep(delay.max(error.retry_after().unwrap_or_default())).await;

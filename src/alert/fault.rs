@@ -179,17 +179,12 @@ pub struct FoundFault {
     /// How urgent it is now.
     pub severity: Severity,
     /// What is known of this case, in sentences; empty if nothing.
-    pub(super) detail: String,
+    pub detail: String,
     /// When it ends, if that is known.
     pub until: Option<Timestamp>,
 }
 
 impl FoundFault {
-    /// What is known of this case, in sentences; empty if nothing.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-
     /// What has happened.
     pub fn what(&self) -> String {
         [self.fault.facts().sentence, &self.detail].join(" ").trim_end().to_owned()

@@ -16,10 +16,6 @@ use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Times
 const NAME_CHARS_MAX: usize = 36;
 /// What a name may have beside letters and digits.
 const NAME_MARKS: &str = " .,:;_@/+=-|";
-/// What stands for an at sign, which would mention a user or a channel, and for a dot before a letter, as in a domain, which
-/// chats turn into a link also without `https://`.
-const AT: &str = "[at]";
-const DOT: &str = "[.]";
 
 impl Alert {
     /// The message, in lines. `link`: where the operator acts.
@@ -204,13 +200,14 @@ fn shown(name: &str) -> String {
     text
 }
 
+/// An at sign would mention a user or a channel. Chats turn a dot before a letter, as in a domain, into a link also without `https://`.
 fn without_mentions_and_domains(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     let mut chars = name.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '@' => text.push_str(AT),
-            '.' if chars.peek().is_some_and(|next| next.is_alphabetic()) => text.push_str(DOT),
+            '@' => text.push_str("[at]"),
+            '.' if chars.peek().is_some_and(|next| next.is_alphabetic()) => text.push_str("[.]"),
             _ => text.push(c),
         }
     }

@@ -18,5 +18,5 @@ pub mod webhook;
 pub use event::{Alert, AlertKind, BudgetFigures, SpentGrant};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
 pub use found::{ServiceFacts, faults};
-pub use spending::{AlertCost, Forecast, SpenderNow, Spending, TOP_SPENDERS, TopSpender};
+pub use spending::{AlertCost, Forecast, NAMED_KINDS, SpenderNow, Spending, TOP_SPENDERS, TopSpender};
 pub use stop::{MintFacts, MintStop, MintingBody, StopCode, minting};

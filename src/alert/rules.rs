@@ -182,9 +182,7 @@ impl AlertRules {
     /// Whether [`Self::evaluate`] would make an alert that shows who spends.
     pub fn will_show_spending(&self, input: &AlertInput) -> bool {
         // A copy, because its alerts must not count as sent here.
-        let (sent, faults) = (self.sent.clone(), self.faults.clone());
-        let mut rules = Self { sent, faults, mints: MintHours::default(), kept: VecDeque::new() };
-        rules.due(input).iter().any(|alert| alert.kind.shows_spending())
+        self.clone().due(input).iter().any(|alert| alert.kind.shows_spending())
     }
 
     /// The alerts that are due. They count as sent from now on.

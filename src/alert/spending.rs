@@ -16,7 +16,7 @@ pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 /// The kinds of spenders that an alert names, the preferred one first. Origins are last: most often there is only one, the page's own, and
 /// revoking all of its credentials ends every call. Calls and server keys are left out: one call is small, and a server key spends for its
 /// users.
-const BY: [SpenderKind; 4] =
+pub const NAMED_KINDS: [SpenderKind; 4] =
     [SpenderKind::User, SpenderKind::Label, SpenderKind::Address, SpenderKind::Origin];
 
 /// The largest spenders of a period and its cost, at one instant.
@@ -93,9 +93,6 @@ impl Spending {
 }
 
 impl SpenderNow {
-    /// The kinds that are looked at.
-    pub const KINDS: [SpenderKind; 4] = BY;
-
     /// The first row of the kind that [`explaining`] finds, or the bytes that are in no row if these bytes are more. `None` without any
     /// bytes.
     fn of(
@@ -143,7 +140,8 @@ fn explaining(
         top.iter().find(|spender| spender.key.is_some()).map(|spender| spender.bytes)
     };
     // In reverse, because `max_by_key` returns the last of equal kinds, and the first one is preferred.
-    let kinds: Vec<_> = BY.into_iter().rev().map(largest).filter(|of| largest_named(of).is_some()).collect();
+    let kinds: Vec<_> =
+        NAMED_KINDS.into_iter().rev().map(largest).filter(|of| largest_named(of).is_some()).collect();
     let found @ (_, top) = kinds.iter().max_by_key(|of| explained(of))?;
     if top.first().is_some_and(|first| first.key.is_some()) {
         return Some(found.clone());
@@ -184,7 +182,7 @@ mod tests {
 
     /// What these rows say of a period, while nothing flows.
     fn of_rows(rows: impl Fn(SpenderKind) -> Vec<SpenderSums>, used: ByteCount) -> Spending {
-        let of_period = BY.map(|kind| (kind, rows(kind))).into();
+        let of_period = NAMED_KINDS.map(|kind| (kind, rows(kind))).into();
         Spending::new(&of_period, (&Lately::default(), &BTreeMap::new()), used, |_| false, cost())
     }
 
@@ -196,19 +194,19 @@ mod tests {
     #[test]
     fn each_kind_of_spender_is_named_or_left_out_on_purpose() {
         let others = [SpenderKind::Call, SpenderKind::Key];
-        assert!(SpenderKind::ALL.iter().all(|kind| BY.contains(kind) != others.contains(kind)));
+        assert!(SpenderKind::ALL.iter().all(|kind| NAMED_KINDS.contains(kind) != others.contains(kind)));
     }
 
     #[test]
     fn users_come_before_labels_labels_before_addresses_and_addresses_before_origins() {
         let keys = ["ann", "room-1", "203.0.113.9", "https://a.example"];
         for first in 0..4 {
-            let rows = |kind: SpenderKind| match BY.iter().position(|by| *by == kind) {
+            let rows = |kind: SpenderKind| match NAMED_KINDS.iter().position(|by| *by == kind) {
                 Some(at) if at >= first => vec![row(kind, Some(keys[at]), 7)],
                 _ => vec![],
             };
             let spending = of_rows(rows, USED);
-            assert_eq!(spending.by, Some(BY[first]));
+            assert_eq!(spending.by, Some(NAMED_KINDS[first]));
             assert_eq!(named(&spending), [(keys[first].into(), 7)]);
         }
         assert_eq!(of_rows(|_| vec![], USED), Spending { cost: Some(cost()), ..Spending::default() });

@@ -26,7 +26,8 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Webhook {
     client: HttpClient,
-    url: WebhookUrl,
+    /// Where it leads.
+    pub url: WebhookUrl,
     key: Option<Hmac<Sha256>>,
     /// Where the dashboard is.
     public_url: Option<PublicUrl>,
@@ -55,11 +56,6 @@ impl Webhook {
     pub fn new(client: HttpClient, config: &AlertConfig, public_url: Option<PublicUrl>) -> Self {
         let key = config.signing_key.as_ref().map(|key| mac(key.expose_secret()));
         Self { client, url: config.url.clone(), key, public_url }
-    }
-
-    /// The host, which is not secret.
-    pub fn host(&self) -> &str {
-        self.url.host()
     }
 
     /// Makes one attempt, within [`DEADLINE`]. `at`: the current time, because receivers refuse old signatures.

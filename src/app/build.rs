@@ -252,7 +252,7 @@ impl Parts<'_> {
         let meter = |config: &CoturnCliConfig| CoturnMeter {
             name: config.host.clone().unwrap_or_else(|| IceSource::Coturn.to_string()),
             relay: config.owner(),
-            cli: CoturnCli::new(config),
+            cli: CoturnCli(config.clone()),
             account: Arc::clone(&self.account),
             metrics: self.metrics(),
             failure: Mutex::default(),

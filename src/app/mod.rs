@@ -140,7 +140,7 @@ impl App {
             listing_failure: sentence(&failures)
                 .map(|failures| format!("The last listing failed. {failures}")),
             at_limit: self.ending.state_at_limit(),
-            not_revoked: self.ending.progress().refused(),
+            not_revoked: self.ending.progress.lock().refused(),
             provider_down: (mint.provider_is_up() == Some(false)).then(|| mint.provider_cause()),
             relays_down: mint.fleet().and_then(|fleet| sentence(&fleet.down())),
             analytics_failure: analytics

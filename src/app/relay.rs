@@ -83,5 +83,5 @@ pub(super) fn open(
     let relay = relay.map_err(|why| format!("RELAY_LISTEN: {why}"))?;
     let url = IceUrl::parse(&format!("turn:{}?transport=udp", relay.public_address()));
     let url = url.expect("an address and a port form a turn: URL");
-    Ok((relay, RestServer::new(vec![url], secret)))
+    Ok((relay, RestServer { urls: vec![url], secret }))
 }

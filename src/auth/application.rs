@@ -140,12 +140,10 @@ fn parse(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|_| unusable("it is not JSON with `user`, and perhaps `label` and `ttl`"))?;
     let user = User::new(&answer.user).ok_or_else(|| unusable("`user` is not 1 to 128 characters"))?;
-    let label = match answer.label.filter(|label| !label.is_empty()) {
-        None => None,
-        Some(label) => Some(Label::new(&label).ok_or_else(|| unusable("`label` is no label"))?),
-    };
+    let label = answer.label.filter(|label| !label.is_empty());
+    let label = label.map(|label| Label::new(&label).ok_or_else(|| unusable("`label` is no label")));
     let life = answer.ttl.map_or(TTL_DEFAULT, Duration::from_secs).min(TTL_MAX);
-    Ok(Verified { user, until: at.plus(life), room: None, label })
+    Ok(Verified { user, until: at.plus(life), room: None, label: label.transpose()? })
 }
 
 /// Keeps an answer, if there is room once the expired answers are removed.

@@ -118,7 +118,7 @@ impl IssuerKeys {
         let (known, now) = (self.known(), self.clock.instant());
         let is_due = known.token_fetch_at.is_none_or(|at| now.saturating_duration_since(at) >= FETCH_PAUSE);
         if is_due && known.keys.find(algorithm, id).is_none() {
-            self.change(|known| known.token_fetch_at = Some(now));
+            self.known.lock().token_fetch_at = Some(now);
             self.fetch(guard).await;
         }
     }
@@ -143,7 +143,8 @@ impl IssuerKeys {
                 if self.known().is_failing {
                     tracing::info!("the keys of AUTH_JWKS_URL can be fetched again");
                 }
-                self.change(|known| (known.keys, known.is_failing) = (Arc::new(keys), false));
+                let mut known = self.known.lock();
+                (known.keys, known.is_failing) = (Arc::new(keys), false);
             }
             Err(error) => {
                 self.metrics.key_fetches.count([error.outcome()]);
@@ -154,17 +155,13 @@ impl IssuerKeys {
                         "the keys of AUTH_JWKS_URL cannot be fetched, so the last ones are used: {error}"
                     );
                 }
-                self.change(|known| known.is_failing = true);
+                self.known.lock().is_failing = true;
             }
         }
     }
 
     fn known(&self) -> Known {
         self.known.lock().clone()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Known)) {
-        change(&mut self.known.lock());
     }
 }
 

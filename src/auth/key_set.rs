@@ -9,9 +9,7 @@ pub(super) const KEYS_MAX: usize = 64;
 
 /// The public keys of one issuer, at most [`KEYS_MAX`].
 #[derive(Debug, Default)]
-pub(super) struct KeySet {
-    keys: Vec<Key>,
-}
+pub(super) struct KeySet(Vec<Key>);
 
 #[derive(Debug)]
 struct Key {
@@ -25,21 +23,19 @@ impl KeySet {
     pub(super) fn parse(document: &[u8]) -> Option<Self> {
         let JwkSet { keys } = serde_json::from_slice(document).ok()?;
         let keys: Vec<Key> = keys.into_iter().filter_map(Key::of).take(KEYS_MAX).collect();
-        (!keys.is_empty()).then_some(Self { keys })
+        (!keys.is_empty()).then_some(Self(keys))
     }
 
     /// The number of keys.
     pub(super) fn count(&self) -> usize {
-        self.keys.len()
+        self.0.len()
     }
 
     /// The only key with this id for this algorithm. Without an id, the only key for the algorithm. `None` if there is no such key, or more
     /// than one.
     pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Option<&DecodingKey> {
-        let mut fitting = self
-            .keys
-            .iter()
-            .filter(|key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id));
+        let is_named = |key: &Key| id.is_none() || key.id.as_deref() == id;
+        let mut fitting = self.0.iter().filter(|key| key.algorithm == algorithm && is_named(key));
         match (fitting.next(), fitting.next()) {
             (Some(only), None) => Some(&only.decoder),
             _ => None,

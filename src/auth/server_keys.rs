@@ -15,9 +15,9 @@ pub struct ServerKey {
     digest: TokenDigest,
 }
 
-/// All keys.
+/// All keys, in the order of the setting.
 #[derive(Debug, Default)]
-pub struct ServerKeys(Vec<ServerKey>);
+pub struct ServerKeys(pub Vec<ServerKey>);
 
 impl ServerKeys {
     /// The keys of `SERVER_KEYS`.
@@ -30,16 +30,6 @@ impl ServerKeys {
         Self(keys.iter().enumerate().map(server_key).collect())
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The keys, in the order of the setting.
-    pub fn iter(&self) -> impl Iterator<Item = &ServerKey> {
-        self.0.iter()
-    }
-
     /// Whether a key has this name.
     pub fn has(&self, name: &Label) -> bool {
         self.0.iter().any(|key| key.name == *name)
@@ -48,13 +38,7 @@ impl ServerKeys {
     /// The key with this text. All keys are compared, so the duration does not say which key it is.
     pub fn find(&self, shown: &str) -> Option<&ServerKey> {
         let shown = TokenDigest::of_text(shown);
-        let mut found = None;
-        for key in &self.0 {
-            if key.digest.is(&shown) {
-                found = Some(key);
-            }
-        }
-        found
+        self.0.iter().fold(None, |found, key| if key.digest.is(&shown) { Some(key) } else { found })
     }
 }
 

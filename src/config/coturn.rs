@@ -98,7 +98,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
         }
         return vec![];
     };
-    let host_of = |url: &IceUrl| url.host().to_ascii_lowercase();
+    let host_of = |url: &IceUrl| url.host.to_ascii_lowercase();
     let mut hosts: Vec<String> = vec![];
     let mut names = BTreeMap::new();
     for (name, url) in urls.iter().filter(|(_, url)| url.relays()) {
@@ -120,7 +120,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     } else if hosts.len() > RELAYS_MAX {
         settings.refuse("COTURN_URLS", format!("expected at most {RELAYS_MAX} hosts, found {}", hosts.len()));
     }
-    let Some(secret) = secret.map(RestSecret::new) else { return vec![] };
+    let Some(secret) = secret.map(RestSecret) else { return vec![] };
     let relay = |host: &String| {
         let is_for_relay = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));
         let urls = urls.iter().map(|(_, url)| url).filter(is_for_relay).cloned().collect();
@@ -128,7 +128,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
             host: host.clone(),
             name: names.get(host).copied(),
             limit: limits.get(host).copied(),
-            server: RestServer::new(urls, secret.clone()),
+            server: RestServer { urls, secret: secret.clone() },
         }
     };
     hosts.iter().map(relay).collect()

@@ -80,7 +80,7 @@ impl IceConfig {
             manual: read_manual(settings),
         };
         check_sources(settings, &ice.sources);
-        let omitted: usize = ice.coturn.iter().map(|relay| left_out(relay.server.urls(), ice.urls)).sum();
+        let omitted: usize = ice.coturn.iter().map(|relay| left_out(&relay.server.urls, ice.urls)).sum();
         if omitted > 0 {
             settings.warn(format!(
                 "ICE_URLS=short leaves out {omitted} of COTURN_URLS: set ICE_URLS=all to send all of a relay"

@@ -85,7 +85,7 @@ pub(super) async fn billing_day(config: &Config, settings: &AnalyticsConfig, cli
 
 /// Asks coturn for its sessions.
 pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> Verdict {
-    let error = match CoturnCli::new(settings).sessions().await {
+    let error = match CoturnCli(settings.clone()).sessions().await {
         Ok(listing) => {
             let seen = format!("it answers; sessions: {}", listing.sessions.len());
             if config.ice.sources.contains(&IceSource::Coturn) {

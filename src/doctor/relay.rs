@@ -41,7 +41,7 @@ async fn connects(url: &IceUrl) -> Verdict {
         Ok(address) => address,
         Err(unknown) => return unknown,
     };
-    let port = url.port();
+    let port = url.port;
     let remedy = format!(
         "check that the server listens on TCP port {port}, and allow it in the firewalls here and there"
     );
@@ -57,9 +57,8 @@ async fn connects(url: &IceUrl) -> Verdict {
 
 /// The address of a URL's host, or the failure that there is none.
 async fn resolved(url: &IceUrl) -> Result<SocketAddr, Verdict> {
-    let remedy =
-        || format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host());
-    let found = address(url.host(), url.port()).await;
+    let remedy = || format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host);
+    let found = address(&url.host, url.port).await;
     found.ok_or_else(|| fail("the name has no address, or the resolver does not answer", remedy()))
 }
 
@@ -72,7 +71,7 @@ async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdi
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     match relay_to_itself(address, &text(&server.username), &text(&server.credential), 1).await {
         Ok(relayed) => ok(format!("relays at {relayed}")),
-        Err(error) => fail(error.to_string(), remedy(error, url.port(), source)),
+        Err(error) => fail(error.to_string(), remedy(error, url.port, source)),
     }
 }
 

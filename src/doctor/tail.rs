@@ -185,10 +185,10 @@ impl Trial<'_> {
         let until = Minute::of(self.clock.now().plus(MINUTE)).end();
         self.wait_until(until.plus(*final_after)).await;
         let span = Span { from: Minute::of(from.minus(MINUTE)).start(), until, age: *final_after };
-        let billed: BTreeSet<Minute> = api
-            .minutes_with_bytes(Some(self.turn_key), identifier, span)
-            .await
-            .map_err(|error| warn(format!("the count was not read: {error}"), error.remedy()))?;
+        let counted = api.minutes_of(Some(self.turn_key), vec![identifier], span).await;
+        let counted =
+            counted.map_err(|error| warn(format!("the count was not read: {error}"), error.remedy()))?;
+        let billed: BTreeSet<_> = counted.values().flat_map(|minutes| minutes.keys()).collect();
         let Some(last) = billed.last().filter(|_| billed.iter().any(|minute| minute.start() < ended_at))
         else {
             let remedy = "check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key";

@@ -88,7 +88,7 @@ enum Failure {
 pub struct Forwarder {
     target: watch::Sender<Target>,
     /// Whether the leader has written nothing lately.
-    is_silent: AtomicBool,
+    pub is_silent: AtomicBool,
     connections: Connections,
     /// Counts the requests that wait, each as one. The memory of their bodies is bounded where the bodies are read.
     held: MemoryQuota,
@@ -126,11 +126,6 @@ impl Forwarder {
             reached: Mutex::default(),
             unreached_since: Mutex::default(),
         }
-    }
-
-    /// Sets whether the leader has stopped writing.
-    pub fn set_silent(&self, is_silent: bool) {
-        self.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
     /// Sends requests to this leader from now on. `None`: they wait for a leader.

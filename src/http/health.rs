@@ -115,7 +115,7 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
     let found = |fault| faults.iter().find(|found| found.fault == fault);
     let is_down = found(Fault::ProviderDown).is_some();
     let provider = if is_down { Some("down") } else { app.mint.has_provider().then_some("up") };
-    let warning = found(Fault::ReplicasDiffer).map(|found| found.detail().to_owned());
+    let warning = found(Fault::ReplicasDiffer).map(|found| found.detail.clone());
     Ok(Json(ReadyBody { status: "ready", provider, minting, warning }))
 }
 

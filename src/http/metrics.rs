@@ -16,13 +16,13 @@ use turn_ledger::Timestamp;
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
 pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
-    for key in app.server_keys.iter() {
+    for key in &app.server_keys.0 {
         let (used, _) = app.account.change(|books| books.server_use(&key.name));
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }
     for relay in app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0) {
         let used = app.account.read(|books| books.budget().used_by(relay.owner));
-        app.metrics.relay(&relay.host, relay.health.lock().is_up(), used.get());
+        app.metrics.relay(&relay.host, !relay.health.lock().is_down, used.get());
     }
     let mut scraped = ScrapedFigures::default();
     add_budget(&app, &mut scraped);

@@ -161,7 +161,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let (user, signed_in_until) = signed_in.map(|verified| (verified.user, verified.until)).unzip();
     let spender = Spender { user, label, signed_in_until, ..anonymous };
     let (allowance, spender) = match &renewal {
-        Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
+        Some(right) => (Allowance::Renewal, spender.renewing(right.spender.as_deref())),
         None => (Allowance::Mint, spender),
     };
     known.spender = spender.clone().known();
@@ -259,7 +259,7 @@ fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>)
         return Err(ApiError::invalid("Set `region` to the name of a TURN key or a relay of this service."));
     }
     let host_of = |text: Box<str>| {
-        IceUrl::parse(&text).map_or_else(|_| text.to_lowercase(), |url| url.host().to_lowercase())
+        IceUrl::parse(&text).map_or_else(|_| text.to_lowercase(), |url| url.host.to_lowercase())
     };
     let region = region.filter(|name| is_relay(name));
     Ok(Place { turn_key, region, failed: failed.map(|text| host_of(text).into()) })
@@ -294,7 +294,7 @@ pub(super) fn shown_key<'a>(
     query: &Parameters<'_>,
     client: Option<ClientAddr>,
 ) -> Result<Option<&'a ServerKey>, ApiError> {
-    if app.server_keys.is_empty() {
+    if app.server_keys.0.is_empty() {
         return Ok(None);
     }
     let mut found = match bearer(headers).map(|token| app.recognize(token)) {
@@ -347,7 +347,7 @@ pub(super) fn refuse_mistyped_key(
     request: &Parts,
     query: &Parameters<'_>,
 ) -> Result<(), ApiError> {
-    if app.server_keys.is_empty() {
+    if app.server_keys.0.is_empty() {
         return Ok(());
     }
     let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));

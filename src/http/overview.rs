@@ -299,7 +299,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         relays: relays(&app),
         connections: connections(&app.metrics),
         revoked,
-        ending: app.ending.progress(),
+        ending: *app.ending.progress.lock(),
         server_keys: server_keys(&app),
         replicas: app.lead.as_deref().map(replicas).unwrap_or_default(),
     })
@@ -311,13 +311,13 @@ fn server_keys(app: &App) -> Vec<ServerKeyBody> {
         let name = key.name.as_str().to_owned();
         ServerKeyBody { name, used: used.get(), limit: limit.map(ByteCount::get) }
     };
-    app.server_keys.iter().map(body).collect()
+    app.server_keys.0.iter().map(body).collect()
 }
 
 fn replicas(lead: &Lead) -> Vec<ReplicaBody> {
     let body =
         |Replica { url, version, seen_at, .. }| ReplicaBody { leads: url == lead.url, url, version, seen_at };
-    lead.replicas().into_iter().map(body).collect()
+    lead.replicas.read().iter().cloned().map(body).collect()
 }
 
 fn bytes(snapshot: &Snapshot) -> BytesBody {

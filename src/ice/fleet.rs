@@ -132,7 +132,7 @@ impl OwnRelay {
             RelayState::UsedUp
         } else if books.is_draining(self.owner) {
             RelayState::Draining
-        } else if !self.health.lock().is_up() {
+        } else if self.health.lock().is_down {
             RelayState::Down
         } else {
             match (books.is_uncut(self.owner), is_strict) {
@@ -182,7 +182,7 @@ impl OwnRelay {
         if !health.note(outcome, clock.now()) {
             return;
         }
-        if let Some(failure) = health.failure() {
+        if let Some(failure) = &health.failure {
             tracing::warn!(relay = self.host, "a relay gets no new credentials: {failure}");
         } else {
             tracing::info!(relay = self.host, "a relay gets new credentials again");
@@ -215,8 +215,8 @@ impl Fleet {
     pub fn down(&self) -> Vec<String> {
         let down = |relay: &OwnRelay| {
             let health = relay.health.lock();
-            let since = if health.is_up() { None } else { health.since() }?;
-            let why = health.failure().unwrap_or("one probe of two is good again");
+            let since = if health.is_down { health.since } else { None }?;
+            let why = health.failure.as_deref().unwrap_or("one probe of two is good again");
             Some(format!("{} since {since}: {why}", relay.host))
         };
         self.0.iter().filter_map(down).collect()
@@ -224,7 +224,7 @@ impl Fleet {
 
     /// Whether no relay works.
     pub fn is_down(&self) -> bool {
-        self.0.iter().all(|relay| !relay.health.lock().is_up())
+        self.0.iter().all(|relay| relay.health.lock().is_down)
     }
 
     /// Chooses the preferred relay, whatever its region, with two exceptions: another relay is in a better state; or the page has failed to
@@ -274,7 +274,7 @@ mod tests {
     fn fleet() -> Fleet {
         let relay = |host: &str| {
             let urls = vec![IceUrl::parse(&format!("turn:{host}")).unwrap()];
-            let server = RestServer::new(urls, RestSecret::generated(&[7; 32]));
+            let server = RestServer { urls, secret: RestSecret::generated(&[7; 32]) };
             let owner = CountOwner { source: IceSource::Coturn, issuer: Some(IdDigest::of(host)) };
             OwnRelay::new(host.to_owned(), None, owner, server)
         };

@@ -16,30 +16,23 @@ const PAUSE_IN_DOUBT: Duration = Duration::from_secs(5);
 const JITTER: Duration = Duration::from_secs(1);
 
 /// What is known of one relay.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RelayHealth {
-    is_up: bool,
+    /// Whether it counts as one that does not work, and gets no new credentials. A relay that was not probed yet counts as one that works.
+    pub is_down: bool,
     /// Outcomes in a row that contradict the state.
     contradictions: u8,
     /// Why the latest probe failed. `None` after a probe that worked.
-    failure: Option<String>,
+    pub failure: Option<String>,
     /// Since when the state is what it is. `None` until it has changed.
-    since: Option<Timestamp>,
-}
-
-impl Default for RelayHealth {
-    /// A relay that was not probed yet counts as one that works.
-    fn default() -> Self {
-        Self { is_up: true, contradictions: 0, failure: None, since: None }
-    }
+    pub since: Option<Timestamp>,
 }
 
 impl RelayHealth {
     /// Takes the outcome of a probe. Returns whether the state has changed.
     pub fn note(&mut self, outcome: Result<(), String>, now: Timestamp) -> bool {
-        let has_worked = outcome.is_ok();
         self.failure = outcome.err();
-        if has_worked == self.is_up {
+        if self.failure.is_some() == self.is_down {
             self.contradictions = 0;
             return false;
         }
@@ -47,23 +40,8 @@ impl RelayHealth {
         if self.contradictions < IN_A_ROW {
             return false;
         }
-        (self.is_up, self.contradictions, self.since) = (has_worked, 0, Some(now));
+        (self.is_down, self.contradictions, self.since) = (self.failure.is_some(), 0, Some(now));
         true
-    }
-
-    /// Whether it counts as working. If not, it gets no new credentials.
-    pub fn is_up(&self) -> bool {
-        self.is_up
-    }
-
-    /// Since when the state is as it is; `None` if it has not changed since the start.
-    pub fn since(&self) -> Option<Timestamp> {
-        self.since
-    }
-
-    /// Why the latest probe failed.
-    pub fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
     }
 
     /// The time from the beginning of one probe to that of the next.
@@ -97,11 +75,11 @@ mod tests {
             (Ok(()), true),
         ];
         for (second, (outcome, is_up)) in (0..).zip(outcomes) {
-            let (was_up, has_failed) = (health.is_up(), outcome.is_err());
-            assert_eq!(health.note(outcome, at(second)), was_up != is_up, "{second}");
-            assert_eq!((health.is_up(), health.failure().is_some()), (is_up, has_failed), "{second}");
+            let (was_down, has_failed) = (health.is_down, outcome.is_err());
+            assert_eq!(health.note(outcome, at(second)), was_down == is_up, "{second}");
+            assert_eq!((health.is_down, health.failure.is_some()), (!is_up, has_failed), "{second}");
         }
-        assert_eq!(health.since(), Some(at(7)));
+        assert_eq!(health.since, Some(at(7)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Method, Request};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::call;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
@@ -112,14 +113,8 @@ struct Fields {
     ice_servers: Option<OneOrMany<Entry>>,
     #[serde(rename = "ice_servers")]
     snake_case: Option<OneOrMany<Entry>>,
-    v: Option<Inner>,
-    ttl: Option<Life>,
-}
-
-#[derive(Deserialize)]
-struct Inner {
-    #[serde(rename = "iceServers")]
-    ice_servers: OneOrMany<Entry>,
+    v: Option<Box<Fields>>,
+    ttl: Option<Value>,
 }
 
 /// An entry of a list. Old providers write `url`, and some write both.
@@ -131,24 +126,15 @@ struct Entry {
     credential: Option<String>,
 }
 
-/// A number of seconds. Twilio writes it as a text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Life {
-    Number(f64),
-    Text(String),
-}
-
-impl Life {
-    /// Whole seconds, rounded up: a promise must not be shorter than the life. `None` unless they are from 1 to [`LIFE_MAX`].
-    fn seconds(self) -> Option<Duration> {
-        let seconds = match self {
-            Self::Number(number) => number,
-            Self::Text(text) => text.trim().parse().ok()?,
-        };
-        let whole = Duration::try_from_secs_f64(seconds.ceil()).ok()?;
-        if (Duration::from_secs(1)..=LIFE_MAX).contains(&whole) { Some(whole) } else { None }
-    }
+/// Whole seconds, rounded up: a promise must not be shorter than the life. `None` unless they are from 1 to [`LIFE_MAX`]. Twilio writes the
+/// number as a text.
+fn seconds(life: &Value) -> Option<Duration> {
+    let seconds: f64 = match life {
+        Value::String(text) => text.trim().parse().ok()?,
+        number => number.as_f64()?,
+    };
+    let whole = Duration::try_from_secs_f64(seconds.ceil()).ok()?;
+    if (Duration::from_secs(1)..=LIFE_MAX).contains(&whole) { Some(whole) } else { None }
 }
 
 impl Entry {
@@ -166,14 +152,14 @@ fn parse(body: &[u8]) -> Result<Listed, CallError> {
         Answer::List(entries) => (Some(entries), None),
         Answer::Object(fields) => {
             let Fields { ice_servers, snake_case, v, ttl } = *fields;
-            let listed = ice_servers.or(snake_case).or(v.map(|inner| inner.ice_servers));
+            let listed = ice_servers.or(snake_case).or(v.and_then(|inner| inner.ice_servers));
             (listed.map(OneOrMany::into_list), ttl)
         }
     };
     let entries = entries.ok_or_else(call::no_list)?;
     let servers = call::with_relay(entries.into_iter().filter_map(Entry::raw).collect())?;
     let wrong = || call::unusable(wrong_life());
-    let life = life.map(|life| life.seconds().ok_or_else(wrong)).transpose()?;
+    let life = life.map(|life| seconds(&life).ok_or_else(wrong)).transpose()?;
     Ok(Listed { servers, life })
 }
 

@@ -13,14 +13,9 @@ use turn_ledger::Timestamp;
 
 /// The secret that makes and checks passwords.
 #[derive(Clone, Debug)]
-pub struct RestSecret(SecretString);
+pub struct RestSecret(pub SecretString);
 
 impl RestSecret {
-    /// Wraps a shared or generated secret.
-    pub fn new(secret: SecretString) -> Self {
-        Self(secret)
-    }
-
     /// A secret of random bytes, which nobody else has.
     pub fn generated(random: &[u8; 32]) -> Self {
         Self(SecretString::from(STANDARD.encode(random)))
@@ -35,21 +30,13 @@ impl RestSecret {
 /// A TURN server that accepts these credentials: a coturn with `use-auth-secret`, or the relay in this process.
 #[derive(Clone, Debug)]
 pub struct RestServer {
-    urls: Vec<IceUrl>,
-    secret: RestSecret,
+    /// Its URLs.
+    pub urls: Vec<IceUrl>,
+    /// Its secret: coturn's `static-auth-secret`.
+    pub secret: RestSecret,
 }
 
 impl RestServer {
-    /// The server at these URLs, with its secret: coturn's `static-auth-secret`.
-    pub fn new(urls: Vec<IceUrl>, secret: RestSecret) -> Self {
-        Self { urls, secret }
-    }
-
-    /// Its URLs.
-    pub fn urls(&self) -> &[IceUrl] {
-        &self.urls
-    }
-
     /// One entry with a credential for `user`. New allocations are accepted until `expires_at`, truncated to the second.
     pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
         let username = format!("{}:{user}", expires_at.as_secs());
@@ -70,7 +57,7 @@ mod tests {
     #[test]
     fn the_password_is_what_openssl_computes() {
         // printf '1795153944:alice' | openssl dgst -sha1 -hmac north -binary | base64
-        let secret = RestSecret::new(SecretString::from("north"));
+        let secret = RestSecret(SecretString::from("north"));
         assert_eq!(secret.password("1795153944:alice"), "s/xWCxbbF0kP33ANmWNUQFR8efM=");
     }
 }

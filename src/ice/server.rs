@@ -128,7 +128,8 @@ impl IceServerList {
             if on_bad_url == OnBadUrl::Refuse && !is_password {
                 return Err(IceServersError::CredentialType);
             }
-            let has_credential = is_given(entry.username.as_deref()) && is_given(entry.credential.as_deref());
+            let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+            let has_credential = is_given(&entry.username) && is_given(&entry.credential);
             if !has_credential && urls.iter().any(IceUrl::relays) {
                 return Err(IceServersError::MissingCredential);
             }
@@ -205,7 +206,7 @@ impl IceServerList {
         }
         let first = |reach| {
             let alike = self.urls().enumerate().filter(|(_, url)| url.reach() == reach);
-            let rank = |url: &IceUrl| (url.is_dtls(), reach == Reach::TurnTls && url.port() != 443);
+            let rank = |url: &IceUrl| (url.is_dtls(), reach == Reach::TurnTls && url.port != 443);
             alike.min_by_key(|(_, url)| rank(url)).map(|(index, _)| index)
         };
         let kept = Reach::ALL.map(first);
@@ -235,10 +236,6 @@ fn parse_urls(texts: &[String], on_bad_url: OnBadUrl) -> Result<Vec<IceUrl>, Ice
         OnBadUrl::Drop => Ok(urls.flatten().collect()),
         OnBadUrl::Refuse => Ok(urls.collect::<Result<_, _>>()?),
     }
-}
-
-fn is_given(text: Option<&str>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
 }
 
 impl fmt::Debug for IceServer {

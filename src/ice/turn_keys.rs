@@ -32,7 +32,7 @@ pub struct TurnKey {
     pace: Mutex<Pace>,
     has_minted: AtomicBool,
     /// Why the latest call failed; `None` after one that minted.
-    failure: RwLock<Option<CallError>>,
+    pub failure: RwLock<Option<CallError>>,
 }
 
 impl TurnKey {
@@ -88,11 +88,6 @@ impl TurnKey {
     /// Whether the key has minted since the start.
     pub fn has_minted(&self) -> bool {
         self.has_minted.load(Ordering::Relaxed)
-    }
-
-    /// Why the latest call failed; `None` after one that minted.
-    pub fn failure(&self) -> Option<CallError> {
-        self.failure.read().clone()
     }
 
     /// Whether callers can expect credentials: the breaker is closed, and the key has minted or no call has failed yet.

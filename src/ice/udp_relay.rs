@@ -20,7 +20,7 @@ pub struct UdpRelay {
 impl UdpRelay {
     /// The relay of an entry. `None` if its name has no address, or the resolver does not answer.
     pub async fn of(server: &IceServer, url: &IceUrl) -> Option<Self> {
-        let address = lookup_host((url.host(), url.port())).await.ok()?.next()?;
+        let address = lookup_host((&*url.host, url.port)).await.ok()?.next()?;
         let [username, password] =
             [&server.username, &server.credential].map(|part| part.clone().unwrap_or_default());
         Some(Self { address, username, password })

@@ -12,8 +12,10 @@ const LENGTH_MAX: usize = 512;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IceUrl {
     text: String,
-    host: String,
-    port: u16,
+    /// The host, without brackets.
+    pub host: String,
+    /// The port, the usual one of the scheme if the URL has none.
+    pub port: u16,
 }
 
 /// What a client can do through a URL: find its own address, or relay over a transport.
@@ -74,16 +76,6 @@ impl IceUrl {
     /// Whether this is a `turn:` or `turns:` URL, which a browser accepts only with username and credential.
     pub fn relays(&self) -> bool {
         self.text.starts_with("turn")
-    }
-
-    /// The port, or the scheme's default.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The host; an IPv6 address has no brackets.
-    pub fn host(&self) -> &str {
-        &self.host
     }
 
     /// What a client can do through it.
@@ -164,7 +156,7 @@ mod tests {
             ("stun:192.0.2.1:53", 53, false),
         ] {
             let url = IceUrl::parse(text).unwrap();
-            assert_eq!((url.port(), url.relays()), (port, relays), "{text}");
+            assert_eq!((url.port, url.relays()), (port, relays), "{text}");
         }
     }
 
@@ -181,7 +173,7 @@ mod tests {
             ("turn:[::1]", "::1", Reach::TurnUdp, false),
         ] {
             let url = IceUrl::parse(text).unwrap();
-            assert_eq!((url.host(), url.reach(), url.is_dtls()), (host, reach, is_dtls), "{text}");
+            assert_eq!((&*url.host, url.reach(), url.is_dtls()), (host, reach, is_dtls), "{text}");
         }
     }
 

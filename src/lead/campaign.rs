@@ -72,7 +72,8 @@ pub struct Won {
 
 /// A replica that does not lead yet.
 pub struct Campaign<E> {
-    electorate: E,
+    /// The database.
+    pub electorate: E,
     election: Election,
     candidate: Candidate,
     /// Notified by a request that could not reach the leader.
@@ -112,11 +113,6 @@ impl<E: Electorate> Campaign<E> {
             tokio::time::sleep(LOOK_PAUSE_MIN).await;
             let _ = timeout(LOOK_INTERVAL.saturating_sub(LOOK_PAUSE_MIN), self.look_asked.notified()).await;
         }
-    }
-
-    /// The database, from which the leader lists replicas.
-    pub fn into_electorate(self) -> E {
-        self.electorate
     }
 
     /// Looks at the row once, and does what the row allows. Returns the ledger if this replica leads now.

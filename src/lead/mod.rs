@@ -31,7 +31,8 @@ pub struct Lead {
     pub replaced: Option<(String, Duration)>,
     /// Canceled once this process gives the lead up, because no other replica reaches it.
     pub given_up: CancellationToken,
-    replicas: RwLock<Vec<Replica>>,
+    /// The replicas that were seen lately, this one among them.
+    pub replicas: RwLock<Vec<Replica>>,
     fault: RwLock<Option<String>>,
 }
 
@@ -60,16 +61,6 @@ impl Lead {
             let url = &replica.url;
             format!("Give all replicas the same settings, and another deployment a DATABASE_SCHEMA of its own: the settings of {url} differ from those of the leader.")
         })
-    }
-
-    /// The replicas that were seen lately, this one among them.
-    pub fn replicas(&self) -> Vec<Replica> {
-        self.replicas.read().clone()
-    }
-
-    /// Sets the replicas that are seen now.
-    pub fn set_replicas(&self, replicas: Vec<Replica>) {
-        *self.replicas.write() = replicas;
     }
 
     /// What an operator must do about the replicas; `None` if the latest check found nothing.

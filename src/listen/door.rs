@@ -41,11 +41,11 @@ pub(super) const LAST_REQUESTS: Duration = Duration::from_millis(250);
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// An open listener with its connections. Dropping it closes all of them.
-pub(super) struct Door(Arc<DoorShared>);
+pub(super) struct Door(pub(super) Arc<DoorShared>);
 
 /// What the connections share.
-struct DoorShared {
-    peers: Arc<Peers>,
+pub(super) struct DoorShared {
+    pub(super) peers: Arc<Peers>,
     /// The routes of this replica's current role.
     routes: watch::Receiver<Router>,
     /// How long a connection may be idle after a response.
@@ -57,9 +57,9 @@ struct DoorShared {
     /// Once canceled, no connection is accepted any more. Requests in progress may finish.
     drain: CancellationToken,
     /// Once canceled, connections of other replicas may be closed, too. Earlier, a replica that still forwards here would lose a request.
-    handed_over: CancellationToken,
+    pub(super) handed_over: CancellationToken,
     /// Once canceled, everything ends.
-    cut: CancellationToken,
+    pub(super) cut: CancellationToken,
 }
 
 impl Door {
@@ -99,21 +99,6 @@ impl Door {
     pub(super) async fn wait_for_connections(&self) {
         self.0.connections.close();
         self.0.connections.wait().await;
-    }
-
-    /// The number of open sockets.
-    pub(super) fn sockets(&self) -> usize {
-        self.0.peers.open()
-    }
-
-    /// Closes the connections of other replicas once their requests are answered, as the drain does with all other connections.
-    pub(super) fn hand_over(&self) {
-        self.0.handed_over.cancel();
-    }
-
-    /// Closes all connections.
-    pub(super) fn cut(&self) {
-        self.0.cut.cancel();
     }
 }
 

@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::auth::Auth;
+use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
+use crate::meter::reference_clock::ReferenceClock;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
 
@@ -115,11 +118,11 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     match ended {
         Ended::Drained => tracing::info!("shut down: all requests finished"),
         Ended::TimedOut | Ended::Forced => {
-            tracing::warn!(unfinished = door.sockets(), "shut down with connections unfinished");
+            tracing::warn!(unfinished = door.0.peers.open(), "shut down with connections unfinished");
         }
         Ended::Lost => {}
     }
-    door.cut();
+    door.0.cut.cancel();
     signaling.abort();
     for task in tasks {
         // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
@@ -155,7 +158,7 @@ async fn drain(
         app.account.finish().await;
         let _ = timeout(HANDED_OVER_MAX, door.wait_for_connections()).await;
     }
-    door.hand_over();
+    door.0.handed_over.cancel();
     let drained = async {
         finished().await;
         door.wait_for_connections().await;
@@ -184,27 +187,19 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
             join_all(relays.map(|relay| relay.watch(&app.clock))).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(dispatcher) = &app.dispatcher {
-                dispatcher.deliver(&*app.account).await;
-            }
+            join_all(app.dispatcher.iter().map(|dispatcher| dispatcher.deliver(&*app.account))).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(meter) = &app.cloudflare_meter {
-                meter.run().await;
-            }
+            join_all(app.cloudflare_meter.iter().map(CloudflareMeter::run)).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(clock) = &app.reference_clock {
-                clock.run().await;
-            }
+            join_all(app.reference_clock.iter().map(ReferenceClock::run)).await;
         }),
         spawn(app, end, |app| async move {
             join_all(app.coturn_meters.iter().map(CoturnMeter::run)).await;
         }),
         spawn(app, end, |app| async move {
-            if let Some(auth) = &app.core.auth {
-                auth.keep_fresh().await;
-            }
+            join_all(app.core.auth.iter().map(Auth::keep_fresh)).await;
         }),
     ]
 }

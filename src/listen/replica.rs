@@ -14,14 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::door::Door;
 use super::{DRAIN_MAX, Ended, Shutdown, serve};
 use crate::app::process::{Process, Standby};
-use crate::app::{self, App, BuildError};
+use crate::app::{self, BuildError};
 use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader};
 use crate::lead::campaign::{self, Campaign, Candidate, Electorate, Outlook, Won};
 use crate::lead::{self, Lead};
 use crate::router;
-use crate::store::changes::Contents;
-use crate::store::writer::Store;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
 use turn_base::clock::Clock;
@@ -75,13 +73,12 @@ impl<E: Electorate> Replica<E> {
         };
         watch.abort();
         let Won { lead, store, contents } = won;
-        let census = tokio::spawn(census(
-            campaign.into_electorate(),
-            Arc::clone(&lead),
-            settings,
-            shutdown.soft.clone(),
-        ));
-        let app = open(process, (store, contents), lead).await?;
+        let census =
+            tokio::spawn(census(campaign.electorate, Arc::clone(&lead), settings, shutdown.soft.clone()));
+        // Outside of the threads that serve, because opening the books may take half a second.
+        let open = move || app::build_leading(&process, Some((store, contents)), Some(lead));
+        let built = tokio::task::spawn_blocking(open).await;
+        let app = built.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         startup::report_books(&app.account.snapshot());
         // The lease counts from before the ledger was read, so it may be over already. A write renews the lease. If the write fails,
         // requests get an error.
@@ -95,32 +92,19 @@ impl<E: Electorate> Replica<E> {
     }
 }
 
-/// Builds the service outside of the threads that serve, because opening the books may take half a second.
-async fn open(
-    process: Arc<Process>,
-    stored: (Store, Contents),
-    lead: Arc<Lead>,
-) -> Result<Arc<App>, BuildError> {
-    let built = tokio::task::spawn_blocking(move || app::build_leading(&process, Some(stored), Some(lead)));
-    match built.await {
-        Ok(built) => built,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
 /// Makes the standby forward to the leader that was seen. Without the key no leader can prove that it leads, so nothing is forwarded. Keeps
 /// what the operator should know. Returns the epoch of the leader, if this replica has not reached it for the time of a lease.
 fn follow(standby: &Standby, outlook: Result<Outlook<'_>, &str>, lease: Duration) -> Option<i64> {
     *standby.unread.lock() = outlook.as_ref().err().map(ToString::to_string);
     let Ok(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
         // Nothing is known about the leader now, so do not treat it as silent.
-        standby.forwarder.set_silent(false);
+        standby.forwarder.is_silent.store(false, Ordering::Relaxed);
         return None;
     };
     lead::set_and_log(&mut standby.warning.lock(), warning, |text| tracing::warn!("{text}"));
     lead::set_and_log(&mut standby.fault.lock(), fault, |text| tracing::error!("{text}"));
     let leader = leader.zip(key.map(ForwardKey::derived_from));
-    standby.forwarder.set_silent(is_silent);
+    standby.forwarder.is_silent.store(is_silent, Ordering::Relaxed);
     standby.forwarder.follow(leader.and_then(|(url, key)| Leader::at(url, epoch, key)));
     standby.forwarder.unreached(lease)
 }
@@ -135,7 +119,7 @@ async fn end_standby(door: Door, standby: &Standby, shutdown: &Shutdown) -> Ende
         () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
         () = shutdown.hard.cancelled() => Ended::Forced,
     };
-    door.cut();
+    door.0.cut.cancel();
     ended
 }
 
@@ -151,7 +135,7 @@ async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, settings: Str
             if lead.is_unreached(&replicas) && electorate.give_up().await.is_ok() {
                 lead.given_up.cancel();
             }
-            lead.set_replicas(replicas);
+            *lead.replicas.write() = replicas;
         }
         lead.set_fault(fault);
         if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {

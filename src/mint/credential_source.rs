@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::MintRequest;
 use super::pool::PooledCredential;
-use super::provider::{Provider, Unavailable};
+use super::provider::Provider;
 use crate::ice::fleet::{Fleet, OwnRelay};
 use crate::ice::http_ice::Listed;
 use crate::ice::rest::RestServer;
@@ -85,23 +85,23 @@ impl CredentialSource {
 
     /// Mints a credential that lives at most `life` from `now`, except that the source `http` does not obey `life`. The request's `grant`
     /// becomes the id of the credential's grant. A credential that was minted ahead already has one. `relay`: the relay of the fleet that
-    /// the credential names.
+    /// the credential names. `None` if the source has failed, which was logged and counted.
     pub async fn mint(
         &self,
         request: &MintRequest,
         relay: Option<&OwnRelay>,
         life: Duration,
         now: Timestamp,
-    ) -> Result<Minted, Unavailable> {
+    ) -> Option<Minted> {
         let grant = request.grant;
         let issue = |ice_servers, issuer| Minted { ice_servers, grant, issuer, life, works_for: life };
-        Ok(match self {
+        Some(match self {
             Self::Cloudflare(provider) => {
                 // The pool's credentials are of any TURN key, so a request for one key does not use them.
                 let pooled = if request.place.turn_key.is_none() { provider.take_pooled(life) } else { None };
                 if let Some((PooledCredential { servers, grant, turn_key: issuer, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Minted { ice_servers: servers, grant, issuer, life, works_for: life });
+                    return Some(Minted { ice_servers: servers, grant, issuer, life, works_for: life });
                 }
                 let (listed, issuer) = provider.mint(life, &grant, request.place.turn_key).await?;
                 issue(listed.servers, issuer)
@@ -116,7 +116,7 @@ impl CredentialSource {
                 Minted { life, works_for: source.life.max(stated), ..issue(servers, None) }
             }
             Self::Coturn(_) => {
-                let relay = relay.ok_or(Unavailable)?;
+                let relay = relay?;
                 issue(relay.server.credential(&grant.to_string(), now.plus(life)), relay.owner.issuer)
             }
             Self::Relay(server) => issue(server.credential(&grant.to_string(), now.plus(life)), None),

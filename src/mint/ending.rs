@@ -94,11 +94,6 @@ impl Ending {
         let _ = tokio::time::timeout(LAST_MAX, last).await;
     }
 
-    /// What has been done, for the operator.
-    pub fn progress(&self) -> EndingProgress {
-        *self.progress.lock()
-    }
-
     /// Revokes in the ledger what a limit ends. Asks the sources to end at most [`AT_ONCE`] revoked credentials. Returns the number of
     /// these credentials: 0 while another replica may lead. Takes 8 s at most.
     pub async fn step(&self, state: &mut EndingState) -> usize {

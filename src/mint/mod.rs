@@ -16,8 +16,8 @@ use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
-    Books, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, MINT_SLACK, NotAdmitted, Requester,
-    Spender, Timestamp,
+    Books, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, NotAdmitted, Requester, Spender,
+    Timestamp,
 };
 
 mod answer;
@@ -29,7 +29,7 @@ mod revocation;
 pub mod token;
 
 pub use answer::{IceResponse, IssuedCredential};
-use credential_source::{CredentialSource, HttpSource, Minted};
+use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
 pub use revocation::{Revocation, RevokedAll, why_failed};
@@ -191,13 +191,13 @@ impl Mint {
     /// sessions of its source. The budget decides, as about every renewal. Nobody gets the new credential: the allocations of the renewed
     /// one go on.
     pub async fn renew_member(&self, grant: GrantId, ttl: Duration) {
-        let is_cut_here = |credentials: &&CredentialSource| self.cut_here.contains(&credentials.source());
-        let ready = self.sources.iter().filter_map(Source::ready).filter(is_cut_here).collect::<Vec<_>>();
-        if ready.is_empty() || self.is_stopped() {
+        if !self.ready().any(|source| self.cut_here.contains(&source)) || self.is_stopped() {
             return;
         }
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
-        let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
+        let is_its =
+            |it: &&CredentialSource| it.source() == row.source && self.cut_here.contains(&row.source);
+        let Some(credentials) = self.sources.iter().filter_map(Source::ready).find(is_its) else { return };
         let now = self.account.read(Books::now);
         let Ok(request) = MintRequest::new(now, row.requester(), ttl) else { return };
         let request = MintRequest { renewal: Some(right), stays: true, ..request };
@@ -238,15 +238,10 @@ impl Mint {
     /// Tests each provider once, if that is due. The test cannot be left to callers: they may never reach a provider that is not the first.
     pub async fn probe_providers(&self) {
         for credentials in self.sources.iter().filter_map(Source::ready) {
-            match credentials {
-                CredentialSource::Cloudflare(provider) => provider.probe().await,
-                CredentialSource::Http(HttpSource { provider, .. }) if !provider.is_up() => {
-                    provider.probe().await;
-                }
-                CredentialSource::Http(_)
-                | CredentialSource::Coturn(_)
-                | CredentialSource::Relay(_)
-                | CredentialSource::Manual(_) => {}
+            if let Some(provider) = credentials.provider()
+                && (credentials.source() == IceSource::Cloudflare || !provider.is_up())
+            {
+                provider.probe().await;
             }
         }
     }
@@ -305,12 +300,12 @@ impl Mint {
         self.providers().find_map(|provider| provider.failure())
     }
 
+    /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     /// Whether a provider is configured that mints over the network.
     pub fn has_provider(&self) -> bool {
         self.providers().next().is_some()
     }
 
-    /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     fn fleet_failure(&self) -> Option<ProviderFailure> {
         let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
         let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
@@ -339,7 +334,7 @@ impl Mint {
 
     /// The TURN keys that mint. Empty without Cloudflare.
     pub fn turn_keys(&self) -> &[Arc<TurnKey>] {
-        self.provider().map_or(&[], |provider| provider.keys())
+        self.provider().map_or(&[], |provider| &provider.keys)
     }
 
     /// The [breaker state](Provider::breaker_state) of the provider that lets fewest calls pass.
@@ -382,7 +377,7 @@ impl Mint {
     ) -> Result<Option<(&'a OwnRelay, bool)>, NotAdmitted> {
         // Without randomness the fault is the broker's, as with a ledger that cannot be written.
         let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
-        let renewed = request.renewal.as_ref().map(RenewalRight::grant);
+        let renewed = request.renewal.as_ref().map(|right| right.grant.id);
         Ok(self.account.read(|books| {
             let preferred = renewed.and_then(|id| books.grants().get(id)).map(GrantRow::owner);
             if request.stays {
@@ -427,13 +422,13 @@ impl Mint {
         };
         let renewal = request.renewal.as_ref();
         let issuer = relay.and_then(|relay| relay.owner.issuer);
-        let renews = renewal.map(RenewalRight::grant);
+        let renews = renewal.map(|right| right.grant.id);
         let requester = Requester { renews, issuer, ..request.requester.clone() };
         let assumed_life = credentials.works_for(request.ttl);
-        let reservation = self.account.reserve(source, assumed_life, MINT_SLACK, requester)?;
+        let reservation = self.account.reserve(source, assumed_life, requester)?;
         let issued_at = reservation.earliest();
-        let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
-        let Ok(Minted { ice_servers, grant, issuer, life, works_for }) = minted else { return Ok(None) };
+        let minted = credentials.mint(request, relay, reservation.life, issued_at).await;
+        let Some(Minted { ice_servers, grant, issuer, life, works_for }) = minted else { return Ok(None) };
         // The answer of the source says how long the credential works.
         let reservation = reservation.lasting(source, works_for)?;
         // The operator has chosen the URLs of the source `manual`.
@@ -442,7 +437,7 @@ impl Mint {
         // The record has the books' time. The response has `issued_at`, which may be earlier.
         let reserved_at = reservation.at();
         let record = Grant { id: grant, source, issued_at: reserved_at, expires_at: reserved_at.plus(life) };
-        reservation.minted_with(issuer).commit(&record, ice_servers.username(), renewal).await?;
+        reservation.commit(&record, issuer, ice_servers.username(), renewal).await?;
         let token = self.grant_keys.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(reserved_at));
         Ok(Some(IssuedCredential {

@@ -43,7 +43,8 @@ const CHECK_IDENTIFIER: &str = "turn-broker-check";
 /// The provider with its keys and its pools.
 #[derive(Debug)]
 pub struct Provider {
-    keys: Vec<Arc<TurnKey>>,
+    /// Its keys.
+    pub keys: Vec<Arc<TurnKey>>,
     /// A pool for each lifetime that callers often ask for. The lock is never held across an await.
     pools: Mutex<Vec<Pool>>,
     /// Notified when a credential was taken, or minted for a caller: the pool may want another one.
@@ -53,10 +54,6 @@ pub struct Provider {
     failure_log: Throttle,
     revocation_log: Throttle,
 }
-
-/// The provider failed, or its breakers are open. The failure has been counted and logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
 
 /// Why a provider does not mint.
 #[derive(Clone, Debug)]
@@ -98,11 +95,6 @@ impl Provider {
         }
     }
 
-    /// The keys that mint.
-    pub fn keys(&self) -> &[Arc<TurnKey>] {
-        &self.keys
-    }
-
     /// A credential from the pool of this lifetime, and what is left of its lifetime. `None` if no pool has this lifetime, or if that pool
     /// is empty. Each call counts as a caller of the pool.
     pub fn take_pooled(&self, life: Duration) -> Option<(PooledCredential, Duration)> {
@@ -115,7 +107,7 @@ impl Provider {
 
     /// The pool of this lifetime.
     fn pool_of(&self, life: Duration) -> Option<MappedMutexGuard<'_, Pool>> {
-        MutexGuard::try_map(self.pools.lock(), |pools| pools.iter_mut().find(|pool| pool.life() == life)).ok()
+        MutexGuard::try_map(self.pools.lock(), |pools| pools.iter_mut().find(|pool| pool.life == life)).ok()
     }
 
     /// Waits until a pool may lack a credential, but not longer than `at_most`.
@@ -124,13 +116,14 @@ impl Provider {
     }
 
     /// Mints a credential with this lifetime, with the preferred key if that key works. The provider stores `identifier` with the
-    /// credential. Also returns the digest of the key that has minted.
+    /// credential. Also returns the digest of the key that has minted. `None` if the provider failed, or its breakers are open: the failure
+    /// was counted and logged.
     pub async fn mint(
         &self,
         life: Duration,
         identifier: &impl Display,
         preferred: Option<KeyName>,
-    ) -> Result<(Listed, Option<IdDigest>), Unavailable> {
+    ) -> Option<(Listed, Option<IdDigest>)> {
         let started = self.clock.instant();
         // A breaker is asked only when its key is about to be tried.
         let admitted = in_order(&self.keys, preferred).filter(|key| key.breaker.admit(self.clock.instant()));
@@ -146,17 +139,17 @@ impl Provider {
                         pool.minted();
                         self.taken.notify_one();
                     }
-                    return Ok((listed, key.id));
+                    return Some((listed, key.id));
                 }
                 // Only this key is refused, so the next one is tried.
                 Err(error) if is_of_the_key(&error) => {}
-                Err(_) => return Err(Unavailable),
+                Err(_) => return None,
             }
         }
         if tried == 0 {
             self.metrics.provider_calls.count(["breaker_open"]);
         }
-        Err(Unavailable)
+        None
     }
 
     /// Revokes the credential with this user name. `key` has minted it; `None`: the key without a name, or the first. If the key is gone,
@@ -166,19 +159,15 @@ impl Provider {
             Some(_) => self.keys.iter().find(|candidate| candidate.id == key),
             None => self.keys.iter().find(|it| it.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
-        match found {
-            Some(key) => {
-                key.turn(self.clock.instant()).await?;
-                let revoked = key.api.revoke(username).await;
-                key.note_pace(&revoked, self.clock.instant());
-                // Cloudflare answers 404 to a wrong API token, too. Such a token cannot mint either.
-                if key.id.is_some() && matches!(revoked, Ok(RevocationAnswer::Unknown)) {
-                    self.ask(key, PROBE_LIFE, &CHECK_IDENTIFIER, DEADLINE).await?;
-                }
-                revoked
-            }
-            None => Ok(RevocationAnswer::Unknown),
+        let Some(key) = found else { return Ok(RevocationAnswer::Unknown) };
+        key.turn(self.clock.instant()).await?;
+        let revoked = key.api.revoke(username).await;
+        key.note_pace(&revoked, self.clock.instant());
+        // Cloudflare answers 404 to a wrong API token, too. Such a token cannot mint either.
+        if key.id.is_some() && matches!(revoked, Ok(RevocationAnswer::Unknown)) {
+            self.ask(key, PROBE_LIFE, &CHECK_IDENTIFIER, DEADLINE).await?;
         }
+        revoked
     }
 
     /// Discards the credentials that were minted ahead.
@@ -197,15 +186,15 @@ impl Provider {
         let start = |pool: &mut Pool| {
             let started = pool.start(calls_left, now);
             calls_left -= started;
-            (pool.life(), started)
+            (pool.life, started)
         };
         let counts: Vec<_> = self.pools.lock().iter_mut().map(start).collect();
         let lives = counts.into_iter().flat_map(|(life, count)| (0..count).map(move |_| life));
         let calls = lives.map(|life| PoolCall { provider: self, life, minted: None }.mint());
         for minted in join_all(calls).await {
             match minted {
-                Ok(()) => filled.minted += 1,
-                Err(Unavailable) => filled.failed += 1,
+                Some(()) => filled.minted += 1,
+                None => filled.failed += 1,
             }
         }
         filled
@@ -248,7 +237,7 @@ impl Provider {
     /// Why callers can expect no credentials: the first failure of a key. `None` if they can, or if no failure is known.
     pub fn failure(&self) -> Option<ProviderFailure> {
         let failure = |key: &Arc<TurnKey>| {
-            let error = key.failure()?;
+            let error = key.failure.read().clone()?;
             Some(ProviderFailure {
                 provider: key.api.name(),
                 what: error.to_string(),
@@ -343,15 +332,14 @@ struct PoolCall<'a> {
 }
 
 impl PoolCall<'_> {
-    async fn mint(mut self) -> Result<(), Unavailable> {
+    async fn mint(mut self) -> Option<()> {
         let asked = self.provider.now();
-        let grant = new_id(asked.wall).map_err(|_| Unavailable)?;
+        let grant = new_id(asked.wall).ok()?;
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
-        let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
-        let minted = self.provider.ask(key, self.life, &grant, DEADLINE).await;
-        let Listed { servers, .. } = minted.map_err(|_| Unavailable)?;
+        let key = in_order(&self.provider.keys, None).find(is_closed)?;
+        let Listed { servers, .. } = self.provider.ask(key, self.life, &grant, DEADLINE).await.ok()?;
         self.minted = Some(PooledCredential { servers, grant, turn_key: key.id, asked });
-        Ok(())
+        Some(())
     }
 }
 

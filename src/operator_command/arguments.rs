@@ -181,7 +181,11 @@ impl OperatorCommand {
             |method, path, body, text| ApiCall { method, path, query: vec![], body, needs_token: true, text };
         let get = |path, query, text| ApiCall { query, ..call(Method::GET, vec!["api", path], None, text) };
         let set = |what, body| call(Method::POST, vec!["api", "budget", what], Some(body), text::summary);
-        let drain = |method, relay| call(method, vec!["api", "relays", relay, "drain"], None, text::drain);
+        let drain = |method, relay| {
+            call(method, vec!["api", "relays", relay, "drain"], None, |body| text::message(body, "draining"))
+        };
+        let (blocked, revoked) =
+            (|body: &Value| text::message(body, "blocked"), |body: &Value| text::message(body, "revoked"));
         match self {
             Self::Status => ApiCall { needs_token: false, ..get("bandwidth-status", vec![], text::summary) },
             Self::Freeze => set("freeze", json!({ "frozen": true })),
@@ -201,11 +205,11 @@ impl OperatorCommand {
             }
             Self::Block { user, other, lasting } => {
                 let query = named(user.as_ref(), other, lasting.as_ref());
-                ApiCall { query, ..call(Method::POST, vec!["api", "block"], None, text::block) }
+                ApiCall { query, ..call(Method::POST, vec!["api", "block"], None, blocked) }
             }
             Self::Allow { user, other } => {
                 let query = named(user.as_ref(), other, None);
-                ApiCall { query, ..call(Method::DELETE, vec!["api", "block"], None, text::block) }
+                ApiCall { query, ..call(Method::DELETE, vec!["api", "block"], None, blocked) }
             }
             Self::Drain { relay } => drain(Method::POST, relay),
             Self::Undrain { relay } => drain(Method::DELETE, relay),
@@ -214,11 +218,9 @@ impl OperatorCommand {
             }
             Self::Revoke { grant: None, user, other } => {
                 let query = named(user.as_ref(), other, None);
-                ApiCall { query, ..call(Method::POST, vec!["api", "revoke"], None, text::revocations) }
+                ApiCall { query, ..call(Method::POST, vec!["api", "revoke"], None, revoked) }
             }
-            Self::Forget { user } => {
-                call(Method::DELETE, vec!["api", "users", user], None, text::revocations)
-            }
+            Self::Forget { user } => call(Method::DELETE, vec!["api", "users", user], None, revoked),
             // Its response is a file.
             Self::Backup { .. } => get("backup", vec![], |_| None),
         }
@@ -248,10 +250,10 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
 
 /// A name that can stand in the path of a call.
 fn name(text: &str) -> Result<String, &'static str> {
-    let is_named = !text.is_empty() && !is_dots(text);
-    is_named
-        .then(|| text.to_owned())
-        .ok_or("expected a name other than . and .., as spenders and grants list it")
+    if text.is_empty() || is_dots(text) {
+        return Err("expected a name other than . and .., as spenders and grants list it");
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

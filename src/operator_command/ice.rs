@@ -78,7 +78,7 @@ struct Minted {
 }
 
 /// Writes the file; with `--every` again and again, until the process ends.
-pub(super) async fn run(
+pub async fn keep_ice(
     config: &Config,
     wanted: &IceOptions,
     options: &Options,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use reqwest::header::ACCEPT;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
-use serde_json::Value;
 use tempfile::NamedTempFile;
 use url::Url;
 
@@ -20,7 +19,7 @@ mod ice;
 mod text;
 
 pub use arguments::{NewLimit, OperatorCommand, Options};
-pub use ice::IceOptions;
+pub use ice::{IceOptions, keep_ice};
 use text::failure;
 
 /// Longest JSON response that is read. Real ones have a few KiB.
@@ -118,24 +117,10 @@ pub async fn run(
     Ok(if options.json { String::from_utf8_lossy(&bytes).into_owned() } else { summary })
 }
 
-/// The body of a response. `None` if it is not JSON, or too long.
-async fn json(response: Response) -> Option<Value> {
-    serde_json::from_slice(&body(BODY_MAX, response).await.ok()?).ok()
-}
-
 /// The address of the service on this machine.
 fn local(config: &Config) -> Url {
     let url = format!("http://{}", config.server.reachable()).parse();
     url.expect("an address and a port are the authority of a URL")
-}
-
-/// Keeps the ICE servers of a program in a file.
-pub async fn keep_ice(
-    config: &Config,
-    wanted: &IceOptions,
-    options: &Options,
-) -> Result<String, OperatorError> {
-    ice::run(config, wanted, options).await
 }
 
 /// Sends the call of a command, and returns its response.
@@ -185,7 +170,8 @@ async fn send(
     if status == StatusCode::OK {
         return Ok(response);
     }
-    let said = json(response).await.and_then(|body| failure(status.as_u16(), &body));
+    let said = body(BODY_MAX, response).await.ok();
+    let said = said.and_then(|body| failure(status.as_u16(), &serde_json::from_slice(&body).ok()?));
     Err(said.map_or_else(|| OperatorError::NotABroker(url.to_string()), OperatorError::Refused))
 }
 
@@ -199,9 +185,7 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
     };
     let mut file = NamedTempFile::new_in(directory_of(path)).map_err(unwritten)?;
     let mut bytes = 0_u64;
-    loop {
-        let next = chunk(&mut response).await.map_err(incomplete)?;
-        let Some(part) = next else { break };
+    while let Some(part) = chunk(&mut response).await.map_err(incomplete)? {
         let part = part.as_ref();
         bytes = bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
         if bytes > max {
@@ -233,12 +217,5 @@ mod tests {
         let other = directory.path().join("other");
         let error = save(&other, response(), 4).await.unwrap_err().to_string();
         assert!(error.contains("longer than 4 bytes") && !other.exists(), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_body_that_is_not_json_is_that_of_another_program() {
-        for text in ["", "<html>"] {
-            assert_eq!(json(Response::from(axum::http::Response::new(text))).await, None, "{text}");
-        }
     }
 }

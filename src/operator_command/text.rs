@@ -167,21 +167,9 @@ pub(super) fn revocation(body: &Value) -> Option<String> {
     Some(format!("{} is revoked. {}", shown(body, "/grant")?, shown(body, "/message")?))
 }
 
-/// The result of blocking a spender, or of allowing it again. `None` if the body is not such a result.
-pub(super) fn block(body: &Value) -> Option<String> {
-    body["blocked"].as_bool()?;
-    shown(body, "/message")
-}
-
-/// The result of `drain` or `undrain`. `None` if the body is not such a result.
-pub(super) fn drain(body: &Value) -> Option<String> {
-    body["draining"].as_bool()?;
-    shown(body, "/message")
-}
-
-/// The result of revoking all credentials of a spender, or of `forget`. `None` if the body is not such a result.
-pub(super) fn revocations(body: &Value) -> Option<String> {
-    body["revoked"].as_u64()?;
+/// The message of a result. `None` if the body lacks the other field that such a result has.
+pub(super) fn message(body: &Value, field: &str) -> Option<String> {
+    body.get(field)?;
     shown(body, "/message")
 }
 

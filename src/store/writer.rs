@@ -31,7 +31,8 @@ pub struct Store {
     queue: Sender<WriteRequest>,
     disk: Arc<Disk>,
     lost: watch::Receiver<Option<Lost>>,
-    copier: Arc<dyn CopyLedger>,
+    /// Copies the ledger.
+    pub copier: Arc<dyn CopyLedger>,
 }
 
 /// The disk's state.
@@ -124,15 +125,12 @@ impl Store {
     }
 
     /// Resolves once this process may never write the ledger again. By then every caller that waits for a write has its answer.
-    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let mut lost = self.lost.clone();
-        async move {
-            let found = lost.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
-            match found {
-                Some(lost) => lost,
-                // The writer has ended after the last write.
-                None => std::future::pending().await,
-            }
+    pub async fn lost(&self) -> Lost {
+        let found = self.lost.clone().wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
+        match found {
+            Some(lost) => lost,
+            // The writer has ended after the last write.
+            None => std::future::pending().await,
         }
     }
 
@@ -150,11 +148,6 @@ impl Store {
         if let Ok(permit) = self.queue.try_reserve() {
             permit.send(WriteRequest::default());
         }
-    }
-
-    /// What copies the ledger, as it is stored when the copy begins.
-    pub fn copier(&self) -> Arc<dyn CopyLedger> {
-        Arc::clone(&self.copier)
     }
 
     /// Why the ledger cannot be written now, if that is known.

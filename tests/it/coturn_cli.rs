@@ -16,7 +16,7 @@ const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";
 async fn coturn_with(sessions: impl IntoIterator<Item = FakeSession>) -> (FakeCoturnCli, CoturnCli) {
     let coturn = FakeCoturnCli::start().await;
     coturn.set_sessions(sessions);
-    let cli = CoturnCli::new(&coturn.config());
+    let cli = CoturnCli(coturn.config());
     (coturn, cli)
 }
 
@@ -83,9 +83,9 @@ async fn a_listing_in_pieces_is_read_to_its_real_end() {
 async fn a_wrong_password_is_sent_once_and_never_shown_and_a_closed_port_is_unreachable() {
     let coturn = FakeCoturnCli::start().await;
     let password = SecretString::from("wrong-fixture-password");
-    let cli = CoturnCli::new(&CoturnCliConfig { password, ..coturn.config() });
+    let cli = CoturnCli(CoturnCliConfig { password, ..coturn.config() });
     for error in [sessions(&cli).await.unwrap_err(), cli.cut(&[id(1)]).await.unwrap_err()] {
-        assert_eq!(error.outcome(), "wrong_password");
+        assert_eq!(<&str>::from(&error), "wrong_password");
         assert!(error.to_string().contains("COTURN_CLI_PASSWORD"), "{error}");
         for secret in [PASSWORD, "wrong-fixture-password"] {
             assert!(!format!("{error:?} {error} {cli:?}").contains(secret));
@@ -95,9 +95,9 @@ async fn a_wrong_password_is_sent_once_and_never_shown_and_a_closed_port_is_unre
 
     let port = HeldPort::new();
     let address = port.address().to_string();
-    let cli = CoturnCli::new(&CoturnCliConfig { host: None, address, password: PASSWORD.to_owned().into() });
+    let cli = CoturnCli(CoturnCliConfig { host: None, address, password: PASSWORD.to_owned().into() });
     let error = sessions(&cli).await.unwrap_err();
-    assert_eq!(error.outcome(), "unreachable");
+    assert_eq!(<&str>::from(&error), "unreachable");
     assert!(error.to_string().contains("COTURN_CLI"), "{error}");
 }
 
@@ -115,7 +115,7 @@ async fn every_failure_has_its_own_name_and_ends_in_time() {
             let (coturn, cli) = coturn_with(many(3)).await;
             coturn.set_fault(Some(fault));
             let error = sessions(&cli).await.unwrap_err();
-            assert_eq!(error.outcome(), outcome, "{fault:?}: {error}");
+            assert_eq!(<&str>::from(&error), outcome, "{fault:?}: {error}");
             coturn.set_fault(None);
             assert!(
                 sessions(&cli).await.unwrap().is_complete,
@@ -132,7 +132,7 @@ async fn every_failure_has_its_own_name_and_ends_in_time() {
 async fn an_endless_listing_ends_at_a_bound() {
     let (coturn, cli) = coturn_with(many(200)).await;
     coturn.set_fault(Some(CliFault::EndlessListing));
-    let outcome = sessions(&cli).await.unwrap_err().outcome();
+    let outcome = <&str>::from(sessions(&cli).await.unwrap_err());
     // It depends on the machine which of the two bounds applies first.
     assert!(["too_long", "timeout"].contains(&outcome), "{outcome}");
 }

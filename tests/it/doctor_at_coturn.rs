@@ -54,7 +54,7 @@ impl RealCoturn {
         let coturn = Self { directory: directory.to_owned(), process };
         let config =
             CoturnCliConfig { host: None, address: CLI.to_owned(), password: SecretString::from(PASSWORD) };
-        let cli = CoturnCli::new(&config);
+        let cli = CoturnCli(config.clone());
         eventually("coturn listens", async || coturn.log().contains("UDP listener opened")).await;
         eventually("its command line answers", async || cli.sessions().await.is_ok()).await;
         coturn

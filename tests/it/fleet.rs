@@ -198,9 +198,9 @@ async fn the_broker_probes_each_relay_itself() {
         ("RELAY_PROBE", "on"),
     ])
     .await;
-    let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure().is_some();
+    let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure.is_some();
     eventually("a probe has failed", has_failed).await;
-    assert!(broker.app.mint.fleet().unwrap().0[0].health.lock().is_up(), "one says nothing");
+    assert!(!broker.app.mint.fleet().unwrap().0[0].health.lock().is_down, "one says nothing");
 }
 
 #[tokio::test]

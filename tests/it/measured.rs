@@ -15,8 +15,8 @@ use crate::support::{
     with_cloudflare_and,
 };
 use serde_json::{Value, json};
-use turn_broker::meter::cloudflare::CloudflareMeter;
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;
+use turn_broker::meter::cloudflare::{CloudflareMeter, MeterState};
 use turn_ledger::ReadingOutcome;
 
 const GB: u64 = 1_000_000_000;
@@ -52,7 +52,7 @@ async fn with_analytics_at(
 
 pub(crate) async fn read(broker: &TestBroker) -> Result<ReadingOutcome, AnalyticsError> {
     let meter = meter(broker);
-    meter.read(&mut meter.initial_state()).await
+    meter.read(&mut MeterState::default()).await
 }
 
 pub(crate) fn meter(broker: &TestBroker) -> &CloudflareMeter {
@@ -150,7 +150,7 @@ async fn an_absurd_count_is_confirmed_first() {
     let estimated = broker.status().await;
     cloudflare.analytics().relay("key-id", "2025-01-02T00:00:00Z", 100 * GB + 1, 0);
     let meter = meter(&broker);
-    let mut state = meter.initial_state();
+    let mut state = MeterState::default();
     assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Doubted);
     let status = broker.status().await;
     assert!(hint_codes(&status).contains(&"COUNTS_MISSING"));

@@ -34,7 +34,7 @@ async fn coturn_credentials_name_their_expiry_and_their_grant() {
     let username = server["username"].as_str().unwrap();
     // 2025-01-15T13:00:00Z
     assert!(username.starts_with("1736946000:") && username.len() == 11 + 22, "{username}");
-    let secret = RestSecret::new("north-secret".to_owned().into());
+    let secret = RestSecret("north-secret".to_owned().into());
     assert_eq!(server["credential"], secret.password(username));
     assert_eq!(body["expiresAt"], "2025-01-15T13:00:00.000Z");
 }

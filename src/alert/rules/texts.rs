@@ -216,18 +216,12 @@ impl AlertKind {
 
     /// Whether it is about usage and the limit.
     pub const fn is_about_usage(self) -> bool {
-        match self {
-            Self::Used(_) => true,
-            Self::Began(_) | Self::Ended(_) | Self::GrantLimit | Self::Test => false,
-        }
+        matches!(self, Self::Used(_))
     }
 
     /// Whether the largest spenders and the cost help the operator: not after a recovery, and not in a test.
     pub const fn shows_spending(self) -> bool {
-        match self {
-            Self::Used(_) | Self::Began(_) | Self::GrantLimit => true,
-            Self::Ended(_) | Self::Test => false,
-        }
+        !matches!(self, Self::Ended(_) | Self::Test)
     }
 }
 

@@ -92,19 +92,18 @@ fn body(app: &App, relay: &OwnRelay) -> RelayBody {
     let state = match relay_state {
         RelayState::UsedUp => "used up",
         RelayState::Draining => "draining",
-        _ if !health.is_up() => "down",
+        _ if health.is_down => "down",
         _ if is_unlisted => "unlisted",
         _ => "up",
     };
     let config = app.config.ice.coturn.iter().find(|config| config.host == relay.host);
     let meter = app.coturn_meters.iter().find(|meter| meter.relay == relay.owner);
-    let failure = health.failure().map(str::to_owned);
     RelayBody {
         host: relay.host.clone(),
         region: config.and_then(|config| config.name).map(|name| name.to_string()),
         state,
-        since: health.since(),
-        failure: failure.or_else(|| meter?.failure.lock().clone()),
+        since: health.since,
+        failure: health.failure.or_else(|| meter?.failure.lock().clone()),
         sessions,
         bytes_per_second,
         used: used.get(),

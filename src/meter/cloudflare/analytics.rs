@@ -175,37 +175,33 @@ impl RawResponse {
     }
 }
 
-/// The filter of our own keys in a query. One key has the filter of Cloudflare's examples.
+/// The filter of our own keys in a query. Empty if our keys are not known. One key has the filter of Cloudflare's examples.
+#[derive(Default)]
 struct KeyFilter {
     /// The declaration of its variable.
     declared: &'static str,
-    /// The filter.
+    /// What follows another filter.
     filter: &'static str,
-    /// The name and value of its variable.
-    variable: (&'static str, Value),
     /// What groups the bytes by key, if there are several keys.
     dimensions: &'static str,
 }
 
 impl KeyFilter {
-    /// `None` if our keys are not known.
-    fn of(keys: &[OwnKey]) -> Option<Self> {
+    /// Puts the keys into the variables.
+    fn of(keys: &[OwnKey], variables: &mut Value) -> Self {
         let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
-        Some(match ids.as_slice() {
-            [] => return None,
-            [id] => Self {
-                declared: ", $keyId: string!",
-                filter: "keyId: $keyId",
-                variable: ("keyId", json!(id)),
-                dimensions: "",
-            },
-            ids => Self {
-                declared: ", $keyIds: [string!]!",
-                filter: "keyId_in: $keyIds",
-                variable: ("keyIds", json!(ids)),
-                dimensions: "dimensions { keyId } ",
-            },
-        })
+        match ids.as_slice() {
+            [] => Self::default(),
+            [id] => {
+                variables["keyId"] = json!(id);
+                Self { declared: ", $keyId: string!", filter: ", keyId: $keyId", dimensions: "" }
+            }
+            ids => {
+                variables["keyIds"] = json!(ids);
+                let (declared, filter) = (", $keyIds: [string!]!", ", keyId_in: $keyIds");
+                Self { declared, filter, dimensions: "dimensions { keyId } " }
+            }
+        }
     }
 }
 
@@ -223,13 +219,11 @@ fn question(account_id: &str, keys: &[OwnKey], by_app: bool, from: Timestamp, un
     let all = groups("callsTurnUsageAdaptiveGroups", SPAN, "");
     let sfu = groups("callsUsageAdaptiveGroups", SPAN, if by_app { "dimensions { appId } " } else { "" });
     let mut variables = variables(account_id, from, until);
-    let (declared, own) = match KeyFilter::of(keys) {
-        None => ("", String::new()),
-        Some(KeyFilter { declared, filter, variable: (name, value), dimensions }) => {
-            variables[name] = value;
-            let name = "ownKey: callsTurnUsageAdaptiveGroups";
-            (declared, groups(name, &format!("{SPAN}, {filter}"), dimensions))
-        }
+    let KeyFilter { declared, filter, dimensions } = KeyFilter::of(keys, &mut variables);
+    let own = if keys.is_empty() {
+        String::new()
+    } else {
+        groups("ownKey: callsTurnUsageAdaptiveGroups", &format!("{SPAN}{filter}"), dimensions)
     };
     let query = format!(
         "query RelayedBytes($accountTag: string!, $after: Time!, $before: Time!{declared}) \

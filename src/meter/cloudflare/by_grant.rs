@@ -116,7 +116,8 @@ impl CloudflareMeter {
         let Some(tails) = self.account.read(due) else { return Ok(None) };
         let minutes = match span_of(&tails, tail, settled_after) {
             Some(span) => {
-                self.api.minutes_of(&tails.grants.keys().copied().collect::<Vec<_>>(), span).await?
+                let identifiers = tails.grants.keys().map(ToString::to_string).collect();
+                self.api.minutes_of(None, identifiers, span).await?
             }
             None => BTreeMap::new(),
         };

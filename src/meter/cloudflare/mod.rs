@@ -78,7 +78,7 @@ impl Shown {
 }
 
 /// What the meter remembers from query to query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct MeterState {
     days: CountedDays<UsageCount>,
     probes: BTreeMap<CountOwner, ProbeState>,
@@ -108,18 +108,13 @@ impl CloudflareMeter {
 
     /// Queries the total again and again. `reads` learns whether the latest query was answered.
     async fn run_total(&self, reads: &watch::Sender<bool>) {
-        let (mut state, mut failures) = (self.initial_state(), 0);
+        let (mut state, mut failures) = (MeterState::default(), 0);
         loop {
             let asked = self.read(&mut state).await;
             failures = self.report(&asked, failures);
             reads.send_replace(asked.is_ok());
             tokio::time::sleep(pause_after(&asked, self.interval, failures)).await;
         }
-    }
-
-    /// The state before the first query.
-    pub fn initial_state(&self) -> MeterState {
-        MeterState { days: CountedDays::default(), probes: BTreeMap::new(), earlier_failures: 0 }
     }
 
     /// Makes one poll: reads the counts that are due, and gives them to the account. Then counts the time before this ledger, if that is due.

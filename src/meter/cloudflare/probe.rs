@@ -12,7 +12,6 @@ use super::analytics::AnalyticsError;
 use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
-use crate::ice::server::IceServerList;
 use crate::ice::udp_relay::UdpRelay;
 use turn_ledger::polls::spans::Span;
 use turn_ledger::{ByteCount, CountOwner, IceSource, Minute, Timestamp};
@@ -59,8 +58,8 @@ impl CloudflareMeter {
                 age: self.lag,
             };
             let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
-            let counted = self.api.identifiers_with_bytes(owner.issuer, identifiers, span).await?;
-            minutes.retain(|minute| counted.contains(&identifier(*minute)));
+            let counted = self.api.minutes_of(owner.issuer, identifiers, span).await?;
+            minutes.retain(|minute| counted.contains_key(&identifier(*minute)));
             self.account.change(|books| {
                 for minute in minutes {
                     books.show_probe(*owner, minute);
@@ -123,14 +122,10 @@ impl CloudflareMeter {
 
 /// Relays with a new credential. `None` if it could not be minted.
 async fn relay(key: &MintingApi, identifier: &str) -> Option<Result<(), RelayError>> {
-    let listed = key.mint(TTL, identifier, DEADLINE).await.ok()?;
-    let relayed = timeout(RELAY_MAX, relay_over(&listed.servers)).await;
-    Some(relayed.unwrap_or(Err(RelayError::NothingThrough)))
-}
-
-/// Relays over the first UDP relay in the list.
-async fn relay_over(servers: &IceServerList) -> Result<(), RelayError> {
-    let UdpRelay { address, username, password } =
-        UdpRelay::first(servers).await.ok_or(RelayError::Unreachable)?;
-    relay_to_itself(address, &username, &password, DATAGRAMS).await.map(|_| ())
+    let servers = key.mint(TTL, identifier, DEADLINE).await.ok()?.servers;
+    let relayed = async {
+        let relay = UdpRelay::first(&servers).await.ok_or(RelayError::Unreachable)?;
+        relay_to_itself(relay.address, &relay.username, &relay.password, DATAGRAMS).await.map(drop)
+    };
+    Some(timeout(RELAY_MAX, relayed).await.unwrap_or(Err(RelayError::NothingThrough)))
 }

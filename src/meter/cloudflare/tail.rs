@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::analytics::by_grant::ROWS_MAX;
 use turn_ledger::polls::spans::Span;
-use turn_ledger::{GrantId, Grants, IceSource, Minute, Tails, Timestamp, Traffic};
+use turn_ledger::{Grants, IceSource, Minute, Tails, Timestamp, Traffic};
 
 /// For how long after the assumed tail a query still asks for minutes. The grants of one query also expire within this time of each
 /// other, so that the number of its rows has a bound.
@@ -53,14 +53,14 @@ pub(super) fn span_of(tails: &Tails, tail: Duration, settled_after: Duration) ->
 /// end of a minute after the tail, also before `since`. The clocks may differ, so the tail counts as longer by this difference.
 pub(super) fn after_tails(
     tails: &Tails,
-    minutes: &BTreeMap<GrantId, BTreeMap<Minute, Traffic>>,
+    minutes: &BTreeMap<String, BTreeMap<Minute, Traffic>>,
     tail: Duration,
     since: Timestamp,
 ) -> (Traffic, Duration) {
     let tail = tail.saturating_add(IceSource::Cloudflare.clocks_differ_by());
     let (mut sum, mut longest) = (Traffic::ZERO, Duration::ZERO);
     for (id, expires_at) in &tails.grants {
-        let Some(minutes) = minutes.get(id) else { continue };
+        let Some(minutes) = minutes.get(&id.to_string()) else { continue };
         for (minute, bytes) in minutes.range(Minute::from_end(expires_at.plus(tail))..) {
             if minute.start() >= since {
                 sum = sum.plus(*bytes);
@@ -79,6 +79,7 @@ fn end_of(expires_at: Timestamp, asked_for: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use turn_ledger::GrantId;
 
     /// 2025-01-15T12:00:00Z
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
@@ -101,7 +102,8 @@ mod tests {
         let tails = Tails { grants: [(one, NOON), (two, after(5))].into(), last: (Minute::of(NOON), two) };
         let span = span_of(&tails, TAIL, SETTLED_AFTER).unwrap();
         assert_eq!(span, Span { from: NOON, until: after(186), age: SETTLED_AFTER });
-        let relayed = [(one, minutes(&[-3, 121, 122, 125])), (two, minutes(&[126, 128]))].into();
+        let relayed = [(one, minutes(&[-3, 121, 122, 125])), (two, minutes(&[126, 128]))];
+        let relayed = relayed.map(|(id, minutes)| (id.to_string(), minutes)).into();
         let (bytes, longest) = after_tails(&tails, &relayed, TAIL, NOON);
         assert_eq!(
             (bytes.sent.get(), longest),

@@ -38,7 +38,7 @@ const PROMPT: &[u8] = b"> ";
 
 /// The CLI of one coturn.
 #[derive(Debug)]
-pub struct CoturnCli(CoturnCliConfig);
+pub struct CoturnCli(pub CoturnCliConfig);
 
 /// Why a call failed. The text of coturn is not kept.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -77,19 +77,7 @@ pub enum CliError {
     Random(#[from] NoRandomness),
 }
 
-impl CliError {
-    /// A short name for the metrics, from a closed set.
-    pub fn outcome(&self) -> &'static str {
-        self.into()
-    }
-}
-
 impl CoturnCli {
-    /// Does not connect yet.
-    pub fn new(config: &CoturnCliConfig) -> Self {
-        Self(config.clone())
-    }
-
     /// The current sessions. Their figures lag by up to 2,047 packets each.
     pub async fn sessions(&self) -> Result<Listing, CliError> {
         in_time(self.list()).await

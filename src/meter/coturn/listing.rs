@@ -32,13 +32,9 @@ pub fn parse(answer: &[u8]) -> Option<Listing> {
 
 /// A session whose lines are still being read.
 struct Draft {
-    id: SessionId,
-    user: String,
-    grant: GrantId,
-    expires_at: Option<Timestamp>,
-    age: Option<Duration>,
-    usage: Option<(u64, Traffic)>,
-    reach: Reach,
+    session: Session,
+    /// Whether the line of its figures was read.
+    has_usage: bool,
     /// Whether the next line can be a peer.
     in_peers: bool,
 }
@@ -83,16 +79,10 @@ impl Reader {
             return;
         }
         let (expires_at, grant) = expiry_and_grant(user);
-        self.drafts.push(Draft {
-            id,
-            grant,
-            expires_at,
-            user: user.chars().take(USER_MAX).collect(),
-            age: None,
-            usage: None,
-            reach: Reach::Nobody,
-            in_peers: false,
-        });
+        let user = user.chars().take(USER_MAX).collect();
+        let (age, packets, traffic, reach) = (None, 0, Traffic::ZERO, Reach::Nobody);
+        let session = Session { id, grant, expires_at, user, age, packets, traffic, reach };
+        self.drafts.push(Draft { session, has_usage: false, in_peers: false });
     }
 
     fn count(&self) -> u64 {
@@ -106,8 +96,11 @@ impl Reader {
             return None;
         }
         let is_complete = total == count && self.skipped == 0;
-        let sessions = self.drafts.into_iter().map(Draft::finish).collect::<Option<Vec<_>>>()?;
-        let sessions = sessions.into_iter().filter(|session| !is_own(session)).collect();
+        if !self.drafts.iter().all(|draft| draft.has_usage) {
+            return None;
+        }
+        let sessions = self.drafts.into_iter().map(|draft| draft.session);
+        let sessions = sessions.filter(|session| !is_own(session)).collect();
         Some(Listing { sessions, is_complete })
     }
 }
@@ -117,22 +110,19 @@ impl Draft {
         if self.in_peers
             && let Some(reach) = peer(line)
         {
-            self.reach = self.reach.max(reach);
+            self.session.reach = self.session.reach.max(reach);
             return;
         }
         self.in_peers = line == "peers:";
-        if let Some(seconds) = between(line, "started ", " secs ago") {
-            self.age = number(seconds).map(Duration::from_secs);
+        if let Some(time) = line.strip_prefix("started ")
+            && let Some(seconds) = time.strip_suffix(" secs ago")
+        {
+            self.session.age = number(seconds).map(Duration::from_secs);
         } else if let Some(counts) = line.strip_prefix("usage: ") {
-            self.usage = usage(counts);
+            let usage = usage(counts);
+            self.has_usage = usage.is_some();
+            (self.session.packets, self.session.traffic) = usage.unwrap_or_default();
         }
-    }
-
-    /// The session; `None` without the line of its figures.
-    fn finish(self) -> Option<Session> {
-        let (packets, traffic) = self.usage?;
-        let Self { id, user, grant, expires_at, age, reach, .. } = self;
-        Some(Session { id, grant, expires_at, user, age, packets, traffic, reach })
     }
 }
 
@@ -184,10 +174,6 @@ fn expiry_and_grant(user: &str) -> (Option<Timestamp>, GrantId) {
         timed.map(|(expiry, _)| Timestamp::from_millis(0).plus_millis(expiry.saturating_mul(1_000)));
     let grant = timed.and_then(|(_, name)| name.parse().ok());
     (expires_at, grant.unwrap_or_else(|| GrantId::of_foreign(user)))
-}
-
-fn between<'a>(line: &'a str, start: &str, end: &str) -> Option<&'a str> {
-    line.strip_prefix(start)?.strip_suffix(end)
 }
 
 /// Parses a text of decimal digits only.

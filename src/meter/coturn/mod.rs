@@ -76,7 +76,7 @@ impl CoturnMeter {
 
     /// Updates metrics and log; returns the number of consecutive failures. `is_rare`: whether coturn is asked rarely now.
     fn report(&self, looked: &Result<usize, CliError>, failures: u32, is_rare: bool) -> u32 {
-        let outcome = looked.as_ref().map_or_else(CliError::outcome, |_| "taken");
+        let outcome = looked.as_ref().map_or_else(Into::into, |_| "taken");
         self.metrics.readings.count([IceSource::Coturn.name(), outcome]);
         *self.failure.lock() = looked.as_ref().err().map(|error| {
             let rarely = if is_rare { "; the broker asks every 5 minutes now" } else { "" };

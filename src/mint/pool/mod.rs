@@ -79,7 +79,7 @@ impl PoolCounts {
 #[derive(Debug)]
 pub struct Pool {
     /// The lifetime of every credential.
-    life: Duration,
+    pub life: Duration,
     /// Most credentials in the pool.
     max: u64,
     demand: Demand,
@@ -109,11 +109,6 @@ impl Pool {
             handed_out: 0,
             wasted: 0,
         }
-    }
-
-    /// The lifetime of every credential.
-    pub const fn life(&self) -> Duration {
-        self.life
     }
 
     /// Counts a caller, and takes a credential, with what is left of its lifetime. `None` if the pool is empty. The provider makes sure

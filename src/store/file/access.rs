@@ -25,14 +25,9 @@ pub(super) fn tighten(directory: &Path) -> Result<(), OpenError> {
     if std::fs::symlink_metadata(&ledger).is_ok_and(|found| found.is_symlink()) {
         return Err(untrusted("it is a link".to_owned()));
     }
-    match tighten_files(directory)
-        .map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?
-    {
-        Some(found) => {
-            distrust(found.uid(), geteuid().as_raw(), found.permissions().mode()).map_err(untrusted)
-        }
-        None => Ok(()),
-    }
+    let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+    let Some(found) = tighten_files(directory).map_err(unusable)? else { return Ok(()) };
+    distrust(found.uid(), geteuid().as_raw(), found.permissions().mode()).map_err(untrusted)
 }
 
 /// Why a ledger with this owner and these permissions is not trusted by this user.

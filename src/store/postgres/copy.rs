@@ -55,17 +55,6 @@ impl LedgerSession {
         Ok(Self { runtime, connection })
     }
 
-    /// The size of the ledger in the database, which is about the length of a file with the same rows.
-    fn bytes(&self) -> Result<u64, DatabaseError> {
-        let size = "SELECT pg_total_relation_size('item')";
-        let row = self.runtime.get().block_on(self.connection.one(size))?;
-        Ok(row.get::<_, i64>(0).unsigned_abs())
-    }
-
-    fn snapshot(&self) -> Result<Snapshot<'_>, DatabaseError> {
-        Snapshot::begin(self.runtime.get(), &self.connection.client)
-    }
-
     async fn commit(&self) -> Result<(), DatabaseError> {
         let commit = self.connection.client.batch_execute("COMMIT");
         within_time(COMMIT_TIMEOUT, commit).await
@@ -89,8 +78,11 @@ impl LedgerSession {
 impl CopyLedger for Database {
     fn copy(&self) -> Result<LedgerFile, BackupError> {
         let session = LedgerSession::open(self).map_err(StoreError::from)?;
-        let bytes = session.bytes().map_err(StoreError::from)?;
-        backup::copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
+        let (runtime, connection) = (session.runtime.get(), &session.connection);
+        let size = connection.one("SELECT pg_total_relation_size('item')");
+        let bytes: i64 = runtime.block_on(size).map_err(StoreError::from)?.get(0);
+        let snapshot = Snapshot::begin(runtime, &connection.client).map_err(StoreError::from)?;
+        backup::copy(&snapshot, &std::env::temp_dir(), bytes.unsigned_abs())
     }
 }
 
@@ -122,36 +114,36 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
     Ok(batch.rows.len())
 }
 
-/// Begins a transaction during which nobody else changes the ledger. Fails if a replica uses the ledger.
-fn begin_alone(session: &LedgerSession, database: &Database) -> Result<(), CopyError> {
-    session.runtime.get().block_on(async {
-        schema::make(&session.connection, database.schema()).await?;
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-        session.connection.run(begin).await?;
-        let found = session.connection.one("SELECT format FROM shard").await?.get(0);
+/// Puts the rows that `make` makes of the ledger in a database that no replica uses. Meanwhile nobody else changes the ledger.
+fn change_alone(
+    database: &Database,
+    make: impl FnOnce(&Snapshot<'_>, &mut RowBatch) -> Result<(), CopyError>,
+) -> Result<(), CopyError> {
+    let session = LedgerSession::open(database)?;
+    let (runtime, connection) = (session.runtime.get(), &session.connection);
+    runtime.block_on(async {
+        schema::make(connection, database.schema()).await?;
+        connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        let found = connection.one("SELECT format FROM shard").await?.get(0);
         if found != FORMAT {
             return Err(CopyError::from(DatabaseError::OtherFormat { found }));
         }
-        if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(IN_USE.into()) }
+        if connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(IN_USE.into()) }
+    })?;
+    let mut batch = RowBatch::default();
+    make(&Snapshot { runtime, client: &connection.client }, &mut batch)?;
+    runtime.block_on(async {
+        session.put(&batch).await?;
+        Ok(session.commit().await?)
     })
 }
 
 /// Replaces the key of grant tokens in a database that no replica uses.
 pub fn rotate_key(database: &Database, now: Timestamp) -> Result<(), CopyError> {
-    let session = LedgerSession::open(database)?;
-    begin_alone(&session, database)?;
-    let runtime = session.runtime.get();
-    let snapshot = Snapshot { runtime, client: &session.connection.client };
-    let stored = read(&snapshot)?.books;
-    let mut batch = RowBatch::default();
-    rows::keys::write_keys(
-        &mut batch,
-        &stored.with_key_replaced(TokenKey::new(random::bytes()?), now),
-        &stored,
-    )?;
-    runtime.block_on(async {
-        session.put(&batch).await?;
-        Ok(session.commit().await?)
+    change_alone(database, |ledger, batch| {
+        let stored = read(ledger)?.books;
+        let keys = stored.with_key_replaced(TokenKey::new(random::bytes()?), now);
+        Ok(rows::keys::write_keys(batch, &keys, &stored)?)
     })
 }
 
@@ -161,17 +153,10 @@ fn read(snapshot: &Snapshot<'_>) -> Result<Contents, OpenError> {
 
 /// Moves the ledger of a database that no replica uses into a new file in this directory.
 pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
-    let session = LedgerSession::open(database)?;
-    begin_alone(&session, database)?;
-    let runtime = session.runtime.get();
-    let snapshot = Snapshot { runtime, client: &session.connection.client };
-    // A ledger with a row that cannot be read is not moved.
-    read(&snapshot)?;
-    FileStorage::create_of(directory, &snapshot)?;
-    let mut moved = RowBatch::default();
-    rows::replace_named(&mut moved, KEY_MOVED, Some(vec![]))?;
-    runtime.block_on(async {
-        session.put(&moved).await?;
-        Ok(session.commit().await?)
+    change_alone(database, |ledger, batch| {
+        // A ledger with a row that cannot be read is not moved.
+        read(ledger)?;
+        FileStorage::create_of(directory, ledger)?;
+        Ok(rows::replace_named(batch, KEY_MOVED, Some(vec![]))?)
     })
 }

@@ -166,13 +166,12 @@ impl Leader {
             Err(_) => Answer::of(None, false),
         };
         if answer == Answer::Unknown {
-            let error = sent.err();
-            *self.failure.lock() = error.as_ref().map(ToString::to_string);
-            if !matches!(error, Some(DatabaseError::Refused(_))) {
+            if !matches!(sent, Err(DatabaseError::Refused(_))) {
                 self.session = None;
             }
+            let error = sent.err().map(|error| error.to_string());
+            self.failure.lock().clone_from(&error);
             if let Some(held_back) = self.unknown_writes.pass(clock::timer_now().into_std()) {
-                let error = error.map(|error| error.to_string());
                 tracing::warn!(
                     error,
                     held_back,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::types::Type;
-use url::Url;
 
 use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values};
 use super::leader::{Node, VERSION};
@@ -133,10 +132,11 @@ impl Standby {
     /// Connects nowhere yet. `port`: the port of this replica, for its URL if the settings have none. `settings`: the digest of the
     /// settings that decide figures.
     pub fn new(config: &DatabaseConfig, port: u16, settings: String, clock: Arc<dyn Clock>) -> Self {
-        let url = config.advertise_url.as_ref().map(origin).unwrap_or_default();
+        // Paths are appended to it.
+        let url = config.advertise_url.as_ref().map_or("", |url| url.as_str().trim_end_matches('/'));
         Self {
             database: Arc::new(Database::new(config)),
-            node: Node { url, settings },
+            node: Node { url: url.to_owned(), settings },
             clock,
             port,
             connection: None,
@@ -317,9 +317,4 @@ pub(crate) async fn is_shared(
 ) -> Result<bool, DatabaseError> {
     let values: Values<'_> = &[(&url, Type::TEXT), (&lease.as_secs_f64(), Type::FLOAT8)];
     Ok(connection.row(SHARED, values).await?.is_some_and(|row| row.get(0)))
-}
-
-/// A URL without the slash at its end, to which paths are appended.
-fn origin(url: &Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
 }

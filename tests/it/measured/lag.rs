@@ -3,6 +3,7 @@
 use crate::support::manual_clock::timestamp;
 use crate::support::{AnalyticsFault, COTURN, TestBroker, facts, hint_codes};
 use serde_json::json;
+use turn_broker::meter::cloudflare::MeterState;
 use turn_ledger::ReadingOutcome;
 
 use super::{GB, meter, read, with_analytics};
@@ -67,7 +68,7 @@ async fn a_provider_is_asked_by_its_own_clock_or_by_the_books_and_never_by_the_w
 async fn a_settled_day_that_grows_voids_the_bound_for_a_day() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     let meter = meter(&broker);
-    let mut state = meter.initial_state();
+    let mut state = MeterState::default();
     let mut read_all = async || {
         for _ in 0..=16 {
             assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);

@@ -70,7 +70,7 @@ async fn bytes_that_no_credential_explains_ask_for_another_key_unless_the_ledger
 
     let says_of_others = |snapshot: &_| {
         let found = app.faults(snapshot).into_iter().find(|found| found.fault == Fault::AssumptionBroken);
-        found.unwrap().detail().contains("UNKNOWN_BYTES")
+        found.unwrap().detail.contains("UNKNOWN_BYTES")
     };
     assert!(!says_of_others(&snapshot));
     snapshot.unknown_bytes = snapshot.measured.excess.bytes;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
+use turn_broker::meter::cloudflare::MeterState;
 use turn_ledger::{Books, ReadingOutcome};
 
 use super::probe::count_probes;
@@ -35,8 +36,7 @@ async fn bytes_and_probes_of_one_turn_key_release_nothing_of_another_that_the_ac
         let minted = broker.get(&format!("/api/turn-credentials{query}")).await.json();
         assert_eq!(minted["source"], "cloudflare");
     }
-    let (before, mut state, mut counted) =
-        (reserved(&broker), meter(&broker).initial_state(), BTreeSet::new());
+    let (before, mut state, mut counted) = (reserved(&broker), MeterState::default(), BTreeSet::new());
     // Both make a probe at 13:00. Of the other key nothing is ever counted.
     for (at, bytes) in [("12:05", 100 * MB), ("12:15", 100 * MB), ("12:35", 0), ("12:55", 100 * MB)] {
         broker.advance(1_200);

@@ -50,7 +50,7 @@ async fn a_count_without_bytes_releases_nothing_until_it_shows_the_probe() {
     let (cloudflare, broker) = idle().await;
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
     cloudflare.relays_at(&[relay.url()]);
-    let mut state = meter(&broker).initial_state();
+    let mut state = MeterState::default();
     let reserved = broker.status().await["reservedGB"].clone();
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven);
     let status = broker.status().await;
@@ -83,7 +83,7 @@ async fn a_probe_is_named_by_cloudflares_clock_while_the_wall_clock_is_ahead() {
     cloudflare.relays_at(&[relay.url()]);
     cloudflare.set_date("Wed, 15 Jan 2025 12:20:00 GMT");
     broker.set_wall("2025-01-15T13:20:00Z");
-    let mut state = meter(&broker).initial_state();
+    let mut state = MeterState::default();
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven);
     let asked = cloudflare.history().requests();
     let probe = Some("turn-broker-probe-28949060");
@@ -94,7 +94,7 @@ async fn a_probe_is_named_by_cloudflares_clock_while_the_wall_clock_is_ahead() {
 async fn without_a_way_for_udp_a_count_is_believed_and_the_status_says_so() {
     let (cloudflare, broker) = idle().await;
     cloudflare.relays_at(&["turns:turn.example.com:443?transport=tcp".into()]);
-    let mut state = meter(&broker).initial_state();
+    let mut state = MeterState::default();
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven, "the way is tried first");
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Taken);
     let status = broker.status().await;

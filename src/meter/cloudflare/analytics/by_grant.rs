@@ -3,7 +3,7 @@
 //! counts twice. A page in another order ends the count as incomplete, so no row is left out unnoticed.
 //! The sum of all rows is not the total, because each group is sampled by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,58 +67,23 @@ impl CloudflareAnalytics {
         Ok(counts)
     }
 
-    /// The minutes of a span in which these grants relayed. Complete if grants times minutes is at most [`ROWS_MAX`].
+    /// The minutes of a span in which bytes were counted under these identifiers and the TURN key with this digest, which is one of ours;
+    /// without a digest, under any of ours. Complete if identifiers times minutes is at most [`ROWS_MAX`].
     pub async fn minutes_of(
-        &self,
-        grants: &[GrantId],
-        span: Span,
-    ) -> Result<BTreeMap<GrantId, BTreeMap<Minute, Traffic>>, AnalyticsError> {
-        let identifiers = grants.iter().map(ToString::to_string).collect();
-        let question = self.alone_question(&self.keys, identifiers, span, "customIdentifier datetimeMinute");
-        let mut minutes = BTreeMap::<_, BTreeMap<_, _>>::new();
-        for row in self.rows(span, &question).await? {
-            let known = row.grant().zip(row.minute());
-            let (grant, minute) = known.ok_or_else(|| unusable("it has another form"))?;
-            let traffic = row.sum.traffic()?;
-            if traffic != Traffic::ZERO {
-                minutes.entry(grant).or_default().insert(minute, traffic);
-            }
-        }
-        Ok(minutes)
-    }
-
-    /// Which of these identifiers had bytes in a span under the TURN key with this digest, which is one of ours.
-    pub async fn identifiers_with_bytes(
         &self,
         turn_key: Option<IdDigest>,
         identifiers: Vec<String>,
         span: Span,
-    ) -> Result<BTreeSet<String>, AnalyticsError> {
-        let mut with_bytes = BTreeSet::new();
-        let keys: Vec<_> = self.keys.iter().filter(|key| Some(key.digest) == turn_key).cloned().collect();
-        for row in self.rows(span, &self.alone_question(&keys, identifiers, span, "customIdentifier")).await?
-        {
-            if row.sum.traffic()? != Traffic::ZERO {
-                with_bytes.insert(row.identifier().to_owned());
-            }
-        }
-        Ok(with_bytes)
-    }
-
-    /// The minutes of a span in which bytes were counted under this identifier and the TURN key with this digest, which is one of ours.
-    pub async fn minutes_with_bytes(
-        &self,
-        turn_key: Option<IdDigest>,
-        identifier: String,
-        span: Span,
-    ) -> Result<BTreeSet<Minute>, AnalyticsError> {
-        let keys: Vec<_> = self.keys.iter().filter(|key| Some(key.digest) == turn_key).cloned().collect();
-        let question = self.alone_question(&keys, vec![identifier], span, "customIdentifier datetimeMinute");
-        let mut minutes = BTreeSet::new();
+    ) -> Result<BTreeMap<String, BTreeMap<Minute, Traffic>>, AnalyticsError> {
+        let is_asked = |key: &&OwnKey| turn_key.is_none_or(|asked| key.digest == asked);
+        let keys: Vec<_> = self.keys.iter().filter(is_asked).cloned().collect();
+        let question = self.alone_question(&keys, identifiers, span, "customIdentifier datetimeMinute");
+        let mut minutes = BTreeMap::<_, BTreeMap<_, _>>::new();
         for row in self.rows(span, &question).await? {
             let minute = row.minute().ok_or_else(|| unusable("it has another form"))?;
-            if row.sum.traffic()? != Traffic::ZERO {
-                minutes.insert(minute);
+            let traffic = row.sum.traffic()?;
+            if traffic != Traffic::ZERO {
+                minutes.entry(row.identifier().to_owned()).or_default().insert(minute, traffic);
             }
         }
         Ok(minutes)
@@ -190,13 +155,7 @@ impl CloudflareAnalytics {
         dimensions: &str,
     ) -> Value {
         let mut variables = variables(&self.account_id, span.from, span.until);
-        let (declared_key, key) = match KeyFilter::of(keys) {
-            None => ("", String::new()),
-            Some(KeyFilter { declared: declared_key, filter: key, variable: (name, value), .. }) => {
-                variables[name] = value;
-                (declared_key, format!(", {key}"))
-            }
-        };
+        let KeyFilter { declared: declared_key, filter: key, .. } = KeyFilter::of(keys, &mut variables);
         let sum = if filter.is_empty() {
             format!(
                 "sum: callsTurnUsageAdaptiveGroups(limit: 1, filter: {{{SPAN}{key}}}) {{ sum {{ egressBytes ingressBytes }} }} "
