@@ -35,6 +35,7 @@ pub mod server;
 pub mod settings;
 mod socket;
 mod socket_request;
+mod with_state;
 
 pub use broker::{Counted, ServerBroker, Service};
 pub use reports::NoDirectory;

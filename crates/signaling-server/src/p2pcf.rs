@@ -14,7 +14,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use parking_lot::Mutex;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -29,7 +29,6 @@ use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcf, P2pcfResponse,
 use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
-use crate::routes::Route;
 use crate::settings::P2pcfConfig;
 
 /// What a person who opens the URL sees.
@@ -49,7 +48,7 @@ const CORS: [(&str, &str); 4] = [
 ];
 
 /// The routes. None if P2PCF is off.
-pub fn routes<S>(p2pcf: Option<&Arc<P2pcfShell>>) -> Vec<Route<S>> {
+pub fn routes<S>(p2pcf: Option<&Arc<P2pcfShell>>) -> Vec<(String, MethodRouter<S>)> {
     let Some(p2pcf) = p2pcf else { return vec![] };
     let handlers = || any(answer).with_state(Arc::clone(p2pcf));
     vec![(p2pcf.path.clone(), handlers()), (format!("{}/", p2pcf.path), handlers())]

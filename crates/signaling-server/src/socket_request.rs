@@ -35,17 +35,7 @@ pub(crate) struct SocketRequest {
 }
 
 impl SocketRequest {
-    /// Opens the socket. If users must sign in, the request must have a user's token.
-    pub(crate) fn open_signed_in(
-        self,
-        sockets: &Arc<Sockets>,
-        protocol: ProtocolName,
-    ) -> Result<Response, ApiError> {
-        require(&*sockets.service.broker, self.known.user.as_ref())?;
-        self.open(sockets, protocol)
-    }
-
-    /// Opens the socket, also without a user's token.
+    /// Opens the socket, also without a user's token. A protocol that needs one has required it before.
     pub(crate) fn open(self, sockets: &Arc<Sockets>, protocol: ProtocolName) -> Result<Response, ApiError> {
         let hub = sockets.hub(protocol).ok_or_else(ApiError::internal)?;
         let place = sockets.place(&self.holder)?;

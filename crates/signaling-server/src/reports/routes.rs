@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::{LOCATION, USER_AGENT};
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use turn_ledger::ClientKey;
 
 use super::Reports;
 use crate::form::Form;
-use crate::routes::{Route, with_state};
+use crate::with_state::with_state;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
@@ -68,7 +68,7 @@ struct DeadTrack {
 }
 
 /// The routes for reports of pages.
-pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
+pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<(String, MethodRouter<S>)> {
     let mut routes =
         vec![("/call-quality-feedback", post(call_quality)), ("/api/reportRefresh", post(refresh))];
     if reports.is_some_and(|reports| reports.file.is_some() || reports.receiver.is_some()) {
@@ -78,7 +78,7 @@ pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
 }
 
 /// The route of kept reports, which people open.
-pub fn kept<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
+pub fn kept<S>(reports: Option<&Arc<Reports>>) -> Vec<(String, MethodRouter<S>)> {
     with_state(reports.filter(|reports| reports.file.is_some()), [("/api/debugInfo", get(debug_info))])
 }
 
