@@ -2,7 +2,6 @@
 //! redirected. Every response has the CORS headers of P2PCF, so that a page can read it, also a refusal before the protocol sees the
 //! request. The rooms are behind one lock, and events of calls are passed on in order.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,16 +68,15 @@ async fn answer(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    let broker = &*p2pcf.service.broker;
-    let user = match user(broker, &method, &headers, query.as_deref(), client).await {
-        Ok(user) => user,
-        Err(error) => return error.into_response(),
-    };
-    let (origin, holder) = (origin(&headers, broker), Holder::new(ClientKey::of(client), user));
+) -> Result<Response, ApiError> {
+    let (broker, client) = (&*p2pcf.service.broker, ClientKey::of(client));
+    // The greeting needs no user, and a preflight has no token.
+    let needs_room = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&method);
+    let user = if needs_room { user(broker, &headers, query.as_deref(), client).await? } else { None };
+    let (origin, holder) = (origin(&headers, broker), Holder::new(client, user));
     let wall = p2pcf.service.clock.now();
     // Parsed before the lock: a body has up to 256 KiB.
-    let operation = operation(&method, &headers, &body, wall);
+    let operation = needs_room.then(|| operation(&method, &headers, &body, wall)).transpose();
     let answer = p2pcf.answer(Request { origin, holder, operation }, wall);
     let for_the_log = summarized(broker, &answer, origin);
     let mut response = match answer {
@@ -98,28 +96,20 @@ async fn answer(
     } else {
         response.extensions_mut().insert(Polled);
     }
-    response
+    Ok(response)
 }
 
-/// The user of a page. The greeting needs none, and a preflight has no token.
+/// The user of a page.
 async fn user(
     broker: &dyn ServerBroker,
-    method: &Method,
     headers: &HeaderMap,
     query: Option<&str>,
-    address: IpAddr,
+    client: ClientKey,
 ) -> Result<Option<User>, ApiError> {
-    if needs_no_room(method) {
-        return Ok(None);
-    }
-    let verified = signed_in(broker, headers, query, ClientKey::of(address)).await?;
+    let verified = signed_in(broker, headers, query, client).await?;
     let user = verified.map(|verified| verified.user);
     require(broker, user.as_ref())?;
     Ok(user)
-}
-
-fn needs_no_room(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
 /// What a request asks for, in the order of the reference server's checks.
@@ -128,18 +118,15 @@ fn operation(
     headers: &HeaderMap,
     body: &[u8],
     wall: Timestamp,
-) -> Result<Option<Operation>, Refusal> {
-    if needs_no_room(method) {
-        return Ok(None);
-    }
+) -> Result<Operation, Refusal> {
     if !is_json(headers) {
         return Err(Refusal::MediaType);
     }
     let is_delete = headers.get(WORKER_METHOD).is_some_and(|method| method == "DELETE");
     if is_delete || method == Method::DELETE {
-        Operation::delete(body, wall).map(Some)
+        Operation::delete(body, wall)
     } else if method == Method::POST {
-        Operation::post(body, wall).map(Some)
+        Operation::post(body, wall)
     } else {
         Err(Refusal::Method)
     }
