@@ -121,8 +121,7 @@ impl Sockets {
     /// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
     async fn mint(&self, web_client: &WebClient, user: Option<User>, call: Call) -> Reply {
         let origin = web_client.origin.clone();
-        let spender =
-            Spender { user, label: None, origin, call: Some(call), server: None, signed_in_until: None };
+        let spender = Spender { user, origin, call: Some(call), ..Spender::default() };
         match self.service.broker.mint(web_client, spender.known()).await {
             Some(Minted { ice_servers, grant }) => {
                 Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }

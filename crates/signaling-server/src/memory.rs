@@ -37,7 +37,8 @@ pub(crate) struct Mailbox {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
     memory: Memory,
-    ended: CancellationToken,
+    /// Cancelled once the socket must end, because too much waits and its holder has sent most of it.
+    pub(crate) ended: CancellationToken,
 }
 
 impl Memory {
@@ -113,11 +114,6 @@ impl Mailbox {
         let counted = self.memory.count(&self.holder, bytes);
         self.memory.make_room();
         counted
-    }
-
-    /// Returns once the socket must end, because too much waits and its holder has sent most of it.
-    pub(crate) async fn ended(&self) {
-        self.ended.cancelled().await;
     }
 }
 

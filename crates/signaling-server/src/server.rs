@@ -138,7 +138,7 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
             () = sleep(hub.until_due()) => sockets.take(&hub, Event::Due),
         }
     }
-    sockets.drain(&hub);
+    sockets.begin(&hub, hub.drain());
 }
 
 /// Sleeps for a time, or for ever if `span` is `None`.

@@ -21,7 +21,7 @@ use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
 use crate::broker::{Counted, Service};
-use crate::hub::AnyHub;
+use crate::hub::{AnyHub, OpenSocket};
 use crate::inbox::READ_BUFFER;
 use crate::memory::{Mailbox, Memory};
 use crate::occupancy::{Occupancy, Place};
@@ -62,11 +62,6 @@ impl Sockets {
     /// The protocol with this name; `None` if it is off.
     pub(crate) fn hub(&self, name: ProtocolName) -> Option<&Arc<dyn AnyHub>> {
         self.hubs.iter().find(|hub| hub.common().name == name)
-    }
-
-    /// Tells every client of a protocol that the process stops.
-    pub(crate) fn drain(self: &Arc<Self>, hub: &Arc<dyn AnyHub>) {
-        self.begin(hub, hub.drain());
     }
 
     /// Takes a place for a socket. If none is free, a request is refused before the upgrade.
@@ -143,12 +138,14 @@ async fn serve(
     web_client: WebClient,
     known: Upgrade,
 ) {
-    let (id, first) = hub.open(web_client, Arc::clone(&mailbox), Arc::downgrade(place), known);
+    let open =
+        OpenSocket { mailbox: Arc::clone(&mailbox), place: Arc::downgrade(place), web_client, user: None };
+    let (id, first) = hub.open(open, known);
     sockets.begin(hub, first);
     let session = Session { sockets, hub, id, mailbox: &mailbox, place };
     let closing = tokio::select! {
         biased;
-        () = mailbox.ended() => None,
+        () = mailbox.ended.cancelled() => None,
         closing = session.run(&mut socket) => closing,
     };
     sockets.take(hub, Event::Closed { socket: id });
