@@ -19,7 +19,6 @@ use crate::app::App;
 use crate::config::AllowedOrigins;
 use turn_base::error::ApiError;
 use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
-use turn_base::request::query::Parameters;
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
@@ -92,8 +91,7 @@ pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
 /// Rejects foreign requests that have no server key. A wrong server key in a foreign request gets the error for a wrong key.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     let Some(foreign) = what_is_foreign(request.headers(), &app.config.access.origins) else { return Ok(()) };
-    let (uri, client) = (request.uri(), request.extensions().get().copied());
-    match shown_key(app, request.headers(), uri.path(), &Parameters::of(uri.query()), client) {
+    match shown_key(app, request.headers(), request.uri(), request.extensions().get().copied()) {
         Ok(Some(_)) => return Ok(()),
         Ok(None) => {}
         Err(error) => return Err(Foreign { error, origin: None }),
