@@ -78,7 +78,7 @@ impl Application {
             known: Mutex::default(),
             allowances: Mutex::new(PerHolder::new(ASKED, CLIENTS_MAX)),
             asking: Semaphore::new(ASKING_MAX),
-            log: Throttle::new(),
+            log: Throttle::default(),
         }
     }
 

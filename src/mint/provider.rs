@@ -93,8 +93,8 @@ impl Provider {
             taken: Notify::new(),
             clock,
             metrics,
-            failure_log: Throttle::new(),
-            revocation_log: Throttle::new(),
+            failure_log: Throttle::default(),
+            revocation_log: Throttle::default(),
         }
     }
 

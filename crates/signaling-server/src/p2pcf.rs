@@ -191,7 +191,7 @@ impl P2pcfShell {
     pub(crate) fn new(config: &P2pcfConfig, keys: DeleteKeys, service: Arc<Service>) -> Self {
         let p2pcf = Mutex::new(P2pcf::new(config.origin_quota, keys));
         let (path, started) = (config.path.clone(), service.clock.instant());
-        Self { path, p2pcf, skew_log: Throttle::new(), started, service }
+        Self { path, p2pcf, skew_log: Throttle::default(), started, service }
     }
 
     /// Answers a request.

@@ -56,7 +56,7 @@ impl Signaling {
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             memory,
             ayame: config.ayame.clone(),
-            webhook_log: Throttle::new(),
+            webhook_log: Throttle::default(),
             tasks: TaskTracker::new(),
             service: Arc::clone(&service),
         });

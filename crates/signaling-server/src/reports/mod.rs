@@ -81,7 +81,7 @@ impl Reports {
             receiver: config.feedback.clone(),
             rate: rate_of(Rate::new(BURST, EACH)),
             bytes: rate_of(Rate::new(BYTES_BURST, day / BYTES_BURST)),
-            log: Throttle::new(),
+            log: Throttle::default(),
             service,
         })
     }
