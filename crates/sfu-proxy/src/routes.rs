@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Parts;
@@ -14,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::{Value, json};
-use turn_base::body::{BodyLimit, read_body};
+use turn_base::body::{self, BodyLimit};
 use turn_base::broker::{Unverified, WebClient};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
@@ -92,7 +93,7 @@ async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Res
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
     let removed = proxy.removed_locks(cookies(&parts), prefix);
-    let passed = read(proxy, Request::from_parts(parts, body)).await?;
+    let passed = read(proxy, &parts, body).await?;
     proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin, removed }, passed).await
 }
 
@@ -106,7 +107,7 @@ async fn on_session(
     // The lock still proves the browser: a token may expire during a long call.
     let (caller, _) = caller(proxy, &parts, Expiry::Ignored).await?;
     proxy.authorize(&id, &caller, cookies(&parts))?;
-    let passed = read(proxy, Request::from_parts(parts, body)).await?;
+    let passed = read(proxy, &parts, body).await?;
     proxy.call(id, call, passed).await
 }
 
@@ -184,11 +185,11 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// The parts of a request that go upstream.
-async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, SfuFault> {
-    let query = request.uri().query().and_then(query_sent);
-    let headers = header::passing(request.headers(), &header::SENT);
+async fn read(proxy: &SfuProxy, parts: &Parts, body: Body) -> Result<ForwardedRequest, SfuFault> {
+    let query = parts.uri.query().and_then(query_sent);
+    let headers = header::passing(&parts.headers, &header::SENT);
     let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
-    let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
+    let (body, kept) = body::read(parts, body, &limit).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => SfuFault::TOO_LARGE,
         StatusCode::SERVICE_UNAVAILABLE => SfuFault::FULL,
         _ => SfuFault::MALFORMED,

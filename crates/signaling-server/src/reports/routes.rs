@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use turn_base::body::{BODY_MAX, parse_json, read_body};
+use turn_base::body::{BODY_MAX, parse_json, read};
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::parameters;
@@ -101,15 +101,15 @@ async fn bug(
     Sender(client): Sender,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let headers = request.headers().clone();
-    let (body, _counted) = read_body(&reports.limit(FORM_MAX), request).await?;
-    let form = Form::parse(&headers, body).await?;
+    let (parts, body) = request.into_parts();
+    let (body, _counted) = read(&parts, body, &reports.limit(FORM_MAX)).await?;
+    let form = Form::parse(&parts.headers, body).await?;
     let info: BugInfo = parse_json(form.field("info").unwrap_or_default().as_bytes())?;
     given("roomName", Some(&info.room_name))?;
     if parse_web_url(&info.url).is_none() {
         return Err(ApiError::invalid("Set `url` to an http: or https: URL."));
     }
-    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let description = given("description", form.field("description"))?;
     record(&reports, client, "bug", &Bug { description, user_agent: given("User-Agent", agent)?, info }).await
 }
@@ -119,7 +119,8 @@ async fn dead_track(
     Sender(client): Sender,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let (body, _counted) = read_body(&reports.limit(JSON_MAX), request).await?;
+    let (parts, body) = request.into_parts();
+    let (body, _counted) = read(&parts, body, &reports.limit(JSON_MAX)).await?;
     let track: DeadTrack = parse_json(&body)?;
     given("trackId", Some(&track.track_id))?;
     record(&reports, client, "deadTrack", &track).await
@@ -150,9 +151,9 @@ async fn call_quality(
     Sender(client): Sender,
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
-    let headers = request.headers().clone();
-    let (body, _counted) = read_body(&reports.limit(BODY_MAX), request).await?;
-    let form = Form::parse(&headers, body).await?;
+    let (parts, body) = request.into_parts();
+    let (body, _counted) = read(&parts, body, &reports.limit(BODY_MAX)).await?;
+    let form = Form::parse(&parts.headers, body).await?;
     let issues = form.field("experiencedIssues");
     let issues = issues.ok_or_else(|| ApiError::invalid("Set `experiencedIssues` to true or false."))?;
     let meeting = given("meetingId", form.field("meetingId"))?;
