@@ -51,13 +51,9 @@ pub(super) fn write_source(
     owner: CountOwner,
     rows: &SourceRows,
 ) -> Result<(), StoreError> {
-    to.replace(
-        MINUTES,
-        &mut rows
-            .minutes
-            .iter()
-            .map(|(minute, row)| Ok((slot_key(&owner, minute.number())?, Some(to_row(row)?)))),
-    )?;
+    let minutes = rows.minutes.iter();
+    let mut minutes = minutes.map(|(at, row)| Ok((slot_key(&owner, at.number())?, Some(to_row(row)?))));
+    to.replace(MINUTES, &mut minutes)?;
     write_rows(to, DAYS, &rows.days, |day| slot_key(&owner, day.number()))?;
     put(to, &format!("{STATES}{owner}"), rows.state.as_ref())
 }
