@@ -23,7 +23,6 @@ mod registration;
 mod relay;
 mod room;
 mod socket;
-mod verdict;
 mod webhook;
 
 use std::collections::BTreeMap;
