@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use turn_base::broker::WebClient;
 use turn_base::error::ApiError;
@@ -72,23 +72,18 @@ impl FromRequest<Arc<Sockets>> for SocketRequest {
                 return Err(refused.into_response());
             }
         };
-        let known = known(sockets, &parts.headers, query.unwrap_or_default(), user.clone())
-            .map_err(IntoResponse::into_response)?;
+        let known = known(sockets, &parts, user.clone()).map_err(IntoResponse::into_response)?;
         let web_client = WebClient { address, origin: page_origin(&parts.headers) };
         Ok(Self { upgrade, web_client, holder: Holder::new(client, user), known })
     }
 }
 
 /// What the protocol is told, before a route adds what it knows.
-fn known(
-    sockets: &Sockets,
-    headers: &HeaderMap,
-    query: &str,
-    user: Option<User>,
-) -> Result<Upgrade, ApiError> {
+fn known(sockets: &Sockets, parts: &Parts, user: Option<User>) -> Result<Upgrade, ApiError> {
+    let query = parts.uri.query().unwrap_or_default();
     let wanted = sockets.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
     let copied = wanted.filter_map(|name| {
-        let value = headers.get(name)?.to_str().ok()?;
+        let value = parts.headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
     });
     Ok(Upgrade {
