@@ -41,7 +41,6 @@ enum DeliveryOutcome {
 }
 
 /// Sends the alerts of an outbox to a webhook.
-#[derive(Debug)]
 pub struct AlertDispatcher {
     /// The receiver.
     pub webhook: Webhook,

@@ -39,7 +39,6 @@ const ASKING_MAX: usize = 256;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The application, and what it has answered.
-#[derive(Debug)]
 pub(super) struct Application {
     client: HttpClient,
     url: WebhookUrl,

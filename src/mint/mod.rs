@@ -96,7 +96,6 @@ fn new_id(now: Timestamp) -> Result<GrantId, NoRandomness> {
 }
 
 /// An entry of `ICE_SOURCES`.
-#[derive(Debug)]
 pub enum Source {
     /// Configured.
     Ready(CredentialSource),
@@ -117,7 +116,6 @@ impl Source {
 }
 
 /// The mint with all its sources.
-#[derive(Debug)]
 pub struct Mint {
     /// The kill switch: with `false`, new callers get STUN only.
     pub enabled: bool,

@@ -41,7 +41,6 @@ const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 const CHECK_IDENTIFIER: &str = "turn-broker-check";
 
 /// The provider with its keys and its pools.
-#[derive(Debug)]
 pub struct Provider {
     keys: Vec<Arc<TurnKey>>,
     /// A pool for each lifetime that callers often ask for. The lock is never held across an await.

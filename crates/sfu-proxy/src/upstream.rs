@@ -25,7 +25,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 pub(crate) const RESPONSE_MAX: usize = 1024 * 1024;
 
 /// The API of one app.
-#[derive(Debug)]
 pub(crate) struct Upstream {
     api: Api,
     deadline: Duration,
@@ -115,7 +114,7 @@ impl Upstream {
         let mut request = request.build().map_err(fault_of)?;
         // As it came: a page may send `?CreatingSession&`.
         request.url_mut().set_query(passed.query.as_deref());
-        let response = self.api.execute(request).await.map_err(fault_of)?;
+        let response = self.api.client.execute(request).await.map_err(fault_of)?;
         let status = response.status();
         if status.is_redirection() || status.is_informational() {
             // Orange reloads its page on a redirect. An informational status answers nothing.
@@ -141,7 +140,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use turn_base::http_client::{Network, http_client};
+    use turn_base::http_client::Network;
     use turn_ledger::BitRate;
 
     /// A deadline that is waited for.
@@ -159,7 +158,7 @@ mod tests {
             look_interval: Duration::from_secs(30),
             client_rate: BitRate::new(100_000_000),
         };
-        let mut upstream = Upstream::new(&config, http_client(&Network::DIRECT).unwrap());
+        let mut upstream = Upstream::new(&config, HttpClient::new(&Network::DIRECT).unwrap());
         upstream.deadline = deadline;
         upstream
     }
