@@ -32,7 +32,7 @@ use crate::fault::SfuFault;
 use crate::header;
 use crate::lock::SERVERS_LIFE;
 use crate::name::room;
-use crate::path::{NoRoute, Route, SfuCall, route};
+use crate::path::{Route, SfuCall, route};
 use crate::proxy::{Opening, SfuProxy};
 use crate::session::Caller;
 use crate::session_id::SessionId;
@@ -66,11 +66,11 @@ pub fn routes<S>(proxy: &Arc<SfuProxy>) -> Vec<(String, MethodRouter<S>)> {
 async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Response {
     let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
     match route(request.method().as_str(), path) {
-        Ok(Route::IceServers) => ice_servers(proxy, prefix, request).await,
-        Ok(Route::NewSession) => answer(open(proxy, prefix, request).await, true),
-        Ok(Route::Session { id, call }) => answer(on_session(proxy, id, call, request).await, false),
-        Err(NoRoute::NotFound) => ApiError::no_route().into_response(),
-        Err(NoRoute::Method { allow }) => {
+        Route::IceServers => ice_servers(proxy, prefix, request).await,
+        Route::NewSession => answer(open(proxy, prefix, request).await, true),
+        Route::Session { id, call } => answer(on_session(proxy, id, call, request).await, false),
+        Route::Unknown => ApiError::no_route().into_response(),
+        Route::OtherMethod { allow } => {
             let mut response = answer(Err(SfuFault::METHOD), false);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
