@@ -17,7 +17,7 @@ use turn_signaling::call::{CallName, ProtocolName};
 use turn_signaling::calls::Call;
 
 use crate::broker::SfuBroker;
-use crate::fault::{SfuFault, TEXT, text_of_refusal};
+use crate::fault::{SfuFault, SfuResult, TEXT, text_of_refusal};
 use crate::lock::{GivenServers, LIFE, LockKey};
 use crate::request;
 use crate::session::{Caller, OpenedSession};
@@ -107,7 +107,7 @@ impl SfuProxy {
         self: &Arc<Self>,
         opening: Opening,
         mut passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    ) -> SfuResult<SfuResponse> {
         passed.body = request::new_session(&passed.body)?.body.into();
         let holder = opening.owner.holder();
         self.with(|sessions, now| sessions.reserve(&holder, now))?;
@@ -119,12 +119,7 @@ impl SfuProxy {
 
     /// Checks that the caller may use a session: the caller's browser has the session's lock or, without locks, the caller owns the
     /// session. The user who opened the session must not be blocked.
-    pub fn authorize<'a>(
-        &self,
-        id: &SessionId,
-        caller: &Caller,
-        cookies: impl Iterator<Item = &'a str>,
-    ) -> Result<(), SfuFault> {
+    pub fn authorize(&self, id: &SessionId, caller: &Caller, cookies: &[&str]) -> SfuResult<()> {
         let is_unlocked =
             self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
@@ -138,14 +133,14 @@ impl SfuProxy {
     }
 
     /// The values of `Set-Cookie` that remove invalid and superfluous locks from a browser: see `LockKey::removed`.
-    pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
+    pub fn removed_locks(&self, cookies: &[&str], prefix: &str) -> Vec<String> {
         let has_open = |id: &_| self.with(|sessions, _| sessions.has_open(id));
         self.lock_key.removed(cookies, prefix, has_open)
     }
 
     /// The room of the caller's sessions that are in a call: those that the cookies unlock and, without locks, those that the caller may
     /// have opened. `None` if there is no such room, or more than one.
-    pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
+    pub fn room_of(&self, caller: &Caller, cookies: &[&str]) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {
             let own = (!self.is_locked).then(|| sessions.of_caller(caller));
@@ -180,11 +175,7 @@ impl SfuProxy {
 
     /// The ICE servers that this browser got for the same spender a moment ago. `None` if it got none, if their credential was revoked, and
     /// while nothing would be minted.
-    pub fn given_servers<'a>(
-        &self,
-        cookies: impl Iterator<Item = &'a str>,
-        spender: Option<&Spender>,
-    ) -> Option<Value> {
+    pub fn given_servers(&self, cookies: &[&str], spender: Option<&Spender>) -> Option<Value> {
         let given = self.lock_key.servers(cookies, self.service.clock.since_1970())?;
         self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
@@ -231,7 +222,7 @@ struct ReservedPlace {
 
 impl ReservedPlace {
     /// Asks the SFU for the session. If the SFU has created it, puts it in the table and gives the browser its lock.
-    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> Result<SfuResponse, SfuFault> {
+    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let Some(id) = returned.answered().and_then(|answered| answered.session) else {
             return Ok(as_text(returned));

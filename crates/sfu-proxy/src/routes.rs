@@ -28,7 +28,7 @@ use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
-use crate::fault::SfuFault;
+use crate::fault::{SfuFault, SfuResult};
 use crate::header;
 use crate::lock::SERVERS_LIFE;
 use crate::name::room;
@@ -78,7 +78,7 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
     }
 }
 
-async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, SfuFault> {
+async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> SfuResult<SfuResponse> {
     let (parts, body) = request.into_parts();
     let (owner, room_in_token) = caller(proxy, &parts, Expiry::Counts).await?;
     let is_in_token = room_in_token.is_some();
@@ -92,7 +92,7 @@ async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Res
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
-    let removed = proxy.removed_locks(cookies(&parts), prefix);
+    let removed = proxy.removed_locks(&cookies(&parts), prefix);
     let passed = read(proxy, &parts, body).await?;
     proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin, removed }, passed).await
 }
@@ -102,17 +102,17 @@ async fn on_session(
     id: SessionId,
     call: SfuCall,
     request: Request,
-) -> Result<SfuResponse, SfuFault> {
+) -> SfuResult<SfuResponse> {
     let (parts, body) = request.into_parts();
     // The lock still proves the browser: a token may expire during a long call.
     let (caller, _) = caller(proxy, &parts, Expiry::Ignored).await?;
-    proxy.authorize(&id, &caller, cookies(&parts))?;
+    proxy.authorize(&id, &caller, &cookies(&parts))?;
     let passed = read(proxy, &parts, body).await?;
     proxy.call(id, call, passed).await
 }
 
-fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
-    parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok())
+fn cookies(parts: &Parts) -> Vec<&str> {
+    parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).collect()
 }
 
 /// What happens to a user's token that has expired.
@@ -126,11 +126,7 @@ enum Expiry {
 
 /// Who calls, and the room that the token names. A user's token that is not valid is refused, even where none is needed. Any other
 /// bearer token that is not a valid grant is ignored. A blocked user is refused.
-async fn caller(
-    proxy: &SfuProxy,
-    parts: &Parts,
-    expiry: Expiry,
-) -> Result<(Caller, Option<Arc<str>>), SfuFault> {
+async fn caller(proxy: &SfuProxy, parts: &Parts, expiry: Expiry) -> SfuResult<(Caller, Option<Arc<str>>)> {
     let address = ClientKey::of(address(parts).ok_or(SfuFault::UNAUTHORIZED)?);
     let mut caller = Caller { user: None, grant: None, address };
     let broker = &*proxy.service.broker;
@@ -170,7 +166,7 @@ fn refused(why: &ApiError) -> SfuFault {
 }
 
 /// The room that the page names. An empty name is none.
-fn named_room(parts: &Parts) -> Result<Option<Arc<str>>, SfuFault> {
+fn named_room(parts: &Parts) -> SfuResult<Option<Arc<str>>> {
     let name = match parts.headers.get(ROOM) {
         Some(name) => Some(name.to_str().map_err(|_| SfuFault::BAD_ROOM)?.into()),
         None => query(parts, "correlationId"),
@@ -185,7 +181,7 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// The parts of a request that go upstream.
-async fn read(proxy: &SfuProxy, parts: &Parts, body: Body) -> Result<ForwardedRequest, SfuFault> {
+async fn read(proxy: &SfuProxy, parts: &Parts, body: Body) -> SfuResult<ForwardedRequest> {
     let query = parts.uri.query().and_then(query_sent);
     let headers = header::passing(&parts.headers, &header::SENT);
     let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
@@ -213,7 +209,7 @@ fn address(parts: &Parts) -> Option<IpAddr> {
 }
 
 /// The response to a client. `is_new`: the request asked for a new session.
-fn answer(returned: Result<SfuResponse, SfuFault>, is_new: bool) -> Response {
+fn answer(returned: SfuResult<SfuResponse>, is_new: bool) -> Response {
     let code = match &returned {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
         Err(fault) => Some(fault.code),
@@ -267,13 +263,14 @@ async fn relay_servers(
         return None;
     }
     // partytracks names no room here, so the sessions of the caller may tell the room.
-    let own_room = || proxy.room_of(&caller, cookies(parts));
+    let cookies = cookies(parts);
+    let own_room = || proxy.room_of(&caller, &cookies);
     let room = room_in_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
     let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() };
     let spender = spender.known();
-    if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
+    if let Some(servers) = proxy.given_servers(&cookies, spender.as_deref()) {
         return Some((servers, None));
     }
     let minted = proxy.service.broker.mint(&WebClient { address, origin }, spender).await?;

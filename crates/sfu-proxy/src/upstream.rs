@@ -13,7 +13,7 @@ use turn_base::http_client::{self, Api, CallError, HttpClient};
 use turn_limits::MemoryUse;
 
 use crate::answer::{SfuAnswer, parse_answer};
-use crate::fault::SfuFault;
+use crate::fault::{SfuFault, SfuResult};
 use crate::header;
 use crate::path::{SfuCall, upstream};
 use crate::session_id::SessionId;
@@ -82,7 +82,7 @@ impl Upstream {
     }
 
     /// Opens a session.
-    pub(crate) async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, SfuFault> {
+    pub(crate) async fn open(&self, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
         self.send(Method::POST, "sessions/new", passed).await
     }
 
@@ -92,19 +92,14 @@ impl Upstream {
         id: &SessionId,
         call: SfuCall,
         passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    ) -> SfuResult<SfuResponse> {
         let (method, path) = upstream(id, call);
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         self.send(method, &path, passed).await
     }
 
     /// The SFU's response, also one with an error status. A redirect, and a body that is not JSON, are faults.
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    async fn send(&self, method: Method, path: &str, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
         let path: Vec<&str> = path.split('/').collect();
         let mut request = self.api.call(method.clone(), &path).timeout(self.deadline).headers(passed.headers);
         if method != Method::GET {
@@ -140,7 +135,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use turn_base::http_client::Network;
+    use turn_base::http_client::{HttpClient, Network};
     use turn_ledger::BitRate;
 
     /// A deadline that is waited for.
@@ -164,7 +159,7 @@ mod tests {
     }
 
     /// What an upstream answers that sends `head` and then nothing more, in the end.
-    async fn answer_of(head: &'static [u8], deadline: Duration) -> Result<SfuResponse, SfuFault> {
+    async fn answer_of(head: &'static [u8], deadline: Duration) -> SfuResult<SfuResponse> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = at(&listener, deadline);
         let silent = async {
