@@ -23,7 +23,7 @@ use turn_signaling::protocol::{
 use crate::broker::{Counted, ServerBroker};
 use crate::memory::{Mailbox, Memory};
 use crate::occupancy::Place;
-use crate::outbox::{Frame, Pushed, Sent};
+use crate::outbox::{Frame, Sent, TooSlow};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
@@ -249,7 +249,7 @@ impl Common {
 
 impl OpenSocket {
     fn close(&self, close: Closing) {
-        self.mailbox.outbox.push(Frame::Close(close), None, clock::timer_now());
+        let _ = self.mailbox.outbox.push(Frame::Close(close), None, clock::timer_now());
     }
 }
 
@@ -300,8 +300,8 @@ impl Sending<'_> {
 
     fn push(&self, to: &OpenSocket, frame: Frame, sent: Option<Sent>) {
         match to.mailbox.outbox.push(frame, sent, clock::timer_now()) {
-            Pushed::Accepted { dropped } => (0..dropped).for_each(|_| self.common.dropped(Dropped::FanOut)),
-            Pushed::TooSlow => self.common.shared.broker.count(Counted::Limited("too_slow")),
+            Ok(dropped) => (0..dropped).for_each(|_| self.common.dropped(Dropped::FanOut)),
+            Err(TooSlow) => self.common.shared.broker.count(Counted::Limited("too_slow")),
         }
     }
 }

@@ -27,7 +27,6 @@ mod outbox;
 pub mod p2pcf;
 pub mod peerjs;
 pub mod polls;
-mod protocols;
 pub mod reports;
 pub mod rooms;
 pub mod routes;

@@ -122,7 +122,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::outbox::{Frame, Pushed};
+    use crate::outbox::Frame;
     use crate::testing::FakeBroker;
     use turn_ledger::ClientKey;
     use turn_signaling::protocol::Closing;
@@ -160,7 +160,7 @@ mod tests {
             for to in to {
                 let sent = self.memory.further_copy(&first.text);
                 let frame = Frame::Text("x".repeat(from.into()).into());
-                assert_eq!(to.outbox.push(frame, Some(sent), self.now), Pushed::Accepted { dropped: 0 });
+                assert_eq!(to.outbox.push(frame, Some(sent), self.now), Ok(0));
             }
             drop(first);
             self.memory.make_room();

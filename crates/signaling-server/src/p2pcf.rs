@@ -11,7 +11,7 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
     CONTENT_TYPE, ORIGIN,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use parking_lot::Mutex;
@@ -54,11 +54,8 @@ pub fn routes<S>(p2pcf: Option<&Arc<P2pcfShell>>) -> Vec<(String, MethodRouter<S
 }
 
 /// The layer that lets a page of any origin read the response.
-pub fn readable(mut response: Response) -> Response {
-    for (name, value) in CORS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    response
+pub fn readable(response: Response) -> Response {
+    (CORS, response).into_response()
 }
 
 async fn answer(

@@ -78,8 +78,6 @@ async fn make_id(
 }
 
 /// The list of peers is private.
-async fn refuse_peers() -> Response {
-    let mut response = (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
-    response.extensions_mut().insert(Verbatim);
-    response
+async fn refuse_peers() -> impl IntoResponse {
+    (StatusCode::UNAUTHORIZED, Extension(Verbatim), "Unauthorized")
 }

@@ -29,6 +29,7 @@ pub const FORM_MAX: usize = 1024 * 1024;
 pub const JSON_MAX: usize = 64 * 1024;
 
 type Sink = State<Arc<Reports>>;
+type Recorded = Result<Json<Value>, ApiError>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,11 +97,7 @@ impl FromRequestParts<Arc<Reports>> for Sender {
     }
 }
 
-async fn bug(
-    State(reports): Sink,
-    Sender(client): Sender,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
+async fn bug(State(reports): Sink, Sender(client): Sender, request: Request) -> Recorded {
     let (parts, body) = request.into_parts();
     let (body, _counted) = read(&parts, body, &reports.limit(FORM_MAX)).await?;
     let form = Form::parse(&parts.headers, body).await?;
@@ -114,11 +111,7 @@ async fn bug(
     record(&reports, client, "bug", &Bug { description, user_agent: given("User-Agent", agent)?, info }).await
 }
 
-async fn dead_track(
-    State(reports): Sink,
-    Sender(client): Sender,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
+async fn dead_track(State(reports): Sink, Sender(client): Sender, request: Request) -> Recorded {
     let (parts, body) = request.into_parts();
     let (body, _counted) = read(&parts, body, &reports.limit(JSON_MAX)).await?;
     let track: DeadTrack = parse_json(&body)?;
@@ -132,7 +125,7 @@ async fn record(
     client: ClientKey,
     kind: &'static str,
     report: &impl Serialize,
-) -> Result<Json<Value>, ApiError> {
+) -> Recorded {
     let line = reports.line(kind, report)?;
     reports.keep(client, line.clone()).await?;
     reports.post(line).await;
