@@ -29,14 +29,13 @@ use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
 use crate::fault::{SfuFault, SfuResult};
-use crate::header;
 use crate::lock::SERVERS_LIFE;
 use crate::name::room;
 use crate::path::{Route, SfuCall, route};
 use crate::proxy::{Opening, SfuProxy};
 use crate::session::Caller;
 use crate::session_id::SessionId;
-use crate::upstream::{ForwardedRequest, SfuResponse};
+use crate::upstream::{ForwardedRequest, SENT, SfuResponse, passing};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -183,7 +182,7 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 /// The parts of a request that go upstream.
 async fn read(proxy: &SfuProxy, parts: &Parts, body: Body) -> SfuResult<ForwardedRequest> {
     let query = parts.uri.query().and_then(query_sent);
-    let headers = header::passing(&parts.headers, &header::SENT);
+    let headers = passing(&parts.headers, &SENT);
     let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
     let (body, kept) = body::read(parts, body, &limit).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => SfuFault::TOO_LARGE,

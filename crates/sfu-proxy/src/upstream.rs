@@ -14,7 +14,6 @@ use turn_limits::MemoryUse;
 
 use crate::answer::{SfuAnswer, parse_answer};
 use crate::fault::{SfuFault, SfuResult};
-use crate::header;
 use crate::path::{SfuCall, upstream};
 use crate::session_id::SessionId;
 use crate::settings::SfuConfig;
@@ -23,6 +22,14 @@ use crate::settings::SfuConfig;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// The longest response that is read, in bytes. A session description of many tracks has some 100 KiB.
 pub(crate) const RESPONSE_MAX: usize = 1024 * 1024;
+
+/// Headers of a request that go upstream. No other header passes, in either direction: so cookies, the client's address and our own tokens do
+/// not reach Cloudflare, and what Cloudflare sets for its own host does not reach the page. `Authorization` is replaced by the app's secret. `Accept-Encoding` does not pass,
+/// because a compressed answer could not be read here.
+pub(crate) const SENT: [&str; 3] = ["content-type", "accept", "accept-language"];
+
+/// Headers of a response that come back. `Location` does not, because Orange reloads its page on a redirect.
+pub(crate) const RETURNED: [&str; 1] = ["retry-after"];
 
 /// The API of one app.
 pub(crate) struct Upstream {
@@ -115,7 +122,7 @@ impl Upstream {
             // Orange reloads its page on a redirect. An informational status answers nothing.
             return Err(SfuFault::UNREACHABLE);
         }
-        let mut headers = header::passing(response.headers(), &header::RETURNED);
+        let mut headers = passing(response.headers(), &RETURNED);
         let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
         if !body.is_empty() {
             serde_json::from_slice::<IgnoredAny>(&body).map_err(|_| SfuFault::NOT_JSON)?;
@@ -127,6 +134,12 @@ impl Upstream {
 
 fn fault_of(error: impl Into<CallError>) -> SfuFault {
     if error.into() == CallError::Timeout { SfuFault::TIMED_OUT } else { SfuFault::UNREACHABLE }
+}
+
+/// The headers that are in `list`. Its names are in lower case.
+pub(crate) fn passing(headers: &HeaderMap, list: &[&str]) -> HeaderMap {
+    let passing = headers.iter().filter(|(name, _)| list.contains(&name.as_str()));
+    passing.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +190,22 @@ mod tests {
             answer = upstream.open(ForwardedRequest::default()) => answer,
             () = silent => unreachable!("it waits for ever"),
         }
+    }
+
+    #[test]
+    fn the_type_of_a_body_passes_and_what_identifies_a_client_or_a_server_does_not() {
+        let passing = |names: &str, list: &[&str]| {
+            let headers = names.split_whitespace().map(|name| (name.parse().unwrap(), "x".parse().unwrap()));
+            passing(&headers.collect(), list).len()
+        };
+        assert_eq!((passing("content-type", &SENT), passing("Retry-After", &RETURNED)), (1, 1));
+        let of_client = "host cookie authorization origin referer user-agent x-forwarded-for forwarded cf-connecting-ip \
+            cf-access-jwt-assertion x-realtime-room connection keep-alive te trailer transfer-encoding upgrade \
+            proxy-authorization content-length accept-encoding traceparent";
+        assert_eq!(passing(of_client, &SENT), 0);
+        let of_server =
+            "content-type set-cookie location connection transfer-encoding content-length server cf-ray";
+        assert_eq!(passing(of_server, &RETURNED), 0);
     }
 
     #[tokio::test]
