@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
@@ -18,7 +18,7 @@ use turn_signaling::calls::Call;
 
 use crate::broker::SfuBroker;
 use crate::fault::{SfuFault, SfuResult, TEXT, text_of_refusal};
-use crate::lock::{GivenServers, LIFE, LockKey};
+use crate::lock::{GivenServers, LIFE, LockKey, SERVERS_LIFE};
 use crate::request;
 use crate::session::{Caller, OpenedSession};
 use crate::session_id::SessionId;
@@ -26,6 +26,9 @@ use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
 use crate::taken::{Taken, VideoRates, kbps};
 use crate::upstream::{ForwardedRequest, SfuResponse, Upstream};
+
+/// A credential is handed out again only in the first part of its life: the life divided by this number.
+const FIRST_PART: u32 = 4;
 
 /// What the service gives to the proxy.
 pub struct Service {
@@ -52,7 +55,6 @@ pub struct SfuProxy {
     pub(crate) lock_key: LockKey,
     pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
-    started: Instant,
     pub(crate) service: Service,
 }
 
@@ -93,7 +95,6 @@ impl SfuProxy {
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client),
             sessions: Mutex::new(Sessions::new(terms)),
-            started: service.clock.instant(),
             service,
         };
         // The watch looks at these sessions as soon as it begins.
@@ -180,28 +181,18 @@ impl SfuProxy {
         self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
 
-    /// The cookie with ICE servers that a browser gets, for [`Self::given_servers`]. `life`: how long it gets them again.
-    pub fn servers_cookie(
-        &self,
-        grant: GrantId,
-        ice_servers: Value,
-        prefix: &str,
-        life: Duration,
-    ) -> Option<HeaderValue> {
+    /// The cookie with ICE servers that a browser gets, for [`Self::given_servers`].
+    pub fn servers_cookie(&self, grant: GrantId, ice_servers: Value, prefix: &str) -> Option<HeaderValue> {
+        let life = SERVERS_LIFE.min(self.service.ttl / FIRST_PART);
         let exp = self.service.clock.since_1970().saturating_add(life).as_secs();
         secret_header(&self.lock_key.servers_cookie(&GivenServers { grant, ice_servers, exp }, prefix))
-    }
-
-    /// The time since the start.
-    fn now(&self) -> Duration {
-        self.service.clock.instant().saturating_duration_since(self.started)
     }
 
     /// Runs `change` under the lock. What it changes is reported to the ledger before the lock is released.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         // After a panic the table can still serve: each look corrects the counts.
         let mut sessions = self.sessions.lock();
-        let now = self.now();
+        let now = self.service.clock.since_boot();
         let result = change(&mut sessions, now);
         for (id, is_found) in sessions.take_changed() {
             let row = |books| sessions.row(&id, now, books);

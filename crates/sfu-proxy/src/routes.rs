@@ -29,7 +29,6 @@ use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
 use crate::fault::{SfuFault, SfuResult};
-use crate::lock::SERVERS_LIFE;
 use crate::name::room;
 use crate::path::{Route, SfuCall, route};
 use crate::proxy::{Opening, SfuProxy};
@@ -39,8 +38,6 @@ use crate::upstream::{ForwardedRequest, SENT, SfuResponse, passing};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;
-/// A credential is handed out again only in the first part of its life: the life divided by this number.
-const FIRST_PART: u32 = 4;
 /// The room of a session, for a page that has no `correlationId`. It is not sent upstream.
 const ROOM: HeaderName = HeaderName::from_static("x-realtime-room");
 /// The parameters that go upstream.
@@ -274,8 +271,7 @@ async fn relay_servers(
     }
     let minted = proxy.service.broker.mint(&WebClient { address, origin }, spender).await?;
     let servers = json!(minted.ice_servers);
-    let life = SERVERS_LIFE.min(proxy.service.ttl / FIRST_PART);
-    let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix, life);
+    let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix);
     Some((servers, cookie))
 }
 
