@@ -261,11 +261,6 @@ impl Meta {
         Ok(Self(found))
     }
 
-    /// The owners of counts whose text follows `prefix` in the name of a value.
-    fn owners(&self, prefix: &str) -> Vec<CountOwner> {
-        self.0.keys().filter_map(|key| key.strip_prefix(prefix)?.parse().ok()).collect()
-    }
-
     /// The bytes of a value; `None` if there is none.
     pub fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.0.get(key).map(Vec::as_slice)
