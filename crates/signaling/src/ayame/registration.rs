@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use turn_ledger::{GrantId, User};
 use turn_limits::Holder;
 
@@ -9,7 +10,7 @@ use super::ice::IceServers;
 use super::message::{Accept, Register};
 use super::socket::{Registration, SocketStage, Stage, Timer};
 use super::webhook::{NO_REASON, Verdict, webhook};
-use super::{Ayame, SignIn, closing, message};
+use super::{Ayame, SignIn, closing};
 use crate::call::CallEvent;
 use crate::object;
 use crate::protocol::{Closing, Question, Reply, SocketId, Text};
@@ -137,7 +138,7 @@ impl Ayame {
     }
 
     fn reject(&mut self, id: SocketId, reason: &str, close: Closing) {
-        self.actions.send(id, message::reject(reason));
+        self.actions.send(id, object::json(&json!({ "type": "reject", "reason": reason })));
         self.close(id, close);
     }
 
