@@ -87,7 +87,7 @@ impl LockKey {
             iat: wall.as_secs(),
             exp: wall.saturating_add(LIFE).as_secs(),
         };
-        self.set_cookie(&format!("{NAME}{session}"), &claims, prefix, LIFE)
+        self.set_cookie(&format!("{NAME}{}", session.as_str()), &claims, prefix, LIFE)
     }
 
     /// The value of `Set-Cookie` for ICE servers that a browser gets.

@@ -98,7 +98,7 @@ fn of_session(method: &str, path: &str) -> Option<Route> {
 /// The method of a call on a session, and its path below that of the app.
 pub(crate) fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) {
     let (method, path) = call.form();
-    (method, format!("sessions/{id}{path}"))
+    (method, format!("sessions/{}{path}", id.as_str()))
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ impl SfuProxy {
         let mut sessions = self.sessions.lock();
         let now = self.service.clock.since_boot();
         let result = change(&mut sessions, now);
-        for (id, is_found) in sessions.take_changed() {
+        for (id, is_found) in std::mem::take(&mut sessions.changed) {
             let row = |books| sessions.row(&id, now, books);
             // What the ledger could not take is reported again.
             if !self.service.broker.remember(&id.text(), &row, is_found) {

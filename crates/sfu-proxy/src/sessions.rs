@@ -55,8 +55,8 @@ pub(crate) struct Sessions {
     looks: Deadlines<SessionId>,
     /// When the life of each session is over.
     ends: Deadlines<SessionId>,
-    /// Sessions that have changed, and whether a look has found them.
-    changed: BTreeMap<SessionId, bool>,
+    /// Sessions that have changed and are not reported yet, and whether a look has found them.
+    pub(crate) changed: BTreeMap<SessionId, bool>,
 }
 
 impl Sessions {
