@@ -28,6 +28,7 @@ use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcf, P2pcfResponse,
 use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
+use crate::form::media_type;
 use crate::settings::P2pcfConfig;
 
 /// What a person who opens the URL sees.
@@ -116,7 +117,7 @@ fn operation(
     body: &[u8],
     wall: Timestamp,
 ) -> Result<Operation, Refusal> {
-    if !is_json(headers) {
+    if media_type(headers) != "application/json" {
         return Err(Refusal::MediaType);
     }
     let is_delete = headers.get(WORKER_METHOD).is_some_and(|method| method == "DELETE");
@@ -127,13 +128,6 @@ fn operation(
     } else {
         Err(Refusal::Method)
     }
-}
-
-/// Whether the media type is JSON. Parameters such as a charset do not matter.
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|text| text.split(';').next());
-    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The answer to `OPTIONS`. A page may send every header for which its preflight asks: the headers carry no rights.
