@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use turn_base::broker::{Minted, WebClient};
 use turn_base::error::ApiError;
 use turn_base::http_client::post_webhook;
@@ -136,13 +136,8 @@ impl Sockets {
 }
 
 fn headers(webhook: &Webhook) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &webhook.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.append(name, value);
-        }
-    }
-    headers
+    let parsed = |(name, value): &(String, String)| Some((name.parse().ok()?, value.parse().ok()?));
+    webhook.headers.iter().filter_map(parsed).collect()
 }
 
 /// The close frame for a socket whose token is refused. Its reason is the code of the error.

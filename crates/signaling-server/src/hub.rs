@@ -86,11 +86,9 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
 }
 
-type OpenSockets = HashMap<SocketId, OpenSocket>;
-
 struct HubState<P> {
     protocol: P,
-    sockets: OpenSockets,
+    sockets: HashMap<SocketId, OpenSocket>,
     next_socket: u64,
     is_draining: bool,
 }
@@ -256,7 +254,7 @@ impl OpenSocket {
 /// Carries out the actions that follow from one event.
 struct Sending<'a> {
     common: &'a Common,
-    sockets: &'a OpenSockets,
+    sockets: &'a HashMap<SocketId, OpenSocket>,
     /// Whose socket has caused the event.
     sender: Option<Holder>,
     /// The latest text of the sender, and what counts the text in memory.

@@ -172,7 +172,10 @@ impl Session<'_> {
                     let message = match frame {
                         Frame::Close(close) => return Some(close),
                         Frame::Ping => Message::Ping(Bytes::new()),
-                        Frame::Text(text) => Message::Text(utf8(text)),
+                        // The bytes are those of a text, so this never fails.
+                        Frame::Text(text) => {
+                            Message::Text(Utf8Bytes::try_from(Bytes::from_owner(text)).unwrap_or_default())
+                        }
                     };
                     let _writing = self.mailbox.writing(length(&message));
                     send(socket, message).await?;
@@ -268,9 +271,4 @@ async fn say_goodbye(socket: &mut WebSocket, close: Closing) {
 async fn answer_close(socket: &mut WebSocket) -> Option<Closing> {
     let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), socket.recv()).await;
     None
-}
-
-fn utf8(text: Text) -> Utf8Bytes {
-    // The bytes are those of a text, so this never fails.
-    Utf8Bytes::try_from(Bytes::from_owner(text)).unwrap_or_default()
 }
