@@ -48,7 +48,7 @@ impl WrongTokens {
         for role in Role::VARIANTS {
             metrics.wrong_tokens.add([role.into()], 0);
         }
-        let allowances = Mutex::new(PerHolder::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX));
+        let allowances = Mutex::new(PerHolder::new(Rate { burst: WRONG_MAX, each: EACH }, CLIENTS_MAX));
         Self { allowances, log: Throttle::default(), clock, metrics }
     }
 
