@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_base::clock::{Clock, SystemClock};
-use turn_base::http_client::http_client;
+use turn_base::http_client::HttpClient;
 use turn_broker::app;
 use turn_broker::cli::{self, Command};
 use turn_broker::config::{Config, DatabaseConfig, Environment};
@@ -110,7 +110,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     let config = config.map_err(|problems| Failure::new(&DemoError::Config(problems), true))?;
     let (text, is_success) = match command {
         Command::Healthcheck => {
-            let client = http_client(&config.network)?;
+            let client = HttpClient::new(&config.network)?;
             let url = format!("http://{}/health", config.server.reachable());
             block_on(client.send(client.request(Method::GET, url)))??;
             return Ok(ExitCode::SUCCESS);

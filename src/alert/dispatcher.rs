@@ -29,7 +29,6 @@ pub trait Outbox: Send + Sync {
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends the alerts of an outbox to a webhook.
-#[derive(Debug)]
 pub struct AlertDispatcher {
     /// The receiver.
     pub webhook: Webhook,

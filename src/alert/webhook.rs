@@ -23,7 +23,6 @@ use turn_ledger::Timestamp;
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A receiver of alerts.
-#[derive(Debug)]
 pub struct Webhook {
     client: HttpClient,
     /// Where it leads.

@@ -89,7 +89,7 @@ impl ServerBroker for BrokerCore {
         match what {
             Counted::Limited(why) => self.process.metrics.signaling_limited.count([why]),
             Counted::Dropped(protocol, why) => {
-                self.process.metrics.signaling_dropped.count([protocol.as_str(), why.as_str()]);
+                self.process.metrics.signaling_dropped.count([protocol.as_str(), why.into()]);
             }
             Counted::Report(outcome) => self.process.metrics.page_reports.count([outcome]),
             Counted::ForeignOrigin => drop(self.process.metrics.origins_refused.inc()),

@@ -51,7 +51,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::access::volatile_kind;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
-use turn_base::http_client::{HttpClient, http_client};
+use turn_base::http_client::HttpClient;
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::{
@@ -89,7 +89,8 @@ pub fn build_leading(
         Account::new(&setup(config), stored, store, lead.clone(), Arc::clone(clock), Arc::clone(metrics));
     let account = Arc::new(account);
     let stun = IceServerList::of_stun(&config.ice.stun);
-    let parts = Parts { config, process, account, client: http_client(&config.network)?, stun, keys: &keys };
+    let parts =
+        Parts { config, process, account, client: HttpClient::new(&config.network)?, stun, keys: &keys };
     let (relay, relay_server) = parts.relay()?.unzip();
     let mint = Arc::new(parts.mint(relay_server.as_ref()));
     let core = Arc::new(BrokerCore {

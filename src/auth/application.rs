@@ -39,7 +39,6 @@ const ASKING_MAX: usize = 256;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The application, and what it has answered.
-#[derive(Debug)]
 pub(super) struct Application {
     client: HttpClient,
     url: WebhookUrl,
@@ -78,7 +77,7 @@ impl Application {
             known: Mutex::default(),
             allowances: Mutex::new(PerHolder::new(ASKED, CLIENTS_MAX)),
             asking: Semaphore::new(ASKING_MAX),
-            log: Throttle::new(),
+            log: Throttle::default(),
         }
     }
 

@@ -31,7 +31,6 @@ const WAITING: Bounds = Bounds { client_max: 64 * 1_024, all_max: 512 * 1_024 };
 const REQUEST_BYTES: usize = 1_024;
 
 /// The keys, and how to fetch them.
-#[derive(Debug)]
 pub(super) struct IssuerKeys {
     client: HttpClient,
     url: Url,
@@ -182,7 +181,7 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
     use turn_base::clock::SystemClock;
-    use turn_base::http_client::{Network, http_client};
+    use turn_base::http_client::{HttpClient, Network};
 
     const ONE: &str = "192.0.2.1";
 
@@ -192,7 +191,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let clock = Arc::new(SystemClock);
         let keys =
-            Arc::new(IssuerKeys::new(http_client(&Network::DIRECT).unwrap(), url, clock, Arc::default()));
+            Arc::new(IssuerKeys::new(HttpClient::new(&Network::DIRECT).unwrap(), url, clock, Arc::default()));
         let find = |from: &'static str| {
             keys.find(Algorithm::EdDSA, Some("a"), 100, ClientKey::of(from.parse().unwrap()))
         };

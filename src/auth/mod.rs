@@ -28,7 +28,6 @@ pub(crate) use issuer_keys::{count_keys, keys_remedy};
 pub use jwt::TokenFault;
 
 /// Verifies users' tokens.
-#[derive(Debug)]
 pub struct Auth {
     /// What a token must say, and who needs one.
     pub config: AuthConfig,

@@ -59,7 +59,7 @@ fn both_data_sets(own: ByteCount, sfu: ByteCount) -> String {
 pub(super) async fn billing_day(config: &Config, settings: &AnalyticsConfig, client: &HttpClient) -> Verdict {
     let path = ["client", "v4", "accounts", &settings.account_id, "billable-usage", "info"];
     let api = Api::new(client.clone(), &settings.base, &path, &settings.token);
-    let answer = match api.send(api.call(Method::GET, &[]).timeout(DEADLINE)).await {
+    let answer = match api.client.send(api.call(Method::GET, &[]).timeout(DEADLINE)).await {
         Ok(response) => body(BODY_MAX, response).await,
         Err(error) => Err(error),
     };

@@ -26,7 +26,7 @@ use crate::store::postgres::connect::Database;
 use provider::KeyClient;
 use report::skipped;
 use turn_base::clock::Clock;
-use turn_base::http_client::{ClientError, HttpClient, http_client};
+use turn_base::http_client::{ClientError, HttpClient};
 use turn_ledger::IceSource;
 
 /// The options of the command.
@@ -56,7 +56,7 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     progress: Progress<'_>,
 ) -> Result<Report, ClientError> {
-    let client = http_client(&config.network)?;
+    let client = HttpClient::new(&config.network)?;
     let keys: Vec<_> =
         IceSource::ALL.into_iter().flat_map(|source| provider::providers(source, config, &client)).collect();
     let mut examination = Examination { config, client: &client, keys: &keys, clock: &clock, progress };

@@ -24,7 +24,6 @@ use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::{IceResponse, Place, Revocation, why_failed};
 use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody, ProviderError};
-use turn_base::request::query::Parameters;
 
 /// The longest life that Cloudflare accepts, in seconds.
 const TTL_MAX: u64 = 172_800;
@@ -147,7 +146,7 @@ fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiErr
         return Err(ApiError::no_token("a server key"));
     }
     let client = request.extensions.get().copied();
-    let shown = shown_key(app, &request.headers, request.uri.path(), &Parameters::default(), client)?;
+    let shown = shown_key(app, &request.headers, &request.uri, client)?;
     shown.ok_or_else(|| wrong_key(app, client))
 }
 

@@ -21,7 +21,6 @@ use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
 use crate::mint::{IceResponse, MintRequest};
 use turn_base::error::ApiError;
-use turn_base::request::query::Parameters;
 use turn_base::schema::one_of;
 use turn_ledger::{IceSource, NotAdmitted, Timestamp};
 
@@ -121,7 +120,7 @@ pub(super) async fn mint<Q: DeserializeOwned, T: IntoResponse>(
 ) -> Response {
     let (request, _) = request.into_parts();
     let mut known = KnownRequest::default();
-    let asked = identify(app, &request, &Parameters::of(request.uri.query()), &mut known).await;
+    let asked = identify(app, &request, &mut known).await;
     answer(app, asked, known, body).await
 }
 

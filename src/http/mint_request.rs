@@ -19,7 +19,7 @@ use std::time::Duration;
 use axum::extract::ConnectInfo;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
@@ -29,7 +29,7 @@ use turn_base::error::{ApiError, Code};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
-use turn_base::request::query::{Parameters, form_or_none};
+use turn_base::request::query::{form_or_none, parameters, parse_query};
 use turn_ledger::{GrantRow, Label, Requester, Spender, User};
 use utoipa::IntoParams;
 
@@ -122,22 +122,22 @@ impl KnownRequest {
 pub(super) async fn identify<Q: DeserializeOwned>(
     app: &App,
     request: &Parts,
-    query: &Parameters<'_>,
     known: &mut KnownRequest,
 ) -> Result<(MintRequest, Q), ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     app.untrusted_proxies.record(unread_header_from(app, request));
-    let common = query.read::<MintQuery>();
+    let query = request.uri.query();
+    let common = parse_query::<MintQuery>(query);
     let label = common.as_ref().ok().and_then(|common| common.label.clone());
     // Wrong parameters are refused only below, when the spender is known for the log.
-    let parameters = query.read().and_then(|of_format| {
+    let asked = parse_query(query).and_then(|of_format| {
         let MintQuery { ttl, region, failed, .. } = common?;
         let place = accepted_place(app, region, failed)?;
         Ok((accepted_life(ttl.as_deref(), app.config.ice.ttl_max)?, place, of_format))
     });
     let client = Some(ClientAddr(address));
-    if let Some(key) = shown_key(app, &request.headers, request.uri.path(), query, client)? {
-        let asked = parameters.and_then(|(ttl, place, of_format)| {
+    if let Some(key) = shown_key(app, &request.headers, &request.uri, client)? {
+        let asked = asked.and_then(|(ttl, place, of_format)| {
             Ok((ServerMint { ttl, user: named_user(query)?, label, place }, of_format))
         });
         return for_server(app, key, asked, request, known);
@@ -145,7 +145,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let origin = page_origin(&request.headers);
     let anonymous = Spender { label, origin: origin.clone(), ..Spender::default() };
     known.spender = anonymous.clone().known();
-    let proven = match refuse_mistyped_key(app, request, query) {
+    let proven = match refuse_mistyped_key(app, request) {
         Ok(()) => check_tokens(app, &request.headers, WebClient { address, origin }).await,
         Err(refused) => Err(refused),
     };
@@ -165,7 +165,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
         None => (Allowance::Mint, spender),
     };
     known.spender = spender.clone().known();
-    let (ttl, place, of_format) = parameters?;
+    let (ttl, place, of_format) = asked?;
     let names = [spender.user.as_ref().map(User::as_str), spender.label.as_ref().map(Label::as_str)];
     refuse_tokens(app, client, names)?;
     known.charge(app.core.rate_limit.take(allowance, address, spender.user.as_ref()), too_many_mints)?;
@@ -290,8 +290,7 @@ const USER: &str = "user";
 pub(super) fn shown_key<'a>(
     app: &'a App,
     headers: &HeaderMap,
-    path: &str,
-    query: &Parameters<'_>,
+    uri: &Uri,
     client: Option<ClientAddr>,
 ) -> Result<Option<&'a ServerKey>, ApiError> {
     if app.server_keys.0.is_empty() {
@@ -301,8 +300,8 @@ pub(super) fn shown_key<'a>(
         Some(BearerToken::Server(key)) => Some(key),
         _ => None,
     };
-    if WITH_KEY.contains(&path) {
-        let in_query = KEY_PARAMETERS.into_iter().flat_map(|name| query.values(name)).map(Cow::Borrowed);
+    if WITH_KEY.contains(&uri.path()) {
+        let in_query = KEY_PARAMETERS.into_iter().flat_map(|name| parameters(uri.query(), name));
         let in_header = headers.get_all(KEY_HEADER).iter().map(|key| String::from_utf8_lossy(key.as_bytes()));
         let shown = in_query.chain(in_header).chain(basic_password(headers).map(Cow::Owned));
         // Programs without a key send an empty one.
@@ -342,11 +341,7 @@ fn invalid_token(message: &'static str) -> ApiError {
 
 /// Refuses the request of a server that seems to have mistyped its key: a bearer token that is neither a grant nor a user's, an
 /// `Authorization` of one word, or a named user without a key. Such a server must not get an anonymous credential. Only with `SERVER_KEYS`.
-pub(super) fn refuse_mistyped_key(
-    app: &App,
-    request: &Parts,
-    query: &Parameters<'_>,
-) -> Result<(), ApiError> {
+pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiError> {
     if app.server_keys.0.is_empty() {
         return Ok(());
     }
@@ -368,7 +363,7 @@ pub(super) fn refuse_mistyped_key(
         None if is_one_word(&request.headers) => {
             Err(invalid_token("Send the key as `Authorization: Bearer KEY`, with the word Bearer."))
         }
-        _ if query.values(USER).any(|user| !user.is_empty()) => {
+        _ if parameters(request.uri.query(), USER).iter().any(|user| !user.is_empty()) => {
             Err(invalid_token("Send a server key with `user`: only a server may name one."))
         }
         _ => Ok(()),
@@ -389,13 +384,14 @@ pub(super) const USER_FORM: &str =
     "1 to 128 characters, none of them a control character, and not `.` or `..`";
 
 /// The user that a query names; `None` if it names none. An error if it names several.
-pub(super) fn named_user(query: &Parameters<'_>) -> Result<Option<User>, ApiError> {
+pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> {
     let mut named = vec![];
     for name in USER_PARAMETERS {
-        if query.values(name).nth(1).is_some() {
+        let values = parameters(query, name);
+        if values.len() > 1 {
             return Err(ApiError::invalid(format!("Send `{name}` once.")));
         }
-        named.extend(query.values(name).filter(|user| !user.is_empty()));
+        named.extend(values.into_iter().filter(|user| !user.is_empty()));
     }
     named.dedup();
     match &named[..] {
@@ -463,7 +459,7 @@ mod tests {
     fn a_lifetime_is_a_whole_number_of_seconds_within_its_bounds() {
         let max = Duration::from_secs(86_400);
         let ttl = |query| {
-            let query = Parameters::of(query).read::<MintQuery>().ok()?;
+            let query = parse_query::<MintQuery>(query).ok()?;
             accepted_life(query.ttl.as_deref(), max).ok().map(|ttl| ttl.as_secs())
         };
         let good = [None, Some("other=1"), Some("ttl=60"), Some("ttl=86400")];
@@ -476,7 +472,7 @@ mod tests {
     #[test]
     fn a_label_is_optional_and_of_one_form_only() {
         let label = |query: &str| {
-            let query = Parameters::of(Some(query)).read::<MintQuery>();
+            let query = parse_query::<MintQuery>(Some(query));
             query.map(|query| query.label.map(|label| label.as_str().to_owned()))
         };
         assert_eq!((label("ttl=60"), label("label=")), (Ok(None), Ok(None)));

@@ -18,7 +18,6 @@ use super::refusals::{ForeignRequest, origin_not_allowed};
 use crate::app::App;
 use crate::config::AllowedOrigins;
 use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
-use turn_base::request::query::Parameters;
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
@@ -72,9 +71,8 @@ pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
 #[expect(clippy::result_large_err, reason = "tower-http chooses the type")]
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Response> {
     let Some(foreign) = what_is_foreign(request.headers(), &app.config.access.origins) else { return Ok(()) };
-    let (uri, client) = (request.uri(), request.extensions().get().copied());
-    let query = Parameters::of(uri.query());
-    let (error, reader) = match shown_key(app, request.headers(), uri.path(), &query, client) {
+    let client = request.extensions().get().copied();
+    let (error, reader) = match shown_key(app, request.headers(), request.uri(), client) {
         Ok(Some(_)) => return Ok(()),
         Ok(None) => {
             app.metrics.origins_refused.inc();

@@ -9,7 +9,6 @@ use turn_base::http_client::CallError;
 use turn_ledger::{IceSource, RevocationAnswer};
 
 /// A provider's API.
-#[derive(Debug)]
 pub enum MintingApi {
     /// Cloudflare, with one TURN key.
     Cloudflare(Cloudflare),

@@ -18,7 +18,6 @@ use turn_ledger::RevocationAnswer;
 pub const OWN_IDENTIFIERS: &str = "turn-broker-";
 
 /// A TURN key at Cloudflare, and the client that uses it.
-#[derive(Debug)]
 pub struct Cloudflare(Api);
 
 /// Whether Cloudflare does not know the TURN key or its token. Credentials of such a key most likely do not work.
@@ -72,14 +71,14 @@ impl Cloudflare {
         let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
         let request =
             self.0.call(Method::POST, &["generate-ice-servers"]).timeout(call::ATTEMPT).json(&asked);
-        let servers = parse(&call::read(self.0.send(request).await?).await?)?;
+        let servers = parse(&call::read(self.0.client.send(request).await?).await?)?;
         Ok(Listed { servers, life: None })
     }
 
     /// Revokes the credential with this user name.
     pub async fn revoke(&self, username: &str) -> Result<RevocationAnswer, CallError> {
         let call = self.0.call(Method::POST, &[username, "revoke"]);
-        match self.0.send(call).await {
+        match self.0.client.send(call).await {
             Ok(_) => Ok(RevocationAnswer::Revoked),
             Err(error) if error.status() == Some(404) => Ok(RevocationAnswer::Unknown),
             Err(error) => Err(error),

@@ -29,7 +29,6 @@ pub struct ListRequest {
 }
 
 /// The client of a provider.
-#[derive(Debug)]
 pub struct HttpIce {
     /// Sends the request.
     pub client: HttpClient,
@@ -167,7 +166,7 @@ fn parse(body: &[u8]) -> Result<Listed, CallError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use turn_base::http_client::{Network, http_client};
+    use turn_base::http_client::{HttpClient, Network};
 
     fn urls(body: &str) -> Vec<String> {
         let listed = parse(body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {body}"));
@@ -254,10 +253,10 @@ mod tests {
         let url = WebhookUrl::parse("https://a.example/hush?apiKey=hush").unwrap();
         let mut authorization = HeaderValue::from_static("Basic hush");
         authorization.set_sensitive(true);
-        let client = http_client(&Network::DIRECT).unwrap();
+        let client = HttpClient::new(&Network::DIRECT).unwrap();
         let request = ListRequest { url, method: Method::POST, authorization: Some(authorization) };
         let api = HttpIce { client, request };
-        let shown = format!("{api:?}");
+        let shown = format!("{:?}", api.request);
         assert!(shown.contains("POST") && shown.contains("https://a.example/[redacted]"), "{shown}");
         assert!(!shown.contains("hush"), "{shown}");
         let request = api.request.build();

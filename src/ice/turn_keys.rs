@@ -16,7 +16,6 @@ use turn_base::http_client::CallError;
 use turn_ledger::IdDigest;
 
 /// A TURN key that mints, with what its calls have shown.
-#[derive(Debug)]
 pub struct TurnKey {
     /// Its name.
     pub name: KeyName,

@@ -98,7 +98,7 @@ impl<E: Electorate> Campaign<E> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let election = Election::new(FORMAT, candidate.lease);
-        let (key, refused, failures) = (None, None, Throttle::new());
+        let (key, refused, failures) = (None, None, Throttle::default());
         Self { electorate, election, candidate, look_asked, clock, metrics, key, refused, failures }
     }
 

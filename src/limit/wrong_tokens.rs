@@ -48,8 +48,8 @@ impl WrongTokens {
         for role in Role::VARIANTS {
             metrics.wrong_tokens.add([role.into()], 0);
         }
-        let allowances = Mutex::new(PerHolder::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX));
-        Self { allowances, log: Throttle::new(), clock, metrics }
+        let allowances = Mutex::new(PerHolder::new(Rate { burst: WRONG_MAX, each: EACH }, CLIENTS_MAX));
+        Self { allowances, log: Throttle::default(), clock, metrics }
     }
 
     /// Counts one wrong token, and logs it unless another one was logged lately. If the client has sent too many, returns the time until

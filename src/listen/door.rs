@@ -111,7 +111,7 @@ impl Drop for Door {
 
 /// Accepts connections until the drain.
 async fn accept_all(listener: TcpListener, shared: Arc<DoorShared>) {
-    let (places, failures) = (Arc::new(Semaphore::new(SOCKETS_MAX)), Throttle::new());
+    let (places, failures) = (Arc::new(Semaphore::new(SOCKETS_MAX)), Throttle::default());
     let accept = async || (Arc::clone(&places).acquire_owned().await, listener.accept().await);
     while let Some((place, accepted)) = shared.drain.run_until_cancelled(accept()).await {
         // The semaphore is never closed.

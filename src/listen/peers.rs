@@ -60,7 +60,7 @@ struct Table {
 
 impl Peers {
     pub(super) fn new(trusted: TrustedProxies, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log: Throttle::new() })
+        Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log: Throttle::default() })
     }
 
     /// Takes a row for a new socket of `peer`. If the peer has too many sockets, ends those that have been idle for longest. `None` if the

@@ -16,7 +16,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const ASK_PAUSE: Duration = Duration::from_secs(10);
 
 /// See the module's description.
-#[derive(Debug)]
 pub struct ReferenceClock {
     /// Passes the time in each response to the account.
     pub client: HttpClient,

@@ -14,7 +14,6 @@ use crate::ice::server::IceServerList;
 use turn_ledger::{GrantId, IceSource, IdDigest, Timestamp};
 
 /// A source that mints credentials.
-#[derive(Debug)]
 pub enum CredentialSource {
     /// Minted over the API, on request or ahead of it.
     Cloudflare(Arc<Provider>),
@@ -29,7 +28,6 @@ pub enum CredentialSource {
 }
 
 /// Another provider.
-#[derive(Debug)]
 pub struct HttpSource {
     /// The provider, as if it had one TURN key.
     pub provider: Arc<Provider>,

@@ -52,7 +52,6 @@ pub struct EndingProgress {
 }
 
 /// See the module's description.
-#[derive(Debug)]
 pub struct Ending {
     /// The mint and its ledger.
     pub mint: Arc<Mint>,

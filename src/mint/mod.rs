@@ -95,7 +95,6 @@ fn new_id(now: Timestamp) -> Result<GrantId, NoRandomness> {
 }
 
 /// An entry of `ICE_SOURCES`.
-#[derive(Debug)]
 pub enum Source {
     /// Configured.
     Ready(CredentialSource),
@@ -116,7 +115,6 @@ impl Source {
 }
 
 /// The mint with all its sources.
-#[derive(Debug)]
 pub struct Mint {
     /// The kill switch: with `false`, new callers get STUN only.
     pub enabled: bool,

@@ -41,7 +41,6 @@ const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 const CHECK_IDENTIFIER: &str = "turn-broker-check";
 
 /// The provider with its keys and its pools.
-#[derive(Debug)]
 pub struct Provider {
     /// Its keys.
     pub keys: Vec<Arc<TurnKey>>,
@@ -90,8 +89,8 @@ impl Provider {
             taken: Notify::new(),
             clock,
             metrics,
-            failure_log: Throttle::new(),
-            revocation_log: Throttle::new(),
+            failure_log: Throttle::default(),
+            revocation_log: Throttle::default(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::http::parameter_forms::span;
 use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
 use crate::ice::url::IceUrl;
-use turn_base::http_client::{body, http_client, joined};
+use turn_base::http_client::{HttpClient, body, joined};
 
 /// The pause after a failed write, and the shortest pause after any write.
 const RETRY: Duration = Duration::from_secs(30);
@@ -128,7 +128,7 @@ async fn mint(
     let key = key.ok_or(OperatorError::NoServerKey)?;
     let mut target = joined(url, &["api", "turn-credentials"]);
     target.query_pairs_mut().extend_pairs(wanted.user.iter().map(|user| ("user", user)));
-    let client = http_client(&config.network)?;
+    let client = HttpClient::new(&config.network)?;
     let request = client.request(Method::GET, target).bearer_auth(key.key.expose_secret());
     let response = send(config, &client, request, url).await?;
     let not_a_broker = || OperatorError::NotABroker(url.to_string());

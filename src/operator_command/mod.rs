@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use url::Url;
 
 use crate::config::Config;
-use turn_base::http_client::{CallError, ClientError, HttpClient, body, chunk, http_client, joined};
+use turn_base::http_client::{CallError, ClientError, HttpClient, body, chunk, joined};
 
 mod arguments;
 mod ice;
@@ -128,7 +128,7 @@ async fn perform(config: &Config, command: &OperatorCommand, url: &Url) -> Resul
     let call = command.call();
     let mut target = joined(url, &call.path);
     target.query_pairs_mut().extend_pairs(&call.query);
-    let client = http_client(&config.network)?;
+    let client = HttpClient::new(&config.network)?;
     let is_change = call.method != Method::GET;
     let mut request = client.request(call.method, target);
     if is_change {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use turn_base::http_client::{Network, http_client};
+use turn_base::http_client::{HttpClient, Network};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::OwnKey;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
@@ -49,7 +49,7 @@ fn reader_of(cloudflare: &FakeCloudflare, sfu_app: Option<&str>) -> CloudflareAn
     };
     let keys = vec![OwnKey::of("ours")];
     let counted = Counted { billed: BilledDirections::Egress, sfu_app: sfu_app.map(str::to_owned) };
-    let client = http_client(&Network::DIRECT).unwrap();
+    let client = HttpClient::new(&Network::DIRECT).unwrap();
     CloudflareAnalytics::new(client, &config, keys, counted)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -55,14 +55,11 @@ impl BodyProgress {
 #[derive(Clone, Debug)]
 pub struct BodyLimit {
     bytes_max: usize,
-    /// What counts long bodies. `None` for a body that is counted already.
-    long_bodies: Option<MemoryQuota>,
+    /// What counts long bodies.
+    long_bodies: MemoryQuota,
 }
 
 impl BodyLimit {
-    /// [`BODY_MAX`], for a body that was gathered before.
-    const GATHERED: Self = Self { bytes_max: BODY_MAX, long_bodies: None };
-
     /// [`BODY_MAX`].
     pub fn short(long_bodies: &MemoryQuota) -> Self {
         Self::long(BODY_MAX, long_bodies)
@@ -70,23 +67,13 @@ impl BodyLimit {
 
     /// A higher limit.
     pub fn long(bytes_max: usize, long_bodies: &MemoryQuota) -> Self {
-        Self { bytes_max, long_bodies: Some(long_bodies.clone()) }
-    }
-
-    /// Begins to count the memory of a body for the client that sends it. `None` if the body is counted already, or the client is not
-    /// known.
-    fn track(&self, parts: &Parts) -> Option<MemoryUse> {
-        let ClientAddr(address) = parts.extensions.get().copied()?;
-        Some(self.long_bodies.as_ref()?.open(ClientKey::of(address)))
+        Self { bytes_max, long_bodies: long_bodies.clone() }
     }
 }
 
 /// The request with its whole body, and what counts the memory of that body. Until the body has arrived, the request occupies only its
 /// socket and the buffer of its body.
 pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Option<MemoryUse>), ApiError> {
-    if request.body().is_end_stream() {
-        return Ok((request, None));
-    }
     let (parts, body) = request.into_parts();
     let (bytes, memory) = read(&parts, body, limit).await?;
     Ok((Request::from_parts(parts, Body::from(bytes)), memory))
@@ -95,7 +82,7 @@ pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Opt
 /// Parses a gathered body. An empty body is `{}`.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let (parts, body) = request.into_parts();
-    let (bytes, _) = read(&parts, body, &BodyLimit::GATHERED).await?;
+    let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| ApiError::payload_too_large(BODY_MAX))?;
     parse_json(&bytes).map_err(|error| match parts.headers.get(CONTENT_ENCODING) {
         Some(_) => ApiError::invalid("Send a JSON object without Content-Encoding."),
         None => error,
@@ -118,17 +105,10 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// The whole body, and what counts it while it is in memory.
-pub async fn read_body(limit: &BodyLimit, request: Request) -> Gathered {
-    let (parts, body) = request.into_parts();
-    read(&parts, body, limit).await
-}
-
-/// A body, and what counts its memory until it is dropped: `None` for an empty body, for one that is counted already, and for one whose
-/// client is not known.
+/// A body, and what counts its memory until it is dropped: `None` for an empty body, and for one whose client is not known.
 pub type Gathered = Result<(Bytes, Option<MemoryUse>), ApiError>;
 
-/// The same as [`read_body`], from the parts of a request.
+/// The whole body of the request with these parts.
 pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
@@ -140,9 +120,10 @@ pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     }
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
-    let collected = timeout_at(deadline, collect(body, bytes_max, announced, limit.track(parts)))
-        .await
-        .unwrap_or_else(|_| {
+    let client = parts.extensions.get::<ClientAddr>();
+    let memory = client.map(|client| limit.long_bodies.open(ClientKey::of(client.0)));
+    let collected =
+        timeout_at(deadline, collect(body, bytes_max, announced, memory)).await.unwrap_or_else(|_| {
             let seconds = REQUEST_TIMEOUT.as_secs();
             Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
         });

@@ -7,8 +7,9 @@ mod body;
 use std::borrow::Cow;
 use std::time::Duration;
 
+use axum::Extension;
+use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::random::NoRandomness;
@@ -228,19 +229,10 @@ impl IntoResponse for ApiError {
     /// Status and wait. The [`ErrorBody`] is among the extensions; the envelope adds the request's id and sends it.
     fn into_response(self) -> Response {
         let Self { status, retry_in, body } = self;
-        let mut response = status.into_response();
-        if let Some(wait) = retry_in {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if status == StatusCode::UPGRADE_REQUIRED {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        }
-        response.extensions_mut().insert(*body);
-        response
+        let wait = retry_in.map(|wait| [(RETRY_AFTER, wait_seconds(wait))]);
+        let scheme = (status == StatusCode::UNAUTHORIZED).then_some([(WWW_AUTHENTICATE, "Bearer")]);
+        let upgrade = [(CONNECTION, "upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
+        let upgrade = (status == StatusCode::UPGRADE_REQUIRED).then_some(upgrade);
+        (status, wait, scheme, upgrade, Extension(*body)).into_response()
     }
 }

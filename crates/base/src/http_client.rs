@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
-use reqwest::{Method, Request, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
 use url::{Position, Url};
@@ -91,14 +91,10 @@ impl fmt::Debug for HttpsProxy {
 #[error("the HTTP client could not be built")]
 pub struct ClientError(#[source] reqwest::Error);
 
-/// A new client. No other function makes one.
-pub fn http_client(network: &Network) -> Result<HttpClient, ClientError> {
-    HttpClient::new(network)
-}
-
 /// An API of a provider whose calls carry one token. `Debug` shows only its address.
 pub struct Api {
-    client: HttpClient,
+    /// Sends the calls.
+    pub client: HttpClient,
     address: Url,
     token: SecretString,
 }
@@ -115,16 +111,6 @@ impl Api {
         let call = self.client.request(method, joined(&self.address, path));
         call.bearer_auth(self.token.expose_secret())
     }
-
-    /// Sends a call. A response without a status of success is an error.
-    pub async fn send(&self, call: RequestBuilder) -> Result<Response, CallError> {
-        self.client.send(call).await
-    }
-
-    /// Executes a call of this API. A response may have any status.
-    pub async fn execute(&self, call: Request) -> Result<Response, CallError> {
-        self.client.execute(call).await
-    }
 }
 
 /// `base` with these segments after its own path. `base` must be able to have a path, as all web URLs are; any other URL stays as it is.
@@ -134,12 +120,6 @@ pub fn joined(base: &Url, path: &[impl AsRef<str>]) -> Url {
         segments.pop_if_empty().extend(path);
     }
     url
-}
-
-impl fmt::Debug for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.address.as_str())
-    }
 }
 
 /// The server's clock, from the header `Date`: `Wed, 15 Jan 2025 12:00:00 GMT`.
@@ -200,7 +180,7 @@ mod tests {
     use super::*;
 
     fn client() -> HttpClient {
-        http_client(&Network::DIRECT).unwrap()
+        HttpClient::new(&Network::DIRECT).unwrap()
     }
 
     #[test]
@@ -213,18 +193,18 @@ mod tests {
     fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
         let (client, base) = (client(), Url::parse("https://proxy.example/cf/").unwrap());
         let api = Api::new(client, &base, &["v1", "a b"], &SecretString::from("hush"));
-        assert_eq!(format!("{api:?}"), "https://proxy.example/cf/v1/a%20b");
+        assert_eq!(api.address.as_str(), "https://proxy.example/cf/v1/a%20b");
         let request = api.call(Method::GET, &["../x", "revoke"]).build().unwrap();
         assert_eq!(request.url().as_str(), "https://proxy.example/cf/v1/a%20b/..%2Fx/revoke");
         assert_eq!(request.headers()[AUTHORIZATION], "Bearer hush");
-        assert!(!format!("{api:?} {request:?}").contains("hush"));
+        assert!(!format!("{request:?}").contains("hush"));
     }
 
     #[tokio::test]
     async fn a_token_that_no_header_can_hold_is_not_sent() {
         let (client, base) = (client(), Url::parse("https://api.example").unwrap());
         let api = Api::new(client, &base, &[], &SecretString::from("two\nlines"));
-        assert_eq!(api.send(api.call(Method::GET, &[])).await.unwrap_err(), CallError::Unsendable);
+        assert_eq!(api.client.send(api.call(Method::GET, &[])).await.unwrap_err(), CallError::Unsendable);
     }
 
     /// Also a response with an error has a date.
@@ -251,8 +231,8 @@ mod tests {
             }
         };
         let calls = async {
-            api.send(api.call(Method::GET, &[])).await.unwrap();
-            assert_eq!(api.send(api.call(Method::GET, &[])).await.unwrap_err().status(), Some(401));
+            api.client.send(api.call(Method::GET, &[])).await.unwrap();
+            assert_eq!(api.client.send(api.call(Method::GET, &[])).await.unwrap_err().status(), Some(401));
             client.ask_date(&url).await;
         };
         tokio::join!(server, calls);

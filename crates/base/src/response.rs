@@ -1,6 +1,5 @@
 //! What a handler tells the layers around it and the connection, among the extensions of a response.
 
-use std::fmt;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -18,9 +17,3 @@ pub struct Polled;
 /// Counts the bytes that arrive at an upgraded connection. `false`: the connection must end.
 #[derive(Clone)]
 pub struct Received(pub Arc<dyn Fn(usize, Instant) -> bool + Send + Sync>);
-
-impl fmt::Debug for Received {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Received")
-    }
-}

@@ -24,19 +24,14 @@ struct Window {
 }
 
 impl Throttle {
-    /// Passes one line in each [`LOG_WINDOW`].
-    pub const fn new() -> Self {
-        Self::every(LOG_WINDOW)
-    }
-
     /// Passes one line in each `window`.
     pub const fn every(window: Duration) -> Self {
         Self { window, lines_max: 1, state: Mutex::new(None) }
     }
 
     /// Passes `lines_max` lines in each [`LOG_WINDOW`].
-    pub const fn of_lines(lines_max: u64) -> Self {
-        Self { lines_max, ..Self::new() }
+    pub fn of_lines(lines_max: u64) -> Self {
+        Self { lines_max, ..Self::default() }
     }
 
     /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last line that was written.
@@ -56,9 +51,10 @@ impl Throttle {
     }
 }
 
+/// Passes one line in each [`LOG_WINDOW`].
 impl Default for Throttle {
     fn default() -> Self {
-        Self::new()
+        Self::every(LOG_WINDOW)
     }
 }
 
@@ -69,7 +65,7 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn one_line_passes_per_window_and_says_how_many_were_held_back() {
-        let (throttle, slower) = (Throttle::new(), Throttle::every(Duration::from_secs(60)));
+        let (throttle, slower) = (Throttle::default(), Throttle::every(Duration::from_secs(60)));
         let start = Instant::now();
         assert_eq!(throttle.pass(start), Some(0));
         assert_eq!(throttle.pass(start + Duration::from_secs(9)), None);

@@ -15,11 +15,6 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `burst` at once, and one more after each `each`.
-    pub const fn new(burst: u32, each: Duration) -> Self {
-        Self { burst, each }
-    }
-
     /// `burst` at once, and `per_second` more each second. `per_second` is at least 1.
     pub const fn per_second(burst: u32, per_second: u32) -> Self {
         match Duration::from_secs(1).checked_div(per_second) {
@@ -104,7 +99,7 @@ mod tests {
 
     #[test]
     fn who_waits_exactly_as_long_as_told_gets_what_was_asked_for() {
-        let rate = Rate::new(10, Duration::from_secs(60));
+        let rate = Rate { burst: 10, each: Duration::from_secs(60) };
         let mut bucket = Bucket::default();
         assert_eq!(bucket.take_several(10, rate, Duration::ZERO), Ok(()));
         let now = Duration::from_secs(15);

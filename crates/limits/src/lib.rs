@@ -9,7 +9,7 @@
 //! # use std::time::Duration;
 //! # use turn_ledger::ClientKey;
 //! # use turn_limits::{PerHolder, Rate};
-//! let mut polls = PerHolder::new(Rate::new(20, Duration::from_secs(3)), 8_192);
+//! let mut polls = PerHolder::new(Rate { burst: 20, each: Duration::from_secs(3) }, 8_192);
 //! let (client, now) = (ClientKey::of("192.0.2.1".parse().unwrap()), Duration::ZERO);
 //! assert!((0..20).all(|_| polls.take(client, 1, now).is_ok()));
 //! let spent = polls.take(client, 1, now).unwrap_err();

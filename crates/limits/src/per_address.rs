@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use turn_ledger::{ClientKey, User};
 
-    const RATE: Rate = Rate::new(20, Duration::from_secs(3));
+    const RATE: Rate = Rate { burst: 20, each: Duration::from_secs(3) };
     const NOW: Duration = Duration::from_secs(1_000);
 
     fn per_holder() -> PerHolder {

@@ -1,7 +1,6 @@
 //! A client of any TURN server over UDP, which finds out whether a credential relays there. It makes an allocation and sends datagrams
 //! through it to the allocation itself, because an allocation alone proves nothing about peers. The allocation is released in any case.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +62,8 @@ pub async fn relay_to_itself(
     password: &str,
     datagrams: u16,
 ) -> Result<SocketAddr, RelayError> {
-    let allocation = Allocation::open(server, username, password).await?;
+    let socket = Arc::new(socket_to(server).await?);
+    let allocation = Allocation::open(server, username, password, socket).await?;
     let relayed = allocation.relay(datagrams).await;
     allocation.close().await;
     relayed
@@ -78,12 +78,6 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// Makes an allocation.
-    async fn open(server: SocketAddr, username: &str, password: &str) -> Result<Self, RelayError> {
-        let socket = socket_to(server).await?;
-        Self::open_with(server, username, password, Arc::new(socket)).await
-    }
-
     /// Makes an allocation with the longest LIFETIME that the server grants.
     pub async fn open_longest(
         server: SocketAddr,
@@ -91,18 +85,30 @@ impl Allocation {
         password: &str,
     ) -> Result<Self, RelayError> {
         let socket = Arc::new(LongestSocket::new(socket_to(server).await?, username, password));
-        let allocation = Self::open_with(server, username, password, socket.clone()).await?;
+        let allocation = Self::open(server, username, password, socket.clone()).await?;
         Ok(Self { socket: Some(socket), ..allocation })
     }
 
-    async fn open_with(
+    /// Makes an allocation.
+    async fn open(
         server: SocketAddr,
         username: &str,
         password: &str,
-        socket: Arc<dyn Conn + Send + Sync>,
+        conn: Arc<dyn Conn + Send + Sync>,
     ) -> Result<Self, RelayError> {
-        let client =
-            client_of(server, username, password, socket).await.map_err(|_| RelayError::Unreachable)?;
+        let config = ClientConfig {
+            stun_serv_addr: String::new(),
+            turn_serv_addr: server.to_string(),
+            username: username.to_owned(),
+            password: password.to_owned(),
+            realm: String::new(),
+            software: String::new(),
+            rto_in_ms: 0,
+            conn,
+            vnet: None,
+        };
+        let client = Client::new(config).await.map_err(|_| RelayError::Unreachable)?;
+        client.listen().await.map_err(|_| RelayError::Unreachable)?;
         let allocated = match timeout(STEP, client.allocate()).await {
             Err(_) => Err(RelayError::Timeout(ALLOCATION)),
             // The library has this error only for a request that could not be sent.
@@ -147,38 +153,10 @@ impl Allocation {
     }
 }
 
-impl fmt::Debug for Allocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Allocation")
-    }
-}
-
 /// A socket of this machine with which the server can be reached.
 async fn socket_to(server: SocketAddr) -> Result<UdpSocket, RelayError> {
     let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(|_| RelayError::Unreachable)
-}
-
-async fn client_of(
-    server: SocketAddr,
-    username: &str,
-    password: &str,
-    conn: Arc<dyn Conn + Send + Sync>,
-) -> Result<Client, turn::Error> {
-    let client = Client::new(ClientConfig {
-        stun_serv_addr: String::new(),
-        turn_serv_addr: server.to_string(),
-        username: username.to_owned(),
-        password: password.to_owned(),
-        realm: String::new(),
-        software: String::new(),
-        rto_in_ms: 0,
-        conn,
-        vnet: None,
-    })
-    .await?;
-    client.listen().await?;
-    Ok(client)
 }
 
 /// Sends a datagram through the allocation to itself, again while it does not come back.

@@ -29,10 +29,6 @@ impl Clients {
         self.0.lock().insert(address, client);
     }
 
-    pub(crate) fn remove(&self, address: SocketAddr) -> Option<Client> {
-        self.0.lock().remove(&address)
-    }
-
     pub(crate) fn socket(&self, address: SocketAddr) -> Option<Arc<ClientSocket>> {
         self.0.lock().get(&address).map(|client| Arc::clone(&client.socket))
     }

@@ -147,7 +147,11 @@ impl Relay {
         if !client_socket.receive(length(datagram.len())) {
             return;
         }
-        self.drop_nonces().await;
+        let mut nonces = self.nonces.lock().await;
+        if nonces.len() >= NONCES_MAX {
+            nonces.clear();
+        }
+        drop(nonces);
         let mut request = Request {
             conn: Arc::<ClientSocket>::clone(&client_socket),
             src_addr: client,
@@ -173,7 +177,7 @@ impl Relay {
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
         match (found, self.access.clients.socket(client).is_some()) {
             (None, true) => {
-                if let Some(removed) = self.access.clients.remove(client) {
+                for removed in self.access.clients.take_where(|address, _| address == client) {
                     self.report_end(&removed, "closed");
                 }
             }
@@ -183,13 +187,6 @@ impl Relay {
                 self.access.clients.insert(client, Client { name: found.username, user, socket });
             }
             (None, false) | (Some(_), true) => {}
-        }
-    }
-
-    async fn drop_nonces(&self) {
-        let mut nonces = self.nonces.lock().await;
-        if nonces.len() >= NONCES_MAX {
-            nonces.clear();
         }
     }
 

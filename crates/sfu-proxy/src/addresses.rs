@@ -3,7 +3,7 @@
 
 use turn_limits::{Bounds, Counts, Holder, PerHolder, Rate, SHARES};
 
-use super::fault::SfuFault;
+use super::fault::{SfuFault, SfuResult};
 use super::session::SessionLoad;
 
 /// The most sessions of one address or user. A page has one, so this is a large office.
@@ -48,7 +48,7 @@ impl Default for Addresses {
 
 impl Addresses {
     /// Checks that there is room for one more call of a holder, among the holder's calls and among those of all holders.
-    pub(super) fn check_calls(&self, holder: &Holder) -> Result<(), SfuFault> {
+    pub(super) fn check_calls(&self, holder: &Holder) -> SfuResult<()> {
         if self.calls.full(holder, 1, CALLS).is_some() {
             return Err(SfuFault::TOO_FAST);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use turn_ledger::{NotAdmitted, SpenderKind};
 
 use crate::answer::SfuAnswer;
-use crate::fault::SfuFault;
+use crate::fault::{SfuFault, SfuResult};
 use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
 use crate::request::{self, Pull, RequestedTracks};
@@ -25,7 +25,7 @@ impl SfuProxy {
         id: SessionId,
         call: SfuCall,
         mut passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    ) -> SfuResult<SfuResponse> {
         let request = request::of_call(call, &passed.body)?;
         passed.body = request.body.into();
         let (number, wanted) =
@@ -45,7 +45,7 @@ impl SfuProxy {
         call: SfuCall,
         wanted: RequestedTracks,
         now: Duration,
-    ) -> Result<(u64, RequestedTracks), SfuFault> {
+    ) -> SfuResult<(u64, RequestedTracks)> {
         let is_update = matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels);
         let wanted =
             if is_update { sessions.check_update(id, wanted) } else { sessions.check_request(id, wanted) }?;
@@ -61,12 +61,7 @@ impl SfuProxy {
     }
 
     /// Promises in the ledger what sessions take because of a call. After an error, all of that is taken back.
-    fn promise(
-        &self,
-        sessions: &mut Sessions,
-        id: &SessionId,
-        wanted: &RequestedTracks,
-    ) -> Result<(), SfuFault> {
+    fn promise(&self, sessions: &mut Sessions, id: &SessionId, wanted: &RequestedTracks) -> SfuResult<()> {
         if !wanted.takes() {
             return Ok(());
         }
@@ -130,7 +125,7 @@ impl CallInProgress {
         call: SfuCall,
         wanted: &RequestedTracks,
         passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    ) -> SfuResult<SfuResponse> {
         if wanted.takes() && !self.proxy.service.broker.recorded().await {
             self.end(wanted, None);
             return Err(SfuFault::NOT_RECORDED);

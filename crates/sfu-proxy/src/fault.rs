@@ -14,6 +14,9 @@ const JSON: &str = "application/json";
 /// The type of errors of a new session.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
+/// What the proxy was asked for, or why it answers the request itself.
+pub(crate) type SfuResult<T> = Result<T, SfuFault>;
+
 /// Why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SfuFault {

@@ -32,7 +32,6 @@ mod broker;
 mod call;
 mod description;
 mod fault;
-mod header;
 mod lock;
 mod name;
 mod path;

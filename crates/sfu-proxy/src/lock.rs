@@ -87,7 +87,7 @@ impl LockKey {
             iat: wall.as_secs(),
             exp: wall.saturating_add(LIFE).as_secs(),
         };
-        self.set_cookie(&format!("{NAME}{session}"), &claims, prefix, LIFE)
+        self.set_cookie(&format!("{NAME}{}", session.as_str()), &claims, prefix, LIFE)
     }
 
     /// The value of `Set-Cookie` for ICE servers that a browser gets.
@@ -98,13 +98,13 @@ impl LockKey {
     /// The values of `Set-Cookie` that remove locks from a browser: all locks that our key has not signed, and as many others as are beyond
     /// [`LOCKS_BYTES_MAX`] together. The locks of sessions in which nothing is open go first, then the oldest. A browser sends all its
     /// locks with each request, and a request's headers have a limit.
-    pub(crate) fn removed<'a>(
+    pub(crate) fn removed(
         &self,
-        cookies: impl Iterator<Item = &'a str>,
+        cookies: &[&str],
         prefix: &str,
         has_open: impl Fn(&SessionId) -> bool,
     ) -> Vec<String> {
-        let locks = signing::cookies(cookies).filter_map(|(name, token)| {
+        let locks = signing::cookies(cookies.iter().copied()).filter_map(|(name, token)| {
             let session = name.strip_prefix(NAME)?;
             let made_at = self.verified::<Claims>(token).map(|claims| claims.iat);
             let is_needed = made_at.is_some() && SessionId::new(session).is_some_and(|id| has_open(&id));
@@ -124,12 +124,8 @@ impl LockKey {
     }
 
     /// The ICE servers among the cookies of a request.
-    pub(crate) fn servers<'a>(
-        &self,
-        cookies: impl Iterator<Item = &'a str>,
-        wall: Duration,
-    ) -> Option<GivenServers> {
-        let mut tokens = signing::cookies(cookies).filter(|(name, _)| *name == SERVERS_NAME);
+    pub(crate) fn servers(&self, cookies: &[&str], wall: Duration) -> Option<GivenServers> {
+        let mut tokens = signing::cookies(cookies.iter().copied()).filter(|(name, _)| *name == SERVERS_NAME);
         tokens.find_map(|(_, token)| {
             self.verified::<GivenServers>(token).filter(|given| given.exp > wall.as_secs())
         })
@@ -137,12 +133,8 @@ impl LockKey {
 
     /// The sessions whose valid locks are among the cookies of a request. A session can come twice: with earlier settings its lock may
     /// have got another path. `cookies`: the values of `Cookie`. `wall`: the time since 1970.
-    pub(crate) fn unlocked<'a>(
-        &self,
-        cookies: impl Iterator<Item = &'a str>,
-        wall: Duration,
-    ) -> impl Iterator<Item = SessionId> {
-        signing::cookies(cookies).filter_map(move |(name, token)| {
+    pub(crate) fn unlocked(&self, cookies: &[&str], wall: Duration) -> impl Iterator<Item = SessionId> {
+        signing::cookies(cookies.iter().copied()).filter_map(move |(name, token)| {
             let session = SessionId::new(name.strip_prefix(NAME)?)?;
             let claims: Claims = self.verified(token)?;
             let is_valid = claims.session_id == session.as_str() && claims.exp > wall.as_secs();
@@ -194,7 +186,7 @@ mod tests {
     }
 
     fn unlocks(cookie: &str, of: &str, wall: Duration) -> bool {
-        key().unlocked(std::iter::once(cookie), wall).any(|unlocked| unlocked == session(of))
+        key().unlocked(&[cookie], wall).any(|unlocked| unlocked == session(of))
     }
 
     #[test]
@@ -238,9 +230,9 @@ mod tests {
         let forged = lock("s3").replace("session-s3=", "session-s4=");
         let lines =
             [format!("a=b; {}", lock("s1")), format!("{}; {forged}; partytracks-session-=x", lock("s2"))];
-        let lines = || lines.iter().map(String::as_str);
-        assert_eq!(key().unlocked(lines(), NOON).collect::<Vec<_>>(), [session("s1"), session("s2")]);
-        assert_eq!(key().unlocked(lines(), NOON + LIFE).count(), 0, "they have expired");
+        let lines = lines.each_ref().map(String::as_str);
+        assert_eq!(key().unlocked(&lines, NOON).collect::<Vec<_>>(), [session("s1"), session("s2")]);
+        assert_eq!(key().unlocked(&lines, NOON + LIFE).count(), 0, "they have expired");
     }
 
     #[test]
@@ -252,8 +244,8 @@ mod tests {
         let many: Vec<_> = (0..60).map(lock).collect();
         let is_open = Cell::new("");
         let removed = |cookies: &[String]| {
-            let cookies = cookies.iter().map(String::as_str);
-            let removed = key().removed(cookies, "/p", |session| is_open.get() == session.as_str());
+            let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
+            let removed = key().removed(&cookies, "/p", |session| is_open.get() == session.as_str());
             removed.into_iter().map(|set| set.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
         };
         let gone = removed(&many);
@@ -282,10 +274,10 @@ mod tests {
         let set = key().servers_cookie(&given, "/partytracks");
         assert!(set.ends_with("; HttpOnly; Secure; SameSite=Strict; Path=/partytracks;"), "{set}");
         let set = pair(&set);
-        let servers = |cookie: &str, wall| key().servers(std::iter::once(cookie), wall);
+        let servers = |cookie: &str, wall| key().servers(&[cookie], wall);
         assert_eq!(servers(&set, NOON + Duration::from_secs(59)), Some(given));
         assert_eq!(servers(&set, NOON + SERVERS_LIFE), None);
-        assert_eq!(LockKey::derived_from(b"other").servers(std::iter::once(&*set), NOON), None);
+        assert_eq!(LockKey::derived_from(b"other").servers(&[&*set], NOON), None);
         let (_, token) = set.split_once('=').unwrap();
         assert!(!unlocks(&format!("partytracks-session-s1={token}"), "s1", NOON));
         let lock = cookie().replace("partytracks-session-s1=", "partytracks-ice-servers=");

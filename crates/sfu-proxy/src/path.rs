@@ -25,6 +25,13 @@ pub(crate) enum Route {
         /// The call.
         call: SfuCall,
     },
+    /// The path is in the list, but not with this method.
+    OtherMethod {
+        /// The value of the `Allow` header.
+        allow: &'static str,
+    },
+    /// The path is not in the list.
+    Unknown,
 }
 
 /// A call on a session.
@@ -67,43 +74,31 @@ impl SfuCall {
     }
 }
 
-/// Why a request has no route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoRoute {
-    /// The path is not in the list.
-    NotFound,
-    /// The path is in the list, but not with this method.
-    Method {
-        /// The value of the `Allow` header.
-        allow: &'static str,
-    },
-}
-
 /// The route of a request. `path`: what follows the prefix, with its slash.
-pub(crate) fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
+pub(crate) fn route(method: &str, path: &str) -> Route {
     match path {
-        ICE_SERVERS if matches!(method, "GET" | "POST") => Ok(Route::IceServers),
-        ICE_SERVERS => Err(NoRoute::Method { allow: "GET, POST" }),
-        NEW_SESSION if method == "POST" => Ok(Route::NewSession),
-        NEW_SESSION => Err(NoRoute::Method { allow: "POST" }),
-        _ => of_session(method, path).ok_or(NoRoute::NotFound)?,
+        ICE_SERVERS if matches!(method, "GET" | "POST") => Route::IceServers,
+        ICE_SERVERS => Route::OtherMethod { allow: "GET, POST" },
+        NEW_SESSION if method == "POST" => Route::NewSession,
+        NEW_SESSION => Route::OtherMethod { allow: "POST" },
+        _ => of_session(method, path).unwrap_or(Route::Unknown),
     }
 }
 
 /// The route of a path below `/sessions/`. `None` if the path is not in the list.
-fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
+fn of_session(method: &str, path: &str) -> Option<Route> {
     let rest = path.strip_prefix("/sessions/")?;
     let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let id = SessionId::new(id)?;
     let call = SfuCall::VARIANTS.iter().copied().find(|call| call.form().1 == rest)?;
     let (allow, _) = call.form();
-    Some(if method == allow { Ok(Route::Session { id, call }) } else { Err(NoRoute::Method { allow }) })
+    Some(if method == allow { Route::Session { id, call } } else { Route::OtherMethod { allow } })
 }
 
 /// The method of a call on a session, and its path below that of the app.
 pub(crate) fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) {
     let (method, path) = call.form();
-    (method, format!("sessions/{id}{path}"))
+    (method, format!("sessions/{}{path}", id.as_str()))
 }
 
 #[cfg(test)]
@@ -131,7 +126,7 @@ mod tests {
             ("GET", "/generate-ice-servers", Route::IceServers),
             ("POST", "/generate-ice-servers", Route::IceServers),
         ] {
-            assert_eq!(route(method, path), Ok(expected), "{method} {path}");
+            assert_eq!(route(method, path), expected, "{method} {path}");
         }
         for (method, path, allow) in [
             ("GET", "/sessions/new", "POST"),
@@ -141,7 +136,7 @@ mod tests {
             ("POST", "/sessions/a1b2/renegotiate", "PUT"),
             ("HEAD", "/generate-ice-servers", "GET, POST"),
         ] {
-            assert_eq!(route(method, path), Err(NoRoute::Method { allow }), "{method} {path}");
+            assert_eq!(route(method, path), Route::OtherMethod { allow }, "{method} {path}");
         }
     }
 
@@ -151,12 +146,12 @@ mod tests {
             /sessions/a%2fb /sessions/../apps /sessions/a1b2/../../x /SESSIONS/new /apps/other/sessions/new /generate-ice-servers/";
         for path in paths.split(' ') {
             for method in ["GET", "POST", "PUT"] {
-                assert_eq!(route(method, path), Err(NoRoute::NotFound), "{method} {path}");
+                assert_eq!(route(method, path), Route::Unknown, "{method} {path}");
             }
         }
         let long = |length| format!("/sessions/{}", "a".repeat(length));
-        assert!(route("GET", &long(SESSION_ID_MAX)).is_ok());
-        assert_eq!(route("GET", &long(SESSION_ID_MAX + 1)), Err(NoRoute::NotFound));
+        assert!(matches!(route("GET", &long(SESSION_ID_MAX)), Route::Session { .. }));
+        assert_eq!(route("GET", &long(SESSION_ID_MAX + 1)), Route::Unknown);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
@@ -17,8 +17,8 @@ use turn_signaling::call::{CallName, ProtocolName};
 use turn_signaling::calls::Call;
 
 use crate::broker::SfuBroker;
-use crate::fault::{SfuFault, TEXT, text_of_refusal};
-use crate::lock::{GivenServers, LIFE, LockKey};
+use crate::fault::{SfuFault, SfuResult, TEXT, text_of_refusal};
+use crate::lock::{GivenServers, LIFE, LockKey, SERVERS_LIFE};
 use crate::request;
 use crate::session::{Caller, OpenedSession};
 use crate::session_id::SessionId;
@@ -26,6 +26,9 @@ use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
 use crate::taken::{Taken, VideoRates, kbps};
 use crate::upstream::{ForwardedRequest, SfuResponse, Upstream};
+
+/// A credential is handed out again only in the first part of its life: the life divided by this number.
+const FIRST_PART: u32 = 4;
 
 /// What the service gives to the proxy.
 pub struct Service {
@@ -52,7 +55,6 @@ pub struct SfuProxy {
     pub(crate) lock_key: LockKey,
     pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
-    started: Instant,
     pub(crate) service: Service,
 }
 
@@ -93,7 +95,6 @@ impl SfuProxy {
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client),
             sessions: Mutex::new(Sessions::new(terms)),
-            started: service.clock.instant(),
             service,
         };
         // The watch looks at these sessions as soon as it begins.
@@ -107,7 +108,7 @@ impl SfuProxy {
         self: &Arc<Self>,
         opening: Opening,
         mut passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    ) -> SfuResult<SfuResponse> {
         passed.body = request::new_session(&passed.body)?.body.into();
         let holder = opening.owner.holder();
         self.with(|sessions, now| sessions.reserve(&holder, now))?;
@@ -119,12 +120,7 @@ impl SfuProxy {
 
     /// Checks that the caller may use a session: the caller's browser has the session's lock or, without locks, the caller owns the
     /// session. The user who opened the session must not be blocked.
-    pub fn authorize<'a>(
-        &self,
-        id: &SessionId,
-        caller: &Caller,
-        cookies: impl Iterator<Item = &'a str>,
-    ) -> Result<(), SfuFault> {
+    pub fn authorize(&self, id: &SessionId, caller: &Caller, cookies: &[&str]) -> SfuResult<()> {
         let is_unlocked =
             self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
@@ -138,14 +134,14 @@ impl SfuProxy {
     }
 
     /// The values of `Set-Cookie` that remove invalid and superfluous locks from a browser: see `LockKey::removed`.
-    pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
+    pub fn removed_locks(&self, cookies: &[&str], prefix: &str) -> Vec<String> {
         let has_open = |id: &_| self.with(|sessions, _| sessions.has_open(id));
         self.lock_key.removed(cookies, prefix, has_open)
     }
 
     /// The room of the caller's sessions that are in a call: those that the cookies unlock and, without locks, those that the caller may
     /// have opened. `None` if there is no such room, or more than one.
-    pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
+    pub fn room_of(&self, caller: &Caller, cookies: &[&str]) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {
             let own = (!self.is_locked).then(|| sessions.of_caller(caller));
@@ -180,39 +176,25 @@ impl SfuProxy {
 
     /// The ICE servers that this browser got for the same spender a moment ago. `None` if it got none, if their credential was revoked, and
     /// while nothing would be minted.
-    pub fn given_servers<'a>(
-        &self,
-        cookies: impl Iterator<Item = &'a str>,
-        spender: Option<&Spender>,
-    ) -> Option<Value> {
+    pub fn given_servers(&self, cookies: &[&str], spender: Option<&Spender>) -> Option<Value> {
         let given = self.lock_key.servers(cookies, self.service.clock.since_1970())?;
         self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
 
-    /// The cookie with ICE servers that a browser gets, for [`Self::given_servers`]. `life`: how long it gets them again.
-    pub fn servers_cookie(
-        &self,
-        grant: GrantId,
-        ice_servers: Value,
-        prefix: &str,
-        life: Duration,
-    ) -> Option<HeaderValue> {
+    /// The cookie with ICE servers that a browser gets, for [`Self::given_servers`].
+    pub fn servers_cookie(&self, grant: GrantId, ice_servers: Value, prefix: &str) -> Option<HeaderValue> {
+        let life = SERVERS_LIFE.min(self.service.ttl / FIRST_PART);
         let exp = self.service.clock.since_1970().saturating_add(life).as_secs();
         secret_header(&self.lock_key.servers_cookie(&GivenServers { grant, ice_servers, exp }, prefix))
-    }
-
-    /// The time since the start.
-    fn now(&self) -> Duration {
-        self.service.clock.instant().saturating_duration_since(self.started)
     }
 
     /// Runs `change` under the lock. What it changes is reported to the ledger before the lock is released.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         // After a panic the table can still serve: each look corrects the counts.
         let mut sessions = self.sessions.lock();
-        let now = self.now();
+        let now = self.service.clock.since_boot();
         let result = change(&mut sessions, now);
-        for (id, is_found) in sessions.take_changed() {
+        for (id, is_found) in std::mem::take(&mut sessions.changed) {
             let row = |books| sessions.row(&id, now, books);
             // What the ledger could not take is reported again.
             if !self.service.broker.remember(&id.text(), &row, is_found) {
@@ -231,7 +213,7 @@ struct ReservedPlace {
 
 impl ReservedPlace {
     /// Asks the SFU for the session. If the SFU has created it, puts it in the table and gives the browser its lock.
-    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> Result<SfuResponse, SfuFault> {
+    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let Some(id) = returned.answered().and_then(|answered| answered.session) else {
             return Ok(as_text(returned));

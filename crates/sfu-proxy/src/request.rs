@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::description::{Description, kinds};
-use super::fault::SfuFault;
+use super::fault::{SfuFault, SfuResult};
 use super::name::Name;
 use super::path::SfuCall;
 use super::session_id::SessionId;
@@ -74,7 +74,7 @@ pub(crate) struct Pull {
 }
 
 /// Reads the body of a request for a new session. It may be empty.
-pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, SfuFault> {
+pub(crate) fn new_session(body: &[u8]) -> SfuResult<SfuRequest> {
     if body.is_empty() {
         return Ok(SfuRequest::default());
     }
@@ -82,7 +82,7 @@ pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, SfuFault> {
 }
 
 /// Reads the body of a call on a session.
-pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, SfuFault> {
+pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> SfuResult<SfuRequest> {
     match call {
         SfuCall::Get => Ok(SfuRequest::default()),
         SfuCall::Renegotiate => without_tracks::<Renegotiation>(body),
@@ -119,15 +119,15 @@ pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
 }
 
 /// Reads a body as `T`, which pushes and pulls nothing.
-fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, SfuFault> {
+fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> SfuResult<SfuRequest> {
     rewritten(body, |_: T| Ok(RequestedTracks::default()))
 }
 
 /// Reads a body as `T`, and writes the body to send from that. `wanted`: what a `T` wants.
 fn rewritten<T: DeserializeOwned + Serialize>(
     body: &[u8],
-    wanted: impl FnOnce(T) -> Result<RequestedTracks, SfuFault>,
-) -> Result<SfuRequest, SfuFault> {
+    wanted: impl FnOnce(T) -> SfuResult<RequestedTracks>,
+) -> SfuResult<SfuRequest> {
     let request: T = serde_json::from_slice(body).map_err(|_| SfuFault::MALFORMED)?;
     let mut body = serde_json::to_value(&request).map_err(|_| SfuFault::MALFORMED)?;
     remove_nulls(&mut body);
@@ -168,7 +168,7 @@ struct NewTracks {
 }
 
 impl NewTracks {
-    fn wanted(self) -> Result<RequestedTracks, SfuFault> {
+    fn wanted(self) -> SfuResult<RequestedTracks> {
         let offered = self.session_description.map(|description| kinds(&description.sdp));
         let mut wanted = tracks_of(self.tracks.unwrap_or_default(), offered.as_ref());
         if self.auto_discover == Some(true) {
@@ -213,7 +213,7 @@ struct Channels {
 }
 
 impl Channels {
-    fn wanted(self) -> Result<RequestedTracks, SfuFault> {
+    fn wanted(self) -> SfuResult<RequestedTracks> {
         let mut wanted = RequestedTracks::default();
         for channel in self.data_channels {
             match channel {

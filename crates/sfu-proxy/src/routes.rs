@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Parts;
@@ -14,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::{Value, json};
-use turn_base::body::{BodyLimit, read_body};
+use turn_base::body::{self, BodyLimit};
 use turn_base::broker::{Unverified, WebClient};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
@@ -27,20 +28,16 @@ use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
-use crate::fault::SfuFault;
-use crate::header;
-use crate::lock::SERVERS_LIFE;
+use crate::fault::{SfuFault, SfuResult};
 use crate::name::room;
-use crate::path::{NoRoute, Route, SfuCall, route};
+use crate::path::{Route, SfuCall, route};
 use crate::proxy::{Opening, SfuProxy};
 use crate::session::Caller;
 use crate::session_id::SessionId;
-use crate::upstream::{ForwardedRequest, SfuResponse};
+use crate::upstream::{ForwardedRequest, SENT, SfuResponse, passing};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;
-/// A credential is handed out again only in the first part of its life: the life divided by this number.
-const FIRST_PART: u32 = 4;
 /// The room of a session, for a page that has no `correlationId`. It is not sent upstream.
 const ROOM: HeaderName = HeaderName::from_static("x-realtime-room");
 /// The parameters that go upstream.
@@ -65,11 +62,11 @@ pub fn routes<S>(proxy: &Arc<SfuProxy>) -> Vec<(String, MethodRouter<S>)> {
 async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Response {
     let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
     match route(request.method().as_str(), path) {
-        Ok(Route::IceServers) => ice_servers(proxy, prefix, request).await,
-        Ok(Route::NewSession) => answer(open(proxy, prefix, request).await, true),
-        Ok(Route::Session { id, call }) => answer(on_session(proxy, id, call, request).await, false),
-        Err(NoRoute::NotFound) => ApiError::no_route().into_response(),
-        Err(NoRoute::Method { allow }) => {
+        Route::IceServers => ice_servers(proxy, prefix, request).await,
+        Route::NewSession => answer(open(proxy, prefix, request).await, true),
+        Route::Session { id, call } => answer(on_session(proxy, id, call, request).await, false),
+        Route::Unknown => ApiError::no_route().into_response(),
+        Route::OtherMethod { allow } => {
             let mut response = answer(Err(SfuFault::METHOD), false);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
@@ -77,7 +74,7 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
     }
 }
 
-async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, SfuFault> {
+async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> SfuResult<SfuResponse> {
     let (parts, body) = request.into_parts();
     let (owner, room_in_token) = caller(proxy, &parts, Expiry::Counts).await?;
     let is_in_token = room_in_token.is_some();
@@ -91,8 +88,8 @@ async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Res
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
-    let removed = proxy.removed_locks(cookies(&parts), prefix);
-    let passed = read(proxy, Request::from_parts(parts, body)).await?;
+    let removed = proxy.removed_locks(&cookies(&parts), prefix);
+    let passed = read(proxy, &parts, body).await?;
     proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin, removed }, passed).await
 }
 
@@ -101,17 +98,17 @@ async fn on_session(
     id: SessionId,
     call: SfuCall,
     request: Request,
-) -> Result<SfuResponse, SfuFault> {
+) -> SfuResult<SfuResponse> {
     let (parts, body) = request.into_parts();
     // The lock still proves the browser: a token may expire during a long call.
     let (caller, _) = caller(proxy, &parts, Expiry::Ignored).await?;
-    proxy.authorize(&id, &caller, cookies(&parts))?;
-    let passed = read(proxy, Request::from_parts(parts, body)).await?;
+    proxy.authorize(&id, &caller, &cookies(&parts))?;
+    let passed = read(proxy, &parts, body).await?;
     proxy.call(id, call, passed).await
 }
 
-fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
-    parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok())
+fn cookies(parts: &Parts) -> Vec<&str> {
+    parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).collect()
 }
 
 /// What happens to a user's token that has expired.
@@ -125,11 +122,7 @@ enum Expiry {
 
 /// Who calls, and the room that the token names. A user's token that is not valid is refused, even where none is needed. Any other
 /// bearer token that is not a valid grant is ignored. A blocked user is refused.
-async fn caller(
-    proxy: &SfuProxy,
-    parts: &Parts,
-    expiry: Expiry,
-) -> Result<(Caller, Option<Arc<str>>), SfuFault> {
+async fn caller(proxy: &SfuProxy, parts: &Parts, expiry: Expiry) -> SfuResult<(Caller, Option<Arc<str>>)> {
     let address = ClientKey::of(address(parts).ok_or(SfuFault::UNAUTHORIZED)?);
     let mut caller = Caller { user: None, grant: None, address };
     let broker = &*proxy.service.broker;
@@ -169,7 +162,7 @@ fn refused(why: &ApiError) -> SfuFault {
 }
 
 /// The room that the page names. An empty name is none.
-fn named_room(parts: &Parts) -> Result<Option<Arc<str>>, SfuFault> {
+fn named_room(parts: &Parts) -> SfuResult<Option<Arc<str>>> {
     let name = match parts.headers.get(ROOM) {
         Some(name) => Some(name.to_str().map_err(|_| SfuFault::BAD_ROOM)?.into()),
         None => query(parts, "correlationId"),
@@ -184,11 +177,11 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// The parts of a request that go upstream.
-async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, SfuFault> {
-    let query = request.uri().query().and_then(query_sent);
-    let headers = header::passing(request.headers(), &header::SENT);
+async fn read(proxy: &SfuProxy, parts: &Parts, body: Body) -> SfuResult<ForwardedRequest> {
+    let query = parts.uri.query().and_then(query_sent);
+    let headers = passing(&parts.headers, &SENT);
     let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
-    let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
+    let (body, kept) = body::read(parts, body, &limit).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => SfuFault::TOO_LARGE,
         StatusCode::SERVICE_UNAVAILABLE => SfuFault::FULL,
         _ => SfuFault::MALFORMED,
@@ -212,7 +205,7 @@ fn address(parts: &Parts) -> Option<IpAddr> {
 }
 
 /// The response to a client. `is_new`: the request asked for a new session.
-fn answer(returned: Result<SfuResponse, SfuFault>, is_new: bool) -> Response {
+fn answer(returned: SfuResult<SfuResponse>, is_new: bool) -> Response {
     let code = match &returned {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
         Err(fault) => Some(fault.code),
@@ -266,19 +259,19 @@ async fn relay_servers(
         return None;
     }
     // partytracks names no room here, so the sessions of the caller may tell the room.
-    let own_room = || proxy.room_of(&caller, cookies(parts));
+    let cookies = cookies(parts);
+    let own_room = || proxy.room_of(&caller, &cookies);
     let room = room_in_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
     let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() };
     let spender = spender.known();
-    if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
+    if let Some(servers) = proxy.given_servers(&cookies, spender.as_deref()) {
         return Some((servers, None));
     }
     let minted = proxy.service.broker.mint(&WebClient { address, origin }, spender).await?;
     let servers = json!(minted.ice_servers);
-    let life = SERVERS_LIFE.min(proxy.service.ttl / FIRST_PART);
-    let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix, life);
+    let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix);
     Some((servers, cookie))
 }
 

@@ -11,7 +11,7 @@ use turn_ledger::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
 use super::answer::SfuAnswer;
-use super::fault::SfuFault;
+use super::fault::{SfuFault, SfuResult};
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// Counts a call, or refuses it because the session makes calls too fast.
-    pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), SfuFault> {
+    pub(super) fn call_begins(&mut self, now: Duration) -> SfuResult<()> {
         if !self.rate.take(CALLS, now) {
             return Err(SfuFault::TOO_FAST);
         }

@@ -1,6 +1,5 @@
 //! The id of a session.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -37,11 +36,5 @@ impl TryFrom<String> for SessionId {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::new(&text).ok_or("expected the id of a session")
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

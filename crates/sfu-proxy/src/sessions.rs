@@ -16,7 +16,7 @@ use turn_limits::{Bounds, Holder};
 
 use super::addresses::{Addresses, PER_ADDRESS_MAX};
 use super::answer::SfuAnswer;
-use super::fault::SfuFault;
+use super::fault::{SfuFault, SfuResult};
 use super::request::Pull;
 use super::session::{Caller, OpenedSession, Session, SessionLoad};
 use super::session_id::SessionId;
@@ -55,8 +55,8 @@ pub(crate) struct Sessions {
     looks: Deadlines<SessionId>,
     /// When the life of each session is over.
     ends: Deadlines<SessionId>,
-    /// Sessions that have changed, and whether a look has found them.
-    changed: BTreeMap<SessionId, bool>,
+    /// Sessions that have changed and are not reported yet, and whether a look has found them.
+    pub(crate) changed: BTreeMap<SessionId, bool>,
 }
 
 impl Sessions {
@@ -73,7 +73,7 @@ impl Sessions {
     }
 
     /// Reserves room for a session that a holder opens. [`Self::begin`] or [`Self::release`] must follow.
-    pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> Result<(), SfuFault> {
+    pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> SfuResult<()> {
         if self.addresses.new_sessions.take(holder, 1, now).is_err() {
             return Err(SfuFault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
         }
@@ -104,7 +104,7 @@ impl Sessions {
         caller: &Caller,
         is_unlocked: bool,
         are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
-    ) -> Result<Option<User>, SfuFault> {
+    ) -> SfuResult<Option<User>> {
         let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(SfuFault::GONE)?;
         let may_use = is_unlocked || session.opened.owner.is_same_as(caller, are_of_one_chain);
         if may_use { Ok(session.opened.owner.user.clone()) } else { Err(SfuFault::LOCKED) }
@@ -218,7 +218,7 @@ impl Sessions {
     }
 
     /// Makes room for one more session of a holder. Of the sessions without tracks, the oldest gives way.
-    fn make_room(&mut self, holder: &Holder) -> Result<(), SfuFault> {
+    fn make_room(&mut self, holder: &Holder) -> SfuResult<()> {
         while let Some(full) = self.addresses.sessions.full(holder, 1, Bounds::per_client(PER_ADDRESS_MAX)) {
             let in_share = |id: &SessionId| self.rows.get(id).is_some_and(|row| row.holder().is_in(&full));
             let oldest = self.ends.iter().find(|id| self.may_give_way(id) && in_share(id)).cloned();

@@ -13,8 +13,7 @@ use turn_base::http_client::{self, Api, CallError, HttpClient};
 use turn_limits::MemoryUse;
 
 use crate::answer::{SfuAnswer, parse_answer};
-use crate::fault::SfuFault;
-use crate::header;
+use crate::fault::{SfuFault, SfuResult};
 use crate::path::{SfuCall, upstream};
 use crate::session_id::SessionId;
 use crate::settings::SfuConfig;
@@ -24,8 +23,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// The longest response that is read, in bytes. A session description of many tracks has some 100 KiB.
 pub(crate) const RESPONSE_MAX: usize = 1024 * 1024;
 
+/// Headers of a request that go upstream. No other header passes, in either direction: so cookies, the client's address and our own tokens do
+/// not reach Cloudflare, and what Cloudflare sets for its own host does not reach the page. `Authorization` is replaced by the app's secret. `Accept-Encoding` does not pass,
+/// because a compressed answer could not be read here.
+pub(crate) const SENT: [&str; 3] = ["content-type", "accept", "accept-language"];
+
+/// Headers of a response that come back. `Location` does not, because Orange reloads its page on a redirect.
+pub(crate) const RETURNED: [&str; 1] = ["retry-after"];
+
 /// The API of one app.
-#[derive(Debug)]
 pub(crate) struct Upstream {
     api: Api,
     deadline: Duration,
@@ -83,7 +89,7 @@ impl Upstream {
     }
 
     /// Opens a session.
-    pub(crate) async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, SfuFault> {
+    pub(crate) async fn open(&self, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
         self.send(Method::POST, "sessions/new", passed).await
     }
 
@@ -93,19 +99,14 @@ impl Upstream {
         id: &SessionId,
         call: SfuCall,
         passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    ) -> SfuResult<SfuResponse> {
         let (method, path) = upstream(id, call);
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         self.send(method, &path, passed).await
     }
 
     /// The SFU's response, also one with an error status. A redirect, and a body that is not JSON, are faults.
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        passed: ForwardedRequest,
-    ) -> Result<SfuResponse, SfuFault> {
+    async fn send(&self, method: Method, path: &str, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
         let path: Vec<&str> = path.split('/').collect();
         let mut request = self.api.call(method.clone(), &path).timeout(self.deadline).headers(passed.headers);
         if method != Method::GET {
@@ -115,13 +116,13 @@ impl Upstream {
         let mut request = request.build().map_err(fault_of)?;
         // As it came: a page may send `?CreatingSession&`.
         request.url_mut().set_query(passed.query.as_deref());
-        let response = self.api.execute(request).await.map_err(fault_of)?;
+        let response = self.api.client.execute(request).await.map_err(fault_of)?;
         let status = response.status();
         if status.is_redirection() || status.is_informational() {
             // Orange reloads its page on a redirect. An informational status answers nothing.
             return Err(SfuFault::UNREACHABLE);
         }
-        let mut headers = header::passing(response.headers(), &header::RETURNED);
+        let mut headers = passing(response.headers(), &RETURNED);
         let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
         if !body.is_empty() {
             serde_json::from_slice::<IgnoredAny>(&body).map_err(|_| SfuFault::NOT_JSON)?;
@@ -135,13 +136,19 @@ fn fault_of(error: impl Into<CallError>) -> SfuFault {
     if error.into() == CallError::Timeout { SfuFault::TIMED_OUT } else { SfuFault::UNREACHABLE }
 }
 
+/// The headers that are in `list`. Its names are in lower case.
+pub(crate) fn passing(headers: &HeaderMap, list: &[&str]) -> HeaderMap {
+    let passing = headers.iter().filter(|(name, _)| list.contains(&name.as_str()));
+    passing.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
-    use turn_base::http_client::{Network, http_client};
+    use turn_base::http_client::{HttpClient, Network};
     use turn_ledger::BitRate;
 
     /// A deadline that is waited for.
@@ -159,13 +166,13 @@ mod tests {
             look_interval: Duration::from_secs(30),
             client_rate: BitRate::new(100_000_000),
         };
-        let mut upstream = Upstream::new(&config, http_client(&Network::DIRECT).unwrap());
+        let mut upstream = Upstream::new(&config, HttpClient::new(&Network::DIRECT).unwrap());
         upstream.deadline = deadline;
         upstream
     }
 
     /// What an upstream answers that sends `head` and then nothing more, in the end.
-    async fn answer_of(head: &'static [u8], deadline: Duration) -> Result<SfuResponse, SfuFault> {
+    async fn answer_of(head: &'static [u8], deadline: Duration) -> SfuResult<SfuResponse> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = at(&listener, deadline);
         let silent = async {
@@ -183,6 +190,22 @@ mod tests {
             answer = upstream.open(ForwardedRequest::default()) => answer,
             () = silent => unreachable!("it waits for ever"),
         }
+    }
+
+    #[test]
+    fn the_type_of_a_body_passes_and_what_identifies_a_client_or_a_server_does_not() {
+        let passing = |names: &str, list: &[&str]| {
+            let headers = names.split_whitespace().map(|name| (name.parse().unwrap(), "x".parse().unwrap()));
+            passing(&headers.collect(), list).len()
+        };
+        assert_eq!((passing("content-type", &SENT), passing("Retry-After", &RETURNED)), (1, 1));
+        let of_client = "host cookie authorization origin referer user-agent x-forwarded-for forwarded cf-connecting-ip \
+            cf-access-jwt-assertion x-realtime-room connection keep-alive te trailer transfer-encoding upgrade \
+            proxy-authorization content-length accept-encoding traceparent";
+        assert_eq!(passing(of_client, &SENT), 0);
+        let of_server =
+            "content-type set-cookie location connection transfer-encoding content-length server cf-ray";
+        assert_eq!(passing(of_server, &RETURNED), 0);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -63,7 +64,7 @@ impl SfuProxy {
 
     /// Closes the tracks of the sessions that may take nothing more, as the ledger says. `closed_at`: when this last closed something.
     /// Until [`CLOSE_INTERVAL`] has passed since then, this does nothing.
-    async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
+    async fn close_spent(&self, closed_at: &mut Option<Instant>) {
         let now = self.service.clock.instant();
         if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {
             return;
@@ -84,20 +85,13 @@ impl SfuProxy {
     }
 
     /// Closes these tracks and data channels. Returns when the SFU has answered all calls, or not in time.
-    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<TrackId>)>) {
-        let mut closing = JoinSet::new();
-        for (id, ids) in sessions {
-            if closing.len() >= AT_ONCE_MAX {
-                closing.join_next().await;
+    async fn close_all(&self, sessions: Vec<(SessionId, Vec<TrackId>)>) {
+        let close = async |(id, ids): (SessionId, Vec<TrackId>)| {
+            for (call, body) in request::closing(&ids) {
+                self.close(&id, call, &body).await;
             }
-            let proxy = Arc::clone(self);
-            closing.spawn(async move {
-                for (call, body) in request::closing(&ids) {
-                    proxy.close(&id, call, &body).await;
-                }
-            });
-        }
-        closing.join_all().await;
+        };
+        stream::iter(sessions).for_each_concurrent(AT_ONCE_MAX, close).await;
     }
 
     /// Makes one call that closes something. If the SFU has accepted it, a look is due, which shows what is closed.

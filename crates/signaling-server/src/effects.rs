@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use turn_base::broker::{Minted, WebClient};
 use turn_base::error::ApiError;
 use turn_base::http_client::post_webhook;
@@ -121,8 +121,7 @@ impl Sockets {
     /// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
     async fn mint(&self, web_client: &WebClient, user: Option<User>, call: Call) -> Reply {
         let origin = web_client.origin.clone();
-        let spender =
-            Spender { user, label: None, origin, call: Some(call), server: None, signed_in_until: None };
+        let spender = Spender { user, origin, call: Some(call), ..Spender::default() };
         match self.service.broker.mint(web_client, spender.known()).await {
             Some(Minted { ice_servers, grant }) => {
                 Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
@@ -137,13 +136,8 @@ impl Sockets {
 }
 
 fn headers(webhook: &Webhook) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &webhook.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.append(name, value);
-        }
-    }
-    headers
+    let parsed = |(name, value): &(String, String)| Some((name.parse().ok()?, value.parse().ok()?));
+    webhook.headers.iter().filter_map(parsed).collect()
 }
 
 /// The close frame for a socket whose token is refused. Its reason is the code of the error.

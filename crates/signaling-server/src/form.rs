@@ -17,14 +17,12 @@ pub(crate) struct Form(Vec<(String, String)>);
 impl Form {
     /// Parses a body that has arrived.
     pub(crate) async fn parse(headers: &HeaderMap, body: Bytes) -> Result<Self, ApiError> {
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
+        match media_type(headers).as_str() {
             URLENCODED => {
                 let fields = url::form_urlencoded::parse(&body).into_owned();
                 Ok(Self(fields.take(FIELDS_MAX).collect()))
             }
-            MULTIPART => multipart(kind, body).await,
+            MULTIPART => multipart(headers, body).await,
             _ => Err(ApiError::invalid(format!("Send a form: {URLENCODED} or {MULTIPART}."))),
         }
     }
@@ -35,10 +33,16 @@ impl Form {
     }
 }
 
-async fn multipart(kind: &str, body: Bytes) -> Result<Form, ApiError> {
+/// The media type of a body in lower case, without parameters such as a charset.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let stated = headers.get(CONTENT_TYPE).and_then(|stated| stated.to_str().ok()).unwrap_or_default();
+    stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+async fn multipart(headers: &HeaderMap, body: Bytes) -> Result<Form, ApiError> {
     let unreadable = || ApiError::invalid("Send the form again: it could not be read.");
-    let request = Request::builder().header(CONTENT_TYPE, kind).body(Body::from(body));
-    let request = request.map_err(|_| unreadable())?;
+    let mut request = Request::new(Body::from(body));
+    request.headers_mut().clone_from(headers);
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| unreadable())?;
     let mut fields = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|_| unreadable())? {

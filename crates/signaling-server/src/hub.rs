@@ -23,7 +23,7 @@ use turn_signaling::protocol::{
 use crate::broker::{Counted, ServerBroker};
 use crate::memory::{Mailbox, Memory};
 use crate::occupancy::Place;
-use crate::outbox::{Frame, Pushed, Sent};
+use crate::outbox::{Frame, Sent, TooSlow};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
@@ -41,13 +41,7 @@ pub(crate) trait AnyHub: Send + Sync {
     fn common(&self) -> &Common;
 
     /// Opens a socket. Returns its number, and what the protocol asks.
-    fn open(
-        &self,
-        web_client: WebClient,
-        mailbox: Arc<Mailbox>,
-        place: Weak<Place>,
-        upgrade: Upgrade,
-    ) -> (SocketId, Vec<Asked>);
+    fn open(&self, open: OpenSocket, upgrade: Upgrade) -> (SocketId, Vec<Asked>);
 
     /// Handles an event, and carries out the actions that follow from it.
     fn take(&self, event: Event<Text>) -> Vec<Asked>;
@@ -92,21 +86,23 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
 }
 
-type OpenSockets = HashMap<SocketId, OpenSocket>;
-
 struct HubState<P> {
     protocol: P,
-    sockets: OpenSockets,
+    sockets: HashMap<SocketId, OpenSocket>,
     next_socket: u64,
     is_draining: bool,
 }
 
-struct OpenSocket {
-    mailbox: Arc<Mailbox>,
-    place: Weak<Place>,
-    web_client: Arc<WebClient>,
-    /// Who has signed in, or the name that the visitor has.
-    user: Option<User>,
+/// An open socket.
+pub(crate) struct OpenSocket {
+    /// What waits at it.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Its place, until it has ended.
+    pub(crate) place: Weak<Place>,
+    /// Its client.
+    pub(crate) web_client: WebClient,
+    /// Who has signed in, or the name that the visitor has. `None` until the hub has opened the socket.
+    pub(crate) user: Option<User>,
 }
 
 /// A question of a socket. Its reply, if any, comes as [`Event::Replied`].
@@ -116,7 +112,7 @@ pub(crate) struct Asked {
     /// The socket that asks.
     pub(crate) socket: SocketId,
     /// The client of the socket, for a sign-in or a mint.
-    pub(crate) web_client: Arc<WebClient>,
+    pub(crate) web_client: WebClient,
     /// The place of the socket, until the socket has ended.
     pub(crate) place: Weak<Place>,
     /// What to find out.
@@ -172,18 +168,11 @@ impl<P: Protocol> AnyHub for Hub<P> {
         &self.common
     }
 
-    fn open(
-        &self,
-        web_client: WebClient,
-        mailbox: Arc<Mailbox>,
-        place: Weak<Place>,
-        upgrade: Upgrade,
-    ) -> (SocketId, Vec<Asked>) {
-        let holder = mailbox.holder.clone();
+    fn open(&self, mut open: OpenSocket, upgrade: Upgrade) -> (SocketId, Vec<Asked>) {
+        let holder = open.mailbox.holder.clone();
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let mut open = OpenSocket { mailbox, place, web_client: Arc::new(web_client), user: None };
         if let Some(user) = &upgrade.user {
             self.common.signed_in(&mut open, user.clone());
         }
@@ -258,14 +247,14 @@ impl Common {
 
 impl OpenSocket {
     fn close(&self, close: Closing) {
-        self.mailbox.outbox.push(Frame::Close(close), None, clock::timer_now());
+        let _ = self.mailbox.outbox.push(Frame::Close(close), None, clock::timer_now());
     }
 }
 
 /// Carries out the actions that follow from one event.
 struct Sending<'a> {
     common: &'a Common,
-    sockets: &'a OpenSockets,
+    sockets: &'a HashMap<SocketId, OpenSocket>,
     /// Whose socket has caused the event.
     sender: Option<Holder>,
     /// The latest text of the sender, and what counts the text in memory.
@@ -286,7 +275,7 @@ impl Sending<'_> {
             }
             Action::Ask { socket, question } => {
                 let open = self.sockets.get(&socket)?;
-                let (web_client, place) = (Arc::clone(&open.web_client), Weak::clone(&open.place));
+                let (web_client, place) = (open.web_client.clone(), Weak::clone(&open.place));
                 return Some(Asked { socket, web_client, place, question });
             }
             Action::Call(event) => self.common.shared.broker.call(event),
@@ -309,8 +298,8 @@ impl Sending<'_> {
 
     fn push(&self, to: &OpenSocket, frame: Frame, sent: Option<Sent>) {
         match to.mailbox.outbox.push(frame, sent, clock::timer_now()) {
-            Pushed::Accepted { dropped } => (0..dropped).for_each(|_| self.common.dropped(Dropped::FanOut)),
-            Pushed::TooSlow => self.common.shared.broker.count(Counted::Limited("too_slow")),
+            Ok(dropped) => (0..dropped).for_each(|_| self.common.dropped(Dropped::FanOut)),
+            Err(TooSlow) => self.common.shared.broker.count(Counted::Limited("too_slow")),
         }
     }
 }

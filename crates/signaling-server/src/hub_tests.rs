@@ -70,7 +70,8 @@ fn shared(broker: Arc<FakeBroker>) -> Shared {
 fn open<P: Protocol>(hub: &Hub<P>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
     let mailbox = hub.common.shared.memory.open(holder, hub.common.limits);
     let web_client = WebClient { address: Ipv4Addr::LOCALHOST.into(), origin: None };
-    let (socket, effects) = hub.open(web_client, Arc::clone(&mailbox), Weak::new(), upgrade);
+    let open = OpenSocket { mailbox: Arc::clone(&mailbox), place: Weak::new(), web_client, user: None };
+    let (socket, effects) = hub.open(open, upgrade);
     assert!(effects.is_empty());
     (socket, mailbox)
 }
@@ -144,7 +145,7 @@ async fn a_client_of_which_too_much_waits_loses_its_sockets_and_others_go_on() {
     let _ = hub.take(text(other, "1"));
     tokio::select! {
         biased;
-        () = of_greedy.ended() => {}
+        () = of_greedy.ended.cancelled() => {}
         () = std::future::ready(()) => panic!("its socket goes on"),
     }
     assert_eq!(of_other.outbox.next().await, Frame::Text("1".into()));

@@ -27,7 +27,6 @@ mod outbox;
 pub mod p2pcf;
 pub mod peerjs;
 pub mod polls;
-mod protocols;
 pub mod reports;
 pub mod rooms;
 pub mod routes;
@@ -35,6 +34,7 @@ pub mod server;
 pub mod settings;
 mod socket;
 mod socket_request;
+mod with_state;
 
 pub use broker::{Counted, ServerBroker, Service};
 pub use reports::NoDirectory;

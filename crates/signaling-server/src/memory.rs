@@ -37,7 +37,8 @@ pub(crate) struct Mailbox {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
     memory: Memory,
-    ended: CancellationToken,
+    /// Cancelled once the socket must end, because too much waits and its holder has sent most of it.
+    pub(crate) ended: CancellationToken,
 }
 
 impl Memory {
@@ -114,11 +115,6 @@ impl Mailbox {
         self.memory.make_room();
         counted
     }
-
-    /// Returns once the socket must end, because too much waits and its holder has sent most of it.
-    pub(crate) async fn ended(&self) {
-        self.ended.cancelled().await;
-    }
 }
 
 #[cfg(test)]
@@ -126,7 +122,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::outbox::{Frame, Pushed};
+    use crate::outbox::Frame;
     use crate::testing::FakeBroker;
     use turn_ledger::ClientKey;
     use turn_signaling::protocol::Closing;
@@ -164,7 +160,7 @@ mod tests {
             for to in to {
                 let sent = self.memory.further_copy(&first.text);
                 let frame = Frame::Text("x".repeat(from.into()).into());
-                assert_eq!(to.outbox.push(frame, Some(sent), self.now), Pushed::Accepted { dropped: 0 });
+                assert_eq!(to.outbox.push(frame, Some(sent), self.now), Ok(0));
             }
             drop(first);
             self.memory.make_room();

@@ -78,14 +78,12 @@ impl Place {
         let (mut holder, mut open) = (self.holder.lock(), self.occupancy.open.lock());
         let signed_in = Holder::new(holder.client(), Some(user));
         open.remove(&holder, 1);
-        match self.occupancy.add(&mut open, &signed_in) {
+        let added = self.occupancy.add(&mut open, &signed_in);
+        match added {
             Ok(()) => *holder = signed_in,
-            Err(full) => {
-                open.add(&holder, 1);
-                return Err(full);
-            }
+            Err(_) => open.add(&holder, 1),
         }
-        Ok(())
+        added
     }
 }
 

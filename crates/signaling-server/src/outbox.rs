@@ -66,17 +66,9 @@ struct Queued {
     since: Instant,
 }
 
-/// What became of a frame.
+/// The queue was full: the close frame for slow clients has taken the place of all frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
-    /// The frame waits, or it was ignored because a close frame came before it.
-    Accepted {
-        /// Frames of others that made room for it.
-        dropped: usize,
-    },
-    /// The queue was full: the close frame for slow clients has taken the place of all frames.
-    TooSlow,
-}
+pub(crate) struct TooSlow;
 
 impl Outbox {
     /// An empty queue.
@@ -84,11 +76,11 @@ impl Outbox {
         Self { owner, queue: Mutex::default(), changed: Notify::new(), limits }
     }
 
-    /// Adds a frame. `sent`: what counts its text.
-    pub(crate) fn push(&self, frame: Frame, sent: Option<Sent>, now: Instant) -> Pushed {
+    /// Adds a frame, or ignores it after a close frame. `sent`: what counts its text. Returns how many frames of others made room for it.
+    pub(crate) fn push(&self, frame: Frame, sent: Option<Sent>, now: Instant) -> Result<usize, TooSlow> {
         let mut queue = self.queue.lock();
         if queue.is_closed {
-            return Pushed::Accepted { dropped: 0 };
+            return Ok(0);
         }
         let is_close = matches!(frame, Frame::Close(_));
         let mut dropped = 0;
@@ -99,7 +91,7 @@ impl Outbox {
                     queue.add(Frame::Close(self.limits.too_slow), None, now);
                     drop(queue);
                     self.changed.notify_one();
-                    return Pushed::TooSlow;
+                    return Err(TooSlow);
                 }
                 more => dropped += more,
             }
@@ -108,7 +100,7 @@ impl Outbox {
         queue.is_closed = is_close;
         drop(queue);
         self.changed.notify_one();
-        Pushed::Accepted { dropped }
+        Ok(dropped)
     }
 
     /// Drops the frames whose senders are in this share.
@@ -228,7 +220,7 @@ mod tests {
             self.outbox.push(frame, None, self.now) == ACCEPTED
         }
 
-        fn send(&self, from: u8, text: &'static str) -> Pushed {
+        fn send(&self, from: u8, text: &'static str) -> Result<usize, TooSlow> {
             let sent = Sent { text: Arc::new(self.memory.open(holder(from))), _place: None };
             self.outbox.push(Frame::Text(text.into()), Some(sent), self.now)
         }
@@ -238,7 +230,7 @@ mod tests {
         }
     }
 
-    const ACCEPTED: Pushed = Pushed::Accepted { dropped: 0 };
+    const ACCEPTED: Result<usize, TooSlow> = Ok(0);
 
     fn holder(n: u8) -> Holder {
         ClientKey::V4([192, 0, 2, n].into()).into()
@@ -299,21 +291,21 @@ mod tests {
         for (sender, count) in [(2, 3), (3, 2), (4, 1), (5, 1), (6, 1)] {
             assert!((0..count).all(|_| world.send(sender, "x") == ACCEPTED));
         }
-        assert_eq!(world.send(7, "honest"), Pushed::Accepted { dropped: 3 });
+        assert_eq!(world.send(7, "honest"), Ok(3));
         assert!(world.send(2, "y") == ACCEPTED && world.send(2, "y") == ACCEPTED);
         let kept = ["x", "x", "x", "x", "x", "honest", "y", "y"];
         assert_eq!(world.drain(), kept.map(text));
         for sender in 2..10 {
             assert_eq!(world.send(sender, "123456"), ACCEPTED);
         }
-        assert_eq!(world.send(2, "x"), Pushed::TooSlow, "nobody has sent much of it");
+        assert_eq!(world.send(2, "x"), Err(TooSlow), "nobody has sent much of it");
     }
 
     #[test]
     fn the_bytes_of_a_flood_count_as_its_frames() {
         let world = World::new(100, 40);
         assert!(world.send(2, "0123456789") == ACCEPTED && world.send(3, "012345678") == ACCEPTED);
-        assert_eq!(world.send(4, "0123456789012345678901"), Pushed::Accepted { dropped: 1 });
+        assert_eq!(world.send(4, "0123456789012345678901"), Ok(1));
         assert_eq!(world.drain().len(), 2);
     }
 }

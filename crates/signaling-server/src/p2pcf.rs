@@ -2,7 +2,6 @@
 //! redirected. Every response has the CORS headers of P2PCF, so that a page can read it, also a refusal before the protocol sees the
 //! request. The rooms are behind one lock, and events of calls are passed on in order.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,9 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
     CONTENT_TYPE, ORIGIN,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use parking_lot::Mutex;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -29,7 +28,7 @@ use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcf, P2pcfResponse,
 use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
-use crate::routes::Route;
+use crate::form::media_type;
 use crate::settings::P2pcfConfig;
 
 /// What a person who opens the URL sees.
@@ -49,18 +48,15 @@ const CORS: [(&str, &str); 4] = [
 ];
 
 /// The routes. None if P2PCF is off.
-pub fn routes<S>(p2pcf: Option<&Arc<P2pcfShell>>) -> Vec<Route<S>> {
+pub fn routes<S>(p2pcf: Option<&Arc<P2pcfShell>>) -> Vec<(String, MethodRouter<S>)> {
     let Some(p2pcf) = p2pcf else { return vec![] };
     let handlers = || any(answer).with_state(Arc::clone(p2pcf));
     vec![(p2pcf.path.clone(), handlers()), (format!("{}/", p2pcf.path), handlers())]
 }
 
 /// The layer that lets a page of any origin read the response.
-pub fn readable(mut response: Response) -> Response {
-    for (name, value) in CORS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    response
+pub fn readable(response: Response) -> Response {
+    (CORS, response).into_response()
 }
 
 async fn answer(
@@ -70,16 +66,15 @@ async fn answer(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    let broker = &*p2pcf.service.broker;
-    let user = match user(broker, &method, &headers, query.as_deref(), client).await {
-        Ok(user) => user,
-        Err(error) => return error.into_response(),
-    };
-    let (origin, holder) = (origin(&headers, broker), Holder::new(ClientKey::of(client), user));
+) -> Result<Response, ApiError> {
+    let (broker, client) = (&*p2pcf.service.broker, ClientKey::of(client));
+    // The greeting needs no user, and a preflight has no token.
+    let needs_room = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&method);
+    let user = if needs_room { user(broker, &headers, query.as_deref(), client).await? } else { None };
+    let (origin, holder) = (origin(&headers, broker), Holder::new(client, user));
     let wall = p2pcf.service.clock.now();
     // Parsed before the lock: a body has up to 256 KiB.
-    let operation = operation(&method, &headers, &body, wall);
+    let operation = needs_room.then(|| operation(&method, &headers, &body, wall)).transpose();
     let answer = p2pcf.answer(Request { origin, holder, operation }, wall);
     let for_the_log = summarized(broker, &answer, origin);
     let mut response = match answer {
@@ -99,28 +94,20 @@ async fn answer(
     } else {
         response.extensions_mut().insert(Polled);
     }
-    response
+    Ok(response)
 }
 
-/// The user of a page. The greeting needs none, and a preflight has no token.
+/// The user of a page.
 async fn user(
     broker: &dyn ServerBroker,
-    method: &Method,
     headers: &HeaderMap,
     query: Option<&str>,
-    address: IpAddr,
+    client: ClientKey,
 ) -> Result<Option<User>, ApiError> {
-    if needs_no_room(method) {
-        return Ok(None);
-    }
-    let verified = signed_in(broker, headers, query, ClientKey::of(address)).await?;
+    let verified = signed_in(broker, headers, query, client).await?;
     let user = verified.map(|verified| verified.user);
     require(broker, user.as_ref())?;
     Ok(user)
-}
-
-fn needs_no_room(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
 /// What a request asks for, in the order of the reference server's checks.
@@ -129,28 +116,18 @@ fn operation(
     headers: &HeaderMap,
     body: &[u8],
     wall: Timestamp,
-) -> Result<Option<Operation>, Refusal> {
-    if needs_no_room(method) {
-        return Ok(None);
-    }
-    if !is_json(headers) {
+) -> Result<Operation, Refusal> {
+    if media_type(headers) != "application/json" {
         return Err(Refusal::MediaType);
     }
     let is_delete = headers.get(WORKER_METHOD).is_some_and(|method| method == "DELETE");
     if is_delete || method == Method::DELETE {
-        Operation::delete(body, wall).map(Some)
+        Operation::delete(body, wall)
     } else if method == Method::POST {
-        Operation::post(body, wall).map(Some)
+        Operation::post(body, wall)
     } else {
         Err(Refusal::Method)
     }
-}
-
-/// Whether the media type is JSON. Parameters such as a charset do not matter.
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|text| text.split(';').next());
-    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The answer to `OPTIONS`. A page may send every header for which its preflight asks: the headers carry no rights.
@@ -205,7 +182,7 @@ impl P2pcfShell {
     pub(crate) fn new(config: &P2pcfConfig, keys: DeleteKeys, service: Arc<Service>) -> Self {
         let p2pcf = Mutex::new(P2pcf::new(config.origin_quota, keys));
         let (path, started) = (config.path.clone(), service.clock.instant());
-        Self { path, p2pcf, skew_log: Throttle::new(), started, service }
+        Self { path, p2pcf, skew_log: Throttle::default(), started, service }
     }
 
     /// Answers a request.

@@ -9,7 +9,7 @@ use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, UPGRADE};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use serde_json::json;
 use turn_base::error::ApiError;
 use turn_base::random;
@@ -19,9 +19,9 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
 use crate::polls::Polls;
-use crate::routes::{Route, with_state};
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
+use crate::with_state::with_state;
 
 /// What the routes of `PeerJS` need.
 pub struct PeerjsRoutes {
@@ -32,7 +32,7 @@ pub struct PeerjsRoutes {
 type Peerjs = State<Arc<PeerjsRoutes>>;
 
 /// The routes that anyone may call. None if `PeerJS` is off.
-pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
+pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<(String, MethodRouter<S>)> {
     let routes = [
         ("/peerjs/{key}/id", get(make_id)),
         ("/{key}/id", get(make_id)),
@@ -44,7 +44,7 @@ pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
 }
 
 /// The lists of peers, which nobody gets. None if `PeerJS` is off.
-pub fn peers<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<Route<S>> {
+pub fn peers<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<(String, MethodRouter<S>)> {
     with_state(peerjs, ["/peerjs/{key}/peers", "/{key}/peers"].map(|path| (path, get(refuse_peers))))
 }
 
@@ -78,8 +78,6 @@ async fn make_id(
 }
 
 /// The list of peers is private.
-async fn refuse_peers() -> Response {
-    let mut response = (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
-    response.extensions_mut().insert(Verbatim);
-    response
+async fn refuse_peers() -> impl IntoResponse {
+    (StatusCode::UNAUTHORIZED, Extension(Verbatim), "Unauthorized")
 }

@@ -11,7 +11,7 @@ use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::header::only_line;
@@ -22,10 +22,10 @@ use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::broker::Service;
 use crate::form::Form;
-use crate::routes::{Route, with_state};
 use crate::settings::RoomsConfig;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
+use crate::with_state::with_state;
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
@@ -91,12 +91,12 @@ fn marked(user: &User) -> User {
 }
 
 /// The route with which a visitor chooses a name. A layer of the service reads the body before.
-pub fn set_username<S>(rooms: Option<&Arc<RoomRoutes>>) -> Vec<Route<S>> {
+pub fn set_username<S>(rooms: Option<&Arc<RoomRoutes>>) -> Vec<(String, MethodRouter<S>)> {
     with_state(rooms, [("/set-username", post(choose_name))])
 }
 
 /// The route of the sockets.
-pub fn sockets<S>(rooms: Option<&Arc<RoomRoutes>>) -> Vec<Route<S>> {
+pub fn sockets<S>(rooms: Option<&Arc<RoomRoutes>>) -> Vec<(String, MethodRouter<S>)> {
     with_state(rooms, [("/parties/{party}/{room}", get(open))])
 }
 

@@ -9,17 +9,21 @@ use tokio_util::task::TaskTracker;
 use turn_base::clock;
 use turn_base::throttle::Throttle;
 use turn_ledger::User;
+use turn_signaling::ayame::{Ayame, SignIn};
+use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
-use turn_signaling::protocol::{Closing, Event};
+use turn_signaling::peerjs::Peerjs;
+use turn_signaling::protocol::{Closing, Event, Protocol};
+use turn_signaling::rooms::Rooms;
+use turn_signaling::yjs::Yjs;
 
 use crate::broker::Service;
-use crate::hub::{AnyHub, BLOCKED, Shared};
+use crate::hub::{AnyHub, BLOCKED, Hub, Shared};
 use crate::memory::Memory;
 use crate::occupancy::Occupancy;
 use crate::p2pcf::P2pcfShell;
 use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
-use crate::protocols;
 use crate::reports::{NoDirectory, Reports};
 use crate::rooms::RoomRoutes;
 use crate::settings::Protocols;
@@ -52,11 +56,11 @@ impl Signaling {
         let memory = Memory::new(Arc::clone(&service.broker));
         let shared = Shared { started, broker: Arc::clone(&service.broker), memory: memory.clone() };
         let sockets = Arc::new(Sockets {
-            hubs: protocols::hubs(config, service.has_sign_in, &shared),
+            hubs: hubs(config, service.has_sign_in, &shared),
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             memory,
             ayame: config.ayame.clone(),
-            webhook_log: Throttle::new(),
+            webhook_log: Throttle::default(),
             tasks: TaskTracker::new(),
             service: Arc::clone(&service),
         });
@@ -129,6 +133,34 @@ impl Signaling {
     }
 }
 
+/// A hub for each protocol that is on and uses sockets. `has_sign_in`: whether users can sign in.
+fn hubs(config: &Protocols, has_sign_in: bool, shared: &Shared) -> Vec<Arc<dyn AnyHub>> {
+    let sign_in = match (has_sign_in, shared.broker.needs_sign_in()) {
+        (false, _) => SignIn::Off,
+        (true, true) => SignIn::Required,
+        (true, false) => SignIn::Optional,
+    };
+    let ayame = config.ayame.as_ref().map(|ayame| Ayame::new(ayame.settings.clone(), sign_in));
+    let rooms = config.rooms.as_ref().map(|rooms| Rooms::new(rooms.settings));
+    let peerjs = config.peerjs.clone().map(Peerjs::new);
+    let yjs = config.is_yjs_on.then(Yjs::default);
+    let hubs = [
+        hub(ProtocolName::Ayame, ayame, shared),
+        hub(ProtocolName::Rooms, rooms, shared),
+        hub(ProtocolName::Peerjs, peerjs, shared),
+        hub(ProtocolName::Yjs, yjs, shared),
+    ];
+    hubs.into_iter().flatten().collect()
+}
+
+fn hub<P: Protocol + 'static>(
+    name: ProtocolName,
+    protocol: Option<P>,
+    shared: &Shared,
+) -> Option<Arc<dyn AnyHub>> {
+    Some(Arc::new(Hub::new(name, protocol?, shared.clone())))
+}
+
 async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: CancellationToken) {
     loop {
         tokio::select! {
@@ -138,7 +170,7 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
             () = sleep(hub.until_due()) => sockets.take(&hub, Event::Due),
         }
     }
-    sockets.drain(&hub);
+    sockets.begin(&hub, hub.drain());
 }
 
 /// Sleeps for a time, or for ever if `span` is `None`.

@@ -21,7 +21,7 @@ use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
 use crate::broker::{Counted, Service};
-use crate::hub::AnyHub;
+use crate::hub::{AnyHub, OpenSocket};
 use crate::inbox::READ_BUFFER;
 use crate::memory::{Mailbox, Memory};
 use crate::occupancy::{Occupancy, Place};
@@ -62,11 +62,6 @@ impl Sockets {
     /// The protocol with this name; `None` if it is off.
     pub(crate) fn hub(&self, name: ProtocolName) -> Option<&Arc<dyn AnyHub>> {
         self.hubs.iter().find(|hub| hub.common().name == name)
-    }
-
-    /// Tells every client of a protocol that the process stops.
-    pub(crate) fn drain(self: &Arc<Self>, hub: &Arc<dyn AnyHub>) {
-        self.begin(hub, hub.drain());
     }
 
     /// Takes a place for a socket. If none is free, a request is refused before the upgrade.
@@ -143,12 +138,14 @@ async fn serve(
     web_client: WebClient,
     known: Upgrade,
 ) {
-    let (id, first) = hub.open(web_client, Arc::clone(&mailbox), Arc::downgrade(place), known);
+    let open =
+        OpenSocket { mailbox: Arc::clone(&mailbox), place: Arc::downgrade(place), web_client, user: None };
+    let (id, first) = hub.open(open, known);
     sockets.begin(hub, first);
     let session = Session { sockets, hub, id, mailbox: &mailbox, place };
     let closing = tokio::select! {
         biased;
-        () = mailbox.ended() => None,
+        () = mailbox.ended.cancelled() => None,
         closing = session.run(&mut socket) => closing,
     };
     sockets.take(hub, Event::Closed { socket: id });
@@ -175,7 +172,10 @@ impl Session<'_> {
                     let message = match frame {
                         Frame::Close(close) => return Some(close),
                         Frame::Ping => Message::Ping(Bytes::new()),
-                        Frame::Text(text) => Message::Text(utf8(text)),
+                        // The bytes are those of a text, so this never fails.
+                        Frame::Text(text) => {
+                            Message::Text(Utf8Bytes::try_from(Bytes::from_owner(text)).unwrap_or_default())
+                        }
                     };
                     let _writing = self.mailbox.writing(length(&message));
                     send(socket, message).await?;
@@ -271,9 +271,4 @@ async fn say_goodbye(socket: &mut WebSocket, close: Closing) {
 async fn answer_close(socket: &mut WebSocket) -> Option<Closing> {
     let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), socket.recv()).await;
     None
-}
-
-fn utf8(text: Text) -> Utf8Bytes {
-    // The bytes are those of a text, so this never fails.
-    Utf8Bytes::try_from(Bytes::from_owner(text)).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use turn_base::broker::WebClient;
 use turn_base::error::ApiError;
@@ -35,17 +35,7 @@ pub(crate) struct SocketRequest {
 }
 
 impl SocketRequest {
-    /// Opens the socket. If users must sign in, the request must have a user's token.
-    pub(crate) fn open_signed_in(
-        self,
-        sockets: &Arc<Sockets>,
-        protocol: ProtocolName,
-    ) -> Result<Response, ApiError> {
-        require(&*sockets.service.broker, self.known.user.as_ref())?;
-        self.open(sockets, protocol)
-    }
-
-    /// Opens the socket, also without a user's token.
+    /// Opens the socket, also without a user's token. A protocol that needs one has required it before.
     pub(crate) fn open(self, sockets: &Arc<Sockets>, protocol: ProtocolName) -> Result<Response, ApiError> {
         let hub = sockets.hub(protocol).ok_or_else(ApiError::internal)?;
         let place = sockets.place(&self.holder)?;
@@ -82,23 +72,18 @@ impl FromRequest<Arc<Sockets>> for SocketRequest {
                 return Err(refused.into_response());
             }
         };
-        let known = known(sockets, &parts.headers, query.unwrap_or_default(), user.clone())
-            .map_err(IntoResponse::into_response)?;
+        let known = known(sockets, &parts, user.clone()).map_err(IntoResponse::into_response)?;
         let web_client = WebClient { address, origin: page_origin(&parts.headers) };
         Ok(Self { upgrade, web_client, holder: Holder::new(client, user), known })
     }
 }
 
 /// What the protocol is told, before a route adds what it knows.
-fn known(
-    sockets: &Sockets,
-    headers: &HeaderMap,
-    query: &str,
-    user: Option<User>,
-) -> Result<Upgrade, ApiError> {
+fn known(sockets: &Sockets, parts: &Parts, user: Option<User>) -> Result<Upgrade, ApiError> {
+    let query = parts.uri.query().unwrap_or_default();
     let wanted = sockets.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
     let copied = wanted.filter_map(|name| {
-        let value = headers.get(name)?.to_str().ok()?;
+        let value = parts.headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
     });
     Ok(Upgrade {

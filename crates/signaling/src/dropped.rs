@@ -1,6 +1,6 @@
 //! Why a bound dropped something of a client. Each case is counted by protocol and reason, so none goes unnoticed.
 
-/// Why a frame, a message, a socket or a row of a client was dropped.
+/// Why a frame, a message, a socket or a row of a client was dropped. Its text is that of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Dropped {
@@ -24,11 +24,4 @@ pub enum Dropped {
     Quota,
     /// A full table has removed rows.
     Forgotten,
-}
-
-impl Dropped {
-    /// The reason, as the metrics name it.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
 }

@@ -19,7 +19,7 @@ use turn_ledger::{
 
 use crate::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
-use keys::{read_keys, shares_key};
+use keys::read_keys;
 pub use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 
@@ -137,8 +137,9 @@ pub fn read<A: Default + DeserializeOwned>(
         Ok((spender_key(spender_kind(kind)?, key)?, from_row(row)?))
     })?;
     stored.head = meta.json(KEY_HEAD, bad)?;
-    stored.is_copy = meta.has(KEY_COPIED);
-    stored.shares_key = shares_key(meta.bytes(KEY_COPIED));
+    let mark = meta.bytes(KEY_COPIED);
+    stored.is_copy = mark.is_some();
+    stored.shares_key = mark.is_some_and(<[u8]>::is_empty);
     if let Some(row) = meta.bytes(KEY_TOKEN_KEY) {
         stored.keys = read_keys(row);
         if stored.keys.is_none() {
@@ -176,7 +177,7 @@ pub fn write<A: Serialize>(
 
 /// Whether the ledger was copied to another place, so that no broker may begin with this one.
 pub fn is_moved(from: &impl ReadRows) -> Result<bool, StoreError> {
-    Ok(Meta::read(from)?.has(KEY_MOVED))
+    Ok(Meta::read(from)?.bytes(KEY_MOVED).is_some())
 }
 
 /// Copies every table into a new ledger, the key of grant tokens included.
@@ -258,15 +259,6 @@ impl Meta {
             Ok(())
         })?;
         Ok(Self(found))
-    }
-
-    /// The owners of counts whose text follows `prefix` in the name of a value.
-    fn owners(&self, prefix: &str) -> Vec<CountOwner> {
-        self.0.keys().filter_map(|key| key.strip_prefix(prefix)?.parse().ok()).collect()
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
     }
 
     /// The bytes of a value; `None` if there is none.

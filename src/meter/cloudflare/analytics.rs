@@ -38,7 +38,6 @@ const GROUPS_MAX: u32 = 10_000;
 const SPAN: &str = "datetimeMinute_gt: $after, datetimeMinute_lt: $before";
 
 /// The analytics of one account.
-#[derive(Debug)]
 pub struct CloudflareAnalytics {
     api: Api,
     account_id: String,
@@ -150,7 +149,7 @@ impl CloudflareAnalytics {
         body_max: usize,
     ) -> Result<RawResponse, CallError> {
         let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
-        let response = self.api.execute(call).await?;
+        let response = self.api.client.execute(call).await?;
         let (status, at) = (response.status(), date(response.headers()));
         let received = body(body_max, response).await;
         let body = if status == StatusCode::OK { received? } else { received.unwrap_or_default() };
@@ -253,7 +252,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use turn_base::http_client::{Network, http_client};
+    use turn_base::http_client::{HttpClient, Network};
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
     const TOKEN: &str = "analytics-fixture-token";
@@ -266,7 +265,7 @@ mod tests {
             lag: Duration::ZERO,
             interval: Duration::from_secs(60),
         };
-        let client = http_client(&Network::DIRECT).unwrap();
+        let client = HttpClient::new(&Network::DIRECT).unwrap();
         let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
         CloudflareAnalytics::new(client, &config, keys(&["key"]), counted)
     }

@@ -34,7 +34,6 @@ use turn_ledger::{
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// The meter.
-#[derive(Debug)]
 pub struct CloudflareMeter {
     /// The API client.
     pub api: CloudflareAnalytics,

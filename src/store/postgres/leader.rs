@@ -98,7 +98,7 @@ impl Leader {
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
         let term = Term::new(row.get(0), row.get(1), session);
         let (session, failure) = (Some((connection, write)), Failure::default());
-        Ok(Some(Self { database, session, term, unknown_writes: Throttle::new(), failure }))
+        Ok(Some(Self { database, session, term, unknown_writes: Throttle::default(), failure }))
     }
 
     /// Whether a leader has written before the election. A takeover raises epoch and `seq`, a write only `seq`. A ledger that was copied

@@ -4,7 +4,6 @@
 //! while a request is on its way. So a request may arrive twice. A second mint, session or count costs nothing, because nobody gets the
 //! first one. A second revocation or alert does no harm, because it names what it is about.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +53,8 @@ struct Connections {
 struct UsedConnections(HttpClient, u64);
 
 impl HttpClient {
-    pub(super) fn new(network: &Network) -> Result<Self, ClientError> {
+    /// A client without any connection. No other function makes one.
+    pub fn new(network: &Network) -> Result<Self, ClientError> {
         let mut tls = network.trust.client();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let names = Names::default();
@@ -156,12 +156,6 @@ pub async fn chunk(response: &mut Response) -> Result<Option<impl AsRef<[u8]> + 
         Some(used) => used.failed(error),
         None => error.into(),
     })
-}
-
-impl fmt::Debug for HttpClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HttpClient")
-    }
 }
 
 /// A client without any connection.

@@ -49,10 +49,7 @@ impl CallError {
 
     /// The status of the response, if that is what is wrong.
     pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status { status, .. } => Some(status.as_u16()),
-            _ => None,
-        }
+        if let Self::Status { status, .. } = self { Some(status.as_u16()) } else { None }
     }
 
     /// Whether the same request may succeed later.

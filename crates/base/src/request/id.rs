@@ -26,11 +26,8 @@ impl RequestIds {
 
     /// The id in `headers`, or a new one.
     pub fn of(&self, headers: &HeaderMap) -> String {
-        inbound(headers).unwrap_or_else(|| self.next())
-    }
-
-    fn next(&self) -> String {
-        format!("{}{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+        let new = || format!("{}{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
+        inbound(headers).unwrap_or_else(new)
     }
 }
 

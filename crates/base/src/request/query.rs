@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use serde::de::value::{Error as ReadError, MapDeserializer};
 use serde::de::{DeserializeOwned, Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -27,34 +26,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 /// Parses a query as [`Query`] does.
 pub fn parse_query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, ApiError> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    read(serde_urlencoded::Deserializer::new(pairs))
-}
-
-fn read<'de, T: DeserializeOwned>(query: impl Deserializer<'de, Error = ReadError>) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(query).map_err(|error| {
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs)).map_err(|error| {
         ApiError::invalid(remedy(&error.path().to_string(), &error.inner().to_string()) + ".")
     })
-}
-
-/// The parameters of a query, for several readers.
-#[derive(Debug, Default)]
-pub struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
-
-impl<'a> Parameters<'a> {
-    /// Parses a query.
-    pub fn of(query: Option<&'a str>) -> Self {
-        Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect())
-    }
-
-    /// Reads the parameters that `T` describes, as [`parse_query`] does. To `T`, each value is a text.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        read(MapDeserializer::new(self.0.iter().map(|(name, value)| (&**name, &**value))))
-    }
-
-    /// The values of one parameter, in their order.
-    pub fn values(&self, wanted: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| &**value)
-    }
 }
 
 /// A parameter as `parse` reads it. `expected` completes the sentence "Set it to …". For `#[serde(deserialize_with)]`.
@@ -79,7 +53,7 @@ pub fn form_or_none<'de, D: Deserializer<'de>, T>(
 
 /// The values of one query parameter, in their order.
 pub fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>> {
-    let pairs = Parameters::of(query).0.into_iter();
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     pairs.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
 }
 

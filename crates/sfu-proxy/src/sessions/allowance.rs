@@ -7,7 +7,7 @@ use turn_limits::Bounds;
 
 use super::{PER_SESSION_MAX, Sessions};
 use crate::addresses::TRACKS;
-use crate::fault::SfuFault;
+use crate::fault::{SfuFault, SfuResult};
 use crate::request::{Pull, Push, RequestedTracks};
 use crate::session_id::SessionId;
 use crate::track::{MediaKind, Replies};
@@ -19,7 +19,7 @@ impl Sessions {
         &self,
         id: &SessionId,
         wanted: RequestedTracks,
-    ) -> Result<RequestedTracks, SfuFault> {
+    ) -> SfuResult<RequestedTracks> {
         let mut wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         // An offer also has the mids that the session has already. With `autoDiscover` they come as pushes without a name.
@@ -41,11 +41,7 @@ impl Sessions {
 
     /// Checks a change of what a session takes already. A change reserves nothing, so no track may take more than before: such a change is
     /// refused like a malformed one. Only new replies on data channels take more: these are returned.
-    pub(crate) fn check_update(
-        &self,
-        id: &SessionId,
-        wanted: RequestedTracks,
-    ) -> Result<RequestedTracks, SfuFault> {
+    pub(crate) fn check_update(&self, id: &SessionId, wanted: RequestedTracks) -> SfuResult<RequestedTracks> {
         let wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         if wanted.pulled.iter().any(|pull| session.would_take_more(pull)) {
@@ -55,7 +51,7 @@ impl Sessions {
     }
 
     /// Counts a call that goes to the SFU, or refuses it because there are too many. The caller must call [`Self::call_ends`] at its end.
-    pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), SfuFault> {
+    pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> SfuResult<()> {
         let holder = self.rows.get(id).ok_or(SfuFault::GONE)?.holder();
         self.addresses.check_calls(&holder)?;
         self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(SfuFault::GONE))
@@ -81,7 +77,7 @@ impl Sessions {
 
     /// Checks that everything a session pulls is of the session's own room: a session without a room may pull nothing. Returns what the
     /// session wants with the kind of each pull as the sending session has pushed it, and with new replies only.
-    fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, SfuFault> {
+    fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> SfuResult<RequestedTracks> {
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         let room = session.opened.room.as_ref();
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
@@ -98,7 +94,7 @@ impl Sessions {
     }
 
     /// The channels on which the SFU has let nobody reply yet, each once. Each is also a pull, so [`Self::check_rooms`] has checked its room.
-    fn new_replies(&self, wanted: Vec<Pull>) -> Result<Vec<Pull>, SfuFault> {
+    fn new_replies(&self, wanted: Vec<Pull>) -> SfuResult<Vec<Pull>> {
         if wanted.len() > PER_SESSION_MAX {
             return Err(SfuFault::TOO_MANY_TRACKS);
         }
@@ -120,7 +116,7 @@ impl Sessions {
     }
 
     /// What these pulls ask for at assumed rates, in kbit/s. An error if a share of the session's holder would then take more than it may.
-    pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<u32, SfuFault> {
+    pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> SfuResult<u32> {
         let rates = pulled.iter().map(|pull| pull.kind.kbps(self.terms.video.assumed));
         let demand = rates.fold(0_u32, u32::saturating_add);
         let size = |kbps: u32| usize::try_from(kbps).unwrap_or(usize::MAX);

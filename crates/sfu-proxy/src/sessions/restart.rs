@@ -1,6 +1,5 @@
 //! Sessions as rows of the ledger, where what they take is promised and charged, also after a restart.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_ledger::{SfuSession, Spender, Timestamp};
@@ -17,11 +16,6 @@ impl Sessions {
     /// Adds a session that was open before a restart. No page uses it any more. Until a look finds no track, it takes what its row says.
     pub(crate) fn restore(&mut self, session: &OpenedSession, now: Duration) {
         self.insert(session, Some(now.saturating_add(self.terms.look_interval)), now);
-    }
-
-    /// The sessions that have changed since this function was last called, each with whether a look has found it.
-    pub(crate) fn take_changed(&mut self) -> BTreeMap<SessionId, bool> {
-        std::mem::take(&mut self.changed)
     }
 
     /// The row of a session; `None` if it has ended. `books`: the time of the books.

@@ -99,7 +99,7 @@ struct Invariants {
 
 impl Invariants {
     fn check(&mut self, table: &mut Table, sfu: &Sfu) {
-        for id in table.sessions.take_changed().into_keys() {
+        for id in std::mem::take(&mut table.sessions.changed).into_keys() {
             match table.row(&id) {
                 Some((_, taken)) => self.remembered.insert(id, taken),
                 None => self.remembered.remove(&id),

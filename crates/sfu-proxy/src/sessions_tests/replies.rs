@@ -71,7 +71,7 @@ fn the_publisher_takes_one_track_more_once_for_each_channel() {
     assert_eq!(table.new_replies("c", &both), Ok(vec![game.clone()]), "nobody pays twice for a channel");
     table.ask_for(&[game]);
     assert_eq!((table.taken_by_a(), table.sessions.charged()), (data(2), 2));
-    assert!(table.sessions.take_changed().contains_key(&id("a")));
+    assert!(std::mem::take(&mut table.sessions.changed).contains_key(&id("a")));
     assert_eq!(table.row(&id("a")).map(|(_, taken)| taken), Some(data(2)));
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// The sessions that have changed, each with its life and what it takes, and whether a look has found it.
 fn changed(table: &mut Table) -> Vec<(SessionId, Option<LifeAndTaken>, bool)> {
-    let changed = table.sessions.take_changed().into_iter();
+    let changed = std::mem::take(&mut table.sessions.changed).into_iter();
     changed.map(|(id, is_found)| (id.clone(), table.row(&id), is_found)).collect()
 }
 

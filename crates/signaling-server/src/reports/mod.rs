@@ -79,9 +79,9 @@ impl Reports {
         Ok(Self {
             file: config.dir.as_ref().map(open).transpose()?,
             receiver: config.feedback.clone(),
-            rate: rate_of(Rate::new(BURST, EACH)),
-            bytes: rate_of(Rate::new(BYTES_BURST, day / BYTES_BURST)),
-            log: Throttle::new(),
+            rate: rate_of(Rate { burst: BURST, each: EACH }),
+            bytes: rate_of(Rate { burst: BYTES_BURST, each: day / BYTES_BURST }),
+            log: Throttle::default(),
             service,
         })
     }

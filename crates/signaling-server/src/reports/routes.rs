@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use axum::http::header::{LOCATION, USER_AGENT};
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use turn_base::body::{BODY_MAX, parse_json, read_body};
+use turn_base::body::{BODY_MAX, parse_json, read};
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::parameters;
@@ -21,7 +21,7 @@ use turn_ledger::ClientKey;
 
 use super::Reports;
 use crate::form::Form;
-use crate::routes::{Route, with_state};
+use crate::with_state::with_state;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
@@ -29,6 +29,7 @@ pub const FORM_MAX: usize = 1024 * 1024;
 pub const JSON_MAX: usize = 64 * 1024;
 
 type Sink = State<Arc<Reports>>;
+type Recorded = Result<Json<Value>, ApiError>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,7 +69,7 @@ struct DeadTrack {
 }
 
 /// The routes for reports of pages.
-pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
+pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<(String, MethodRouter<S>)> {
     let mut routes =
         vec![("/call-quality-feedback", post(call_quality)), ("/api/reportRefresh", post(refresh))];
     if reports.is_some_and(|reports| reports.file.is_some() || reports.receiver.is_some()) {
@@ -78,7 +79,7 @@ pub fn routes<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
 }
 
 /// The route of kept reports, which people open.
-pub fn kept<S>(reports: Option<&Arc<Reports>>) -> Vec<Route<S>> {
+pub fn kept<S>(reports: Option<&Arc<Reports>>) -> Vec<(String, MethodRouter<S>)> {
     with_state(reports.filter(|reports| reports.file.is_some()), [("/api/debugInfo", get(debug_info))])
 }
 
@@ -96,30 +97,23 @@ impl FromRequestParts<Arc<Reports>> for Sender {
     }
 }
 
-async fn bug(
-    State(reports): Sink,
-    Sender(client): Sender,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    let headers = request.headers().clone();
-    let (body, _counted) = read_body(&reports.limit(FORM_MAX), request).await?;
-    let form = Form::parse(&headers, body).await?;
+async fn bug(State(reports): Sink, Sender(client): Sender, request: Request) -> Recorded {
+    let (parts, body) = request.into_parts();
+    let (body, _counted) = read(&parts, body, &reports.limit(FORM_MAX)).await?;
+    let form = Form::parse(&parts.headers, body).await?;
     let info: BugInfo = parse_json(form.field("info").unwrap_or_default().as_bytes())?;
     given("roomName", Some(&info.room_name))?;
     if parse_web_url(&info.url).is_none() {
         return Err(ApiError::invalid("Set `url` to an http: or https: URL."));
     }
-    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let description = given("description", form.field("description"))?;
     record(&reports, client, "bug", &Bug { description, user_agent: given("User-Agent", agent)?, info }).await
 }
 
-async fn dead_track(
-    State(reports): Sink,
-    Sender(client): Sender,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    let (body, _counted) = read_body(&reports.limit(JSON_MAX), request).await?;
+async fn dead_track(State(reports): Sink, Sender(client): Sender, request: Request) -> Recorded {
+    let (parts, body) = request.into_parts();
+    let (body, _counted) = read(&parts, body, &reports.limit(JSON_MAX)).await?;
     let track: DeadTrack = parse_json(&body)?;
     given("trackId", Some(&track.track_id))?;
     record(&reports, client, "deadTrack", &track).await
@@ -131,7 +125,7 @@ async fn record(
     client: ClientKey,
     kind: &'static str,
     report: &impl Serialize,
-) -> Result<Json<Value>, ApiError> {
+) -> Recorded {
     let line = reports.line(kind, report)?;
     reports.keep(client, line.clone()).await?;
     reports.post(line).await;
@@ -150,9 +144,9 @@ async fn call_quality(
     Sender(client): Sender,
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
-    let headers = request.headers().clone();
-    let (body, _counted) = read_body(&reports.limit(BODY_MAX), request).await?;
-    let form = Form::parse(&headers, body).await?;
+    let (parts, body) = request.into_parts();
+    let (body, _counted) = read(&parts, body, &reports.limit(BODY_MAX)).await?;
+    let form = Form::parse(&parts.headers, body).await?;
     let issues = form.field("experiencedIssues");
     let issues = issues.ok_or_else(|| ApiError::invalid("Set `experiencedIssues` to true or false."))?;
     let meeting = given("meetingId", form.field("meetingId"))?;

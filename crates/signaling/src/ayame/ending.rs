@@ -1,6 +1,7 @@
 //! Every way in which a socket or a room ends. A socket ends once. When a member ends, its room ends, and the other member
 //! gets `bye`. A standalone socket never gets `bye`, and its media go on without it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strum::VariantArray;
@@ -70,29 +71,18 @@ impl Ayame {
 
     /// Ends a socket in the tables: its timers, its place, and the room of which it is a member. `false` if it has ended before.
     fn end(&mut self, id: SocketId) -> bool {
-        let Some(state) = self.retire(id) else { return false };
+        let Some((state, room)) = self.retire(id) else { return false };
         match state {
             SocketStage::New | SocketStage::Ended => {}
-            SocketStage::Registering(_) => self.release(id),
+            SocketStage::Registering(_) => self.rooms.release(&room, id),
             SocketStage::Member => {
                 self.report_left(id, self.media_after(id));
-                self.end_room_of(id);
+                if let Some(survivor) = self.rooms.dissolve(&room, id) {
+                    self.dismiss(survivor, closing::PEER_CLOSING, self.media_after(survivor));
+                }
             }
         }
         true
-    }
-
-    /// Frees the place of a socket that has not become a member, if it has one.
-    fn release(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get(&id) else { return };
-        self.rooms.release(&socket.room, id);
-    }
-
-    fn end_room_of(&mut self, leaver: SocketId) {
-        let Some(socket) = self.sockets.get(&leaver) else { return };
-        if let Some(survivor) = self.rooms.dissolve(&socket.room, leaver) {
-            self.dismiss(survivor, closing::PEER_CLOSING, self.media_after(survivor));
-        }
     }
 
     /// Closes a member that has lost its place in the room, with `bye` unless it is standalone.
@@ -107,14 +97,15 @@ impl Ayame {
         self.actions.close(id, close);
     }
 
-    /// Stops the timers of a socket, and marks it as ended. Returns its state until now; `None` if it has ended before.
-    fn retire(&mut self, id: SocketId) -> Option<SocketStage> {
+    /// Stops the timers of a socket, and marks it as ended. Returns its state until now, and its room; `None` if it has
+    /// ended before.
+    fn retire(&mut self, id: SocketId) -> Option<(SocketStage, Arc<str>)> {
         let socket = self.sockets.get_mut(&id)?;
         let state = std::mem::replace(&mut socket.state, SocketStage::Ended);
         for timer in Timer::VARIANTS {
             self.deadlines.clear(&(id, *timer));
         }
-        (!matches!(state, SocketStage::Ended)).then_some(state)
+        if matches!(state, SocketStage::Ended) { None } else { Some((state, Arc::clone(&socket.room))) }
     }
 
     fn report_left(&mut self, id: SocketId, media: MediaAfter) {

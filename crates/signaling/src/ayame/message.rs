@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
-use crate::object;
 use crate::protocol::{Closing, Text};
 use turn_ledger::is_dots;
 
@@ -154,9 +153,4 @@ pub(super) struct Accept<'a> {
     pub(super) authz_metadata: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) ice_servers: Vec<Box<RawValue>>,
-}
-
-/// Refuses a client.
-pub(super) fn reject(reason: &str) -> String {
-    object::json(&serde_json::json!({ "type": "reject", "reason": reason }))
 }

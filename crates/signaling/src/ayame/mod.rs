@@ -23,7 +23,6 @@ mod registration;
 mod relay;
 mod room;
 mod socket;
-mod verdict;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -49,18 +48,12 @@ pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
 pub const QUEUED_FRAMES_MAX: usize = 512;
 /// How many bytes may wait to be sent to a client, in addition to one frame of the longest kind.
 pub const QUEUED_BYTES_MORE: usize = 256 * 1024;
-/// The most frames of one socket at once. A call needs less than a hundred.
-pub const FRAMES_AT_ONCE_MAX: u32 = 1_000;
-/// The most frames of one socket in a second, in the long run. An application that sends `message` for each movement of the
-/// mouse sends 60.
-pub const FRAMES_PER_SECOND_MAX: u32 = 200;
-const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
-/// The most sockets of one client address or user whose webhooks are called at once: twice as many as an office has. An IPv6 /48 has
-/// four times as many.
-pub const WEBHOOK_SOCKETS_AT_ONCE_MAX: u32 = 128;
-/// The same in a second, in the long run.
-pub const WEBHOOK_SOCKETS_PER_SECOND_MAX: u32 = 4;
-const WEBHOOK_RATE: Rate = Rate::per_second(WEBHOOK_SOCKETS_AT_ONCE_MAX, WEBHOOK_SOCKETS_PER_SECOND_MAX);
+/// The frames of one socket: at once, where a call needs less than a hundred, and in a second, in the long run. An application that sends
+/// `message` for each movement of the mouse sends 60 a second.
+pub const FRAME_RATE: Rate = Rate::per_second(1_000, 200);
+/// The sockets of one client address or user whose webhooks are called: twice as many at once as an office has. An IPv6 /48 has four times
+/// as many.
+const WEBHOOK_RATE: Rate = Rate::per_second(128, 4);
 /// Client addresses with such a rate of their own, half for each address family.
 pub const WEBHOOK_CLIENTS_MAX: usize = 8_192;
 

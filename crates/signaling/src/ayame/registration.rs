@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use turn_ledger::{GrantId, User};
 use turn_limits::Holder;
 
 use super::ice::IceServers;
 use super::message::{Accept, Register};
 use super::socket::{Registration, SocketStage, Stage, Timer};
-use super::verdict::Verdict;
-use super::webhook::{NO_REASON, webhook};
-use super::{Ayame, SignIn, closing, message};
+use super::webhook::{NO_REASON, Verdict, webhook};
+use super::{Ayame, SignIn, closing};
 use crate::call::CallEvent;
 use crate::object;
 use crate::protocol::{Closing, Question, Reply, SocketId, Text};
@@ -138,7 +138,7 @@ impl Ayame {
     }
 
     fn reject(&mut self, id: SocketId, reason: &str, close: Closing) {
-        self.actions.send(id, message::reject(reason));
+        self.actions.send(id, object::json(&json!({ "type": "reject", "reason": reason })));
         self.close(id, close);
     }
 

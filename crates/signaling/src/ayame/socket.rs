@@ -8,7 +8,7 @@ use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
 use super::message::Frame;
-use super::verdict::Verdict;
+use super::webhook::Verdict;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::protocol::{Upgrade, Webhook};
 

@@ -18,8 +18,6 @@ mod rooms;
 
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::value::RawValue;
 use turn_ledger::Timestamp;
 use turn_limits::Holder;
 
@@ -31,7 +29,7 @@ pub use body::Operation;
 pub use delete_key::DeleteKeys;
 pub use quota::Origin;
 use quota::OriginQuota;
-use rooms::{Listed, P2pcfRooms};
+use rooms::{Listing, P2pcfRooms};
 
 /// For how long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
@@ -55,15 +53,6 @@ pub struct P2pcf {
     rooms: P2pcfRooms,
     quota: OriginQuota,
     keys: DeleteKeys,
-}
-
-/// The body of an answer to a POST: the entries, the packages for the page and, after a publish, its delete key.
-#[derive(Serialize)]
-struct Listing<'a> {
-    ps: Vec<&'a RawValue>,
-    pk: Vec<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dk: Option<String>,
 }
 
 impl P2pcf {
@@ -112,14 +101,14 @@ impl P2pcf {
             Operation::Poll { own } => {
                 // The page did not ask for this, so its poll does not fail when a bound refuses the entry.
                 if now < RELEARN_FOR
-                    && let Err(refusal) = self.rooms.relearn(own.clone(), request.holder, now)
+                    && let Err(refusal) = self.rooms.store(own.clone(), None, request.holder, now)
                 {
                     self.count_dropped(&refusal);
                 }
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
             }
             Operation::Publish { own, packages } => {
-                self.rooms.publish(own.clone(), packages, request.holder, now)?;
+                self.rooms.store(own.clone(), Some(packages), request.holder, now)?;
                 let key = self.keys.key(&own.room, &own.context);
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), Some(key)))
             }
@@ -137,8 +126,8 @@ impl P2pcf {
         session: Option<&str>,
         dk: Option<String>,
     ) -> P2pcfResponse {
-        let Listed { entries, packages, left_out } = self.rooms.list(room, context, session);
-        let text = object::json(&Listing { ps: entries, pk: packages, dk });
+        let listing = Listing { dk, ..self.rooms.list(room, context, session) };
+        let (text, left_out) = (object::json(&listing), listing.left_out);
         (0..left_out).for_each(|_| self.rooms.actions.dropped(Dropped::FanOut));
         P2pcfResponse::Listing(text.into())
     }

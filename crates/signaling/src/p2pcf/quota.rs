@@ -48,34 +48,24 @@ impl OriginQuota {
         if self.quota == 0 || origin.len() > ORIGIN_MAX {
             return Err(Refusal::Origin);
         }
-        self.begin_month(wall);
+        // A clock that steps back begins no month.
+        if self.month_end.is_none_or(|end| wall >= end) {
+            self.month_end = BillingDay::new(1).map(|first| first.period_at(wall).end);
+            self.counts.clear();
+        }
         let count = self.counts.get(origin).copied().unwrap_or(0);
         if count >= self.quota {
             return Err(Refusal::OverQuota);
         }
         if count == 0 && self.counts.len() >= ORIGINS_MAX {
-            self.forget_fewest();
+            let fewest = self.counts.iter().min_by_key(|(_, count)| **count);
+            if let Some(fewest) = fewest.map(|(fewest, _)| fewest.clone()) {
+                self.counts.remove(&fewest);
+            }
             actions.dropped(Dropped::Forgotten);
         }
         self.counts.insert(origin.into(), count + 1);
         Ok(())
-    }
-
-    /// Forgets the counts of an earlier month. A clock that steps back begins no month.
-    fn begin_month(&mut self, wall: Timestamp) {
-        if self.month_end.is_some_and(|end| wall < end) {
-            return;
-        }
-        self.month_end = BillingDay::new(1).map(|first| first.period_at(wall).end);
-        self.counts.clear();
-    }
-
-    /// Forgets the origin with the fewest requests.
-    fn forget_fewest(&mut self) {
-        let fewest = self.counts.iter().min_by_key(|(_, count)| **count).map(|(origin, _)| origin.clone());
-        if let Some(origin) = fewest {
-            self.counts.remove(&origin);
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Number;
 use serde_json::value::RawValue;
 use turn_ledger::User;
@@ -66,38 +67,22 @@ struct Entry {
     stored_at: Duration,
 }
 
-/// What a page sees of a room.
-pub(super) struct Listed<'a> {
-    pub(super) entries: Vec<&'a RawValue>,
-    pub(super) packages: Vec<&'a RawValue>,
+/// What a page sees of a room, as the body of the answer to a POST has it.
+#[derive(Serialize)]
+pub(super) struct Listing<'a> {
+    /// The entries.
+    pub(super) ps: Vec<&'a RawValue>,
+    /// The packages for the page.
+    pub(super) pk: Vec<&'a RawValue>,
+    /// The delete key, after a publish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dk: Option<String>,
     /// How many packages did not fit.
+    #[serde(skip)]
     pub(super) left_out: usize,
 }
 
 impl P2pcfRooms {
-    /// Stores the entry of a page. Does nothing if the page has changed nothing since its last publish.
-    pub(super) fn publish(
-        &mut self,
-        own: Own,
-        packages: Vec<Package>,
-        sender: Holder,
-        now: Duration,
-    ) -> Result<(), Refusal> {
-        let stored = self.entry(&own.room, &own.context);
-        if stored.is_some_and(|entry| entry.is_published && entry.changed_at == own.changed_at) {
-            return Ok(());
-        }
-        self.store(own, Some(packages), sender, now)
-    }
-
-    /// Stores the entry of a page that polls, if there is none.
-    pub(super) fn relearn(&mut self, own: Own, sender: Holder, now: Duration) -> Result<(), Refusal> {
-        match self.entry(&own.room, &own.context) {
-            Some(_) => Ok(()),
-            None => self.store(own, None, sender, now),
-        }
-    }
-
     /// Removes the entry of this context and session. `false` if there is none.
     pub(super) fn delete(&mut self, own: &Own) -> bool {
         let is_found = self.entry(&own.room, &own.context).is_some_and(|entry| entry.session == own.session);
@@ -113,7 +98,7 @@ impl P2pcfRooms {
 
     /// The entries of a room except the entry of `context`, and as many of their packages for `session` as fit. Entries that have changed
     /// last come first, and so do their packages.
-    pub(super) fn list(&self, room: &str, context: Option<&str>, session: Option<&str>) -> Listed<'_> {
+    pub(super) fn list(&self, room: &str, context: Option<&str>, session: Option<&str>) -> Listing<'_> {
         let entries = self.by_name.get(room).into_iter().flatten();
         let mut others: Vec<_> =
             entries.filter(|(of, _)| Some(&***of) != context).map(|(_, entry)| entry).collect();
@@ -123,17 +108,17 @@ impl P2pcfRooms {
         let length_of = |json: &RawValue| json.get().len() + 1;
         let mut left = LISTING_MAX - LISTING_FRAME;
         left = left.saturating_sub(entries.iter().map(|json| length_of(json)).sum());
-        let mut listed = Listed { entries, packages: vec![], left_out: 0 };
+        let mut listing = Listing { ps: entries, pk: vec![], dk: None, left_out: 0 };
         let packages = others.iter().flat_map(|entry| &entry.packages);
         for package in packages.filter(|package| Some(&*package.to) == session) {
             if length_of(&package.json) <= left {
                 left -= length_of(&package.json);
-                listed.packages.push(&package.json);
+                listing.pk.push(&package.json);
             } else {
-                listed.left_out += 1;
+                listing.left_out += 1;
             }
         }
-        listed
+        listing
     }
 
     /// Whether another context of the room has this session. Everybody sees the sessions of a room, so they prove nothing.
@@ -146,16 +131,22 @@ impl P2pcfRooms {
         self.by_name.get(room)?.get(context)
     }
 
-    /// Stores an entry in place of the one that this context has. An error changes nothing. `packages`: `None` if they are not known.
-    fn store(
+    /// Stores the entry of a page, in place of the one that its context has. `packages`: `None` for a page that polls. Then nothing is known
+    /// of its packages, and an entry that is there stays. A page that has changed nothing since its last publish changes nothing, and an
+    /// error does not either.
+    pub(super) fn store(
         &mut self,
         own: Own,
         packages: Option<Vec<Package>>,
         sender: Holder,
         now: Duration,
     ) -> Result<(), Refusal> {
-        let Own { room, context, session, changed_at, lifetime, listed } = own;
         let is_published = packages.is_some();
+        let stays = |entry: &Entry| !is_published || entry.is_published && entry.changed_at == own.changed_at;
+        if self.entry(&own.room, &own.context).is_some_and(stays) {
+            return Ok(());
+        }
+        let Own { room, context, session, changed_at, lifetime, listed } = own;
         let packages = packages.unwrap_or_default();
         let bytes = bytes_of(&room, &context, &listed, &packages);
         let replaced = self.entry(&room, &context).map(|entry| (entry.holder.clone(), entry.bytes));

@@ -10,17 +10,16 @@
 //! | [`message`] | the formats |
 //! | [`waiting`] | messages for ids without a socket |
 
-mod id;
 mod message;
 pub mod waiting;
 
-pub use id::ID_MAX;
 pub use message::refusal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use turn_ledger::SIGN_IN_MAX;
 use turn_limits::{Bucket, Holder, Rate};
 
 use crate::actions::Actions;
@@ -43,11 +42,10 @@ const LIMITS: Limits = Limits {
     drops_floods: true,
     too_slow: Closing { code: 1008, reason: "too slow" },
 };
-/// How many frames one socket may send at once. A connection needs tens of frames.
-pub const FRAMES_AT_ONCE_MAX: u32 = 500;
-/// How many frames one socket may send in a second, in the long run.
-pub const FRAMES_PER_SECOND_MAX: u32 = 100;
-const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
+/// How many frames one socket may send, at once and in a second. A connection needs tens of frames.
+pub const FRAME_RATE: Rate = Rate::per_second(500, 100);
+/// The longest id, in bytes. Pages choose ids such as user names; ids made by the broker have 36 bytes.
+pub const ID_MAX: usize = 128;
 
 /// The peers and the messages that wait.
 pub struct Peerjs {
@@ -103,7 +101,7 @@ impl Peerjs {
         if key != self.key {
             return Err(message::WRONG_KEY);
         }
-        if !id::is_id(id) || !id::is_token(token) {
+        if !is_id(id) || !is_token(token) {
             return Err(message::BAD_ID);
         }
         let owner = self.ids.get(id).and_then(|socket| self.peers.get(*socket));
@@ -126,7 +124,7 @@ impl Peerjs {
                 let text = message::forwarded(kind, &peer.id, &dst, payload.as_deref());
                 if let Some(to) = self.ids.get(&*dst) {
                     self.actions.send(*to, text);
-                } else if kind != MessageKind::Leave && id::is_id(&dst) {
+                } else if kind != MessageKind::Leave && is_id(&dst) {
                     let (src, holder) = (Arc::clone(&peer.id), peer.holder.clone());
                     let is_offer = kind == MessageKind::Offer;
                     let message = Message { src, holder, text, is_offer, arrived: now, is_reported: false };
@@ -168,6 +166,16 @@ impl Peerjs {
         self.ids.remove(&peer.id);
         true
     }
+}
+
+/// Whether a text can be an id. Control characters could garble logs and headers.
+fn is_id(text: &str) -> bool {
+    (1..=ID_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// Whether a text can be a token. It may be the user's token of the sign-in, so it may be as long as such a token.
+fn is_token(text: &str) -> bool {
+    (1..=SIGN_IN_MAX).contains(&text.len())
 }
 
 /// The message before the close frame says why.

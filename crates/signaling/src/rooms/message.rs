@@ -39,10 +39,8 @@ pub(super) enum Incoming {
     Log,
     /// Answered with a pong.
     Ping,
-    /// Asks for the AI in the room.
-    EnableAi,
-    /// Asks to remove the AI.
-    DisableAi,
+    /// Asks for the AI in the room, or to remove it.
+    Ai { is_wanted: bool },
     /// Asks to speak with the AI, or to stop.
     ControlAi,
 }
@@ -114,8 +112,8 @@ impl Incoming {
                 Self::EndToEnd
             }
             "partyserver-ping" => Self::Ping,
-            "enableAi" => Self::EnableAi,
-            "disableAi" => Self::DisableAi,
+            "enableAi" => Self::Ai { is_wanted: true },
+            "disableAi" => Self::Ai { is_wanted: false },
             // The second name is misspelled on the wire.
             "requestAiControl" | "relenquishAiControl" => Self::ControlAi,
             _ => return Err(Refusal::UnknownType),

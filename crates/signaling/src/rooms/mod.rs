@@ -197,7 +197,7 @@ impl Rooms {
             if matches!(timer, Timer::Sweep(_)) {
                 let Some(room) = self.by_name.get_mut(name) else { continue };
                 room.sweep(self.settings.sweep, now, &mut self.out);
-                room.mark_changed();
+                room.is_changed = true;
                 self.timers.set(timer.clone(), now + self.settings.sweep);
             }
             self.remove_or_publish(name, now);

@@ -14,7 +14,8 @@ pub(crate) struct Profile {
     transceiver_session_id: Option<SfuId>,
     raised_hand: bool,
     speaking: bool,
-    joined: bool,
+    /// Whether the user has joined the call: before that it only sees who is there.
+    pub(super) joined: bool,
     tracks: Tracks,
 }
 
@@ -58,11 +59,6 @@ impl Profile {
         let tracks =
             Tracks { audio_enabled: off, video_enabled: off, screen_share_enabled: off, ..Tracks::default() };
         Self { tracks, ..Self::default() }
-    }
-
-    /// Whether the user has joined the call: before that it only sees who is there.
-    pub(super) fn has_joined(&self) -> bool {
-        self.joined
     }
 
     /// Whether the user has joined and sends something to the SFU.

@@ -43,7 +43,7 @@ pub(super) struct Room {
     /// Whether two users have media.
     is_connected: bool,
     /// Whether the state has changed since it was last sent.
-    is_changed: bool,
+    pub(super) is_changed: bool,
     /// When the state was last sent. Time since the process started.
     sent_at: Option<Duration>,
 }
@@ -167,7 +167,7 @@ impl Room {
             None if is_full => return Err(Refusal::RoomFull),
             None => self.add(arrival, now, out),
         }
-        self.mark_changed();
+        self.is_changed = true;
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl Room {
         match message {
             Incoming::UserUpdate(profile) => {
                 sender.profile = *profile;
-                self.mark_changed();
+                self.is_changed = true;
             }
             Incoming::Heartbeat => sender.heartbeat = now,
             Incoming::UserLeft => {
@@ -223,15 +223,17 @@ impl Room {
                     target.send(&text, out);
                 }
             }
-            Incoming::MuteUser(_) if !sender.profile.has_joined() => {
+            Incoming::MuteUser(_) if !sender.profile.joined => {
                 out.actions.send(socket, Refusal::NotJoined.text());
             }
             Incoming::MuteUser(MuteUser { id }) => self.mute(&id, out),
             Incoming::EndToEnd => self.send_to_others(user, text, out),
             Incoming::Ping => out.actions.send(socket, Outgoing::Pong.text()),
-            Incoming::EnableAi => self.set_ai_refused(true),
-            Incoming::DisableAi => self.set_ai_refused(false),
-            Incoming::ControlAi => self.mark_changed(),
+            Incoming::Ai { is_wanted } => {
+                self.is_ai_refused = is_wanted;
+                self.is_changed = true;
+            }
+            Incoming::ControlAi => self.is_changed = true,
             Incoming::Log => {}
         }
     }
@@ -240,12 +242,7 @@ impl Room {
         let Some(target) = self.users.get_mut(id) else { return };
         target.profile.mute();
         target.send(&Outgoing::MuteMic.text(), out);
-        self.mark_changed();
-    }
-
-    fn set_ai_refused(&mut self, is_refused: bool) {
-        self.is_ai_refused = is_refused;
-        self.mark_changed();
+        self.is_changed = true;
     }
 
     /// Removes the users whose last heartbeat is older than `heartbeat_max`.
@@ -269,7 +266,7 @@ impl Room {
         let Some(member) = self.users.remove(id) else { return };
         self.end_member(id, member, close, out);
         self.send_to_others(id, &Outgoing::UserLeftNotification { id }.text(), out);
-        self.mark_changed();
+        self.is_changed = true;
     }
 
     fn end_member(&self, id: &str, member: Member, close: Closing, out: &mut Out) {
@@ -285,11 +282,6 @@ impl Room {
         for (_, other) in self.users.iter().filter(|(id, _)| *id != user) {
             other.send(text, out);
         }
-    }
-
-    /// Marks the state as changed, so that it is sent.
-    pub(super) fn mark_changed(&mut self) {
-        self.is_changed = true;
     }
 
     /// Sends the state to all if it has changed. If it is too early for that, returns when the state may be sent.

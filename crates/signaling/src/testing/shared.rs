@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use turn_ledger::User;
+use turn_limits::Rate;
 
 use super::{World, ayame_settings, register};
 use crate::ayame::{self, Ayame, SignIn};
@@ -34,6 +35,10 @@ struct Expected {
     pings: Option<(Duration, Duration, &'static str)>,
 }
 
+fn per_second(rate: Rate) -> u32 {
+    u32::try_from(Duration::from_secs(1).as_nanos() / rate.each.as_nanos()).unwrap()
+}
+
 fn each_protocol(check: &impl Check) {
     let mut world = World::of(Ayame::new(ayame_settings(), SignIn::Off));
     for socket in [1, 2] {
@@ -43,8 +48,8 @@ fn each_protocol(check: &impl Check) {
     let expected = Expected {
         name: "ayame",
         idle_frame: r#"{"type":"pong"}"#,
-        frames_at_once: ayame::FRAMES_AT_ONCE_MAX - 1,
-        frames_per_second: ayame::FRAMES_PER_SECOND_MAX,
+        frames_at_once: ayame::FRAME_RATE.burst - 1,
+        frames_per_second: per_second(ayame::FRAME_RATE),
         too_many: "close 1000 too many messages",
         binary: Some("close 1000 binary not allowed"),
         pings: None,
@@ -63,8 +68,8 @@ fn each_protocol(check: &impl Check) {
     let expected = Expected {
         name: "peerjs",
         idle_frame: r#"{"type":"HEARTBEAT"}"#,
-        frames_at_once: peerjs::FRAMES_AT_ONCE_MAX,
-        frames_per_second: peerjs::FRAMES_PER_SECOND_MAX,
+        frames_at_once: peerjs::FRAME_RATE.burst,
+        frames_per_second: per_second(peerjs::FRAME_RATE),
         too_many: "close 1008 policy violation",
         binary: None,
         pings: Some((peerjs::PING_INTERVAL, peerjs::SILENCE_MAX, "close 1008 no heartbeat")),
@@ -79,8 +84,8 @@ fn each_protocol(check: &impl Check) {
     let expected = Expected {
         name: "yjs",
         idle_frame: "no message",
-        frames_at_once: yjs::FRAMES_AT_ONCE_MAX - 1,
-        frames_per_second: yjs::FRAMES_PER_SECOND_MAX,
+        frames_at_once: yjs::FRAME_RATE.burst - 1,
+        frames_per_second: per_second(yjs::FRAME_RATE),
         too_many: "close 1008 policy violation",
         binary: None,
         pings: Some((yjs::PING_INTERVAL, yjs::SILENCE_MAX, "close 1008 no pong")),

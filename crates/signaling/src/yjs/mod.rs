@@ -39,12 +39,9 @@ const LIMITS: Limits = Limits {
 /// For how long a socket stays open, with its other topics, after a topic was refused: after a close, y-webrtc connects again at once, with
 /// the same list.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
-/// How many messages one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and
-/// candidates. Frames of other types have an allowance of the same size.
-pub const FRAMES_AT_ONCE_MAX: u32 = 500;
-/// How many messages one socket may publish in a second, in the long run.
-pub const FRAMES_PER_SECOND_MAX: u32 = 50;
-const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
+/// How many messages one socket may publish, at once and in a second. A page that enters a topic with 34 others sends each of them an
+/// answer and candidates. Frames of other types have an allowance of the same size.
+pub const FRAME_RATE: Rate = Rate::per_second(500, 50);
 
 /// The sockets and their topics.
 pub struct Yjs {

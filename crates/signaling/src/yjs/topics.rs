@@ -22,12 +22,10 @@ pub const SUBSCRIBERS_MAX: usize = 256;
 pub const TOPIC_CHARS_MAX: usize = 256;
 /// For how long after its subscription the first message of a socket may be its announcement.
 pub const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
-/// How much may be sent at once to the subscribers of one topic, in KiB. Thirty pages that enter at once need about 100 MiB.
-pub const FAN_OUT_KIB_AT_ONCE_MAX: u32 = 128 * 1024;
-/// How much may be sent to the subscribers of one topic in the long run, in KiB a second.
-pub const FAN_OUT_KIB_PER_SECOND_MAX: u32 = 16 * 1024;
 const TOPICS: Bounds = Bounds { client_max: TOPICS_PER_CLIENT_MAX, all_max: TOPICS_MAX };
-const FAN_OUT: Rate = Rate::per_second(FAN_OUT_KIB_AT_ONCE_MAX, FAN_OUT_KIB_PER_SECOND_MAX);
+/// How much may be sent to the subscribers of one topic, in KiB: at once, where thirty pages that enter at once need about 100 MiB, and in
+/// a second, in the long run.
+const FAN_OUT: Rate = Rate::per_second(128 * 1024, 16 * 1024);
 
 /// The topics with their subscribers.
 #[derive(Debug, Default)]
@@ -150,13 +148,11 @@ impl Topics {
         if after.is_none() {
             self.by_name.remove(name);
         }
-        if before != after {
-            if let Some(holder) = before {
-                self.held.remove(&holder, 1);
-            }
-            if let Some(holder) = after {
-                self.held.add(&holder, 1);
-            }
+        if let Some(holder) = before {
+            self.held.remove(&holder, 1);
+        }
+        if let Some(holder) = after {
+            self.held.add(&holder, 1);
         }
     }
 

@@ -30,8 +30,3 @@ pub(super) fn read_keys(row: &[u8]) -> Option<TokenKeys> {
     });
     rest.is_empty().then(|| TokenKeys { signing: TokenKey::new(*signing), earlier: earlier.collect() })
 }
-
-/// Whether a copy with this mark still shares the key of the original.
-pub(super) fn shares_key(mark: Option<&[u8]>) -> bool {
-    mark.is_some_and(<[u8]>::is_empty)
-}

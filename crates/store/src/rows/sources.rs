@@ -17,13 +17,13 @@ pub(super) fn read_sources(
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
     for (owner, minutes) in by_owner(from, MINUTES, bad, Minute::new, |row| from_row(row))? {
-        rows_of(stored, owner).minutes = minutes;
+        stored.sources.entry(owner).or_default().minutes = minutes;
     }
     for (owner, days) in by_owner(from, DAYS, bad, Day::new, |row| Ok(Some(from_row(row)?)))? {
-        rows_of(stored, owner).days = days;
+        stored.sources.entry(owner).or_default().days = days;
     }
-    for owner in meta.owners(STATES) {
-        rows_of(stored, owner).state = meta.json(&format!("{STATES}{owner}"), bad)?;
+    for owner in meta.0.keys().filter_map(|key| key.strip_prefix(STATES)?.parse().ok()) {
+        stored.sources.entry(owner).or_default().state = meta.json(&format!("{STATES}{owner}"), bad)?;
     }
     Ok(())
 }
@@ -51,13 +51,9 @@ pub(super) fn write_source(
     owner: CountOwner,
     rows: &SourceRows,
 ) -> Result<(), StoreError> {
-    to.replace(
-        MINUTES,
-        &mut rows
-            .minutes
-            .iter()
-            .map(|(minute, row)| Ok((slot_key(&owner, minute.number())?, Some(to_row(row)?)))),
-    )?;
+    let minutes = rows.minutes.iter();
+    let mut minutes = minutes.map(|(at, row)| Ok((slot_key(&owner, at.number())?, Some(to_row(row)?))));
+    to.replace(MINUTES, &mut minutes)?;
     write_rows(to, DAYS, &rows.days, |day| slot_key(&owner, day.number()))?;
     put(to, &format!("{STATES}{owner}"), rows.state.as_ref())
 }
@@ -75,8 +71,4 @@ fn slot_of(key: &[u8]) -> Result<(CountOwner, i64), String> {
     let (owner, slot) = from_key::<(&str, [u8; 8])>(key)?;
     let owner = owner.parse().map_err(|()| "belongs to an ICE source that this version does not know")?;
     Ok((owner, number(slot)))
-}
-
-fn rows_of(stored: &mut Stored, owner: CountOwner) -> &mut SourceRows {
-    stored.sources.entry(owner).or_default()
 }

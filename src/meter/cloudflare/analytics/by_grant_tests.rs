@@ -4,7 +4,7 @@ use super::*;
 use crate::config::AnalyticsConfig;
 use crate::ice::turn_keys::OwnKey;
 use crate::meter::cloudflare::analytics::Counted;
-use turn_base::http_client::{Network, http_client};
+use turn_base::http_client::{HttpClient, Network};
 use turn_ledger::{BilledDirections, Timestamp};
 
 /// 2025-01-15T12:00:00Z
@@ -24,7 +24,7 @@ fn api(ids: &[&str]) -> CloudflareAnalytics {
         lag: Duration::ZERO,
         interval: Duration::from_secs(60),
     };
-    let client = http_client(&Network::DIRECT).unwrap();
+    let client = HttpClient::new(&Network::DIRECT).unwrap();
     let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
     CloudflareAnalytics::new(client, &config, keys(ids), counted)
 }

@@ -7,7 +7,7 @@ mod walk;
 
 use std::time::Duration;
 
-use super::Peerjs;
+use super::{Peerjs, is_id};
 use crate::dropped::Dropped;
 use crate::protocol::{SocketId, Upgrade};
 use crate::testing::client;
@@ -61,4 +61,14 @@ fn forwarded(kind: &str, src: &str, dst: &str, number: usize) -> String {
 
 fn expire(absent: &str, sender: &str) -> String {
     format!(r#"{{"type":"EXPIRE","src":"{absent}","dst":"{sender}"}}"#)
+}
+
+#[test]
+fn an_id_has_1_to_128_bytes_without_control_characters() {
+    for good in ["a", "a b", "ä😀", &"x".repeat(128)] {
+        assert!(is_id(good), "{good}");
+    }
+    for bad in ["", "a\nb", "\u{7f}", "\u{85}", &"x".repeat(129), &"ä".repeat(65)] {
+        assert!(!is_id(bad), "{bad:?}");
+    }
 }
