@@ -25,6 +25,7 @@ pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
 pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<Account> {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
+        ends_calls: true,
         limit: ByteCount::new(1_000_000_000_000),
         billing_day: BillingDay::new(1).unwrap(),
         rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },

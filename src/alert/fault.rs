@@ -69,13 +69,10 @@ faults! {
         "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
     AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored";
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
-        "Set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart: it keeps that rate, and another value begins anew.";
+        "Find who relays so fast, under \"Who spends\" on the dashboard. Until the reset, all credentials are assumed to; if this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
     TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset";
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
-    KeyUsed: Critical, "ASSUMPTION_BROKEN", alerts "key.used" "key.quiet";
-        "Bytes were counted that no credential explains: somebody else may use the TURN key or secret.",
-        "Find out whether another program uses the TURN key or secret; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable";
         "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
         "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.";

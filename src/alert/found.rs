@@ -8,8 +8,8 @@ use super::rules::AtLimitState;
 use super::{Fault, FoundFault, MintFacts, Severity, minting};
 use crate::config::Config;
 use turn_ledger::{
-    BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Disbelief, Excess,
-    IceSource, IdDigest, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
+    BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Excess, IceSource,
+    IdDigest, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
 };
 
 /// How long credentials may be in use before a missing report is a fault.
@@ -89,16 +89,12 @@ impl FoundFault {
 fn fault_of(reason: BoundBreak, snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> FoundFault {
     let measured = &snapshot.measured;
     match reason {
-        BoundBreak::Excess if measured.excess.rate.get() > 0 || measured.excess.tail > Duration::ZERO => {
-            Fault::AssumptionBroken.found(broken_assumption(snapshot))
-        }
-        BoundBreak::Excess if snapshot.lacks_grants() => lacking(snapshot),
-        BoundBreak::Excess => Fault::KeyUsed.found(format!("While no credential was live, {} GB more were counted in this period than credentials could relay.", measured.excess.bytes.gb_up())),
+        BoundBreak::Excess => Fault::AssumptionBroken.found(broken_assumption(snapshot)),
         BoundBreak::Uncut => Fault::CoturnUnreachable.found(facts.listing_failure.as_deref().unwrap_or("")),
         BoundBreak::UnknownBytes => unknown_bytes(snapshot),
         BoundBreak::Disbelief => {
             let owner = measured.disbelieved;
-            let about = measured.disbelief.map_or("", |disbelief| about_count(disbelief, owner));
+            let about = about_count(owner);
             let is_its = |id: &str| owner.is_some_and(|owner| owner.issuer == Some(IdDigest::of(id)));
             let key = config.ice.turn_keys().find(|key| is_its(&key.id));
             let of_key = key.map(|key| format!(" It is that of the TURN key {}.", key.name));
@@ -226,21 +222,12 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
     ]
 }
 
-/// Why a count is not believed, and what to do. `owner`: the owner of the count.
-fn about_count(disbelief: Disbelief, owner: Option<CountOwner>) -> &'static str {
-    match disbelief {
-        Disbelief::Unproven if owner.is_some_and(|owner| owner.source == IceSource::Sfu) => {
-            "For 58 minutes, Cloudflare has counted no bytes of the SFU while sessions pulled tracks, so what is reserved for them stays: check that CLOUDFLARE_ACCOUNT_ID is the account of CALLS_APP_ID."
-        }
-        Disbelief::Absurd => {
-            "Beyond the margin, it grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it."
-        }
-        Disbelief::Fallen => {
-            "It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays until a count an hour later and a probe confirm the lower one."
-        }
-        Disbelief::Unproven => {
-            "For 58 minutes, counts have shown neither bytes of live credentials nor what the broker itself relayed, so they release nothing: check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key."
-        }
+/// Why the counts of an owner are not believed, and what to do.
+fn about_count(owner: Option<CountOwner>) -> &'static str {
+    if owner.is_some_and(|owner| owner.source == IceSource::Sfu) {
+        "For 58 minutes, Cloudflare has counted no bytes of the SFU while sessions pulled tracks, so what is reserved for them stays: check that CLOUDFLARE_ACCOUNT_ID is the account of CALLS_APP_ID."
+    } else {
+        "For 58 minutes, counts have shown neither bytes of live credentials nor what the broker itself relayed, so they release nothing: check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key."
     }
 }
 

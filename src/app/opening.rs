@@ -15,7 +15,8 @@ use turn_ledger::{
 
 /// How to open the books.
 pub fn setup(config: &Config) -> Setup {
-    let BudgetConfig { limit, billing_day, mode, user_limit, grant_limit, .. } = config.budget;
+    let BudgetConfig { limit, billing_day, mode, user_limit, grant_limit, revokes_at_limit, .. } =
+        config.budget;
     let UsageConfig { heartbeat, billed, estimated_rate, client_addresses: addresses, .. } = config.usage;
     let rates = Rates {
         estimated: estimated_rate,
@@ -28,7 +29,7 @@ pub fn setup(config: &Config) -> Setup {
     };
     let spenders = SpenderTerms { user_limit, grant_limit, addresses, ..SpenderTerms::default() };
     Setup {
-        terms: Terms { limit, billing_day, mode, rates },
+        terms: Terms { limit, billing_day, mode, rates, ends_calls: revokes_at_limit },
         sources: source_terms(config),
         turn_keys: config.ice.turn_keys().map(|key| key.id.as_str().into()).collect(),
         unseen: config.unseen.clone(),

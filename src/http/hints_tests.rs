@@ -14,8 +14,8 @@ use crate::config::{Config, Environment};
 use crate::rate::PresentRate;
 use turn_base::clock::SystemClock;
 use turn_ledger::{
-    BitRate, BoundBreak, ClockDoubt, Disbelief, IceSource, LackCause, NotAdmitted, PeriodCounts, Refusal,
-    SeenRate, Snapshot,
+    BitRate, BoundBreak, ClockDoubt, IceSource, LackCause, NotAdmitted, PeriodCounts, Refusal, SeenRate,
+    Snapshot,
 };
 
 fn idle() -> Snapshot {
@@ -44,7 +44,7 @@ fn broken_by(reason: BoundBreak) -> Snapshot {
         BoundBreak::Excess => measured.excess.bytes = much,
         BoundBreak::Uncut => measured.uncut = true,
         BoundBreak::UnknownBytes => snapshot.unknown_bytes = much,
-        BoundBreak::Disbelief => measured.disbelief = Some(Disbelief::Absurd),
+        BoundBreak::Disbelief => measured.disbelieved = Some(IceSource::Cloudflare.into()),
         BoundBreak::VouchedAbove => measured.vouched_above = much,
         BoundBreak::LateCounts => {
             measured.late_counts = true;
@@ -71,15 +71,12 @@ fn each_reason_why_the_bound_may_not_hold_has_a_hint() {
     assert!(idle().bound_holds() && of_books(&idle()).is_empty());
 }
 
-/// What is counted of them may be unexplained because their grants are lacking.
 #[test]
-fn reasons_with_one_hint_show_it_once() {
+fn what_a_ledger_lacks_is_said_by_its_cause() {
     let lacking = broken_by(BoundBreak::Lacking);
     for (cause, fault) in [(LackCause::New, Fault::LedgerNew), (LackCause::Restored, Fault::LedgerIncomplete)]
     {
-        let mut snapshot = Snapshot { lack_cause: cause, ..lacking };
-        snapshot.measured.excess.bytes = snapshot.figures.limit;
-        assert_eq!(of_books(&snapshot), [fault]);
+        assert_eq!(of_books(&Snapshot { lack_cause: cause, ..lacking }), [fault]);
     }
 }
 
@@ -116,7 +113,6 @@ fn with(fault: Fault) -> (Snapshot, ServiceFacts, Config) {
         Fault::TailExceeded => {
             snapshot.measured.restored_tail = Some((LONG, IceSource::Cloudflare));
         }
-        Fault::KeyUsed => snapshot = broken_by(BoundBreak::Excess),
         Fault::CoturnUnreachable => {
             (snapshot, facts.listing_failure) = (broken_by(BoundBreak::Uncut), cause());
         }

@@ -122,8 +122,11 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
             "{name} is removed from the ledger. Rows of credentials that had the name: {rows}; their bytes stay."
         ),
     };
-    let message = format!("{found} {revoked} Backups and logs keep what they have.");
-    let done = SpenderRevocationBody { revoked: grants.len(), ends, message };
+    let done = SpenderRevocationBody {
+        revoked: grants.len(),
+        ends,
+        message: format!("{found} {revoked} Backups and logs keep what they have."),
+    };
     Ok(Json(ForgottenUserBody { rows, done }))
 }
 

@@ -18,7 +18,7 @@ use super::Mint;
 use super::revocation::RevokedAll;
 use crate::alert::rules::AtLimitState;
 use turn_base::clock::Clock;
-use turn_ledger::{Books, GrantId, RevocableWalk};
+use turn_ledger::{GrantId, RevocableWalk};
 
 /// The time from one step to the next.
 const STEP: Duration = Duration::from_secs(1);
@@ -140,7 +140,7 @@ impl Ending {
     pub fn state_at_limit(&self) -> AtLimitState {
         if !self.at_limit {
             AtLimitState::Nothing
-        } else if self.mint.account.read(Books::is_limit_proven) {
+        } else if self.mint.account.read(|books| books.budget().is_limit_proven()) {
             AtLimitState::Revokes
         } else {
             AtLimitState::WaitsForCount

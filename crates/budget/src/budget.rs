@@ -36,6 +36,8 @@ pub struct Terms {
     pub rates: Rates,
     /// How the limit is enforced.
     pub mode: BudgetMode,
+    /// Whether running calls are ended at the limit, wherever that is possible.
+    pub ends_calls: bool,
 }
 
 /// Event counts of the current period.
@@ -64,8 +66,6 @@ pub struct Budget {
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
-    /// Whether more time may have passed than the books know.
-    is_doubtful: bool,
     /// That of a wall clock that is ahead and not accepted: see [`Self::latest`].
     latest: Timestamp,
 }
@@ -93,7 +93,6 @@ impl Budget {
             now,
             period: terms.billing_day.period_at(now),
             counts,
-            is_doubtful: false,
             latest: now,
         };
         // Opening has removed the stored counts of a key whose account has changed. So the counts are shared only after it.
@@ -262,8 +261,17 @@ impl Budget {
 
     /// Whether an owner has used what it alone may in this period.
     pub fn is_used_up(&self, owner: CountOwner) -> bool {
+        self.has_reached_limit_of(owner, Minutes::used)
+    }
+
+    /// Whether the calls of an owner end now, because it is proven that it has used what it alone may in this period.
+    pub fn ends_calls_of(&self, owner: CountOwner) -> bool {
+        self.terms.ends_calls && self.has_reached_limit_of(owner, Minutes::proven)
+    }
+
+    fn has_reached_limit_of(&self, owner: CountOwner, bytes: fn(&Minutes) -> ByteCount) -> bool {
         let timeline = self.owned_by(owner);
-        timeline.is_some_and(|of| of.terms.limit.is_some_and(|limit| of.minutes.used() >= limit))
+        timeline.is_some_and(|of| of.terms.limit.is_some_and(|limit| bytes(&of.minutes) >= limit))
     }
 
     /// Which credentials are admitted.
@@ -300,13 +308,31 @@ impl Budget {
     }
 
     /// By how much usage passes the limit if each owner comes to have `used_later` in this period. An owner whose calls end at the limit
-    /// adds nothing after it. So the result is at most what is past the limit now, plus what the other owners still add.
+    /// adds nothing once the limit is [proven](Self::proven) to be reached. So the result is at most what is past the limit now or is not
+    /// proven yet, plus what the other owners still add.
     pub fn overshoot(&self, used_later: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
         let all = self.sum(&used_later);
-        let goes_on = self.metered().filter(|timeline| !timeline.is_ended_at_limit(self.now));
+        let ends = |timeline: &Timeline| self.terms.ends_calls && timeline.is_ended_at_limit(self.now);
+        let goes_on = self.metered().filter(|timeline| !ends(timeline));
         let more = goes_on.map(|timeline| used_later(&timeline.minutes).minus(timeline.minutes.used()));
-        let past = self.sum(Minutes::used).minus(self.terms.limit);
+        let past = self.sum(Minutes::used).minus(self.proven().min(self.terms.limit));
         all.minus(self.terms.limit).min(more.fold(past, ByteCount::plus))
+    }
+
+    /// Whether running calls of a source end now, if that is possible: so much is proven that the limit is reached. For the SFU, what its
+    /// sessions take is proof enough: the SFU itself says which tracks they have, but not at what rate.
+    pub fn ends_calls(&self, source: IceSource) -> bool {
+        let of_sfu = |timeline: &Timeline| {
+            let is_sfu = timeline.terms.owner.source == source && source == IceSource::Sfu;
+            if is_sfu { timeline.minutes.used() } else { timeline.minutes.proven() }
+        };
+        let bytes = self.metered().map(of_sfu).fold(ByteCount::ZERO, ByteCount::plus);
+        self.terms.ends_calls && self.figures().is_spent() && bytes >= self.terms.limit
+    }
+
+    /// Whether what is proven reaches the limit alone, without any claim of a page.
+    pub fn is_limit_proven(&self) -> bool {
+        self.figures().is_spent() && self.proven() >= self.terms.limit
     }
 
     /// The first instant of this period in which something was used or a grant was alive; the period's start if there is none.
@@ -380,7 +406,7 @@ impl Budget {
         of_first.after(since).plus(self.slice(Interval::new(first.end(), self.now)).used)
     }
 
-    /// What was counted in this period, and what app servers vouched for, without what pages claimed.
+    /// What two answers agree on, what the broker has watched, and what app servers vouched for since, without what pages claimed.
     pub fn proven(&self) -> ByteCount {
         self.sum(Minutes::proven)
     }

@@ -43,9 +43,7 @@ pub use names::{
 };
 pub use source::{
     IceSource, MINT_SLACK, UNWRITTEN_MAX,
-    facts::{
-        Charged, CountsOfGrants, DecidedBy, EndedBy, GrantsAre, OnRevocation, SourceFacts, SourceSettings,
-    },
+    facts::{Charged, DecidedBy, EndedBy, GrantsAre, OnRevocation, SourceFacts, SourceSettings},
 };
 pub use units::{
     BitRate, ByteCount, RELAY_RATE_MAX, Timestamp,
@@ -60,8 +58,8 @@ pub use units::{
 // Its rules.
 pub use budget::{Budget, PeriodCounts, RECENT_MAX, Terms};
 pub use evidence::{
+    agreement::Agreement,
     day::{DayCount, at_most},
-    doubt::is_absurd,
     grant_counts::{COUNTED_WITHIN, CountsTaken, GrantCounts},
     owner::{CountOwner, IdDigest},
     rate_check::{Excess, Excesses},
@@ -81,7 +79,7 @@ pub use promise::{
 };
 pub use timeline::{
     Slice,
-    measured::{Disbelief, MeasuredUsage, SeenRate},
+    measured::{MeasuredUsage, SeenRate},
     terms::{ProofRule, SourceTerms},
 };
 pub use verdict::{

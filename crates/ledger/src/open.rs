@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use turn_budget::{
-    Budget, BudgetMode, ByteCount, CountOwner, CountsOfGrants, IceSource, Label, Moment, SourceTerms, Terms,
-    UsageRules,
+    Budget, BudgetMode, ByteCount, CountOwner, IceSource, Label, Moment, SourceTerms, Terms, UsageRules,
 };
 
 use crate::books::Books;
@@ -65,7 +64,7 @@ impl Setup {
 
 /// The group of an owner, if its source counts by grant and these counts are read; otherwise `None`.
 fn counted_by_grant(terms: &SourceTerms) -> Option<CountOwner> {
-    let counts_grants = terms.owner.source.facts().counts_of_grants != CountsOfGrants::Unknown;
+    let counts_grants = terms.owner.source.facts().counts_grants;
     (terms.is_read && counts_grants).then_some(terms.owner.group())
 }
 

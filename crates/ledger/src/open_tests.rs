@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use turn_budget::{
-    ByteCount, Day, Disbelief, Grant, GrantId, MINT_SLACK, Minute, PeriodCounts, Reading, ReadingOutcome,
-    SteadyTime, Timestamp,
+    ByteCount, Day, Grant, GrantId, MINT_SLACK, Minute, PeriodCounts, Reading, ReadingOutcome, SteadyTime,
+    Timestamp,
 };
 
 use super::*;
@@ -30,8 +30,11 @@ fn stored_by(books: &mut Books) -> Stored {
 
 /// A source has counted these bytes of ours in the day of noon, or a day later.
 fn count(books: &mut Books, source: IceSource, as_of: Timestamp, granted: u64) -> ReadingOutcome {
-    let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
-    books.take_reading(source, &Reading { day: Day::of(as_of), as_of, granted, other })
+    crate::testing::take(
+        books,
+        source,
+        Reading { day: Day::of(as_of), ..crate::testing::reading(as_of, granted) },
+    )
 }
 
 #[test]
@@ -126,23 +129,6 @@ fn a_jump_of_the_time_that_may_be_wrong_moves_the_end_of_unknown_grants() {
 }
 
 #[test]
-fn an_absurd_count_is_neither_forgotten_nor_accepted_because_of_a_restart() {
-    let setup = setup(&[IceSource::Cloudflare]);
-    let mut books = setup.open(Some(Stored::default()), at(600_000));
-    let absurd = 5_000_000_000_000;
-    assert_eq!(count(&mut books, IceSource::Cloudflare, at(0), absurd), ReadingOutcome::Doubted);
-    let mut disk = stored_by(&mut books);
-    let mut again = setup.open(Some(disk.clone()), at(601_000));
-    assert_eq!(again.snapshot().measured.disbelief, Some(Disbelief::Absurd));
-    assert!(!again.snapshot().bound_holds());
-    assert_eq!(count(&mut again, IceSource::Cloudflare, at(1_000), absurd), ReadingOutcome::Taken);
-    disk.apply(again.take_batch());
-    let again = setup.open(Some(disk), at(602_000));
-    assert_eq!(again.snapshot().figures.used.get(), absurd);
-    assert_eq!(again.snapshot().measured.disbelief, None);
-}
-
-#[test]
 fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let sampled = |sampling, sources: &[IceSource]| {
         let mut setup = setup(sources);
@@ -155,8 +141,8 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let mut books = sampled(5, &both).open(Some(Stored::default()), at(600_000));
     let period = books.snapshot().figures.period;
     let (day, other) = (Day::of(at(0)), ByteCount::new(950));
-    let reading = Reading { day, as_of: at(0), granted: ByteCount::ZERO, other };
-    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    let reading = Reading { day, other, ..crate::testing::reading(at(0), 0) };
+    assert_eq!(crate::testing::take(&mut books, IceSource::Cloudflare, reading), ReadingOutcome::Taken);
     let committed = books.snapshot().figures.committed;
     assert_eq!(committed, ByteCount::new(1_000));
     let stored = stored_by(&mut books);
@@ -168,7 +154,7 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let period = lowered.snapshot().figures.period;
     let as_of = period.start.plus(Duration::from_secs(60));
     let reading = Reading { day: Day::of(as_of), as_of, ..reading };
-    assert_eq!(lowered.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(crate::testing::take(&mut lowered, IceSource::Cloudflare, reading), ReadingOutcome::Taken);
     assert_eq!(lowered.snapshot().figures.committed, ByteCount::new(950), "of a new period");
 }
 

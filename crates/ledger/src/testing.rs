@@ -4,11 +4,13 @@
 mod dice;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use turn_budget::{
-    BilledDirections, BillingDay, BitRate, Budget, BudgetMode, ByteCount, Grant, GrantId, IceSource,
-    MINT_SLACK, PeriodCounts, ProofRule, Rates, SourceTerms, Terms, Timestamp, UsageRules,
+    BilledDirections, BillingDay, BitRate, Budget, BudgetMode, ByteCount, CountOwner, Day, Grant, GrantId,
+    IceSource, MINT_SLACK, PeriodCounts, ProofRule, Rates, Reading, ReadingOutcome, SourceTerms, Terms,
+    Timestamp, UsageRules,
 };
 
 use crate::books::Books;
@@ -38,6 +40,7 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
     let source = IceSource::Cloudflare;
     Setup {
         terms: Terms {
+            ends_calls: true,
             limit: ByteCount::new(1_000_000_000),
             billing_day: BillingDay::new(1).unwrap(),
             mode,
@@ -75,6 +78,29 @@ pub(crate) fn budget() -> Budget {
     let Setup { terms, mut sources, .. } = setup(BudgetMode::Estimate);
     sources.push(SourceTerms::of_unconfigured(IceSource::Coturn));
     Budget::open(terms, &sources, Timestamp::default(), PeriodCounts::default(), &BTreeMap::new())
+}
+
+/// A count of the day of Cloudflare or of the SFU until this instant, or of the day that ends then.
+pub(crate) fn reading(as_of: Timestamp, granted: u64) -> Reading {
+    Reading {
+        day: Day::until(as_of),
+        as_of,
+        at: as_of,
+        granted: ByteCount::new(granted),
+        other: ByteCount::ZERO,
+    }
+}
+
+/// Takes a reading that the provider gives twice, a minute apart and a minute after all others of this process.
+pub(crate) fn take(books: &mut Books, owner: impl Into<CountOwner>, reading: Reading) -> ReadingOutcome {
+    static ANSWERS: AtomicI64 = AtomicI64::new(1);
+    let owner = owner.into();
+    let mut answer = || {
+        let at = Timestamp::from_millis(ANSWERS.fetch_add(1, Ordering::Relaxed) * 60_000);
+        books.take_reading(owner, &Reading { at, ..reading })
+    };
+    let _ = answer();
+    answer()
 }
 
 /// Books with their settings, and what is on disk of them. What goes through `books` directly is on disk after `flush`.

@@ -30,6 +30,8 @@ use turn_ledger::{
     Timestamp,
 };
 
+/// Where a second answer decides about something, it is asked for so soon.
+const SECOND_ANSWER: Duration = Duration::from_secs(60);
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
@@ -112,7 +114,9 @@ impl CloudflareMeter {
             let asked = self.read(&mut state).await;
             failures = self.report(&asked, failures);
             reads.send_replace(asked.is_ok());
-            tokio::time::sleep(pause_after(&asked, self.interval, failures)).await;
+            let is_awaited = self.account.read(|books| books.budget().awaits_answer());
+            let interval = if is_awaited { self.interval.min(SECOND_ANSWER) } else { self.interval };
+            tokio::time::sleep(pause_after(&asked, interval, failures)).await;
         }
     }
 
@@ -146,8 +150,8 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Reads the counts of the due days of a period, and gives them to the account. Returns the outcome of the last count that was not
-    /// taken, or `Taken` if all were.
+    /// Reads the counts of the due days of a period, and gives them to the account. Returns the outcome of the first count that was not
+    /// taken, or `Taken` if all were. A day that is refused takes no other day's place; an error is that of the open day, which comes first.
     async fn read_days(
         &self,
         state: &mut MeterState,
@@ -155,12 +159,26 @@ impl CloudflareMeter {
         as_of: Timestamp,
     ) -> Result<ReadingOutcome, AnalyticsError> {
         let mut taken = ReadingOutcome::Taken;
-        for day in state.days.due(period, as_of) {
+        let is_agreed = |day| self.account.read(|books| books.budget().is_agreed(IceSource::Cloudflare, day));
+        for day in state.days.due(period, as_of, is_agreed) {
             let until = day.end().min(as_of);
-            let count = self.api.count(day.start(), until, self.lag).await?;
+            let count = match self.api.count(day.start(), until, self.lag).await {
+                Err(error) if until < day.end() => return Err(error),
+                Err(error @ AnalyticsError::RateLimited) => return Err(error),
+                Err(error) => {
+                    let (date, remedy) = (day.start().to_utc().date_naive(), error.remedy());
+                    tracing::warn!(
+                        %date,
+                        remedy,
+                        "Cloudflare's analytics of an earlier day were not read: {error}"
+                    );
+                    continue;
+                }
+                Ok(count) => count,
+            };
             let outcome = self.account.change(|books| take_count(books, day, until, &count));
             if outcome != ReadingOutcome::Taken {
-                taken = outcome;
+                taken = if taken == ReadingOutcome::Taken { outcome } else { taken };
                 continue;
             }
             let total = count.total();
@@ -180,18 +198,12 @@ impl CloudflareMeter {
     fn report(&self, asked: &Result<ReadingOutcome, AnalyticsError>, failures: u32) -> u32 {
         let outcome = asked.as_ref().map_or_else(AnalyticsError::outcome, Into::into);
         self.metrics.readings.count([IceSource::Cloudflare.name(), outcome]);
-        match asked {
-            Ok(ReadingOutcome::Fell) => {
-                tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
-            }
-            Ok(ReadingOutcome::Doubted) => {
-                let remedy = "compare it with Cloudflare's dashboard";
-                tracing::warn!(
-                    remedy,
-                    "Cloudflare's analytics count grew by more than ten times what was promised: it is ignored unless the next one confirms it"
-                );
-            }
-            Ok(_) | Err(_) => {}
+        if matches!(asked, Ok(ReadingOutcome::Fell)) {
+            let remedy = "compare it with Cloudflare's dashboard";
+            tracing::warn!(
+                remedy,
+                "Cloudflare's analytics count is lower than two counts before it: it is ignored"
+            );
         }
         count_failures("Cloudflare's analytics", asked, failures)
     }
@@ -200,7 +212,8 @@ impl CloudflareMeter {
 /// Gives the count of a day to each of its owners: our TURN keys, the rest of the account, and the SFU. Returns the outcome of the first of
 /// these readings that was not taken, or `Taken` if all were.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
-    let empty = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+    let at = books.now();
+    let empty = Reading { day, as_of, at, granted: ByteCount::ZERO, other: ByteCount::ZERO };
     let keys = count.by_key.iter().map(|(key, granted)| {
         let owner = CountOwner { source: IceSource::Cloudflare, issuer: Some(*key) };
         (owner, Reading { granted: *granted, ..empty })

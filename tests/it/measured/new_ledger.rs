@@ -52,20 +52,19 @@ async fn bytes_that_are_counted_late_show_that_a_new_ledger_lacks_credentials() 
 }
 
 #[tokio::test]
-async fn bytes_that_no_credential_explains_ask_for_another_key_unless_the_ledger_is_new() {
+async fn an_excess_asks_for_the_rate_unless_the_bytes_are_of_others() {
     let app = &TestBroker::start(&[]).await.app;
     let mut snapshot = app.account.snapshot();
     snapshot.measured.excess.bytes = snapshot.figures.limit;
+    snapshot.measured.excess.rate = BitRate::new(1);
     let expect = |snapshot: &_, expected: &[Fault]| {
         let mut faults: Vec<_> = app.faults(snapshot).into_iter().map(|found| found.fault).collect();
-        faults.retain(|fault| matches!(fault, Fault::AssumptionBroken | Fault::KeyUsed | Fault::LedgerNew));
+        faults.retain(|fault| matches!(fault, Fault::AssumptionBroken | Fault::LedgerNew));
         assert_eq!(faults, expected);
     };
-    expect(&snapshot, &[Fault::KeyUsed]);
+    expect(&snapshot, &[Fault::AssumptionBroken]);
     snapshot.lack_cause = LackCause::New;
     snapshot.lacks_until = snapshot.figures.now.plus_millis(1);
-    expect(&snapshot, &[Fault::LedgerNew]);
-    snapshot.measured.excess.rate = BitRate::new(1);
     expect(&snapshot, &[Fault::AssumptionBroken, Fault::LedgerNew]);
 
     let says_of_others = |snapshot: &_| {

@@ -8,7 +8,7 @@ use turn_broker::meter::cloudflare::MeterState;
 use turn_ledger::{Books, ReadingOutcome};
 
 use super::probe::count_probes;
-use super::{GB, meter, read, with_analytics, with_analytics_at};
+use super::{GB, meter, read_twice, with_analytics, with_analytics_at};
 use crate::support::manual_clock::ManualClock;
 use crate::support::test_broker::START;
 use crate::support::turn_server::RELAYED;
@@ -45,6 +45,8 @@ async fn bytes_and_probes_of_one_turn_key_release_nothing_of_another_that_the_ac
         let outcome = meter(&broker).read(&mut state).await.unwrap();
         assert_eq!(outcome, ReadingOutcome::Unproven, "{at}");
     }
+    broker.advance(60);
+    assert_eq!(meter(&broker).read(&mut state).await.unwrap(), ReadingOutcome::Unproven, "a second answer");
     // It is 13:20, and the first key is counted until 13:10. 2 Mbps are 15 MB a minute.
     let released = before - reserved(&broker);
     assert!(released.abs_diff(70 * 15 * MB) < 100 * MB, "{released}: the minutes of the first key alone");
@@ -79,7 +81,7 @@ async fn what_a_wrong_account_counted_is_forgotten_within_an_hour_of_its_correct
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
     let before = reserved(&broker);
     broker.advance(1_800);
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(read_twice(&broker).await, ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!((&status["usedBytes"], &status["boundHolds"]), (&json!(180 * GB), &json!(true)));
     assert!(reserved(&broker) < before, "nothing shows that the account is the wrong one");
@@ -89,7 +91,7 @@ async fn what_a_wrong_account_counted_is_forgotten_within_an_hour_of_its_correct
     let broker = with_analytics_at(&right, &[&durable[..], &in_right].concat(), clock).await;
     assert_eq!((broker.used().await, reserved(&broker)), (0, before), "nothing is known of this account");
     broker.advance(600);
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(read_twice(&broker).await, ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!((&status["usedBytes"], &status["boundHolds"]), (&json!(100 * MB), &json!(true)));
     assert!(reserved(&broker) < before);

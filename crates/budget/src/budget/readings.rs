@@ -29,10 +29,7 @@ impl Budget {
     /// Takes a reading of an owner.
     pub fn take_reading(&mut self, owner: impl Into<CountOwner>, reading: &Reading) -> ReadingOutcome {
         let owner = owner.into();
-        // What a session of the SFU takes is promised by its tracks, not at an assumed rate.
-        let tests_rate = !self.is_doubtful && owner.source.issues_credentials();
-        let limit = self.terms.limit;
-        let taken = self.with(owner, |timeline| timeline.take_reading(reading, tests_rate, limit));
+        let taken = self.with(owner, |timeline| timeline.take_reading(reading));
         self.share_counts(owner);
         taken.unwrap_or(ReadingOutcome::Older)
     }
@@ -66,6 +63,17 @@ impl Budget {
         let has_room =
             self.terms.mode != BudgetMode::Strict || committed > limit || committed.plus(bytes) <= limit;
         has_room && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
+    }
+
+    /// Whether two answers agree on all counts of a source for a day, up to its end.
+    pub fn is_agreed(&self, source: IceSource, day: Day) -> bool {
+        let mut read = self.all_of(source).filter(|timeline| timeline.terms.is_read);
+        read.all(|timeline| timeline.minutes.days.get(day).agreed.until >= day.end())
+    }
+
+    /// Whether a second answer of a provider decides about something now: whether calls end at the limit, or what strict mode may promise.
+    pub fn awaits_answer(&self) -> bool {
+        self.terms.mode == BudgetMode::Strict || self.figures().is_spent() && !self.is_limit_proven()
     }
 
     /// The minutes of probes that no count has shown.
@@ -118,7 +126,7 @@ impl Budget {
     /// Takes a count of what belongs to none of several relays, if all relays are read.
     pub fn carry_rest(&mut self, source: IceSource, carried: &Carried) {
         if self.owned_by(source.into()).is_some_and(|rest| rest.terms.is_read) {
-            self.with(source.into(), |rest| rest.carry(carried, true));
+            self.with(source.into(), |rest| rest.carry(carried));
         }
     }
 
@@ -128,10 +136,8 @@ impl Budget {
         self.with(source.into(), |timeline| timeline.count_lost(until));
     }
 
-    /// Sets whether more time may have passed than the books know, and the latest time that it may be now. While more may have passed,
-    /// readings do not test the assumed rate.
-    pub fn set_doubtful(&mut self, is_doubtful: bool, latest: Timestamp) {
-        self.is_doubtful = is_doubtful;
+    /// Sets the latest time that it may be now.
+    pub fn set_latest(&mut self, latest: Timestamp) {
         self.latest = latest;
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::collections::dirty::{Dirty, Rows};
+use crate::evidence::agreement::Agreement;
 use crate::units::interval::Spread;
 use crate::units::period::Period;
 use crate::units::slot::Day;
@@ -18,8 +19,10 @@ const DAYS_KEPT: i64 = 13 * 31;
 /// What is known of one owner of counts on one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayCount {
-    /// Everything before this instant is counted.
+    /// Everything before this instant is in the newest count, so no estimate of it counts.
     pub as_of: Timestamp,
+    /// What two answers agree on. Only that releases promises, and only that ends something.
+    pub agreed: Agreement,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
     /// The most that `granted` can really be, given the sampling margin.
@@ -33,7 +36,7 @@ pub struct DayCount {
     pub unseen: ByteCount,
     /// The estimate of the time that is not counted, once the period of the day is over. Until then the minutes have it.
     pub estimated: Option<ByteCount>,
-    /// What app servers vouched for on the whole day, once its period is over. Until then the minutes have it.
+    /// What app servers vouched for without a grant on the whole day, once its period is over. Until then the minutes have it.
     pub vouched: ByteCount,
     /// Whether a credential was live in the time that is not counted. Until the period is over, the minutes say so.
     pub(crate) was_live: bool,
@@ -45,6 +48,7 @@ impl DayCount {
         let (granted, at_most, other, unseen, vouched) = Default::default();
         Self {
             as_of: day.start(),
+            agreed: Agreement::none(day.start()),
             granted,
             at_most,
             sampling: 0,

@@ -2,8 +2,8 @@
 //! A count releases what its owner's promises cover, as far as something proves that it shows those bytes. Evidence that nobody can forge
 //! tests the assumed rates.
 
+pub(crate) mod agreement;
 pub(crate) mod day;
-pub(crate) mod doubt;
 pub(crate) mod grant_counts;
 pub(crate) mod owner;
 pub(crate) mod proof;

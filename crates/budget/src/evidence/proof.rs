@@ -77,11 +77,6 @@ impl CountProof {
         self.unproven_until
     }
 
-    /// Whether bytes or a probe of the time after this instant were shown.
-    pub(crate) fn has_shown_since(&self, at: Timestamp) -> bool {
-        self.shown_until > at
-    }
-
     /// Whether counts have not been believed for so long that they are missing.
     pub fn is_missing(&self, now: Timestamp) -> bool {
         self.refused.is_some_and(|refused| now.since(refused.since) >= MISSING_AFTER)

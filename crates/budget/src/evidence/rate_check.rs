@@ -1,7 +1,6 @@
-//! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/evidence/rate_check_tests.rs`.
-//! The overshoot bound assumes that no grant relays faster than the assumed rate. Each reading tests this: more bytes than all live grants
-//! could relay at this rate contradict it. A reading that fits shows little, because each new grant makes the test more tolerant. Bytes
-//! that are counted late are compared with the promises of the time in which they can have flowed.
+//! At what rates live grants relay on average, and what exceeded the assumed rate or the tail. Tests: `src/evidence/rate_check_tests.rs`.
+//! The overshoot bound assumes that no grant relays faster than the assumed rate. Counts by grant test this, chain by chain. The total of all
+//! grants tests nothing: a stranger may have the source's key, the ledger may lack grants, and each new grant makes it more tolerant.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,7 +24,7 @@ pub struct RaisedRate {
 /// What counts of a period have shown above what live grants could relay at the assumed rate, or after the assumed tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
-    /// The most bytes in excess in one span of time, without the margin for sampling. For several chains, and after several tails: the sum.
+    /// The bytes in excess, without the margin for sampling. For several chains, and after several tails: the sum.
     pub bytes: ByteCount,
     /// The highest rate of one live grant that the counts showed; zero if no grant was live, and for bytes after a tail.
     pub rate: BitRate,
@@ -60,11 +59,9 @@ impl Excess {
     }
 }
 
-/// The excess, found in three ways. The same bytes may be in several of them.
+/// The excess, found in two ways. The same bytes may be in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excesses {
-    /// Of all grants together.
-    pub of_all: Excess,
     /// The sum over chains of renewals, each compared by itself.
     pub of_chains: Excess,
     /// The sum of what was relayed after tails.
@@ -72,45 +69,35 @@ pub struct Excesses {
 }
 
 impl Excesses {
-    /// Adds what was seen since. `seen`: only the further bytes after tails, but the present figures of the other two ways.
+    /// Adds what was seen since. `seen`: only the further bytes after tails, but the present figure of chains.
     fn with(self, seen: Self) -> Self {
         Self {
-            of_all: self.of_all.max(seen.of_all),
             of_chains: self.of_chains.max(seen.of_chains),
             after_tails: self.after_tails.plus(seen.after_tails),
         }
     }
 
     fn at(self, rate: BitRate, tail: Duration) -> Self {
-        let Self { of_all, of_chains, after_tails } = self;
-        let at = |excess: Excess| excess.at(rate, tail);
-        Self { of_all: at(of_all), of_chains: at(of_chains), after_tails: at(after_tails) }
+        Self { of_chains: self.of_chains.at(rate, tail), after_tails: self.after_tails.at(rate, tail) }
     }
 }
 
 /// The shortest time whose average rate is compared with others.
 const HOUR_MILLIS: u64 = 60 * Minute::MILLIS;
 
-/// A reading with the grant-minutes up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A count with the grant-minutes up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Point {
     pub as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
     pub granted: ByteCount,
     /// Grant-minutes from the period's start to `as_of`.
     pub minutes: GrantMinutes,
-    /// Grant-minutes whose bytes this reading has in full: those to `as_of`, or to an earlier instant where counts can be late.
-    pub settled: GrantMinutes,
-    /// Grant-minutes of the minute of `as_of`.
-    pub live: GrantMinutes,
 }
 
 /// What it knows of its period, as stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RateCheckState {
-    /// The point at which the tested span begins: that since which most has flowed above what was promised. The span may be days long,
-    /// because a small excess that lasts shows only in a long span.
-    since: Option<Point>,
     /// The average rate of one live grant in the last hour or two.
     observed: Option<BitRate>,
     /// The highest average rate of one live grant in an hour.
@@ -122,11 +109,6 @@ pub(crate) struct RateCheckState {
 #[derive(Clone, Debug)]
 pub(crate) struct RateCheck {
     assumed: BitRate,
-    /// The margin of error of a reading, in percent.
-    sampling: u32,
-    /// The most that was counted under one key in this period. Sampling may have missed a share of it. This never falls: when the key is
-    /// replaced, the count starts again, and what sampling missed before may still arrive.
-    counted: ByteCount,
     /// The points from which averages are taken: two at most, at least an hour apart.
     hours: VecDeque<Point>,
     state: RateCheckState,
@@ -134,15 +116,15 @@ pub(crate) struct RateCheck {
 
 impl RateCheck {
     /// `tail`: the longest assumed tail. `state`: the stored state, if it is of this period.
-    pub(crate) fn new(assumed: BitRate, tail: Duration, sampling: u32, state: RateCheckState) -> Self {
+    pub(crate) fn new(assumed: BitRate, tail: Duration, state: RateCheckState) -> Self {
         let state = RateCheckState { excess: state.excess.at(assumed, tail), ..state };
-        Self { assumed, sampling, counted: ByteCount::ZERO, hours: VecDeque::new(), state }
+        Self { assumed, hours: VecDeque::new(), state }
     }
 
     /// What counts of this period have shown.
     pub(crate) fn excess(&self) -> Excess {
-        let Excesses { of_all, of_chains, after_tails } = self.state.excess;
-        of_all.max(of_chains).max(after_tails)
+        let Excesses { of_chains, after_tails } = self.state.excess;
+        of_chains.max(after_tails)
     }
 
     /// Assumes a longer tail, which explains what was relayed before its end.
@@ -166,13 +148,10 @@ impl RateCheck {
         self.assumed
     }
 
-    /// Assumes a rate that was seen. It explains the excess of all grants together. `faster`: the excess of chains that it does not
-    /// explain.
+    /// Assumes a rate that was seen. `faster`: the excess of chains that it does not explain.
     pub(crate) fn assume(&mut self, rate: BitRate, faster: Excess) {
         self.assumed = rate;
-        let after_tails = self.state.excess.after_tails;
-        self.state.excess = Excesses { of_all: Excess::default(), of_chains: faster, after_tails };
-        self.state.since = None;
+        self.state.excess.of_chains = faster;
     }
 
     /// The average rate of one live grant in the last hour or two.
@@ -188,30 +167,18 @@ impl RateCheck {
 
     /// Removes all points, rates and excesses, because the counts of a new period start at zero.
     pub(crate) fn begin_period(&mut self) {
-        self.counted = ByteCount::ZERO;
         self.hours.clear();
         self.state = RateCheckState::default();
     }
 
-    /// Tests the assumption against one more point. `counted` is the reading's count under our present key.
-    pub(crate) fn add(&mut self, point: Point, counted: ByteCount) {
-        self.counted = self.counted.max(counted).max(point.granted);
-        let since = *self.state.since.get_or_insert(point);
-        if let Some(of_all) = self.excess_of(&since, &point) {
-            self.record(Excesses { of_all, ..Excesses::default() });
-        }
-        // If no more has flowed in the span than was promised, the next span begins here: the promises that this one has not used would
-        // hide an excess.
-        let (flowed, minutes) = (point.granted.minus(since.granted), point.minutes.minus(since.minutes));
-        if u128::from(flowed.get()) <= self.promised(minutes) {
-            self.state.since = Some(point);
-        }
+    /// Adds one more point to the averages.
+    pub(crate) fn add(&mut self, point: Point) {
         if let Some(first) = self.hours.front() {
-            self.state.observed = average_rate(first, &point, GrantMinutes::default());
+            self.state.observed = average_rate(first, &point);
         }
         let last = self.hours.back();
         if last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= HOUR_MILLIS) {
-            let of_hour = last.and_then(|last| average_rate(last, &point, GrantMinutes::default()));
+            let of_hour = last.and_then(|last| average_rate(last, &point));
             self.state.highest = self.state.highest.max(of_hour);
             if self.hours.len() > 1 {
                 self.hours.pop_front();
@@ -219,36 +186,11 @@ impl RateCheck {
             self.hours.push_back(point);
         }
     }
-
-    /// The bytes that flowed beyond what the live grants and the sampling margin explain; `None` if there are none.
-    fn excess_of(&self, from: &Point, to: &Point) -> Option<Excess> {
-        // From `from.settled`, because bytes of later minutes may have been counted late: after `from`.
-        let promised = self.promised(to.minutes.minus(from.settled).plus(edges(to)));
-        let flowed = u128::from(to.granted.minus(from.granted).get());
-        let excess = flowed.saturating_sub(promised.saturating_add(self.counted.share_up(self.sampling)));
-        if excess == 0 {
-            return None;
-        }
-        let rate = average_rate(from, to, edges(to)).unwrap_or_default();
-        Some(Excess { bytes: ByteCount::saturating(excess), rate, ..Excess::default() })
-    }
-
-    /// What grants could relay in these minutes: at their own rates, or at the assumed one if that is more.
-    fn promised(&self, minutes: GrantMinutes) -> u128 {
-        let assumed = self.assumed.over_millis(minutes.count.saturating_mul(Minute::MILLIS.into()));
-        minutes.bytes.max(assumed)
-    }
 }
 
-/// The tolerance at both ends of a span, in grant-minutes: the provider's minutes may differ from ours by one.
-fn edges(to: &Point) -> GrantMinutes {
-    to.live.times(2)
-}
-
-/// The average rate of one live grant between two readings, rounded up to a whole bit per second; `None` if no grant was alive.
-/// `tolerance`: grant-minutes that are added.
-fn average_rate(from: &Point, to: &Point, tolerance: GrantMinutes) -> Option<BitRate> {
-    let grant_seconds = to.minutes.minus(from.minutes).plus(tolerance).count.saturating_mul(60);
+/// The average rate of one live grant between two points, rounded up to a whole bit per second; `None` if no grant was alive.
+fn average_rate(from: &Point, to: &Point) -> Option<BitRate> {
+    let grant_seconds = to.minutes.minus(from.minutes).count.saturating_mul(60);
     let bits = u128::from(to.granted.minus(from.granted).get()).saturating_mul(8);
     if grant_seconds == 0 {
         return None;

@@ -1,6 +1,6 @@
 //! A provider's own count of bytes. Tests: below.
-//! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future. A lower reading than before counts
-//! only once a later one confirms it ([`crate::evidence::doubt`]).
+//! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future. What a reading releases, raises or
+//! ends waits for a second one ([`crate::evidence::agreement`]).
 
 use crate::evidence::day::DayCount;
 use crate::units::slot::Day;
@@ -13,6 +13,8 @@ pub struct Reading {
     pub day: Day,
     /// The instant up to which all its bytes are counted.
     pub as_of: Timestamp,
+    /// When the provider gave it.
+    pub at: Timestamp,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
     /// Other bytes that count against the same limit: those of other TURN keys and of the SFU.
@@ -44,10 +46,8 @@ pub enum ReadingOutcome {
     Taken,
     /// The ledger has a later reading of that day, or does not know the owner.
     Older,
-    /// It is lower than an earlier reading by more than the sampling margin. It is ignored until a reading an hour later confirms it.
+    /// It is lower than two earlier readings by more than the margin. It is ignored.
     Fell,
-    /// It grew by more than ten times what was promised. It is ignored unless the next one confirms it.
-    Doubted,
     /// Credentials were live, but it shows neither bytes nor a probe. It is ignored.
     Unproven,
 }
@@ -59,19 +59,18 @@ impl Reading {
         (as_of >= before.as_of).then_some(Self { as_of, ..self })
     }
 
-    /// Whether it is lower than the known count of its day by more than the margin of error, `sampling` percent.
-    pub fn is_lower(&self, before: &DayCount, sampling: u32) -> bool {
-        let total = before.total();
+    /// Whether it is lower than a total by more than the margin of error, `sampling` percent.
+    pub fn is_lower(&self, total: ByteCount, sampling: u32) -> bool {
         u128::from(self.total().get()) < u128::from(total.get()).saturating_sub(total.share_up(sampling))
     }
 
-    /// The same with no fewer bytes than the known count of its day: a small decrease is noise. Only the total cannot fall. If neither part
-    /// could fall either, bytes that have moved between `granted` and `other` would count twice.
+    /// The same with no fewer bytes than `total`, a known count of its day: a small decrease is noise. `granted`: the part of it under our
+    /// credentials. Only the total cannot fall. If neither part could fall either, bytes that have moved between `granted` and `other` would
+    /// count twice.
     #[must_use]
-    pub fn at_least(mut self, before: &DayCount) -> Self {
-        let total = before.total();
+    pub fn at_least(mut self, total: ByteCount, granted: ByteCount) -> Self {
         if self.total() < total {
-            self.granted = self.granted.max(before.granted).min(total);
+            self.granted = self.granted.max(granted).min(total);
             self.other = total.minus(self.granted);
         }
         self
@@ -101,7 +100,7 @@ mod tests {
 
     fn reading(n: u64, granted: u64, other: u64) -> Reading {
         let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
-        Reading { day: Day::of(minute(0)), as_of: minute(n), granted, other }
+        Reading { day: Day::of(minute(0)), as_of: minute(n), at: minute(n), granted, other }
     }
 
     fn none() -> DayCount {
@@ -124,14 +123,18 @@ mod tests {
         for (granted, other, is_lower) in
             [(1_000, 899, true), (1_000, 900, false), (0, 0, true), (1_200, 1_000, false)]
         {
-            assert_eq!(reading(6, granted, other).is_lower(&before, 5), is_lower, "{granted}, {other}");
+            assert_eq!(
+                reading(6, granted, other).is_lower(before.total(), 5),
+                is_lower,
+                "{granted}, {other}"
+            );
         }
     }
 
     #[test]
     fn a_decrease_within_the_sampling_margin_lowers_no_count() {
         let before = counted(reading(5, 1_000, 1_000));
-        assert_eq!(reading(6, 950, 960).at_least(&before), reading(6, 1_000, 1_000));
+        assert_eq!(reading(6, 950, 960).at_least(before.total(), before.granted), reading(6, 1_000, 1_000));
     }
 
     #[test]
@@ -145,7 +148,7 @@ mod tests {
                     _ => before.get() / 100 * (90 + dice.below(20)),
                 };
                 let (granted, other) = (near(&mut dice, held.granted), near(&mut dice, held.other));
-                let taken = reading(dice.below(100), granted, other).at_least(&held);
+                let taken = reading(dice.below(100), granted, other).at_least(held.total(), held.granted);
                 let read = ByteCount::new(granted).plus(ByteCount::new(other));
                 assert_eq!(taken.total(), read.max(held.total()), "seed {seed}");
                 held = counted(taken);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{CountedPart, MinuteRow, Minutes};
+use crate::evidence::agreement::{Agreement, Answer};
 use crate::evidence::day::{DayCount, at_most};
 use crate::evidence::reading::{Carried, Reading};
 use crate::promise::GrantMinutes;
@@ -21,14 +22,27 @@ pub(super) struct MinuteFigures {
     pub(super) vouched: u128,
     /// What app servers vouched for in a minute that is counted, at least in part.
     pub(super) vouched_counted: u128,
+    /// The part of it without a grant.
+    pub(super) ungranted_counted: u128,
+    /// What was promised for the part of a minute that one answer alone counts.
+    pub(super) unreleased: u128,
     /// The worst case of the time that is not counted.
     pub(super) worst: u128,
+}
+
+/// Until when a minute's day is counted.
+#[derive(Clone, Copy)]
+pub(super) struct CountedUntil {
+    /// The end of the newest count. If a minute begins before this instant, what was claimed for it does not count.
+    pub(super) newest: Timestamp,
+    /// The end of what two answers agree on. What was promised before it is released.
+    pub(super) agreed: Timestamp,
 }
 
 /// What the minutes say about one day of an earlier period.
 #[derive(Default)]
 struct PastDay {
-    /// What app servers vouched for.
+    /// What app servers vouched for without a grant.
     vouched: ByteCount,
     /// Whether a credential was live in the time that is not counted.
     was_live: bool,
@@ -38,7 +52,11 @@ impl Minutes {
     /// The worst case of the time that is counted; in estimate mode without [`Self::margin`].
     pub(crate) fn worst_counted(&self) -> u128 {
         let counted = &self.counted;
-        let used = if self.rates.promises_cap_claims { counted.used_at_most() } else { counted.used() };
+        let used = if self.rates.promises_cap_claims {
+            counted.used_at_most().saturating_sub(counted.promised_at_most)
+        } else {
+            counted.used().saturating_sub(counted.promised)
+        };
         used.saturating_add(counted.unseen)
     }
 
@@ -56,13 +74,14 @@ impl Minutes {
         let at_rate = |minutes: GrantMinutes| u128::from(rate.per_minute()).saturating_mul(minutes.count);
         let begun = at_rate(self.sums.begun.minus(self.sums.measured)).max(self.sums.used);
         let later = at_rate(self.sums.until_reset.minus(self.current_cell().promised()));
-        ByteCount::saturating(self.counted.used().saturating_add(begun).saturating_add(later))
+        let counted = self.counted.used().saturating_sub(self.counted.promised);
+        ByteCount::saturating(counted.saturating_add(begun).saturating_add(later)).max(self.used())
     }
 
-    /// What is counted, and in the minutes that are not, what app servers vouched for.
+    /// What two answers agree on, and in the minutes that are not counted, what app servers vouched for.
     pub fn proven(&self) -> ByteCount {
         let vouched = self.by_day.values().map(|day| day.vouched);
-        ByteCount::saturating(vouched.fold(self.counted.used(), u128::saturating_add))
+        ByteCount::saturating(vouched.fold(self.counted.agreed, u128::saturating_add))
     }
 
     /// The first instant of this period from which on something was counted, reported or promised.
@@ -84,17 +103,23 @@ impl Minutes {
         self.counted
     }
 
-    /// The end of the count of a minute's day. The minute is counted in full if it ends at this instant or before. If it begins
-    /// before this instant, what was claimed for it does not count. For a minute after every count: its start.
-    pub(super) fn counted_until(&self, minute: Minute) -> Timestamp {
+    /// Until when the day of a minute is counted. For a minute after every count: its start.
+    pub(super) fn counted_until(&self, minute: Minute) -> CountedUntil {
         let start = minute.start();
         // Nearly all minutes that are asked for are later than every count. Their own start says that nothing of them is counted.
-        if start >= self.counted.as_of { start } else { self.days.get(Day::of(start)).as_of }
+        if start >= self.counted.as_of {
+            return CountedUntil { newest: start, agreed: start };
+        }
+        CountedUntil::of(&self.days.get(Day::of(start)))
     }
 
     /// What is known of one minute: the share of a count that covers it, or else its estimate.
     pub(crate) fn best_of(&self, minute: Minute, cell: MinuteRow) -> u128 {
-        if minute.start() < self.counted_until(minute) { cell.counted.into() } else { self.estimate_of(cell) }
+        if minute.start() < self.counted_until(minute).newest {
+            cell.counted.into()
+        } else {
+            self.estimate_of(cell)
+        }
     }
 
     /// Spreads bytes of a count evenly over the minutes of a span. A count says nothing about single minutes.
@@ -115,21 +140,27 @@ impl Minutes {
     /// `unproven_until`: what lies before stays promised.
     pub fn measure(&mut self, reading: &Reading, as_granted: ByteCount, unproven_until: Timestamp) {
         let before = self.days.get(reading.day);
-        // If all of the time since the last count is unproven, the bytes that this count adds are a part of what was promised for that
-        // time, so they are not unseen.
-        let is_all_unproven = before.as_of < reading.as_of && reading.as_of <= unproven_until;
-        let shown = if is_all_unproven { reading.granted.minus(before.granted) } else { ByteCount::ZERO };
-        let unproven = self.promised_between(Interval::new(before.as_of, reading.as_of.min(unproven_until)));
-        let unseen = ByteCount::saturating(unproven).minus(shown);
-        let most = self.at_most_of(reading, as_granted, &before);
+        let sampling = self.sampling.max(before.sampling);
+        let at_most = ByteCount::saturating(self.at_most_of(reading, as_granted, &before));
+        let Reading { at, as_of, granted, .. } = *reading;
+        let answer = Answer { at, as_of, total: reading.total(), granted, at_most };
+        let agreed = before.agreed.with(answer, sampling);
+        // If all of the time that is released now is unproven, the bytes that were counted in it are a part of what was promised for it, so
+        // they are not unseen.
+        let is_all_unproven = before.agreed.until < agreed.until && agreed.until <= unproven_until;
+        let shown = if is_all_unproven { agreed.bytes.minus(before.agreed.bytes) } else { ByteCount::ZERO };
+        let released = Interval::new(before.agreed.until, agreed.until.min(unproven_until));
+        let unseen = ByteCount::saturating(self.promised_between(released)).minus(shown);
         // A day that is counted again to the same end may have grown in any minute.
         let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
         let grown = reading.total().minus(before.total());
         self.spread_counted(grown.get().into(), Interval::new(from, reading.as_of));
+        self.take_counted_back(before.total().minus(reading.total()), before.as_of);
         let after = DayCount {
-            granted: reading.granted,
-            at_most: ByteCount::saturating(most),
-            sampling: self.sampling.max(before.sampling),
+            agreed,
+            granted,
+            at_most,
+            sampling,
             other: reading.other,
             unseen: before.unseen.plus(unseen),
             ..before.extended_to(reading.day, reading.as_of)
@@ -137,11 +168,23 @@ impl Minutes {
         self.count(reading.day, after);
     }
 
+    /// A wrong answer is taken back: removes its bytes from the latest minutes before `until`.
+    fn take_counted_back(&mut self, bytes: ByteCount, until: Timestamp) {
+        let mut left = bytes.get();
+        let mut minute = Minute::from_end(until);
+        while left > 0 && minute > self.first() {
+            minute = Minute::until(minute.start());
+            let counted = self.get(minute).map_or(0, |cell| cell.counted);
+            self.amend(minute, |cell| cell.counted = cell.counted.saturating_sub(left));
+            left = left.saturating_sub(counted);
+        }
+    }
+
     /// The most that a count's bytes under grants can be.
     fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
         let margin = self.sampling.max(before.sampling);
         let sampled = |bytes: ByteCount| at_most(bytes.get().into(), margin);
-        // A lower count that was confirmed replaces the count before it, and the bound of that count.
+        // A lower count takes back what one answer said, and the bound of that answer.
         if reading.total() < before.total() {
             return sampled(reading.granted);
         }
@@ -183,7 +226,8 @@ impl Minutes {
             if is_unseen && before.as_of < until {
                 let minutes = self.touched(Interval::new(before.as_of, until));
                 let figures = minutes.map(|minute| {
-                    self.figures_of(before.as_of, minute, self.get(minute).unwrap_or_default()).estimated
+                    self.figures_of(CountedUntil::of(&before), minute, self.get(minute).unwrap_or_default())
+                        .estimated
                 });
                 bytes = figures.fold(0, u128::saturating_add);
                 unseen = self.promised_between(Interval::new(before.as_of, until));
@@ -191,14 +235,22 @@ impl Minutes {
             if is_last {
                 bytes = bytes.max(left);
             }
+            // What the source has shown, without the estimates.
+            let shown = ByteCount::saturating(bytes.min(left));
             left = left.saturating_sub(bytes);
             self.spread_counted(bytes, Interval::new(before.as_of, until));
             let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
             let other = if is_last { carried.other } else { ByteCount::ZERO };
+            let as_of = before.as_of.max(until);
+            let (granted, at_most) =
+                (plus(before.granted, bytes), plus(before.at_most, at_most(bytes, self.sampling)));
+            let total = before.agreed.bytes.plus(shown).plus(other);
+            let agreed = Agreement::watched(Answer { at: as_of, as_of, total, granted, at_most });
             let after = DayCount {
-                as_of: before.as_of.max(until),
-                granted: plus(before.granted, bytes),
-                at_most: plus(before.at_most, at_most(bytes, self.sampling)),
+                as_of,
+                agreed,
+                granted,
+                at_most,
                 sampling: self.sampling.max(before.sampling),
                 other: before.other.plus(other),
                 unseen: plus(before.unseen, unseen.saturating_sub(bytes)),
@@ -226,12 +278,12 @@ impl Minutes {
     /// and [`Self::forget_counts`].
     fn count(&mut self, day: Day, after: DayCount) {
         let before = self.days.get(day);
-        for minute in self.touched(Interval::new(before.as_of, after.as_of)) {
+        for minute in self.touched(Interval::new(before.agreed.until.min(before.as_of), after.as_of)) {
             let cell = self.get(minute).unwrap_or_default();
-            let was = self.figures_of(before.as_of, minute, cell);
-            let is = self.figures_of(after.as_of, minute, cell);
+            let was = self.figures_of(CountedUntil::of(&before), minute, cell);
+            let is = self.figures_of(CountedUntil::of(&after), minute, cell);
             self.replace_figures(minute, &was, &is);
-            if before.as_of < minute.end() && minute.end() <= after.as_of {
+            if before.agreed.until < minute.end() && minute.end() <= after.agreed.until {
                 self.sums.measured = self.sums.measured.plus(cell.promised());
             }
         }
@@ -251,8 +303,8 @@ impl Minutes {
         for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
             let minute = Minute::new(number);
             let day = days.entry(Day::of(minute.start())).or_default();
-            day.vouched = day.vouched.plus(cell.vouched());
-            day.was_live |= minute.end() > self.counted_until(minute) && cell.live > 0;
+            day.vouched = day.vouched.plus(ByteCount::new(cell.ungranted.claimed));
+            day.was_live |= minute.end() > self.counted_until(minute).newest && cell.live > 0;
         }
         for (day, PastDay { vouched, was_live }) in days {
             // `vouched` without what the TURN keys may have counted of it.
@@ -301,16 +353,9 @@ impl Minutes {
         minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
     }
 
-    /// Grant-minutes of the whole minutes in a span.
-    pub(crate) fn live_between(&self, span: Interval) -> GrantMinutes {
-        let whole = self.touched(span).filter(|minute| minute.interval().within(span) == minute.interval());
-        let promised = whole.filter_map(|minute| Some(self.get(minute)?.promised()));
-        promised.fold(GrantMinutes::default(), GrantMinutes::plus)
-    }
-
-    /// Grant-minutes that are counted, and those of the minute in which the latest count ends.
-    pub fn measured(&self) -> (GrantMinutes, GrantMinutes) {
-        (self.sums.measured, self.get(Minute::of(self.counted.as_of)).unwrap_or_default().promised())
+    /// Grant-minutes on whose counts two answers agree.
+    pub fn measured(&self) -> GrantMinutes {
+        self.sums.measured
     }
 
     /// What a minute adds to the figures.
@@ -320,14 +365,30 @@ impl Minutes {
 
     /// The same if the minute's day is counted until `until`. The time that is counted adds nothing but what was vouched for. Nobody knows
     /// in which part of a minute its claims flowed, so the claims of a minute that is counted in part do not count.
-    pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: MinuteRow) -> MinuteFigures {
-        let rest = minute.end().millis_since(until).min(Minute::MILLIS);
-        let promised = self.promised_in(cell, rest);
-        if rest < Minute::MILLIS {
-            let vouched_counted = cell.vouched().get().into();
-            return MinuteFigures { vouched_counted, worst: promised, ..MinuteFigures::default() };
+    pub(super) fn figures_of(&self, until: CountedUntil, minute: Minute, cell: MinuteRow) -> MinuteFigures {
+        let rest = |until| minute.end().millis_since(until).min(Minute::MILLIS);
+        let promised = self.promised_in(cell, rest(until.agreed));
+        if rest(until.newest) < Minute::MILLIS {
+            return MinuteFigures {
+                vouched_counted: cell.vouched().get().into(),
+                ungranted_counted: cell.ungranted.claimed.into(),
+                unreleased: promised.saturating_sub(self.promised_in(cell, rest(until.newest))),
+                worst: promised,
+                ..MinuteFigures::default()
+            };
         }
         let (estimated, vouched) = (self.rates.estimate(&cell), self.rates.vouched(&cell));
-        MinuteFigures { estimated, vouched, vouched_counted: 0, worst: promised.max(estimated).max(vouched) }
+        MinuteFigures {
+            estimated,
+            vouched,
+            worst: promised.max(estimated).max(vouched),
+            ..MinuteFigures::default()
+        }
+    }
+}
+
+impl CountedUntil {
+    fn of(count: &DayCount) -> Self {
+        Self { newest: count.as_of, agreed: count.agreed.until }
     }
 }

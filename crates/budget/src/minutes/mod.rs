@@ -32,9 +32,9 @@ struct Sums {
     used: u128,
     /// Grant-minutes of the minutes that have begun.
     begun: GrantMinutes,
-    /// Grant-minutes of the minutes that a reading covers in full.
+    /// Grant-minutes of the minutes that two answers cover in full.
     measured: GrantMinutes,
-    /// Worst case of the minutes before the current one that no reading covers in full.
+    /// Worst case of the minutes before the current one that two answers do not cover in full.
     worst_behind: u128,
     /// Grant-minutes from the current minute to the period's end.
     until_reset: GrantMinutes,
@@ -51,6 +51,10 @@ struct DayMinutes {
     vouched: u128,
     /// What app servers vouched for in the minutes that are counted, at least in part.
     vouched_counted: u128,
+    /// The part of it without a grant. A count decides about the rest.
+    ungranted_counted: u128,
+    /// What was promised for the time that one answer alone counts.
+    unreleased: u128,
 }
 
 impl DayMinutes {
@@ -63,6 +67,8 @@ impl DayMinutes {
         self.estimated = replace(self.estimated, was.estimated, is.estimated);
         self.vouched = replace(self.vouched, was.vouched, is.vouched);
         self.vouched_counted = replace(self.vouched_counted, was.vouched_counted, is.vouched_counted);
+        self.ungranted_counted = replace(self.ungranted_counted, was.ungranted_counted, is.ungranted_counted);
+        self.unreleased = replace(self.unreleased, was.unreleased, is.unreleased);
     }
 }
 
@@ -78,46 +84,64 @@ pub struct CountedPart {
     other_at_most: u128,
     /// What was promised in spans that were not observed. Bytes that flowed there may be missing in `granted`.
     unseen: u128,
-    /// What app servers vouched for beyond what is counted, day by day.
+    /// What app servers vouched for without a grant beyond what is counted, day by day.
     vouched: u128,
-    /// What app servers vouched for beyond the most that the counts can really be, day by day.
-    vouched_above: u128,
-    /// The largest such excess of one day.
+    /// What they vouched for without a grant beyond the most that the counts can really be, day by day.
+    vouched_at_most: u128,
+    /// The most that they vouched for on one day, with grants or without, beyond the most that its count can really be.
     pub(crate) vouched_above_day: ByteCount,
     /// The end of the latest count. Later minutes are not counted.
     pub as_of: Timestamp,
+    /// The part of `granted` that one answer alone counts, as far as it is also promised: what one answer counts stays promised.
+    promised: u128,
+    /// The same of `at_most`.
+    promised_at_most: u128,
+    /// The bytes on which two answers agree.
+    pub agreed: u128,
+    /// The end of the latest count on which two answers agree.
+    pub agreed_until: Timestamp,
 }
 
 impl CountedPart {
     fn of(minutes: &Minutes) -> Self {
-        let mut sums = Self { as_of: minutes.period.start, ..Self::default() };
+        let start = minutes.period.start;
+        let mut sums = Self { as_of: start, agreed_until: start, ..Self::default() };
         for (day, count) in minutes.days.of(minutes.period) {
             let other_at_most = at_most(count.other.get().into(), count.sampling);
-            let vouched = minutes.vouched_on(day);
+            let (vouched, ungranted) = (minutes.vouched_on(day), minutes.ungranted_on(day));
             let most = ByteCount::saturating(other_at_most).plus(count.at_most);
             add(&mut sums.granted, count.granted.get());
             add(&mut sums.at_most, count.at_most.get());
             add(&mut sums.other, count.other.get());
             sums.other_at_most = sums.other_at_most.saturating_add(other_at_most);
             add(&mut sums.unseen, count.unseen.get());
-            add(&mut sums.vouched, vouched.minus(count.total()).get());
-            add(&mut sums.vouched_above, vouched.minus(most).get());
+            add(&mut sums.vouched, ungranted.minus(count.total()).get());
+            add(&mut sums.vouched_at_most, ungranted.minus(most).get());
             sums.vouched_above_day = sums.vouched_above_day.max(vouched.minus(most));
+            add(&mut sums.agreed, count.agreed.bytes.get());
+            let unreleased = minutes.by_day.get(&day).map_or(0, |minutes| minutes.unreleased);
+            let of_one_answer = |newest: ByteCount, agreed| unreleased.min(newest.minus(agreed).get().into());
+            sums.promised = sums.promised.saturating_add(of_one_answer(count.granted, count.agreed.granted));
+            let at_most = of_one_answer(count.at_most, count.agreed.at_most);
+            sums.promised_at_most = sums.promised_at_most.saturating_add(at_most);
             if count.as_of > day.start() {
                 sums.as_of = count.as_of;
+            }
+            if count.agreed.until > day.start() {
+                sums.agreed_until = count.agreed.until;
             }
         }
         sums
     }
 
-    /// The best figure of the counted time: of each day, the larger of what was counted and what was vouched for.
+    /// The best figure of the counted time: of each day, the larger of what was counted and what was vouched for without a grant.
     fn used(&self) -> u128 {
         self.granted.saturating_add(self.other).saturating_add(self.vouched)
     }
 
     /// The most that [`Self::used`] can really be.
     fn used_at_most(&self) -> u128 {
-        self.at_most.saturating_add(self.other_at_most).saturating_add(self.vouched_above)
+        self.at_most.saturating_add(self.other_at_most).saturating_add(self.vouched_at_most)
     }
 }
 
@@ -228,7 +252,7 @@ impl Minutes {
         }
         self.sums.begun = self.sums.begun.plus(after.promised()).minus(before.promised());
         let until = self.counted_until(minute);
-        if minute.end() <= until {
+        if minute.end() <= until.agreed {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
         }
@@ -237,7 +261,7 @@ impl Minutes {
         }
         let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
         self.replace_figures(minute, &was, &is);
-        if was.vouched_counted != is.vouched_counted {
+        if (was.unreleased, was.vouched_counted) != (is.unreleased, is.vouched_counted) {
             self.sum_days();
         }
     }
@@ -257,7 +281,7 @@ impl Minutes {
     /// vouched bytes in the rest.
     fn used_of(&self, day: Day) -> u128 {
         let uncounted = self.by_day.get(&day).map_or(0, DayMinutes::used);
-        let counted = self.days.get(day).total().max(self.vouched_on(day));
+        let counted = self.days.get(day).total().max(self.ungranted_on(day));
         u128::from(counted.get()).saturating_add(uncounted)
     }
 
@@ -265,6 +289,12 @@ impl Minutes {
     fn vouched_on(&self, day: Day) -> ByteCount {
         let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
         ByteCount::saturating(vouched).minus(self.elsewhere_on(day))
+    }
+
+    /// The part of [`Self::vouched_on`] without a grant.
+    fn ungranted_on(&self, day: Day) -> ByteCount {
+        let ungranted = self.by_day.get(&day).map_or(0, |minutes| minutes.ungranted_counted);
+        ByteCount::saturating(ungranted).minus(self.elsewhere_on(day))
     }
 
     /// What is counted under the TURN keys on a day; zero unless these are the minutes of their source's owner without a key.

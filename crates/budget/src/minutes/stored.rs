@@ -72,8 +72,8 @@ impl Minutes {
                 && used > known
             {
                 // A counted minute raises the day only by what is vouched for, so the vouched bytes must reach `used`.
-                let is_counted = last.start() < self.counted_until(last);
-                let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
+                let is_counted = last.start() < self.counted_until(last).newest;
+                let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.ungranted_counted);
                 let late = used.saturating_sub(if is_counted { vouched } else { known });
                 self.raise(|row| &mut row.ungranted.claimed, last, late);
             }
@@ -99,7 +99,7 @@ impl Minutes {
             let figures = self.figures_of(until, minute, *cell);
             sums.begun = sums.begun.plus(live);
             by_day.entry(Day::of(minute.start())).or_default().replace(&MinuteFigures::default(), &figures);
-            if minute.end() <= until {
+            if minute.end() <= until.agreed {
                 sums.measured = sums.measured.plus(live);
             }
             if minute < current {

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::collections::dirty::Rows;
 use crate::evidence::day::DayCount;
-use crate::evidence::doubt::CountDoubt;
 use crate::evidence::owner::IdDigest;
 use crate::evidence::proof::CountProof;
 use crate::evidence::rate_check::{RaisedRate, RateCheckState};
@@ -99,7 +98,7 @@ pub struct SourceRows {
 pub struct SourceState {
     /// The period of `flowed` and `rate_check`.
     pub period: Period,
-    /// Bytes under our grants as the check of the rate sees them: those that only moved here from another key are left out.
+    /// Bytes under our grants as the averages see them: those that only moved here from another key are left out.
     pub flowed: ByteCount,
     /// What the counts have shown of the assumed rate and tail.
     #[serde(rename = "trial")]
@@ -108,8 +107,6 @@ pub struct SourceState {
     pub raised: Option<RaisedRate>,
     /// When the count of a settled day was last found to have grown.
     pub late: Option<Timestamp>,
-    /// The counts that wait for their confirmation.
-    pub doubt: CountDoubt,
     /// A digest of what the provider has counted: the latest known `SourceTerms::counted_in`.
     pub counted_in: Option<IdDigest>,
     /// The id of the TURN key, so that its bytes are asked for when it has left the settings.

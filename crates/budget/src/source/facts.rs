@@ -19,7 +19,7 @@ pub struct SourceFacts {
     /// What is charged to the budget for what it relays.
     pub charged: Charged,
     /// Whether the bytes of each grant are counted, too.
-    pub counts_of_grants: CountsOfGrants,
+    pub counts_grants: bool,
     /// Who ends its sessions when their grant is over or the budget is spent.
     pub ended_by: EndedBy,
     /// What it does with the credential of a revoked grant.
@@ -77,18 +77,6 @@ pub enum Charged {
     Here,
 }
 
-/// How the relayed bytes of each grant are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CountsOfGrants {
-    /// They are not.
-    Unknown,
-    /// The count comes late by many packets, which are estimated.
-    Late,
-    /// The count has only bytes that were relayed. Where counts are sampled, that of one grant alone is asked for before the grant is
-    /// judged.
-    Exact,
-}
-
 /// Who ends the sessions of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
@@ -138,7 +126,7 @@ impl IceSource {
                 ]),
                 grants: GrantsAre::Credentials,
                 charged: Charged::ByTurnKey,
-                counts_of_grants: CountsOfGrants::Exact,
+                counts_grants: true,
                 ended_by: EndedBy::Nobody,
                 on_revocation: OnRevocation::IsAsked,
                 // It ends an allocation after about two hours (reported by others).
@@ -155,7 +143,7 @@ impl IceSource {
                 settings: SourceSettings::Required(&["COTURN_URLS", "COTURN_SECRET"]),
                 grants: GrantsAre::Credentials,
                 charged: Charged::Listings,
-                counts_of_grants: CountsOfGrants::Late,
+                counts_grants: true,
                 ended_by: EndedBy::CommandLine,
                 on_revocation: OnRevocation::Accepts,
                 // Too short without its command line: coturn 4.6 ends no allocation that is refreshed (measured).
@@ -172,7 +160,7 @@ impl IceSource {
                 settings: SourceSettings::Required(&["HTTP_ICE_URL"]),
                 grants: GrantsAre::Credentials,
                 charged: Charged::Uncounted,
-                counts_of_grants: CountsOfGrants::Unknown,
+                counts_grants: false,
                 ended_by: EndedBy::Nobody,
                 on_revocation: OnRevocation::Accepts,
                 // Nothing is known of it.
@@ -189,7 +177,7 @@ impl IceSource {
                 settings: SourceSettings::Optional(&["RELAY_LISTEN"]),
                 grants: GrantsAre::Credentials,
                 charged: Charged::Here,
-                counts_of_grants: CountsOfGrants::Exact,
+                counts_grants: true,
                 ended_by: EndedBy::ThisProcess,
                 on_revocation: OnRevocation::Refuses,
                 expiry_tail: Duration::ZERO,
@@ -206,7 +194,7 @@ impl IceSource {
                 settings: SourceSettings::Required(&["MANUAL_ICE_SERVERS"]),
                 grants: GrantsAre::Credentials,
                 charged: Charged::Nothing,
-                counts_of_grants: CountsOfGrants::Unknown,
+                counts_grants: false,
                 ended_by: EndedBy::Nobody,
                 on_revocation: OnRevocation::Accepts,
                 expiry_tail: Duration::ZERO,
@@ -223,7 +211,7 @@ impl IceSource {
                 settings: SourceSettings::Shared,
                 grants: GrantsAre::Nothing,
                 charged: Charged::Nothing,
-                counts_of_grants: CountsOfGrants::Unknown,
+                counts_grants: false,
                 ended_by: EndedBy::Nobody,
                 on_revocation: OnRevocation::Accepts,
                 expiry_tail: Duration::ZERO,
@@ -240,7 +228,7 @@ impl IceSource {
                 settings: SourceSettings::Shared,
                 grants: GrantsAre::Sessions,
                 charged: Charged::BySfuApp,
-                counts_of_grants: CountsOfGrants::Unknown,
+                counts_grants: false,
                 ended_by: EndedBy::Api,
                 on_revocation: OnRevocation::Accepts,
                 // The SFU ends a session only when its page leaves. The broker ends the others. If no broker runs for this time, promises
@@ -276,13 +264,13 @@ mod tests {
     fn the_facts_of_a_source_agree_with_each_other() {
         for source in IceSource::ALL {
             let facts = source.facts();
-            let SourceFacts { grants, charged, counts_of_grants, ended_by, on_revocation, .. } = facts;
+            let SourceFacts { grants, charged, counts_grants, ended_by, on_revocation, .. } = facts;
             let SourceFacts { expiry_tail, names, life, seen_with, at_limit, if_refused, .. } = facts;
             match charged {
                 // Nobody counts or ends what it relays.
                 Charged::Nothing => {
                     assert_eq!((seen_with, at_limit), (&[][..], ""), "{source}");
-                    assert_eq!(counts_of_grants, CountsOfGrants::Unknown, "{source}");
+                    assert!(!counts_grants, "{source}");
                     assert_eq!(
                         (ended_by, on_revocation),
                         (EndedBy::Nobody, OnRevocation::Accepts),
@@ -293,7 +281,7 @@ mod tests {
                 // Then the promise is all that there is: only with settings does it cover what is relayed.
                 Charged::Uncounted => {
                     assert!(!seen_with.is_empty(), "{source}: nobody sees what it relays");
-                    assert_eq!(counts_of_grants, CountsOfGrants::Unknown, "{source}");
+                    assert!(!counts_grants, "{source}");
                 }
                 Charged::ByTurnKey => {
                     assert_eq!(grants, GrantsAre::Credentials, "{source}");

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::Timeline;
 use super::counts::STALE_AFTER;
 use super::terms::{CUT_FOR, ProofRule};
-use crate::evidence::doubt::Contradiction;
 use crate::evidence::owner::CountOwner;
 use crate::evidence::rate_check::Excess;
 use crate::source::IceSource;
@@ -22,18 +21,6 @@ pub struct SeenRate {
     pub rate: BitRate,
     /// The source.
     pub source: IceSource,
-}
-
-/// Why a count is not believed, so that the bound can be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disbelief {
-    /// An absurd count waits for its confirmation.
-    Absurd,
-    /// A day was counted lower than before, by more than the margin. The higher count stays until another count confirms the lower
-    /// one.
-    Fallen,
-    /// Counts of a time in which credentials were live have shown neither bytes nor a probe for about an hour.
-    Unproven,
 }
 
 /// The readings of all metered sources, combined.
@@ -58,9 +45,8 @@ pub struct MeasuredUsage {
     pub uncut: bool,
     /// Whether the count of a settled day has grown in the last [`LATE_FOR`].
     pub late_counts: bool,
-    /// Why a count is not believed.
-    pub disbelief: Option<Disbelief>,
-    /// The owner of the count that is not believed.
+    /// An owner whose counts are not believed: of a time in which credentials were live, they have shown neither bytes nor a probe for about
+    /// an hour.
     pub disbelieved: Option<CountOwner>,
     /// Whether counts without bytes are believed although no probe shows that bytes are counted.
     pub unprobed: bool,
@@ -99,16 +85,10 @@ impl Timeline {
         self.rate_check.excess()
     }
 
-    fn disbelief(&self) -> Option<Disbelief> {
-        match self.state.doubt.of(self.minutes.period()) {
-            Some(Contradiction::Absurd) => Some(Disbelief::Absurd),
-            Some(Contradiction::Lower) => Some(Disbelief::Fallen),
-            None => {
-                let is_expected = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
-                let is_missing = is_expected && self.state.proof.is_missing(self.now);
-                is_missing.then_some(Disbelief::Unproven)
-            }
-        }
+    /// Whether its counts are not believed: see [`MeasuredUsage::disbelieved`].
+    fn is_disbelieved(&self) -> bool {
+        let is_expected = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
+        is_expected && self.state.proof.is_missing(self.now)
     }
 
     /// Adds what this owner's counts and listings say to `measured`.
@@ -130,10 +110,8 @@ impl Timeline {
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
-        if measured.disbelief.is_none() {
-            measured.disbelief = self.disbelief();
-            measured.disbelieved = measured.disbelief.map(|_| self.terms.owner);
-        }
+        let disbelieved = self.is_disbelieved().then_some(self.terms.owner);
+        measured.disbelieved = measured.disbelieved.or(disbelieved);
         measured.unprobed |= self.terms.is_read && self.terms.proof == ProofRule::Missing;
         if let Some((as_of, bytes)) = self.counted() {
             measured.highest_hour = measured.highest_hour.max(self.rate_check.highest_hour());

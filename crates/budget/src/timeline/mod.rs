@@ -76,7 +76,9 @@ impl Timeline {
     ) -> Self {
         let period = billing_day.period_at(now);
         let mut state = stored.state.clone().unwrap_or_default();
-        state.raised = state.raised.filter(|raised| raised.instead_of == rates.liability);
+        let is_of_this_period = state.period == period;
+        state.raised =
+            state.raised.filter(|raised| is_of_this_period && raised.instead_of == rates.liability);
         let rates = Rates { liability: state.raised.map_or(rates.liability, |raised| raised.rate), ..rates };
         let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
         let counts_another =
@@ -98,7 +100,7 @@ impl Timeline {
         Self {
             terms,
             billing_day,
-            rate_check: RateCheck::new(rates.liability, terms.tail, minutes.sampling(), state.rate_check),
+            rate_check: RateCheck::new(rates.liability, terms.tail, state.rate_check),
             minutes,
             state,
             now,
@@ -166,7 +168,7 @@ impl Timeline {
         self.rate_check.assumed()
     }
 
-    /// Assumes a rate that counts have shown, from now on, also after a restart with the same setting. `faster`: by how much chains
+    /// Assumes a rate that counts have shown, until the reset, also after a restart with the same setting. `faster`: by how much chains
     /// still exceed it.
     pub fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
         let instead_of = self.state.raised.map_or(self.rate_check.assumed(), |raised| raised.instead_of);
@@ -223,10 +225,7 @@ impl Timeline {
             ChangeKind::AddTime(span) => self.change_time(basis, span, u64::saturating_add),
             ChangeKind::RemoveTime(span) => self.change_time(basis, span, u64::saturating_sub),
             ChangeKind::AddBytes(spread) => self.add_bytes(basis, spread),
-            ChangeKind::Vouch(spread) => {
-                self.vouch_past(spread);
-                self.spread(|row| &mut row.vouched, spread);
-            }
+            ChangeKind::Vouch(spread) => self.spread(|row| &mut row.vouched, spread),
         }
     }
 
@@ -262,16 +261,11 @@ impl Timeline {
         });
         // Without a grant only app servers and the broker itself report, so these bytes are vouched for.
         if basis == Basis::Ungranted {
-            self.vouch_past(spread);
+            self.minutes.change_past(spread.over, |day, in_day| {
+                day.vouched = day.vouched.plus(spread.within(in_day));
+            });
         }
         self.spread(|row| &mut row.usage(basis).claimed, spread);
-    }
-
-    /// An app server vouched for bytes: their part before this period counts on the days in which they flowed.
-    fn vouch_past(&mut self, spread: Spread) {
-        self.minutes.change_past(spread.over, |day, in_day| {
-            day.vouched = day.vouched.plus(spread.within(in_day));
-        });
     }
 
     /// Adds bytes to one figure of the minutes in which they flowed. The part before this period is left out, and what rounding leaves
@@ -309,6 +303,10 @@ impl Timeline {
 
     /// Begins another period at `now`.
     fn begin(&mut self, period: Period, now: Timestamp) {
+        if let Some(raised) = self.state.raised.take() {
+            self.rate_check.assume(raised.instead_of, Excess::default());
+            self.minutes.rates.liability = raised.instead_of;
+        }
         self.rate_check.begin_period();
         self.state.flowed = ByteCount::ZERO;
         self.state.proof.begin_period();

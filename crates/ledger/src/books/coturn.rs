@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_budget::{
-    Carried, CountOwner, Grant, GrantId, LIFE_MAX, MINT_SLACK, Minute, Spender, Timestamp, User,
+    Carried, CountOwner, Grant, GrantId, IceSource, LIFE_MAX, MINT_SLACK, Minute, Spender, Timestamp, User,
 };
 
 use super::Books;
 use crate::coturn::listing::{Listing, Session, SessionId};
 use crate::coturn::sessions::SessionKey;
 use crate::coturn::sessions::row::SessionRow;
-use crate::coturn::usage::{CoturnUsage, RelayLoad};
+use crate::coturn::usage::{CoturnUsage, ListedBytes, RelayLoad};
 use crate::grants::row::{GrantEnd, GrantRow};
 use crate::spending::{Limited, Named, SpenderKey};
 
@@ -66,7 +66,8 @@ impl Books {
         let usage = self.coturn.entry(relay).or_default();
         let reset = self.budget.period().start;
         let rules = self.connections.rules();
-        if let Some((carried, by_grant)) = usage.take(listing, asked_at, rules, reset) {
+        if let Some(ListedBytes { carried, by_grant, unshown }) = usage.take(listing, asked_at, rules, reset)
+        {
             let listed = usage.sessions.grants();
             if carried.is_after_gap {
                 // Nobody saw the gap, so in strict mode the limits are charged what was promised in it, not only what coturn shows.
@@ -75,6 +76,7 @@ impl Books {
             }
             self.carry(relay, &carried);
             self.carry_rest(relay, carried.is_after_gap);
+            self.grants.note_unshown(&unshown);
             self.grants.add_counts(relay, &by_grant, asked_at);
             self.judge_all(relay.source);
             if self.is_cut(listing, seen_at) {
@@ -94,8 +96,8 @@ impl Books {
                 self.apply_effects();
             }
         }
-        let is_spent = self.budget.figures().is_spent() || self.budget.is_used_up(relay);
-        let to_end = listing.sessions.iter().filter(|session| is_spent || self.must_end(session));
+        let ends_all = self.budget.ends_calls(relay.source) || self.budget.ends_calls_of(relay);
+        let to_end = listing.sessions.iter().filter(|session| ends_all || self.must_end(session));
         to_end.map(|session| session.id).collect()
     }
 
@@ -190,8 +192,8 @@ impl Books {
 
     /// Why nothing more may be relayed for a grant; `None` while the grant may relay. `expiry`: the expiry in its credential.
     pub fn grant_end(&self, grant: GrantId, expiry: Option<Timestamp>) -> Option<GrantEnd> {
-        let figures = self.budget.figures();
-        self.grants.end_of(grant, expiry, figures.is_spent(), figures.now)
+        let source = self.grants.any(grant).map_or(IceSource::Relay, |row| row.source);
+        self.grants.end_of(grant, expiry, self.budget.ends_calls(source), self.now())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
 
+use crate::connection::Report;
+use crate::reports::Caller;
 use turn_budget::{IceSource, MINT_SLACK};
 
 use super::*;
@@ -301,6 +303,31 @@ fn at_the_limit_the_sessions_of_live_credentials_are_cut() {
     assert_eq!(broker.list(2, &[sent(1_000)]).len(), 0);
     broker.list(4, &[sent(5_000)]);
     assert_eq!(broker.list(6, &[sent(5_000)]).len(), 1);
+}
+
+/// A page at another source claims more than the limit. That ends nobody's session; what coturn shows does, unless nothing may.
+#[test]
+fn no_claim_ends_a_session_and_with_none_nothing_does() {
+    for (ends_calls, shown, ended) in [(true, 1_000, 0), (true, 4_000, 1), (false, 4_000, 0)] {
+        let mut setup = setup(BudgetMode::Estimate);
+        (setup.terms.limit, setup.terms.ends_calls) = (ByteCount::new(4_000), ends_calls);
+        setup.sources.push(SourceTerms::of_unconfigured(IceSource::Cloudflare));
+        setup.default_source = IceSource::Cloudflare;
+        let mut broker = Broker::open(setup, at(0));
+        broker.list(0, &[]);
+        let grant = broker.mint_any(HOUR);
+        broker.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+        broker.books.advance(at(2));
+        let report = Report { bytes_received: Some(5_000), ..Report::default() };
+        broker.books.heartbeat(Caller::Grant(grant), "c", report).unwrap();
+        assert_eq!(broker.list(4, &[sent(shown)]).len(), ended, "{ends_calls}, {shown}");
+        assert!(broker.books.budget().figures().is_spent());
+        assert_eq!(
+            broker.books.grant_end(grant.id, None).is_some(),
+            ended > 0,
+            "in the relay and the SFU, too"
+        );
+    }
 }
 
 /// More grants than change at once.

@@ -3,8 +3,8 @@
 use std::num::NonZeroU128;
 
 use turn_budget::{
-    BudgetMode, Day, Grant, GrantId, IceSource, Moment, ProofRule, Reading, ReadingOutcome, SourceTerms,
-    Standing, SteadyTime,
+    BudgetMode, Day, Grant, GrantId, IceSource, Moment, ProofRule, ReadingOutcome, SourceTerms, Standing,
+    SteadyTime,
 };
 
 use super::*;
@@ -225,13 +225,7 @@ fn a_copy_takes_no_count_without_bytes_of_the_time_of_its_lack_until_bytes_or_a_
     let owner = setup.sources[0].owner;
     let count = |books: &mut Books, until: Timestamp, bytes| {
         books.advance(until.plus(secs(600)));
-        let reading = Reading {
-            day: Day::until(until),
-            as_of: until,
-            granted: ByteCount::new(bytes),
-            other: ByteCount::ZERO,
-        };
-        books.take_reading(owner, &reading)
+        crate::testing::take(books, owner, crate::testing::reading(until, bytes))
     };
     for shown_by_bytes in [false, true] {
         let mut books = setup.open(Some(stored(false)), at(0));

@@ -194,7 +194,7 @@ impl Books {
         let now = self.moment.now.max(self.now());
         self.standing
             .advance(&self.moment, self.budget.now(), || self.grants.alive_until().max(self.lacking.until));
-        self.budget.set_doubtful(self.moment.in_doubt, self.moment.wall.max(now));
+        self.budget.set_latest(self.moment.wall.max(now));
         self.follow_cutting();
         loop {
             // `sfu_due`: when a session of the SFU is due. At the same instant, it comes before a connection.
@@ -234,6 +234,7 @@ impl Books {
         }
         if self.budget.period() != period {
             self.grants.begin_period(self.budget.period());
+            self.apply_effects();
         }
     }
 

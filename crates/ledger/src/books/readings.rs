@@ -18,7 +18,7 @@ impl Books {
     /// is true.
     pub fn carry(&mut self, owner: impl Into<CountOwner>, carried: &Carried) {
         let owner = owner.into();
-        self.budget.with(owner, |timeline| timeline.carry(carried, true));
+        self.budget.with(owner, |timeline| timeline.carry(carried));
         self.budget.share_counts(owner);
     }
 

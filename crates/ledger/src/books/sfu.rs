@@ -58,10 +58,10 @@ impl Books {
     /// The sessions of the SFU that take something and must stop: the budget is spent, there was no room to promise more for them, their
     /// grant is over, or their user is blocked.
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
-        let (is_spent, now) = (self.budget.figures().is_spent(), self.now());
+        let (ends_all, now) = (self.budget.ends_calls(IceSource::Sfu), self.now());
         self.grants.sessions_to_close(|id, row| {
             row.user().is_some_and(|user| self.is_blocked(&SpenderKey::User(user.clone())))
-                || self.grants.end_of(id, None, is_spent, now).is_some()
+                || self.grants.end_of(id, None, ends_all, now).is_some()
         })
     }
 

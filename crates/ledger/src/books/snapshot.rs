@@ -181,7 +181,7 @@ impl Snapshot {
             BoundBreak::Excess => !self.rate_holds() || self.measured.short_tail,
             BoundBreak::Uncut => self.measured.uncut,
             BoundBreak::UnknownBytes => !self.unknown_bytes_are_few(),
-            BoundBreak::Disbelief => self.measured.disbelief.is_some(),
+            BoundBreak::Disbelief => self.measured.disbelieved.is_some(),
             BoundBreak::VouchedAbove => !is_small(self.measured.vouched_above, self.figures.limit),
             BoundBreak::LateCounts => self.measured.late_counts,
             BoundBreak::ClockDiffers => self.clock_differs_by > REFERENCE_DIFFERENCE_TOLERATED,

@@ -106,12 +106,6 @@ impl Books {
         Some(OverLimit { grant, row, address, counted, revoked, closed })
     }
 
-    /// Whether what was counted and vouched for reaches the limit alone, without any claim of a page.
-    pub fn is_limit_proven(&self) -> bool {
-        let figures = self.budget.figures();
-        figures.is_spent() && self.budget.proven() >= figures.limit
-    }
-
     /// The totals of this period, to which the rows of its spenders add up.
     pub fn period_bytes(&self) -> PeriodBytes {
         let figures = self.budget.figures();

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use turn_budget::{ByteCount, CountOwner, MINT_SLACK, RELAY_RATE_MAX, Timestamp};
+use turn_budget::{CountOwner, MINT_SLACK, RELAY_RATE_MAX, Timestamp};
 
 use super::Books;
 use super::snapshot::is_small_beside;
 use crate::lacking::LackCause;
-
-/// One part in this many of the limit: the fastest chains of a source set no rate while their excesses together are at most that part. With
-/// four sources, that leaves out a hundredth of the limit.
-const SPARED_PART: u64 = 400;
 
 impl Books {
     /// Notes the relays whose sessions are not cut now. When that begins at a relay, raises every promise there to the long tail.
@@ -26,10 +22,9 @@ impl Books {
         }
     }
 
-    /// Assumes the rate that chains of renewals have shown, once counts and app servers show more than a hundredth of the limit above the
-    /// promises. Bytes under unknown identifiers share this tolerance ([`is_small_beside`]). The rate holds for live and new grants, until
-    /// the configured rate changes. What all grants of a source relayed together shows no rate: a stranger may have the source's key, or
-    /// the ledger may lack grants. Any byte after a tail that is shorter than the default of its source takes the default back.
+    /// Assumes the rate that chains of several clients have shown ([`crate::Grants::rate_shown`]), once counts and app servers show more than
+    /// a hundredth of the limit above the promises. Bytes under unknown identifiers share this tolerance ([`is_small_beside`]). The rate holds
+    /// for live and new grants, until the reset. Any byte after a tail that is shorter than the default of its source takes the default back.
     pub(super) fn raise_rates(&mut self) {
         let (excess, unknown) = (self.budget.excess(), self.grants.unknown_bytes());
         let limit = self.budget.limit();
@@ -39,11 +34,10 @@ impl Books {
             return;
         }
         let mut is_raised = self.budget.restore_tails();
-        let spared = ByteCount::new(limit.get() / SPARED_PART);
         let is_small = is_small_beside(excess, unknown, limit);
         let sources: Vec<_> = self.budget.sources().filter(|_| !is_small).collect();
         for source in sources {
-            let rate = self.grants.rate_shown(source, spared).min(RELAY_RATE_MAX);
+            let rate = self.grants.rate_shown(source).min(RELAY_RATE_MAX);
             if rate > self.budget.rate_at(source) {
                 self.grants.raised.insert(source, rate.per_minute());
                 self.budget.raise_rate(source, rate, self.grants.excess_of_chains(source));

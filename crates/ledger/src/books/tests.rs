@@ -52,8 +52,7 @@ fn of_ann() -> Requester {
 
 /// The count of a day of Cloudflare is taken.
 fn count(books: &mut Books, as_of: Timestamp, granted: u64) {
-    let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
-    let reading = Reading { day: Day::of(as_of), as_of, granted, other };
-    let outcome = books.take_reading(IceSource::Cloudflare, &reading);
+    let reading = Reading { day: Day::of(as_of), ..crate::testing::reading(as_of, granted) };
+    let outcome = crate::testing::take(books, IceSource::Cloudflare, reading);
     assert_eq!(outcome, ReadingOutcome::Taken);
 }

@@ -48,8 +48,8 @@ pub struct Sessions {
 pub struct SessionDelta {
     /// The charges by grant, without those before `reset`. No row is zero.
     pub added: BTreeMap<GrantId, Traffic>,
-    /// What coturn has newly shown of our sessions, without any estimate.
-    pub shown: Traffic,
+    /// What coturn has newly shown of our sessions, without any estimate, by grant.
+    pub shown: BTreeMap<GrantId, Traffic>,
     /// The charges before `reset`, of all sessions.
     pub before: Traffic,
     /// The reset since the listing before, at which the charges are divided.
@@ -92,7 +92,8 @@ impl Sessions {
             }
             let before = self.rows.get(&session.id).map_or(Traffic::ZERO, |row| row.traffic);
             if !session.grant.is_foreign() {
-                delta.shown = delta.shown.plus(session.traffic.minus(before));
+                let shown = delta.shown.entry(session.grant).or_default();
+                *shown = shown.plus(session.traffic.minus(before));
             }
             self.update(session, at, default_rate, &mut delta);
         }

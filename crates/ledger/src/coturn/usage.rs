@@ -1,7 +1,7 @@
 //! What coturn's sessions carry from listing to listing. Tests: below.
 //! Listings in close succession show all relayed bytes. After a gap, sessions may have begun and ended between the listings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turn_budget::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
@@ -33,6 +33,17 @@ pub struct RelayLoad {
     pub bytes_per_second: u64,
 }
 
+/// What sessions have carried since the last complete listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListedBytes {
+    /// All of it.
+    pub(crate) carried: Carried,
+    /// The billed bytes of each grant in this period, also under credentials of other programs.
+    pub(crate) by_grant: BTreeMap<GrantId, ByteCount>,
+    /// The part of them that coturn has not shown; below zero if it has shown some of an earlier part.
+    pub(crate) unshown: BTreeMap<GrantId, i64>,
+}
+
 impl RelayLoad {
     /// The load after a listing of so many sessions, which have carried so many bytes in the `millis` since the listing before. The rate in
     /// this time counts for a quarter, and the load before for three quarters.
@@ -54,16 +65,15 @@ impl CoturnUsage {
         now.since(self.complete_at) > LISTING_GAP
     }
 
-    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last complete listing,
-    /// and the billed bytes of each grant in this period, also under credentials of other programs. `None`: the listing is not complete,
-    /// and is ignored. The next complete one shows its bytes, too.
+    /// Takes the listing at `now`. `reset`: when this period began. `None`: the listing is not complete, and is ignored. The next complete one
+    /// shows its bytes, too.
     pub fn take(
         &mut self,
         listing: &Listing,
         now: Timestamp,
         rules: &UsageRules,
         reset: Timestamp,
-    ) -> Option<(Carried, BTreeMap<GrantId, ByteCount>)> {
+    ) -> Option<ListedBytes> {
         if !listing.is_complete {
             return None;
         }
@@ -73,10 +83,12 @@ impl CoturnUsage {
         let SessionDelta { added, shown, before, .. } =
             self.sessions.take(listing, now, rules.estimated_rate, divided_at);
         let millis = now.millis_since(std::mem::replace(&mut self.complete_at, now));
-        // Nobody knows at which rate the parts of a divided span were relayed, so the span does not test the assumed rate.
-        let shown = if divided_at.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
+        let shown: BTreeMap<_, _> =
+            shown.into_iter().map(|(id, traffic)| (id, traffic.billed(rules.billed))).collect();
+        let all_shown = shown.values().copied().fold(ByteCount::ZERO, ByteCount::plus);
         let before = before.billed(rules.billed);
-        let mut carried = Carried { as_of: now, shown, is_after_gap, before, ..Carried::default() };
+        let mut carried =
+            Carried { as_of: now, shown: all_shown, is_after_gap, before, ..Carried::default() };
         let mut by_grant = BTreeMap::new();
         for (grant, traffic) in added {
             let bytes = traffic.billed(rules.billed);
@@ -84,9 +96,15 @@ impl CoturnUsage {
             *sum = sum.plus(bytes);
             by_grant.insert(grant, bytes);
         }
+        let signed = |bytes: Option<&ByteCount>| {
+            i64::try_from(bytes.copied().unwrap_or_default().get()).unwrap_or(i64::MAX)
+        };
+        let ids: BTreeSet<_> = by_grant.keys().chain(shown.keys()).copied().collect();
+        let unshown = |id: &GrantId| signed(by_grant.get(id)).saturating_sub(signed(shown.get(id)));
+        let unshown = ids.iter().map(|id| (*id, unshown(id))).collect();
         let bytes = carried.granted.plus(carried.other);
         self.load = self.load.next(listing.sessions.len(), bytes, millis);
-        Some((carried, by_grant))
+        Some(ListedBytes { carried, by_grant, unshown })
     }
 }
 
@@ -118,7 +136,7 @@ mod tests {
             reach: Reach::Nobody,
         };
         let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete };
-        let (carried, _) =
+        let ListedBytes { carried, .. } =
             book.take(&listing, at(seconds), &testing::rules(2_000_000), Timestamp::default())?;
         assert_eq!(carried.as_of, at(seconds));
         Some((carried.granted.get(), carried.other.get(), carried.is_after_gap))

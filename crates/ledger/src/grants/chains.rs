@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use turn_budget::{
-    BitRate, ByteCount, CountsOfGrants, Effect, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
-    PromisedTime, RELAY_RATE_MAX, Timestamp,
+    BitRate, ByteCount, ClientKey, Effect, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
+    PromisedTime, RELAY_RATE_MAX, Timestamp, User,
 };
 
 use super::Grants;
@@ -31,6 +31,10 @@ const RAISED_OVER: u64 = 60;
 /// A limit is near when so much of it is used, in percent. It is less than 100, because the sampled count of many chains may show less of
 /// one chain than it relayed.
 const NEAR_PERCENT: u32 = 80;
+/// All grants of a source are assumed to relay at a rate that chains of so many clients have shown.
+const SHOWN_BY: usize = 3;
+/// With many live grants, one part in this many of them must have shown it.
+const SHOWN_BY_PART: usize = 100;
 /// Minutes that are allowed in addition to the promised ones: if the provider's clock is two minutes behind, bytes of a chain are counted
 /// in so many minutes before its issue.
 const EDGES: u64 = 2;
@@ -85,6 +89,15 @@ impl Chains {
     }
 }
 
+/// Who has a chain: its client, with all its addresses, or else its user. A chain of which neither is known counts alone: an app server
+/// minted it.
+fn owner_of_chain(first: GrantId, row: &GrantRow) -> (Option<ClientKey>, Option<User>, Option<GrantId>) {
+    let client = row.client.map(|client| client.wider().unwrap_or(client));
+    let user = row.user().filter(|_| client.is_none()).cloned();
+    let alone = (client.is_none() && user.is_none()).then_some(first);
+    (client, user, alone)
+}
+
 impl Grants {
     /// The chain of a grant at its source: the grants that are looked at, in the order of their renewals.
     pub(super) fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
@@ -107,13 +120,7 @@ impl Grants {
     /// A grant was counted until `until`: notes its chain if more was counted than promised or than the limit of a chain, or if a limit is
     /// near.
     pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
-        // Late counts are tested only against the limit of a chain.
-        let is_tested = match source.facts().counts_of_grants {
-            CountsOfGrants::Unknown => false,
-            CountsOfGrants::Late => self.has_grant_limit(),
-            CountsOfGrants::Exact => true,
-        };
-        if !is_tested {
+        if !source.facts().counts_grants {
             return;
         }
         let grants = self.chain_of(id, source);
@@ -279,6 +286,15 @@ impl Grants {
         self.effects.note(Effect::Excess(source, Excesses { of_chains, ..Excesses::default() }));
     }
 
+    /// Notes by how much the part of each grant's counted bytes changes that its source has not shown.
+    pub(crate) fn note_unshown(&mut self, unshown: &BTreeMap<GrantId, i64>) {
+        for (id, change) in unshown {
+            self.change_spent(*id, |spent| {
+                spent.unshown = ByteCount::new(spent.unshown.get().saturating_add_signed(*change));
+            });
+        }
+    }
+
     /// By how much all chains of a source exceed the assumed rate.
     pub(crate) fn excess_of_chains(&self, source: IceSource) -> Excess {
         // An excess that was seen when less was assumed may be within the present rate.
@@ -286,25 +302,31 @@ impl Grants {
         self.excesses(source).filter(is_above).fold(Excess::default(), Excess::plus)
     }
 
-    /// The highest rate of the chains of a source, except the fastest ones whose excess together is at most `spared` bytes: these are short
-    /// bursts, and each has raised its own promises. Zero if no other chain is left.
-    pub(crate) fn rate_shown(&self, source: IceSource, spared: ByteCount) -> BitRate {
-        let mut excesses: Vec<_> = self.excesses(source).collect();
-        excesses.sort_by_key(|excess| Reverse(excess.rate));
-        let mut bytes = ByteCount::ZERO;
-        for excess in excesses {
-            bytes = bytes.plus(excess.bytes);
-            if bytes > spared {
-                return excess.rate;
-            }
+    /// The rate that enough clients show for all to be assumed to reach it: [`SHOWN_BY`] clients, and one in [`SHOWN_BY_PART`] of the live
+    /// grants. Zero if fewer clients have relayed faster than is assumed. One fast client says nothing about the others.
+    pub(crate) fn rate_shown(&self, source: IceSource) -> BitRate {
+        let mut rates = BTreeMap::new();
+        for first in self.judged(source) {
+            let Some(row) = self.any(first) else { continue };
+            let rate = self.spent_of(row).excess.rate;
+            let of_owner = rates.entry(owner_of_chain(first, row)).or_insert(rate);
+            *of_owner = rate.max(*of_owner);
         }
-        BitRate::default()
+        let mut rates: Vec<_> = rates.into_values().collect();
+        rates.sort_by_key(|rate| Reverse(*rate));
+        let enough = SHOWN_BY.max(self.count() / SHOWN_BY_PART);
+        rates.get(enough.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// The first grants of the chains of a source that have relayed faster than is assumed.
+    fn judged(&self, source: IceSource) -> impl Iterator<Item = GrantId> {
+        self.indexes.judged.iter().filter(move |(of, _)| *of == source).map(|(_, first)| *first)
     }
 
     /// The excess of each chain of a source in this period, and that of all chains that have left the table.
     fn excesses(&self, source: IceSource) -> impl Iterator<Item = Excess> {
-        let of_source = self.indexes.judged.iter().filter(move |(of, _)| *of == source);
-        let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
+        let of_chain = |first: GrantId| Some(self.spent_of(self.any(first)?).excess);
+        let excesses = self.judged(source).filter_map(of_chain);
         excesses.chain(self.counted.get(&source.into()).map(|counted| counted.excess_of_left))
     }
 
@@ -341,8 +363,8 @@ impl Grants {
         }
     }
 
-    /// What a source counted of a chain above the assumed rate, beyond the margin of its counts. `None` if that is nothing, or if the
-    /// counts are not exact.
+    /// What a source counted of a chain above the assumed rate, beyond the margin and the estimates in its counts. `None` if that is
+    /// nothing.
     fn counted_excess(
         &self,
         grants: &[GrantId],
@@ -350,9 +372,10 @@ impl Grants {
         counted: ByteCount,
         until: Timestamp,
     ) -> Option<Shown> {
-        let margin = counted.share_up(self.terms.sampling(source));
-        let is_exact = source.facts().counts_of_grants == CountsOfGrants::Exact;
-        if is_exact { self.excess(grants, source, counted, margin, until) } else { None }
+        let unshown = grants.iter().filter_map(|id| self.any(*id)).map(|row| self.spent_of(row).unshown);
+        let unshown = unshown.fold(ByteCount::ZERO, ByteCount::plus);
+        let margin = counted.share_up(self.terms.sampling(source)).saturating_add(unshown.get().into());
+        self.excess(grants, source, counted, margin, until)
     }
 
     /// What the bytes of a chain show above the assumed rate; `None` if nothing.

@@ -11,13 +11,24 @@ use serde::{Deserialize, Serialize};
 
 use turn_budget::{
     BilledDirections, ByteCount, Charged, CountOwner, CountsTaken, Excess, GrantCounts, GrantId, IceSource,
-    Minute, Timestamp, is_absurd,
+    Minute, Timestamp,
 };
 
 use super::Grants;
 use super::row::GrantRow;
 use super::tails::EndedPlace;
 use crate::spending::Spent;
+
+/// A count that grows by more than this many times what was promised is absurd.
+const ABSURD_FACTOR: u128 = 10;
+/// A growth by no more than one part in this many of the limit is never absurd.
+const LIMIT_PART: u64 = 10;
+
+/// Whether these bytes are more than anybody can believe. `promised`: the most that could be relayed, as far as is known.
+fn is_absurd(bytes: u64, promised: u128, limit: ByteCount) -> bool {
+    u128::from(bytes) > promised.saturating_mul(ABSURD_FACTOR)
+        && bytes > limit.get().checked_div(LIMIT_PART).unwrap_or_default()
+}
 
 impl Grants {
     /// Until when the grants of a [group](CountOwner::group) are counted for good; at least the start of this period.

@@ -17,7 +17,7 @@ use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::row::{GrantEnd, GrantRow, RevocationAnswer, Revoked};
 use crate::reports::Closed;
-use crate::spending::{LOOKED_AT_ONCE, SpenderKey};
+use crate::spending::{LOOKED_AT_ONCE, SpenderKey, Spent};
 
 /// A chain of renewals that has relayed more than `GRANT_LIMIT_GB`.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,10 +95,15 @@ impl Grants {
         self.judge_vouched(owner.source, &grants, after_tail, at);
     }
 
-    /// What app servers have reported of these grants in this period.
+    /// What app servers have reported of these grants. Where their source has counted them, its count takes the place of the reports for
+    /// that time: an app server can be wrong.
     pub(super) fn vouched_of(&self, grants: &[GrantId]) -> ByteCount {
-        let rows = grants.iter().filter_map(|id| self.any(*id));
-        rows.map(|row| self.spent_of(row).vouched).fold(ByteCount::ZERO, ByteCount::plus)
+        let of_row = |row: &GrantRow| {
+            let Spent { measured, claimed, vouched, .. } = self.spent_of(row);
+            let is_counted = self.counted_until(row.owner().group()) > self.period.start;
+            if is_counted { measured.plus(claimed.min(vouched)) } else { vouched }
+        };
+        grants.iter().filter_map(|id| self.any(*id)).map(of_row).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
     /// Whether a grant is revoked, and more of its chain was counted or reported by app servers in this period than `GRANT_LIMIT_GB`.

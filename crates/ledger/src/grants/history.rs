@@ -196,6 +196,18 @@ impl Grants {
             self.forget_unknown();
             self.chains.begin_period();
             self.indexes.begin_period();
+            self.forget_raised();
+        }
+    }
+
+    /// A rate that was assumed because chains had shown it ends with its period. A chain keeps the rate that it has shown itself.
+    fn forget_raised(&mut self) {
+        let (per_minute, forgotten) = (self.terms.per_minute, std::mem::take(&mut self.raised));
+        let raised = |row: &GrantRow| {
+            row.promised.is_some_and(|time| forgotten.get(&row.source) == Some(&time.per_minute))
+        };
+        for id in self.iter().filter(|(_, row)| raised(row)).map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.edit(id, |row| row.promised = row.promised.map(|time| PromisedTime { per_minute, ..time }));
         }
     }
 

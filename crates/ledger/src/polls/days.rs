@@ -1,11 +1,14 @@
 //! Which days Cloudflare is asked for. Tests: below.
-//! The count of a day rarely changes after the end of the day has settled. So each poll asks for the open day and for one of the settled
-//! days, in turn.
+//! The count of a day rarely changes after the end of the day has settled, but it acts only when two answers agree. So each poll asks for the
+//! open day, for days that were never asked for, for some that were not counted or confirmed to their end, and for one of the others, in turn.
+//! The newest come first. A day that is refused, such as one that is older than Cloudflare keeps, takes no other day's place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use turn_budget::{ByteCount, Day, Period, Timestamp};
 
+/// So many days that were asked for in vain, or are not confirmed, are asked for with each poll, in turn.
+const UNFINISHED: usize = 2;
 /// Growth of a settled day up to this is noise. So is growth within the margin, which strict mode keeps reserved.
 const NOISE: ByteCount = ByteCount::new(1_000_000);
 
@@ -13,25 +16,35 @@ const NOISE: ByteCount = ByteCount::new(1_000_000);
 #[derive(Clone, Debug, Default)]
 pub struct CountedDays<T> {
     days: BTreeMap<Day, (Timestamp, T)>,
-    /// The settled day that was asked for again last.
-    again: Day,
+    /// The days that were asked for since the start.
+    asked: BTreeSet<Day>,
+    /// The days that were asked for again last: an unfinished one, and a settled one.
+    again: [Day; 2],
 }
 
 impl<T> CountedDays<T> {
-    /// The days to count now, of this period and the last day before it, the oldest first: each day that is not counted up to the earlier
-    /// of its end and `as_of`; one of the counted days before the open day, in turn; and the open day. Forgets the counts of days before
-    /// these.
-    pub fn due(&mut self, period: Period, as_of: Timestamp) -> Vec<Day> {
+    /// The days to count now, of this period and the last day before it, the newest first. `is_agreed`: whether two answers agree on a day
+    /// up to its end. Forgets the counts of days before these.
+    pub fn due(&mut self, period: Period, as_of: Timestamp, is_agreed: impl Fn(Day) -> bool) -> Vec<Day> {
         // The first is the day before the period, which ends when the period begins.
         let (first, open) = (Day::until(period.start), Day::until(as_of));
         self.days.retain(|day, _| first <= *day);
-        let end = |day: Day| day.end().min(as_of);
-        let is_counted = |day: &Day| self.days.get(day).is_some_and(|(until, _)| end(*day) <= *until);
-        let settled = || Day::between(first.start(), open.start()).filter(|day| is_counted(day));
-        let again = settled().find(|day| self.again < *day).or_else(|| settled().next());
-        self.again = again.unwrap_or_default();
-        let days = Day::between(first.start(), open.end());
-        days.filter(|day| !is_counted(day) || Some(*day) == again || *day == open).collect()
+        self.asked.retain(|day| first <= *day);
+        let is_counted = |day: &Day| self.days.get(day).is_some_and(|(until, _)| day.end() <= *until);
+        let (known, mut due): (Vec<_>, Vec<_>) =
+            Day::between(first.start(), open.start()).partition(|day| self.asked.contains(day));
+        let (settled, unfinished): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|day| is_counted(day) && is_agreed(*day));
+        for (again, days, most) in [(0, unfinished, UNFINISHED), (1, settled, 1)] {
+            let later = days.iter().filter(|day| self.again[again] < **day);
+            let in_turn: Vec<_> = later.chain(&days).take(most.min(days.len())).copied().collect();
+            self.again[again] = in_turn.last().copied().unwrap_or_default();
+            due.extend(in_turn);
+        }
+        due.push(open);
+        due.sort_unstable_by(|one, other| other.cmp(one));
+        self.asked.extend(&due);
+        due
     }
 
     /// Notes the count of a day up to an instant. Returns the earlier count of this day, with the instant up to which it counts.
@@ -77,20 +90,39 @@ mod tests {
                 .map(day);
         let as_of = at("2025-02-02T23:59:00Z");
         let period = BillingDay::new(1).unwrap().period_at(as_of);
-        assert_eq!(counted.due(period, as_of), [last, first, second], "after a start");
-        note(&mut counted, &[last, first, second], as_of);
-        assert_eq!(counted.due(period, as_of), [last, second]);
-        assert_eq!(counted.due(period, as_of), [first, second]);
-        assert_eq!(counted.due(period, as_of), [last, second]);
+        let mut due = |as_of, agreed: &[Day]| {
+            let due = counted.due(period, as_of, |day| agreed.contains(&day));
+            note(&mut counted, &due, as_of);
+            due
+        };
+        assert_eq!(due(as_of, &[]), [second, first, last], "after a start");
+        assert_eq!(due(as_of, &[]), [second, first, last], "a second answer");
+        assert_eq!(due(as_of, &[first, last]), [second, last]);
+        assert_eq!(due(as_of, &[first, last]), [second, first]);
         let as_of = at("2025-02-03T00:01:00Z");
-        assert_eq!(
-            counted.due(period, as_of),
-            [first, second, third],
-            "the second is not counted to its end"
-        );
-        note(&mut counted, &[second, third], as_of);
-        assert_eq!(counted.due(period, as_of), [second, third], "the next one in turn");
+        assert_eq!(due(as_of, &[first, last]), [third, second, last], "the second is not counted to its end");
+        assert_eq!(due(as_of, &[first, last]), [third, second, first], "and has no second answer");
+        assert_eq!(due(as_of, &[first, last, second]), [third, second], "the next one in turn");
         assert_eq!(counted.of(period).count(), 3, "the day before belongs to another period");
+    }
+
+    /// On the last day of a month, the first day is too old, and one owner's counts are never believed.
+    #[test]
+    fn days_that_are_never_counted_keep_no_other_day_from_being_asked_for() {
+        let mut counted = CountedDays::<()>::default();
+        let as_of = at("2025-03-31T12:00:00Z");
+        let period = BillingDay::new(1).unwrap().period_at(as_of);
+        assert_eq!(counted.due(period, as_of, |_| false).len(), 32, "after a start");
+        let mut asked = BTreeMap::<_, usize>::new();
+        for _ in 0..31 {
+            let due = counted.due(period, as_of, |_| false);
+            assert_eq!(due.len(), 1 + UNFINISHED);
+            for day in due {
+                *asked.entry(day).or_default() += 1;
+            }
+        }
+        assert_eq!(asked.remove(&Day::of(as_of)), Some(31));
+        assert!(asked.len() == 31 && asked.into_values().all(|count| count == 2));
     }
 
     #[test]

@@ -185,7 +185,11 @@ fn read(books: &mut Books, minute: u64, bytes: &[u64]) {
             bytes.get(index).copied().unwrap_or(0)
         };
         let granted = ByteCount::new(until(as_of).saturating_sub(until(day.start())));
-        let _ = books.take_reading(SOURCE, &Reading { day, as_of, granted, other: ByteCount::ZERO });
+        // The provider is asked each minute, so the next answer agrees a minute later.
+        for at in [at(minute - 1), at(minute)] {
+            let reading = Reading { day, as_of, at, granted, other: ByteCount::ZERO };
+            let _ = books.take_reading(SOURCE, &reading);
+        }
     }
 }
 

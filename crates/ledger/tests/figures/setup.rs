@@ -14,6 +14,7 @@ pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup 
     let promises_cap_claims = mode == BudgetMode::Strict;
     Setup {
         terms: Terms {
+            ends_calls: true,
             limit: ByteCount::new(limit),
             billing_day: BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day")),
             mode,

@@ -79,6 +79,7 @@ impl File {
 fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
+        ends_calls: true,
         limit: ByteCount::new(1_000_000_000),
         billing_day: BillingDay::new(billing_day).unwrap(),
         rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },

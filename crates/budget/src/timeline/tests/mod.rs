@@ -3,15 +3,13 @@
 mod edges;
 mod readings;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::*;
 use crate::evidence::reading::{Reading, ReadingOutcome};
-use crate::minutes::usage::MinuteRow;
 use crate::promise::LiveDelta;
 use crate::source::IceSource;
-use crate::testing::Dice;
+use crate::testing::{self, Dice};
 use crate::units::BitRate;
 use crate::units::slot::Day;
 
@@ -42,34 +40,14 @@ fn timeline_of(rates: Rates, now: i64) -> Timeline {
 
 fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
     let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
-    Reading { day: Day::until(at(as_of)), as_of: at(as_of), granted, other }
+    Reading { day: Day::until(at(as_of)), as_of: at(as_of), at: at(as_of), granted, other }
 }
 
-/// Takes a count of one day that tests the assumed rate.
+/// Takes two answers with the same count of one day.
 fn count(timeline: &mut Timeline, as_of: i64, granted: u64, other: u64) -> ReadingOutcome {
-    timeline.take_reading(&reading(as_of, granted, other), true, ByteCount::ZERO)
-}
-
-/// A count that goes on over days, as counts by the day.
-#[derive(Default)]
-struct Total {
-    day: Day,
-    before: u64,
-    last: u64,
-}
-
-impl Total {
-    fn count(&mut self, timeline: &mut Timeline, as_of: i64, bytes: u64) {
-        let day = Day::until(at(as_of));
-        if day != self.day {
-            if self.day != Day::default() {
-                let _ = count(timeline, self.day.end().as_millis(), self.last - self.before, 0);
-            }
-            (self.day, self.before) = (day, self.last);
-        }
-        self.last = bytes;
-        assert_eq!(count(timeline, as_of, bytes - self.before, 0), ReadingOutcome::Taken);
-    }
+    let [first, second] = testing::agreeing(reading(as_of, granted, other));
+    let _ = timeline.take_reading(&first);
+    timeline.take_reading(&second)
 }
 
 /// What the ledger stores of the counts.
@@ -77,17 +55,6 @@ fn counts_of(timeline: &Timeline) -> SourceRows {
     let all = Period { start: at(0), end: at(i64::MAX / 2) };
     let days = timeline.minutes.days.of(all).map(|(day, count)| (day, Some(*count))).collect();
     SourceRows { days, state: Some(timeline.state()), ..SourceRows::default() }
-}
-
-/// The same timeline after a restart, with the minutes that were stored so far, and a grant that is promised until then.
-fn restarted(timeline: &mut Timeline, minutes: &mut BTreeMap<Minute, MinuteRow>, until: Minute) -> Timeline {
-    minutes.extend(timeline.minutes.take_changes());
-    let counts = counts_of(timeline);
-    let stored = SourceRows { minutes: minutes.clone(), ..counts };
-    let day = BillingDay::new(1).unwrap();
-    let mut again = Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored);
-    again.minutes.change_live(Minute::of(timeline.now)..until, ONE);
-    again
 }
 
 /// The period before the current one.

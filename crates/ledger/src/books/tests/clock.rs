@@ -131,28 +131,6 @@ fn after_an_accepted_jump_the_bound_does_not_hold_until_older_credentials_have_e
 }
 
 #[test]
-fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_rate() {
-    let mut machine = Machine::new(BudgetMode::Estimate);
-    machine.mint().unwrap();
-    let agrees = |machine: &mut Machine, bytes| {
-        let now = machine.broker.books.snapshot().figures.now;
-        count(&mut machine.broker.books, now, bytes);
-        machine.broker.books.snapshot().measured.agrees()
-    };
-    assert!(agrees(&mut machine, 0));
-    // Eight hours at 1 Mbps, of which the books do not know yet.
-    machine.pause(8 * HOUR);
-    let bytes = 8 * HOUR * 125_000;
-    for (seconds, when) in [(0, "in doubt"), (120, "still in doubt"), (181, "accepted")] {
-        machine.pass(seconds);
-        assert!(agrees(&mut machine, bytes), "{when}");
-    }
-    // No more time can have passed than the clocks say.
-    machine.pass(60);
-    assert!(!agrees(&mut machine, bytes + 2 * GB));
-}
-
-#[test]
 fn no_bound_holds_while_the_clock_is_in_an_earlier_period() {
     let mut machine = Machine::new(BudgetMode::Estimate);
     let reset = machine.broker.books.budget().period().end;

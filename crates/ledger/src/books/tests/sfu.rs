@@ -276,10 +276,7 @@ fn only_bytes_of_the_sfu_replace_what_is_promised_there() {
     books.advance(at(10 * MINUTE));
     look(&mut books, "a", 1);
     let count = |books: &mut Books, owner: IceSource, minutes, bytes| {
-        let as_of = at(minutes * MINUTE);
-        let granted = ByteCount::new(bytes);
-        let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO };
-        books.take_reading(owner, &reading)
+        crate::testing::take(books, owner, crate::testing::reading(at(minutes * MINUTE), bytes))
     };
     let before = (used(&books), committed(&books));
     assert_eq!(count(&mut books, IceSource::Cloudflare, 6, 7), ReadingOutcome::Taken);
@@ -316,9 +313,8 @@ fn an_empty_count_of_the_sfu_is_right_while_no_session_pulls() {
     setup.sources[1].proof = ProofRule::Bytes;
     let mut books = setup.open(Some(Stored::default()), at(0));
     books.advance(at(10 * MINUTE));
-    let reading =
-        Reading { day: Day::of(at(0)), as_of: at(MINUTE), granted: ByteCount::ZERO, other: ByteCount::ZERO };
-    assert_eq!(books.take_reading(IceSource::Sfu, &reading), ReadingOutcome::Taken);
+    let reading = crate::testing::reading(at(MINUTE), 0);
+    assert_eq!(crate::testing::take(&mut books, IceSource::Sfu, reading), ReadingOutcome::Taken);
 }
 
 #[test]

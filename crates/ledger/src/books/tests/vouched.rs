@@ -1,4 +1,5 @@
-//! What app servers vouch for counts in full, in both modes, whether a count shows it or not, and in the period in which it flowed.
+//! What app servers vouch for counts in full, in both modes and in the period in which it flowed: with a grant until a count decides, without
+//! one whether a count shows it or not.
 
 use super::*;
 
@@ -31,14 +32,13 @@ fn periods(broker: &Broker) -> (u64, u64) {
 /// The whole last day of January is counted, and the count shows nothing.
 fn count_nothing(broker: &mut Broker) {
     broker.books.advance(at(RESET + 20 * MINUTE));
-    let (day, as_of) = (Day::of(at(RESET - 1)), at(RESET));
-    let reading = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
-    let outcome = broker.books.take_reading(IceSource::Cloudflare, &reading);
+    let outcome =
+        crate::testing::take(&mut broker.books, IceSource::Cloudflare, crate::testing::reading(at(RESET), 0));
     assert_eq!(outcome, ReadingOutcome::Taken);
 }
 
-/// What is used before and after the count of the last day, and after a restart, which change nothing of it.
-fn assert_kept(mut broker: Broker, expected: [(u64, u64); 2], what: &str) {
+/// What is used before and after the count of the last day, each also after a restart.
+fn assert_used(mut broker: Broker, expected: [(u64, u64); 2], what: &str) {
     for is_restarted in [false, true] {
         if is_restarted {
             broker.restart();
@@ -68,10 +68,13 @@ fn what_is_vouched_above_the_promise_is_used_and_reaches_the_limit_without_a_cou
             assert_eq!(figures.used.get(), minute * 75 * MB, "{mode:?}");
             assert!(figures.used <= figures.committed);
         }
-        assert!(!broker.books.is_limit_proven());
+        assert!(!broker.books.budget().is_limit_proven());
         broker.books.override_limit(Some(ByteCount::new(3_750 * MB)));
         for _ in 0..2 {
-            assert!(broker.books.snapshot().figures.is_spent() && broker.books.is_limit_proven(), "{mode:?}");
+            assert!(
+                broker.books.snapshot().figures.is_spent() && broker.books.budget().is_limit_proven(),
+                "{mode:?}"
+            );
             assert!(broker.mint(Requester::default(), 600).is_err());
             broker.restart();
         }
@@ -79,14 +82,14 @@ fn what_is_vouched_above_the_promise_is_used_and_reaches_the_limit_without_a_cou
 }
 
 #[test]
-fn what_was_vouched_and_closed_before_the_reset_stays_in_its_period_whatever_is_counted_of_it() {
+fn what_was_vouched_and_closed_before_the_reset_stays_in_its_period_until_a_count_decides_about_its_grant() {
     for (mode, has_grant) in MODES.into_iter().flat_map(|mode| [true, false].map(|has| (mode, has))) {
         let mut broker = open(IceSource::Cloudflare, mode, 1_000 * GB, RESET - 100 * SECOND, has_grant);
         beat(&mut broker, RESET - 25 * SECOND, 300 * MB);
         broker.books.close(Caller::Reporter, "c", Report::default()).unwrap();
         broker.books.advance(at(RESET + MINUTE));
         let what = format!("{mode:?}, with a grant: {has_grant}");
-        assert_kept(broker, [(300 * MB, 0); 2], &what);
+        assert_used(broker, [(300 * MB, 0), (if has_grant { 0 } else { 300 * MB }, 0)], &what);
     }
 }
 
@@ -101,7 +104,8 @@ fn a_report_over_the_reset_is_split_there_once() {
         beat(&mut broker, RESET + 10 * SECOND, minute * 5 / 3);
         broker.books.close(Caller::Reporter, "c", Report::default()).unwrap();
         let what = format!("{mode:?}, with a grant: {has_grant}, {minute}");
-        assert_kept(broker, [(minute * 3 / 2, minute / 6); 2], &what);
+        let counted = if has_grant { 0 } else { minute * 3 / 2 };
+        assert_used(broker, [(minute * 3 / 2, minute / 6), (counted, minute / 6)], &what);
     }
 }
 
@@ -114,6 +118,6 @@ fn a_connection_that_is_given_up_after_the_reset_keeps_what_was_vouched_before_i
         assert_eq!(broker.books.take_given_up().len(), 1);
         // It is charged by time for one more interval: 2 Mbps for 20 s before the reset, and for 10 s after it.
         let what = format!("{mode:?}, with a grant: {has_grant}");
-        assert_kept(broker, [(65 * MB, 2_500_000), (60 * MB, 2_500_000)], &what);
+        assert_used(broker, [(65 * MB, 2_500_000), (if has_grant { 0 } else { 60 * MB }, 2_500_000)], &what);
     }
 }

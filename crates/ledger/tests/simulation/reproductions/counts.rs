@@ -8,8 +8,8 @@ use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
     Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, KeyReturns, Mint,
-    MintFromPool, MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadFallen, ReadRelay, RenewWhenDue,
-    ReplaceKey, Reserve, Wait,
+    MintFromPool, MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, RenewWhenDue, ReplaceKey,
+    Reserve, Wait,
 };
 use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources, Strict};
 use crate::walk::settings::{COTURN, Keys, Settings};
@@ -82,16 +82,6 @@ fn an_empty_count_of_a_day_before_the_reset_is_not_believed() {
         Read { back: 5 * MINUTE, missed: 0 },
         Change(BillingDay(28)),
     ];
-    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
-}
-
-/// A day's count grew by what sampling had missed, which was more than a tenth of the limit. No promise was left to explain it.
-#[test]
-fn what_sampling_missed_of_a_day_far_above_the_limit_is_not_absurd() {
-    let mut ops = vec![Mint { life: 172_800, delay: 0 }; 3];
-    let reads = [Read { back: 1_622_699, missed: 21 }, Read { back: 0, missed: 0 }];
-    ops.extend([Wait { millis: 19 * DAY, share: 256 }].into_iter().chain(reads));
-    let settings = Settings { limit: 10_000_000_000, ..ESTIMATE };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
@@ -395,37 +385,6 @@ fn counts_by_grant_release_nothing_of_a_key_whose_counts_of_the_new_period_are_m
         Read { back: 1_578_718, missed: 42 },
     ];
     check(&Scenario { settings, before_reset: 300_000, ops });
-}
-
-/// The provider took bytes back, and an hour later again. Its figure was believed, and the period that ended later had less than was relayed.
-pub(super) fn bytes_taken_back_twice() -> Scenario {
-    let wait = |millis| Wait { millis, share: 256 };
-    let ops = vec![
-        CrashAfterCommit { life: 60 },
-        wait(13_300_279),
-        Read { back: 1_651_009, missed: 50 },
-        ReadFallen,
-        wait(12_403_245),
-        ReadFallen,
-        wait(3_061_951_884),
-    ];
-    let settings = Settings {
-        limit: 100_000_000_000,
-        sources: &[IceSource::Cloudflare],
-        rows_max: 12,
-        users_max: 2,
-        percent: 100,
-        lag: 600_000,
-        provider_ahead: -118_000,
-        clients: 1,
-        ..ESTIMATE
-    };
-    Scenario { settings, before_reset: 20 * DAY, ops }
-}
-
-#[test]
-fn a_provider_that_takes_bytes_back_twice_is_believed() {
-    check(&bytes_taken_back_twice());
 }
 
 /// A renewal was minted with another TURN key. It relied on the minutes of the grant before it, which the count of the first key released

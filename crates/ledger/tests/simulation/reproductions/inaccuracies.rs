@@ -63,7 +63,6 @@ fn shown_by(inaccuracy: Inaccuracy) -> Scenario {
         Inaccuracy::TakenBack => a_report_takes_back_what_a_past_day_was_charged(),
         Inaccuracy::VouchedRate | Inaccuracy::VouchedDay => reports::a_rate_that_is_vouched_for(),
         Inaccuracy::ForeignSessions => counts::sessions_that_nothing_promises(),
-        Inaccuracy::Fallen => counts::bytes_taken_back_twice(),
     }
 }
 

@@ -173,8 +173,7 @@ impl<D: Disk> Broker<D> {
                 // Bytes that come later than the longest lag are held against promises of other minutes.
                 self.may_break |= millis > 3_600_000;
             }
-            Op::ReadFallen => self.read_fallen(now),
-            Op::ReadAbsurd => self.read_absurd(now),
+            Op::ReadWrong { percent } => self.read_wrong(world, percent),
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Coturn(cli) => self.seen[self.at].cli = cli,
             Op::At { relay } => self.at = relay % self.settings.relays,

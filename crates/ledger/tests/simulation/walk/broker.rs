@@ -121,10 +121,10 @@ pub(crate) struct Broker<D> {
     pub(super) has_reporter: bool,
     /// What the broker's probes have relayed.
     pub(super) probed: ByteCount,
-    /// Whether the provider has answered a count that no byte explains, a lower, an absurd or a future one, or counts late.
+    /// Whether the provider has answered a count that no byte explains, a wrong or a future one, or counts late.
     pub(super) was_misled: bool,
-    /// Whether a count that fell was believed.
-    pub(super) has_fallen: bool,
+    /// The day of which the last answer was wrong.
+    pub(super) answered_wrong: Option<Day>,
     /// The inaccuracies that a check needed.
     pub(super) accepted: RefCell<BTreeSet<Inaccuracy>>,
     /// Whether something has happened that may contradict the assumed rate.
@@ -217,7 +217,7 @@ impl<D: Disk> Broker<D> {
             lacked: false,
             has_reporter: false,
             was_misled: false,
-            has_fallen: false,
+            answered_wrong: None,
             accepted: RefCell::default(),
             probed: ByteCount::ZERO,
             may_break: settings.is_fast,

@@ -148,13 +148,7 @@ impl Checks {
             self.tally.note(excuse.into());
             broker.accepts(Inaccuracy::ForeignSessions, excuse != Excuse::Foreign, true);
         }
-        let has_fallen = unchecked == Some(Excuse::Late) && broker.has_fallen;
-        let bound = if unchecked.is_none() || has_fallen {
-            self.bound(world, broker, &figures, &signs)
-        } else {
-            None
-        };
-        let bound = bound.filter(|_| !broker.accepts(Inaccuracy::Fallen, false, has_fallen));
+        let bound = if unchecked.is_none() { self.bound(world, broker, &figures, &signs) } else { None };
         let failed = bound.or_else(|| sums::sums(world, broker, &snapshot));
         let failed =
             failed.or_else(|| Some(format!("{} differ from the rows", broker.books.grants().difference()?)));
@@ -298,7 +292,9 @@ impl Checks {
             }
         }
         let ceiling = self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
-        if broker.settings.strict && (now.committed > ceiling || truth > ceiling.get()) {
+        // What one answer says is shown as used, even if nothing can have relayed it.
+        let is_over = now.committed > ceiling && !broker.is_answered_wrong(now.period);
+        if broker.settings.strict && (is_over || truth > ceiling.get()) {
             let bound = now.overshoot_bound();
             return Some(format!("strict mode has a bound of {bound:?}, true bytes {truth}"));
         }

@@ -79,7 +79,7 @@ impl Dice {
             23 => Op::Crash,
             24 => Op::Revoke { nth: self.roll() },
             25 => Op::ReadLast { missed: self.below(51) },
-            26 => self.one_of(&[Op::ReadFallen, Op::ReadAbsurd]),
+            26 => Op::ReadWrong { percent: self.one_of(&[50, 80, 140, 200, 10_000]) },
             // A jump of up to a minute is accepted at once.
             27 => {
                 Op::ClockGlitch { millis: 60_001 + i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) }
@@ -136,7 +136,7 @@ impl Dice {
             Op::Revoke { .. } if self.below(2) == 0 => op,
             Op::Close { nth } | Op::Revoke { nth } | Op::Open { nth, .. } => Op::Leave { nth },
             Op::Beat { .. } if self.below(2) == 0 => Op::KeepCalls,
-            Op::Read { .. } | Op::ReadFallen | Op::ReadAbsurd if self.below(2) == 0 => {
+            Op::Read { .. } | Op::ReadWrong { .. } if self.below(2) == 0 => {
                 Op::ReadRelay { is_slow: self.below(3) == 0 }
             }
             Op::From { .. } => Op::Crash,

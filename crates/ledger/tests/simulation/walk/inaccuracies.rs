@@ -22,8 +22,6 @@ pub(crate) enum Inaccuracy {
     VouchedDay,
     /// Strict mode commits more than the limit, because what no listing shows of the sessions of other programs is assumed.
     ForeignSessions,
-    /// A provider took bytes back, and an hour later again, and was believed.
-    Fallen,
 }
 
 /// How much an inaccuracy is.
@@ -45,7 +43,6 @@ impl Inaccuracy {
             Self::VouchedRate => (Most::Stated, "in full, up to 100 Mbps × open time, above the promise too"),
             Self::VouchedDay => (Most::Stated, "**A day's vouched bytes exceed its count**"),
             Self::ForeignSessions => (Most::Stated, "of other programs at coturn"),
-            Self::Fallen => (Most::Stated, "**A count falls** by more than the margin"),
         }
     }
 

@@ -128,10 +128,8 @@ pub(crate) enum Op {
     ReporterVouches { nth: u64, bytes: Option<u64>, relayed: Option<bool> },
     /// The app server closes it.
     ReporterCloses,
-    /// The provider's count is read and is half of the previous one.
-    ReadFallen,
-    /// The provider's count is read and is absurd: a little more than the ledger accepts without another one like it.
-    ReadAbsurd,
+    /// The provider's count is read and is wrong, between right ones: so many percent of the last one.
+    ReadWrong { percent: u64 },
     /// The provider's count is read up to a time in the future. It contains the bytes until now.
     ReadAhead { millis: u64 },
     /// All changes are written to disk.
@@ -157,9 +155,8 @@ impl Op {
             | Self::KeyReturns
             | Self::Late { .. }
             | Self::LoseLedger
-            | Self::ReadAbsurd
             | Self::ReadAhead { .. }
-            | Self::ReadFallen
+            | Self::ReadWrong { .. }
             | Self::ReporterBeats { .. }
             | Self::ReporterCloses
             | Self::ReporterOpens { .. }

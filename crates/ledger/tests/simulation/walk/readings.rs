@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    ByteCount, Carried, CountOwner, CountsTaken, Day, GrantCounts, GrantId, IceSource, Minute, Reading,
-    ReadingOutcome, Suspect, Timestamp, Traffic,
+    ByteCount, Carried, CountOwner, CountsTaken, Day, GrantCounts, GrantId, IceSource, Minute, Period,
+    Reading, ReadingOutcome, Suspect, Timestamp, Traffic,
 };
 
 use super::broker::Broker;
@@ -15,8 +15,6 @@ use super::settings::{Keys, ONE, SOURCE, millis, owner_of};
 use super::world::{PROBE_BYTES, TurnKey, World};
 use turn_ledger::polls::spans::{Spans, spans};
 
-/// The highest margin that is drawn, in percent.
-const SAMPLING_MAX: u64 = 20;
 /// The books take fewer grants at once.
 const OTHERS: u128 = 300;
 
@@ -86,7 +84,9 @@ impl<D: Disk> Broker<D> {
     /// that arrive later.
     fn read_days(&mut self, world: &mut World, as_of: Timestamp, missed: u64) {
         let period = self.settings.billing_day().period_at(Day::until(as_of).start());
-        for day in self.asked.due(period, as_of) {
+        let books = &self.books;
+        let due = self.asked.due(period, as_of, |day| books.budget().is_agreed(SOURCE, day));
+        for day in due {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);
             match self.take_readings(world, &reading, missed) {
@@ -98,6 +98,7 @@ impl<D: Disk> Broker<D> {
                 _ => continue,
             }
             self.asked.note(day, until, ());
+            self.answered_wrong.take_if(|wrong| *wrong == day);
             if reading.other > ByteCount::ZERO {
                 self.excuse(Excuse::Margin);
             }
@@ -366,8 +367,9 @@ impl<D: Disk> Broker<D> {
 
     /// The provider's count of a day, which misses `missed` thousandths.
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
+        let at = self.books.now();
         if self.settings.keys != Keys::One {
-            return Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+            return Reading { day, as_of, at, granted: ByteCount::ZERO, other: ByteCount::ZERO };
         }
         let of_source = |from, to| world.bytes_of(SOURCE, from, to);
         let granted = |from, to| of_source(self.key_since.max(from), to);
@@ -377,46 +379,28 @@ impl<D: Disk> Broker<D> {
             self.seen_of(world, granted, day.start(), as_of, missed),
             self.seen_of(world, other, day.start(), as_of, missed),
         ];
-        Reading { day, as_of, granted, other }
+        Reading { day, as_of, at, granted, other }
     }
 
-    /// Reads a count of the day that is half of the previous one.
-    pub(super) fn read_fallen(&mut self, now: Timestamp) {
-        self.was_misled = true;
-        let day = Day::until(now);
-        let owner = self.owner_of(TurnKey::First);
-        let granted = self.books.budget().day(owner, day).map_or(0, |count| count.total().get() / 2);
-        if granted > 0 {
-            let reading =
-                Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
-            // The second one, an hour later, is believed: a provider that takes bytes back twice releases them.
-            if self.books.take_reading(owner, &reading) == ReadingOutcome::Taken {
-                self.lacking.insert(day);
-                (self.lacks, self.lacked, self.has_fallen) = (true, true, true);
-                // The bytes that it lacks come later, and are held against promises of other minutes.
-                self.may_break = true;
-            }
+    /// Whether the last answer about some day of a period was wrong.
+    pub(super) fn is_answered_wrong(&self, period: Period) -> bool {
+        self.answered_wrong.is_some_and(|day| period.contains(day.start()))
+    }
+
+    /// Reads a wrong count of the day: so many percent of what was counted last. The answers before and after it are right.
+    pub(super) fn read_wrong(&mut self, world: &World, percent: u64) {
+        if self.answered_wrong.is_some() {
+            return;
         }
-    }
-
-    /// Reads a count of the day that grew by more than ten times what was promised or missed, and by more than a tenth of the limit.
-    pub(super) fn read_absurd(&mut self, now: Timestamp) {
         self.was_misled = true;
-        let day = Day::until(now);
-        // A second one would confirm the first, which a lower count of an earlier day may hide.
-        let is_doubted = self.books.snapshot().measured.disbelief.is_some();
-        let owner = self.owner_of(TurnKey::First);
-        let count = self.books.budget().day(owner, day).filter(|_| !is_doubted);
-        let Some(count) = count else { return };
-        let figures = self.books.snapshot().figures;
-        let promised = figures.committed.get().saturating_sub(count.granted.get());
-        // The margin may have been higher before.
-        let missed = (count.total().get() / 100 + 1) * SAMPLING_MAX;
-        let growth = (10 * promised).max(self.limit.get() / 10) + missed + 1;
-        let granted = ByteCount::new(count.granted.get() + growth);
-        let outcome =
-            self.books.take_reading(owner, &Reading { day, as_of: now, granted, other: count.other });
-        self.expect(outcome != ReadingOutcome::Taken, || "an absurd count is taken".into());
+        let lag = i64::try_from(self.settings.lag).unwrap_or(0);
+        let as_of = whole_minute(self.wall(world).as_millis() - lag);
+        let (day, owner) = (Day::until(as_of), self.owner_of(TurnKey::First));
+        let Some(count) = self.books.budget().day(owner, day) else { return };
+        self.answered_wrong = Some(day);
+        let granted = ByteCount::new(count.total().get() / 100 * percent);
+        let reading = Reading { day, as_of, at: self.books.now(), granted, other: ByteCount::ZERO };
+        let _ = self.books.take_reading(owner, &reading);
     }
 
     /// Reads the provider's count up to a time in the future. It contains the bytes until now.

@@ -237,6 +237,7 @@ impl Settings {
     /// The books with these settings.
     pub(crate) fn open(&self, stored: Stored, moment: Moment) -> Books {
         let terms = Terms {
+            ends_calls: true,
             limit: ByteCount::new(self.limit),
             billing_day: self.billing_day(),
             rates: Rates {

@@ -1,8 +1,8 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
 use turn_ledger::{
-    BoundBreak, ByteCount, ClockDoubt, CountOwner, Day, Disbelief, IceSource, PeriodBytes, Snapshot,
-    SpenderKey, SpenderKind, SpenderWalk, Sums,
+    BoundBreak, ByteCount, ClockDoubt, CountOwner, Day, IceSource, PeriodBytes, Snapshot, SpenderKey,
+    SpenderKind, SpenderWalk, Sums,
 };
 
 use super::broker::Broker;
@@ -31,7 +31,11 @@ pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapsho
     let truth = broker.truth(world, figures.period);
     // What coturn does not show yet is estimated, and so is what a relay carried before it crashed.
     let is_estimated = broker.settings.cli || broker.settings.sources.contains(&IceSource::Relay);
-    if measured > truth + 2 * DAYS_MAX && !is_estimated && !broker.may_break {
+    if measured > truth + 2 * DAYS_MAX
+        && !is_estimated
+        && !broker.may_break
+        && !broker.is_answered_wrong(figures.period)
+    {
         return Some(format!("{measured} were measured, but only {truth} were relayed"));
     }
     let last = broker
@@ -83,9 +87,10 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
         return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
     }
     // A probe was made, and perhaps nobody has asked since whether it is counted.
-    let is_unasked = snapshot.measured.disbelief == Some(Disbelief::Unproven);
+    let is_unasked = snapshot.measured.disbelieved.is_some();
     let must_hold = (broker.is_undisturbed() || broker.is_settled(world)) && !is_unasked;
-    let is_vouched = broker.has_vouched && snapshot.broken().all(|reason| reason == BoundBreak::VouchedAbove);
+    let is_of_app_server = |reason| matches!(reason, BoundBreak::VouchedAbove | BoundBreak::Excess);
+    let is_vouched = broker.has_vouched && snapshot.broken().all(is_of_app_server);
     if must_hold && !broker.accepts(Inaccuracy::VouchedDay, snapshot.bound_holds(), is_vouched) {
         return Some(format!(
             "nothing but pages has said anything, or what did is over, and the bound is said not to hold: {snapshot:?}"

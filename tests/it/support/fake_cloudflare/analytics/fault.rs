@@ -56,6 +56,8 @@ pub(crate) enum AnalyticsFault {
     Late(u16),
     /// The good answer with this `Date` header.
     Dated(&'static str),
+    /// The good answer with so many percent of the bytes.
+    Wrong(u64),
 }
 
 impl AnalyticsFault {
@@ -103,6 +105,7 @@ impl AnalyticsFault {
             }),
             Self::NullRows => edited(good, |body| *by_grant(body) = Value::Null),
             Self::NoRows => edited(good, |body| *by_grant(body) = json!([])),
+            Self::Wrong(percent) => edited(good, |body| each_dataset(body, |rows| scaled(rows, percent))),
             Self::Dated(date) => Answer { header: Some(("date", date)), ..good },
             Self::Late(_)
             | Self::WiderThan(_)
@@ -113,6 +116,17 @@ impl AnalyticsFault {
             | Self::Huge => good,
         }
     }
+}
+
+/// Rows with so many percent of their sums.
+fn scaled(rows: &Value, percent: u64) -> Value {
+    let mut rows = rows.clone();
+    for row in rows.as_array_mut().into_iter().flatten() {
+        for sum in row["sum"].as_object_mut().into_iter().flat_map(|sums| sums.values_mut()) {
+            *sum = json!(sum.as_u64().unwrap_or_default() * percent / 100);
+        }
+    }
+    rows
 }
 
 /// An answer in the API's error form.

@@ -121,25 +121,29 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
     broker.books.advance(at(60));
     broker.beat(ann, 200 * MB);
-    assert!(broker.books.budget().figures().is_spent() && !broker.books.is_limit_proven(), "a page says so");
+    assert!(
+        broker.books.budget().figures().is_spent() && !broker.books.budget().is_limit_proven(),
+        "a page says so"
+    );
     broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
     broker.books.advance(at(120));
     let report = Report { bytes_received: Some(101 * MB), ..Report::default() };
     broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
-    assert!(broker.books.is_limit_proven(), "an app server says so");
+    assert!(broker.books.budget().is_limit_proven(), "an app server says so");
     broker.books.override_limit(Some(ByteCount::new(150 * MB)));
-    assert!(broker.books.budget().figures().is_spent() && !broker.books.is_limit_proven());
-    let day = turn_budget::Day::of(at(0));
+    assert!(broker.books.budget().figures().is_spent() && !broker.books.budget().is_limit_proven());
     let reading = turn_budget::Reading {
-        day,
-        as_of: at(120),
-        granted: ByteCount::new(150 * MB),
-        other: ByteCount::ZERO,
+        day: turn_budget::Day::of(at(0)),
+        ..crate::testing::reading(at(120), 150 * MB)
     };
-    broker.books.take_reading(SOURCE, &reading);
-    assert!(broker.books.is_limit_proven(), "a count says so");
+    broker
+        .books
+        .take_reading(SOURCE, &turn_budget::Reading { at: turn_budget::Timestamp::default(), ..reading });
+    assert!(!broker.books.budget().is_limit_proven(), "one answer does not prove it");
+    crate::testing::take(&mut broker.books, SOURCE, reading);
+    assert!(broker.books.budget().is_limit_proven(), "a count says so");
     broker.books.override_limit(None);
-    assert!(!broker.books.is_limit_proven(), "the limit was raised");
+    assert!(!broker.books.budget().is_limit_proven(), "the limit was raised");
 }
 
 #[test]

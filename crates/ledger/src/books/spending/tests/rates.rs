@@ -11,9 +11,13 @@ fn mbps(tenths: u64) -> BitRate {
     BitRate::new(tenths * 100_000)
 }
 
-/// So many calls at once beside idle ones, counted as they end. The count shows each at this rate.
+/// So many clients call at once beside idle ones, counted as they end. The count shows each at this rate.
 fn calls(broker: &mut Broker, count: u64, rate: BitRate) -> Vec<Grant> {
-    let grants: Vec<_> = (0..count).map(|_| broker.mint(requester("call"), 86_400).unwrap()).collect();
+    let of = |nth: u64| Requester {
+        client: Some(format!("198.51.100.{nth}").parse().unwrap()),
+        ..requester("call")
+    };
+    let grants: Vec<_> = (0..count).map(|nth| broker.mint(of(nth), 86_400).unwrap()).collect();
     let until = broker.books.now().plus_millis(CALL * 60_000);
     broker.books.advance(until);
     let bytes = rate.per_minute() * CALL;
@@ -90,30 +94,49 @@ fn a_few_faster_bytes_do_not_set_the_rate_of_all() {
 #[test]
 fn above_what_a_relay_carries_the_bound_does_not_hold() {
     let mut broker = among_idle();
-    calls(&mut broker, 2, mbps(1_500));
+    calls(&mut broker, 3, mbps(1_500));
     broker.books.advance(broker.books.now().plus_millis(1));
     let snapshot = broker.books.snapshot();
     assert_eq!((snapshot.measured.raised.unwrap().rate, snapshot.rate_holds()), (mbps(1_000), false));
 }
 
 #[test]
-fn a_raised_rate_outlasts_the_period_and_ends_with_another_setting() {
+fn a_raised_rate_ends_with_the_period_or_with_another_setting() {
     let mut broker = among_idle();
     calls(&mut broker, 12, mbps(75));
     broker.books.advance(broker.books.now().plus_millis(1));
+    for set in [mbps(30), mbps(20)] {
+        let raised = std::mem::replace(&mut broker.setup.terms.rates.liability, set);
+        broker.restart();
+        assert_eq!(broker.books.snapshot().measured.raised, None, "{raised:?}");
+        assert_eq!(promised(&mut broker).0, set.per_minute());
+    }
+    calls(&mut broker, 12, mbps(75));
+    broker.books.advance(broker.books.now().plus_millis(1));
     broker.books.advance(at(7_200));
-    broker.restart();
     assert!(broker.books.budget().period().start == at(7_200));
-    assert_eq!(promised(&mut broker).0, mbps(75).per_minute());
-    broker.setup.terms.rates.liability = mbps(30);
-    broker.restart();
-    assert_eq!(
-        (broker.books.snapshot().measured.raised, promised(&mut broker).0),
-        (None, mbps(30).per_minute())
-    );
+    assert_eq!(broker.books.snapshot().measured.raised, None);
+    assert_eq!(promised(&mut broker), (MINUTE_BYTES, MINUTE_BYTES), "also of those that were raised");
+    assert_eq!(broker.books.grants().difference(), None);
     calls(&mut broker, 12, mbps(75));
     broker.books.advance(broker.books.now().plus_millis(1));
     assert_eq!(broker.books.snapshot().measured.raised.unwrap().rate, mbps(75), "and rises again");
+}
+
+/// However much it relays, and with however many credentials.
+#[test]
+fn one_fast_client_raises_its_own_promises_alone() {
+    for chains in [1, 6] {
+        let mut broker = among_idle();
+        for _ in 0..chains {
+            calls(&mut broker, 1, mbps(1_000));
+        }
+        calls(&mut broker, 2, mbps(300));
+        broker.books.advance(broker.books.now().plus_millis(1));
+        let snapshot = broker.books.snapshot();
+        assert_eq!((snapshot.measured.raised, snapshot.rate_holds()), (None, false), "two clients");
+        assert_eq!(promised(&mut broker), (MINUTE_BYTES, MINUTE_BYTES));
+    }
 }
 
 /// A stranger has the TURN key: its bytes are of no grant.
@@ -123,12 +146,9 @@ fn bytes_of_no_known_grant_raise_no_rate() {
     let until = broker.books.now().plus_millis(600_000);
     broker.books.advance(until);
     for (as_of, bytes) in [(at(60), 0), (until, 100_000 * MB)] {
-        let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
-        let reading = Reading { day: Day::of(as_of), as_of, granted, other };
-        let _ = broker.books.take_reading(SOURCE, &reading);
+        let reading = Reading { day: Day::of(as_of), ..crate::testing::reading(as_of, bytes) };
+        let _ = crate::testing::take(&mut broker.books, SOURCE, reading);
     }
-    assert!(!broker.books.snapshot().rate_holds());
     broker.books.advance(until.plus_millis(1));
     assert_eq!(broker.books.snapshot().measured.raised, None);
-    assert!(!broker.books.snapshot().rate_holds());
 }

@@ -1,0 +1,123 @@
+//! Whether two answers of a provider agree. Tests: below.
+//! One wrong answer must take nothing from a caller who keeps the rules. So what releases promises, raises a rate or ends calls rests on two
+//! answers that were given at least 60 s apart. A later answer has all bytes of an earlier one, so it agrees unless it is lower by more than
+//! the margin. What ends or raises something is the lower of the two; what is counted in the time that is released is the higher one.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteCount, Timestamp};
+
+/// The least time between two answers that can agree.
+const APART: Duration = Duration::from_secs(60);
+
+/// An answer of a provider about one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// When it was given.
+    pub at: Timestamp,
+    /// Everything before this instant is counted in it.
+    pub as_of: Timestamp,
+    /// All bytes of the day.
+    pub total: ByteCount,
+    /// The part of them under credentials that were issued here.
+    pub granted: ByteCount,
+    /// The most that `granted` can really be.
+    pub at_most: ByteCount,
+}
+
+/// What two answers about one day agree on so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Everything before this instant is counted in both.
+    pub until: Timestamp,
+    /// The bytes that both have.
+    pub bytes: ByteCount,
+    /// The bytes of the first one under credentials that were issued here.
+    pub(crate) granted: ByteCount,
+    /// The most that they can really be.
+    pub(crate) at_most: ByteCount,
+    /// The first answer that waits for another one.
+    waiting: Option<Answer>,
+}
+
+impl Agreement {
+    /// Nothing is counted before `until`.
+    pub(crate) const fn none(until: Timestamp) -> Self {
+        Self {
+            until,
+            bytes: ByteCount::ZERO,
+            granted: ByteCount::ZERO,
+            at_most: ByteCount::ZERO,
+            waiting: None,
+        }
+    }
+
+    /// What the broker itself has watched needs no second answer.
+    pub(crate) const fn watched(Answer { as_of, total, granted, at_most, .. }: Answer) -> Self {
+        Self { until: as_of, bytes: total, granted, at_most, waiting: None }
+    }
+
+    /// The same after another answer. `sampling`: the margin of error of an answer, in percent.
+    #[must_use]
+    pub(crate) fn with(self, answer: Answer, sampling: u32) -> Self {
+        let agrees = |first: &Answer| {
+            let least = u128::from(first.total.get()).saturating_sub(first.total.share_up(sampling));
+            u128::from(answer.total.get()) >= least
+        };
+        match self.waiting.filter(agrees) {
+            None => Self { waiting: Some(answer), ..self },
+            Some(first) if answer.at.since(first.at) < APART => self,
+            Some(first) => Self {
+                until: self.until.max(first.as_of),
+                bytes: self.bytes.max(first.total.min(answer.total)),
+                granted: first.granted,
+                at_most: first.at_most,
+                waiting: Some(answer),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(seconds: i64, bytes: u64) -> Answer {
+        let at = Timestamp::from_millis(seconds * 1_000);
+        let total = ByteCount::new(bytes);
+        Answer { at, as_of: at.minus(Duration::from_secs(600)), total, granted: total, at_most: total }
+    }
+
+    /// What these answers agree on: the end, in seconds before the first answer's end, and the bytes.
+    fn agreed(answers: &[(i64, u64)]) -> (i64, u64) {
+        let begin = Agreement::none(Timestamp::default());
+        let heard = |of: Agreement, (at, bytes): &(i64, u64)| of.with(answer(10_000 + at, *bytes), 5);
+        let agreed = answers.iter().fold(begin, heard);
+        (agreed.until.as_millis() / 1_000 - 9_400, agreed.bytes.get())
+    }
+
+    #[test]
+    fn one_answer_decides_nothing_and_two_decide_what_both_have() {
+        assert_eq!(agreed(&[(0, 80)]), (-9_400, 0));
+        assert_eq!(agreed(&[(0, 80), (60, 90)]), (0, 80));
+        assert_eq!(agreed(&[(0, 80), (60, 77)]), (0, 77), "within the margin");
+    }
+
+    #[test]
+    fn two_answers_within_a_minute_are_one() {
+        assert_eq!(agreed(&[(0, 80), (59, 90)]), (-9_400, 0));
+        assert_eq!(agreed(&[(0, 80), (30, 90), (59, 90), (61, 90)]), (0, 80), "the first one waits");
+    }
+
+    #[test]
+    fn a_wrong_answer_between_right_ones_decides_nothing() {
+        for wrong in [40, 112, 160, 1_000_000] {
+            let answers = [(0, 79), (60, 80), (120, wrong), (180, 81), (240, 82)];
+            let until: Vec<_> = (1..=answers.len()).map(|count| agreed(&answers[..count])).collect();
+            assert!(until.iter().all(|(_, bytes)| *bytes <= 82), "{wrong}: {until:?}");
+            assert_eq!(until.last(), Some(&(180, 81)), "{wrong}");
+        }
+    }
+}
