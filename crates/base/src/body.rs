@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
-use turn_ledger::ClientKey;
+use turn_budget::ClientKey;
 use turn_limits::{MemoryQuota, MemoryUse};
 
 use crate::clock;

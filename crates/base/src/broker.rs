@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, GrantId, Label, Spender, Timestamp, User};
+use turn_budget::{ClientKey, GrantId, Label, Spender, Timestamp, User};
 
 use crate::error::ApiError;
 

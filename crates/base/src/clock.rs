@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
-use turn_ledger::{Boot, Timestamp};
+use turn_budget::{Boot, Timestamp};
 
 /// A clock that nobody can set and that also runs while the machine sleeps.
 #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use turn_ledger::Timestamp;
+use turn_budget::Timestamp;
 use url::{Position, Url};
 
 pub use connections::{HttpClient, chunk};

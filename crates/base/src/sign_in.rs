@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
-use turn_ledger::{ClientKey, User};
+use turn_budget::{ClientKey, User};
 
 use crate::broker::{Broker, Unverified, Verified};
 use crate::error::ApiError;

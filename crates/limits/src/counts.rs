@@ -92,7 +92,7 @@ impl Counts {
 mod tests {
     use super::*;
     use crate::SHARES;
-    use turn_ledger::{ClientKey, User};
+    use turn_budget::{ClientKey, User};
 
     const BOUNDS: Bounds = Bounds { client_max: 100, all_max: SHARES * 100 };
 

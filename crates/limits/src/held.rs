@@ -57,7 +57,7 @@ impl<T: Default> Held<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::ClientKey;
+    use turn_budget::ClientKey;
 
     #[test]
     fn a_client_and_its_48_have_rows_while_they_hold_something() {

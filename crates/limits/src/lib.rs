@@ -7,7 +7,7 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use turn_ledger::ClientKey;
+//! # use turn_budget::ClientKey;
 //! # use turn_limits::{PerHolder, Rate};
 //! let mut polls = PerHolder::new(Rate { burst: 20, each: Duration::from_secs(3) }, 8_192);
 //! let (client, now) = (ClientKey::of("192.0.2.1".parse().unwrap()), Duration::ZERO);
@@ -33,7 +33,7 @@ pub use memory_quota::{MemoryQuota, MemoryUse};
 pub use per_address::{PerAddress, PerHolder, PerUser};
 pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};
-pub use turn_ledger::GROUP_FACTOR;
+pub use turn_budget::GROUP_FACTOR;
 
 /// How many times the share of one client fits into a table that outsiders fill. An IPv6 /48 may have [`GROUP_FACTOR`] times the share of a
 /// client.

@@ -97,7 +97,7 @@ impl Drop for MemoryUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::ClientKey;
+    use turn_budget::ClientKey;
 
     const UNCOUNTED: usize = 10;
     const SHARE: usize = 100;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use turn_ledger::{GROUP_FACTOR, USERS_FACTOR};
+use turn_budget::GROUP_FACTOR;
+use turn_ledger::USERS_FACTOR;
 
 use crate::bucket::{Bucket, Rate, Spent};
 use crate::holder::Holder;
@@ -134,7 +135,7 @@ impl PerHolder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{ClientKey, User};
+    use turn_budget::{ClientKey, User};
 
     const RATE: Rate = Rate { burst: 20, each: Duration::from_secs(3) };
     const NOW: Duration = Duration::from_secs(1_000);

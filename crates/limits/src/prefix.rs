@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use turn_ledger::ClientKey;
+use turn_budget::ClientKey;
 
 use crate::table::Key;
 

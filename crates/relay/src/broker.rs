@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use turn_ledger::{ByteCount, Carried, GrantEnd, GrantId, Timestamp, Traffic};
+use turn_budget::{ByteCount, Carried, GrantId, Timestamp, Traffic};
+use turn_ledger::GrantEnd;
 
 use crate::allocation_rules::Username;
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::allocation_rules::Username;
 use crate::sockets::ClientSocket;
-use turn_ledger::GrantId;
+use turn_budget::GrantId;
 
 /// One client address.
 pub(crate) struct Client {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::broker::{Event, Note};
-use turn_ledger::{BilledDirections, ByteCount, GrantId, Traffic};
+use turn_budget::{BilledDirections, ByteCount, GrantId, Traffic};
 
 /// What was carried since the last [`Self::take`], and the limit on it.
 pub(crate) struct Meter {

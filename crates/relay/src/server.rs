@@ -23,7 +23,7 @@ use crate::clients::{Client, Clients};
 use crate::count::Meter;
 use crate::peers::PeerPolicy;
 use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
-use turn_ledger::{BilledDirections, ByteCount, Carried};
+use turn_budget::{BilledDirections, ByteCount, Carried};
 
 /// The interval between counts, and between checks for grants that have ended.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
@@ -206,7 +206,7 @@ impl Relay {
     }
 
     /// Reports what was carried since the last call, sets the limit, and ends the allocations of grants that have ended. A crash must not
-    /// hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may pass unless the count of the last interval
+    /// hide more than [`UNWRITTEN_MAX`](turn_budget::UNWRITTEN_MAX), so nothing may pass unless the count of the last interval
     /// `is_written`. Then tells the broker which grants have an allocation, and removes the rows of clients without one.
     async fn count(&self, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant. Without an instant, the bytes stay

@@ -21,7 +21,7 @@ use crate::allocation_rules::ALLOCATIONS_MAX;
 use crate::broker::{Event, Note};
 use crate::count::Meter;
 use crate::peers::PeerPolicy;
-use turn_ledger::{GrantId, Traffic};
+use turn_budget::{GrantId, Traffic};
 
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);

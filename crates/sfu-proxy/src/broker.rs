@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use turn_base::broker::Broker;
-use turn_ledger::{GrantId, NotAdmitted, SfuSession, Spender, Timestamp, User};
+use turn_budget::{GrantId, Spender, Timestamp, User};
+use turn_ledger::{NotAdmitted, SfuSession};
 
 /// The broker, for the proxy. Its ledger charges what sessions take.
 #[async_trait]

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use turn_ledger::GrantId;
+use turn_budget::GrantId;
 
 use super::session_id::SessionId;
 use turn_signaling::signing::{self, SigningKey};

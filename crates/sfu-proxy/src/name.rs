@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use turn_ledger::is_dots;
+use turn_budget::is_dots;
 
 /// The longest name of a room, in bytes.
 const ROOM_MAX: usize = 128;

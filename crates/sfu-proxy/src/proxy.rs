@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
-use turn_ledger::{GrantId, Label, SfuSession, Spender, Timestamp, User};
+use turn_budget::{GrantId, Label, Spender, Timestamp, User};
+use turn_ledger::SfuSession;
 use turn_limits::{Holder, MemoryQuota};
 use turn_signaling::call::{CallName, ProtocolName};
 use turn_signaling::calls::Call;
@@ -227,7 +228,7 @@ impl ReservedPlace {
         }
         // From here on `Sessions::begin` releases the place.
         self.holder = None;
-        let call = room.as_ref().map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), room));
+        let call = room.as_ref().map(|room| turn_budget::Call::of(ProtocolName::Sfu.as_str(), room));
         let user = owner.user.clone();
         let spender = Spender { user, label, origin, call, server: None, signed_in_until: None }.known();
         let session = OpenedSession { id, room, owner, spender, life: LIFE, taken: Taken::default() };

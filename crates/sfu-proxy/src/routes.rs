@@ -24,7 +24,7 @@ use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
 use turn_base::response::Verbatim;
 use turn_base::sign_in::{is_known_enough, signed_in};
-use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
+use turn_budget::{ClientKey, Label, Spender, User, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
@@ -262,7 +262,7 @@ async fn relay_servers(
     let cookies = cookies(parts);
     let own_room = || proxy.room_of(&caller, &cookies);
     let room = room_in_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
-    let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
+    let call = room.map(|room| turn_budget::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
     let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() };
     let spender = spender.known();

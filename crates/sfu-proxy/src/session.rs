@@ -7,7 +7,7 @@ mod session_track;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::{ClientKey, GrantId, Spender, User};
+use turn_budget::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
 use super::answer::SfuAnswer;

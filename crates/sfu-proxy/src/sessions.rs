@@ -11,7 +11,7 @@ mod rooms;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use turn_ledger::{GrantId, User};
+use turn_budget::{GrantId, User};
 use turn_limits::{Bounds, Holder};
 
 use super::addresses::{Addresses, PER_ADDRESS_MAX};

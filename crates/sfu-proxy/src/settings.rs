@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use turn_ledger::BitRate;
+use turn_budget::BitRate;
 use url::Url;
 
 use crate::path::{ICE_SERVERS, NEW_SESSION};

@@ -1,6 +1,6 @@
 //! What sessions take from others, at assumed and at estimated rates.
 
-use turn_ledger::BitRate;
+use turn_budget::BitRate;
 
 /// The rates of a track with video, and of a data channel, in kbit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

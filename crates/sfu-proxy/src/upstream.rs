@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
     use turn_base::http_client::{HttpClient, Network};
-    use turn_ledger::BitRate;
+    use turn_budget::BitRate;
 
     /// A deadline that is waited for.
     const SHORT: Duration = Duration::from_millis(200);

@@ -9,7 +9,7 @@ use turn_base::broker::{Minted, WebClient};
 use turn_base::error::ApiError;
 use turn_base::http_client::post_webhook;
 use turn_base::web_url::WebhookUrl;
-use turn_ledger::{Call, ClientKey, Spender, User};
+use turn_budget::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use crate::broker::Counted;

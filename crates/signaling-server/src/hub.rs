@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_base::broker::WebClient;
 use turn_base::clock;
-use turn_ledger::User;
+use turn_budget::User;
 use turn_limits::{Holder, MemoryUse, PerHolder, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;

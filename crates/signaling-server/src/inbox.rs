@@ -74,7 +74,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use turn_base::clock;
-    use turn_ledger::ClientKey;
+    use turn_budget::ClientKey;
     use turn_limits::{Bounds, MemoryQuota};
 
     fn inbox() -> (Inbox, Instant) {

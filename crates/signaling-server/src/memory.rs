@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::outbox::Frame;
     use crate::testing::FakeBroker;
-    use turn_ledger::ClientKey;
+    use turn_budget::ClientKey;
     use turn_signaling::protocol::Closing;
 
     const MB: usize = 1_000_000;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use turn_base::error::ApiError;
-use turn_ledger::User;
+use turn_budget::User;
 use turn_limits::{Bounds, Counts, Holder};
 
 /// The most open signaling sockets.
@@ -96,7 +96,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::ClientKey;
+    use turn_budget::ClientKey;
 
     #[test]
     fn a_client_has_a_number_of_places_and_all_clients_together_have_4096() {

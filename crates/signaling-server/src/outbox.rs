@@ -188,7 +188,7 @@ impl Frame {
 mod tests {
     use super::*;
     use turn_base::clock;
-    use turn_ledger::ClientKey;
+    use turn_budget::ClientKey;
     use turn_limits::{Bounds, MemoryQuota};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");

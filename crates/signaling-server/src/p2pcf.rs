@@ -21,7 +21,7 @@ use turn_base::request::header::ORIGIN_SHOWN_MAX;
 use turn_base::response::{Polled, Verbatim};
 use turn_base::sign_in::{require, signed_in};
 use turn_base::throttle::Throttle;
-use turn_ledger::{ClientKey, Timestamp, User};
+use turn_budget::{ClientKey, Timestamp, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcf, P2pcfResponse, Refusal, Request};

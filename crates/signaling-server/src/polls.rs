@@ -11,7 +11,7 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
-use turn_ledger::ClientKey;
+use turn_budget::ClientKey;
 use turn_limits::{PerHolder, Rate};
 
 use crate::broker::{Counted, Service};

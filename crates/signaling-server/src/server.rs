@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use turn_base::clock;
 use turn_base::throttle::Throttle;
-use turn_ledger::User;
+use turn_budget::User;
 use turn_signaling::ayame::{Ayame, SignIn};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;

@@ -14,7 +14,7 @@ use turn_base::clock;
 use turn_base::error::ApiError;
 use turn_base::response::Received;
 use turn_base::throttle::Throttle;
-use turn_ledger::ClientKey;
+use turn_budget::ClientKey;
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;

@@ -15,7 +15,7 @@ use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::sign_in::{require, signed_in};
-use turn_ledger::{ClientKey, User};
+use turn_budget::{ClientKey, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::peerjs;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderValue};
 use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
-use turn_ledger::{ClientKey, Spender, User};
+use turn_budget::{ClientKey, Spender, User};
 use turn_signaling::call::CallEvent;
 
 use crate::broker::{Counted, ServerBroker};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turn_ledger::{GrantId, User};
+use turn_budget::{GrantId, User};
 
 /// A signaling protocol, by its entry in `SIGNALING`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]

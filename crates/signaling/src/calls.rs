@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{GrantId, Timestamp, User};
+use turn_budget::{GrantId, Timestamp, User};
 
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
 

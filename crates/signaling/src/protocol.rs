@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use turn_ledger::{GrantId, User};
+use turn_budget::{GrantId, User};
 use turn_limits::Holder;
 
 use crate::call::CallEvent;

@@ -1,7 +1,8 @@
 //! Contradictions in a stored ledger. The books never write one, even if they are interrupted; the simulation checks
 //! that. Pure.
 
-use turn_ledger::{CountOwner, Head, SourceRows, Stored, Timestamp};
+use turn_budget::{CountOwner, SourceRows, Timestamp};
+use turn_ledger::{Head, Stored};
 
 /// The contradictions as sentences; empty for a consistent ledger.
 pub fn contradictions(stored: &Stored) -> Vec<String> {
@@ -72,9 +73,8 @@ fn connections_of_missing_grants(stored: &Stored) -> impl Iterator<Item = String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{
-        BillingDay, Day, DayCount, IceSource, Minute, MinuteRow, PeriodCounts, TokenKey, TokenKeys,
-    };
+    use turn_budget::{BillingDay, Day, DayCount, IceSource, Minute, MinuteRow, PeriodCounts};
+    use turn_ledger::{TokenKey, TokenKeys};
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;

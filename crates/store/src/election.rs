@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::observation::Observation;
-use turn_ledger::Timestamp;
+use turn_budget::Timestamp;
 
 /// How long the leader's session must be gone before a replica stands. A leader whose connection broke has this time to come back. A leader
 /// whose session may have ended with the database has the whole lease.

@@ -1,7 +1,7 @@
 //! What one query of the database shows.
 
 use serde::Deserialize;
-use turn_ledger::Timestamp;
+use turn_budget::Timestamp;
 
 use super::takeovers::Takeovers;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use reqwest::{Client, IntoUrl, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
-use turn_ledger::Timestamp;
+use turn_budget::Timestamp;
 use url::Url;
 
 use super::names::{LOOKUP_MAX, Names};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use turn_ledger::ORIGIN_MAX;
+use turn_budget::ORIGIN_MAX;
 
 /// The most characters of an origin that a response or the log repeats.
 pub const ORIGIN_SHOWN_MAX: usize = 100;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use turn_ledger::{SfuSession, Spender, Timestamp};
+use turn_budget::{Spender, Timestamp};
+use turn_ledger::SfuSession;
 use turn_signaling::call::ProtocolName;
 
 use super::Sessions;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::{GrantId, Timestamp, User};
+use turn_budget::{GrantId, Timestamp, User};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 

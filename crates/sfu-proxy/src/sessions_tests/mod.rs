@@ -19,7 +19,8 @@ use crate::request::{Push, RequestedTracks};
 use crate::session::{CALLS, FAILED_LOOKS_MAX};
 use crate::taken::Taken;
 use crate::track::{AUDIO_KBPS, Direction, MediaKind};
-use turn_ledger::{ClientKey, SfuSession, Timestamp};
+use turn_budget::{ClientKey, Timestamp};
+use turn_ledger::SfuSession;
 
 impl Sessions {
     /// Whether a session is known.

@@ -18,7 +18,7 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::throttle::Throttle;
 use turn_base::web_url::WebhookUrl;
-use turn_ledger::ClientKey;
+use turn_budget::ClientKey;
 use turn_limits::{PerHolder, Rate};
 use turn_signaling::uuid::uuid;
 

@@ -17,7 +17,7 @@ use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::parameters;
 use turn_base::web_url::parse_web_url;
-use turn_ledger::ClientKey;
+use turn_budget::ClientKey;
 
 use super::Reports;
 use crate::form::Form;

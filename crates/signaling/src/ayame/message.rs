@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
 use crate::protocol::{Closing, Text};
-use turn_ledger::is_dots;
+use turn_budget::is_dots;
 
 /// The longest room id and client id, in bytes.
 pub(super) const ID_MAX: usize = 255;

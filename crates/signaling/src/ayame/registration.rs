@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use turn_ledger::{GrantId, User};
+use turn_budget::{GrantId, User};
 use turn_limits::Holder;
 
 use super::ice::IceServers;

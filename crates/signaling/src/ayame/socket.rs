@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use turn_ledger::{GrantId, User};
+use turn_budget::{GrantId, User};
 use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Number, Value};
-use turn_ledger::Timestamp;
+use turn_budget::Timestamp;
 
 use super::answer::Refusal;
 

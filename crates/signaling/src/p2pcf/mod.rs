@@ -18,7 +18,7 @@ mod rooms;
 
 use std::time::Duration;
 
-use turn_ledger::Timestamp;
+use turn_budget::Timestamp;
 use turn_limits::Holder;
 
 use crate::dropped::Dropped;

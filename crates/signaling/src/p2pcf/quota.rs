@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use turn_ledger::{BillingDay, ORIGIN_MAX, Timestamp};
+use turn_budget::{BillingDay, ORIGIN_MAX, Timestamp};
 
 use super::answer::Refusal;
 use crate::actions::Actions;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Number;
 use serde_json::value::RawValue;
-use turn_ledger::User;
+use turn_budget::User;
 use turn_limits::{Bounds, Counts, Holder, SHARES};
 
 use super::answer::Refusal;

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::SIGN_IN_MAX;
+use turn_budget::SIGN_IN_MAX;
 use turn_limits::{Bucket, Holder, Rate};
 
 use crate::actions::Actions;

@@ -180,7 +180,7 @@ pub(super) struct RoomState<'a> {
 #[derive(Serialize)]
 pub(super) struct User<'a> {
     pub(super) id: &'a str,
-    pub(super) name: &'a turn_ledger::User,
+    pub(super) name: &'a turn_budget::User,
     #[serde(flatten)]
     pub(super) profile: &'a Profile,
 }

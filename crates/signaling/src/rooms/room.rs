@@ -51,7 +51,7 @@ pub(super) struct Room {
 /// A user of the room.
 struct Member {
     id: MemberId,
-    name: turn_ledger::User,
+    name: turn_budget::User,
     profile: Profile,
     /// When its last heartbeat came.
     heartbeat: Duration,

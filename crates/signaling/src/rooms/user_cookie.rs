@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use turn_ledger::User;
+use turn_budget::User;
 
 use crate::signing::{self, SigningKey};
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
+use turn_budget::ClientKey;
 use turn_limits::Holder;
 
 use crate::ayame::AyameSettings;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use turn_ledger::User;
+use turn_budget::User;
 use turn_limits::Rate;
 
 use super::{World, ayame_settings, register};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use turn_ledger::{GrantId, User};
+use turn_budget::{GrantId, User};
 
 use super::World;
 use crate::call::{CallEvent, CallName, MemberId};

@@ -1,6 +1,7 @@
 //! The row of the keys of grant tokens: the key that signs, then each earlier one with its end.
 
-use turn_ledger::{EarlierKey, Stored, Timestamp, TokenKey, TokenKeys};
+use turn_budget::Timestamp;
+use turn_ledger::{EarlierKey, Stored, TokenKey, TokenKeys};
 
 use super::{KEY_COPIED, KEY_TOKEN_KEY, StoreError, WriteRows, replace_named};
 

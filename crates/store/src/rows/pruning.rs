@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use turn_ledger::{CountOwner, Minute, Stored, Timestamp};
+use turn_budget::{CountOwner, Minute, Timestamp};
+use turn_ledger::Stored;
 
 use super::{MINUTES, StoreError, WriteRows, slot_key};
 

@@ -10,11 +10,11 @@ use redb::{Database, ReadableDatabase};
 use crate::changes::{Changes, Contents};
 use crate::rows::{self, Pruned};
 use crate::tables;
-use turn_ledger::{
-    Batch, BillingDay, BitRate, Budget, BudgetMode, ByteCount, ClaimedUsage, Figures, Head, IceSource,
-    Interval, Minute, MinuteRow, PeriodCounts, ProofRule, Rates, Slice, SourceRows, SourceTerms, Stored,
-    Terms, Timestamp,
+use turn_budget::{
+    BillingDay, BitRate, Budget, BudgetMode, ByteCount, ClaimedUsage, Figures, IceSource, Interval, Minute,
+    MinuteRow, PeriodCounts, ProofRule, Rates, Slice, SourceRows, SourceTerms, Terms, Timestamp,
 };
+use turn_ledger::{Batch, Head, Stored};
 
 /// 2025-03-01T00:00Z, after a short month.
 const MARCH: i64 = 29_013_120;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{CountOwner, Day, Minute, SourceRows, Stored};
+use turn_budget::{CountOwner, Day, Minute, SourceRows};
+use turn_ledger::Stored;
 
 use super::{
     DAYS, MINUTES, Meta, OnBadRow, ReadRows, StoreError, Table, WriteRows, from_key, from_row, number,

@@ -12,7 +12,7 @@ mod webhooks;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use turn_ledger::{GrantId, User};
+use turn_budget::{GrantId, User};
 
 use super::connection_id::ulid;
 use super::{Ayame, AyameSettings, SignIn};

@@ -7,7 +7,7 @@ mod requests;
 mod walk;
 
 use serde_json::{Value, json};
-use turn_ledger::{ClientKey, User};
+use turn_budget::{ClientKey, User};
 
 use super::*;
 use crate::call::{CallEvent, MediaAfter};

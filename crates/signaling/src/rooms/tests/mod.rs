@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turn_ledger::{ClientKey, User};
+use turn_budget::{ClientKey, User};
 
 use super::room::Room;
 use super::{Rooms, Settings};
