@@ -99,6 +99,11 @@ fn calls_at_limit(input: &AlertInput) -> String {
             EndedBy::CommandLine if *coturn == Some(false) => {
                 format!("calls over {title} continue, because only COTURN_CLI could end them")
             }
+            EndedBy::CommandLine | EndedBy::ThisProcess | EndedBy::Api
+                if *revocation == AtLimitState::Nothing =>
+            {
+                format!("calls over {title} continue (AT_LIMIT=none)")
+            }
             EndedBy::Nobody if on_revocation == OnRevocation::IsAsked => match revocation {
                 AtLimitState::Nothing => at_limit.to_owned(),
                 AtLimitState::WaitsForCount => {

@@ -150,7 +150,8 @@ fn every_message_is_as_in_the_file() {
         after_limit("with a coturn without COTURN_CLI", with(coturn(false))),
         after_limit(
             "with a coturn whose calls are ended",
-            with(coturn(true)).with_budget(|budget| budget.uncut_overshoot = ByteCount::new(GB)),
+            with(ServiceFacts { at_limit: AtLimitState::Revokes, ..coturn(true) })
+                .with_budget(|budget| budget.uncut_overshoot = ByteCount::new(GB)),
         ),
         after_limit(
             "with Cloudflare, the built-in relay, the SFU and servers by hand",
