@@ -7,21 +7,12 @@ mod tails;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::evidence::owner::{CountOwner, IdDigest};
-use crate::evidence::rate_check::Excess;
-use crate::minutes::Minutes;
-use crate::minutes::change::UsageChange;
-use crate::minutes::usage::SourceRows;
-use crate::promise::effects::{Effect, OwnedTime};
-use crate::promise::rates::Rates;
-use crate::promise::{GrantMinutes, PromisedTime};
+use crate::evidence::{CountOwner, Excess, IdDigest};
+use crate::minutes::{Minutes, SourceRows, UsageChange};
+use crate::promise::{Effect, GrantMinutes, OwnedTime, PromisedTime, Rates};
 use crate::source::IceSource;
-use crate::timeline::terms::SourceTerms;
-use crate::timeline::{Slice, Timeline};
-use crate::units::interval::{Interval, Spread};
-use crate::units::period::{BillingDay, Period};
-use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::timeline::{Slice, SourceTerms, Timeline};
+use crate::units::{BillingDay, BitRate, ByteCount, Interval, Minute, Period, Spread, Timestamp};
 use crate::verdict::PeriodBytes;
 use crate::verdict::{BudgetMode, Figures, Refusal, Request, STRICT_LIFE_MIN, decide};
 

@@ -1,15 +1,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::evidence::rate_check::Excesses;
-use crate::evidence::reading::{Reading, ReadingOutcome};
-use crate::minutes::change::ChangeKind;
-use crate::minutes::usage::Basis;
+use crate::evidence::{Excesses, Reading, ReadingOutcome};
+use crate::minutes::{Basis, ChangeKind};
 use crate::testing;
-use crate::timeline::measured::SeenRate;
-use crate::timeline::terms::ProofRule;
-use crate::units::BitRate;
-use crate::units::slot::{Day, Minute};
+use crate::timeline::{ProofRule, SeenRate};
+use crate::units::{BitRate, Day, Minute};
 use crate::verdict::Refusal;
 
 const MINUTE: u64 = 60_000;

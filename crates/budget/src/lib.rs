@@ -30,59 +30,16 @@ mod verdict;
 #[cfg(test)]
 mod testing;
 
-pub use collections::sorted;
-// The words of the budget, and of everything around it.
-pub use collections::{
-    dirty::{Dirty, Rows},
-    shards::{NewShards, Shards, Walk},
-};
-pub use names::{
-    client::{ClientKey, GROUP_FACTOR},
-    spender::{Call, LABEL_MAX, Label, ORIGIN_MAX, SIGN_IN_MAX, Spender, USER_MAX, User, is_dots},
-    token::{Grant, GrantId, LIFE_MAX},
-};
-pub use source::{
-    IceSource, MINT_SLACK, UNWRITTEN_MAX,
-    facts::{Charged, DecidedBy, EndedBy, GrantsAre, OnRevocation, SourceFacts, SourceSettings},
-};
-pub use units::{
-    BitRate, ByteCount, RELAY_RATE_MAX, Timestamp,
-    clock::{Boot, ClockDoubt, Moment, REFERENCE_DIFFERENCE_TOLERATED, SteadyTime},
-    interval::{Interval, Spread},
-    lossy,
-    period::{BillingDay, Period},
-    slot::{Day, Minute, Slot},
-    standing::Standing,
-    wait_seconds,
-};
-// Its rules.
-pub use budget::{Budget, PeriodCounts, RECENT_MAX, Terms};
-pub use evidence::{
-    agreement::Agreement,
-    day::{DayCount, at_most},
-    grant_counts::{COUNTED_WITHIN, CountsTaken, GrantCounts},
-    owner::{CountOwner, IdDigest},
-    rate_check::{Excess, Excesses},
-    reading::{Carried, Reading, ReadingOutcome},
-    traffic::Traffic,
-};
-pub use minutes::{
-    change::{ChangeKind, UsageChange},
-    usage::{Basis, ClaimedUsage, MinuteRow, SourceRows},
-};
-pub use overrides::Overrides;
-pub use promise::{
-    GrantMinutes, LiveDelta, Promise, PromisedTime,
-    effects::{Effect, Effects, OwnedTime},
-    rates::{Rates, SFU_UNIT},
-    usage_rules::{BilledDirections, UsageRules},
-};
-pub use timeline::{
-    Slice,
-    measured::{MeasuredUsage, SeenRate},
-    terms::{ProofRule, SourceTerms},
-};
-pub use verdict::{
-    BudgetMode, ClientShare, Figures, LimitKind, LimitShare, LimitUsage, PeriodBytes, Refusal, Request,
-    STRICT_LIFE_MIN, decide, strict_life_min,
+pub use {
+    budget::*,
+    collections::*,
+    evidence::*,
+    minutes::{Basis, ChangeKind, ClaimedUsage, MinuteRow, SourceRows, UsageChange},
+    names::*,
+    overrides::*,
+    promise::*,
+    source::*,
+    timeline::{MeasuredUsage, ProofRule, SeenRate, Slice, SourceTerms},
+    units::*,
+    verdict::*,
 };

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{ByteCount, Minute, Period, Timestamp};
 
 /// How the limit is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

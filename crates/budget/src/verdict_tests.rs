@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::Dice;
-use crate::units::period::BillingDay;
+use crate::units::BillingDay;
 
 /// 15 MB a minute: 2 Mbps.
 const PER_MINUTE: u128 = 15_000_000;

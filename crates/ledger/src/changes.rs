@@ -14,11 +14,8 @@ use turn_budget::{
 };
 
 use crate::connection::{Connection, Name};
-use crate::coturn::sessions::SessionKey;
-use crate::coturn::sessions::row::SessionRow;
-use crate::grants::counts::CountedSources;
-use crate::grants::history::Dropped;
-use crate::grants::row::GrantRow;
+use crate::coturn::{SessionKey, SessionRow};
+use crate::grants::{CountedSources, Dropped, GrantRow};
 use crate::lacking::Lacking;
 use crate::spending::{LeftKey, SpenderKey, Sums};
 use crate::token_keys::{TokenKey, TokenKeys};

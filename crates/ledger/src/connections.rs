@@ -12,8 +12,7 @@ use std::ops::RangeInclusive;
 use turn_budget::{ByteCount, Dirty, Effect, GrantId, IceSource, Label, Spender, Timestamp, UsageRules};
 
 use crate::connection::{Changes, Connection, Name, Owner, Report};
-use crate::grants::Grants;
-use crate::grants::row::GrantRow;
+use crate::grants::{GrantRow, Grants};
 use crate::person::{NamesPerson, Person};
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::spending::{ConnectionCharge, Limited};

@@ -6,28 +6,25 @@
 //! The table is bounded. When it is full of live grants, no metered credential is issued. The row of a grant that has ended stays, because
 //! of the bytes that the grant has spent, and because its tail may turn out to be longer.
 
-pub(crate) mod chains;
-pub(crate) mod counts;
+mod chains;
+mod counts;
 mod edit;
-pub(crate) mod ending;
-pub(crate) mod history;
+mod ending;
+mod history;
 mod indexes;
-pub(crate) mod promises;
-pub(crate) mod row;
-pub(crate) mod sfu;
-pub(crate) mod tails;
-pub(crate) mod terms;
+mod promises;
+mod row;
+mod sfu;
+mod tails;
+mod terms;
+
+pub use {chains::*, counts::*, ending::*, history::*, row::*, sfu::*, tails::*, terms::*};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::spending::{LeftSums, LimitedSums, RecentBytes};
-use chains::Chains;
-use counts::CountedSources;
-use history::Dropped;
 use indexes::Indexes;
-use row::{GrantRow, GrantState};
-use terms::GrantTerms;
 
 use turn_budget::{
     BitRate, ClientKey, CountOwner, Dirty, Effect, Effects, Grant, GrantId, IceSource, IdDigest, Label,

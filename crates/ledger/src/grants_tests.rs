@@ -3,8 +3,7 @@ use std::time::Duration;
 use turn_budget::{ByteCount, CountOwner, IceSource, IdDigest, NewShards, PromisedTime, Spender, User};
 
 use super::*;
-use crate::grants::row::{GrantEnd, RevocationAnswer};
-use crate::grants::terms::Bounds;
+use crate::grants::{Bounds, GrantEnd, RevocationAnswer};
 use crate::spending::{SpenderTerms, Spent};
 use crate::testing;
 

@@ -35,20 +35,8 @@ mod token_keys;
 
 pub use turn_budget::*;
 pub use {
-    allowance::*,
-    books::{blocks::*, commit::*, snapshot::*, spending::*, *},
-    changes::*,
-    clients::*,
-    connection::*,
-    connections::*,
-    coturn::{listing::*, sessions::row::*, sessions::*, usage::*},
-    grants::{chains::*, counts::*, ending::*, history::*, row::*, sfu::*, tails::*, terms::*, *},
-    lacking::*,
-    open::*,
-    person::*,
-    reports::*,
-    spending::*,
-    token_keys::*,
+    allowance::*, books::*, changes::*, clients::*, connection::*, connections::*, coturn::*, grants::*,
+    lacking::*, open::*, person::*, reports::*, spending::*, token_keys::*,
 };
 
 #[cfg(test)]

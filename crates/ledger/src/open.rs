@@ -11,8 +11,7 @@ use turn_budget::{
 use crate::books::Books;
 use crate::changes::Stored;
 use crate::connections::Connections;
-use crate::grants::Grants;
-use crate::grants::terms::{Bounds, GrantTerms};
+use crate::grants::{Bounds, GrantTerms, Grants};
 
 /// The configuration of the books. Fixed for the life of the process.
 #[derive(Clone, Debug)]

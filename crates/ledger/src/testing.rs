@@ -13,11 +13,9 @@ use turn_budget::{
     Timestamp, UsageRules,
 };
 
-use crate::books::Books;
-use crate::books::commit::{Commit, Hold, NotAdmitted, Written};
+use crate::books::{Books, Commit, Hold, NotAdmitted, Written};
 use crate::changes::Stored;
-use crate::grants::row::Requester;
-use crate::grants::terms::Bounds;
+use crate::grants::{Bounds, Requester};
 use crate::open::Setup;
 use crate::spending::{SpenderKind, SpenderSums, SpenderWalk};
 

@@ -8,16 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Budget;
-use crate::evidence::day::DayCount;
-use crate::evidence::grant_counts::GrantCounts;
-use crate::evidence::owner::{CountOwner, IdDigest};
-use crate::evidence::rate_check::Excesses;
-use crate::evidence::reading::{Carried, Reading, ReadingOutcome};
+use crate::evidence::{
+    Carried, CountOwner, DayCount, Excesses, GrantCounts, IdDigest, Reading, ReadingOutcome,
+};
 use crate::source::IceSource;
-use crate::timeline::Timeline;
-use crate::timeline::measured::MeasuredUsage;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
+use crate::timeline::{MeasuredUsage, Timeline};
+use crate::units::{ByteCount, Day, Minute, Timestamp};
 use crate::verdict::{BudgetMode, Figures};
 
 /// A count by grant that is not final is taken for an owner if the owner's own count ends less than this before the count by grant.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Budget;
-use crate::evidence::owner::CountOwner;
+use crate::evidence::CountOwner;
 use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::units::Timestamp;

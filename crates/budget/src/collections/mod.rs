@@ -1,5 +1,7 @@
 //! Collections: rows with their changes, a large hash map in parts, small sorted lists. Tests: in each module.
 
-pub(crate) mod dirty;
-pub(crate) mod shards;
+mod dirty;
+mod shards;
 pub mod sorted;
+
+pub use {dirty::*, shards::*};

@@ -6,12 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::collections::dirty::{Dirty, Rows};
-use crate::evidence::agreement::Agreement;
-use crate::units::interval::Spread;
-use crate::units::period::Period;
-use crate::units::slot::Day;
-use crate::units::{ByteCount, Timestamp};
+use crate::collections::{Dirty, Rows};
+use crate::evidence::Agreement;
+use crate::units::{ByteCount, Day, Period, Spread, Timestamp};
 
 /// Days are kept for twelve periods before the current one, whatever the billing day.
 const DAYS_KEPT: i64 = 13 * 31;

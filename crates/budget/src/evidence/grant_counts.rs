@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::evidence::traffic::Traffic;
-use crate::names::token::GrantId;
+use crate::evidence::Traffic;
+use crate::names::GrantId;
 use crate::units::Timestamp;
 
 /// How far back a provider is asked for counts by grant. Bytes of earlier time, when the broker did not run, are missing.

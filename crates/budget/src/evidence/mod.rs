@@ -2,11 +2,13 @@
 //! A count releases what its owner's promises cover, as far as something proves that it shows those bytes. Evidence that nobody can forge
 //! tests the assumed rates.
 
-pub(crate) mod agreement;
-pub(crate) mod day;
-pub(crate) mod grant_counts;
-pub(crate) mod owner;
-pub(crate) mod proof;
-pub(crate) mod rate_check;
-pub(crate) mod reading;
-pub(crate) mod traffic;
+mod agreement;
+mod day;
+mod grant_counts;
+mod owner;
+mod proof;
+mod rate_check;
+mod reading;
+mod traffic;
+
+pub use {agreement::*, day::*, grant_counts::*, owner::*, proof::*, rate_check::*, reading::*, traffic::*};

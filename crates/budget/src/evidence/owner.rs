@@ -8,8 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::source::IceSource;
-use crate::source::facts::Charged;
+use crate::source::{Charged, IceSource};
 
 /// A short digest of a text: the id of a TURN key, an account with its app, or the host of a relay. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

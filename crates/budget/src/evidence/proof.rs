@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
+use crate::units::{Minute, Timestamp};
 
 /// A probe is made for counts without bytes. This time after the first of them, the bytes of the probe should long be counted.
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);

@@ -8,9 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::promise::GrantMinutes;
-use crate::units::RELAY_RATE_MAX;
-use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Minute, RELAY_RATE_MAX, Timestamp};
 
 /// A rate that is assumed because it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,8 @@
 //! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future. What a reading releases, raises or
 //! ends waits for a second one ([`crate::evidence::agreement`]).
 
-use crate::evidence::day::DayCount;
-use crate::units::slot::Day;
-use crate::units::{ByteCount, Timestamp};
+use crate::evidence::DayCount;
+use crate::units::{ByteCount, Day, Timestamp};
 
 /// A provider's count of the billed bytes of one day, from its start to `as_of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Bytes between a relay and its clients in both directions, as a pair, so no sum mixes the two. Tests: below.
 //! TURN framing and STUN messages are included. Bytes between the relay and peers are not. Arithmetic saturates, as in [`ByteCount`].
 
-use crate::promise::usage_rules::BilledDirections;
+use crate::promise::BilledDirections;
 use crate::units::{BitRate, ByteCount};
 
 /// Bytes between a relay and its clients.

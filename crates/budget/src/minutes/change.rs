@@ -1,9 +1,9 @@
 //! The changes that reported connections make to the ledger. Tests: `../ledger/src/connection_tests.rs`.
 //! A change names the owner of the count that replaces it. To apply one, the ledger needs nothing else but its time.
 
-use crate::evidence::owner::CountOwner;
-use crate::minutes::usage::Basis;
-use crate::units::interval::{Interval, Spread};
+use crate::evidence::CountOwner;
+use crate::minutes::Basis;
+use crate::units::{Interval, Spread};
 
 /// One change of what an owner of counts is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

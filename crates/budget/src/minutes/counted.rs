@@ -4,14 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{CountedPart, MinuteRow, Minutes};
-use crate::evidence::agreement::{Agreement, Answer};
-use crate::evidence::day::{DayCount, at_most};
-use crate::evidence::reading::{Carried, Reading};
+use crate::evidence::{Agreement, Answer, Carried, DayCount, Reading, at_most};
 use crate::promise::GrantMinutes;
-use crate::units::interval::Interval;
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Day, Interval, Minute, Period, Timestamp};
 
 /// What one minute adds to the figures.
 #[derive(Clone, Copy, Default)]

@@ -5,25 +5,22 @@
 //! Rows change only in [`Minutes::amend`], which keeps each sum equal to the sum over all minutes.
 //! `used <= committed` holds because it holds in each minute.
 
-pub(crate) mod change;
+mod change;
 mod counted;
 mod stored;
-pub(crate) mod usage;
+mod usage;
+
+pub use {change::*, usage::*};
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use counted::MinuteFigures;
 
-use crate::collections::dirty::Dirty;
-use crate::evidence::day::{DayCounts, at_most};
-use crate::minutes::usage::MinuteRow;
-use crate::promise::rates::Rates;
-use crate::promise::{GrantMinutes, LiveDelta};
-use crate::units::interval::Interval;
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::collections::Dirty;
+use crate::evidence::{DayCounts, at_most};
+use crate::promise::{GrantMinutes, LiveDelta, Rates};
+use crate::units::{BitRate, ByteCount, Day, Interval, Minute, Period, Timestamp};
 
 /// Sums over the period's minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,13 +7,11 @@ use std::collections::BTreeMap;
 
 use super::counted::MinuteFigures;
 use super::{CountedPart, DayMinutes, Minutes, Sums};
-use crate::collections::dirty::Dirty;
-use crate::evidence::day::DayCounts;
-use crate::minutes::usage::{MinuteRow, SourceRows};
-use crate::promise::rates::Rates;
-use crate::units::Timestamp;
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
+use crate::collections::Dirty;
+use crate::evidence::DayCounts;
+use crate::minutes::{MinuteRow, SourceRows};
+use crate::promise::Rates;
+use crate::units::{Day, Minute, Period, Timestamp};
 
 impl Minutes {
     /// The minutes as stored, at `now`. What minutes before this period say moves to their days. If the billing day has changed, days whose

@@ -5,15 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::collections::dirty::Rows;
-use crate::evidence::day::DayCount;
-use crate::evidence::owner::IdDigest;
-use crate::evidence::proof::CountProof;
-use crate::evidence::rate_check::{RaisedRate, RateCheckState};
+use crate::collections::Rows;
+use crate::evidence::{CountProof, DayCount, IdDigest, RaisedRate, RateCheckState};
 use crate::promise::{GrantMinutes, LiveDelta};
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{ByteCount, Day, Minute, Period, Timestamp};
 
 /// The basis on which usage is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

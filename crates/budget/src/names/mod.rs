@@ -1,5 +1,7 @@
 //! The names that a promise carries: of a grant, of its client, and of who spends. Tests: in each module.
 
-pub(crate) mod client;
-pub(crate) mod spender;
-pub(crate) mod token;
+mod client;
+mod spender;
+mod token;
+
+pub use {client::*, spender::*, token::*};

@@ -1,9 +1,8 @@
 //! What grants and connections change in the ledger, in the order in which it happened. Tests: `../ledger/tests/simulation`.
 //! Grants and connections cannot reach the ledger: each method of the books ends with `settle`, which applies these changes.
 
-use crate::evidence::owner::CountOwner;
-use crate::evidence::rate_check::Excesses;
-use crate::minutes::change::UsageChange;
+use crate::evidence::{CountOwner, Excesses};
+use crate::minutes::UsageChange;
 use crate::promise::{Promise, PromisedTime};
 use crate::source::IceSource;
 

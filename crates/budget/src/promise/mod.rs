@@ -4,18 +4,19 @@
 //! The owner's minutes, the sums of its user and its server key, and the share of its client change in one function,
 //! `Grants::replace_promise`.
 
-pub(crate) mod effects;
-pub(crate) mod rates;
-pub(crate) mod usage_rules;
+mod effects;
+mod rates;
+mod usage_rules;
+
+pub use {effects::*, rates::*, usage_rules::*};
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::owner::CountOwner;
-use crate::names::client::ClientKey;
-use crate::names::spender::{Label, User};
-use crate::units::slot::Minute;
+use crate::evidence::CountOwner;
+use crate::names::{ClientKey, Label, User};
+use crate::units::Minute;
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]

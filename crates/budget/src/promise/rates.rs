@@ -1,9 +1,8 @@
 //! The rates that turn time into bytes. Tests: `src/timeline/tests/mod.rs`.
 
-use crate::minutes::usage::{ClaimedUsage, MinuteRow};
+use crate::minutes::{ClaimedUsage, MinuteRow};
 use crate::promise::GrantMinutes;
-use crate::source::IceSource;
-use crate::source::facts::GrantsAre;
+use crate::source::{GrantsAre, IceSource};
 use crate::units::BitRate;
 
 /// The rate of one clock of a session of the SFU, whose rates are in kbit/s.

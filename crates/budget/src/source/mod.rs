@@ -1,14 +1,15 @@
 //! What is charged to the budget: the ICE sources that can be configured, and the SFU. Tests: `src/budget_tests.rs`.
 //! Their names appear in settings, responses and stored rows.
 
-pub(crate) mod facts;
+mod facts;
+
+pub use facts::*;
 
 use std::time::Duration;
 
-use facts::{Charged, DecidedBy, GrantsAre, OnRevocation};
 use strum::EnumCount;
 
-use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
+use crate::units::REFERENCE_DIFFERENCE_TOLERATED;
 
 /// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(4);

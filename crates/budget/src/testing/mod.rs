@@ -7,10 +7,9 @@ pub(crate) use dice::Dice;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::budget::Terms;
-use crate::evidence::reading::Reading;
-use crate::promise::rates::Rates;
-use crate::units::period::BillingDay;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::evidence::Reading;
+use crate::promise::Rates;
+use crate::units::{BillingDay, BitRate, ByteCount, Timestamp};
 use crate::verdict::BudgetMode;
 
 /// 1 GB a month, estimated, and 2 Mbps for each grant.

@@ -4,12 +4,9 @@
 use std::time::Duration;
 
 use super::Timeline;
-use crate::evidence::day::DayCount;
-use crate::evidence::rate_check::{Excesses, Point};
-use crate::evidence::reading::{Carried, Reading, ReadingOutcome};
-use crate::minutes::usage::SourceState;
-use crate::units::interval::Interval;
-use crate::units::{ByteCount, Timestamp};
+use crate::evidence::{Carried, DayCount, Excesses, Point, Reading, ReadingOutcome};
+use crate::minutes::SourceState;
+use crate::units::{ByteCount, Interval, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::Timeline;
 use super::counts::STALE_AFTER;
-use super::terms::{CUT_FOR, ProofRule};
-use crate::evidence::owner::CountOwner;
-use crate::evidence::rate_check::Excess;
+use super::{CUT_FOR, ProofRule, Timeline};
+use crate::evidence::{CountOwner, Excess};
 use crate::source::IceSource;
 use crate::units::{BitRate, ByteCount, Timestamp};
 

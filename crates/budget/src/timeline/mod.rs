@@ -5,23 +5,18 @@
 //! exactly one period. Every addition can be reversed exactly.
 
 mod counts;
-pub(crate) mod measured;
-pub(crate) mod terms;
+mod measured;
+mod terms;
+
+pub use {measured::*, terms::*};
 
 use std::time::Duration;
-use terms::{CUT_FOR, ProofRule, SourceTerms};
 
-use crate::evidence::rate_check::{Excess, RaisedRate, RateCheck, RateCheckState};
-use crate::minutes::Minutes;
-use crate::minutes::change::{ChangeKind, UsageChange};
-use crate::minutes::usage::{Basis, MinuteRow, SourceRows, SourceState};
-use crate::promise::PromisedTime;
-use crate::promise::rates::Rates;
-use crate::source::facts::EndedBy;
-use crate::units::interval::{Interval, Spread};
-use crate::units::period::{BillingDay, Period};
-use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::evidence::{Excess, RaisedRate, RateCheck, RateCheckState};
+use crate::minutes::{Basis, ChangeKind, MinuteRow, Minutes, SourceRows, SourceState, UsageChange};
+use crate::promise::{PromisedTime, Rates};
+use crate::source::EndedBy;
+use crate::units::{BillingDay, BitRate, ByteCount, Interval, Minute, Period, Spread, Timestamp};
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]

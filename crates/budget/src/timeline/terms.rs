@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::evidence::owner::{CountOwner, IdDigest};
-use crate::minutes::usage::SourceRows;
+use crate::evidence::{CountOwner, IdDigest};
+use crate::minutes::SourceRows;
 use crate::units::ByteCount;
 
 /// Sessions count as cut for this long after a listing showed that they are.

@@ -2,11 +2,13 @@
 //! All units are decimal: a GB is 10^9 bytes, a Mbps is 10^6 bit/s, and there are no binary multiples. Arithmetic saturates and never
 //! wraps, so no input can turn a large bill into a small one.
 
-pub(crate) mod clock;
-pub(crate) mod interval;
-pub(crate) mod period;
-pub(crate) mod slot;
-pub(crate) mod standing;
+mod clock;
+mod interval;
+mod period;
+mod slot;
+mod standing;
+
+pub use {clock::*, interval::*, period::*, slot::*, standing::*};
 
 use std::fmt;
 use std::str::FromStr;

@@ -4,8 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
-use super::interval::Interval;
+use super::{Interval, Timestamp};
 
 /// A span of `LENGTH` milliseconds: its number since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

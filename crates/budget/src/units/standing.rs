@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Timestamp;
-use crate::units::clock::{ClockMark, Moment};
+use crate::units::{ClockMark, Moment, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use turn_budget::{Dirty, Rows, Timestamp};
 
-use super::Books;
-use super::commit::NotAdmitted;
-use crate::grants::row::Requester;
-use crate::grants::terms::key_of;
+use super::{Books, NotAdmitted};
+use crate::grants::{Requester, key_of};
 use crate::person::{NamesPerson, Person};
 use crate::spending::{SpenderKey, SpenderKind};
 

@@ -13,7 +13,7 @@ use turn_budget::{
 
 use super::Books;
 use crate::clients::Holder;
-use crate::grants::row::{GrantRow, Requester};
+use crate::grants::{GrantRow, Requester};
 use crate::spending::{Named, SpenderKind};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.

@@ -8,11 +8,10 @@ use turn_budget::{
 };
 
 use super::Books;
-use crate::coturn::listing::{Listing, Session, SessionId};
-use crate::coturn::sessions::SessionKey;
-use crate::coturn::sessions::row::SessionRow;
-use crate::coturn::usage::{CoturnUsage, ListedBytes, RelayLoad};
-use crate::grants::row::{GrantEnd, GrantRow};
+use crate::coturn::{
+    CoturnUsage, ListedBytes, Listing, RelayLoad, Session, SessionId, SessionKey, SessionRow,
+};
+use crate::grants::{GrantEnd, GrantRow};
 use crate::spending::{Limited, Named, SpenderKey};
 
 /// A session whose credential expired more than this before a complete listing must be missing from the next complete listing. Otherwise

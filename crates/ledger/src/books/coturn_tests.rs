@@ -3,8 +3,8 @@ use turn_budget::{
 };
 
 use super::*;
-use crate::coturn::listing::{Reach, Session};
-use crate::grants::row::{GrantRow, Requester};
+use crate::coturn::{Reach, Session};
+use crate::grants::{GrantRow, Requester};
 use crate::open::Setup;
 use crate::testing;
 use crate::testing::{Broker, grant_id};

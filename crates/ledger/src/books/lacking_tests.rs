@@ -8,9 +8,9 @@ use turn_budget::{
 };
 
 use super::*;
-use crate::books::snapshot::Snapshot;
+use crate::books::Snapshot;
 use crate::changes::{Head, Stored};
-use crate::grants::row::GrantRow;
+use crate::grants::GrantRow;
 use crate::open::Setup;
 use crate::reports::Caller;
 use crate::testing;

@@ -2,20 +2,20 @@
 //! Only [`Books::advance`] moves the books' time. It applies everything that is due, in order of time. A method returns only after its
 //! changes are applied to all parts, so no caller reads a figure half-way through a change.
 
-pub(crate) mod blocks;
-pub(crate) mod commit;
+mod blocks;
+mod commit;
 mod coturn;
 mod lacking;
 mod operator;
 mod readings;
 mod sfu;
-pub(crate) mod snapshot;
-pub(crate) mod spending;
+mod snapshot;
+mod spending;
 mod tails;
 
-use std::collections::{BTreeMap, BTreeSet};
+pub use {blocks::*, commit::*, snapshot::*, spending::*};
 
-use blocks::Blocks;
+use std::collections::{BTreeMap, BTreeSet};
 
 use turn_budget::{
     Budget, ByteCount, ClientKey, CountOwner, Day, Effect, Figures, Grant, GrantId, IceSource, LIFE_MAX,
@@ -26,10 +26,8 @@ use turn_budget::{
 use crate::changes::{Batch, Head, Stored};
 use crate::connection::Report;
 use crate::connections::Connections;
-use crate::coturn::usage::CoturnUsage;
-use crate::grants::Grants;
-use crate::grants::history::TAIL_MAX;
-use crate::grants::row::GrantRow;
+use crate::coturn::CoturnUsage;
+use crate::grants::{GrantRow, Grants, TAIL_MAX};
 use crate::lacking::Lacking;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::spending::{Limited, Named};

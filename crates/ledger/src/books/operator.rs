@@ -3,9 +3,7 @@
 use turn_budget::{ByteCount, GrantId, IceSource, Timestamp};
 
 use super::Books;
-use crate::grants::Grants;
-use crate::grants::ending::{ASK_PAUSE, FIRST};
-use crate::grants::row::GrantRow;
+use crate::grants::{ASK_PAUSE, FIRST, GrantRow, Grants};
 use crate::reports::Closed;
 
 impl Books {

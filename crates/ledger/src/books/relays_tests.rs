@@ -3,7 +3,7 @@
 use turn_budget::IdDigest;
 
 use super::*;
-use crate::books::commit::NotAdmitted;
+use crate::books::NotAdmitted;
 
 fn relay(host: &str) -> CountOwner {
     CountOwner { source: COTURN, issuer: Some(IdDigest::of(host)) }

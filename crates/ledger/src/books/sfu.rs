@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use turn_budget::{GrantId, IceSource, PromisedTime, SFU_UNIT};
 
-use super::Books;
-use super::commit::NotAdmitted;
-use crate::grants::row::GrantRow;
-use crate::grants::sfu::{SfuSession, counted_after};
+use super::{Books, NotAdmitted};
+use crate::grants::{GrantRow, SfuSession, counted_after};
 use crate::spending::{SpenderKey, SpenderKind};
 
 impl Books {

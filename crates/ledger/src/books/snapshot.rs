@@ -10,8 +10,7 @@ use turn_budget::{
     REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
 };
 
-use super::Books;
-use super::commit::{CLOCK_AHEAD_MAX, NotAdmitted};
+use super::{Books, CLOCK_AHEAD_MAX, NotAdmitted};
 use crate::lacking::LackCause;
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.

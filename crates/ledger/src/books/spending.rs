@@ -9,11 +9,7 @@ use turn_budget::{
 };
 
 use super::Books;
-use crate::grants::Grants;
-use crate::grants::chains::Suspect;
-use crate::grants::ending::{ASK_PAUSE, OverLimit};
-use crate::grants::row::{GrantRow, RevocationAnswer};
-use crate::grants::tails::EndedPlace;
+use crate::grants::{ASK_PAUSE, EndedPlace, GrantRow, Grants, OverLimit, RevocationAnswer, Suspect};
 use crate::person::{NamesPerson, Person};
 use crate::reports::Closed;
 use crate::spending::{Limited, SpenderKey};

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use turn_budget::{CountOwner, MINT_SLACK, RELAY_RATE_MAX, Timestamp};
 
-use super::Books;
-use super::snapshot::is_small_beside;
+use super::{Books, is_small_beside};
 use crate::lacking::LackCause;
 
 impl Books {

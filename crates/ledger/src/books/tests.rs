@@ -18,7 +18,7 @@ use std::time::Duration;
 use turn_budget::{BillingDay, BitRate, BudgetMode, Reading, ReadingOutcome, SourceTerms, User};
 
 use super::*;
-use crate::grants::row::Requester;
+use crate::grants::Requester;
 use crate::open::Setup;
 use crate::testing::{Broker, grant_id, setup, setup_of};
 

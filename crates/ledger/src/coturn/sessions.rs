@@ -21,16 +21,16 @@
 //! After a restart of coturn, the new session of a client can be taken for its old one: if the old one was older by at most 5 s, and the
 //! new one gets the same number and has relayed more by the next listing. Then the old bytes are subtracted from the new ones.
 
-pub(crate) mod row;
+mod row;
+
+pub use row::*;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use row::{SessionRow, UNWATCHED_MAX};
-
 use turn_budget::{BitRate, CountOwner, Dirty, GrantId, Interval, Timestamp, Traffic};
 
-use super::listing::{Listing, Session, SessionId};
+use super::{Listing, Session, SessionId};
 
 /// A session among those of all relays: each relay numbers its sessions from 1.
 pub type SessionKey = (CountOwner, SessionId);

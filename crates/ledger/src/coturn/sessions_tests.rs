@@ -1,9 +1,8 @@
 use turn_budget::ByteCount;
 
-use super::row::PACKET_BYTES;
+use super::PACKET_BYTES;
 use super::*;
-use crate::coturn::listing::Reach;
-use crate::coturn::sessions::row::HIDDEN_PACKETS_MAX;
+use crate::coturn::{HIDDEN_PACKETS_MAX, Reach};
 use crate::testing::Dice;
 
 const DEFAULT_RATE: BitRate = BitRate::new(2_000_000);

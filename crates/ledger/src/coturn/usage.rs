@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use turn_budget::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
 
-use super::listing::{Listing, SessionId};
-use super::sessions::{SessionDelta, Sessions};
-use crate::coturn::sessions::row::SessionRow;
+use super::{Listing, SessionDelta, SessionId, Sessions};
+use crate::coturn::SessionRow;
 
 /// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
 /// seconds at most.
@@ -111,7 +110,7 @@ impl CoturnUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coturn::listing::{Reach, Session};
+    use crate::coturn::{Reach, Session};
     use crate::testing;
     use turn_budget::Traffic;
 

@@ -15,8 +15,7 @@ use turn_budget::{
     PromisedTime, RELAY_RATE_MAX, Timestamp, User,
 };
 
-use super::Grants;
-use super::row::{GrantRow, GrantState};
+use super::{GrantRow, GrantState, Grants};
 
 /// The most grants of a chain that are looked at: so many back from a given grant, and then so many forward from the first of these.
 /// Earlier grants of a longer chain have ended.

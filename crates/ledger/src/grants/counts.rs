@@ -14,9 +14,7 @@ use turn_budget::{
     Minute, Timestamp,
 };
 
-use super::Grants;
-use super::row::GrantRow;
-use super::tails::EndedPlace;
+use super::{EndedPlace, GrantRow, Grants};
 use crate::spending::Spent;
 
 /// A count that grows by more than this many times what was promised is absurd.

@@ -11,10 +11,8 @@ use turn_budget::{
     ClientKey, CountOwner, Day, GrantId, OwnedTime, Period, Promise, PromisedTime, Shards, Spender,
 };
 
-use super::Grants;
-use super::indexes::{Indexes, Places};
-use super::row::{GrantRow, GrantState};
-use super::terms::GrantTerms;
+use super::indexes::Places;
+use super::{GrantRow, GrantState, GrantTerms, Grants, Indexes};
 use crate::spending::{LeftKey, LeftSums, Limited, SpenderKey, SpenderKind, Sums};
 
 /// What follows from a row.

@@ -13,9 +13,7 @@ use turn_budget::{
     UsageChange, Walk,
 };
 
-use super::Grants;
-use super::chains::CHAINS_MAX;
-use super::row::{GrantEnd, GrantRow, RevocationAnswer, Revoked};
+use super::{CHAINS_MAX, GrantEnd, GrantRow, Grants, RevocationAnswer, Revoked};
 use crate::reports::Closed;
 use crate::spending::{LOOKED_AT_ONCE, SpenderKey, Spent};
 

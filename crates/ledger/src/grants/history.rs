@@ -18,9 +18,7 @@ use turn_budget::{
     Walk,
 };
 
-use super::Grants;
-use super::row::{GrantRow, GrantState};
-use super::tails::EndedPlace;
+use super::{EndedPlace, GrantRow, GrantState, Grants};
 use crate::clients::Holder;
 use crate::person::{NamesPerson, Person};
 use crate::spending::{LOOKED_AT_ONCE, SpenderKey, Spent};

@@ -8,9 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use turn_budget::{ByteCount, GrantId, IceSource, Minute, Period, Timestamp};
 
-use super::ending::{NEXT, Unanswered, has_no_answer};
-use super::row::GrantRow;
-use super::tails::EndedPlace;
+use super::{EndedPlace, GrantRow, NEXT, Unanswered, has_no_answer};
 
 /// See the module's description.
 #[derive(Debug, Default)]

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use turn_budget::{CountOwner, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp};
 
-use super::Grants;
-use super::row::{GrantRow, GrantState};
+use super::{GrantRow, GrantState, Grants};
 use crate::clients::{Clients, Holder};
 use crate::spending::Limited;
 

@@ -15,8 +15,7 @@ use turn_budget::{
     SFU_UNIT, Spender, Timestamp, UsageChange,
 };
 
-use super::Grants;
-use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
+use super::{GrantExtra, GrantRow, GrantState, Grants, Pulls};
 
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]

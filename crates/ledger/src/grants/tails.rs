@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use turn_budget::{ByteCount, GrantId, IceSource, Minute, Timestamp};
 
-use super::Grants;
-use super::row::GrantRow;
+use super::{GrantRow, Grants};
 
 /// The provider is asked about the tail of a grant if its last bytes are at most this long before its expiry, or later.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(600);

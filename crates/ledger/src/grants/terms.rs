@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use turn_budget::{ByteCount, ClientKey, CountOwner, IceSource, Label, Minute, Spender, Timestamp};
 
-use super::row::GrantRow;
+use super::GrantRow;
 use crate::clients::ClientTerms;
 use crate::spending::{KeptAddresses, Keys, Limited, SpenderKey, SpenderKind, SpenderTerms, Spent, Sums};
 

@@ -5,10 +5,8 @@ use std::cmp::Reverse;
 
 use turn_budget::{ByteCount, GrantId, Minute, Timestamp, Walk};
 
-use super::key::SpenderKey;
-use super::spent::Spent;
-use crate::grants::Grants;
-use crate::grants::row::{GrantRow, Revoked};
+use super::{SpenderKey, Spent};
+use crate::grants::{GrantRow, Grants, Revoked};
 
 /// How many rows one step looks at.
 pub(crate) const LOOKED_AT_ONCE: usize = 2_000;

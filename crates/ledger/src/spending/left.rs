@@ -13,8 +13,7 @@ use std::ops::Bound;
 
 use turn_budget::{Day, Dirty, Rows};
 
-use super::key::{Keys, SpenderKey, SpenderKind};
-use super::sums::Sums;
+use super::{Keys, SpenderKey, SpenderKind, Sums};
 use crate::person::{NamesPerson, Person};
 
 /// One in this many of the sums joins the rest at once, so that a full map is rarely looked through.

@@ -11,8 +11,8 @@ use turn_budget::{
     User,
 };
 
+use super::Sums;
 use super::promised::PromisedMinutes;
-use super::sums::Sums;
 use crate::person::{NamesPerson, Person};
 
 /// The first minute of each source that still counts as promised.

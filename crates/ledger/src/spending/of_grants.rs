@@ -3,15 +3,11 @@
 
 use turn_budget::{ByteCount, CountOwner, Day, GrantId, IceSource, Minute, Spender, Timestamp, User};
 
-use super::key::SpenderKind;
-use super::left::LeftSums;
-use super::limited::{Limited, LimitedPromises, Named, Uncounted};
-use super::spent::{ConnectionCharge, Spent};
-use super::sums::Sums;
-use super::terms::KeptAddresses;
-use crate::grants::Grants;
-use crate::grants::row::GrantRow;
-use crate::grants::terms::key_of;
+use super::{
+    ConnectionCharge, KeptAddresses, LeftSums, Limited, LimitedPromises, Named, SpenderKind, Spent, Sums,
+    Uncounted,
+};
+use crate::grants::{GrantRow, Grants, key_of};
 
 impl Grants {
     /// Bytes that a user or a server key may use in a period; `None` without a limit.

@@ -9,7 +9,7 @@ use turn_budget::{
     ByteCount, GrantId, Interval, Minute, RECENT_MAX, Shards, Spender, Spread, Timestamp, Walk, sorted,
 };
 
-use super::spent::{ConnectionCharge, Spent};
+use super::{ConnectionCharge, Spent};
 use crate::grants::Grants;
 use crate::person::{NamesPerson, Person};
 

@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 
 use turn_budget::ByteCount;
 
-use super::key::SpenderKey;
-use super::sums::Sums;
+use super::{SpenderKey, Sums};
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

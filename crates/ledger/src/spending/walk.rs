@@ -6,14 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use turn_budget::{ByteCount, Day, PeriodBytes, Timestamp, Walk};
 
-use super::grant_page::LOOKED_AT_ONCE;
-use super::key::SpenderKind;
-use super::left::LeftKey;
-use super::rows::SpenderSums;
-use super::spent::Spent;
-use super::sums::Sums;
-use crate::grants::Grants;
-use crate::grants::terms::key_of;
+use super::{LOOKED_AT_ONCE, LeftKey, SpenderKind, SpenderSums, Spent, Sums};
+use crate::grants::{Grants, key_of};
 
 /// The bits of the lower half of a number in [`SpenderWalk::places`]: an index into `found`. They are enough for every index.
 const PLACE: u64 = 0xffff_ffff;

@@ -1,7 +1,7 @@
 //! Readings at the edges: a margin that is raised, a key that is replaced and put back, a span that was not observed.
 
 use super::*;
-use crate::evidence::reading::Carried;
+use crate::evidence::Carried;
 
 fn day() -> BillingDay {
     BillingDay::new(1).unwrap()

@@ -6,12 +6,11 @@ mod readings;
 use std::ops::Range;
 
 use super::*;
-use crate::evidence::reading::{Reading, ReadingOutcome};
+use crate::evidence::{Reading, ReadingOutcome};
 use crate::promise::LiveDelta;
 use crate::source::IceSource;
 use crate::testing::{self, Dice};
-use crate::units::BitRate;
-use crate::units::slot::Day;
+use crate::units::{BitRate, Day};
 
 const MINUTE: i64 = 60_000;
 /// One grant at the assumed rate, 3 Mbps.

@@ -2,7 +2,6 @@
 //! they show.
 
 use super::*;
-use crate::timeline::terms::ProofRule;
 
 #[test]
 fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {

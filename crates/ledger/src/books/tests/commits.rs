@@ -1,7 +1,7 @@
 //! Commits: what is undone, what a crash leaves, and what a grant whose renewal is committed may do.
 
 use super::*;
-use crate::books::commit::{NotAdmitted, NotRecorded, Written};
+use crate::books::{NotAdmitted, NotRecorded, Written};
 use crate::spending::SpenderKind;
 
 fn broker(mode: BudgetMode) -> Broker {

@@ -3,7 +3,7 @@
 use turn_budget::{Carried, Traffic};
 
 use super::*;
-use crate::coturn::listing::{Listing, Reach, Session, SessionId};
+use crate::coturn::{Listing, Reach, Session, SessionId};
 
 /// An instant of January 2025.
 fn on(day: u64, hour: u64) -> Timestamp {

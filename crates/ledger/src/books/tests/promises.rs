@@ -4,7 +4,7 @@
 use turn_budget::{Charged, EndedBy, GrantsAre, SourceFacts};
 
 use super::*;
-use crate::books::commit::Written;
+use crate::books::Written;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 const HOUR: u64 = 3_600_000;

@@ -1,7 +1,7 @@
 //! What is released of a revoked grant, and what is not: the relay's grants, in strict mode.
 
 use super::*;
-use crate::books::commit::{NotRecorded, Written};
+use crate::books::{NotRecorded, Written};
 use crate::clients::Holder;
 
 const RELAY: IceSource = IceSource::Relay;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use turn_budget::{ByteCount, Call, Label, Moment, ProofRule};
 
 use super::*;
-use crate::books::commit::NotAdmitted;
-use crate::grants::sfu::SfuSession;
+use crate::books::NotAdmitted;
+use crate::grants::SfuSession;
 use crate::spending::{SpenderKind, SpenderTerms};
 
 const MINUTE: u64 = 60_000;

@@ -6,7 +6,7 @@ mod shares;
 mod stopped;
 
 use super::*;
-use crate::books::commit::NotAdmitted;
+use crate::books::NotAdmitted;
 use crate::clients::{CONNECTIONS_PER_CLIENT_MAX, ClientTerms};
 use crate::testing::Dice;
 

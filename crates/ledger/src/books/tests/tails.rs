@@ -3,7 +3,7 @@
 use turn_budget::{MINT_SLACK, Traffic};
 
 use super::*;
-use crate::books::snapshot::BoundBreak;
+use crate::books::BoundBreak;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 const DEFAULT: u64 = 7_200;

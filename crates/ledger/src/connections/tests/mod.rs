@@ -5,7 +5,7 @@ mod reporter;
 use turn_budget::{BitRate, Budget, ByteCount, Grant, Minute, Period};
 
 use super::*;
-use crate::grants::terms::{Bounds, GrantTerms};
+use crate::grants::{Bounds, GrantTerms};
 use crate::testing;
 
 fn at(seconds: u64) -> Timestamp {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use turn_budget::{BitRate, GrantId, RELAY_RATE_MAX, Timestamp, Traffic};
 
-use crate::coturn::listing::{Reach, Session};
+use crate::coturn::{Reach, Session};
 
 /// Most packets of a session that coturn does not show (4.6.1, measured).
 pub const HIDDEN_PACKETS_MAX: u64 = 2_047;

@@ -1,7 +1,7 @@
 //! Credentials that the broker ends by itself.
 
 use super::*;
-use crate::grants::ending::{OverLimit, RevocableWalk};
+use crate::grants::{OverLimit, RevocableWalk};
 
 fn with_grant_limit(limit: u64) -> Broker {
     let grant_limit = Some(ByteCount::new(limit));

@@ -19,11 +19,10 @@ use turn_budget::{
 };
 
 use super::*;
-use crate::books::commit::{Hold, NotAdmitted};
+use crate::books::{Hold, NotAdmitted};
 use crate::changes::Stored;
 use crate::connection::Report;
-use crate::grants::chains::Suspect;
-use crate::grants::row::{Requester, RevocationAnswer};
+use crate::grants::{Requester, RevocationAnswer, Suspect};
 use crate::open::Setup;
 use crate::reports::Caller;
 use crate::spending::{

@@ -1,7 +1,7 @@
 //! Which grants are asked for after their tail.
 
 use super::*;
-use crate::grants::tails::Tails;
+use crate::grants::Tails;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

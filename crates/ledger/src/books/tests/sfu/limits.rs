@@ -1,7 +1,7 @@
 //! Who may pull nothing, or nothing more.
 
 use super::*;
-use crate::books::commit::NotAdmitted;
+use crate::books::NotAdmitted;
 use crate::spending::SpenderKey;
 
 #[test]
