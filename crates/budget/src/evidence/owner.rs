@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 use sha2::{Digest, Sha256};
 
 use crate::source::{Charged, IceSource};
@@ -32,8 +33,7 @@ impl fmt::Display for IdDigest {
 
 /// See the module's description. Its text is the key of stored rows: `cloudflare`, or `cloudflare/` with the digest of a TURN key or a
 /// relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CountOwner {
     /// The source that relays.
     pub source: IceSource,
@@ -48,20 +48,6 @@ impl CountOwner {
     #[must_use]
     pub fn group(self) -> Self {
         if self.source.facts().charged == Charged::Listings { self } else { self.source.into() }
-    }
-}
-
-impl From<CountOwner> for String {
-    fn from(owner: CountOwner) -> Self {
-        owner.to_string()
-    }
-}
-
-impl TryFrom<String> for CountOwner {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse().map_err(|()| "no owner of counts")
     }
 }
 
@@ -92,6 +78,9 @@ impl FromStr for CountOwner {
         })
     }
 }
+
+derive_serialize_from_display!(CountOwner);
+derive_deserialize_from_fromstr!(CountOwner, "an owner of counts");
 
 #[cfg(test)]
 mod tests {
