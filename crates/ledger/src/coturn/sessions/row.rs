@@ -75,8 +75,9 @@ struct Measurement {
 impl SessionRow {
     pub(super) fn new(session: &Session, at: Timestamp) -> Self {
         let age = session.age.unwrap_or_default();
-        // Between these two instants the session began.
-        let (latest, earliest) = (before(at, age), before(at, age.saturating_add(AGE_UNIT)));
+        // Between these two instants the session began, not before 1970.
+        let before = |span| at.minus(span).max(Timestamp::default());
+        let (latest, earliest) = (before(age), before(age.saturating_add(AGE_UNIT)));
         Self {
             user: session.user.as_str().into(),
             grant: session.grant,
@@ -190,12 +191,6 @@ impl Measurement {
     fn hidden_max(&self) -> Traffic {
         self.traffic.scaled(HIDDEN_PACKETS_MAX, self.packets)
     }
-}
-
-/// `at` minus `span`, not before 1970.
-fn before(at: Timestamp, span: Duration) -> Timestamp {
-    let epoch = Timestamp::from_millis(0);
-    epoch.plus_millis(at.millis_since(epoch.plus(span)))
 }
 
 fn millis(span: Duration) -> u64 {
