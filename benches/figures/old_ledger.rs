@@ -49,7 +49,7 @@ fn mint(books: &mut Books, number: u64) -> Grant {
     let hold = books.reserve(source, life, Duration::from_secs(4), &Requester::default()).unwrap();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
-    let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life()));
+    let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life));
     let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at };
     let username = format!("{}:{}", expires_at.as_secs(), grant.id);
     let _ = books.commit(hold, &grant, Some(&username), Requester::default()).unwrap();

@@ -58,5 +58,5 @@ impl Account {
 fn is_promised(books: &Books, grant: GrantId) -> bool {
     let chain = books.grants().with_renewals(grant);
     let until = chain.filter_map(|grant| books.grants().get(grant)?.alive_until()).max();
-    until.is_some_and(|until| until.start() >= books.now().plus(books.connections().rules().heartbeat))
+    until.is_some_and(|until| until.start() >= books.now().plus(books.connections().rules.heartbeat))
 }

@@ -49,7 +49,7 @@ impl Drop for RenewalRight {
 
 impl Reservation {
     pub(super) fn new(account: &Arc<Account>, hold: Hold, moment: Moment, requester: Requester) -> Self {
-        Self { account: Arc::clone(account), moment, life: hold.life(), requester, hold: Some(hold) }
+        Self { account: Arc::clone(account), moment, life: hold.life, requester, hold: Some(hold) }
     }
 
     /// When the reservation was made, in the books' time. The grant's times count from here, so that the books and the grant

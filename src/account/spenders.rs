@@ -70,7 +70,7 @@ impl SpenderList {
 impl Account {
     /// The spenders of a kind, from a list of the last ten seconds if there is one.
     pub async fn spenders(&self, kind: SpenderKind, time: SpentIn) -> Arc<SpenderList> {
-        let (now, reset) = self.read(|books| (books.now(), books.budget().period().start));
+        let (now, reset) = self.read(|books| (books.now(), books.budget().period.start));
         let (kept, old) = {
             let mut lists = self.lists.lock();
             let all = std::mem::take(&mut *lists).into_iter();

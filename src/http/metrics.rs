@@ -43,7 +43,7 @@ fn add_budget(app: &App, scraped: &mut ScrapedFigures) {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let (ended, (rows, folded), tails) = app
         .account
-        .read(|books| (books.grants().ended_count(), books.grants().left().counts(), books.budget().tails()));
+        .read(|books| (books.grants().ended_count(), books.grants().left.counts(), books.budget().tails()));
     gauges! { scraped;
         used_bytes "Billed bytes of this period, best figure" figures.used.get();
         committed_bytes "Billed bytes of this period, worst case at the assumed rate" figures.committed.get();

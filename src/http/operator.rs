@@ -162,7 +162,7 @@ fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectio
         last_seen_at: connection.last_seen,
         bytes_sent: connection.bytes_sent,
         bytes_received: connection.bytes_received,
-        charged_bytes: connection.charged(books.now(), books.connections().rules()).get(),
+        charged_bytes: connection.charged(books.now(), &books.connections().rules).get(),
     }
 }
 

@@ -275,7 +275,7 @@ fn asks_for_csv(headers: &HeaderMap) -> bool {
 
 /// The period that began in `month`, and its start if it is not this period. Without a month: this period.
 fn period_of(books: &Books, month: Option<&str>) -> Result<(Period, Option<Timestamp>), ApiError> {
-    let present = books.budget().period();
+    let present = books.budget().period;
     let Some(month) = month.filter(|month| *month != month_of(present)) else { return Ok((present, None)) };
     // The latest comes first.
     let earlier: Vec<_> = books.budget().earlier_periods().collect();
@@ -346,15 +346,15 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
     SpenderBody {
         key: Some(grant.id.to_string()),
         bytes: spent.bytes().get(),
-        measured_bytes: spent.measured().get(),
-        claimed_bytes: spent.claimed().get(),
-        evidence: evidence(spent.measured(), spent.claimed()),
+        measured_bytes: spent.measured.get(),
+        claimed_bytes: spent.claimed.get(),
+        evidence: evidence(spent.measured, spent.claimed),
         blocked: None,
         grants: 1,
         live: u64::from(grant.live),
         usable: u64::from(grant.live && grant.row.extra().revoked_at.is_none()),
         first_seen: grant.row.issued_at,
-        last_seen: grant.row.issued_at.max(spent.seen_at()),
+        last_seen: grant.row.issued_at.max(spent.seen_at),
     }
 }
 
@@ -376,9 +376,9 @@ fn grant_body(grant: &ListedGrant) -> GrantBody {
         revoked_at: row.extra().revoked_at,
         live: grant.live,
         bytes: spent.bytes().get(),
-        measured_bytes: spent.measured().get(),
-        claimed_bytes: spent.claimed().get(),
-        evidence: evidence(spent.measured(), spent.claimed()),
+        measured_bytes: spent.measured.get(),
+        claimed_bytes: spent.claimed.get(),
+        evidence: evidence(spent.measured, spent.claimed),
     }
 }
 

@@ -127,7 +127,7 @@ impl OwnRelay {
 
     /// Whether it gets new credentials now.
     pub fn state(&self, books: &Books) -> RelayState {
-        let is_strict = books.budget().mode() == BudgetMode::Strict;
+        let is_strict = books.budget().terms.mode == BudgetMode::Strict;
         if books.budget().is_used_up(self.owner) {
             RelayState::UsedUp
         } else if books.is_draining(self.owner) {

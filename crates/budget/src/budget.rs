@@ -52,11 +52,15 @@ const PAST_PERIODS: usize = 12;
 /// See the module's invariant.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    terms: Terms,
+    /// Its terms. A new limit applies from now on.
+    pub terms: Terms,
     timelines: Vec<Timeline>,
-    now: Timestamp,
-    period: Period,
-    counts: PeriodCounts,
+    /// The ledger's time.
+    pub now: Timestamp,
+    /// The period that contains the ledger's time.
+    pub period: Period,
+    /// The event counts of this period.
+    pub counts: PeriodCounts,
     /// That of a wall clock that is ahead and not accepted: see [`Self::latest`].
     latest: Timestamp,
 }
@@ -97,11 +101,6 @@ impl Budget {
     pub fn take_changes(&mut self) -> BTreeMap<CountOwner, SourceRows> {
         let changes = self.timelines.iter_mut().map(|of| (of.terms.owner, of.take_changes()));
         changes.filter(|(_, rows)| !rows.is_empty()).collect()
-    }
-
-    /// The ledger's time.
-    pub fn now(&self) -> Timestamp {
-        self.now
     }
 
     /// Moves to `now`. An earlier instant changes nothing.
@@ -168,16 +167,6 @@ impl Budget {
         self.with(change.owner, |timeline| timeline.apply(change));
     }
 
-    /// The period that contains the ledger's time.
-    pub fn period(&self) -> Period {
-        self.period
-    }
-
-    /// When periods begin.
-    pub fn billing_day(&self) -> BillingDay {
-        self.terms.billing_day
-    }
-
     /// The sources of all timelines: those of the settings, and others with something stored or promised.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
         self.timelines.iter().map(|timeline| timeline.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
@@ -226,7 +215,7 @@ impl Budget {
 
     /// What counts have shown in this period above the assumed rates and after the assumed tails.
     pub fn excess(&self) -> ByteCount {
-        let of_each = self.metered().map(|timeline| timeline.excess().bytes);
+        let of_each = self.metered().map(|timeline| timeline.rate_check.excess().bytes);
         of_each.fold(ByteCount::ZERO, ByteCount::plus)
     }
 
@@ -265,24 +254,9 @@ impl Budget {
         timeline.is_some_and(|of| of.terms.limit.is_some_and(|limit| bytes(&of.minutes) >= limit))
     }
 
-    /// Which credentials are admitted.
-    pub fn mode(&self) -> BudgetMode {
-        self.terms.mode
-    }
-
     /// The highest rate that a grant is assumed to relay at, as set.
     pub fn assumed_rate(&self) -> BitRate {
         self.terms.rates.liability
-    }
-
-    /// The limit.
-    pub fn limit(&self) -> ByteCount {
-        self.terms.limit
-    }
-
-    /// Sets the limit. It applies from now on.
-    pub fn set_limit(&mut self, limit: ByteCount) {
-        self.terms.limit = limit;
     }
 
     /// The sums over the metered sources.
@@ -336,16 +310,6 @@ impl Budget {
     pub fn live_grants(&self) -> u64 {
         let live = self.timelines.iter().map(|timeline| timeline.minutes.current_cell().live);
         live.fold(0, u64::saturating_add)
-    }
-
-    /// The event counts of this period.
-    pub fn counts(&self) -> PeriodCounts {
-        self.counts
-    }
-
-    /// The same, to count an event.
-    pub fn counts_mut(&mut self) -> &mut PeriodCounts {
-        &mut self.counts
     }
 
     /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.

@@ -86,7 +86,7 @@ fn a_probe_is_not_what_passes_a_strict_limit_but_may_release_what_has_passed_it(
     for (limit, is_made) in
         [(committed.get() - 1, true), (committed.get() + 6, false), (committed.get() + 7, true)]
     {
-        ledger.set_limit(ByteCount::new(limit));
+        ledger.terms.limit = ByteCount::new(limit);
         assert_eq!(ledger.needs_probe(IceSource::Cloudflare, ByteCount::new(7)), is_made, "{limit}");
     }
 }
@@ -116,9 +116,9 @@ fn a_period_is_used_since_its_first_byte_or_grant() {
     const DAY: u64 = 1_440 * MINUTE;
     let mut ledger = ledger(1_000_000_000);
     ledger.advance(at(5 * DAY));
-    assert_eq!(ledger.used_since(), ledger.period().start, "nothing is used");
+    assert_eq!(ledger.used_since(), ledger.period.start, "nothing is used");
     ledger.charge(bytes(IceSource::Manual, 500));
-    assert_eq!(ledger.used_since(), ledger.period().start, "that costs nothing");
+    assert_eq!(ledger.used_since(), ledger.period.start, "that costs nothing");
     reserve(&mut ledger, IceSource::Coturn, A_MINUTE).unwrap();
     assert_eq!(ledger.used_since(), Minute::of(at(5 * DAY)).start());
     ledger.advance(at(7 * DAY));

@@ -21,7 +21,7 @@ const UNITS_PER_BYTE: u64 = 8_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// Connections open now.
-    open: u32,
+    pub(crate) open: u32,
     /// Open connections that are charged by time now: their clocks run.
     clocks: u32,
     /// The instant for which `left` was computed.
@@ -57,11 +57,6 @@ impl AllowanceTerms {
 }
 
 impl Allowance {
-    /// How many connections of the group are open.
-    pub fn open_count(&self) -> u32 {
-        self.open
-    }
-
     /// Drops what was saved before `now`.
     pub(crate) fn forfeit(&mut self, now: Timestamp) {
         (self.left, self.at) = (0, self.at.max(now));
@@ -99,7 +94,7 @@ pub struct Allowances<'a> {
     /// Bytes that are left of the limit of the server key that vouches; `None` without a limit.
     limit_left: Option<ByteCount>,
     /// Whether less was charged than claimed.
-    clamped: bool,
+    pub(crate) clamped: bool,
 }
 
 impl<'a> Allowances<'a> {
@@ -119,11 +114,6 @@ impl<'a> Allowances<'a> {
     #[must_use]
     pub fn vouched(self, is_vouched: bool, limit_left: Option<ByteCount>) -> Self {
         Self { is_vouched, limit_left, ..self }
-    }
-
-    /// Whether less was charged than claimed.
-    pub fn was_clamped(&self) -> bool {
-        self.clamped
     }
 
     /// Counts a connection that opens.

@@ -102,7 +102,7 @@ fn what_is_vouched_for_uses_up_no_allowance_for_claims() {
     group.at(at(0)).open();
     let mut vouched = group.at(at(8)).vouched(true, None);
     assert_eq!((vouched.take(HUGE, HUGE), vouched.take_time(u64::MAX)), (HUGE, u64::MAX));
-    assert!(!vouched.was_clamped());
+    assert!(!vouched.clamped);
     assert_eq!(group.at(at(8)).take(HUGE, HUGE), ByteCount::new(100_000_000));
 }
 
@@ -133,7 +133,7 @@ fn a_claim_must_fit_into_all_allowances() {
         let mut allowances = Allowances::new(scopes, at(seconds));
         allowances.open();
         assert_eq!(allowances.take(HUGE, HUGE), ByteCount::new(taken));
-        assert!(allowances.was_clamped());
+        assert!(allowances.clamped);
     }
 }
 

@@ -43,7 +43,7 @@ struct ClientRow {
 
 impl ClientRow {
     fn is_empty(&self) -> bool {
-        self.claims.open_count() == 0 && self.reserved.is_empty()
+        self.claims.open == 0 && self.reserved.is_empty()
     }
 
     /// Forgets the reservations that have ended by the start of `now`.
@@ -121,7 +121,7 @@ impl Clients {
     /// Whether this holder may open one more connection.
     pub(crate) fn may_open(&self, holder: Holder<'_>) -> bool {
         let has_room = |row: Option<&ClientRow>, factor: u32| {
-            row.map_or(0, |row| row.claims.open_count()) < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(factor)
+            row.map_or(0, |row| row.claims.open) < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(factor)
         };
         holder.addresses().all(|key| has_room(self.addresses.get(&key), factor(key)))
             && holder.user.is_none_or(|user| has_room(self.users.get(user), 1))

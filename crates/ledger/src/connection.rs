@@ -142,12 +142,6 @@ struct Charging<'a, 'r> {
     changes: Changes,
 }
 
-impl<'a, 'r> Charging<'a, 'r> {
-    fn new(now: Timestamp, rules: &'a UsageRules, allowances: &'a mut Allowances<'r>) -> Self {
-        Self { now, rules, allowances, changes: vec![] }
-    }
-}
-
 impl Connection {
     /// Opens a connection at `now`.
     #[must_use]
@@ -177,7 +171,7 @@ impl Connection {
             spender: None,
             vouched: Vouched { bytes: 0, until: now, relayed: None },
         };
-        let mut charging = Charging::new(now, rules, allowances);
+        let mut charging = Charging { now, rules, allowances, changes: vec![] };
         if !connection.is_direct() {
             connection.start_clock(&mut charging);
         }
@@ -210,7 +204,7 @@ impl Connection {
         if !changes.is_empty() {
             return (changes, false);
         }
-        let mut charging = Charging::new(due, rules, allowances);
+        let mut charging = Charging { now: due, rules, allowances, changes: vec![] };
         // Without a clock nothing is charged yet since the last report: that report had a count, or the allowances had no room for a clock.
         if self.clock.is_none() && !self.is_direct() {
             let to = self.last_seen.plus(rules.heartbeat);
@@ -245,7 +239,7 @@ impl Connection {
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
         let free = is_free(self.relayed, report);
         self.relayed = report.relayed.or(self.relayed);
-        let mut charging = Charging::new(now, rules, allowances);
+        let mut charging = Charging { now, rules, allowances, changes: vec![] };
         match self.claim_in(report, rules.billed) {
             Some(claim) => self.take_claim(claim, free, &mut charging),
             None if free => self.forgive(&mut charging),
@@ -285,7 +279,7 @@ impl Connection {
     /// Closes the connection at `now`. Unless it is direct, the time that no report has covered is charged, because no later report will
     /// cover it.
     pub fn close(&mut self, now: Timestamp, rules: &UsageRules, allowances: &mut Allowances<'_>) -> Changes {
-        let mut charging = Charging::new(now, rules, allowances);
+        let mut charging = Charging { now, rules, allowances, changes: vec![] };
         let charged_until = self.end_clock(&mut charging);
         if !self.is_direct() {
             self.estimate(Interval { from: charged_until, to: now }, &mut charging);

@@ -28,7 +28,8 @@ const MISSED_MAX: u32 = 3;
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Connections {
-    rules: UsageRules,
+    /// How connections are charged.
+    pub rules: UsageRules,
     rows_max: usize,
     /// The source of a connection without a grant.
     default_source: IceSource,
@@ -82,11 +83,6 @@ impl Connections {
             queue: BTreeSet::new(),
             dirty: Dirty::default(),
         }
-    }
-
-    /// How connections are charged.
-    pub fn rules(&self) -> &UsageRules {
-        &self.rules
     }
 
     /// The next instant at which time alone changes something, if it is not after `until`.
@@ -149,7 +145,7 @@ impl Connections {
             grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched(), None);
         let (connection, opening) =
             Connection::open(name, counted_by, relayed, now, &self.rules, &mut allowances);
-        let clamped = allowances.was_clamped();
+        let clamped = allowances.clamped;
         count_clamped(grants, clamped);
         note_changes(grants, &connection, opening);
         self.insert(connection);
@@ -312,7 +308,7 @@ impl Connections {
             is_vouched.then(|| connection.vouched_growth(report, limit_left, now, billed)).flatten();
         let row_before = ServerRows::of_one(connection);
         let changes = connection.report(report, now, &self.rules, &mut allowances);
-        let clamped = allowances.was_clamped();
+        let clamped = allowances.clamped;
         count_clamped(grants, clamped);
         note_changes(grants, connection, changes);
         // A report with bytes changes what was charged since the previous report with bytes; any other report, since the previous report.
@@ -336,7 +332,7 @@ impl Connections {
         let before = charged_at_report(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
         let changes = connection.close(now, &self.rules, &mut allowances);
-        let clamped = allowances.was_clamped();
+        let clamped = allowances.clamped;
         count_clamped(grants, clamped);
         note_changes(grants, connection, changes);
         self.remove(grants, name, before, now, false).map(|value| Outcome { value, clamped })
@@ -433,10 +429,10 @@ fn limit_left(
 ) -> Option<ByteCount> {
     let Caller::Server(key) = caller else { return None };
     let of = Limited::Server(key.clone());
-    let (limit, promises) = (grants.limit_of(&of)?, grants.promises_of(&of, now));
+    let (limit, promises) = (grants.terms.limit_of(&of)?, grants.promises_of(&of, now));
     // A grant's connection uses up what is promised for the grant, so only used bytes count. A connection without a grant relays beside the
     // promises. In strict mode the promises have reserved their part of the limit, so they count, too.
-    let is_beside = grant.is_none() && grants.is_strict();
+    let is_beside = grant.is_none() && grants.terms.is_strict;
     let taken = if is_beside { promises.committed(|_, minutes| minutes.bytes) } else { promises.used };
     Some(limit.minus(taken))
 }

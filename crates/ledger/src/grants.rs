@@ -48,7 +48,7 @@ pub struct Grants {
     /// For each [group](CountOwner::group): until when its grants that have left the table may relay.
     pub(crate) dropped: BTreeMap<CountOwner, Dropped>,
     /// The sums of grants that left the table, and of connections without a grant.
-    pub(crate) left: LeftSums,
+    pub left: LeftSums,
     /// The sum of each server key and, if users have a limit, of each user.
     pub(crate) limited: LimitedSums,
     pub(crate) recent: RecentBytes,
@@ -61,7 +61,7 @@ pub struct Grants {
     pub(crate) clients: Clients,
     /// The highest rate that the client of one grant may claim.
     claim_rate: BitRate,
-    dirty: Dirty<GrantId>,
+    pub(crate) dirty: Dirty<GrantId>,
     /// Changes that the ledger has not applied yet.
     pub(crate) effects: Effects,
 }
@@ -108,22 +108,12 @@ impl Grants {
 
     /// How many live grants have a row.
     pub fn count(&self) -> usize {
-        self.row_count().saturating_sub(self.ended_count())
-    }
-
-    /// How many grants have a row, live or ended.
-    pub(crate) fn row_count(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// How many live grants may have a row.
-    pub(crate) fn most(&self) -> usize {
-        self.terms.bounds.grants
+        self.rows.len().saturating_sub(self.ended_count())
     }
 
     /// Whether there is no room for another live grant.
     pub fn is_full(&self) -> bool {
-        self.count() >= self.most()
+        self.count() >= self.terms.bounds.grants
     }
 
     /// Adds a grant, with its promise. Does nothing if the table is full.
@@ -193,7 +183,7 @@ impl Grants {
         self.insert_if_unknown(grant);
         let row = self.get(grant.id).ok_or(OpenError::TableFull)?;
         let is_first = !row.extra().reported;
-        if row.extra().claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
+        if row.extra().claims.open >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
         }
         if !self.clients.may_open(row.holder()) {
@@ -267,11 +257,6 @@ impl Grants {
     /// the most live grants.
     pub(crate) fn has_room_for_free(&self) -> bool {
         self.rows.len() < self.terms.bounds.grants / 2
-    }
-
-    /// Whether rows have changed since the last [`Self::take_changes`].
-    pub(crate) fn has_changed(&self) -> bool {
-        !self.dirty.is_empty()
     }
 
     /// Whether a grant has a row: it is live, it has ended, or the row only waits to be forgotten.

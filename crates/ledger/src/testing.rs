@@ -143,7 +143,7 @@ impl Broker {
     ) -> Result<(Grant, Commit), NotAdmitted> {
         self.minted += 1;
         let (id, issued_at) = (grant_id(self.minted), self.books.now());
-        let expires_at = issued_at.plus(hold.life());
+        let expires_at = issued_at.plus(hold.life);
         let grant = Grant { id, source: self.setup.default_source, issued_at, expires_at };
         let commit = self.books.commit(hold, &grant, Some("name"), requester)?;
         self.flush();

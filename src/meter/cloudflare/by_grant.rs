@@ -121,7 +121,7 @@ impl CloudflareMeter {
             }
             None => BTreeMap::new(),
         };
-        let since = self.account.read(|books| books.budget().period().start);
+        let since = self.account.read(|books| books.budget().period.start);
         let (bytes, longest) = after_tails(&tails, &minutes, tail, since);
         self.account.change(|books| books.note_tails(SOURCE, tails.last, bytes, longest));
         Ok(Some(longest))

@@ -58,7 +58,7 @@ impl Budget {
         let Figures { committed, limit, .. } = self.figures();
         let has_room =
             self.terms.mode != BudgetMode::Strict || committed > limit || committed.plus(bytes) <= limit;
-        has_room && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
+        has_room && self.owned_by(owner.into()).is_some_and(|timeline| timeline.state.proof.needs_probe())
     }
 
     /// Whether two answers agree on all counts of a source for a day, up to its end.
@@ -101,7 +101,7 @@ impl Budget {
         let GrantCounts { from, until, is_final, .. } = *counts;
         let may_end_earlier_by = if is_final { MINUTE } else { COUNTED_TOGETHER };
         let is_missing = |timeline: &&Timeline| {
-            let start = timeline.minutes.period().start;
+            let start = timeline.minutes.period.start;
             // Counts end with whole minutes. So an owner's count has all of the time of a final count by grant if it ends later than a
             // minute before `until`.
             let due = until.minus(may_end_earlier_by).max(start);
@@ -126,12 +126,6 @@ impl Budget {
         }
     }
 
-    /// The process with the relay has crashed, and what it relayed after its last stored count is lost: counts what was promised since
-    /// that count. `until`: the latest time at which that relay may have ended.
-    pub fn count_lost(&mut self, source: IceSource, until: Timestamp) {
-        self.with(source.into(), |timeline| timeline.count_lost(until));
-    }
-
     /// Sets the latest time that it may be now.
     pub fn set_latest(&mut self, latest: Timestamp) {
         self.latest = latest;
@@ -144,7 +138,7 @@ impl Budget {
 
     /// See [`RateCheck::record`](crate::evidence::rate_check::RateCheck::record).
     pub fn note_excess(&mut self, source: IceSource, seen: Excesses) {
-        self.with(source.into(), |timeline| timeline.note_excess(seen));
+        self.with(source.into(), |timeline| timeline.rate_check.record(seen));
     }
 
     /// Marks the start of reading. The time in which no process ran does not make a count stale.

@@ -27,7 +27,7 @@ pub struct CountProof {
     /// The end of the latest time in which a count has shown bytes or a probe.
     shown_until: Timestamp,
     /// Nothing has shown the counts of some time before this. What was promised for that time stays promised.
-    unproven_until: Timestamp,
+    pub(crate) unproven_until: Timestamp,
     /// The first count that was not believed since the last one that was proven.
     refused: Option<RefusedCount>,
 }
@@ -69,11 +69,6 @@ impl CountProof {
             }
         }
         true
-    }
-
-    /// Nothing has shown the counts of some time before this. What was promised for that time stays promised.
-    pub(crate) fn unproven_until(&self) -> Timestamp {
-        self.unproven_until
     }
 
     /// Whether counts have not been believed for so long that they are missing.
@@ -156,7 +151,7 @@ mod tests {
             proof.note(minute(second));
             proof.show(minute(second));
             assert!(proof.believes(at(second + 1), at(5), false, true, at(99)));
-            assert_eq!(proof.unproven_until(), unproven_until);
+            assert_eq!(proof.unproven_until, unproven_until);
         }
     }
 
@@ -177,7 +172,7 @@ mod tests {
             assert!(!proof.believes(at(10), at(5), false, true, at(20)));
             assert!(proof.believes(at(bytes_at), at(10), true, true, at(99)), "a later count");
             assert!(proof.believes(at(10), at(5), false, true, at(99)) && !proof.needs_probe());
-            assert_eq!(proof.unproven_until(), unproven_until);
+            assert_eq!(proof.unproven_until, unproven_until);
         }
     }
 

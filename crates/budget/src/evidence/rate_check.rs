@@ -97,7 +97,7 @@ pub(crate) struct Point {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RateCheckState {
     /// The average rate of one live grant in the last hour or two.
-    observed: Option<BitRate>,
+    pub(crate) observed: Option<BitRate>,
     /// The highest average rate of one live grant in an hour.
     highest: Option<BitRate>,
     excess: Excesses,
@@ -106,10 +106,11 @@ pub(crate) struct RateCheckState {
 /// See the module's description. A new period removes all points.
 #[derive(Clone, Debug)]
 pub(crate) struct RateCheck {
-    assumed: BitRate,
+    /// The highest rate that a grant is assumed to relay at.
+    pub(crate) assumed: BitRate,
     /// The points from which averages are taken: two at most, at least an hour apart.
     hours: VecDeque<Point>,
-    state: RateCheckState,
+    pub(crate) state: RateCheckState,
 }
 
 impl RateCheck {
@@ -131,30 +132,15 @@ impl RateCheck {
         *after_tails = after_tails.at(BitRate::default(), tail);
     }
 
-    /// What is stored.
-    pub(crate) fn state(&self) -> RateCheckState {
-        self.state
-    }
-
     /// Raises the excesses to these figures. `after_tails` is added to what was seen before.
     pub(crate) fn record(&mut self, seen: Excesses) {
         self.state.excess = self.state.excess.with(seen);
-    }
-
-    /// The highest rate that a grant is assumed to relay at.
-    pub(crate) fn assumed(&self) -> BitRate {
-        self.assumed
     }
 
     /// Assumes a rate that was seen. `faster`: the excess of chains that it does not explain.
     pub(crate) fn assume(&mut self, rate: BitRate, faster: Excess) {
         self.assumed = rate;
         self.state.excess.of_chains = faster;
-    }
-
-    /// The average rate of one live grant in the last hour or two.
-    pub(crate) fn observed(&self) -> Option<BitRate> {
-        self.state.observed
     }
 
     /// The highest average rate of one live grant in an hour of this period, at most what a relay carries for a grant. Before a whole hour

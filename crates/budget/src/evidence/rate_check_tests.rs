@@ -20,10 +20,10 @@ fn check() -> RateCheck {
 fn bytes_that_the_grants_could_relay_fit_and_show_the_rate() {
     let mut check = check();
     add(&mut check, 0, 0, 0);
-    assert_eq!(check.observed(), None, "one reading shows no rate");
+    assert_eq!(check.state.observed, None, "one reading shows no rate");
     // Ten minutes of one grant at 1 Mbps.
     add(&mut check, 10, 75_000_000, 10);
-    assert_eq!(check.observed(), Some(BitRate::new(1_000_000)));
+    assert_eq!(check.state.observed, Some(BitRate::new(1_000_000)));
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn the_excess_of_chains_is_the_most_so_far_until_the_period_ends_or_the_rate_is_
         assert_eq!(check.excess(), seen(400, 6));
     }
     for (mbps, left) in [(5, seen(400, 6)), (6, Excess::default())] {
-        let again = RateCheck::new(BitRate::new(mbps * 1_000_000), TAIL, check.state());
+        let again = RateCheck::new(BitRate::new(mbps * 1_000_000), TAIL, check.state);
         assert_eq!(again.excess(), left, "{mbps} Mbps");
     }
     let without_grant = Excess { rate: BitRate::default(), ..seen(400, 6) };
@@ -62,7 +62,7 @@ fn bytes_after_tails_add_up_until_the_longest_tail_is_assumed() {
     assert_eq!(check.excess(), after(12, 7_800));
     for (assumed, left) in [(7_799, 12), (7_800, 0)] {
         let (rate, tail) = (BitRate::new(2_000_000), Duration::from_secs(assumed));
-        let again = RateCheck::new(rate, tail, check.state());
+        let again = RateCheck::new(rate, tail, check.state);
         assert_eq!(again.excess().bytes.get(), left, "{assumed}");
     }
 }
@@ -88,8 +88,8 @@ fn the_highest_hour_is_an_average_over_whole_hours_and_ends_with_the_period() {
     add(&mut fast, 0, 0, 0);
     add(&mut fast, 60, 15_000_000 * 60 * 200, 60);
     assert_eq!(kbps(&fast), 100_000, "no relay carries more for one grant");
-    let again = RateCheck::new(BitRate::new(2_000_000), TAIL, check.state());
+    let again = RateCheck::new(BitRate::new(2_000_000), TAIL, check.state);
     assert_eq!(kbps(&again), 200, "it is stored");
     check.begin_period();
-    assert_eq!(check.highest_hour(), check.observed());
+    assert_eq!(check.highest_hour(), check.state.observed);
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{CountedPart, MinuteRow, Minutes};
+use super::{MinuteRow, Minutes, replace};
 use crate::evidence::{Agreement, Answer, Carried, DayCount, Reading, at_most};
 use crate::promise::GrantMinutes;
 use crate::units::{BitRate, ByteCount, Day, Interval, Minute, Period, Timestamp};
 
-/// What one minute adds to the figures.
-#[derive(Clone, Copy, Default)]
+/// What one minute adds to the figures. Also what all minutes of a day add to them, without `worst`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct MinuteFigures {
     /// The estimate of a minute that is not counted.
     pub(super) estimated: u128,
@@ -23,6 +23,21 @@ pub(super) struct MinuteFigures {
     pub(super) unreleased: u128,
     /// The worst case of the time that is not counted.
     pub(super) worst: u128,
+}
+
+impl MinuteFigures {
+    /// The best figure of the time that is not counted.
+    pub(super) fn used(&self) -> u128 {
+        self.estimated.max(self.vouched)
+    }
+
+    pub(super) fn replace(&mut self, was: &Self, is: &Self) {
+        self.estimated = replace(self.estimated, was.estimated, is.estimated);
+        self.vouched = replace(self.vouched, was.vouched, is.vouched);
+        self.vouched_counted = replace(self.vouched_counted, was.vouched_counted, is.vouched_counted);
+        self.ungranted_counted = replace(self.ungranted_counted, was.ungranted_counted, is.ungranted_counted);
+        self.unreleased = replace(self.unreleased, was.unreleased, is.unreleased);
+    }
 }
 
 /// Until when a minute's day is counted.
@@ -91,11 +106,6 @@ impl Minutes {
     /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
     pub fn sampling(&self) -> u32 {
         self.days.of(self.period).map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
-    }
-
-    /// The sums over the counted days of this period.
-    pub fn counted(&self) -> CountedPart {
-        self.counted
     }
 
     /// Until when the day of a minute is counted. For a minute after every count: its start.

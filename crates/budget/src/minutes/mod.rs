@@ -39,36 +39,6 @@ struct Sums {
     after_reset: GrantMinutes,
 }
 
-/// What the minutes of one day say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct DayMinutes {
-    /// The estimate of the minutes that are not counted.
-    estimated: u128,
-    /// What app servers vouched for in the minutes that are not counted.
-    vouched: u128,
-    /// What app servers vouched for in the minutes that are counted, at least in part.
-    vouched_counted: u128,
-    /// The part of it without a grant. A count decides about the rest.
-    ungranted_counted: u128,
-    /// What was promised for the time that one answer alone counts.
-    unreleased: u128,
-}
-
-impl DayMinutes {
-    /// The best figure of the minutes that are not counted.
-    fn used(&self) -> u128 {
-        self.estimated.max(self.vouched)
-    }
-
-    fn replace(&mut self, was: &MinuteFigures, is: &MinuteFigures) {
-        self.estimated = replace(self.estimated, was.estimated, is.estimated);
-        self.vouched = replace(self.vouched, was.vouched, is.vouched);
-        self.vouched_counted = replace(self.vouched_counted, was.vouched_counted, is.vouched_counted);
-        self.ungranted_counted = replace(self.ungranted_counted, was.ungranted_counted, is.ungranted_counted);
-        self.unreleased = replace(self.unreleased, was.unreleased, is.unreleased);
-    }
-}
-
 /// The sums over the counted days of a period.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountedPart {
@@ -148,15 +118,15 @@ pub struct Minutes {
     pub rates: Rates,
     /// The margin of error of the provider's count, in percent.
     sampling: u32,
-    period: Period,
+    pub period: Period,
     /// The days of this period and of those before it.
     pub days: DayCounts,
     /// The counts of the TURN keys, if these are the minutes of their source's owner without a key.
     elsewhere: BTreeMap<Day, ByteCount>,
     /// What the minutes of this period say, day by day.
-    by_day: BTreeMap<Day, DayMinutes>,
+    by_day: BTreeMap<Day, MinuteFigures>,
     /// The sums over the days of this period.
-    counted: CountedPart,
+    pub counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.
     begun: Vec<MinuteRow>,
     /// Differences after the current minute. No row is zero.
@@ -167,10 +137,6 @@ pub struct Minutes {
 }
 
 impl Minutes {
-    pub fn period(&self) -> Period {
-        self.period
-    }
-
     /// The best figure so far.
     pub fn used(&self) -> ByteCount {
         ByteCount::saturating(self.counted.used().saturating_add(self.sums.used))
@@ -277,7 +243,7 @@ impl Minutes {
     /// The best figure of a day of this period: the larger of count and vouched bytes in its counted time, plus the larger of estimate and
     /// vouched bytes in the rest.
     fn used_of(&self, day: Day) -> u128 {
-        let uncounted = self.by_day.get(&day).map_or(0, DayMinutes::used);
+        let uncounted = self.by_day.get(&day).map_or(0, MinuteFigures::used);
         let counted = self.days.get(day).total().max(self.ungranted_on(day));
         u128::from(counted.get()).saturating_add(uncounted)
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::counted::MinuteFigures;
-use super::{CountedPart, DayMinutes, Minutes, Sums};
+use super::{CountedPart, Minutes, Sums};
 use crate::collections::Dirty;
 use crate::evidence::DayCounts;
 use crate::minutes::{MinuteRow, SourceRows};
@@ -85,7 +85,7 @@ impl Minutes {
 
     /// Computes the sums from all minutes and days.
     pub(super) fn recount(&mut self) {
-        let mut by_day = BTreeMap::<Day, DayMinutes>::new();
+        let mut by_day = BTreeMap::<Day, MinuteFigures>::new();
         // What a minute adds depends on the time that is counted, so the end of the latest count comes first.
         self.sum_days();
         let mut sums = Sums::default();
@@ -116,7 +116,7 @@ impl Minutes {
             level.change_live(*delta);
             from = *until;
         }
-        sums.used = by_day.values().map(DayMinutes::used).fold(0, u128::saturating_add);
+        sums.used = by_day.values().map(MinuteFigures::used).fold(0, u128::saturating_add);
         (self.sums, self.by_day) = (sums, by_day);
         // Again: what was vouched for on the counted days is in the new `by_day`.
         self.sum_days();

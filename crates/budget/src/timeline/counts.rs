@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Timeline;
-use crate::evidence::{Carried, DayCount, Excesses, Point, Reading, ReadingOutcome};
+use crate::evidence::{Carried, DayCount, Point, Reading, ReadingOutcome};
 use crate::minutes::SourceState;
 use crate::units::{ByteCount, Interval, Timestamp};
 
@@ -57,11 +57,6 @@ impl Timeline {
         ReadingOutcome::Taken
     }
 
-    /// Whether a probe would help a count to be believed.
-    pub fn needs_probe(&self) -> bool {
-        self.state.proof.needs_probe()
-    }
-
     /// What was promised between the day's latest count and this reading.
     pub(crate) fn promised_before(&self, reading: &Reading) -> u128 {
         let until = reading.as_of.min(self.now).min(reading.day.end());
@@ -70,15 +65,15 @@ impl Timeline {
 
     /// Takes a count that is believed. `as_granted`: bytes that the provider counts as other, and this reading under grants.
     fn count(&mut self, reading: &Reading, as_granted: ByteCount, before: &DayCount) {
-        let agreed_until = self.minutes.counted().agreed_until;
-        self.minutes.measure(reading, as_granted, self.state.proof.unproven_until());
+        let agreed_until = self.minutes.counted.agreed_until;
+        self.minutes.measure(reading, as_granted, self.state.proof.unproven_until);
         let after = self.minutes.days.get(reading.day);
         // The growth of a day has flowed since its last count only if this count ends later. A day that is counted for the first time
         // after later days shows nothing new either: its bytes flowed before the latest count.
         let (was, is) = (before.agreed, after.agreed);
         let is_compared =
             is.until > was.until && (was.until > reading.day.start() || is.until > agreed_until);
-        if is_compared && self.minutes.period().contains(reading.day.start()) {
+        if is_compared && self.minutes.period.contains(reading.day.start()) {
             self.add_flowed(is.bytes.minus(was.bytes).min(after.granted));
         }
     }
@@ -87,7 +82,7 @@ impl Timeline {
     /// asked before the reset.
     pub fn carry(&mut self, carried: &Carried) {
         // A count that ends at the start of a day would be no count of that day.
-        let as_of = carried.as_of.max(self.minutes.period().start.plus_millis(1)).min(self.now);
+        let as_of = carried.as_of.max(self.minutes.period.start.plus_millis(1)).min(self.now);
         self.minutes.carry(&Carried { as_of, ..*carried });
         self.add_flowed(carried.shown);
         if self.now.since(carried.as_of) <= GOOD_FOR {
@@ -113,28 +108,19 @@ impl Timeline {
 
     /// Gives the counts so far to the averages, with their grant-minutes.
     pub(super) fn add_point(&mut self) {
-        let as_of = self.minutes.counted().agreed_until;
+        let as_of = self.minutes.counted.agreed_until;
         self.rate_check.add(Point { as_of, granted: self.state.flowed, minutes: self.minutes.measured() });
-    }
-
-    /// See [`RateCheck::record`].
-    pub fn note_excess(&mut self, seen: Excesses) {
-        self.rate_check.record(seen);
     }
 
     /// The end of the latest count of this period, and all counted bytes; `None` if nothing is counted.
     pub fn counted(&self) -> Option<(Timestamp, ByteCount)> {
-        let counted = self.minutes.counted();
+        let counted = self.minutes.counted;
         let bytes = ByteCount::saturating(counted.granted.saturating_add(counted.other));
-        (counted.as_of > self.minutes.period().start).then_some((counted.as_of, bytes))
+        (counted.as_of > self.minutes.period.start).then_some((counted.as_of, bytes))
     }
 
     /// What is stored of the counts besides their days.
     pub(super) fn state(&self) -> SourceState {
-        SourceState {
-            period: self.minutes.period(),
-            rate_check: self.rate_check.state(),
-            ..self.state.clone()
-        }
+        SourceState { period: self.minutes.period, rate_check: self.rate_check.state, ..self.state.clone() }
     }
 }

@@ -78,11 +78,6 @@ impl Timeline {
         }
     }
 
-    /// What counts of this period have shown above what is assumed.
-    pub fn excess(&self) -> Excess {
-        self.rate_check.excess()
-    }
-
     /// Whether its counts are not believed: see [`MeasuredUsage::disbelieved`].
     fn is_disbelieved(&self) -> bool {
         let is_expected = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
@@ -95,16 +90,16 @@ impl Timeline {
         // Just after the start, no listing can have shown yet whether sessions are cut.
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
-        measured.vouched_above = measured.vouched_above.max(self.minutes.counted().vouched_above_day);
+        measured.vouched_above = measured.vouched_above.max(self.minutes.counted.vouched_above_day);
         let source = self.terms.owner.source;
-        measured.excess = measured.excess.plus(self.excess());
+        measured.excess = measured.excess.plus(self.rate_check.excess());
         let raised = self.state.raised.map(|raised| SeenRate { rate: raised.rate, source });
         measured.raised = measured.raised.max(raised);
         measured.short_tail |= self.is_tail_too_short();
         measured.restored_tail = measured.restored_tail.max(self.after_tail.map(|seen| (seen, source)));
         measured.late_counts |=
             self.terms.is_read && self.state.late.is_some_and(|at| now.since(at) < LATE_FOR);
-        measured.observed = measured.observed.max(self.rate_check.observed());
+        measured.observed = measured.observed.max(self.rate_check.state.observed);
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }

@@ -26,7 +26,7 @@ pub struct Timeline {
     billing_day: BillingDay,
     /// Promises and usage by the minute.
     pub minutes: Minutes,
-    rate_check: RateCheck,
+    pub(crate) rate_check: RateCheck,
     /// What is known of the counts besides their days. Its period and what the check of the rate knows are filled in when it is stored.
     pub state: SourceState,
     /// Usage is charged up to here.
@@ -89,7 +89,7 @@ impl Timeline {
         state.counted_in = terms.counted_in.or(state.counted_in);
         // Bytes and excesses of another period say nothing about this one.
         if state.period != period {
-            state.flowed = ByteCount::saturating(minutes.counted().granted);
+            state.flowed = ByteCount::saturating(minutes.counted.granted);
             state.rate_check = RateCheckState::default();
         }
         Self {
@@ -142,7 +142,7 @@ impl Timeline {
     pub fn advance(&mut self, to: Timestamp) {
         while self.now < to {
             let is_quiet = (self.running.granted, self.running.ungranted) == (0, 0);
-            if is_quiet && self.minutes.differences.is_empty() && to >= self.minutes.period().end {
+            if is_quiet && self.minutes.differences.is_empty() && to >= self.minutes.period.end {
                 return self.leap(to);
             }
             let current = self.minutes.current();
@@ -151,7 +151,7 @@ impl Timeline {
             self.now = until;
             if until == current.end() {
                 self.minutes.step();
-                if until >= self.minutes.period().end {
+                if until >= self.minutes.period.end {
                     self.begin(self.billing_day.period_at(until), until);
                 }
             }
@@ -160,13 +160,13 @@ impl Timeline {
 
     /// The highest rate that one of its grants is assumed to relay at.
     pub fn assumed_rate(&self) -> BitRate {
-        self.rate_check.assumed()
+        self.rate_check.assumed
     }
 
     /// Assumes a rate that counts have shown, until the reset, also after a restart with the same setting. `faster`: by how much chains
     /// still exceed it.
     pub fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
-        let instead_of = self.state.raised.map_or(self.rate_check.assumed(), |raised| raised.instead_of);
+        let instead_of = self.state.raised.map_or(self.rate_check.assumed, |raised| raised.instead_of);
         self.state.raised = Some(RaisedRate { instead_of, rate });
         self.rate_check.assume(rate, faster);
         self.minutes.set_liability(rate);
@@ -198,9 +198,9 @@ impl Timeline {
         match (before, after) {
             (Some(before), Some(after)) if start_and_rate(before) == start_and_rate(after) => {
                 // Only the minutes between the two ends change: one of these ranges is empty.
-                let end = |time: PromisedTime| time.until.max(time.reserved_from);
-                self.minutes.change_live(end(before)..end(after), after.level());
-                self.minutes.change_live(end(after)..end(before), before.level().negated());
+                let (end_before, end) = (before.chain_until(), after.chain_until());
+                self.minutes.change_live(end_before..end, after.level());
+                self.minutes.change_live(end..end_before, before.level().negated());
             }
             _ => {
                 if let Some(before) = before {
@@ -266,7 +266,7 @@ impl Timeline {
     /// Adds bytes to one figure of the minutes in which they flowed. The part before this period is left out, and what rounding leaves
     /// goes to the current minute.
     fn spread(&mut self, figure: impl Fn(&mut MinuteRow) -> &mut u64, spread: Spread) {
-        let mut placed = spread.before(self.minutes.period().start);
+        let mut placed = spread.before(self.minutes.period.start);
         for minute in self.minutes.touched(spread.over) {
             let bytes_by_its_end = spread.before(minute.end());
             self.minutes.raise(&figure, minute, bytes_by_its_end.minus(placed).get().into());

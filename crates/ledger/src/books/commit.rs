@@ -14,7 +14,7 @@ use turn_budget::{
 use super::Books;
 use crate::clients::Holder;
 use crate::grants::{GrantRow, Requester};
-use crate::spending::{Named, SpenderKind};
+use crate::spending::{KeptAddresses, Named, SpenderKind};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
@@ -24,25 +24,15 @@ pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
 #[derive(Debug)]
 #[must_use]
 pub struct Hold {
-    promise: Promise,
-    life: Duration,
+    /// What the credential may relay.
+    pub promise: Promise,
+    /// The lifetime that the credential gets: as requested. Strict mode makes it shorter if there is less room, and longer if it is too
+    /// short for the tail.
+    pub life: Duration,
     /// The latest time at which the credential expires.
     expires_by: Timestamp,
     /// How far the wall clock was ahead of the books' time. The hold covers the credential by both clocks.
     clock_ahead: Duration,
-}
-
-impl Hold {
-    /// The lifetime that the credential gets: as requested. Strict mode makes it shorter if there is less room, and longer if it is too
-    /// short for the tail.
-    pub fn life(&self) -> Duration {
-        self.life
-    }
-
-    /// What the credential may relay.
-    pub fn promised(&self) -> PromisedTime {
-        self.promise.time
-    }
 }
 
 /// Why a credential is not handed out.
@@ -97,7 +87,7 @@ pub enum Written {
 pub struct NotRecorded;
 
 impl Books {
-    /// Reserves budget for a credential that the provider creates within `slack`. `life`: the requested lifetime. [`Hold::life`] says which
+    /// Reserves budget for a credential that the provider creates within `slack`. `life`: the requested lifetime. [`Hold`] says which
     /// one the credential gets.
     ///
     /// While the wall clock is ahead and not accepted yet, the true time may be the wall clock's or the books'. The hold begins at the
@@ -163,7 +153,7 @@ impl Books {
         let renewed = self.relied_on(renews, owner);
         let now = self.now();
         let metered_user = requester.user().filter(|_| source.is_metered());
-        let is_strict = self.budget.mode() == BudgetMode::Strict && source.is_metered();
+        let is_strict = self.budget.terms.mode == BudgetMode::Strict && source.is_metered();
         if is_strict && self.is_uncut(owner) {
             return Err(NotAdmitted::Uncut);
         }
@@ -224,10 +214,9 @@ impl Books {
         requester: Requester,
     ) -> Result<Commit, NotAdmitted> {
         let blocked = self.block_of(&requester);
-        let is_blocked = blocked.is_some();
         let Requester { client, renews, spender, address, issuer } = requester;
-        let address = address.filter(|_| self.grants.keeps_whole_addresses());
-        if is_blocked || self.has_stopped(renews) {
+        let address = address.filter(|_| self.grants.terms.bounds.spenders.addresses == KeptAddresses::Full);
+        if blocked.is_some() || self.has_stopped(renews) {
             self.release(&hold);
             return Err(blocked.unwrap_or(NotAdmitted::Stopped));
         }
@@ -270,11 +259,9 @@ impl Books {
         if let Some(renewed) = renews {
             self.grants.note_renewal(renewed, grant.id);
         }
-        let Hold { promise: reserved, .. } = hold;
         // From now on the row has the promise, so that of the hold is removed.
-        self.grants.replace_promise(Some(&reserved), None);
-        self.apply_effects();
-        let counts = self.budget.counts_mut();
+        self.release(&hold);
+        let counts = &mut self.budget.counts;
         counts.issued = counts.issued.saturating_add(1);
         Ok(Commit { grant: grant.id })
     }
@@ -295,7 +282,7 @@ impl Books {
                 // This also releases the promise of the row.
                 self.grants.remove(commit.grant);
                 self.apply_effects();
-                let counts = self.budget.counts_mut();
+                let counts = &mut self.budget.counts;
                 counts.issued = counts.issued.saturating_sub(1);
                 Err(NotRecorded)
             }

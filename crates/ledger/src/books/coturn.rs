@@ -63,8 +63,8 @@ impl Books {
         self.take_up_foreign(relay, listing);
         self.apply_effects();
         let usage = self.coturn.entry(relay).or_default();
-        let reset = self.budget.period().start;
-        let rules = self.connections.rules();
+        let reset = self.budget.period.start;
+        let rules = &self.connections.rules;
         if let Some(ListedBytes { carried, by_grant, unshown }) = usage.take(listing, asked_at, rules, reset)
         {
             let listed = usage.sessions.grants();

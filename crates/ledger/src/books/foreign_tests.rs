@@ -42,7 +42,7 @@ impl Broker {
 
     fn used_by(&self, name: &str) -> u64 {
         let filter = GrantFilter { keys: vec![SpenderKey::User(user(name))], live: None };
-        self.listed(filter).iter().map(|row| row.spent.measured().get()).sum()
+        self.listed(filter).iter().map(|row| row.spent.measured.get()).sum()
     }
 
     fn listed(&self, filter: GrantFilter) -> Vec<ListedGrant> {

@@ -30,7 +30,7 @@ impl Books {
         self.lack_until(ended, cause);
         let mut sources = self.budget.tails().into_iter().map(|(group, _)| group.source);
         if !sources.all(|source| source.is_counted_by_provider() && self.budget.is_read(source)) {
-            self.lack_until(self.budget.billing_day().period_at(ended).end, cause);
+            self.lack_until(self.budget.terms.billing_day.period_at(ended).end, cause);
         }
     }
 
@@ -54,8 +54,7 @@ impl Books {
         if began.plus(longest) <= self.now() {
             return None;
         }
-        let back = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
-        let from = Timestamp::from_millis(began.as_millis().saturating_sub(back));
+        let from = began.minus(longest);
         // By the clock of the provider, the first bytes of this ledger may lie before the ledger began.
         let until = began.minus(REFERENCE_DIFFERENCE_TOLERATED);
         Some((Minute::of(from).start(), Minute::of(until).start()))

@@ -101,12 +101,12 @@ impl Books {
         grants.restore_counts(head.counted, budget.groups(), stored_at, relayed_until);
         // With another billing day, the stored bytes under unknown identifiers are of another period.
         let (stored_period, _) = head.counts;
-        if stored_period.start != budget.period().start {
+        if stored_period.start != budget.period.start {
             grants.forget_unknown();
         }
         connections.restore(&mut grants, stored.connections, stored_at);
         grants.start_sfu_clocks();
-        budget.set_limit(head.overrides.limit(configured_limit));
+        budget.terms.limit = head.overrides.limit(configured_limit);
         let is_relaying = budget.is_read(IceSource::Relay);
         let mut books = Self {
             budget,
@@ -130,7 +130,7 @@ impl Books {
         books.budget.set_lacks_until(lacking.until);
         books.advance(moment);
         if let Some(until) = relayed_until {
-            books.budget.count_lost(IceSource::Relay, until);
+            books.budget.with(IceSource::Relay.into(), |timeline| timeline.count_lost(until));
         }
         // If the configured limit has changed, an override of the limit has ended. It is dropped, so that it does not come back with the
         // earlier configured limit.
@@ -168,14 +168,14 @@ impl Books {
             head: Head {
                 now,
                 standing: self.standing,
-                counts: (period, self.budget.counts()),
+                counts: (period, self.budget.counts),
                 overrides: self.overrides,
                 lacking: self.lacking,
                 coturn_at: self.coturn.iter().map(|(relay, usage)| (*relay, usage.complete_at)).collect(),
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
                 draining: self.draining.clone(),
-                grants: self.grants.row_count(),
+                grants: self.grants.rows.len(),
             },
             sources: self.budget.take_changes(),
             grants: self.grants.take_changes(),
@@ -191,7 +191,7 @@ impl Books {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
         self.standing
-            .advance(&self.moment, self.budget.now(), || self.grants.alive_until().max(self.lacking.until));
+            .advance(&self.moment, self.budget.now, || self.grants.alive_until().max(self.lacking.until));
         self.budget.set_latest(self.moment.wall.max(now));
         self.follow_cutting();
         loop {
@@ -224,21 +224,21 @@ impl Books {
 
     /// Moves the ledger to `now`. A day that begins in this step begins for coturn's sessions, too, and a period for the grants.
     fn step_to(&mut self, now: Timestamp) {
-        let (day, period) = (Day::of(self.now()), self.budget.period());
+        let (day, period) = (Day::of(self.now()), self.budget.period);
         self.budget.advance(now);
         if Day::of(self.now()) != day {
             let longest = LIFE_MAX.saturating_add(TAIL_MAX);
             self.coturn.values_mut().for_each(|usage| usage.sessions.begin_day(now, longest));
         }
-        if self.budget.period() != period {
-            self.grants.begin_period(self.budget.period());
+        if self.budget.period != period {
+            self.grants.begin_period(self.budget.period);
             self.apply_effects();
         }
     }
 
     /// The books' time.
     pub fn now(&self) -> Timestamp {
-        self.budget.now()
+        self.budget.now
     }
 
     /// The books' time and the wall clock.
@@ -262,7 +262,7 @@ impl Books {
         self.apply_effects();
         let opened = result?;
         if opened.value == Opened::New {
-            let counts = self.budget.counts_mut();
+            let counts = &mut self.budget.counts;
             counts.connections = counts.connections.saturating_add(1);
         }
         Ok(opened)
@@ -275,7 +275,7 @@ impl Books {
         // A report for a member of a call comes from the broker itself, not from the member's address.
         if let Caller::Grant(grant) = caller {
             let now = self.now();
-            self.grants.adopt(&grant, client, now, self.connections.rules());
+            self.grants.adopt(&grant, client, now, &self.connections.rules);
             self.apply_effects();
         }
     }
@@ -374,7 +374,7 @@ impl Books {
 
     /// Whether grants have changed since the last batch.
     pub fn has_changed_grants(&self) -> bool {
-        self.grants.has_changed()
+        !self.grants.dirty.is_empty()
     }
 
     /// The budget.

@@ -10,7 +10,7 @@ impl Books {
     /// Overrides the limit; `None` removes the override.
     pub fn override_limit(&mut self, limit: Option<ByteCount>) {
         self.overrides.override_limit(limit, self.configured_limit);
-        self.budget.set_limit(self.overrides.limit(self.configured_limit));
+        self.budget.terms.limit = self.overrides.limit(self.configured_limit);
     }
 
     /// Stops all minting, or allows it again. While minting is stopped, the client of a grant may claim bytes only at the assumed rate.

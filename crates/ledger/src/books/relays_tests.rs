@@ -104,7 +104,7 @@ fn sessions_of_two_relays_with_one_number_are_two_also_after_a_restart() {
     broker.list_at("b", 6, &[sent(7_000)]);
     assert_eq!(broker.used(), 10_000);
     let row = broker.books.grants().get(grant_id(1)).unwrap();
-    assert_eq!(broker.books.grants().spent_of(row).measured().get(), 10_000);
+    assert_eq!(broker.books.grants().spent_of(row).measured.get(), 10_000);
 }
 
 /// What its page claims counts until its own relay is listed.

@@ -207,18 +207,18 @@ impl Books {
             measured,
             uncut_overshoot,
             likely_overshoot: measured.as_of.map(|_| at_rate()),
-            counts: self.budget.counts(),
+            counts: self.budget.counts,
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,
             refusal: self.refusal(),
             live_grants: self.budget.live_grants(),
             grant_rows: self.grants.count(),
-            grant_rows_max: self.grants.most(),
+            grant_rows_max: self.grants.terms.bounds.grants,
             used_lately: self.budget.used_lately(),
             open_connections: self.connections.open_count(),
             unknown_bytes: self.grants.unknown_bytes(),
             assumed_rate: self.budget.assumed_rate(),
-            mode: self.budget.mode(),
+            mode: self.budget.terms.mode,
             unseen: self.unseen_source(),
             foreign_sessions: self.coturn.values().any(|usage| usage.sessions.has_foreign()),
             lacks_until: self.lacking.until,
@@ -245,7 +245,7 @@ impl Books {
 
     /// A source whose credentials of this period or the last one may relay beyond their promises, because nobody sees its sessions.
     fn unseen_source(&self) -> Option<IceSource> {
-        let last_period = self.budget.billing_day().period_until(self.budget.period().start);
+        let last_period = self.budget.terms.billing_day.period_until(self.budget.period.start);
         let is_recent = |source: &IceSource| self.grants.latest_expiry_of(*source) >= last_period.start;
         self.unseen.iter().copied().find(is_recent)
     }

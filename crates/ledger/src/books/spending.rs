@@ -31,14 +31,14 @@ impl Books {
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
         let limit = self.budget.figures().limit;
         let uncounted = self.budget.uncounted(source, counts);
-        let billed = self.connections.rules().billed;
+        let billed = self.connections.rules.billed;
         self.grants.take_counts(source, counts, billed, limit, &uncounted)
     }
 
     /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone. If the bytes exceed the
     /// assumed rate, the promises of the chain rise. If they exceed `GRANT_LIMIT_GB`, [`Self::revoke_over_limit`] revokes the chain.
     pub fn judge(&mut self, source: IceSource, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
-        let billed = self.connections.rules().billed;
+        let billed = self.connections.rules.billed;
         let by_grant = by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
         self.grants.judge(source, suspect, &by_grant);
         self.apply_effects();
@@ -49,7 +49,7 @@ impl Books {
     /// tail than the source's default have the default.
     pub fn note_tails(&mut self, source: IceSource, last: EndedPlace, counted: Traffic, tail: Duration) {
         self.grants.note_looked_at(source, last);
-        let bytes = counted.billed(self.connections.rules().billed);
+        let bytes = counted.billed(self.connections.rules.billed);
         if tail > Duration::ZERO {
             self.budget.note_after_tail(source, tail);
             let after_tails = Excess { bytes, tail, ..Excess::default() };
@@ -61,7 +61,7 @@ impl Books {
     /// Adds what a relay of this process has carried for each grant since the last call, and raises the promises of chains that relayed
     /// faster than is assumed. After a reset, only the part of this period counts.
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
-        let (now, directions) = (self.now(), self.connections.rules().billed);
+        let (now, directions) = (self.now(), self.connections.rules.billed);
         let from = self.grants.seen_until(source.into());
         let of_period = |(id, traffic): (&GrantId, &Traffic)| {
             (*id, self.grants.of_this_period(*id, traffic.billed(directions), from, now))
@@ -98,7 +98,7 @@ impl Books {
             }
         }
         let (grant, row) = revoked.last().cloned()?;
-        let address = self.grants.address_of(&row);
+        let address = self.grants.terms.address(&row);
         Some(OverLimit { grant, row, address, counted, revoked, closed })
     }
 
@@ -116,10 +116,10 @@ impl Books {
 
     /// What a user or a server key has used and reserved under its limit; `None` without a limit.
     pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
-        let limit = self.grants.limit_of(of)?;
+        let limit = self.grants.terms.limit_of(of)?;
         let mut promises = self.grants.promises_of(of, self.now());
         // Only strict mode reserves.
-        if self.budget.mode() != BudgetMode::Strict {
+        if self.budget.terms.mode != BudgetMode::Strict {
             promises.promised.clear();
         }
         let bytes_of = |source, minutes| self.budget.promised(source, minutes);
@@ -137,7 +137,7 @@ impl Books {
     /// What a server key has used in this period, and its limit.
     pub fn server_use(&mut self, name: &Label) -> (ByteCount, Option<ByteCount>) {
         let of = Limited::Server(name.clone());
-        (self.grants.promises_of(&of, self.now()).used, self.grants.limit_of(&of))
+        (self.grants.promises_of(&of, self.now()).used, self.grants.terms.limit_of(&of))
     }
 
     /// Revokes all live metered grants of a spender, and closes their connections. The caller asks the sources to end the credentials.

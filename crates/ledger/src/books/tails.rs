@@ -26,7 +26,7 @@ impl Books {
     /// for live and new grants, until the reset. Any byte after a tail that is shorter than the default of its source takes the default back.
     pub(super) fn raise_rates(&mut self) {
         let (excess, unknown) = (self.budget.excess(), self.grants.unknown_bytes());
-        let limit = self.budget.limit();
+        let limit = self.budget.terms.limit;
         // Nothing has changed since the last call.
         let judged = Some([limit, excess, unknown]);
         if std::mem::replace(&mut self.judged_excess, judged) == judged {

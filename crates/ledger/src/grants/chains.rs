@@ -42,14 +42,14 @@ const EDGES: u64 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Chains {
     /// Chains that are to be asked for, each chain alone. The key has the first grant of the chain that is looked at.
-    suspects: BTreeMap<(IceSource, GrantId), Waiting>,
+    pub(super) suspects: BTreeMap<(IceSource, GrantId), Waiting>,
     /// Chains over the limit of a chain: their grants, and what they relayed. [`Grants::take_over_limit`] empties the list.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
 /// What is known of a chain that waits until the provider is asked for this chain alone.
 #[derive(Clone, Copy, Debug, Default)]
-struct Waiting {
+pub(super) struct Waiting {
     /// The end of the chain's latest count.
     until: Timestamp,
     /// What was counted of the chain, if it is near a limit, and neither over it nor above its promises.
@@ -74,18 +74,6 @@ struct Shown {
     excess: Excess,
     /// What its promises are raised to, in bytes a minute.
     per_minute: u64,
-}
-
-impl Chains {
-    /// A grant leaves the table: a suspected chain of which it is the first grant is forgotten.
-    pub(super) fn forget(&mut self, source: IceSource, id: GrantId) {
-        self.suspects.remove(&(source, id));
-    }
-
-    /// Forgets all suspects, because their counts are of the period before.
-    pub(super) fn begin_period(&mut self) {
-        self.suspects.clear();
-    }
 }
 
 /// Who has a chain: its client, with all its addresses, or else its user. A chain of which neither is known counts alone: an app server
@@ -146,7 +134,7 @@ impl Grants {
         }
         let spender = grants.last().and_then(|id| self.any(*id)?.spender.as_deref());
         self.with_limit(spender)
-            .any(|of| self.limit_of(&of).is_some_and(|limit| is_near(self.used(&of), limit)))
+            .any(|of| self.terms.limit_of(&of).is_some_and(|limit| is_near(self.limited.used(&of), limit)))
     }
 
     /// Finds the suspected chains again after a restart. This is needed for chains that have ended: no further count would show them.
@@ -155,13 +143,13 @@ impl Grants {
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
-            let is_recent = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(row.owner().group());
-            (spent.measured() > ByteCount::ZERO && is_recent).then_some((*id, source))
+            let is_recent = spent.seen_at.plus(JUDGED_WITHIN) >= self.counted_until(row.owner().group());
+            (spent.measured > ByteCount::ZERO && is_recent).then_some((*id, source))
         };
         let counted: Vec<_> = self.iter().filter_map(counted_lately).collect();
         self.note_vouched_over_limit();
         for (id, source) in counted {
-            let seen_at = |id: &GrantId| Some(self.spent_of(self.any(*id)?).seen_at());
+            let seen_at = |id: &GrantId| Some(self.spent_of(self.any(*id)?).seen_at);
             let until = self.chain_of(id, source).iter().filter_map(seen_at).max();
             self.suspect(id, source, until.unwrap_or_default());
         }
@@ -169,7 +157,7 @@ impl Grants {
 
     /// Compares `GRANT_LIMIT_GB` with what app servers have reported of each chain, because the limit may be new or lower after a restart.
     fn note_vouched_over_limit(&mut self) {
-        if !self.has_grant_limit() {
+        if self.grant_limit().is_none() {
             return;
         }
         let vouched = self.iter().filter(|(_, row)| self.spent_of(row).vouched > ByteCount::ZERO);
@@ -182,7 +170,7 @@ impl Grants {
     /// What was counted for these grants in this period.
     pub(crate) fn counted_of(&self, grants: &[GrantId]) -> ByteCount {
         let rows = grants.iter().filter_map(|id| self.any(*id));
-        rows.map(|row| self.spent_of(row).measured()).fold(ByteCount::ZERO, ByteCount::plus)
+        rows.map(|row| self.spent_of(row).measured).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
     /// At most `most` chains of a source that are to be asked for alone. Chains near a limit alternate with the others, which exceed a

@@ -37,7 +37,7 @@ impl Grants {
 
     /// Bytes of this period that sources counted under identifiers that are not those of a grant in the table.
     pub fn unknown_bytes(&self) -> ByteCount {
-        self.counted.values().map(CountedSource::unknown).fold(ByteCount::ZERO, ByteCount::plus)
+        self.counted.values().map(|counted| counted.unknown.measured).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. If the span of `counts` begins later, nobody counted the
@@ -205,7 +205,7 @@ impl Grants {
         let issued_at = self.any(id).map_or(from, |row| row.issued_at);
         let mut seen_at = until;
         self.change_spent(id, |spent| {
-            seen_at = spent.seen_at();
+            seen_at = spent.seen_at;
             spent.drop_claims(from.max(issued_at), until);
         });
         self.recent.drop_claims(id, until, seen_at);
@@ -287,7 +287,7 @@ impl Grants {
             self.change_spent(id, |spent| spent.count(bytes, is_final, at));
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {
-                self.recent.count(id, after.measured().minus(before.measured()), from, at);
+                self.recent.count(id, after.measured.minus(before.measured), from, at);
                 self.suspect(id, source, at);
             }
         }
@@ -304,9 +304,9 @@ impl Grants {
         [from, at]: [Timestamp; 2],
     ) {
         let of_group = &mut self.counted.entry(group.into()).or_default().unknown;
-        let before = of_group.measured();
+        let before = of_group.measured;
         of_group.count(unknown, is_final, at);
-        self.recent.count_unknown(of_group.measured().minus(before), from, at);
+        self.recent.count_unknown(of_group.measured.minus(before), from, at);
     }
 }
 
@@ -357,12 +357,5 @@ impl Taking {
     pub(super) fn is_of(&self, counts: &GrantCounts) -> bool {
         let Self { span, is_final, .. } = Self::of(counts);
         (self.span, self.is_final) == (span, is_final)
-    }
-}
-
-impl CountedSource {
-    /// Bytes of this period under identifiers that the ledger does not know.
-    pub fn unknown(&self) -> ByteCount {
-        self.unknown.measured()
     }
 }

@@ -151,7 +151,7 @@ impl Grants {
         let derived = Derived::of(&row, &self.indexes, &self.terms, self.period);
         self.indexes.note(id, Some(&derived.places), None);
         self.recent.remove(id);
-        self.chains.forget(row.source, id);
+        self.chains.suspects.remove(&(row.source, id));
         self.dirty.note_removed(id);
         Some((row, derived))
     }

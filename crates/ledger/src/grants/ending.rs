@@ -37,13 +37,8 @@ pub struct OverLimit {
 impl Grants {
     /// Whether `counted` bytes of a chain are more than `GRANT_LIMIT_GB`, and one of its grants is still valid.
     pub(super) fn is_over_limit(&self, grants: &[GrantId], counted: ByteCount) -> bool {
-        let is_over = self.terms.bounds.spenders.grant_limit.is_some_and(|limit| counted > limit);
+        let is_over = self.grant_limit().is_some_and(|limit| counted > limit);
         is_over && grants.iter().any(|id| self.valid(*id).is_some())
-    }
-
-    /// Whether `GRANT_LIMIT_GB` is set, the limit of each chain of renewals.
-    pub(super) fn has_grant_limit(&self) -> bool {
-        self.grant_limit().is_some()
     }
 
     /// `GRANT_LIMIT_GB`, the limit of each chain of renewals.
@@ -140,11 +135,6 @@ impl Grants {
     pub fn unanswered_count(&self) -> usize {
         self.indexes.unanswered.len()
     }
-
-    /// What is kept of the address of a grant's client: all of it, its prefix, or nothing, as `CLIENT_ADDRESSES` says.
-    pub(crate) fn address_of(&self, row: &GrantRow) -> Option<SpenderKey> {
-        self.terms.address(row)
-    }
 }
 
 /// A search for the credentials that are not revoked, and that their source can still revoke. It goes in steps: [`Self::look`] is called
@@ -162,7 +152,7 @@ impl RevocableWalk {
         let rows = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
         for (id, _) in &rows {
             if let Some(row) = grants.valid(*id).filter(|row| can_still_revoke(row, now)) {
-                self.found.push(([grants.spent_of(row).measured(), left_of(row, now)], *id));
+                self.found.push(([grants.spent_of(row).measured, left_of(row, now)], *id));
             }
         }
         rows.len() < LOOKED_AT_ONCE

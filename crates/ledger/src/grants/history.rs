@@ -192,7 +192,8 @@ impl Grants {
         if !is_same {
             self.limited.begin();
             self.forget_unknown();
-            self.chains.begin_period();
+            // The counts of suspects are of the period before.
+            self.chains.suspects.clear();
             self.indexes.begin_period();
             self.forget_raised();
         }

@@ -54,34 +54,6 @@ pub(super) struct Places {
     username_hash: Option<u64>,
 }
 
-impl Places {
-    /// Whether an index has an entry for the row. The latest expiry of its source is no entry of the row.
-    fn have_entry(&self) -> bool {
-        let Self {
-            source: _,
-            latest_expiry: _,
-            ended,
-            revoked_at,
-            is_releasable,
-            is_unanswered,
-            claim_source,
-            judged_source,
-            pulls_until,
-            renewed_by,
-            username_hash,
-        } = self;
-        ended.is_some()
-            || revoked_at.is_some()
-            || *is_releasable
-            || *is_unanswered
-            || claim_source.is_some()
-            || judged_source.is_some()
-            || pulls_until.is_some()
-            || renewed_by.is_some()
-            || username_hash.is_some()
-    }
-}
-
 impl Indexes {
     /// The places of a row in this period.
     pub(super) fn places(&self, row: &GrantRow, period: Period) -> Places {
@@ -96,7 +68,7 @@ impl Indexes {
             revoked_at,
             is_releasable: row.may_be_released(),
             is_unanswered: revoked_at.is_some() && has_no_answer(row),
-            claim_source: (row.spent().claimed() > ByteCount::ZERO).then_some(row.source),
+            claim_source: (row.spent().claimed > ByteCount::ZERO).then_some(row.source),
             judged_source: (row.spent_in(period).excess.bytes > ByteCount::ZERO).then_some(row.source),
             pulls_until: promise_of_session.map(|time| time.until),
             renewed_by: extra.renewed_by,
@@ -114,10 +86,6 @@ impl Indexes {
             *expiry = after.latest_expiry.max(*expiry);
         }
         let both = [before, after];
-        // Nearly all rows are in no index.
-        if !both.into_iter().flatten().any(Places::have_entry) {
-            return;
-        }
         replace(&mut self.ended, both, |of| Some((of.ended?, id)));
         replace(&mut self.revoked, both, |of| Some((of.revoked_at?, id)));
         replace(&mut self.releasable, both, |of| of.is_releasable.then_some(id));

@@ -277,7 +277,7 @@ impl GrantRow {
 
     /// Whether its credential may still work, or a connection is open on it.
     pub(super) fn is_in_use(&self, now: Timestamp) -> bool {
-        self.latest_expiry() > now || self.extra().claims.open_count() > 0
+        self.latest_expiry() > now || self.extra().claims.open > 0
     }
 }
 

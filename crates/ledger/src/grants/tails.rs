@@ -90,5 +90,5 @@ impl Grants {
 /// Whether bytes of a grant were counted, and its last count or claim is at most [`BEFORE_EXPIRY`] before its expiry, or later.
 fn relayed_around_expiry(row: &GrantRow) -> bool {
     let spent = row.spent();
-    spent.measured() > ByteCount::ZERO && spent.seen_at().plus(BEFORE_EXPIRY) >= row.expires_at
+    spent.measured > ByteCount::ZERO && spent.seen_at.plus(BEFORE_EXPIRY) >= row.expires_at
 }

@@ -89,27 +89,21 @@ impl GrantTerms {
 
     /// The spender of this kind who spends what a grant relays.
     pub(crate) fn key(&self, row: &GrantRow, kind: SpenderKind) -> Option<SpenderKey> {
-        use SpenderKind::{Address, Call, Key, Label, Origin, User};
-        match kind {
-            Address => self.address(row),
-            User | Label | Origin | Call | Key => key_of(row.spender.as_deref()?, kind),
+        if kind == SpenderKind::Address {
+            return self.address(row);
         }
+        key_of(row.spender.as_deref()?, kind)
     }
 
     /// Whether a grant is one of this spender. The key of a client (a prefix) also matches grants of which the whole address is kept. A
     /// whole address also matches grants of which only its prefix is kept. Without kept addresses, neither matches any grant.
     pub(crate) fn is_of(&self, row: &GrantRow, key: &SpenderKey) -> bool {
-        let spender = row.spender.as_deref();
         match key {
-            SpenderKey::User(user) => row.user() == Some(user),
-            SpenderKey::Label(label) => spender.and_then(|of| of.label.as_ref()) == Some(label),
-            SpenderKey::Origin(origin) => spender.and_then(|of| of.origin.as_ref()) == Some(origin),
-            SpenderKey::Call(call) => spender.and_then(|of| of.call.as_ref()) == Some(call),
-            SpenderKey::Server(name) => spender.and_then(|of| of.server.as_ref()) == Some(name),
             SpenderKey::Client(client) => self.address(row).is_some() && row.client == Some(*client),
             SpenderKey::Address(address) => self
                 .address(row)
                 .is_some_and(|of| of == *key || of == SpenderKey::Client(ClientKey::of(*address))),
+            _ => self.key(row, key.kind()).as_ref() == Some(key),
         }
     }
 
@@ -137,8 +131,8 @@ impl GrantTerms {
     /// What a grant adds to sums, if it has spent `spent`.
     pub(crate) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
         let settled = spent.settled(self.sampling(row.source));
-        let first_and_last_seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
-        Sums::of_grant([spent.measured(), spent.claimed(), settled], first_and_last_seen)
+        let first_and_last_seen = [row.issued_at, row.issued_at.max(spent.seen_at)];
+        Sums::of_grant([spent.measured, spent.claimed, settled], first_and_last_seen)
     }
 }
 

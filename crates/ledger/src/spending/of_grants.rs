@@ -1,36 +1,18 @@
 //! What grants have spent. Tests: `src/books/spending/tests`.
 //! Every change of a row's bytes changes the sums of its server key and, if users have a limit, of its user by the same difference.
 
-use turn_budget::{ByteCount, CountOwner, Day, GrantId, IceSource, Minute, Spender, Timestamp, User};
+use turn_budget::{CountOwner, Day, GrantId, IceSource, Minute, Spender, Timestamp, User};
 
-use super::{
-    ConnectionCharge, KeptAddresses, LeftSums, Limited, LimitedPromises, Named, SpenderKind, Spent, Sums,
-    Uncounted,
-};
+use super::{ConnectionCharge, Limited, LimitedPromises, Named, SpenderKind, Spent, Sums, Uncounted};
 use crate::grants::{GrantRow, Grants, key_of};
 
 impl Grants {
-    /// Bytes that a user or a server key may use in a period; `None` without a limit.
-    pub(crate) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
-        self.terms.limit_of(of)
-    }
-
     /// The user and the server key of a spender, as far as they have a limit.
     pub(crate) fn with_limit<'a>(
         &'a self,
         spender: Option<&'a Spender>,
     ) -> impl Iterator<Item = Limited> + 'a {
         Limited::of(spender).filter(|of| self.terms.limit_of(of).is_some())
-    }
-
-    /// Whether whole addresses are kept.
-    pub(crate) fn keeps_whole_addresses(&self) -> bool {
-        self.terms.bounds.spenders.addresses == KeptAddresses::Full
-    }
-
-    /// The sums of grants that left the table, and of connections without a grant.
-    pub fn left(&self) -> &LeftSums {
-        &self.left
     }
 
     /// Notes what a connection of a grant was charged.
@@ -46,11 +28,6 @@ impl Grants {
         self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
 
-    /// Whether the budget is strict: promises reserve a part of it.
-    pub(crate) fn is_strict(&self) -> bool {
-        self.terms.is_strict
-    }
-
     /// What a user or a server key has used, and what is promised for its grants.
     pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
         let uncounted = self.first_uncounted(now);
@@ -60,18 +37,14 @@ impl Grants {
     /// Whether a user or a server key has a sum, or there is room for one. Also `true` without a limit, which needs no sum.
     pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named, now: Timestamp) -> bool {
         let uncounted = self.first_uncounted(now);
-        self.limit_of(of).is_none() || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
-    }
-
-    /// What a user or a server key with a limit has used.
-    pub(crate) fn used(&self, of: &Limited) -> ByteCount {
-        self.limited.used(of)
+        self.terms.limit_of(of).is_none()
+            || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
     }
 
     /// Whether a user has used as much as each user may.
     pub(crate) fn is_over_limit_of(&self, user: &User) -> bool {
         let user = Limited::User(user.clone());
-        self.limit_of(&user).is_some_and(|limit| self.limited.used(&user) >= limit)
+        self.terms.limit_of(&user).is_some_and(|limit| self.limited.used(&user) >= limit)
     }
 
     /// The first minute of each source in which promises count: in strict mode the first that is not counted for good, otherwise this

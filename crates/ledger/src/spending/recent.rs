@@ -167,7 +167,7 @@ impl Grants {
     /// What a grant has relayed in `[since, now)`, measured and claimed.
     pub(crate) fn recent_of(&self, id: GrantId, since: Timestamp, now: Timestamp) -> Spent {
         let minutes = self.recent.grants.get(&id);
-        let seen_at = self.any(id).map(|row| row.spent().seen_at()).unwrap_or_default();
+        let seen_at = self.any(id).map(|row| row.spent().seen_at).unwrap_or_default();
         minutes.map(|minutes| minutes.between(since, now).as_spent(seen_at)).unwrap_or_default()
     }
 

@@ -11,9 +11,9 @@ use turn_budget::{ByteCount, Excess, Spread, Timestamp, at_most};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// What its connections claimed for the time after the count.
-    pub(crate) claimed: ByteCount,
+    pub claimed: ByteCount,
     /// The most that its source has counted so far.
-    pub(crate) measured: ByteCount,
+    pub measured: ByteCount,
     /// What its source has counted for good. A count that is not final is of the time after that; the next count, final or not, replaces
     /// it.
     pub(crate) closed: ByteCount,
@@ -26,7 +26,7 @@ pub struct Spent {
     /// What its chain of renewals showed above the assumed rate, if it is the first grant of the chain.
     pub(crate) excess: Excess,
     /// The end of the latest count or claim.
-    pub(crate) seen_at: Timestamp,
+    pub seen_at: Timestamp,
 }
 
 /// A change of what one connection was charged.
@@ -55,21 +55,6 @@ impl Spent {
     /// The bytes that were counted, and those that were claimed for the time after the count.
     pub fn bytes(&self) -> ByteCount {
         self.measured.plus(self.claimed)
-    }
-
-    /// Bytes that its connections claimed for the time after the count.
-    pub fn claimed(&self) -> ByteCount {
-        self.claimed
-    }
-
-    /// Bytes that its source counted.
-    pub fn measured(&self) -> ByteCount {
-        self.measured
-    }
-
-    /// The end of the latest count or claim.
-    pub fn seen_at(&self) -> Timestamp {
-        self.seen_at
     }
 
     /// The most that was relayed in the time that is counted or assumed for good. `sampling`: the count's margin of error in percent.
@@ -135,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_final_count_is_added_and_one_that_is_not_final_is_replaced_by_the_next() {
-        let of = |counts| spent(counts).measured().get();
+        let of = |counts| spent(counts).measured.get();
         assert_eq!(of(&[(10, false), (15, false)]), 15);
         assert_eq!(of(&[(10, false), (12, true)]), 12);
         assert_eq!(of(&[(12, true), (3, false), (5, true), (1, false)]), 18);
@@ -143,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_was_measured_never_decreases() {
-        let of = |counts| spent(counts).measured().get();
+        let of = |counts| spent(counts).measured.get();
         assert_eq!(of(&[(10, false), (8, true)]), 10);
         assert_eq!(of(&[(10, false), (8, true), (1, false)]), 10);
         assert_eq!(of(&[(10, false), (8, true), (3, false)]), 11);
@@ -160,16 +145,16 @@ mod tests {
         let mut spent = Spent::default();
         spent.charge(&charge(0, 100, [0, 10]), at(0), at(0));
         spent.drop_claims(at(0), at(4));
-        assert_eq!(spent.claimed().get(), 60);
+        assert_eq!(spent.claimed.get(), 60);
         spent.charge(&charge(100, 140, [10, 14]), at(0), at(4));
         spent.drop_claims(at(4), at(9));
-        assert_eq!(spent.claimed().get(), 50);
+        assert_eq!(spent.claimed.get(), 50);
         spent.charge(&charge(140, 20, [0, 20]), at(0), at(9));
-        assert_eq!(spent.claimed().get(), 0, "a count of the client replaces what was charged by time");
+        assert_eq!(spent.claimed.get(), 0, "a count of the client replaces what was charged by time");
         spent.charge(&charge(20, 40, [8, 12]), at(0), at(11));
-        assert_eq!(spent.claimed().get(), 5, "a quarter of the time is not counted yet");
+        assert_eq!(spent.claimed.get(), 5, "a quarter of the time is not counted yet");
         spent.drop_claims(at(11), at(30));
-        assert_eq!(spent.claimed().get(), 0);
+        assert_eq!(spent.claimed.get(), 0);
     }
 
     /// The charge is for the time from ten seconds before the reset to ten seconds after it.
@@ -180,7 +165,7 @@ mod tests {
             let mut spent = Spent::default();
             let charge = ConnectionCharge { before, after, from: at(-10), at: at(10) };
             spent.charge(&charge, at(0), at(counted_until));
-            assert_eq!(spent.claimed().get(), claimed, "{counted_until}");
+            assert_eq!(spent.claimed.get(), claimed, "{counted_until}");
         }
     }
 

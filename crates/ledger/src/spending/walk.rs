@@ -111,14 +111,14 @@ impl SpenderWalk {
         let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
         if self.since.is_none() && self.found.is_empty() {
             // With room for what comes during the walk: to grow, the vectors would be copied while the lock is held.
-            let count = grants.row_count();
+            let count = grants.rows.len();
             let room = count.saturating_add(count / 8);
             self.found.reserve(room);
             self.places.reserve(room);
         }
         for (id, row) in rows {
             let spent = grants.spent_since(id, row, self.since, now);
-            let sums = sums_of(&spent, [row.issued_at, row.issued_at.max(spent.seen_at())]);
+            let sums = sums_of(&spent, [row.issued_at, row.issued_at.max(spent.seen_at)]);
             let is_live = !row.has_ended();
             let is_usable = is_live && row.extra().revoked_at.is_none();
             let key = grants.terms.key(row, self.kind);
@@ -197,5 +197,5 @@ fn fit(rows: &mut Vec<SpenderSums>, mut rest: SpenderSums, period: &PeriodBytes)
 /// The sums of one grant that has spent this, or of one spender. Settled bytes are left out, because they are not shown. `seen`: when it
 /// was seen first and last.
 fn sums_of(spent: &Spent, seen: [Timestamp; 2]) -> Sums {
-    Sums::of_grant([spent.measured(), spent.claimed(), ByteCount::ZERO], seen)
+    Sums::of_grant([spent.measured, spent.claimed, ByteCount::ZERO], seen)
 }

@@ -205,7 +205,7 @@ fn mint(
     let mut id = [0; 16];
     id[..8].copy_from_slice(&counts.minted.to_be_bytes());
     let issued_at = books.now();
-    let expires_at = issued_at.plus(hold.life());
+    let expires_at = issued_at.plus(hold.life);
     let grant = Grant { id: GrantId::new(id), source: SOURCE, issued_at, expires_at };
     books.commit(hold, &grant, None, requester).ok().map(|_| grant)
 }

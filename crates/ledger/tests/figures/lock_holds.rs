@@ -188,7 +188,7 @@ fn fill(books: &mut Books, source: IceSource, grants: u64) -> Result<Vec<GrantId
         steps.time(|| -> Result<(), AnyError> {
             let hold = books.reserve(source, LIFE, MINT_SLACK, &requester);
             let hold = hold.map_err(|why| format!("no room: {why:?}"))?;
-            let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life()));
+            let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life));
             let grant = Grant { id, source, issued_at, expires_at };
             let commit = books
                 .commit(hold, &grant, Some(&format!("{n:064x}")), requester)

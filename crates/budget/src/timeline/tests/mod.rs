@@ -58,7 +58,7 @@ fn counts_of(timeline: &Timeline) -> SourceRows {
 
 /// The period before the current one.
 fn previous(timeline: &Timeline) -> Option<ByteCount> {
-    let last = Timestamp::from_millis(timeline.minutes.period().start.as_millis() - 1);
+    let last = Timestamp::from_millis(timeline.minutes.period.start.as_millis() - 1);
     timeline.minutes.days.used(BillingDay::new(1).unwrap().period_at(last))
 }
 

@@ -49,11 +49,11 @@ fn a_count_decides_about_grants_and_the_larger_of_it_and_what_was_vouched_for_wi
         let figures =
             |timeline: &Timeline| (timeline.minutes.used().get(), timeline.minutes.committed().get());
         assert_eq!(figures(&timeline), (used, committed), "{counted}");
-        let above = timeline.minutes.counted().vouched_above_day.get();
+        let above = timeline.minutes.counted.vouched_above_day.get();
         assert_eq!(above, 1_000_u64.saturating_sub(counted * 100 / 95 + 1), "{counted}");
         timeline.minutes.set_liability(BitRate::new(4_000_000));
         assert_eq!(figures(&timeline), (used, committed), "all sums are computed again");
-        let period = timeline.minutes.period();
+        let period = timeline.minutes.period;
         timeline.advance(period.end);
         assert_eq!(timeline.minutes.days.used(period).map(ByteCount::get), Some(used), "{counted}");
         assert_eq!(figures(&timeline), (0, 0), "the next period has nothing of it");

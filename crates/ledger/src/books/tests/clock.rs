@@ -133,7 +133,7 @@ fn after_an_accepted_jump_the_bound_does_not_hold_until_older_credentials_have_e
 #[test]
 fn no_bound_holds_while_the_clock_is_in_an_earlier_period() {
     let mut machine = Machine::new(BudgetMode::Estimate);
-    let reset = machine.broker.books.budget().period().end;
+    let reset = machine.broker.books.budget().period.end;
     machine.pass(reset.since(machine.broker.books.now()).as_secs() + 60);
     assert!(machine.bound_holds());
     machine.wall -= HOUR;

@@ -216,7 +216,7 @@ fn what_the_pages_of_an_uncounted_key_say_is_not_replaced_by_counts_of_another()
     assert_eq!(broker.books.take_grant_counts(IceSource::Cloudflare, &counts), CountsTaken::Whole);
     let claimed = |broker: &Broker, nth: usize| {
         let grants_table = broker.books.grants();
-        grants_table.spent_of(grants_table.get(grants[nth].id).unwrap()).claimed().get()
+        grants_table.spent_of(grants_table.get(grants[nth].id).unwrap()).claimed.get()
     };
     assert_eq!(claimed(&broker, 0), 0);
     assert!(claimed(&broker, 1) >= 1_000);

@@ -114,7 +114,7 @@ fn the_minutes_of_a_renewal_follow_those_of_the_grant_that_it_renews() {
     let until = broker.books.grants().get(first).unwrap().alive_until().unwrap();
     broker.books.advance(at(540_000));
     let hold = broker.reserve(600, &renewing(first)).unwrap();
-    assert_eq!(hold.promised().reserved_from, until);
+    assert_eq!(hold.promise.time.reserved_from, until);
     // A renewal may be counted in the minutes before it, too.
     let clocks = Duration::from_secs(CLOCKS * 60);
     for (now, from, when) in [
@@ -123,7 +123,7 @@ fn the_minutes_of_a_renewal_follow_those_of_the_grant_that_it_renews() {
     ] {
         broker.books.advance(now);
         let late = broker.reserve(600, &renewing(first)).unwrap();
-        assert_eq!(late.promised().reserved_from, from, "{when}");
+        assert_eq!(late.promise.time.reserved_from, from, "{when}");
     }
 }
 

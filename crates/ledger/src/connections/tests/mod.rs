@@ -113,11 +113,11 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
     let mut table = empty();
     for id in ["a", "b"] {
         table.open(client(1), id, None, at(0)).unwrap();
-        assert_eq!(table.budget.counts().reported, 1);
+        assert_eq!(table.budget.counts.reported, 1);
     }
     table.open(Caller::Reporter, "c", None, at(0)).unwrap();
     table.budget.advance(at(10));
-    assert_eq!(table.budget.counts().reported, 1);
+    assert_eq!(table.budget.counts.reported, 1);
     let changes = table.budget.take_changes();
     let millis = |source: IceSource| {
         let row = changes[&source.into()].minutes[&Minute::new(0)];

@@ -120,7 +120,7 @@ impl Leader {
         self.advance(at.clock, at.present);
         let (source, requester) = (IceSource::Cloudflare, Requester::default());
         let Ok(hold) = self.books.reserve(source, life, MINT_SLACK, &requester) else { return false };
-        let (issued_at, life) = (self.books.now(), hold.life());
+        let (issued_at, life) = (self.books.now(), hold.life);
         let grant = Grant { id, source, issued_at, expires_at: issued_at.plus(life) };
         let expires = at.now + u64::try_from(life.as_millis()).unwrap_or(0);
         let Ok(commit) = self.books.commit(hold, &grant, Some("user"), requester) else { return false };

@@ -264,7 +264,7 @@ impl<D: Disk> Broker<D> {
         self.advanced_at = world.now;
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.check_past(&past);
-        if self.books.budget().period() != period {
+        if self.books.budget().period != period {
             self.signs.ended = Some(past.figures);
         }
         self.follow_rate(world);
@@ -363,7 +363,7 @@ impl<D: Disk> Broker<D> {
         let period = self.settings.billing_day().period_at(self.present(world));
         if self.has_pages(world) {
             self.unwatched_until = self.present(world);
-            if self.books.budget().period() != period {
+            if self.books.budget().period != period {
                 self.lost_until = period.end;
             }
         }

@@ -29,7 +29,7 @@ impl<D: Disk> Broker<D> {
 
     /// The connection of a grant on which nothing can be relayed any more is closed.
     pub(super) fn keep_calls(&mut self) {
-        let next = self.books.now().plus(self.books.connections().rules().heartbeat);
+        let next = self.books.now().plus(self.books.connections().rules.heartbeat);
         for grant in self.members.clone() {
             let Some(member) = self.books.member_with(grant) else { continue };
             let until = self.books.grants().get(grant).and_then(GrantRow::alive_until);

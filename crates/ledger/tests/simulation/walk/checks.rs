@@ -213,7 +213,7 @@ impl Checks {
         self.relayed.note(world, broker);
         // The minutes before change at a start, and with the period.
         let is_due = self.tally.of("steps").is_multiple_of(8)
-            || self.before.figures.period != broker.books.budget().period();
+            || self.before.figures.period != broker.books.budget().period;
         is_due.then(|| self.relayed.unpromised(broker)).flatten()
     }
 

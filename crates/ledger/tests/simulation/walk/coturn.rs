@@ -68,7 +68,7 @@ pub(super) const CUT_FOR: u64 = 30_000;
 impl<D: Disk> Broker<D> {
     /// Lets time pass. The relay is counted just before a reset, like in each second.
     pub(super) fn pass(&mut self, millis: u64, share: u64, world: &mut World) {
-        let reset = self.books.budget().period().end.millis_since(self.present(world));
+        let reset = self.books.budget().period.end.millis_since(self.present(world));
         let has_reset = self.settings.sources.contains(&IceSource::Relay) && (2..millis).contains(&reset);
         let mut left = millis;
         if has_reset {

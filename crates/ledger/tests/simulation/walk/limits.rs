@@ -201,7 +201,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn expect_ended(&mut self, world: &World, begin: u64, end: u64, missed: u64) {
         let Some(limit) = self.settings.grant_limit else { return };
         let now = self.books.now();
-        let begin = begin.max(self.shown(SOURCE, self.books.budget().period().start));
+        let begin = begin.max(self.shown(SOURCE, self.books.budget().period.start));
         let is_live = |id: &GrantId| self.books.grants().get(*id).is_some();
         let whole = |id: &GrantId| world.bytes_of_grant(*id, begin, end);
         let bytes = |id: &GrantId| whole(id) / 1_000 * (1_000 - missed);

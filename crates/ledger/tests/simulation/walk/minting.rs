@@ -119,7 +119,7 @@ impl<D: Disk> Broker<D> {
         else {
             return;
         };
-        let left = hold.life();
+        let left = hold.life;
         if let Some((commit, grant)) = self.put(hold, source, left, requester.clone()) {
             let state = Making::Committed(commit, grant);
             self.in_flight.push_back(InFlight { requester, since, state });
@@ -159,7 +159,7 @@ impl<D: Disk> Broker<D> {
         let life = Duration::from_secs(life);
         let requester = self.requester(None);
         let Some(hold) = self.reserve(life, &requester) else { return };
-        let given = hold.life();
+        let given = hold.life;
         let left = given.saturating_sub(Duration::from_secs(if given == life { age } else { 0 }));
         if let Some(grant) = self.commit(hold, left, Written::Yes, requester) {
             let minted = self.hand_out(world, 0, &grant);
@@ -183,7 +183,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
         let (requester, life) = (self.requester(renews), Duration::from_secs(life));
         let hold = self.reserve(life, &requester)?;
-        let left = hold.life();
+        let left = hold.life;
         self.commit(hold, left, written, requester)
     }
 

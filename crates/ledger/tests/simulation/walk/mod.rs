@@ -328,7 +328,7 @@ fn visible(books: &mut Books) -> Visible {
     let servers = [0, 1].map(|server| books.limit_share(&Limited::Server(limits::server_named(server))));
     let (connections, now) = (books.connections(), books.now());
     let charged =
-        connections.iter().map(|it| (Arc::from(it.name.id()), it.charged(now, connections.rules()).get()));
+        connections.iter().map(|it| (Arc::from(it.name.id()), it.charged(now, &connections.rules).get()));
     Visible {
         snapshot,
         charged: charged.collect(),

@@ -22,7 +22,7 @@ pub(super) struct Relayed {
 impl Relayed {
     /// Notes what relays now.
     pub(super) fn note(&mut self, world: &World, broker: &Broker<impl Disk>) {
-        self.since = self.since.max(Minute::of(broker.books.budget().period().start));
+        self.since = self.since.max(Minute::of(broker.books.budget().period.start));
         for source in METERED {
             let now = broker.books.now().as_millis();
             let minute = Minute::of(Timestamp::from_millis(now + broker.ahead(source)));
@@ -49,10 +49,9 @@ impl Relayed {
 
     /// A minute of this period in which more relayed than is promised, and which its source has not counted.
     pub(super) fn unpromised(&self, broker: &Broker<impl Disk>) -> Option<String> {
-        let (ledger, period) = (broker.books.budget(), broker.books.budget().period());
+        let (ledger, period) = (broker.books.budget(), broker.books.budget().period);
         // A crash can undo a jump of the time that was accepted.
-        let is_of_period =
-            |minute: &Minute| period.contains(minute.start()) && minute.start() <= ledger.now();
+        let is_of_period = |minute: &Minute| period.contains(minute.start()) && minute.start() <= ledger.now;
         let seen = self.seen.iter().filter(|((_, minute), relayed)| is_of_period(minute) && **relayed > 0);
         seen.filter(|((source, minute), _)| {
             let counted = ledger.day(*source, Day::of(minute.start()));

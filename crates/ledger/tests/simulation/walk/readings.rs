@@ -109,7 +109,7 @@ impl<D: Disk> Broker<D> {
                 self.lacking.remove(&day);
             }
             // A wall clock that was set back may ask for days of an earlier period.
-            let current = self.books.budget().period();
+            let current = self.books.budget().period;
             self.lacks = self.lacking.iter().any(|day| current.contains(day.start()));
             self.lacked |= self.lacks;
         }

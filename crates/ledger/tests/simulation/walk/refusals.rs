@@ -80,7 +80,7 @@ impl<D: Disk> Broker<D> {
         owner: CountOwner,
         asked: Duration,
     ) -> Option<String> {
-        let (life, time, source) = (hold.life(), hold.promised(), owner.source);
+        let (life, time, source) = (hold.life, hold.promise.time, owner.source);
         let tail = self.books.budget().tail(owner);
         let shortest = tail.saturating_sub(source.clocks_differ_by()) / 4;
         let asked = if self.settings.strict { asked.max(shortest) } else { asked };

@@ -119,7 +119,7 @@ impl<D: Disk> Broker<D> {
             world.end_all(IceSource::Relay);
         }
         self.restart(world);
-        let period = self.books.budget().period();
+        let period = self.books.budget().period;
         if matches!(change, Change::BillingDay(_)) && self.unwatched_until > period.start {
             self.lost_until = self.lost_until.max(period.end);
         }

@@ -46,7 +46,7 @@ impl<D: Disk> Broker<D> {
             let due = std::mem::take(&mut self.due_answers);
             self.answer(due, world);
         }
-        let period = self.books.budget().period();
+        let period = self.books.budget().period;
         self.apply(op, world);
         let due = std::mem::take(&mut self.due_answers);
         let is_silent = op.is_silent() && due.is_empty();
@@ -58,7 +58,7 @@ impl<D: Disk> Broker<D> {
         if matches!(op, Op::Read { .. }) {
             self.disturbed.read_at = self.present(world);
         }
-        if is_silent && self.books.budget().period().start != period.start {
+        if is_silent && self.books.budget().period.start != period.start {
             self.expect_no_evidence();
         }
         self.expect_evidence(world);
@@ -91,7 +91,7 @@ impl<D: Disk> Broker<D> {
 
     /// Whether the wall clock is in an earlier period than the books.
     fn is_clock_in_earlier_period(&self, world: &World) -> bool {
-        let (wall, start) = (self.wall(world), self.books.budget().period().start);
+        let (wall, start) = (self.wall(world), self.books.budget().period.start);
         wall < start && self.books.now().millis_since(wall) > CLOCK_TOLERATED
     }
 
@@ -140,7 +140,7 @@ impl<D: Disk> Broker<D> {
         if !is_known || excess == 0 {
             return;
         }
-        let period = self.books.budget().period();
+        let period = self.books.budget().period;
         let [start, end] = [period.start, period.end].map(|at| self.shown(SOURCE, at));
         let assumed = self.settings.assumed(SOURCE).rate;
         let fast = world.rates.iter().filter(|(_, rate)| **rate > assumed);
@@ -174,7 +174,7 @@ impl<D: Disk> Broker<D> {
 
     /// A connection reports bytes for the first time, and its last report was before the reset: the part since the reset is of this period.
     pub(super) fn begun_before_reset(&self, caller: Caller, id: &str, report: Report) -> Option<Begun> {
-        let (now, start) = (self.books.now(), self.books.budget().period().start);
+        let (now, start) = (self.books.now(), self.books.budget().period.start);
         let grant = caller.grant().map(|grant| grant.id);
         let mut of_id = self.books.connections().iter().filter(|it| it.name.id() == id);
         let row = of_id.find(|it| it.name.grant() == grant)?;

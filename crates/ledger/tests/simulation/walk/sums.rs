@@ -193,7 +193,7 @@ impl<D: Disk> Broker<D> {
         let Snapshot { figures, measured, open_connections, .. } = *past;
         // What pages took while nobody watched is in no promise, and what a reporter says neither.
         let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
-        if !is_known || figures.period.end != self.books.budget().period().start {
+        if !is_known || figures.period.end != self.books.budget().period.start {
             return;
         }
         let is_exact = figures.used == measured.bytes

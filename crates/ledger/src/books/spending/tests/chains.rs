@@ -236,7 +236,7 @@ fn the_credentials_of_a_chain_stay_within_one_rate_together() {
     let until = first.issued_at.plus_millis(minutes * 60_000);
     broker.books.advance(until);
     broker.books.advance(at(7_199).max(until));
-    let period = broker.books.budget().period();
+    let period = broker.books.budget().period;
     // Each stays within the rate, so only their sum shows it.
     let since = until.millis_since(first.issued_at.max(period.start)) / 60_000;
     let of_second = until.millis_since(second.issued_at.max(period.start)) / 60_000;

@@ -37,7 +37,7 @@ fn the_smallest_sums_of_a_full_map_join_those_without_a_name() {
         }
         broker.restart();
     }
-    assert!(broker.books.grants().left().counts().0 <= 8 + 1);
+    assert!(broker.books.grants().left.counts().0 <= 8 + 1);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn what_a_credential_that_costs_nothing_relays_counts_for_no_limit() {
     let mut broker = Broker::with_limit(BudgetMode::Estimate, 5 * MB);
     let (source, life) = (IceSource::Manual, Duration::from_secs(3_600));
     let hold = broker.books.reserve(source, life, Duration::from_secs(4), &requester("ann")).unwrap();
-    let (issued_at, expires_at) = (broker.books.now(), broker.books.now().plus(hold.life()));
+    let (issued_at, expires_at) = (broker.books.now(), broker.books.now().plus(hold.life));
     let free = Grant { id: GrantId::new([9; 16]), source, issued_at, expires_at };
     let commit = broker.books.commit(hold, &free, None, requester("ann")).unwrap();
     broker.books.note_written(&commit, Written::Yes).unwrap();

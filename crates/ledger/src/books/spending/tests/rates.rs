@@ -114,7 +114,7 @@ fn a_raised_rate_ends_with_the_period_or_with_another_setting() {
     calls(&mut broker, 12, mbps(75));
     broker.books.advance(broker.books.now().plus_millis(1));
     broker.books.advance(at(7_200));
-    assert!(broker.books.budget().period().start == at(7_200));
+    assert!(broker.books.budget().period.start == at(7_200));
     assert_eq!(broker.books.snapshot().measured.raised, None);
     assert_eq!(promised(&mut broker), (MINUTE_BYTES, MINUTE_BYTES), "also of those that were raised");
     assert_eq!(broker.books.grants().difference(), None);
