@@ -259,8 +259,10 @@ impl Books {
         if let Some(renewed) = renews {
             self.grants.note_renewal(renewed, grant.id);
         }
+        let Hold { promise: reserved, .. } = hold;
         // From now on the row has the promise, so that of the hold is removed.
-        self.release(&hold);
+        self.grants.replace_promise(Some(&reserved), None);
+        self.apply_effects();
         let counts = &mut self.budget.counts;
         counts.issued = counts.issued.saturating_add(1);
         Ok(Commit { grant: grant.id })
