@@ -17,7 +17,7 @@ fn problem(line: &str) -> Option<String> {
         return Some(format!("not five fields: {line}"));
     };
     let program = tests.split(' ').next()?;
-    if !["ledger", "lib", "it", "sfu", "store", "simulation"].contains(&program) {
+    if !["base", "ledger", "lib", "it", "sfu", "store", "simulation"].contains(&program) {
         return Some(format!("{name}: unknown tests: {tests}"));
     }
     let Ok(code) = std::fs::read_to_string(root().join(file)) else {

@@ -8,7 +8,7 @@ Prints one line per mutant. Exits with 1 if one survives. JOBS (the number of co
 
 A line of a list is `name|tests|file|text|replacement`; a bar in a text is written as \\|, a line break as \\n. The tests are `ledger`
 (the unit tests of the budget, if it is the budget's file, then the ledger's, then its simulation), or a program and a part of the names of its tests: `lib` (unit tests of the service), `it`
-(tests of the service from outside), `sfu` (unit tests of the proxy of the SFU), `store` (of what is stored), `simulation` (of the ledger).
+(tests of the service from outside), `base` (of the HTTP client), `sfu` (unit tests of the proxy of the SFU), `store` (of what is stored), `simulation` (of the ledger).
 
 One build has all mutants: the body of a function becomes a `match` on the number of the mutant in force, with the changed bodies as its
 arms. A mutant that is not inside of a function, or does not compile as an arm, has a build of its own.
@@ -29,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LISTS = [ROOT / "tests/mutants" / name for name in ("ledger.txt", "replicas.txt")]
 # What of the command line of cargo builds a program of tests.
 PROGRAMS = {
+    "base": ["-p", "turn-base", "--lib"],
     "budget": ["-p", "turn-budget", "--lib"],
     "ledger": ["-p", "turn-ledger", "--lib"],
     "simulation": ["-p", "turn-ledger", "--test", "simulation"],
