@@ -197,6 +197,7 @@ fn lacks_reports(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> 
 /// The faults of minting, of the replicas, of the ledger and of the clock, without those of [`fault_of`].
 fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 16] {
     let promised_in_full = Fault::PromisedInFull.if_there(snapshot.is_promised_in_full().then_some(""));
+    let provider_down = Fault::ProviderDown.if_there(facts.provider_down.as_ref());
     let until = || minting(snapshot, &facts.mint).err()?.until;
     let is_full = snapshot.refusal == Some(NotAdmitted::TooManyGrants);
     let Snapshot { grant_rows, grant_rows_max, .. } = snapshot;
@@ -210,7 +211,7 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
         Fault::GrantsFull.if_there(is_full.then_some("")),
         Fault::GrantsNearlyFull.if_there(snapshot.grants_are_many().then(rows)),
         Fault::ProxyNotTrusted.if_there(facts.untrusted_proxy.as_ref()),
-        Fault::ProviderDown.if_there(facts.provider_down.as_ref()),
+        provider_down.map(|found| found.until(facts.mint.paused_until)),
         Fault::RelayDown.if_there(facts.relays_down.as_ref()),
         Fault::NotRevoked.if_there((facts.not_revoked > 0).then(not_revoked)),
         Fault::LeaderLost.if_there(facts.lost_leader.as_ref()),

@@ -90,12 +90,20 @@ pub struct MintFacts {
     pub sources: Option<StopCode>,
     /// Why no grant can be recorded or else a source does not mint, in a sentence; empty if that is not known.
     pub failure: String,
+    /// When the pause ends for which a provider that does not mint has asked.
+    pub paused_until: Option<Timestamp>,
 }
 
 impl Default for MintFacts {
     /// Nothing stops a mint.
     fn default() -> Self {
-        Self { is_enabled: true, is_writable: true, sources: None, failure: String::new() }
+        Self {
+            is_enabled: true,
+            is_writable: true,
+            sources: None,
+            failure: String::new(),
+            paused_until: None,
+        }
     }
 }
 
@@ -117,6 +125,9 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     };
     let stop = MintStop::of(code, &facts.failure);
     let spent = match snapshot.refusal {
+        _ if code == StopCode::ProviderUnavailable => {
+            return Err(MintStop { until: facts.sources.and(facts.paused_until), ..stop });
+        }
         _ if code != StopCode::BudgetExhausted => return Err(stop),
         Some(NotAdmitted::Refused(refusal)) if !snapshot.figures.is_spent() => {
             return Err(MintStop { until: refusal.until(), ..stop });

@@ -27,8 +27,10 @@ pub struct TurnKey {
     pub api: MintingApi,
     /// Its circuit breaker. Each key has its own, because a key can fail alone.
     pub breaker: Breaker,
-    /// The pace of its requests.
-    pace: Mutex<Pace>,
+    /// The pace of its mints.
+    pub mints: SharedPace,
+    /// The pace of its revocations. A pause of one kind stops no request of the other.
+    pub revocations: SharedPace,
     has_minted: AtomicBool,
     /// Why the latest call failed; `None` after one that minted.
     pub failure: RwLock<Option<CallError>>,
@@ -38,25 +40,8 @@ impl TurnKey {
     /// A key that has not been used yet.
     pub fn new(name: KeyName, id: Option<IdDigest>, weight: u32, api: MintingApi, now: Instant) -> Self {
         let (has_minted, failure) = (AtomicBool::new(false), RwLock::new(None));
-        let pace = Mutex::new(Pace::new(now));
-        Self { name, id, weight, api, breaker: Breaker::default(), pace, has_minted, failure }
-    }
-
-    /// Waits for the turn of a request, and returns for how long it has waited. If the wait would be too long, the error is like that of a
-    /// provider that refuses a request as too fast.
-    pub async fn turn(&self, now: Instant) -> Result<Duration, CallError> {
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        let refused = |wait| CallError::Status { status, retry_after: Some(wait) };
-        let wait = self.pace.lock().take(now).map_err(refused)?;
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        Ok(wait)
-    }
-
-    /// Adapts the pace to the result of a request.
-    pub fn note_pace<T>(&self, result: &Result<T, CallError>, now: Instant) {
-        self.pace.lock().note(result.as_ref().err(), now);
+        let [mints, revocations] = [(); 2].map(|()| SharedPace(Mutex::new(Pace::new(now))));
+        Self { name, id, weight, api, breaker: Breaker::default(), mints, revocations, has_minted, failure }
     }
 
     /// Reports the result of a mint to the breaker. A refusal as too fast is not reported while a lower pace may help, unless this was the
@@ -64,7 +49,7 @@ impl TurnKey {
     pub fn report<T>(&self, result: &Result<T, CallError>, now: Instant) {
         let is_too_fast = result.as_ref().is_err_and(|error| error.status() == Some(429));
         let is_tried = self.breaker.state() == BreakerState::HalfOpen;
-        if is_too_fast && !is_tried && self.pace.lock().can_slow_down() {
+        if is_too_fast && !is_tried && self.mints.0.lock().can_slow_down() {
             return;
         }
         self.breaker.report(result.is_ok(), now);
@@ -89,10 +74,38 @@ impl TurnKey {
         self.has_minted.load(Ordering::Relaxed)
     }
 
-    /// Whether callers can expect credentials: the breaker is closed, and the key has minted or no call has failed yet.
-    pub fn is_up(&self) -> bool {
+    /// Whether callers can expect credentials: the breaker is closed, the provider asks for no pause, and the key has
+    /// minted or no call has failed yet.
+    pub fn is_up(&self, now: Instant) -> bool {
         let may_work = self.has_minted() || self.failure.read().is_none();
-        may_work && self.breaker.state() == BreakerState::Closed
+        may_work && self.mints.paused_until(now).is_none() && self.breaker.state() == BreakerState::Closed
+    }
+}
+
+/// A pace that tasks share.
+pub struct SharedPace(Mutex<Pace>);
+
+impl SharedPace {
+    /// Waits for the turn of a request, and returns for how long it has waited. If the wait would be too long, the error is like that of a
+    /// provider that refuses a request as too fast.
+    pub async fn turn(&self, now: Instant) -> Result<Duration, CallError> {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let refused = |wait| CallError::Status { status, retry_after: Some(wait) };
+        let wait = self.0.lock().take(now).map_err(refused)?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(wait)
+    }
+
+    /// See [`Pace::note`].
+    pub fn note<T>(&self, result: &Result<T, CallError>, sent: Instant, now: Instant) {
+        self.0.lock().note(result.as_ref().err(), sent, now);
+    }
+
+    /// See [`Pace::paused_until`].
+    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.0.lock().paused_until(now)
     }
 }
 

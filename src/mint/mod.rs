@@ -276,14 +276,24 @@ impl Mint {
     pub fn facts(&self) -> MintFacts {
         let is_writable = self.account.is_writable();
         let failure = if is_writable { self.provider_cause() } else { self.account.ledger_failure() };
-        MintFacts { is_enabled: self.enabled, is_writable, sources: self.stop_of_sources(), failure }
+        let (sources, paused_until) = (self.stop_of_sources(), self.paused_until());
+        MintFacts { is_enabled: self.enabled, is_writable, sources, failure, paused_until }
     }
 
     /// What is known of why a provider does not mint, in sentences; empty if nothing.
     pub fn provider_cause(&self) -> String {
         let why =
             |ProviderFailure { provider, what, remedy }| format!("{provider}: {what}. To fix it, {remedy}.");
-        self.provider_failure().or_else(|| self.fleet_failure()).map(why).unwrap_or_default()
+        let cause = self.provider_failure().or_else(|| self.fleet_failure()).map(why);
+        let pause = self.paused_until().map(|until| {
+            format!("A pause was requested until {until}; one request each 10 s tries whether it is over.")
+        });
+        cause.into_iter().chain(pause).collect::<Vec<_>>().join(" ")
+    }
+
+    /// When the pause ends that a provider asks for, if it mints nothing meanwhile.
+    fn paused_until(&self) -> Option<Timestamp> {
+        self.providers().find_map(|provider| provider.paused_until())
     }
 
     /// Whether all providers mint and at least one of the operator's own relays works, as far as is known. `None` if no provider is

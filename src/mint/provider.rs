@@ -23,7 +23,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::CallError;
 use turn_base::random;
 use turn_base::throttle::Throttle;
-use turn_ledger::{IdDigest, RevocationAnswer};
+use turn_ledger::{IdDigest, RevocationAnswer, Timestamp};
 
 /// The most credentials that are minted ahead of callers.
 const POOL_MAX: u64 = 256;
@@ -114,7 +114,7 @@ impl Provider {
         let _ = tokio::time::timeout(at_most, self.taken.notified()).await;
     }
 
-    /// Mints a credential with this lifetime, with the preferred key if that key works. The provider stores `identifier` with the
+    /// Mints a credential with this lifetime, with the preferred key if that key works and no pause holds for it alone. The provider stores `identifier` with the
     /// credential. Also returns the digest of the key that has minted. `None` if the provider failed, or its breakers are open: the failure
     /// was counted and logged.
     pub async fn mint(
@@ -124,8 +124,10 @@ impl Provider {
         preferred: Option<KeyName>,
     ) -> Option<(Listed, Option<IdDigest>)> {
         let started = self.clock.instant();
+        let mut keys: Vec<_> = in_order(&self.keys, preferred).collect();
+        keys.sort_by_key(|key| key.mints.paused_until(started).is_some());
         // A breaker is asked only when its key is about to be tried.
-        let admitted = in_order(&self.keys, preferred).filter(|key| key.breaker.admit(self.clock.instant()));
+        let admitted = keys.into_iter().filter(|key| key.breaker.admit(self.clock.instant()));
         let mut tried = 0;
         for key in admitted.take(KEYS_TRIED_MAX) {
             tried += 1;
@@ -159,9 +161,10 @@ impl Provider {
             None => self.keys.iter().find(|it| it.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
         let Some(key) = found else { return Ok(RevocationAnswer::Unknown) };
-        key.turn(self.clock.instant()).await?;
+        key.revocations.turn(self.clock.instant()).await?;
+        let sent = self.clock.instant();
         let revoked = key.api.revoke(username).await;
-        key.note_pace(&revoked, self.clock.instant());
+        key.revocations.note(&revoked, sent, self.clock.instant());
         // Cloudflare answers 404 to a wrong API token, too. Such a token cannot mint either.
         if key.id.is_some() && matches!(revoked, Ok(RevocationAnswer::Unknown)) {
             self.ask(key, PROBE_LIFE, &CHECK_IDENTIFIER, DEADLINE).await?;
@@ -203,14 +206,19 @@ impl Provider {
     /// provider works again: the budget can refuse them first. The calls are no caller's, so they do not count in the metrics, and no
     /// failure opens a closed breaker.
     pub async fn probe(&self) {
-        let keys = &self.keys;
-        for key in keys.iter().filter(|key| !key.has_minted() || !key.is_up()) {
+        for key in &self.keys {
+            let now = self.clock.instant();
+            if key.has_minted() && key.is_up(now) || key.mints.turn(now).await.is_err() {
+                continue;
+            }
             // A closed breaker is not asked, and learns of no result.
             let asks_breaker = key.breaker.state() != BreakerState::Closed;
             if asks_breaker && !key.breaker.admit(self.clock.instant()) {
                 continue;
             }
+            let sent = self.clock.instant();
             let minted = key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE).await;
+            key.mints.note(&minted, sent, self.clock.instant());
             if asks_breaker {
                 key.breaker.report(minted.is_ok(), self.clock.instant());
             }
@@ -230,7 +238,14 @@ impl Provider {
 
     /// Whether callers can expect credentials, of one key at least.
     pub fn is_up(&self) -> bool {
-        self.keys.iter().any(|key| key.is_up())
+        self.keys.iter().any(|key| key.is_up(self.clock.instant()))
+    }
+
+    /// When the first pause of a key ends that keeps callers from credentials. `None` if they can expect some, or if no pause is known.
+    pub fn paused_until(&self) -> Option<Timestamp> {
+        let Moment { wall, instant } = self.now();
+        let ends = self.keys.iter().filter_map(|key| key.mints.paused_until(instant)).min()?;
+        if self.is_up() { None } else { Some(wall.plus(ends.saturating_duration_since(instant))) }
     }
 
     /// Why callers can expect no credentials: the first failure of a key. `None` if they can, or if no failure is known.
@@ -272,12 +287,12 @@ impl Provider {
         identifier: &impl Display,
         within: Duration,
     ) -> Result<Listed, CallError> {
-        let turn = key.turn(self.clock.instant()).await;
+        let turn = key.mints.turn(self.clock.instant()).await;
         let waited = turn.inspect_err(|_| self.metrics.provider_calls.count(["paused"]))?;
         let started = self.clock.instant();
         let left = within.saturating_sub(waited);
         let result = key.api.mint(life, &identifier.to_string(), left).await;
-        key.note_pace(&result, self.clock.instant());
+        key.mints.note(&result, started, self.clock.instant());
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(CallError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);

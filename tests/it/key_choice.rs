@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::{FakeCloudflare, StateDir, TestBroker};
+use crate::support::{FakeCloudflare, Fault, StateDir, TestBroker};
 
 const EU_AND_US: &str = "eu=key-eu:token-of-eu-fixture:3,us=key-us:token-of-us-fixture:0";
 
@@ -92,6 +92,19 @@ async fn a_key_that_cloudflare_refuses_costs_no_mint() {
     let states: Vec<_> = states.map(|key| (key["name"].clone(), key["breaker"].clone())).collect();
     assert_eq!(states, [(json!("eu"), json!("closed")), (json!("us"), json!("open"))]);
     assert_eq!(broker.metric("turn_broker_provider_up").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_key_for_which_a_pause_holds_costs_no_mint_while_another_works() {
+    let keys = "eu=key-eu:token-of-eu-fixture,us=key-us:token-of-us-fixture";
+    let (cloudflare, broker) = with_keys(keys, &[]).await;
+    cloudflare.next(Fault::AsksForPause);
+    broker.get("/api/turn-credentials?region=us").await;
+    for _ in 0..5 {
+        let body = broker.get("/api/turn-credentials?region=us").await.json();
+        assert_eq!(body["source"], "cloudflare");
+    }
+    assert_eq!(mints(&cloudflare), BTreeMap::from([("key-eu".into(), 5), ("key-us".into(), 1)]));
 }
 
 #[tokio::test]

@@ -8,12 +8,13 @@ use serde_json::json;
 use crate::support::{API_TOKEN, Fault, TestBroker, eventually, finished, with_cloudflare};
 
 /// Every fault after which there is no credential.
-const FATAL: [Fault; 14] = [
+const FATAL: [Fault; 15] = [
     Fault::Hang,
     Fault::SlowDrip,
     Fault::ResetMidBody,
     Fault::ResetBeforeAnswer,
     Fault::TooManyRequests,
+    Fault::AsksForPause,
     Fault::ServerErrorHtml(500),
     Fault::ServerErrorHtml(503),
     Fault::Forbidden1010,
@@ -98,12 +99,53 @@ async fn the_pause_that_the_provider_asks_for_is_kept_and_is_no_failure_of_the_p
         assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
     }
     assert_eq!(cloudflare.history().mints(), 2, "one credential, and one refusal with `Retry-After: 5`");
-    assert_eq!(broker.revoke(&grant).await.json()["provider"], "failed", "revocations wait, too");
+    assert_eq!(broker.revoke(&grant).await.json()["provider"], "revoked", "only mints wait");
     assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
     let outcome = "turn_broker_provider_requests_total{outcome=\"paused\"}";
     assert_eq!(broker.metric(outcome).await, Some(6));
     broker.advance(5);
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn a_pause_is_stated_with_its_end_and_ends_with_the_first_try_that_succeeds() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    broker.grant().await;
+    cloudflare.next(Fault::AsksForPause);
+    broker.mint().await;
+    broker.advance(9);
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    assert_eq!(cloudflare.history().mints(), 2, "no try yet");
+    let end = "2025-01-15T12:05:00.000Z";
+    let status = broker.status().await;
+    let minting = &status["minting"];
+    assert_eq!(*minting, broker.get("/ready").await.json()["minting"]);
+    assert_eq!((&minting["code"], &minting["until"]), (&json!("PROVIDER_UNAVAILABLE"), &json!(end)));
+    let hints = status["hints"].as_array().unwrap();
+    let hint = hints.iter().find(|hint| hint["code"] == "PROVIDER_DOWN").unwrap();
+    assert_eq!(hint["until"], end);
+    let cause = format!(
+        "answered 503 Service Unavailable. To fix it, wait; if the error continues, see https://www.cloudflarestatus.com. A pause was requested until {end}; one request each 10 s tries"
+    );
+    assert!(hint["message"].as_str().unwrap().contains(&cause), "{hint}");
+    broker.advance(1);
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare", "the try");
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    assert_eq!(broker.get("/ready").await.json()["minting"]["on"], true);
+    assert!(!broker.has_hint("PROVIDER_DOWN").await);
+}
+
+#[tokio::test]
+async fn a_pause_of_revocations_stops_no_mint() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let grants = [broker.grant().await, broker.grant().await];
+    cloudflare.next(Fault::TooManyRequests);
+    for grant in &grants {
+        assert_eq!(broker.revoke(grant).await.json()["provider"], "failed");
+    }
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    broker.advance(5);
+    assert_eq!(broker.revoke(&grants[1]).await.json()["provider"], "revoked");
 }
 
 #[tokio::test]
@@ -139,11 +181,11 @@ async fn after_five_failures_the_provider_is_not_called_for_a_while() {
     assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE", "the breaker is open");
     assert_eq!(cloudflare.history().mints(), 5);
 
-    broker.advance(30);
+    broker.advance(10);
     assert_eq!(
         broker.mint().await.json()["source"],
         "cloudflare",
-        "thirty seconds are the longest that it stays open"
+        "ten seconds are the longest that it stays open"
     );
     assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
 }

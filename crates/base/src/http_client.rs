@@ -124,7 +124,11 @@ pub fn joined(base: &Url, path: &[impl AsRef<str>]) -> Url {
 
 /// The server's clock, from the header `Date`: `Wed, 15 Jan 2025 12:00:00 GMT`.
 pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = headers.get(DATE)?.to_str().ok()?;
+    http_date(headers.get(DATE)?.to_str().ok()?)
+}
+
+/// The time that a header states.
+fn http_date(text: &str) -> Option<Timestamp> {
     chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
 }
 

@@ -87,7 +87,7 @@ fn keys(app: &App, period: Period) -> Vec<KeyBody> {
         name: key.name,
         weight: key.weight,
         breaker: key.breaker.state().name(),
-        up: key.is_up(),
+        up: key.is_up(app.clock.instant()),
         measured_bytes: key.id.and_then(|id| usage.get(&id)).map(|bytes| bytes.get()),
     };
     app.mint.turn_keys().iter().map(body).collect()

@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
+use super::{date, http_date};
+
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
@@ -112,18 +114,23 @@ impl From<&Response> for CallError {
     }
 }
 
-/// The wait that `Retry-After` requests in whole seconds. A date in it is ignored.
+/// The wait that `Retry-After` requests: whole seconds, or the time from the `Date` of the response to a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let seconds = is_number.then(|| text.parse().unwrap_or(u64::MAX))?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    let wait = if is_number {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        http_date(text)?.since(date(headers)?)
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use reqwest::dns::{Name, Resolve, Resolving};
+    use reqwest::header::DATE;
     use reqwest::{Client, ClientBuilder};
     use std::collections::BTreeSet;
     use std::sync::Arc;
@@ -180,7 +187,8 @@ mod tests {
     #[test]
     fn retry_after_is_honoured_up_to_five_minutes() {
         let asked = |text: &str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            let date = "Wed, 21 Oct 2026 07:28:00 GMT".parse().unwrap();
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap()), (DATE, date)]);
             retry_after(&headers).map(|wait| wait.as_secs())
         };
         assert_eq!(asked("0"), Some(0));
@@ -189,7 +197,10 @@ mod tests {
         for long in ["301", "99999999999999999999999"] {
             assert_eq!(asked(long), Some(300), "{long}");
         }
-        for other in ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", ""] {
+        for (date, wait) in [("07:28:30", 30), ("07:40:00", 300), ("07:00:00", 0)] {
+            assert_eq!(asked(&format!("Wed, 21 Oct 2026 {date} GMT")), Some(wait), "{date}");
+        }
+        for other in ["Wed, 21 Oct 2026", "-1", "1.5", ""] {
             assert_eq!(asked(other), None, "{other}");
         }
     }

@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     ResetBeforeAnswer,
     /// 429 with `Retry-After: 5` and a text. Not minted.
     TooManyRequests,
+    /// 503 with `Retry-After: 300`. Not minted.
+    AsksForPause,
     /// This status with an HTML page. Not minted.
     ServerErrorHtml(u16),
     /// 403 `error code: 1010`: Cloudflare's edge rejects the user agent. Not minted.
@@ -118,7 +120,8 @@ impl Fault {
             }
             Self::EmptyBody201 => (Answer { body: String::new(), ..good() }, Delivery::Whole),
             Self::Status200 => (good().with_200_for_201(), Delivery::Whole),
-            Self::TooManyRequests => (too_many_requests(), Delivery::Whole),
+            Self::TooManyRequests => (asking_to_wait(StatusCode::TOO_MANY_REQUESTS, "5"), Delivery::Whole),
+            Self::AsksForPause => (asking_to_wait(StatusCode::SERVICE_UNAVAILABLE, "300"), Delivery::Whole),
             Self::ServerErrorHtml(status) => (html_page(status), Delivery::Whole),
             Self::Forbidden1010 => (Answer::text(StatusCode::FORBIDDEN, "error code: 1010"), Delivery::Whole),
             Self::Unauthorized401 => (Answer::error(StatusCode::UNAUTHORIZED), Delivery::Whole),
@@ -139,8 +142,8 @@ impl Outcome {
     }
 }
 
-fn too_many_requests() -> Answer {
-    Answer { header: Some(("retry-after", "5")), ..Answer::error(StatusCode::TOO_MANY_REQUESTS) }
+fn asking_to_wait(status: StatusCode, seconds: &'static str) -> Answer {
+    Answer { header: Some(("retry-after", seconds)), ..Answer::error(status) }
 }
 
 pub(super) fn redirect() -> Answer {
