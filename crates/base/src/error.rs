@@ -13,8 +13,8 @@ use axum::http::header::{CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE
 use axum::response::{IntoResponse, Response};
 
 use crate::random::NoRandomness;
-use turn_budget::wait_seconds;
-use turn_ledger::{NotRecorded, SpenderKind, TooManyBlocked};
+use turn_budget::{SpenderKind, wait_seconds};
+use turn_ledger::{NotRecorded, TooManyBlocked};
 
 pub use body::{Code, ErrorBody, ProviderError};
 

@@ -9,15 +9,15 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use turn_budget::{BitRate, ClientKey, ClientShare, Label, Minute, Timestamp, UsageRules, User, sorted};
+use turn_budget::{
+    BitRate, ClientKey, ClientShare, Label, Minute, Timestamp, USERS_FACTOR, UsageRules, User, sorted,
+};
 
 use crate::allowance::{Allowance, AllowanceTerms};
 
 /// Most open connections of one client, and of one user. A group of clients has [`ClientKey::factor`] times as many, and an address with
 /// grants of users [`USERS_FACTOR`] times as many for these grants.
 pub const CONNECTIONS_PER_CLIENT_MAX: u32 = 256;
-/// The allowances of an address for grants of users, as a multiple of those for grants without a user.
-pub const USERS_FACTOR: u32 = 10;
 
 /// The allowances of one client, and of one user. A group has [`ClientKey::factor`] times as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

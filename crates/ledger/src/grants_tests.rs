@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use turn_budget::{ByteCount, CountOwner, IceSource, IdDigest, NewShards, PromisedTime, Spender, User};
+use turn_budget::{
+    ByteCount, CountOwner, GrantEnd, IceSource, IdDigest, NewShards, PromisedTime, Spender, User,
+};
 
 use super::*;
-use crate::grants::{Bounds, GrantEnd, RevocationAnswer};
+use crate::grants::{Bounds, RevocationAnswer};
 use crate::spending::{SpenderTerms, Spent};
 use crate::testing;
 

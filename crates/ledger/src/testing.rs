@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use turn_budget::{
     BilledDirections, BillingDay, BitRate, Budget, BudgetMode, ByteCount, CountOwner, Day, Grant, GrantId,
-    IceSource, MINT_SLACK, PeriodCounts, ProofRule, Rates, Reading, ReadingOutcome, SourceTerms, Terms,
-    Timestamp, UsageRules,
+    IceSource, MINT_SLACK, PeriodCounts, ProofRule, Rates, Reading, ReadingOutcome, SourceTerms, SpenderKind,
+    Terms, Timestamp, UsageRules,
 };
 
 use crate::books::{Books, Commit, Hold, NotAdmitted, Written};
 use crate::changes::Stored;
 use crate::grants::{Bounds, Requester};
 use crate::open::Setup;
-use crate::spending::{SpenderKind, SpenderSums, SpenderWalk};
+use crate::spending::{SpenderSums, SpenderWalk};
 
 pub(crate) use dice::Dice;
 

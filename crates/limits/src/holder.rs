@@ -1,8 +1,7 @@
 //! Holders, and the shares in which they count. A holder is a client address, or a user who has signed in. What a user holds counts for
 //! the user on any address, and for all users of the address together. It does not count for the address itself.
 
-use turn_budget::{ClientKey, User};
-use turn_ledger::USERS_FACTOR;
+use turn_budget::{ClientKey, USERS_FACTOR, User};
 
 /// Who holds something, or asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use turn_budget::GROUP_FACTOR;
-use turn_ledger::USERS_FACTOR;
+use turn_budget::{GROUP_FACTOR, USERS_FACTOR};
 
 use crate::bucket::{Bucket, Rate, Spent};
 use crate::holder::Holder;

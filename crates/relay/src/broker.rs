@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use turn_budget::{ByteCount, Carried, GrantId, Timestamp, Traffic};
-use turn_ledger::GrantEnd;
+use turn_budget::{ByteCount, Carried, GrantEnd, GrantId, Timestamp, Traffic};
 
 use crate::allocation_rules::Username;
 

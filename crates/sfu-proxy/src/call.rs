@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::{NotAdmitted, SpenderKind};
+use turn_budget::SpenderKind;
+use turn_ledger::NotAdmitted;
 
 use crate::answer::SfuAnswer;
 use crate::fault::{SfuFault, SfuResult};

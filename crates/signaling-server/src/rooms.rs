@@ -16,8 +16,7 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
-use turn_budget::{USER_MAX, User, is_dots};
-use turn_ledger::SpenderKind;
+use turn_budget::{SpenderKind, USER_MAX, User, is_dots};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 

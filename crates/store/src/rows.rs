@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use turn_budget::{CountOwner, Day, GrantId, NewShards, Rows};
-use turn_ledger::{Connection, Name, Owner, SessionId, SpenderKey, SpenderKind};
+use turn_budget::{CountOwner, Day, GrantId, NewShards, Rows, SpenderKind};
+use turn_ledger::{Connection, Name, Owner, SessionId, SpenderKey};
 
 use crate::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};

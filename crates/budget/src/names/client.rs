@@ -10,6 +10,8 @@ use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display
 
 /// How many times as much a group of clients may use as one client.
 pub const GROUP_FACTOR: u32 = 4;
+/// The allowances of an address for grants of users, as a multiple of those for grants without a user.
+pub const USERS_FACTOR: u32 = 10;
 
 /// The first 64 bits of an IPv6 address. They are bytes, because a key in a row takes less memory if it needs no alignment.
 type Prefix = [u8; 8];

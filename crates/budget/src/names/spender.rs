@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use strum::EnumCount;
 
 use crate::units::Timestamp;
 
@@ -131,6 +132,45 @@ impl Spender {
     /// The value to store: nothing if nothing is known.
     pub fn known(self) -> Option<Arc<Self>> {
         (self != Self::default()).then(|| Arc::new(self))
+    }
+}
+
+/// What a sum is grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(serde::Serialize, serde::Deserialize, strum::EnumCount, strum::EnumString, strum::IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum SpenderKind {
+    /// By user.
+    User,
+    /// By label.
+    Label,
+    /// By origin.
+    Origin,
+    /// By client address.
+    Address,
+    /// By call of the broker's own signaling.
+    Call,
+    /// By server key.
+    Key,
+}
+
+impl SpenderKind {
+    /// All kinds.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Key];
+
+    /// Whether its sums are kept after their period.
+    pub const fn is_kept(self) -> bool {
+        match self {
+            Self::User | Self::Label | Self::Key => true,
+            Self::Origin | Self::Address | Self::Call => false,
+        }
+    }
+
+    /// The name in queries, responses and stored rows.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -118,6 +118,18 @@ impl Grant {
     }
 }
 
+/// The reason why the relay stops serving a grant. Logs and metrics use the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum GrantEnd {
+    /// Its credential has expired.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// The budget is spent.
+    Spent,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

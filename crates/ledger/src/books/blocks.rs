@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use turn_budget::{Dirty, Rows, Timestamp};
+use turn_budget::{Dirty, Rows, SpenderKind, Timestamp};
 
 use super::{Books, NotAdmitted};
 use crate::grants::{Requester, key_of};
 use crate::person::{NamesPerson, Person};
-use crate::spending::{SpenderKey, SpenderKind};
+use crate::spending::SpenderKey;
 
 /// Most spenders that can be blocked.
 pub const BLOCKED_MAX: usize = 20_000;

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use turn_budget::{
     BudgetMode, ClientShare, CountOwner, Grant, GrantId, IceSource, Minute, Promise, PromisedTime, Refusal,
-    Request, SFU_UNIT, Timestamp,
+    Request, SFU_UNIT, SpenderKind, Timestamp,
 };
 
 use super::Books;
 use crate::clients::Holder;
 use crate::grants::{GrantRow, Requester};
-use crate::spending::{KeptAddresses, Named, SpenderKind};
+use crate::spending::{KeptAddresses, Named};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_budget::{
-    Carried, CountOwner, Grant, GrantId, IceSource, LIFE_MAX, MINT_SLACK, Minute, Spender, Timestamp, User,
+    Carried, CountOwner, Grant, GrantEnd, GrantId, IceSource, LIFE_MAX, MINT_SLACK, Minute, Spender,
+    Timestamp, User,
 };
 
 use super::Books;
 use crate::coturn::{
     CoturnUsage, ListedBytes, Listing, RelayLoad, Session, SessionId, SessionKey, SessionRow,
 };
-use crate::grants::{GrantEnd, GrantRow};
+use crate::grants::GrantRow;
 use crate::spending::{Limited, Named, SpenderKey};
 
 /// A session whose credential expired more than this before a complete listing must be missing from the next complete listing. Otherwise

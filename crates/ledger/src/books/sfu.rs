@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_budget::{GrantId, IceSource, PromisedTime, SFU_UNIT};
+use turn_budget::{GrantId, IceSource, PromisedTime, SFU_UNIT, SpenderKind};
 
 use super::{Books, NotAdmitted};
 use crate::grants::{GrantRow, SfuSession, counted_after};
-use crate::spending::{SpenderKey, SpenderKind};
+use crate::spending::SpenderKey;
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found the session. While a jump of the

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use turn_budget::{
     ClientKey, CountOwner, Day, GrantId, OwnedTime, Period, Promise, PromisedTime, Shards, Spender,
+    SpenderKind,
 };
 
 use super::indexes::Places;
 use super::{GrantRow, GrantState, GrantTerms, Grants, Indexes};
-use crate::spending::{LeftKey, LeftSums, Limited, SpenderKey, SpenderKind, Sums};
+use crate::spending::{LeftKey, LeftSums, Limited, SpenderKey, Sums};
 
 /// What follows from a row.
 #[derive(Debug)]

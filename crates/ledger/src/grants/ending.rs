@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turn_budget::{
-    Basis, ByteCount, ChangeKind, Effect, GrantId, Interval, Minute, RELAY_RATE_MAX, Spread, Timestamp,
-    UsageChange, Walk,
+    Basis, ByteCount, ChangeKind, Effect, GrantEnd, GrantId, Interval, Minute, RELAY_RATE_MAX, Spread,
+    Timestamp, UsageChange, Walk,
 };
 
-use super::{CHAINS_MAX, GrantEnd, GrantRow, Grants, RevocationAnswer, Revoked};
+use super::{CHAINS_MAX, GrantRow, Grants, RevocationAnswer, Revoked};
 use crate::reports::Closed;
 use crate::spending::{LOOKED_AT_ONCE, SpenderKey, Spent};
 

@@ -294,18 +294,6 @@ pub struct Revoked {
     pub expires_at: Timestamp,
 }
 
-/// The reason why the relay stops serving a grant. Logs and metrics use the names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
-pub enum GrantEnd {
-    /// Its credential has expired.
-    Expired,
-    /// It was revoked.
-    Revoked,
-    /// The budget is spent.
-    Spent,
-}
-
 /// Who asks for a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requester {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use turn_budget::{ByteCount, ClientKey, CountOwner, IceSource, Label, Minute, Spender, Timestamp};
+use turn_budget::{
+    ByteCount, ClientKey, CountOwner, IceSource, Label, Minute, Spender, SpenderKind, Timestamp,
+};
 
 use super::GrantRow;
 use crate::clients::ClientTerms;
-use crate::spending::{KeptAddresses, Keys, Limited, SpenderKey, SpenderKind, SpenderTerms, Spent, Sums};
+use crate::spending::{KeptAddresses, Keys, Limited, SpenderKey, SpenderTerms, Spent, Sums};
 
 /// The default of [`Bounds::rows_at_once`]. A step is short, so that no caller waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;

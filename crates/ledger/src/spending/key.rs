@@ -4,48 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use strum::EnumCount;
-
-use turn_budget::{Call, ClientKey, Label, ORIGIN_MAX, User};
-
-/// What a sum is grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(serde::Serialize, serde::Deserialize, strum::EnumCount, strum::EnumString, strum::IntoStaticStr)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
-pub enum SpenderKind {
-    /// By user.
-    User,
-    /// By label.
-    Label,
-    /// By origin.
-    Origin,
-    /// By client address.
-    Address,
-    /// By call of the broker's own signaling.
-    Call,
-    /// By server key.
-    Key,
-}
-
-impl SpenderKind {
-    /// All kinds.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Key];
-
-    /// Whether its sums are kept after their period.
-    pub const fn is_kept(self) -> bool {
-        match self {
-            Self::User | Self::Label | Self::Key => true,
-            Self::Origin | Self::Address | Self::Call => false,
-        }
-    }
-
-    /// The name in queries, responses and stored rows.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+use turn_budget::{Call, ClientKey, Label, ORIGIN_MAX, SpenderKind, User};
 
 /// The name of the lists whose rows are single grants.
 pub const GRANT: &str = "grant";

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;
 use std::ops::Bound;
 
-use turn_budget::{Day, Dirty, Rows};
+use turn_budget::{Day, Dirty, Rows, SpenderKind};
 
-use super::{Keys, SpenderKey, SpenderKind, Sums};
+use super::{Keys, SpenderKey, Sums};
 use crate::person::{NamesPerson, Person};
 
 /// One in this many of the sums joins the rest at once, so that a full map is rarely looked through.

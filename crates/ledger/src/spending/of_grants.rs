@@ -1,9 +1,9 @@
 //! What grants have spent. Tests: `src/books/spending/tests`.
 //! Every change of a row's bytes changes the sums of its server key and, if users have a limit, of its user by the same difference.
 
-use turn_budget::{CountOwner, Day, GrantId, IceSource, Minute, Spender, Timestamp, User};
+use turn_budget::{CountOwner, Day, GrantId, IceSource, Minute, Spender, SpenderKind, Timestamp, User};
 
-use super::{ConnectionCharge, Limited, LimitedPromises, Named, SpenderKind, Spent, Sums, Uncounted};
+use super::{ConnectionCharge, Limited, LimitedPromises, Named, Spent, Sums, Uncounted};
 use crate::grants::{GrantRow, Grants, key_of};
 
 impl Grants {

@@ -4,9 +4,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use turn_budget::{ByteCount, Day, PeriodBytes, Timestamp, Walk};
+use turn_budget::{ByteCount, Day, PeriodBytes, SpenderKind, Timestamp, Walk};
 
-use super::{LOOKED_AT_ONCE, LeftKey, SpenderKind, SpenderSums, Spent, Sums};
+use super::{LOOKED_AT_ONCE, LeftKey, SpenderSums, Spent, Sums};
 use crate::grants::{Grants, key_of};
 
 /// The bits of the lower half of a number in [`SpenderWalk::places`]: an index into `found`. They are enough for every index.

@@ -1,8 +1,9 @@
 //! Commits: what is undone, what a crash leaves, and what a grant whose renewal is committed may do.
 
+use turn_budget::SpenderKind;
+
 use super::*;
 use crate::books::{NotAdmitted, NotRecorded, Written};
-use crate::spending::SpenderKind;
 
 fn broker(mode: BudgetMode) -> Broker {
     let mut setup = setup(mode);

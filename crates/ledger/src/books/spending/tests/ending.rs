@@ -1,5 +1,7 @@
 //! Credentials that the broker ends by itself.
 
+use turn_budget::SpenderKind;
+
 use super::*;
 use crate::grants::{OverLimit, RevocableWalk};
 

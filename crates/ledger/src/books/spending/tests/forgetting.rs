@@ -1,5 +1,7 @@
 //! A person is removed from everything that is stored.
 
+use turn_budget::SpenderKind;
+
 use super::*;
 
 fn of(name: &str, label: &str, address: &str) -> Requester {

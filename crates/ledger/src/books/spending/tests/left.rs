@@ -1,6 +1,6 @@
 //! What left the table of grants.
 
-use turn_budget::{Day, SourceTerms};
+use turn_budget::{Day, SourceTerms, SpenderKind};
 
 use super::*;
 use crate::spending::{LeftSums, SpenderWalk, Sums};

@@ -1,5 +1,7 @@
 //! The limit of each user, and blocked spenders.
 
+use turn_budget::SpenderKind;
+
 use super::*;
 use crate::books::{BLOCKED_MAX, TooManyBlocked, Written};
 use crate::coturn::Listing;

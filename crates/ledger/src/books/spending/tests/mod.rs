@@ -15,7 +15,8 @@ mod tails;
 use std::time::Duration;
 
 use turn_budget::{
-    BillingDay, BudgetMode, Call, ClientKey, CountsTaken, Grant, Label, PeriodBytes, Spender, Timestamp,
+    BillingDay, BudgetMode, Call, ClientKey, CountsTaken, Grant, Label, PeriodBytes, Spender, SpenderKind,
+    Timestamp,
 };
 
 use super::*;
@@ -26,8 +27,7 @@ use crate::grants::{Requester, RevocationAnswer, Suspect};
 use crate::open::Setup;
 use crate::reports::Caller;
 use crate::spending::{
-    GrantFilter, GrantPage, GrantPlace, KeptAddresses, ListedGrant, SpenderKey, SpenderKind, SpenderSums,
-    SpenderTerms,
+    GrantFilter, GrantPage, GrantPlace, KeptAddresses, ListedGrant, SpenderKey, SpenderSums, SpenderTerms,
 };
 use crate::testing;
 use crate::testing::Broker;

@@ -1,5 +1,7 @@
 //! Who spends now: the bytes of the last minutes, as reported and as counted.
 
+use turn_budget::SpenderKind;
+
 use super::*;
 use crate::spending::{SpenderWalk, UNGRANTED_MAX};
 

@@ -1,5 +1,7 @@
 //! Who may pull nothing, or nothing more.
 
+use turn_budget::SpenderKind;
+
 use super::*;
 use crate::books::NotAdmitted;
 use crate::spending::SpenderKey;
