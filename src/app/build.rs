@@ -335,9 +335,10 @@ impl Parts<'_> {
         lives
     }
 
-    /// Another provider. Its clock is no reference for ours.
+    /// Another provider, as if it had one TURN key.
     fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
+        // Not with the client that hears Cloudflare's time: another provider's clock is no reference for ours.
         let api = MintingApi::Http(HttpIce { client: self.client.clone(), request: http.request.clone() });
         let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
         // At another provider nothing is minted in advance, so there are no lifetimes to prepare.

@@ -134,7 +134,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     hosts.iter().map(relay).collect()
 }
 
-/// The name before a URL, if there is one, and the URL: `eu=turn:…`.
+/// The name before a URL, if there is one, and the URL: `eu=turn:…`. What stands before the `=` of `?transport=` is no name.
 fn named_url(text: &str) -> Option<(Option<KeyName>, IceUrl)> {
     let named = text.split_once('=').and_then(|(name, url)| Some((KeyName::new(name.trim())?, url.trim())));
     let (name, url) = named.map_or((None, text), |(name, url)| (Some(name), url));

@@ -54,7 +54,8 @@ enum CredentialEnd {
 }
 
 impl Examination<'_, '_> {
-    /// Tries credentials of all TURN keys at the same time, one for each end. Ends with the setting that follows.
+    /// Tries credentials of all TURN keys at the same time, one for each end. At the end, states the setting
+    /// that follows from the longest tail; none if one tail is not known.
     pub(super) async fn tails(&mut self) {
         let (config, keys, clock) = (self.config, self.keys, &**self.clock);
         let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();

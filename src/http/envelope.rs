@@ -30,7 +30,8 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 use turn_base::response::Verbatim;
 
-/// The outermost layer of the routes of this kind, but for the layer that changes the form of their errors.
+/// The outermost layer of a group of routes. Only the layer that changes the form of their errors is outside it. The kind of the group is a
+/// label of the metrics.
 pub async fn envelope(
     State((app, kind)): State<(Arc<App>, &'static str)>,
     mut request: Request,

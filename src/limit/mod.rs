@@ -179,6 +179,7 @@ impl RateLimit {
                 *last
             }))
         };
+        // A user has the limit of an anonymous client. How much of it is left decides which allowances of the address the user shares.
         let of_user =
             user.map(|user| take(&limits.anonymous.client, users.visit(user.as_str(), now))).transpose();
         let taken = of_user.and_then(|left_of_user| {

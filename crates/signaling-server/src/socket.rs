@@ -69,7 +69,7 @@ impl Sockets {
         self.occupancy.take(holder).inspect_err(|_| self.service.broker.count(Counted::Limited("refused")))
     }
 
-    /// Keeps a place while a socket is served, and for [`PLACE_MIN`].
+    /// Keeps a place while a socket is served, but for [`PLACE_MIN`] at least. A shutdown does not wait for that.
     async fn hold(&self, place: Arc<Place>, ended: impl Future<Output = ()>) {
         let freed_at = clock::deadline(PLACE_MIN);
         ended.await;

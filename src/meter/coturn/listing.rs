@@ -60,6 +60,7 @@ impl Reader {
             self.begin(ordinal, id, user);
         } else if !may_be_forged && let Some(total) = total(line) {
             self.is_out_of_order |= self.total.replace(total).is_some();
+        // After a skipped session, lines are not those of the last draft.
         } else if self.skipped == 0
             && let Some(draft) = self.drafts.last_mut()
         {

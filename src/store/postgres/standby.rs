@@ -171,7 +171,7 @@ impl Standby {
         Ok(connection)
     }
 
-    /// Shows the others that this replica is there.
+    /// Shows the others that this replica is there, and learns whether another process names the same URL.
     async fn note(&mut self, connection: &Connection) -> Result<(), DatabaseError> {
         if self.id.is_none() {
             self.id = Some(format!("{:032x}", u128::from_be_bytes(random::bytes()?)));

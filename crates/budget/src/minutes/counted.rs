@@ -185,7 +185,7 @@ impl Minutes {
         }
     }
 
-    /// The most that a count's bytes under grants can be.
+    /// The most that a count's bytes under grants can be. `as_granted`: see [`Self::measure`].
     fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
         let margin = self.sampling.max(before.sampling);
         let sampled = |bytes: ByteCount| at_most(bytes.get().into(), margin);
@@ -197,8 +197,9 @@ impl Minutes {
         let moved = sampled(before.other.minus(reading.other)).saturating_add(sampled(as_granted));
         let known = u128::from(before.at_most.get()).saturating_add(moved);
         if reading.as_of == before.as_of {
-            // The same time is counted again. Growth up to `known` is what sampling had missed. Bytes beyond it arrived late, with a margin
-            // of their own. Bytes may have moved to another key, with their margin, so the result is limited by what is still granted.
+            // The same time is counted again. Growth up to `known` is what sampling had missed: it has no further margin. What is beyond
+            // `known` arrived late, with a margin of its own. The result is never above the present count with its margin, because bytes
+            // may have moved to another key.
             let counted = before.granted.plus(reading.growth_since(before));
             let late = counted.minus(ByteCount::saturating(known));
             return known.saturating_add(sampled(late)).min(sampled(reading.granted));

@@ -86,11 +86,13 @@ impl CountedPart {
             add(&mut sums.vouched_at_most, ungranted.minus(most).get());
             sums.vouched_above_day = sums.vouched_above_day.max(vouched.minus(most));
             add(&mut sums.agreed, count.agreed.bytes.get());
+            // What one answer alone counts stays promised, so that part of the count is no more than the promise: it is subtracted.
             let unreleased = minutes.by_day.get(&day).map_or(0, |minutes| minutes.unreleased);
             let of_one_answer = |newest: ByteCount, agreed| unreleased.min(newest.minus(agreed).get().into());
             sums.promised = sums.promised.saturating_add(of_one_answer(count.granted, count.agreed.granted));
             let at_most = of_one_answer(count.at_most, count.agreed.at_most);
             sums.promised_at_most = sums.promised_at_most.saturating_add(at_most);
+            // A day of which nothing is counted has its start here.
             if count.as_of > day.start() {
                 sums.as_of = count.as_of;
             }
