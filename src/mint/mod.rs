@@ -308,12 +308,12 @@ impl Mint {
         self.providers().find_map(|provider| provider.failure())
     }
 
-    /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     /// Whether a provider is configured that mints over the network.
     pub fn has_provider(&self) -> bool {
         self.providers().next().is_some()
     }
 
+    /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     fn fleet_failure(&self) -> Option<ProviderFailure> {
         let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
         let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
