@@ -1,5 +1,6 @@
 //! The ledger's terms and bounds, derived from the configuration.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine;
@@ -74,7 +75,12 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
         (false, _) => ProofRule::Unneeded,
     };
     let of_keys = keys.map(|key| SourceTerms { owner: owner_of(key), proof, ..terms });
-    of_keys.chain([terms]).collect()
+    // The rest of the account has other bytes once there are other TURN keys, or another app of the SFU.
+    let ids: BTreeSet<_> = config.ice.turn_keys().map(|key| key.id.as_str()).collect();
+    let of_rest = format!("{} {ids:?}", config.signaling.sfu.as_ref().map_or("", |sfu| &sfu.app_id));
+    let is_rest = source == IceSource::Cloudflare;
+    let counted_in = if is_rest { counted_in(config, &of_rest) } else { terms.counted_in };
+    of_keys.chain([SourceTerms { counted_in, ..terms }]).collect()
 }
 
 /// The terms of each relay of the settings, and of the rest: what none of these relays carries. The sessions of an owner are read and cut

@@ -289,7 +289,7 @@ impl Budget {
     pub fn ends_calls(&self, source: IceSource) -> bool {
         let of_sfu = |timeline: &Timeline| {
             let is_sfu = timeline.terms.owner.source == source && source == IceSource::Sfu;
-            if is_sfu { timeline.minutes.used() } else { timeline.minutes.proven() }
+            if is_sfu { timeline.minutes.proven_or_estimated() } else { timeline.minutes.proven() }
         };
         let bytes = self.metered().map(of_sfu).fold(ByteCount::ZERO, ByteCount::plus);
         self.terms.ends_calls && self.figures().is_spent() && bytes >= self.terms.limit

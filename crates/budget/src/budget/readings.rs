@@ -63,8 +63,13 @@ impl Budget {
 
     /// Whether two answers agree on all counts of a source for a day, up to its end.
     pub fn is_agreed(&self, source: IceSource, day: Day) -> bool {
-        let mut read = self.all_of(source).filter(|timeline| timeline.terms.is_read);
-        read.all(|timeline| timeline.minutes.days.get(day).agreed.until >= day.end())
+        let mut read = self.all_of(source).filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
+        read.all(|timeline| {
+            let count = timeline.minutes.days.get(day);
+            // A higher last answer may be wrong.
+            let margin = ByteCount::saturating(count.agreed.bytes.share_up(count.sampling));
+            count.agreed.until >= day.end() && count.total() <= count.agreed.bytes.plus(margin)
+        })
     }
 
     /// Whether a second answer of a provider decides about something now: whether calls end at the limit, or what strict mode may promise.

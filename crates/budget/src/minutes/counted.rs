@@ -63,9 +63,9 @@ impl Minutes {
     pub(crate) fn worst_counted(&self) -> u128 {
         let counted = &self.counted;
         let used = if self.rates.promises_cap_claims {
-            counted.used_at_most().saturating_sub(counted.promised_at_most)
+            counted.beside_promises_at_most()
         } else {
-            counted.used().saturating_sub(counted.promised)
+            counted.beside_promises()
         };
         used.saturating_add(counted.unseen)
     }
@@ -84,7 +84,7 @@ impl Minutes {
         let at_rate = |minutes: GrantMinutes| u128::from(rate.per_minute()).saturating_mul(minutes.count);
         let begun = at_rate(self.sums.begun.minus(self.sums.measured)).max(self.sums.used);
         let later = at_rate(self.sums.until_reset.minus(self.current_cell().promised()));
-        let counted = self.counted.used().saturating_sub(self.counted.promised);
+        let counted = self.counted.beside_promises();
         ByteCount::saturating(counted.saturating_add(begun).saturating_add(later)).max(self.used())
     }
 
@@ -92,6 +92,11 @@ impl Minutes {
     pub fn proven(&self) -> ByteCount {
         let vouched = self.by_day.values().map(|day| day.vouched);
         ByteCount::saturating(vouched.fold(self.counted.agreed, u128::saturating_add))
+    }
+
+    /// What two answers agree on, and the estimate of the minutes that are not counted.
+    pub(crate) fn proven_or_estimated(&self) -> ByteCount {
+        ByteCount::saturating(self.counted.agreed.saturating_add(self.sums.used))
     }
 
     /// The first instant of this period from which on something was counted, reported or promised.
@@ -149,7 +154,15 @@ impl Minutes {
         let at_most = ByteCount::saturating(self.at_most_of(reading, as_granted, &before));
         let Reading { at, as_of, granted, .. } = *reading;
         let answer = Answer { at, as_of, total: reading.total(), granted, at_most };
-        let agreed = before.agreed.with(answer, sampling);
+        let mut agreed = before.agreed.with(answer, sampling);
+        if agreed.until > before.agreed.until {
+            // The later answer may be the right one: then at least this much was relayed before the end of the earlier one.
+            let since = self.promised_between(Interval::new(agreed.until, as_of));
+            let before_it =
+                |bytes: ByteCount| ByteCount::saturating(u128::from(bytes.get()).saturating_sub(since));
+            agreed.granted = agreed.granted.max(before_it(granted));
+            agreed.at_most = agreed.at_most.max(before_it(at_most));
+        }
         // If all of the time that is released now is unproven, the bytes that were counted in it are a part of what was promised for it, so
         // they are not unseen.
         let is_all_unproven = before.agreed.until < agreed.until && agreed.until <= unproven_until;
@@ -218,7 +231,7 @@ impl Minutes {
     pub fn carry(&mut self, carried: &Carried) {
         let latest = self.days.latest();
         self.carry_before(carried.before);
-        let mut left = u128::from(carried.granted.get());
+        let (mut left, mut shown_left) = (u128::from(carried.granted.get()), u128::from(carried.shown.get()));
         for day in Day::between(self.period.start, carried.as_of.plus_millis(1)) {
             let before = self.days.get(day);
             let (until, is_last) = (day.end().min(carried.as_of), carried.as_of < day.end());
@@ -241,9 +254,9 @@ impl Minutes {
             if is_last {
                 bytes = bytes.max(left);
             }
-            // What the source has shown, without the estimates.
-            let shown = ByteCount::saturating(bytes.min(left));
-            left = left.saturating_sub(bytes);
+            // Only what the source has shown is proven, not what was estimated.
+            let shown = ByteCount::saturating(if is_last { shown_left } else { bytes.min(shown_left) });
+            (left, shown_left) = (left.saturating_sub(bytes), shown_left.saturating_sub(bytes));
             self.spread_counted(bytes, Interval::new(before.as_of, until));
             let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
             let other = if is_last { carried.other } else { ByteCount::ZERO };

@@ -59,10 +59,10 @@ pub struct CountedPart {
     pub(crate) vouched_above_day: ByteCount,
     /// The end of the latest count. Later minutes are not counted.
     pub as_of: Timestamp,
-    /// The part of `granted` that one answer alone counts, as far as it is also promised: what one answer counts stays promised.
-    promised: u128,
+    /// `granted` without what is also promised, because one answer alone counts it; but no less than what two answers agree on.
+    released: u128,
     /// The same of `at_most`.
-    promised_at_most: u128,
+    released_at_most: u128,
     /// The bytes on which two answers agree.
     pub agreed: u128,
     /// The end of the latest count on which two answers agree.
@@ -86,12 +86,13 @@ impl CountedPart {
             add(&mut sums.vouched_at_most, ungranted.minus(most).get());
             sums.vouched_above_day = sums.vouched_above_day.max(vouched.minus(most));
             add(&mut sums.agreed, count.agreed.bytes.get());
-            // What one answer alone counts stays promised, so that part of the count is no more than the promise: it is subtracted.
             let unreleased = minutes.by_day.get(&day).map_or(0, |minutes| minutes.unreleased);
-            let of_one_answer = |newest: ByteCount, agreed| unreleased.min(newest.minus(agreed).get().into());
-            sums.promised = sums.promised.saturating_add(of_one_answer(count.granted, count.agreed.granted));
-            let at_most = of_one_answer(count.at_most, count.agreed.at_most);
-            sums.promised_at_most = sums.promised_at_most.saturating_add(at_most);
+            let released = |newest: ByteCount, agreed: ByteCount| {
+                u128::from(newest.get()).saturating_sub(unreleased).max(agreed.get().into())
+            };
+            sums.released = sums.released.saturating_add(released(count.granted, count.agreed.granted));
+            let at_most = released(count.at_most, count.agreed.at_most);
+            sums.released_at_most = sums.released_at_most.saturating_add(at_most);
             // A day of which nothing is counted has its start here.
             if count.as_of > day.start() {
                 sums.as_of = count.as_of;
@@ -111,6 +112,16 @@ impl CountedPart {
     /// The most that [`Self::used`] can really be.
     fn used_at_most(&self) -> u128 {
         self.at_most.saturating_add(self.other_at_most).saturating_add(self.vouched_at_most)
+    }
+
+    /// What [`Self::used`] adds to promises that are not released.
+    fn beside_promises(&self) -> u128 {
+        self.released.saturating_add(self.other).saturating_add(self.vouched)
+    }
+
+    /// What [`Self::used_at_most`] adds to them.
+    fn beside_promises_at_most(&self) -> u128 {
+        self.released_at_most.saturating_add(self.other_at_most).saturating_add(self.vouched_at_most)
     }
 }
 

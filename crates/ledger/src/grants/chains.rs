@@ -301,7 +301,7 @@ impl Grants {
         }
         let mut rates: Vec<_> = rates.into_values().collect();
         rates.sort_by_key(|rate| Reverse(*rate));
-        let enough = SHOWN_BY.max(self.count() / SHOWN_BY_PART);
+        let enough = SHOWN_BY.max(self.count() / SHOWN_BY_PART).min(CHAINS_MAX / 4);
         rates.get(enough.saturating_sub(1)).copied().unwrap_or_default()
     }
 

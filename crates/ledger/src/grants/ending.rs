@@ -94,7 +94,7 @@ impl Grants {
         let of_row = |row: &GrantRow| {
             let Spent { measured, claimed, vouched, .. } = self.spent_of(row);
             let is_counted = self.counted_until(row.owner().group()) > self.period.start;
-            if is_counted { measured.plus(claimed.min(vouched)) } else { vouched }
+            if is_counted { measured.plus(claimed.min(vouched.minus(measured))) } else { vouched }
         };
         grants.iter().filter_map(|id| self.any(*id)).map(of_row).fold(ByteCount::ZERO, ByteCount::plus)
     }
