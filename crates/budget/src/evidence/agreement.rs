@@ -1,7 +1,7 @@
 //! Whether two answers of a provider agree. Tests: below.
 //! One wrong answer must take nothing from a caller who keeps the rules. So what releases promises, raises a rate or ends calls rests on two
-//! answers that were given at least 60 s apart. A later answer has all bytes of an earlier one, so it agrees unless it is lower by more than
-//! the margin. What ends or raises something is the lower of the two; what is counted in the time that is released is the higher one.
+//! answers that were given at least 60 s apart. A later answer has all bytes of an earlier one, and what credentials can have relayed since.
+//! Within the margin it agrees if it is neither lower nor higher than that. What ends or raises something is the lower of the two.
 
 use std::time::Duration;
 
@@ -59,12 +59,20 @@ impl Agreement {
         Self { until: as_of, bytes: total, granted, at_most, waiting: None }
     }
 
-    /// The same after another answer. `sampling`: the margin of error of an answer, in percent.
+    /// The same after another answer. `sampling`: the margin of error of an answer, in percent. `promised_since`: the most that credentials can
+    /// have relayed between an earlier instant and the end of this answer.
     #[must_use]
-    pub(crate) fn with(self, answer: Answer, sampling: u32) -> Self {
+    pub(crate) fn with(
+        self,
+        answer: Answer,
+        sampling: u32,
+        promised_since: impl Fn(Timestamp) -> u128,
+    ) -> Self {
         let agrees = |first: &Answer| {
             let least = u128::from(first.total.get()).saturating_sub(first.total.share_up(sampling));
-            u128::from(answer.total.get()) >= least
+            let (granted, margin) = (u128::from(first.granted.get()), first.granted.share_up(sampling));
+            let most = granted.saturating_add(margin).saturating_add(promised_since(first.as_of));
+            u128::from(answer.total.get()) >= least && u128::from(answer.granted.get()) <= most
         };
         match self.waiting.filter(agrees) {
             None => Self { waiting: Some(answer), ..self },
@@ -93,7 +101,11 @@ mod tests {
     /// What these answers agree on: the end, in seconds before the first answer's end, and the bytes.
     fn agreed(answers: &[(i64, u64)]) -> (i64, u64) {
         let begin = Agreement::none(Timestamp::default());
-        let heard = |of: Agreement, (at, bytes): &(i64, u64)| of.with(answer(10_000 + at, *bytes), 5);
+        // 10 bytes a minute are promised.
+        let heard = |of: Agreement, (at, bytes): &(i64, u64)| {
+            let answer = answer(10_000 + at, *bytes);
+            of.with(answer, 5, |since| u128::from(answer.as_of.since(since).as_secs() / 6))
+        };
         let agreed = answers.iter().fold(begin, heard);
         (agreed.until.as_millis() / 1_000 - 9_400, agreed.bytes.get())
     }
@@ -108,7 +120,18 @@ mod tests {
     #[test]
     fn two_answers_within_a_minute_are_one() {
         assert_eq!(agreed(&[(0, 80), (59, 90)]), (-9_400, 0));
-        assert_eq!(agreed(&[(0, 80), (30, 90), (59, 90), (61, 90)]), (0, 80), "the first one waits");
+        assert_eq!(agreed(&[(0, 80), (30, 88), (59, 88), (61, 88)]), (0, 80), "the first one waits");
+    }
+
+    #[test]
+    fn an_answer_that_no_promise_explains_agrees_with_none_before_it() {
+        assert_eq!(agreed(&[(0, 80), (60, 94)]), (0, 80), "10 bytes and the margin");
+        assert_eq!(agreed(&[(0, 80), (60, 95)]), (-9_400, 0));
+        assert_eq!(
+            agreed(&[(0, 40), (60, 81), (120, 41), (180, 82), (240, 42)]),
+            (-9_400, 0),
+            "each second one is low"
+        );
     }
 
     #[test]

@@ -154,15 +154,8 @@ impl Minutes {
         let at_most = ByteCount::saturating(self.at_most_of(reading, as_granted, &before));
         let Reading { at, as_of, granted, .. } = *reading;
         let answer = Answer { at, as_of, total: reading.total(), granted, at_most };
-        let mut agreed = before.agreed.with(answer, sampling);
-        if agreed.until > before.agreed.until {
-            // The later answer may be the right one: then at least this much was relayed before the end of the earlier one.
-            let since = self.promised_between(Interval::new(agreed.until, as_of));
-            let before_it =
-                |bytes: ByteCount| ByteCount::saturating(u128::from(bytes.get()).saturating_sub(since));
-            agreed.granted = agreed.granted.max(before_it(granted));
-            agreed.at_most = agreed.at_most.max(before_it(at_most));
-        }
+        let promised_since = |from| self.promised_between(Interval::new(from, as_of));
+        let agreed = before.agreed.with(answer, sampling, promised_since);
         // If all of the time that is released now is unproven, the bytes that were counted in it are a part of what was promised for it, so
         // they are not unseen.
         let is_all_unproven = before.agreed.until < agreed.until && agreed.until <= unproven_until;

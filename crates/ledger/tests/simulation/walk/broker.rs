@@ -125,6 +125,8 @@ pub(crate) struct Broker<D> {
     pub(super) was_misled: bool,
     /// The day of which the last answer was wrong.
     pub(super) answered_wrong: Option<Day>,
+    /// The same as it is on disk.
+    pub(super) wrong_on_disk: Option<Day>,
     /// The inaccuracies that a check needed.
     pub(super) accepted: RefCell<BTreeSet<Inaccuracy>>,
     /// Whether something has happened that may contradict the assumed rate.
@@ -218,6 +220,7 @@ impl<D: Disk> Broker<D> {
             has_reporter: false,
             was_misled: false,
             answered_wrong: None,
+            wrong_on_disk: None,
             accepted: RefCell::default(),
             probed: ByteCount::ZERO,
             may_break: settings.is_fast,
@@ -305,7 +308,6 @@ impl<D: Disk> Broker<D> {
             // Counts are late by some minutes, and a short time shows more than its average.
             let is_right = self.accepts(Inaccuracy::VouchedRate, rate <= 2 * fastest, self.has_vouched);
             self.expect(is_right, || format!("{rate} is assumed, and the fastest relays {fastest}"));
-            self.expect(self.books.snapshot().rate_holds(), || "what is assumed is not enough".into());
         }
         if rate != self.settings.seen_rate {
             if rate < self.settings.seen_rate {
@@ -407,6 +409,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn write(&mut self) {
         if let Some(batch) = self.unwritten.take() {
             self.disk.write(batch);
+            self.wrong_on_disk = self.answered_wrong;
             self.written_at = self.taken_at;
             self.writes += 1;
         }

@@ -1,7 +1,9 @@
 //! Sessions of programs that know coturn's secret and ask nobody for credentials. They are no part of the world: nothing is promised for
 //! them, so they add to what is used and committed what the listings show, and change nothing else.
 
-use turn_ledger::{GrantId, HIDDEN_PACKETS_MAX, Reach, Session, SessionId, Timestamp, Traffic, User};
+use turn_ledger::{
+    GrantId, HIDDEN_PACKETS_MAX, IceSource, Reach, Session, SessionId, Timestamp, Traffic, User,
+};
 
 use super::broker::Broker;
 use super::coturn::{Cli, STEP_BYTES};
@@ -75,7 +77,7 @@ impl<D: Disk> Broker<D> {
 
     /// They must end exactly if the budget is spent, the credential is revoked, or the user is blocked or has used what each user may.
     pub(super) fn cut_foreign(&mut self, relay: usize, dead: &[SessionId], cli: Cli) {
-        let is_spent = self.books.snapshot().figures.is_spent();
+        let is_spent = self.books.budget().ends_calls(IceSource::Coturn);
         let is_dead = |of: &Foreign| dead.iter().any(|id| id.get() == FIRST + of.number);
         for of in self.foreign.clone().into_iter().filter(|of| of.relay == relay) {
             let user = of.user();

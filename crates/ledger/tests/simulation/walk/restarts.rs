@@ -72,6 +72,7 @@ impl<D: Disk> Broker<D> {
         }
         // What was read or listed and not written is lost.
         (self.last_read, self.lacks) = (None, self.lacked);
+        self.answered_wrong = self.answered_wrong.or(self.wrong_on_disk);
         self.seen.iter_mut().for_each(|seen| seen.listed_at = None);
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
         // A new process has heard no time, and asks at once.
