@@ -78,8 +78,8 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     // The rest of the account has other bytes once there are other TURN keys, or another app of the SFU.
     let ids: BTreeSet<_> = config.ice.turn_keys().map(|key| key.id.as_str()).collect();
     let of_rest = format!("{} {ids:?}", config.signaling.sfu.as_ref().map_or("", |sfu| &sfu.app_id));
-    let is_rest = source == IceSource::Cloudflare;
-    let counted_in = if is_rest { counted_in(config, &of_rest) } else { terms.counted_in };
+    let counted_in =
+        if source == IceSource::Cloudflare { counted_in(config, &of_rest) } else { terms.counted_in };
     of_keys.chain([SourceTerms { counted_in, ..terms }]).collect()
 }
 

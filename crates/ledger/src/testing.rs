@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use turn_budget::{
     BilledDirections, BillingDay, BitRate, Budget, BudgetMode, ByteCount, CountOwner, Day, Grant, GrantId,
-    IceSource, MINT_SLACK, PeriodCounts, ProofRule, Rates, Reading, ReadingOutcome, SourceTerms, SpenderKind,
-    Terms, Timestamp, UsageRules,
+    IceSource, LimitShare, MINT_SLACK, PeriodCounts, ProofRule, Rates, Reading, ReadingOutcome, SourceTerms,
+    SpenderKind, Terms, Timestamp, UsageRules, User,
 };
 
 use crate::books::{Books, Commit, Hold, NotAdmitted, Written};
 use crate::changes::Stored;
 use crate::grants::{Bounds, Requester};
 use crate::open::Setup;
-use crate::spending::{SpenderSums, SpenderWalk};
+use crate::spending::{Limited, SpenderSums, SpenderWalk};
 
 pub(crate) use dice::Dice;
 
@@ -99,6 +99,13 @@ pub(crate) fn take(books: &mut Books, owner: impl Into<CountOwner>, reading: Rea
     };
     let _ = answer();
     answer()
+}
+
+impl Books {
+    /// What a user has used and reserved under the limit for each user; `None` without such a limit.
+    pub(crate) fn user_share(&mut self, user: &User) -> Option<LimitShare> {
+        self.limit_share(&Limited::User(user.clone()))
+    }
 }
 
 /// Books with their settings, and what is on disk of them. What goes through `books` directly is on disk after `flush`.

@@ -163,8 +163,9 @@ impl CloudflareMeter {
         for day in state.days.due(period, as_of, is_agreed) {
             let until = day.end().min(as_of);
             let count = match self.api.count(day.start(), until, self.lag).await {
-                Err(error) if until < day.end() => return Err(error),
-                Err(error @ AnalyticsError::RateLimited) => return Err(error),
+                Err(error) if until < day.end() || matches!(error, AnalyticsError::RateLimited) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let (date, remedy) = (day.start().to_utc().date_naive(), error.remedy());
                     tracing::warn!(
@@ -212,8 +213,7 @@ impl CloudflareMeter {
 /// Gives the count of a day to each of its owners: our TURN keys, the rest of the account, and the SFU. Returns the outcome of the first of
 /// these readings that was not taken, or `Taken` if all were.
 fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
-    let at = books.now();
-    let empty = Reading { day, as_of, at, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+    let empty = Reading { day, as_of, at: books.now(), granted: ByteCount::ZERO, other: ByteCount::ZERO };
     let keys = count.by_key.iter().map(|(key, granted)| {
         let owner = CountOwner { source: IceSource::Cloudflare, issuer: Some(*key) };
         (owner, Reading { granted: *granted, ..empty })

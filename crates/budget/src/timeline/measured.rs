@@ -78,12 +78,6 @@ impl Timeline {
         }
     }
 
-    /// Whether its counts are not believed: see [`MeasuredUsage::disbelieved`].
-    fn is_disbelieved(&self) -> bool {
-        let is_expected = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
-        is_expected && self.state.proof.is_missing(self.now)
-    }
-
     /// Adds what this owner's counts and listings say to `measured`.
     pub fn add_to(&self, measured: &mut MeasuredUsage) {
         let now = self.now;
@@ -103,7 +97,8 @@ impl Timeline {
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
-        let disbelieved = self.is_disbelieved().then_some(self.terms.owner);
+        let is_expected = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
+        let disbelieved = (is_expected && self.state.proof.is_missing(now)).then_some(self.terms.owner);
         measured.disbelieved = measured.disbelieved.or(disbelieved);
         measured.unprobed |= self.terms.is_read && self.terms.proof == ProofRule::Missing;
         if let Some((as_of, bytes)) = self.counted() {

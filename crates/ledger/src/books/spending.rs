@@ -109,11 +109,6 @@ impl Books {
         PeriodBytes { used: figures.used, measured: self.budget.measured().bytes, seen }
     }
 
-    /// What a user has used and reserved under the limit for each user; `None` without such a limit.
-    pub fn user_share(&mut self, user: &User) -> Option<LimitShare> {
-        self.limit_share(&Limited::User(user.clone()))
-    }
-
     /// What a user or a server key has used and reserved under its limit; `None` without a limit.
     pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
         let limit = self.grants.terms.limit_of(of)?;

@@ -30,11 +30,11 @@ impl<T> CountedDays<T> {
         let (first, open) = (Day::until(period.start), Day::until(as_of));
         self.days.retain(|day, _| first <= *day);
         self.asked.retain(|day| first <= *day);
-        let is_counted = |day: &Day| self.days.get(day).is_some_and(|(until, _)| day.end() <= *until);
         let (known, mut due): (Vec<_>, Vec<_>) =
             Day::between(first.start(), open.start()).partition(|day| self.asked.contains(day));
-        let (settled, unfinished): (Vec<_>, Vec<_>) =
-            known.into_iter().partition(|day| is_counted(day) && is_agreed(*day));
+        let (settled, unfinished): (Vec<_>, Vec<_>) = known.into_iter().partition(|day| {
+            self.days.get(day).is_some_and(|(until, _)| day.end() <= *until) && is_agreed(*day)
+        });
         for (again, days, most) in [(0, unfinished, UNFINISHED), (1, settled, 1)] {
             let earlier = days.iter().rev().filter(|day| **day < self.again[again]);
             let in_turn: Vec<_> =

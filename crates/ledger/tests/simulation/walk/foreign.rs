@@ -2,7 +2,7 @@
 //! them, so they add to what is used and committed what the listings show, and change nothing else.
 
 use turn_ledger::{
-    GrantId, HIDDEN_PACKETS_MAX, IceSource, Reach, Session, SessionId, Timestamp, Traffic, User,
+    GrantId, HIDDEN_PACKETS_MAX, IceSource, Limited, Reach, Session, SessionId, Timestamp, Traffic, User,
 };
 
 use super::broker::Broker;
@@ -81,7 +81,7 @@ impl<D: Disk> Broker<D> {
         let is_dead = |of: &Foreign| dead.iter().any(|id| id.get() == FIRST + of.number);
         for of in self.foreign.clone().into_iter().filter(|of| of.relay == relay) {
             let user = of.user();
-            let share = self.books.user_share(&user);
+            let share = self.books.limit_share(&Limited::User(user.clone()));
             let is_over = share.is_some_and(|share| share.usage.is_spent());
             // By the operator, or because it has passed the limit of a credential.
             let is_revoked = self.books.grants().is_revoked(of.grant());

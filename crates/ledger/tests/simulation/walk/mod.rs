@@ -324,7 +324,7 @@ fn visible(books: &mut Books) -> Visible {
     let sums = |SpenderSums { key, sums, live, .. }: SpenderSums| {
         (key, [sums.measured(), sums.claimed(), sums.settled()], sums.grants(), live)
     };
-    let users = [0, 1, 2].map(|user| books.user_share(&minting::user_named(user)));
+    let users = [0, 1, 2].map(|user| books.limit_share(&Limited::User(minting::user_named(user))));
     let servers = [0, 1].map(|server| books.limit_share(&Limited::Server(limits::server_named(server))));
     let (connections, now) = (books.connections(), books.now());
     let charged =

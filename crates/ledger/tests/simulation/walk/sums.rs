@@ -1,8 +1,8 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
 use turn_ledger::{
-    BoundBreak, ByteCount, ClockDoubt, CountOwner, Day, IceSource, PeriodBytes, Snapshot, SpenderKey,
-    SpenderKind, SpenderWalk, Sums,
+    BoundBreak, ByteCount, ClockDoubt, CountOwner, Day, IceSource, Limited, PeriodBytes, Snapshot,
+    SpenderKey, SpenderKind, SpenderWalk, Sums,
 };
 
 use super::broker::Broker;
@@ -155,7 +155,7 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
     let is_exact = broker.settings.sources == ONE && broker.pages.is_empty() && !broker.may_break;
     (0..3).find_map(|user| {
         let (relayed, name) = (broker.truth_of_user(world, user, period), user_named(user));
-        let share = broker.books.user_share(&name)?;
+        let share = broker.books.limit_share(&Limited::User(name.clone()))?;
         let key = Some(SpenderKey::User(name));
         let sums = rows.iter().find(|row| row.key == key).map(|row| row.sums).unwrap_or_default();
         let (spent, measured) = (sums.bytes(), sums.measured().get());
