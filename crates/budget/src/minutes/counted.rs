@@ -61,12 +61,8 @@ struct PastDay {
 impl Minutes {
     /// The worst case of the time that is counted; in estimate mode without [`Self::margin`].
     pub(crate) fn worst_counted(&self) -> u128 {
-        let counted = &self.counted;
-        let used = if self.rates.promises_cap_claims {
-            counted.beside_promises_at_most()
-        } else {
-            counted.beside_promises()
-        };
+        let (is_strict, counted) = (self.rates.promises_cap_claims, &self.counted);
+        let used = if is_strict { counted.beside_promises_at_most() } else { counted.beside_promises() };
         used.saturating_add(counted.unseen)
     }
 
@@ -154,8 +150,8 @@ impl Minutes {
         let at_most = ByteCount::saturating(self.at_most_of(reading, as_granted, &before));
         let Reading { at, as_of, granted, .. } = *reading;
         let answer = Answer { at, as_of, total: reading.total(), granted, at_most };
-        let promised_since = |from| self.promised_between(Interval::new(from, as_of));
-        let agreed = before.agreed.with(answer, sampling, promised_since);
+        let agreed =
+            before.agreed.with(answer, sampling, |from| self.promised_between(Interval::new(from, as_of)));
         // If all of the time that is released now is unproven, the bytes that were counted in it are a part of what was promised for it, so
         // they are not unseen.
         let is_all_unproven = before.agreed.until < agreed.until && agreed.until <= unproven_until;
@@ -181,8 +177,7 @@ impl Minutes {
 
     /// A wrong answer is taken back: removes its bytes from the latest minutes before `until`.
     fn take_counted_back(&mut self, bytes: ByteCount, until: Timestamp) {
-        let mut left = bytes.get();
-        let mut minute = Minute::from_end(until);
+        let (mut left, mut minute) = (bytes.get(), Minute::from_end(until));
         while left > 0 && minute > self.first() {
             minute = Minute::until(minute.start());
             let counted = self.get(minute).map_or(0, |cell| cell.counted);
