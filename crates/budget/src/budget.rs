@@ -250,8 +250,7 @@ impl Budget {
     }
 
     fn has_reached_limit_of(&self, owner: CountOwner, bytes: fn(&Minutes) -> ByteCount) -> bool {
-        let timeline = self.owned_by(owner);
-        timeline.is_some_and(|of| of.terms.limit.is_some_and(|limit| bytes(&of.minutes) >= limit))
+        self.owned_by(owner).is_some_and(|of| of.terms.limit.is_some_and(|limit| bytes(&of.minutes) >= limit))
     }
 
     /// The highest rate that a grant is assumed to relay at, as set.
