@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
+use super::ice::IceServers;
 use crate::protocol::{Closing, Text};
 use turn_budget::is_dots;
 
@@ -153,4 +154,16 @@ pub(super) struct Accept<'a> {
     pub(super) authz_metadata: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) ice_servers: Vec<Box<RawValue>>,
+}
+/// What the application answers when it is asked whether a socket may join.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Verdict {
+    pub(super) allowed: bool,
+    /// Why not.
+    pub(super) reason: Option<String>,
+    /// For the client.
+    pub(super) authz_metadata: Option<Box<RawValue>>,
+    /// Servers that the client gets before ours.
+    pub(super) ice_servers: Option<IceServers>,
 }

@@ -7,9 +7,9 @@ use turn_budget::{GrantId, User};
 use turn_limits::Holder;
 
 use super::ice::IceServers;
-use super::message::{Accept, Register};
+use super::message::{Accept, Register, Verdict};
 use super::socket::{Registration, SocketStage, Stage, Timer};
-use super::webhook::{NO_REASON, Verdict, webhook};
+use super::webhook::{NO_REASON, webhook};
 use super::{Ayame, SignIn, closing};
 use crate::call::CallEvent;
 use crate::object;

@@ -7,8 +7,7 @@ use turn_budget::{GrantId, User};
 use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
-use super::message::Frame;
-use super::webhook::Verdict;
+use super::message::{Frame, Verdict};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::protocol::{Upgrade, Webhook};
 

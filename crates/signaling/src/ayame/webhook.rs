@@ -1,9 +1,7 @@
-//! The bodies of the webhooks, and what the application answers when it is asked whether a socket may join.
+//! The bodies of the webhooks.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-use super::ice::IceServers;
 use super::message::ForWebhook;
 use super::socket::Socket;
 use crate::object;
@@ -11,19 +9,6 @@ use crate::protocol::Webhook;
 
 /// The reason in a `reject` when the application names none, or cannot be asked.
 pub(super) const NO_REASON: &str = "InternalServerError";
-
-/// The application's verdict.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Verdict {
-    pub(super) allowed: bool,
-    /// Why not.
-    pub(super) reason: Option<String>,
-    /// For the client.
-    pub(super) authz_metadata: Option<Box<RawValue>>,
-    /// Servers that the client gets before ours.
-    pub(super) ice_servers: Option<IceServers>,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
