@@ -286,12 +286,13 @@ impl Budget {
     /// Whether running calls of a source end now, if that is possible: so much is proven that the limit is reached. For the SFU, what its
     /// sessions take is proof enough: the SFU itself says which tracks they have, but not at what rate.
     pub fn ends_calls(&self, source: IceSource) -> bool {
-        let of_sfu = |timeline: &Timeline| {
-            let is_sfu = timeline.terms.owner.source == source && source == IceSource::Sfu;
-            if is_sfu { timeline.minutes.proven_or_estimated() } else { timeline.minutes.proven() }
+        let proven = |timeline: &Timeline| match timeline.terms.owner.source {
+            IceSource::Sfu if source == IceSource::Sfu => timeline.minutes.proven_or_estimated(),
+            _ => timeline.minutes.proven(),
         };
-        let bytes = self.metered().map(of_sfu).fold(ByteCount::ZERO, ByteCount::plus);
-        self.terms.ends_calls && self.figures().is_spent() && bytes >= self.terms.limit
+        let all = || self.metered().map(proven).fold(ByteCount::ZERO, ByteCount::plus);
+        // Each session at a relay asks this, and nearly always nothing is spent: then nothing else is summed.
+        self.terms.ends_calls && self.figures().is_spent() && all() >= self.terms.limit
     }
 
     /// Whether what is proven reaches the limit alone, without any claim of a page.

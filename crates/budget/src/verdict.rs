@@ -106,7 +106,7 @@ impl Refusal {
     /// The time to wait: until [`Self::until`], or else until the next reading.
     pub fn retry_in(&self) -> Duration {
         let Figures { now, period, .. } = self.figures;
-        // A client's share may be free now, but whoever waits for zero seconds asks at once.
+        // Even if a client's share is free now, the client waits for a second, so that it does not ask without a pause.
         let least = if self.client_frees_at.is_some() { Duration::from_secs(1) } else { Duration::ZERO };
         let until = self.until().map(|until| until.since(now).max(least));
         until.unwrap_or(period.end.since(now).min(NEXT_READING))

@@ -27,7 +27,7 @@ pub struct Carried {
     pub as_of: Timestamp,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
-    /// The part of `granted` that the source has shown. Only this part tests the assumed rate; the rest is estimated.
+    /// The part of `granted` that the source has shown. Only this part is proven; the rest is estimated.
     pub shown: ByteCount,
     /// Other bytes.
     pub other: ByteCount,
