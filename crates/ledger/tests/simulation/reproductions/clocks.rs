@@ -6,7 +6,7 @@ use super::{DAY, ESTIMATE, HOUR, STRICT};
 use crate::check;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
-    ClockGlitch, ClockStep, Copy, Crash, From, Join, Mint, Pause, Read, Reboot, Restore, Wait,
+    ClockGlitch, ClockStep, Copy, Crash, From, Join, Mint, Pause, Read, Reboot, Restore, TakeOver, Wait,
 };
 use crate::walk::settings::Settings;
 
@@ -108,4 +108,23 @@ fn what_a_relay_carries_over_a_reset_is_of_the_new_period_as_far_as_its_promise_
         ..STRICT
     };
     check(&Scenario { settings, before_reset: 14_400_000, ops });
+}
+
+/// The oracle excused what was minted while the clock was behind until the reset, but not what the ended period says of it.
+#[test]
+fn what_was_minted_while_the_clock_was_behind_may_be_missing_in_an_ended_period() {
+    let read = Read { back: 0, missed: 1 };
+    let wait = |millis| Wait { millis, share: 256 };
+    let ops = vec![
+        Reboot { millis: 8 * HOUR, share: 256, behind: 28_800_000 },
+        Mint { life: 86_400, delay: 0 },
+        TakeOver { lost: 0, millis: 1_000, share: 256, behind: 0 },
+        read,
+        wait(HOUR),
+        read,
+        wait(20 * HOUR),
+        wait(25 * DAY),
+    ];
+    let settings = Settings { limit: 1_000_000_000_000, percent: 100, clients: 2, ..STRICT };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
