@@ -55,6 +55,8 @@ pub struct Grants {
     /// The rate that is assumed at a source in place of the configured one, because chains have shown it; in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,
+    /// A final count by grant that waits for a second answer.
+    answered_first: Option<FirstAnswer>,
     /// The state of the counts by grant of each [group](CountOwner::group).
     pub(crate) counted: CountedSources,
     pub(crate) period: Period,

@@ -38,10 +38,9 @@ impl CloudflareMeter {
         }
     }
 
-    /// Counts the hour that has become final, if there is one, and the open span, and gives both to the account. If the final hour cannot
-    /// be read, the open span is counted nevertheless, except after too many queries. If the open span cannot be read, nothing is given to
-    /// the account, so that no grant seems to lose bytes. Then asks for suspect chains and tails. Returns what was counted, or
-    /// an error.
+    /// Counts the hour that has become final, if there is one, and the open span, and gives both to the account. The hour stays part of the
+    /// open span until two polls agree on it. If the hour cannot be read, the open span is counted nevertheless, except after too many
+    /// queries. Then asks for suspect chains and tails. Returns what was counted, or an error.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
         let Some(spans) = spans(from, self.account.time_of_provider(), self.lag) else {
@@ -49,28 +48,40 @@ impl CloudflareMeter {
         };
         let (mut counted, mut open, mut failed) = (Vec::new(), spans.open, None);
         if let Some(closed) = spans.closed {
-            match self.api.count_by_grant(closed, true, bounds).await {
+            match self.count_by_grant(closed, true, bounds).await {
                 Err(AnalyticsError::RateLimited) => return Err(AnalyticsError::RateLimited),
                 Err(error) => failed = Some(error),
                 Ok(counts) => {
-                    open.from = counts.until;
+                    if self.take_by_grant(&counts).await {
+                        open.from = counts.until;
+                    }
                     counted.push(counts);
                 }
             }
         }
-        counted.push(self.api.count_by_grant(open, false, bounds).await?);
+        let counts = self.count_by_grant(open, false, bounds).await?;
         if spans.skips {
             self.metrics.grant_counts.count([SOURCE.name(), "skipped"]);
         }
-        for counts in &counted {
-            self.take_by_grant(counts).await;
-        }
+        self.take_by_grant(&counts).await;
+        counted.push(counts);
         if let Some(error) = failed {
             return Err(error);
         }
         self.judge_suspects().await?;
         self.look_at_tails().await?;
         Ok(counted)
+    }
+
+    /// See [`CloudflareAnalytics::count_by_grant`](super::analytics::CloudflareAnalytics::count_by_grant).
+    async fn count_by_grant(
+        &self,
+        span: Span,
+        is_final: bool,
+        bounds: PageBounds,
+    ) -> Result<GrantCounts, AnalyticsError> {
+        let counts = self.api.count_by_grant(span, is_final, bounds).await?;
+        Ok(GrantCounts { at: self.account.read(Books::now), ..counts })
     }
 
     /// Asks for each suspect chain of renewals in a query of its own, and passes the answer to the books. A chain is suspect if more was
@@ -80,7 +91,7 @@ impl CloudflareMeter {
             let from = Minute::of(suspect.from).start();
             let span = Span { from, until: suspect.until, age: Duration::ZERO };
             let counted = self.api.bytes_of(&suspect.grants, span).await?;
-            self.account.change(|books| books.judge(SOURCE, &suspect, &counted));
+            self.account.change(|books| books.judge(SOURCE, &suspect, &counted, books.now()));
         }
         Ok(())
     }
@@ -127,15 +138,15 @@ impl CloudflareMeter {
         Ok(Some(longest))
     }
 
-    /// Gives counts to the account, and counts the outcome in the metrics.
-    async fn take_by_grant(&self, counts: &GrantCounts) {
+    /// Gives counts to the account, and counts the outcome in the metrics. Returns whether they count.
+    async fn take_by_grant(&self, counts: &GrantCounts) -> bool {
         let take = |books: &mut Books| match books.take_grant_counts(SOURCE, counts) {
             CountsTaken::InPart => None,
             taken => Some(taken),
         };
         let is_taken = self.account.change_in_parts(take).await == CountsTaken::Whole;
         let outcome = match (counts.is_complete, counts.is_final) {
-            // The period has ended since the question, or the count is absurd.
+            // The period has ended since the question, or no second answer agrees yet.
             _ if !is_taken => "ignored",
             (false, _) => "incomplete",
             (true, false) => "open",
@@ -147,6 +158,7 @@ impl CloudflareMeter {
             self.metrics.grant_count_bytes.add(["grant"], granted.sent.get());
             self.metrics.grant_count_bytes.add(["other"], counts.other.sent.get());
         }
+        is_taken
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.

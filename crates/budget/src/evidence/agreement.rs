@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{ByteCount, Timestamp};
 
 /// The least time between two answers that can agree.
-const APART: Duration = Duration::from_secs(60);
+pub const APART: Duration = Duration::from_secs(60);
 
 /// An answer of a provider about one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,6 +28,8 @@ pub struct GrantCounts {
     pub is_complete: bool,
     /// Whether the span is settled: it will not be counted again, and its counts are final.
     pub is_final: bool,
+    /// When the source answered, in the books' time.
+    pub at: Timestamp,
 }
 
 /// What became of counts that a source gave for its grants.

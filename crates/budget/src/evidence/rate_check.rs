@@ -174,12 +174,8 @@ impl RateCheck {
 
 /// The average rate of one live grant between two points, rounded up to a whole bit per second; `None` if no grant was alive.
 fn average_rate(from: &Point, to: &Point) -> Option<BitRate> {
-    let grant_seconds = to.minutes.minus(from.minutes).count.saturating_mul(60);
-    let bits = u128::from(to.granted.minus(from.granted).get()).saturating_mul(8);
-    if grant_seconds == 0 {
-        return None;
-    }
-    Some(BitRate::new(u64::try_from(bits.div_ceil(grant_seconds)).unwrap_or(u64::MAX)))
+    let minutes = to.minutes.minus(from.minutes).count;
+    (minutes > 0).then(|| BitRate::average(to.granted.minus(from.granted), minutes))
 }
 
 #[cfg(test)]

@@ -133,6 +133,13 @@ impl BitRate {
         whole(mbps * BITS_PER_MBPS).map(Self)
     }
 
+    /// The average rate of these bytes over so many minutes of grants, rounded up; at least one minute.
+    pub fn average(bytes: ByteCount, minutes: u128) -> Self {
+        let bits = u128::from(bytes.get()).saturating_mul(8);
+        let rate = bits.div_ceil(minutes.max(1).saturating_mul(60));
+        Self(u64::try_from(rate).unwrap_or(u64::MAX))
+    }
+
     /// Decimal Mbps, for display only.
     pub fn as_mbps(self) -> f64 {
         lossy(self.0) / BITS_PER_MBPS

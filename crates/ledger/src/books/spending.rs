@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use turn_budget::{
     BudgetMode, ByteCount, CountsTaken, Effect, Excess, Excesses, GrantCounts, GrantId, IceSource, Label,
-    LimitKind, LimitShare, LimitUsage, PeriodBytes, Traffic, User,
+    LimitKind, LimitShare, LimitUsage, PeriodBytes, Timestamp, Traffic, User,
 };
 
 use super::Books;
@@ -27,20 +27,27 @@ pub struct AllRevoked {
 impl Books {
     /// Takes what a source counted for its grants since [`Grants::counted_until`]. The counts of a span that is not final hold until those
     /// of the next span replace them. If a span begins later than `counted_until`, nobody counted the time before the span. A span that
-    /// begins earlier is refused, because the counts of its first part were taken before. An absurd count is refused once.
+    /// begins earlier is refused, because the counts of its first part were taken before. A final count is refused until a second answer
+    /// agrees.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
-        let limit = self.budget.figures().limit;
         let uncounted = self.budget.uncounted(source, counts);
         let billed = self.connections.rules.billed;
-        self.grants.take_counts(source, counts, billed, limit, &uncounted)
+        self.grants.take_counts(source, counts, billed, &uncounted)
     }
 
-    /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone. If the bytes exceed the
-    /// assumed rate, the promises of the chain rise. If they exceed `GRANT_LIMIT_GB`, [`Self::revoke_over_limit`] revokes the chain.
-    pub fn judge(&mut self, source: IceSource, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
+    /// Takes the bytes of each grant of a chain of renewals, after the provider was asked for this chain alone and answered at `at`. If two
+    /// such answers exceed the assumed rate, the promises of the chain rise. If they exceed `GRANT_LIMIT_GB`, [`Self::revoke_over_limit`]
+    /// revokes the chain.
+    pub fn judge(
+        &mut self,
+        source: IceSource,
+        suspect: &Suspect,
+        by_grant: &BTreeMap<GrantId, Traffic>,
+        at: Timestamp,
+    ) {
         let billed = self.connections.rules.billed;
         let by_grant = by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
-        self.grants.judge(source, suspect, &by_grant);
+        self.grants.judge(source, suspect, &by_grant, at);
         self.apply_effects();
     }
 
@@ -75,7 +82,7 @@ impl Books {
     pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
             let by_grant = suspect.grants.iter().map(|id| (*id, self.grants.counted_of(&[*id]))).collect();
-            self.grants.judge(source, &suspect, &by_grant);
+            self.grants.judge(source, &suspect, &by_grant, self.now());
         }
         self.apply_effects();
     }

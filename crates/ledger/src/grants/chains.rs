@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use turn_budget::{
-    BitRate, ByteCount, ClientKey, Effect, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
+    APART, BitRate, ByteCount, ClientKey, Effect, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
     PromisedTime, RELAY_RATE_MAX, Timestamp, User,
 };
 
@@ -54,6 +54,8 @@ pub(super) struct Waiting {
     until: Timestamp,
     /// What was counted of the chain, if it is near a limit, and neither over it nor above its promises.
     near_limit: Option<ByteCount>,
+    /// A first answer about the chain alone that showed it over a limit or above its promises: when it was given, and the bytes.
+    first: Option<(Timestamp, ByteCount)>,
 }
 
 /// A chain of renewals of which more was counted than promised, or that is near or over a limit. Counts of many grants are sampled, so the
@@ -196,28 +198,39 @@ impl Grants {
         in_turn.into_iter().take(most).filter_map(|(_, chain)| to_suspect(chain)).collect()
     }
 
-    /// Takes the count of a chain that was asked for alone. `by_grant`: what was counted of each of its grants. Notes the chain if it is
-    /// over the limit of a chain. Bytes above the assumed rate raise the promises of the chain. Nothing changes if the chain is no suspect
-    /// any more.
+    /// Takes the count of a chain that was asked for alone. `by_grant`: what was counted of each of its grants. `at`: when it was answered.
+    /// Notes the chain if it is over the limit of a chain. Bytes above the assumed rate raise the promises of the chain. Both need two
+    /// answers that are at least [`APART`], unless the broker itself has watched: the lower one counts. Nothing changes if the chain is no
+    /// suspect any more.
     pub(crate) fn judge(
         &mut self,
         source: IceSource,
         suspect: &Suspect,
         by_grant: &BTreeMap<GrantId, ByteCount>,
+        at: Timestamp,
     ) {
         let Some(first) = suspect.grants.first().copied() else { return };
         // Since the question, a period may have begun, or the first grant may have left the table.
-        if self.chains.suspects.remove(&(source, first)).is_none() {
-            return;
-        }
+        let Some(waiting) = self.chains.suspects.remove(&(source, first)) else { return };
         for (id, bytes) in by_grant {
             self.change_spent(*id, |spent| spent.count_total(*bytes, suspect.until));
         }
         let counted = by_grant.values().copied().fold(ByteCount::ZERO, ByteCount::plus);
         // The chain may have been renewed since it was asked for.
         let chain = self.chain_from(first, source);
-        self.note_over_limit(&chain, counted);
-        if let Some(shown) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
+        let shown = self.counted_excess(&suspect.grants, source, counted, suspect.until);
+        if shown.is_none() && !self.is_over_limit(&chain, counted) {
+            return;
+        }
+        let (answered_at, lower) =
+            waiting.first.map_or((at, counted), |(at, bytes)| (at, bytes.min(counted)));
+        if source.is_counted_by_provider() && at.since(answered_at) < APART {
+            let waiting = Waiting { first: Some((answered_at, lower)), ..waiting };
+            self.chains.suspects.insert((source, first), waiting);
+            return;
+        }
+        self.note_over_limit(&chain, lower);
+        if let Some(shown) = self.counted_excess(&suspect.grants, source, lower, suspect.until) {
             self.raise(source, &chain, &shown);
         }
     }
@@ -295,7 +308,7 @@ impl Grants {
         let mut rates = BTreeMap::new();
         for first in self.judged(source) {
             let Some(row) = self.any(first) else { continue };
-            let rate = self.spent_of(row).excess.rate;
+            let rate = self.rate_of_chain(first, row);
             let of_owner = rates.entry(owner_of_chain(first, row)).or_insert(rate);
             *of_owner = rate.max(*of_owner);
         }
@@ -303,6 +316,23 @@ impl Grants {
         rates.sort_by_key(|rate| Reverse(*rate));
         let enough = SHOWN_BY.max(self.count() / SHOWN_BY_PART).min(CHAINS_MAX / 4);
         rates.get(enough.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// The rate that a chain with a known excess has shown. Where its source is counted, what app servers reported shows nothing.
+    fn rate_of_chain(&self, first: GrantId, row: &GrantRow) -> BitRate {
+        let (source, group) = (row.source, row.owner().group());
+        if !self.terms.counted.contains(&group) {
+            return self.spent_of(row).excess.rate;
+        }
+        let chain = self.chain_from(first, source);
+        let shown = self.counted_excess(&chain, source, self.counted_of(&chain), self.seen_until(group));
+        shown.map_or(BitRate::default(), |shown| shown.excess.rate)
+    }
+
+    /// Whether the chain of a grant has relayed faster than is assumed.
+    pub(super) fn is_judged(&self, id: GrantId, source: IceSource) -> bool {
+        let first = self.with_renewed(id, source).last().unwrap_or(id);
+        self.indexes.judged.contains(&(source, first))
     }
 
     /// The first grants of the chains of a source that have relayed faster than is assumed.
@@ -397,14 +427,9 @@ impl Grants {
         }
         let end = spans.iter().map(|span| span.end).max()?;
         let minutes = end.min(until).since(chain_start.max(period_start)).max(1);
-        let rate_over = |minutes: u64| {
-            let bits = u128::from(relayed.get()).saturating_mul(8);
-            let rate = bits.div_ceil(u128::from(minutes).saturating_mul(60).max(1));
-            BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX))
-        };
-        let excess =
-            Excess { bytes: ByteCount::saturating(above), rate: rate_over(minutes), ..Excess::default() };
-        let raised = rate_over(minutes.max(RAISED_OVER)).min(RELAY_RATE_MAX);
+        let rate = BitRate::average(relayed, minutes.into());
+        let excess = Excess { bytes: ByteCount::saturating(above), rate, ..Excess::default() };
+        let raised = BitRate::average(relayed, minutes.max(RAISED_OVER).into()).min(RELAY_RATE_MAX);
         Some(Shown { excess, per_minute: raised.per_minute() })
     }
 

@@ -10,22 +10,19 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use turn_budget::{
-    BilledDirections, ByteCount, Charged, CountOwner, CountsTaken, Excess, GrantCounts, GrantId, IceSource,
-    Minute, Timestamp,
+    APART, BilledDirections, ByteCount, Charged, CountOwner, CountsTaken, Excess, GrantCounts, GrantId,
+    IceSource, Minute, Timestamp, Traffic, at_most,
 };
 
 use super::{EndedPlace, GrantRow, Grants};
 use crate::spending::Spent;
 
-/// A count that grows by more than this many times what was promised is absurd.
-const ABSURD_FACTOR: u128 = 10;
-/// A growth by no more than one part in this many of the limit is never absurd.
-const LIMIT_PART: u64 = 10;
-
-/// Whether these bytes are more than anybody can believe. `promised`: the most that could be relayed, as far as is known.
-fn is_absurd(bytes: u64, promised: u128, limit: ByteCount) -> bool {
-    u128::from(bytes) > promised.saturating_mul(ABSURD_FACTOR)
-        && bytes > limit.get().checked_div(LIMIT_PART).unwrap_or_default()
+/// A final count that waits for a second answer. It is not stored: after a start the source is asked twice again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FirstAnswer {
+    span: [Timestamp; 2],
+    at: Timestamp,
+    total: ByteCount,
 }
 
 impl Grants {
@@ -42,14 +39,13 @@ impl Grants {
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. If the span of `counts` begins later, nobody counted the
     /// time before the span. In the span, nobody counted the grants of the owners in `uncounted`.
-    /// Refuses a span that begins earlier, a count that is not final while a final one is taken in part, and an absurd count if the last
-    /// one of the same kind, final or not, was not absurd. Of many counts, one call takes the next part.
+    /// Refuses a span that begins earlier, a count that is not final while a final one is taken in part, and a final count that no earlier
+    /// answer [agrees](Self::is_agreed) with. The next count replaces one that is not final. Of many counts, one call takes the next part.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
         counts: &GrantCounts,
         billed: BilledDirections,
-        limit: ByteCount,
         uncounted: &[CountOwner],
     ) -> CountsTaken {
         let counted_until = self.counted_until(source);
@@ -59,14 +55,8 @@ impl Grants {
             return CountsTaken::Refused;
         }
         let is_begun = taking.is_some_and(|taking| taking.is_of(counts));
-        if !is_begun {
-            let is_absurd = self.is_absurd(source, counts, billed, limit);
-            let [of_open, of_final] = &mut self.counted.entry(source.into()).or_default().was_absurd;
-            let last = if counts.is_final { of_final } else { of_open };
-            let was_absurd = std::mem::replace(last, is_absurd);
-            if is_absurd && !was_absurd {
-                return CountsTaken::Refused;
-            }
+        if counts.is_final && !is_begun && !self.is_agreed(source, counts, billed) {
+            return CountsTaken::Refused;
         }
         let Some(unknown) = self.take_part(source, counts, billed, uncounted) else {
             return CountsTaken::InPart;
@@ -95,29 +85,25 @@ impl Grants {
         CountsTaken::Whole
     }
 
-    /// Whether a count has more bytes for a grant, or under unknown identifiers, than anybody can believe. Such a count would use up the
-    /// limit of the grant's user or server key until the reset.
-    fn is_absurd(
-        &self,
-        source: IceSource,
-        counts: &GrantCounts,
-        billed: BilledDirections,
-        limit: ByteCount,
-    ) -> bool {
-        let (from, until) = (Minute::of(counts.from), Minute::from_end(counts.until));
-        let promised = |id: &GrantId| {
-            let row = self.any_of(source, *id);
-            row.map_or(0, |row| row.promised_between(from, until).get().into())
+    /// Whether an earlier answer about the same span has the same bytes within the margin, and was given at least [`APART`] before. A final
+    /// count is never corrected: a wrong one would use up the limit of a user or server key until the reset.
+    fn is_agreed(&mut self, source: IceSource, counts: &GrantCounts, billed: BilledDirections) -> bool {
+        let by_grant = counts.by_grant.values().copied().fold(counts.other, Traffic::plus);
+        let now =
+            FirstAnswer { span: [counts.from, counts.until], at: counts.at, total: by_grant.billed(billed) };
+        let sampling = self.terms.sampling(source);
+        let agrees = |first: &FirstAnswer| {
+            let (least, most) = (first.total.min(now.total), first.total.max(now.total));
+            first.span == now.span && at_most(least.get().into(), sampling) >= most.get().into()
         };
-        let mut counted = counts.by_grant.iter().map(|(id, bytes)| (bytes.billed(billed).get(), id));
-        // The first test excludes all counts below a tenth of the limit, so few rows are looked up.
-        counted.any(|(bytes, id)| is_absurd(bytes, 0, limit) && is_absurd(bytes, promised(id), limit))
-            || is_absurd(counts.other.billed(billed).get(), 0, limit)
+        let first = self.answered_first.filter(agrees).unwrap_or(now);
+        self.answered_first = Some(first);
+        now.at.since(first.at) >= APART
     }
 
     /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops the claims of these grants for the counted
-    /// time. A complete count covers also grants that it does not name, except those of the owners in `uncounted`. Returns `None` if there
-    /// may be more grants, and after the last one the bytes under unknown identifiers.
+    /// time. A complete count covers also grants that it does not name, except those of the owners in `uncounted`: it replaces their claims
+    /// and earlier counts. Returns `None` if there may be more grants, and after the last one the bytes under unknown identifiers.
     fn take_part(
         &mut self,
         source: IceSource,
@@ -134,13 +120,15 @@ impl Grants {
         let has_counted_owner = |id| self.any(id).is_none_or(|row| !uncounted.contains(&row.owner()));
         let is_counted =
             |id: &GrantId| counts.is_complete && has_counted_owner(*id) || counts.by_grant.contains_key(id);
-        let claiming = self.claiming_after(source, taking.last).filter(is_counted).take(most);
+        let unsettled = self.unsettled_after(source, taking.last).filter(is_counted).take(most);
         let ids = counts.by_grant.range((after, Bound::Unbounded)).take(most).map(|(id, _)| *id);
         // Each of the two lists has its first `most` ids, so the first `most` of both together are the next ones of all.
-        let ids: BTreeSet<_> = ids.chain(claiming).collect();
+        let ids: BTreeSet<_> = ids.chain(unsettled).collect();
         let is_last = ids.len() < most;
         let ids: Vec<_> = ids.into_iter().take(most).collect();
-        let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
+        // A complete count that does not name a grant has nothing of it.
+        let bytes_of = |id| counts.by_grant.get(id).map_or(ByteCount::ZERO, |bytes| bytes.billed(billed));
+        let by_grant = ids.iter().map(|id| (*id, bytes_of(id)));
         let (is_final, until) = (counts.is_final, counts.until);
         let unknown = self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until]);
         taking.unknown = taking.unknown.plus(unknown);
@@ -182,24 +170,24 @@ impl Grants {
         let unknown = self.count_grants(source, by_grant, true, [from, until]);
         self.count_unknown(group, unknown, true, [from, until]);
         let is_of_group = |id: &GrantId| self.any(*id).is_some_and(|row| row.owner().group() == group);
-        for id in self.claiming_after(source, None).filter(is_of_group).collect::<Vec<_>>() {
+        for id in self.unsettled_after(source, None).filter(is_of_group).collect::<Vec<_>>() {
             self.drop_claim(source, id, from, until);
         }
         let counted = self.counted.entry(group).or_default();
         (counted.until, counted.seen_until) = (counted.until.max(until), counted.seen_until.max(until));
     }
 
-    /// The grants of a source that claim something, in the order of their ids, after `last`.
-    fn claiming_after(&self, source: IceSource, last: Option<GrantId>) -> impl Iterator<Item = GrantId> {
+    /// The grants of a source whose bytes the next count can replace, in the order of their ids, after `last`.
+    fn unsettled_after(&self, source: IceSource, last: Option<GrantId>) -> impl Iterator<Item = GrantId> {
         let begin = last.map_or(Bound::Included(GrantId::new([0; 16])), Bound::Excluded);
         let of_source =
             (begin.map(|id| (source, id)), Bound::Included((source, GrantId::new([u8::MAX; 16]))));
-        self.indexes.claiming.range(of_source).map(|(_, id)| *id)
+        self.indexes.unsettled.range(of_source).map(|(_, id)| *id)
     }
 
     /// The source has counted a grant in `[from, until)`, so the claims for that time are dropped.
     fn drop_claim(&mut self, source: IceSource, id: GrantId, from: Timestamp, until: Timestamp) {
-        if !self.indexes.claiming.contains(&(source, id)) {
+        if !self.indexes.unsettled.contains(&(source, id)) {
             return;
         }
         let issued_at = self.any(id).map_or(from, |row| row.issued_at);
@@ -277,6 +265,7 @@ impl Grants {
         is_final: bool,
         [from, at]: [Timestamp; 2],
     ) -> ByteCount {
+        let sampling = self.terms.sampling(source);
         let mut unknown = ByteCount::ZERO;
         for (id, bytes) in by_grant {
             let Some(row) = self.any_of(source, id) else {
@@ -284,7 +273,7 @@ impl Grants {
                 continue;
             };
             let (before, from) = (self.spent_of(row), from.max(row.issued_at));
-            self.change_spent(id, |spent| spent.count(bytes, is_final, at));
+            self.change_spent(id, |spent| spent.count(bytes, is_final, sampling, at));
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {
                 self.recent.count(id, after.measured.minus(before.measured), from, at);
@@ -303,9 +292,11 @@ impl Grants {
         is_final: bool,
         [from, at]: [Timestamp; 2],
     ) {
-        let of_group = &mut self.counted.entry(group.into()).or_default().unknown;
+        let group = group.into();
+        let sampling = self.terms.sampling(group.source);
+        let of_group = &mut self.counted.entry(group).or_default().unknown;
         let before = of_group.measured;
-        of_group.count(unknown, is_final, at);
+        of_group.count(unknown, is_final, sampling, at);
         self.recent.count_unknown(of_group.measured.minus(before), from, at);
     }
 }
@@ -324,8 +315,6 @@ pub struct CountedSource {
     pub(super) unknown: Spent,
     /// How far a count is taken that has been taken in part; `None` without such a count.
     pub(super) taking: Option<Taking>,
-    /// Whether the last count that is not final was absurd, and whether the last final one was.
-    pub(super) was_absurd: [bool; 2],
     /// The excess, in this period, of chains of renewals that have left the table.
     pub(super) excess_of_left: Excess,
     /// The tails of all ended grants up to this place were looked at; `None` for none.

@@ -93,7 +93,7 @@ impl Grants {
     pub(super) fn vouched_of(&self, grants: &[GrantId]) -> ByteCount {
         let of_row = |row: &GrantRow| {
             let Spent { measured, claimed, vouched, .. } = self.spent_of(row);
-            let is_counted = self.counted_until(row.owner().group()) > self.period.start;
+            let is_counted = self.seen_until(row.owner().group()) > self.period.start;
             if is_counted { measured.plus(claimed.min(vouched.minus(measured))) } else { vouched }
         };
         grants.iter().filter_map(|id| self.any(*id)).map(of_row).fold(ByteCount::ZERO, ByteCount::plus)

@@ -194,18 +194,19 @@ impl Grants {
             self.forget_unknown();
             // The counts of suspects are of the period before.
             self.chains.suspects.clear();
-            self.indexes.begin_period();
             self.forget_raised();
+            self.indexes.begin_period();
         }
     }
 
     /// A rate that was assumed because chains had shown it ends with its period. A chain keeps the rate that it has shown itself.
     fn forget_raised(&mut self) {
         let (per_minute, forgotten) = (self.terms.per_minute, std::mem::take(&mut self.raised));
-        let raised = |row: &GrantRow| {
+        let is_raised = |(id, row): &(&GrantId, &GrantRow)| {
             row.promised.is_some_and(|time| forgotten.get(&row.source) == Some(&time.per_minute))
+                && !self.is_judged(**id, row.source)
         };
-        for id in self.iter().filter(|(_, row)| raised(row)).map(|(id, _)| *id).collect::<Vec<_>>() {
+        for id in self.iter().filter(is_raised).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.edit(id, |row| row.promised = row.promised.map(|time| PromisedTime { per_minute, ..time }));
         }
     }

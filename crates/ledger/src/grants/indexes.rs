@@ -22,8 +22,8 @@ pub(super) struct Indexes {
     /// Live revoked grants whose source can be asked to revoke the credential and has not answered. A grant whose credential has expired
     /// leaves when [`super::Grants::take_unanswered`] finds it.
     pub(super) unanswered: Unanswered,
-    /// Grants whose row has claims: for the time after the last count, or of an earlier period.
-    pub(super) claiming: BTreeSet<(IceSource, GrantId)>,
+    /// Grants with bytes that the next count can replace: claims, or a count that is not final. They may be of an earlier period.
+    pub(super) unsettled: BTreeSet<(IceSource, GrantId)>,
     /// First grants of chains: their row says how much the chain exceeded the assumed rate in this period.
     pub(super) judged: BTreeSet<(IceSource, GrantId)>,
     /// Live sessions of the SFU with a promise, by the first minute after the promise.
@@ -47,7 +47,7 @@ pub(super) struct Places {
     revoked_at: Option<Timestamp>,
     is_releasable: bool,
     is_unanswered: bool,
-    claim_source: Option<IceSource>,
+    unsettled_source: Option<IceSource>,
     judged_source: Option<IceSource>,
     pulls_until: Option<Minute>,
     renewed_by: Option<GrantId>,
@@ -68,7 +68,7 @@ impl Indexes {
             revoked_at,
             is_releasable: row.may_be_released(),
             is_unanswered: revoked_at.is_some() && has_no_answer(row),
-            claim_source: (row.spent().claimed > ByteCount::ZERO).then_some(row.source),
+            unsettled_source: row.spent().is_unsettled().then_some(row.source),
             judged_source: (row.spent_in(period).excess.bytes > ByteCount::ZERO).then_some(row.source),
             pulls_until: promise_of_session.map(|time| time.until),
             renewed_by: extra.renewed_by,
@@ -89,7 +89,7 @@ impl Indexes {
         replace(&mut self.ended, both, |of| Some((of.ended?, id)));
         replace(&mut self.revoked, both, |of| Some((of.revoked_at?, id)));
         replace(&mut self.releasable, both, |of| of.is_releasable.then_some(id));
-        replace(&mut self.claiming, both, |of| Some((of.claim_source?, id)));
+        replace(&mut self.unsettled, both, |of| Some((of.unsettled_source?, id)));
         replace(&mut self.judged, both, |of| Some((of.judged_source?, id)));
         replace(&mut self.pulling, both, |of| Some((of.pulls_until?, id)));
         // `NEXT` holds for a restored row. When a grant is revoked, `Grants::revoke` then sets another time.
@@ -142,7 +142,7 @@ impl Indexes {
             ("ended", self.ended == anew.ended),
             ("revoked", self.revoked == anew.revoked),
             ("releasable", self.releasable == anew.releasable),
-            ("claiming", self.claiming == anew.claiming),
+            ("unsettled", self.unsettled == anew.unsettled),
             ("judged", self.judged == anew.judged),
             ("pulling", self.pulling == anew.pulling),
             ("renewed", self.renewed == anew.renewed),

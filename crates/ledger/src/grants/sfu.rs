@@ -176,7 +176,7 @@ impl Grants {
         self.edit(id, |row| {
             let mut spent = row.spent_in(period);
             if bytes > ByteCount::ZERO {
-                spent.count(spent.measured.plus(bytes), false, now);
+                spent.count_total(spent.measured.plus(bytes), now);
                 row.set_spent(spent, period);
             }
             if let Some(pulls) = row.pulls_mut() {

@@ -1,7 +1,7 @@
 //! The bytes of one grant in a period: what its source counted, and what its connections claimed for the time after the count.
 //! Tests: below.
-//! A claim is spread evenly over the time that it covers. A count replaces the part of the claim that is in the count's time. What was
-//! measured never decreases in a period.
+//! A claim is spread evenly over the time that it covers. A count replaces the part of the claim that is in the count's time. A count that
+//! is not final replaces the one before it. It may be lower, because one answer of a source can be wrong.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use turn_budget::{ByteCount, Excess, Spread, Timestamp, at_most};
 pub struct Spent {
     /// What its connections claimed for the time after the count.
     pub claimed: ByteCount,
-    /// The most that its source has counted so far.
+    /// What its source has counted so far.
     pub measured: ByteCount,
     /// What its source has counted for good. A count that is not final is of the time after that; the next count, final or not, replaces
     /// it.
@@ -78,22 +78,29 @@ impl Spent {
     }
 
     /// Its source counted `bytes` from its last final count until `at`. `is_final`: this count is final too, so the next one begins after
-    /// it.
-    pub(crate) fn count(&mut self, bytes: ByteCount, is_final: bool, at: Timestamp) {
+    /// it. `sampling`: the count's margin of error in percent.
+    pub(crate) fn count(&mut self, bytes: ByteCount, is_final: bool, sampling: u32, at: Timestamp) {
         let total = self.closed.plus(bytes);
         if is_final {
             self.closed = total;
+        } else if at_most(total.get().into(), sampling) < self.measured.get().into() {
+            self.measured = total;
         }
         self.count_total(total, at);
     }
 
-    /// Its source counted `total` bytes in this period until `at`. Because of sampling, a count can be lower than an earlier one. Then the
-    /// earlier one stays.
+    /// Its source counted `total` bytes in this period until `at`. If an earlier count was higher, within the margin or with later bytes,
+    /// it stays.
     pub(crate) fn count_total(&mut self, total: ByteCount, at: Timestamp) {
         if total > self.measured {
             self.measured = total;
             self.seen_at = self.seen_at.max(at);
         }
+    }
+
+    /// Whether the next count can replace a part of it: a claim, or a count that is not final.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.claimed > ByteCount::ZERO || self.measured > self.closed
     }
 
     /// Whether all its numbers of bytes are zero.
@@ -113,7 +120,7 @@ mod tests {
     fn spent(counts: &[(u64, bool)]) -> Spent {
         let mut spent = Spent::default();
         for (bytes, is_final) in counts {
-            spent.count(ByteCount::new(*bytes), *is_final, at(1));
+            spent.count(ByteCount::new(*bytes), *is_final, 5, at(1));
         }
         spent
     }
@@ -127,11 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_never_decreases() {
+    fn what_was_measured_decreases_only_if_the_next_count_of_the_same_time_is_below_the_margin() {
         let of = |counts| spent(counts).measured.get();
-        assert_eq!(of(&[(10, false), (8, true)]), 10);
-        assert_eq!(of(&[(10, false), (8, true), (1, false)]), 10);
-        assert_eq!(of(&[(10, false), (8, true), (3, false)]), 11);
+        assert_eq!(of(&[(100, false), (80, true)]), 100, "the rest was relayed later");
+        assert_eq!(of(&[(100, false), (80, true), (15, false)]), 100, "within the margin");
+        assert_eq!(of(&[(100, false), (80, true), (14, false)]), 94);
+        assert_eq!(of(&[(100, false), (94, false)]), 94);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod setup;
 use std::time::{Duration, Instant};
 
 use turn_ledger::{
-    BillingDay, Books, BudgetMode, ByteCount, ClientKey, CountsTaken, Grant, GrantCounts, GrantFilter,
+    APART, BillingDay, Books, BudgetMode, ByteCount, ClientKey, CountsTaken, Grant, GrantCounts, GrantFilter,
     GrantId, GrantPage, IceSource, Listing, MINT_SLACK, ProofRule, Requester, SourceTerms, Spender,
     SpenderKey, SpenderKind, SpenderWalk, Stored, Timestamp, Traffic, User, Written,
 };
@@ -139,8 +139,13 @@ fn counts(books: &mut Books, ids: &[GrantId]) {
             by_grant: by_grant.collect(),
             is_complete: true,
             is_final,
+            at: books.now(),
             ..GrantCounts::default()
         };
+        if is_final {
+            let first = GrantCounts { at: counts.at.minus(APART), ..counts.clone() };
+            assert_eq!(books.take_grant_counts(IceSource::Cloudflare, &first), CountsTaken::Refused);
+        }
         in_parts(books, "counts of 30,000 grants", |books| {
             books.take_grant_counts(IceSource::Cloudflare, &counts) != CountsTaken::InPart
         });

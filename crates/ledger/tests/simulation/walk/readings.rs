@@ -1,6 +1,7 @@
 //! The readings of a simulated broker: the provider's count of the true bytes, with what it may lack.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use turn_ledger::{
     ByteCount, Carried, CountOwner, CountsTaken, Day, GrantCounts, GrantId, IceSource, Minute, Period,
@@ -207,12 +208,10 @@ impl<D: Disk> Broker<D> {
             other: Traffic::ZERO,
             is_complete,
             is_final: !back.is_multiple_of(3),
+            at: self.books.now(),
         };
+        self.answer_wrong_by_grant(world, &counts, [100, 50, 140, 200][(missed % 4) as usize]);
         let mut taken = self.books.take_grant_counts(SOURCE, &counts);
-        if taken == CountsTaken::Refused {
-            // An absurd count is confirmed by the next one. A limit of 0 makes one of every count that promises do not explain.
-            taken = self.books.take_grant_counts(SOURCE, &counts);
-        }
         let crashes = taken == CountsTaken::InPart && back.is_multiple_of(4);
         if taken == CountsTaken::InPart {
             self.flush();
@@ -236,6 +235,35 @@ impl<D: Disk> Broker<D> {
             self.expect_ended(world, begin, end, missed);
         }
         self.by_grant_until = self.by_grant_until.max(end);
+    }
+
+    /// Wrong answers that come before the right ones take nothing from anybody: counts of an open span, and the first answer about each chain
+    /// alone. Of a final count, the right answer comes first.
+    fn answer_wrong_by_grant(&mut self, world: &World, right: &GrantCounts, percent: u64) {
+        let minutes_ago = |minutes: u64| right.at.minus(Duration::from_secs(60 * minutes));
+        let wrong = |bytes: Traffic| Traffic::new(0, bytes.received.get() / 100 * percent);
+        let by_grant = right.by_grant.iter().map(|(id, bytes)| (*id, wrong(*bytes))).collect();
+        let open = GrantCounts { by_grant, is_final: false, at: minutes_ago(3), ..right.clone() };
+        let rates: Vec<_> = self.grants.iter().map(|held| self.rate_promised(held.grant.id)).collect();
+        while self.books.take_grant_counts(SOURCE, &open) == CountsTaken::InPart {}
+        for suspect in self.books.grants().suspects(SOURCE, usize::MAX) {
+            let bytes_of = |id: &GrantId| {
+                let [from, until] = [suspect.from, suspect.until].map(|at| self.shown(SOURCE, at));
+                (*id, wrong(Traffic::new(0, world.bytes_of_grant(*id, from, until))))
+            };
+            let by_grant = suspect.grants.iter().map(bytes_of).collect();
+            self.books.judge(SOURCE, &suspect, &by_grant, minutes_ago(3));
+        }
+        let is_same = self.grants.iter().map(|held| self.rate_promised(held.grant.id)).eq(rates);
+        let revoked = self.books.revoke_over_limit();
+        self.expect(is_same && revoked.is_empty(), || {
+            "one answer by grant has ended or raised a chain".into()
+        });
+        if right.is_final {
+            let first = GrantCounts { at: minutes_ago(1), ..right.clone() };
+            let taken = self.books.take_grant_counts(SOURCE, &first);
+            self.expect(taken == CountsTaken::Refused, || "one answer is final".into());
+        }
     }
 
     /// Asks for each chain of which more was counted than promised, alone.

@@ -2,6 +2,7 @@
 //! do: outlast its period, or say more than was relayed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use turn_ledger::{Caller, GrantId, IceSource, Report, Snapshot, Suspect, Timestamp, Traffic};
 
@@ -155,7 +156,9 @@ impl<D: Disk> Broker<D> {
     pub(super) fn judge_whole_chain(&mut self, suspect: &Suspect, by_grant: &BTreeMap<GrantId, Traffic>) {
         let Some(first) = suspect.grants.first().copied() else { return };
         let before = self.rate_promised(first);
-        self.books.judge(SOURCE, suspect, by_grant);
+        for seconds in [60, 0] {
+            self.books.judge(SOURCE, suspect, by_grant, self.books.now().minus(Duration::from_secs(seconds)));
+        }
         let raised = self.rate_promised(first);
         if raised <= before {
             return;
@@ -168,7 +171,7 @@ impl<D: Disk> Broker<D> {
         });
     }
 
-    fn rate_promised(&self, id: GrantId) -> Option<u64> {
+    pub(super) fn rate_promised(&self, id: GrantId) -> Option<u64> {
         self.books.grants().get(id)?.promised.map(|time| time.per_minute)
     }
 

@@ -82,32 +82,39 @@ fn unknown_bytes_are_reported_above_a_part_of_the_used_bytes_and_of_the_limit() 
 }
 
 #[test]
-fn an_absurd_count_of_a_grant_is_taken_only_if_the_next_one_confirms_it() {
-    let absurd = 200_000 * MB;
+fn a_wrong_count_of_a_grant_holds_until_the_next_one() {
     let spenders = SpenderTerms { user_limit: Some(ByteCount::new(1_000 * MB)), ..SpenderTerms::default() };
-    for is_final in [false, true] {
-        let mut broker = Broker::new(BudgetMode::Estimate, spenders);
-        let grant = broker.mint(requester("ann"), 3_600).unwrap();
-        broker.books.advance(at(60));
-        let unknown = GrantId::new([9; 16]);
-        for absurd in [(grant.id, absurd), (unknown, absurd), (grant.id, u64::MAX)] {
-            assert!(!broker.count(at(60), is_final, &[absurd], 0));
-            broker.restart();
-            assert!(broker.mint(requester("ann"), 600).is_ok());
-            assert!(broker.count(at(60), false, &[(grant.id, 1)], 0), "a plausible one ends the doubt");
-            let until = broker.books.now();
-            assert!(!is_final || broker.count(until, true, &[(grant.id, 1)], 0));
-        }
-        assert!(!broker.count(at(60), false, &[], u64::MAX));
-        assert!(broker.count(at(60), false, &[], 0));
-        assert_eq!(broker.books.snapshot().unknown_bytes, ByteCount::ZERO);
-        let until = at(120);
-        broker.books.advance(until);
-        for is_taken in [false, true] {
-            assert_eq!(broker.count(until, is_final, &[(grant.id, absurd)], 0), is_taken);
-        }
+    let mut broker = Broker::new(BudgetMode::Estimate, spenders);
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    broker.books.advance(at(60));
+    for wrong in [1_001 * MB, 200_000 * MB] {
+        assert!(broker.count(at(60), false, &[(ann.id, wrong)], wrong));
         assert!(broker.mint(requester("ann"), 600).is_err());
+        broker.restart();
+        assert!(broker.count(at(60), false, &[(ann.id, 900 * MB)], 0));
+        assert!(broker.mint(requester("ann"), 600).is_ok());
+        assert_eq!(broker.books.snapshot().unknown_bytes, ByteCount::ZERO);
     }
+}
+
+#[test]
+fn a_final_count_needs_two_answers_that_agree() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    broker.setup.sources[0].sampling = 5;
+    broker.restart();
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    let mut answer = |seconds, bytes| {
+        let by_grant = [(ann.id, Traffic::new(0, bytes))].into();
+        let span = GrantCounts { from: before(), until: at(60), ..GrantCounts::default() };
+        let counts = GrantCounts { by_grant, is_complete: true, is_final: true, at: at(seconds), ..span };
+        broker.take_once(&counts)
+    };
+    for wrong in [500, 1_100, 2_000, 100_000] {
+        assert!(!answer(0, 1_000) && !answer(60, wrong) && !answer(120, 1_000), "{wrong}");
+    }
+    assert!(!answer(179, 1_000), "too soon");
+    assert!(answer(180, 1_010));
+    assert_eq!(broker.of("ann"), Some((1_010, 0, 1_010)));
 }
 
 #[test]
@@ -137,6 +144,7 @@ fn a_final_count_that_was_cut_off_is_taken_once() {
         ..GrantCounts::default()
     };
     let (hour, open) = (counts(at(3_600), true), counts(at(5_400), false));
+    assert!(!broker.take_once(&first_answer(&hour)));
     assert_eq!(broker.books.take_grant_counts(SOURCE, &hour), CountsTaken::InPart);
     broker.restart();
     assert!(!broker.take(&open));

@@ -230,7 +230,7 @@ fn chains_near_a_limit_are_asked_for_alone_and_the_limit_holds_for_what_they_hav
     let used = broker.books.user_share(&user("eve")).unwrap().usage.used;
     assert_eq!(used.get(), 102 * MB, "a user's limit, too");
     assert!(asked(&broker, 9).is_empty());
-    count(&mut broker, &[(ann, 44), (bob, 45), (dan, 20), (one, 40), (two, 41)]);
+    count(&mut broker, &[(ann, 51), (bob, 51), (dan, 20), (one, 51), (two, 51)]);
     assert!(asked(&broker, 9).is_empty(), "nothing more was counted than alone");
 }
 
@@ -254,4 +254,27 @@ fn chains_near_a_limit_and_fast_chains_are_asked_for_alone_in_turn() {
     assert_eq!([all[0], all[2], all[4]], near, "{all:?}");
     assert!(all.len() == 6 && fast.iter().all(|id| all.contains(id)), "{all:?}");
     assert_eq!(asked(3), all[..3]);
+}
+
+#[test]
+fn one_answer_about_a_chain_revokes_nothing_and_raises_no_promise() {
+    let spenders = SpenderTerms { grant_limit: Some(ByteCount::new(50 * MB)), ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Estimate, spenders);
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    broker.books.advance(at(600));
+    assert!(broker.count(at(600), false, &[(ann.id, 70_000 * MB)], 0));
+    let suspect = broker.books.grants().suspects(SOURCE, 9)[0].clone();
+    let answer = |broker: &mut Broker, seconds, bytes| {
+        let by_grant = [(ann.id, Traffic::new(0, bytes))].into();
+        broker.books.judge(SOURCE, &suspect, &by_grant, at(seconds));
+        let is_suspect = !broker.books.grants().suspects(SOURCE, 9).is_empty();
+        let excess = broker.books.snapshot().measured.excess.bytes;
+        (is_suspect, excess.get() > 0, broker.books.revoke_over_limit().len())
+    };
+    assert_eq!(answer(&mut broker, 600, 70_000 * MB), (true, false, 0));
+    assert_eq!(answer(&mut broker, 659, 70_000 * MB), (true, false, 0), "too soon");
+    assert_eq!(answer(&mut broker, 660, 40 * MB), (false, false, 0), "the second one is right");
+    assert!(broker.count(at(601), false, &[(ann.id, 70_001 * MB)], 0));
+    assert_eq!(answer(&mut broker, 700, 70_001 * MB), (true, false, 0));
+    assert_eq!(answer(&mut broker, 760, 70_000 * MB), (false, true, 1), "two agree");
 }

@@ -46,8 +46,16 @@ fn many_counts_and_a_long_list_are_taken_in_parts_and_a_crash_lets_no_part_count
     let unknown = (GrantId::new([9; 16]), Traffic::new(0, 50));
     let by_grant = ids.iter().map(|id| (*id, Traffic::new(0, 3))).chain([unknown]).collect();
     let other = Traffic::new(0, 7);
-    let counts =
-        GrantCounts { from: before(), until: at(60), by_grant, other, is_complete: true, is_final: true };
+    let counts = GrantCounts {
+        from: before(),
+        until: at(60),
+        by_grant,
+        other,
+        is_complete: true,
+        is_final: true,
+        at: at(60),
+    };
+    assert!(!broker.take_once(&first_answer(&counts)));
     for _ in 0..2 {
         assert_eq!(broker.books.take_grant_counts(SOURCE, &counts), CountsTaken::InPart);
         assert_eq!(broker.books.grants().counted_until(SOURCE), before());

@@ -111,11 +111,16 @@ impl Broker {
         let by_grant = bytes.iter().map(|(id, bytes)| (*id, Traffic::new(0, *bytes))).collect();
         let from = self.books.grants().counted_until(SOURCE);
         let other = Traffic::new(0, other);
-        let counts = GrantCounts { from, until, by_grant, other, is_complete: true, is_final };
+        let counts = GrantCounts { from, until, by_grant, other, is_complete: true, is_final, at: until };
         self.take(&counts)
     }
 
+    /// The provider gives these counts, and a minute later again.
     fn take(&mut self, counts: &GrantCounts) -> bool {
+        counts.is_final && self.take_once(&first_answer(counts)) || self.take_once(counts)
+    }
+
+    fn take_once(&mut self, counts: &GrantCounts) -> bool {
         let mut parts = std::iter::repeat_with(|| self.books.take_grant_counts(SOURCE, counts));
         parts.find(|taken| *taken != CountsTaken::InPart) == Some(CountsTaken::Whole)
     }
@@ -177,11 +182,19 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     assert_eq!((broker.books.grants().ended_count(), broker.disk.grants.len()), (0, 0));
 }
 
-/// The provider is asked for a chain alone, and counts so many bytes, as many of each of its grants.
+/// The same answer a minute earlier.
+fn first_answer(counts: &GrantCounts) -> GrantCounts {
+    GrantCounts { at: counts.at.minus(Duration::from_secs(60)), ..counts.clone() }
+}
+
+/// The provider is asked for a chain alone, and counts so many bytes, as many of each of its grants, and a minute later again.
 fn judge(broker: &mut Broker, suspect: &Suspect, bytes: u64) {
     let count = u64::try_from(suspect.grants.len()).unwrap();
     let rest = |nth| if nth == 0 { bytes % count } else { 0 };
     let by_grant = suspect.grants.iter().enumerate();
     let by_grant = by_grant.map(|(nth, id)| (*id, Traffic::new(0, bytes / count + rest(nth))));
-    broker.books.judge(SOURCE, suspect, &by_grant.collect());
+    let by_grant = by_grant.collect();
+    for at in [suspect.until, suspect.until.plus(Duration::from_secs(60))] {
+        broker.books.judge(SOURCE, suspect, &by_grant, at);
+    }
 }

@@ -152,3 +152,42 @@ fn bytes_of_no_known_grant_raise_no_rate() {
     broker.books.advance(until.plus_millis(1));
     assert_eq!(broker.books.snapshot().measured.raised, None);
 }
+
+/// Where the source is counted, its counts say at what rate it relays.
+#[test]
+fn what_an_app_server_vouches_for_raises_no_rate_of_others_beside_counts() {
+    for (source, rate) in [(SOURCE, None), (IceSource::Http, Some(mbps(900)))] {
+        let mut broker = Broker::at_source(source, BudgetMode::Estimate, 1_000_000 * MB);
+        let client = |nth| Some(format!("198.51.100.{nth}").parse().unwrap());
+        let of = |nth| Requester { client: client(nth), ..requester("call") };
+        for nth in 0..12 {
+            let grant = broker.mint(of(nth), 6_000).unwrap();
+            broker.books.open(Caller::Grant(grant), &format!("c{nth}"), Some(true)).unwrap();
+        }
+        for seconds in (10..=1_800).step_by(10) {
+            broker.books.advance(at(seconds));
+            let bytes_received = Some(mbps(900).per_minute() / 60 * u64::try_from(seconds).unwrap());
+            let report = Report { bytes_received, ..Report::default() };
+            for nth in 0..12 {
+                broker.books.heartbeat(Caller::Reporter, &format!("c{nth}"), report).unwrap();
+            }
+        }
+        broker.books.advance(at(1_801));
+        let raised = broker.books.snapshot().measured.raised.map(|raised| raised.rate);
+        assert_eq!(raised, rate, "{source}");
+        assert_eq!(broker.books.snapshot().rate_holds(), rate.is_some(), "{source}");
+    }
+}
+
+#[test]
+fn a_chain_keeps_its_own_rate_over_the_reset_also_if_all_had_it() {
+    let mut broker = among_idle();
+    broker.books.advance(at(3_000));
+    let fast = calls(&mut broker, 12, mbps(150));
+    broker.books.advance(broker.books.now().plus_millis(1));
+    let rate = |broker: &Broker, id| broker.books.grants().get(id).unwrap().promised.unwrap().per_minute;
+    assert_eq!(rate(&broker, fast[0].id), mbps(150).per_minute());
+    broker.books.advance(at(7_200));
+    let idle = broker.books.grants().iter().map(|(_, row)| row.promised.unwrap().per_minute).min();
+    assert_eq!((rate(&broker, fast[0].id), idle), (mbps(150).per_minute(), Some(MINUTE_BYTES)));
+}
