@@ -98,6 +98,10 @@ async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_rais
     let status = broker.status().await;
     assert_eq!(status["boundHolds"], true, "all together relay less than is assumed");
     poll(&broker).await;
+    broker.advance(60);
+    let status = broker.status().await;
+    assert_eq!(status["boundHolds"], true, "one answer about it alone");
+    poll(&broker).await;
 
     let asked: Vec<_> = cloudflare.analytics().queries().into_iter().map(|asked| asked.body).collect();
     let alone = json!([fast.to_string()]);

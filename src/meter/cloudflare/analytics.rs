@@ -31,7 +31,7 @@ const CLOCK_TOLERATED: Duration = Duration::from_secs(5);
 /// The longest response to a query of sums. One with one group for each selection has 0.3 KiB.
 const BODY_MAX: usize = 64 * 1024;
 /// How long a field that Cloudflare has refused is left out of queries.
-const REFUSED_FOR: Duration = Duration::from_secs(86_400);
+const REFUSED_FOR: Duration = Duration::from_secs(3_600);
 /// The most groups that the API returns for one selection. Without dimensions it returns one group; if there are more, all count.
 const GROUPS_MAX: u32 = 10_000;
 /// The filter of a span of time.

@@ -177,15 +177,16 @@ impl CloudflareMeter {
                 }
                 Ok(count) => count,
             };
+            let agreed = |books: &Books| books.budget().agreed_bytes(IceSource::Cloudflare, day);
+            let first = self.account.read(agreed);
             let outcome = self.account.change(|books| take_count(books, day, until, &count));
             if outcome != ReadingOutcome::Taken {
                 taken = if taken == ReadingOutcome::Taken { outcome } else { taken };
                 continue;
             }
-            let total = count.total();
-            if let Some((first_until, first)) = state.days.note(day, until, count)
-                && first_until == day.end()
-                && has_grown(first.total(), total, self.sampling)
+            state.days.note(day, until, count);
+            if let (Some(first), Some(second)) = (first, self.account.read(agreed))
+                && has_grown(first, second, self.sampling)
             {
                 self.account.change(|books| books.note_late_counts(IceSource::Cloudflare));
                 let remedy = "double ANALYTICS_LAG_SECONDS";

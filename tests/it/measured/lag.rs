@@ -71,12 +71,15 @@ async fn a_settled_day_that_grows_voids_the_bound_for_a_day() {
     let mut state = MeterState::default();
     let mut read_all = async || {
         for _ in 0..=16 {
+            broker.advance(60);
             assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
         }
         broker.status().await
     };
+    read_all().await;
     assert_eq!(read_all().await["boundHolds"], true);
     cloudflare.analytics().relay("another-key", "2025-01-10T11:05:00Z", 2 * GB, 0);
+    read_all().await;
     let status = read_all().await;
     assert_eq!((&status["boundHolds"], &status["bandwidthUsedGB"]), (&json!(false), &json!("2.00")));
     assert!(

@@ -72,6 +72,15 @@ impl Budget {
         })
     }
 
+    /// The bytes of a whole day on which two answers agree; `None` if they do not have all of it.
+    pub fn agreed_bytes(&self, source: IceSource, day: Day) -> Option<ByteCount> {
+        let mut read = self.all_of(source).filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
+        read.try_fold(ByteCount::ZERO, |sum, timeline| {
+            let agreed = timeline.minutes.days.get(day).agreed;
+            (agreed.until >= day.end()).then(|| sum.plus(agreed.bytes))
+        })
+    }
+
     /// Whether a second answer of a provider decides about something now: whether calls end at the limit, or what strict mode may promise.
     pub fn awaits_answer(&self) -> bool {
         self.terms.mode == BudgetMode::Strict || self.figures().is_spent() && !self.is_limit_proven()

@@ -48,9 +48,9 @@ impl<T> CountedDays<T> {
         due
     }
 
-    /// Notes the count of a day up to an instant. Returns the earlier count of this day, with the instant up to which it counts.
-    pub fn note(&mut self, day: Day, until: Timestamp, count: T) -> Option<(Timestamp, T)> {
-        self.days.insert(day, (until, count))
+    /// Notes the count of a day up to an instant.
+    pub fn note(&mut self, day: Day, until: Timestamp, count: T) {
+        self.days.insert(day, (until, count));
     }
 
     /// The counts of the days of a period.
@@ -59,8 +59,8 @@ impl<T> CountedDays<T> {
     }
 }
 
-/// Whether the second count of a settled day has more bytes than noise explains: they were counted later than the lag. `sampling`: the
-/// margin of error of a count, in percent.
+/// Whether two answers agree on more bytes of a settled day than two earlier ones, beyond noise: they were counted later than the lag.
+/// `sampling`: the margin of error of a count, in percent.
 pub fn has_grown(first: ByteCount, second: ByteCount, sampling: u32) -> bool {
     let noise = first.share_up(sampling).max(NOISE.get().into());
     u128::from(second.minus(first).get()) > noise

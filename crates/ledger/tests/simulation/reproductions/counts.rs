@@ -8,8 +8,8 @@ use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
     Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, KeyReturns, Mint,
-    MintFromPool, MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, RenewWhenDue, ReplaceKey,
-    Reserve, Wait,
+    MintFromPool, MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, ReadWrong, RenewWhenDue,
+    ReplaceKey, Reserve, Wait,
 };
 use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources, Strict};
 use crate::walk::settings::{COTURN, Keys, Settings};
@@ -508,4 +508,17 @@ pub(super) fn sessions_that_nothing_promises() -> Scenario {
 #[test]
 fn what_is_assumed_of_sessions_that_nothing_promises_is_in_no_bound_of_strict_mode() {
     check(&sessions_that_nothing_promises());
+}
+
+/// The oracle expected the right count, but a right answer that is a little lower than the wrong one before it is taken for noise.
+#[test]
+fn a_right_answer_within_the_margin_below_a_wrong_one_changes_nothing() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Wait { millis: HOUR / 2, share: 256 },
+        Read { back: 0, missed: 0 },
+        ReadWrong { percent: 200 },
+        Wait { millis: HOUR / 2 - 30_000, share: 256 },
+    ];
+    check(&Scenario { settings: Settings { lag: 0, ..STRICT }, before_reset: 20 * DAY, ops });
 }
