@@ -79,8 +79,8 @@ pub(crate) struct Checks {
     wrong_until: u64,
     /// A clock that was behind has hidden the start of the period that ends then.
     missed_until: Timestamp,
-    /// Whether the step before was not checked, because the clock was wrong when something was minted that no count has yet.
-    had_wrong_clock: bool,
+    /// Why the step before was not checked: for example, something was minted by a wrong clock, and no count has it yet.
+    unchecked: Option<Excuse>,
     /// What relayed in each minute.
     relayed: Relayed,
     pub(crate) tally: Tally,
@@ -100,7 +100,7 @@ impl Checks {
             is_set_wrong: false,
             wrong_until: 0,
             missed_until: Timestamp::default(),
-            had_wrong_clock: false,
+            unchecked: None,
             relayed: Relayed::default(),
             tally: Tally::default(),
         }
@@ -173,7 +173,7 @@ impl Checks {
         let failed = failed.or_else(|| self.limited(world, broker, &figures));
         let failed = broker.wrong.take().or(failed);
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
-        self.had_wrong_clock = unchecked == Some(Excuse::Clock);
+        self.unchecked = unchecked;
         failed
     }
 
@@ -283,7 +283,7 @@ impl Checks {
             && !signs.went_on
             && !has_exceeded(before.period)
             && broker.lost_until != before.period.end
-            && !self.had_wrong_clock
+            && self.unchecked != Some(Excuse::Clock)
         {
             // What pages take is promised anew at each look.
             let of_pages = before.limit.plus(before.overshoot_bound()).get();

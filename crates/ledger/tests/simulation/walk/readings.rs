@@ -210,7 +210,11 @@ impl<D: Disk> Broker<D> {
             is_final: !back.is_multiple_of(3),
             at: self.books.now(),
         };
-        self.answer_wrong_by_grant(world, &counts, [100, 50, 140, 200][(missed % 4) as usize]);
+        self.answer_wrong_by_grant(
+            world,
+            &counts,
+            [100, 50, 140, 200][usize::try_from(missed % 4).unwrap_or(0)],
+        );
         let mut taken = self.books.take_grant_counts(SOURCE, &counts);
         let crashes = taken == CountsTaken::InPart && back.is_multiple_of(4);
         if taken == CountsTaken::InPart {
