@@ -192,7 +192,7 @@ metrics! {
     /// Requests for a source's own count: `taken`, not believed (`older`, `fell`, `doubted`, `unproven`), or how they failed.
     pub readings: Counts<2> = counts("readings", ["source", "outcome"]),
     /// Counts of the bytes of each grant: `open` (counted again later), `final`, `incomplete` (some bytes have no grant), `skipped` (more
-    /// than a week ago), `ignored` (no second answer agrees yet, or the period has ended), or how they failed.
+    /// than a week ago), `ignored` (no second answer yet, or the period ended), or how they failed.
     pub grant_counts: Counts<2> = counts("grant_counts", ["source", "outcome"]),
     /// Egress bytes in final counts: of a `grant`, or `other`: another program uses the TURN key.
     pub grant_count_bytes: Counts<1> = counts("grant_count_bytes", ["outcome"]),

@@ -166,7 +166,7 @@ fn what_an_app_server_vouches_for_raises_no_rate_of_others_beside_counts() {
         }
         for seconds in (10..=1_800).step_by(10) {
             broker.books.advance(at(seconds));
-            let bytes_received = Some(mbps(900).per_minute() / 60 * u64::try_from(seconds).unwrap());
+            let bytes_received = Some(mbps(900).per_minute() / 60 * seconds);
             let report = Report { bytes_received, ..Report::default() };
             for nth in 0..12 {
                 broker.books.heartbeat(Caller::Reporter, &format!("c{nth}"), report).unwrap();
