@@ -7,7 +7,7 @@ use super::{Account, Guarded, SpentIn};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
-use crate::alert::{Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
+use crate::alert::{Act, Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::{Lately, PresentRate};
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind, SpenderSums, Sums};
@@ -52,7 +52,8 @@ impl Account {
             self.metrics.alerts.count([kind.name(), "dropped"]);
         }
         for alert in made {
-            tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.log_text());
+            let act = Act::stated_by(alert.kind).map(Act::name);
+            tracing::warn!(alert = alert.id, event = alert.kind.name(), act, "{}", alert.log_text());
         }
     }
 

@@ -2,6 +2,7 @@
 //! pure. [`webhook`] writes an alert as JSON and sends it once. [`dispatcher`] sends each waiting alert until the alert is
 //! delivered, refused for good, or tried too often.
 
+mod acts;
 mod body;
 pub mod dispatcher;
 mod event;
@@ -15,6 +16,7 @@ mod spending;
 mod stop;
 pub mod webhook;
 
+pub use acts::{Act, ActFacts};
 pub use event::{Alert, AlertKind, BudgetFigures, SpentGrant};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
 pub use found::{ServiceFacts, faults};

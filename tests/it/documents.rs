@@ -9,7 +9,7 @@ use clap::{Arg, Command, CommandFactory};
 use strum::VariantArray;
 use turn_base::error::Code;
 use turn_broker::alert::StopCode;
-use turn_broker::alert::{AlertKind, Fault, FaultFacts};
+use turn_broker::alert::{Act, ActFacts, AlertKind, Fault, FaultFacts};
 use turn_broker::cli::CommandLine;
 
 use crate::deploy::metrics_of_a_broker;
@@ -39,6 +39,15 @@ fn the_runbook_has_the_row_of_each_alert_that_is_no_fault() {
         assert!(row.starts_with(&format!("| `{name}` | {severity} | ")), "{name}, {severity}: {row}");
         assert!(row.trim_end().ends_with(&format!(" | {} |", kind.first_step())), "{name}: {row}");
     }
+}
+
+#[test]
+fn the_decision_about_acts_has_the_row_of_each() {
+    let rows = Act::VARIANTS.iter().map(|act| {
+        let ActFacts { takes, evidence, confirmed_by, stated, undone_by } = act.facts();
+        format!("| {} | {takes} | {evidence} | {confirmed_by} | {stated} | {undone_by} |", act.name())
+    });
+    assert_table("adr/0018-acts.md", "Acts", rows);
 }
 
 #[tokio::test]
