@@ -66,6 +66,12 @@ acts! {
         "a second count";
         "`grant.limit`";
         "a new mint";
+    RefuseAddress:
+        "new credentials of an address";
+        "its bytes of the day";
+        "a count, where there is one";
+        "`ADDRESS_LIMIT`";
+        "the next UTC day";
     RaiseRate:
         "room in strict mode";
         "three clients (1 % of many) are faster";
@@ -126,6 +132,7 @@ impl Act {
             Fault::PromisedInFull | Fault::GrantsFull | Fault::LedgerFailing | Fault::ClockAhead => {
                 Some(Self::StopMints)
             }
+            Fault::AddressLimited => Some(Self::RefuseAddress),
             Fault::ProviderDown => Some(Self::PauseProvider),
             Fault::RelayDown => Some(Self::WithholdRelay),
             Fault::NotLeading | Fault::LeaderLost => Some(Self::LoseLead),

@@ -100,6 +100,9 @@ faults! {
     GrantsNearlyFull: Warning, "GRANTS_NEARLY_FULL", alerts "grants.full" "grants.free";
         "Live credentials take 80 % or more of GRANTS_MAX; at 100 % nothing metered is minted.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
+    AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders";
+        "An address has used ADDRESS_LIMIT_GB, so it gets no credentials until the next UTC day; its calls go on.",
+        "Find out under \"Who spends\" on the dashboard whether it is a tunnel, and block it; if many people share the address, raise ADDRESS_LIMIT_GB.";
     ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED";
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";

@@ -8,8 +8,8 @@ use super::rules::AtLimitState;
 use super::{Fault, FoundFault, MintFacts, Severity, minting};
 use crate::config::Config;
 use turn_ledger::{
-    BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Excess, IceSource,
-    IdDigest, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
+    BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Day, Excess,
+    IceSource, IdDigest, KeptAddresses, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
 };
 
 /// How long credentials may be in use before a missing report is a fault.
@@ -195,7 +195,7 @@ fn lacks_reports(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> 
 }
 
 /// The faults of minting, of the replicas, of the ledger and of the clock, without those of [`fault_of`].
-fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 16] {
+fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 17] {
     let promised_in_full = Fault::PromisedInFull.if_there(snapshot.is_promised_in_full().then_some(""));
     let provider_down = Fault::ProviderDown.if_there(facts.provider_down.as_ref());
     let until = || minting(snapshot, &facts.mint).err()?.until;
@@ -210,6 +210,7 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
         promised_in_full.map(|found| found.until(until())),
         Fault::GrantsFull.if_there(is_full.then_some("")),
         Fault::GrantsNearlyFull.if_there(snapshot.grants_are_many().then(rows)),
+        limited_address(snapshot, config),
         Fault::ProxyNotTrusted.if_there(facts.untrusted_proxy.as_ref()),
         provider_down.map(|found| found.until(facts.mint.paused_until)),
         Fault::RelayDown.if_there(facts.relays_down.as_ref()),
@@ -221,6 +222,15 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
         of_clock(snapshot),
         above_limit(snapshot),
     ]
+}
+
+/// Which addresses have used their limit of this day.
+fn limited_address(snapshot: &Snapshot, config: &Config) -> Option<FoundFault> {
+    let (last, count) = snapshot.refused_addresses?;
+    let is_kept = config.usage.client_addresses != KeptAddresses::None;
+    let name = if is_kept { format!("The last one is {last}. ") } else { String::new() };
+    let detail = format!("{name}Addresses that were refused today: {count}.");
+    Some(Fault::AddressLimited.found(detail).until(Some(Day::of(snapshot.figures.now).end())))
 }
 
 /// Why the counts of an owner are not believed, and what to do.

@@ -46,7 +46,7 @@ impl StopCode {
     /// Why the books admit no caller. `None` if they refuse only this caller, who is blocked or has no room in its own limit.
     pub fn of(why: &NotAdmitted) -> Option<Self> {
         match why {
-            NotAdmitted::Blocked(_) => None,
+            NotAdmitted::Blocked(_) | NotAdmitted::AddressLimit { .. } => None,
             NotAdmitted::Refused(refusal) if refusal.limited.is_some() => None,
             NotAdmitted::Refused(_) | NotAdmitted::TooManyUsers => Some(Self::BudgetExhausted),
             NotAdmitted::ClockInDoubt => Some(Self::ClockDisagrees),

@@ -16,8 +16,16 @@ use turn_ledger::{
 
 /// How to open the books.
 pub fn setup(config: &Config) -> Setup {
-    let BudgetConfig { limit, billing_day, mode, user_limit, grant_limit, revokes_at_limit, .. } =
-        config.budget;
+    let BudgetConfig {
+        limit,
+        billing_day,
+        mode,
+        user_limit,
+        grant_limit,
+        address_limit,
+        revokes_at_limit,
+        ..
+    } = config.budget;
     let UsageConfig { heartbeat, billed, estimated_rate, client_addresses: addresses, .. } = config.usage;
     let rates = Rates {
         estimated: estimated_rate,
@@ -28,7 +36,8 @@ pub fn setup(config: &Config) -> Setup {
         claims: config.usage.claims_per_client,
         reserved_percent: config.budget.reserved_percent_per_client,
     };
-    let spenders = SpenderTerms { user_limit, grant_limit, addresses, ..SpenderTerms::default() };
+    let spenders =
+        SpenderTerms { user_limit, grant_limit, address_limit, addresses, ..SpenderTerms::default() };
     Setup {
         terms: Terms { limit, billing_day, mode, rates, ends_calls: revokes_at_limit },
         sources: source_terms(config),

@@ -38,6 +38,9 @@ pub struct BudgetConfig {
     /// The bytes that one credential may relay in a period, together with the credentials that it renewed, above 0 up to 1,000,000 GB.
     /// `GRANT_LIMIT_GB`; no limit when unset.
     pub grant_limit: Option<ByteCount>,
+    /// The bytes that the credentials of one client address without a user may relay on a UTC day, 0 (no limit) to 1,000,000 GB; an IPv6
+    /// /48 has four times as much. `ADDRESS_LIMIT_GB`; a tenth of the limit, and at least 5 GB, when unset.
+    pub address_limit: Option<ByteCount>,
     /// The most live credentials, about 330 bytes each, 1 to 20,000,000. `GRANTS_MAX`; 2,000,000 when unset.
     pub grants_max: usize,
     /// Whether live credentials of sources that can revoke are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke
@@ -109,6 +112,7 @@ impl BudgetConfig {
             ),
             user_limit: settings.about_money().optional("USER_LIMIT_GB", gb_above_zero),
             grant_limit: settings.about_money().optional("GRANT_LIMIT_GB", gb_above_zero),
+            address_limit: settings.about_money().optional("ADDRESS_LIMIT_GB", gb),
             grants_max: settings.get("GRANTS_MAX", "2000000", number(1..=20_000_000)),
             revokes_at_limit: settings.about_money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
             expiry_tail: settings.about_money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),

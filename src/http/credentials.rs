@@ -12,7 +12,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::AppState;
 use super::mint_request::{KnownRequest, MintQuery, identify};
 use super::parameter_forms::UserOrNone;
-use super::refusals::{budget_exhausted, not_minted};
+use super::refusals::{address_limit_reached, budget_exhausted, not_minted};
 use super::request_log::Minted;
 use super::schema::source_schema;
 use crate::alert::StopCode;
@@ -163,6 +163,7 @@ fn refused(why: NotAdmitted, app: &App) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
         NotAdmitted::Blocked(kind) => ApiError::blocked(kind),
+        NotAdmitted::AddressLimit { retry_in } => address_limit_reached(retry_in),
         NotAdmitted::TooManyUsers => ApiError::full(
             "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
         ),

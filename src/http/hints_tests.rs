@@ -14,8 +14,8 @@ use crate::config::{Config, Environment};
 use crate::rate::PresentRate;
 use turn_base::clock::SystemClock;
 use turn_ledger::{
-    BitRate, BoundBreak, ClockDoubt, IceSource, LackCause, NotAdmitted, PeriodCounts, Refusal, SeenRate,
-    Snapshot,
+    BitRate, BoundBreak, ClientKey, ClockDoubt, IceSource, LackCause, NotAdmitted, PeriodCounts, Refusal,
+    SeenRate, Snapshot,
 };
 
 fn idle() -> Snapshot {
@@ -128,6 +128,10 @@ fn with(fault: Fault) -> (Snapshot, ServiceFacts, Config) {
         }
         Fault::GrantsFull => snapshot.refusal = Some(NotAdmitted::TooManyGrants),
         Fault::GrantsNearlyFull => snapshot.grant_rows = snapshot.grant_rows_max,
+        Fault::AddressLimited => {
+            let address = ClientKey::of("203.0.113.9".parse().unwrap());
+            snapshot.refused_addresses = Some((address, 1));
+        }
         Fault::ProxyNotTrusted => facts.untrusted_proxy = cause(),
         Fault::ProviderDown => facts.provider_down = cause(),
         Fault::RelayDown => facts.relays_down = cause(),

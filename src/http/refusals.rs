@@ -129,6 +129,16 @@ fn limit_reached(refusal: &Refusal, usage: LimitUsage) -> ApiError {
     with_figures(error, refusal, usage.used, limit)
 }
 
+/// The address has used its limit of this day.
+pub(super) fn address_limit_reached(retry_in: Duration) -> ApiError {
+    ApiError::new(Code::AddressLimitReached, "Address limit reached")
+        .message(
+            "Try again tomorrow (UTC): this address has used its bandwidth of the day. Running calls go on.",
+        )
+        .remedy("Raise ADDRESS_LIMIT_GB if many people share this address, or give callers a user.")
+        .retry_in(retry_in)
+}
+
 /// Adds to an error how much of a limit in GB was used, and when to try again.
 fn with_figures(mut error: ApiError, refusal: &Refusal, used: ByteCount, limit: Number) -> ApiError {
     error.body.bandwidth_used = Some(used.gb_nearest());

@@ -8,12 +8,13 @@ use turn_base::throttle::Throttle;
 /// The most lines of one code in a window. A person who tries something by hand finds each refusal in the log.
 const LINES: u64 = 10;
 /// The codes that are summarized. All other errors have a line each.
-const SUMMARIZED: [&str; 14] = [
+const SUMMARIZED: [&str; 15] = [
     "RATE_LIMITED",
     "BUDGET_EXHAUSTED",
     "USER_LIMIT_REACHED",
     "KEY_LIMIT_REACHED",
     "GRANT_LIMIT_REACHED",
+    "ADDRESS_LIMIT_REACHED",
     "USER_BLOCKED",
     "ADDRESS_BLOCKED",
     "BLOCKED",

@@ -617,3 +617,22 @@ async fn opening_a_connection_again_changes_nobody_it_counts_for() {
     let users: Vec<_> = listed["spenders"].as_array().unwrap().iter().map(|row| row["key"].clone()).collect();
     assert!(users.contains(&json!("ann")) && !users.contains(&json!("bob")), "{listed}");
 }
+
+#[tokio::test]
+async fn an_address_without_a_user_gets_no_more_than_its_limit_of_a_day() {
+    let broker = broker(&[("ADDRESS_LIMIT_GB", "0.01"), ("LIMIT_ACTION", "fallback")]).await;
+    let grant = broker.get("/api/turn-credentials").await.grant();
+    spend(&broker, &grant, 10_000_000).await;
+    let refused = broker.get("/api/turn-credentials").await;
+    assert_eq!(refused.error(), (429, "ADDRESS_LIMIT_REACHED".into()));
+    assert_eq!(refused.header("retry-after"), Some("43170"), "until midnight");
+    assert_eq!(mint_as(&broker, "ann", "").await.status, 200, "a user answers for it");
+    assert!(broker.open(&grant, "d").await.status.is_success(), "calls go on");
+    assert!(broker.hint("ADDRESS_LIMIT").await.unwrap().contains("127.0.0.1"));
+    broker.app.account.evaluate_alerts(facts(&broker, true), &broker.app.config, false).await;
+    let alerts = broker.app.account.latest_alerts();
+    let what = alerts.iter().find(|kept| kept.alert.kind.name() == "address.limited").unwrap();
+    assert!(what.alert.what.contains("127.0.0.1"), "{}", what.alert.what);
+    broker.advance_to("2025-01-16T00:00:01Z");
+    assert_eq!(broker.get("/api/turn-credentials").await.status, 200);
+}

@@ -23,7 +23,7 @@ pub use {chains::*, counts::*, ending::*, history::*, row::*, sfu::*, tails::*, 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::spending::{LeftSums, LimitedSums, RecentBytes};
+use crate::spending::{AddressDays, LeftSums, LimitedSums, RecentBytes};
 use indexes::Indexes;
 
 use turn_budget::{
@@ -52,6 +52,7 @@ pub struct Grants {
     /// The sum of each server key and, if users have a limit, of each user.
     pub(crate) limited: LimitedSums,
     pub(crate) recent: RecentBytes,
+    pub(crate) today: AddressDays,
     /// The rate that is assumed at a source in place of the configured one, because chains have shown it; in bytes a minute.
     pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,

@@ -96,6 +96,7 @@ fn fault_of(why: NotAdmitted) -> SfuFault {
             SfuFault::USER_SPENT.retry_in(refusal.retry_in())
         }
         NotAdmitted::Refused(refusal) => SfuFault::SPENT.retry_in(refusal.retry_in()),
+        NotAdmitted::AddressLimit { retry_in } => SfuFault::ADDRESS_SPENT.retry_in(retry_in),
         NotAdmitted::Blocked(SpenderKind::User) => SfuFault::BLOCKED,
         NotAdmitted::Blocked(SpenderKind::Address) => SfuFault::ADDRESS_BLOCKED,
         NotAdmitted::Blocked(_) => SfuFault::SPENDER_BLOCKED,

@@ -110,6 +110,9 @@ impl SfuFault {
     /// The user has used the limit of a user.
     pub const USER_SPENT: Self =
         Self::new(429, "user_limit_reached", "The bandwidth of this user is spent or reserved.");
+    /// The address has used its limit of this day.
+    pub const ADDRESS_SPENT: Self =
+        Self::new(429, "address_limit_reached", "The bandwidth of this address is spent for this day.");
     /// The ledger cannot be written.
     pub const NOT_RECORDED: Self = Self::new(503, "ledger_unavailable", "The ledger cannot be written.");
     /// The ledger's time is in doubt.
@@ -192,6 +195,7 @@ mod tests {
             (SfuFault::SPENT.retry_in(SOON), 429, "budget_exhausted"),
             (SfuFault::UNREACHABLE, 502, "sfu_unreachable"),
             (SfuFault::USER_SPENT.retry_in(SOON), 429, "user_limit_reached"),
+            (SfuFault::ADDRESS_SPENT.retry_in(SOON), 429, "address_limit_reached"),
             (SfuFault::NOT_RECORDED, 503, "ledger_unavailable"),
             (SfuFault::CLOCK_IN_DOUBT, 503, "clock_disagrees"),
             (SfuFault::FULL, 503, "overloaded"),

@@ -11,7 +11,7 @@ use utoipa::openapi::{Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Typ
 use turn_base::error::Code;
 
 /// The errors of all routes that mint.
-const MINT_ERRORS: [&str; 12] = [
+const MINT_ERRORS: [&str; 13] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key or a relay.",
     "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
     "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. Or the key that a format reads is none of `SERVER_KEYS`.",
@@ -20,6 +20,7 @@ const MINT_ERRORS: [&str; 12] = [
     "`ADDRESS_BLOCKED`: the operator has blocked the client's address.",
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it.",
     "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it.",
+    "`ADDRESS_LIMIT_REACHED`: the client address has used `ADDRESS_LIMIT_GB` on this UTC day.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
     "`LEDGER_UNAVAILABLE`, `CLOCK_DISAGREES`, `GRANTS_FULL`: the grant cannot be written to disk, the clock is in doubt, or there is no room for the grant. Only with `LIMIT_ACTION=refuse`.",
     "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it.",

@@ -26,6 +26,7 @@ pub enum Code {
     UserLimitReached,
     GrantLimitReached,
     KeyLimitReached,
+    AddressLimitReached,
     NotFound,
     MethodNotAllowed,
     PayloadTooLarge,
@@ -60,7 +61,8 @@ impl Code {
             | Self::BudgetExhausted
             | Self::UserLimitReached
             | Self::GrantLimitReached
-            | Self::KeyLimitReached => StatusCode::TOO_MANY_REQUESTS,
+            | Self::KeyLimitReached
+            | Self::AddressLimitReached => StatusCode::TOO_MANY_REQUESTS,
             Self::LedgerUnavailable
             | Self::GrantsFull
             | Self::ClockDisagrees

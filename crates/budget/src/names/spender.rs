@@ -114,6 +114,11 @@ pub struct Spender {
 }
 
 impl Spender {
+    /// Whether nobody answers for it: neither a user nor a server key.
+    pub const fn is_nobody(&self) -> bool {
+        self.user.is_none() && self.server.is_none()
+    }
+
     /// The spender of a renewal: what it does not say is taken from the renewed grant. The user and the server key are always those of the
     /// renewed grant.
     #[must_use]

@@ -7,14 +7,14 @@
 use std::time::Duration;
 
 use turn_budget::{
-    BudgetMode, ClientShare, CountOwner, Grant, GrantId, IceSource, Minute, Promise, PromisedTime, Refusal,
-    Request, SFU_UNIT, SpenderKind, Timestamp,
+    BudgetMode, ByteCount, ClientShare, CountOwner, Day, Grant, GrantId, IceSource, Minute, Promise,
+    PromisedTime, Refusal, Request, SFU_UNIT, Spender, SpenderKind, Timestamp,
 };
 
 use super::Books;
 use crate::clients::Holder;
 use crate::grants::{GrantRow, Requester};
-use crate::spending::{KeptAddresses, Named};
+use crate::spending::{ADDRESS_LIMIT_MIN, ADDRESS_LIMIT_PART, KeptAddresses, Named};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
@@ -46,6 +46,11 @@ pub enum NotAdmitted {
     Uncut,
     /// A spender of this kind is blocked. As if the user were blocked: the grant of a session of the SFU was revoked.
     Blocked(SpenderKind),
+    /// The caller's address has used its limit of this day, which ends after this time.
+    AddressLimit {
+        /// The rest of the day.
+        retry_in: Duration,
+    },
     /// There is a limit for each user, and the table of users has no room for another one.
     TooManyUsers,
     /// The table of grants is full of live ones.
@@ -150,8 +155,11 @@ impl Books {
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
         }
-        let renewed = self.relied_on(renews, owner);
         let now = self.now();
+        if source.is_metered() && self.address_is_over(requester) {
+            return Err(NotAdmitted::AddressLimit { retry_in: Day::of(now).end().since(now) });
+        }
+        let renewed = self.relied_on(renews, owner);
         let metered_user = requester.user().filter(|_| source.is_metered());
         let is_strict = self.budget.terms.mode == BudgetMode::Strict && source.is_metered();
         if is_strict && self.is_uncut(owner) {
@@ -187,6 +195,17 @@ impl Books {
         self.budget
             .admit(Request { per_minute, reserved_from, clients, limits, ..request })
             .map_err(NotAdmitted::Refused)
+    }
+
+    /// Whether the address of a caller without a user has used its limit of this day.
+    fn address_is_over(&mut self, requester: &Requester) -> bool {
+        let limit = match self.grants.terms.bounds.spenders.address_limit {
+            None => ByteCount::new(self.budget.terms.limit.get() / ADDRESS_LIMIT_PART).max(ADDRESS_LIMIT_MIN),
+            Some(limit) => limit,
+        };
+        let is_nobody = requester.spender.as_deref().is_none_or(Spender::is_nobody);
+        let client = requester.client.filter(|_| is_nobody);
+        limit > ByteCount::ZERO && client.is_some_and(|client| self.grants.today.refuses(client, limit))
     }
 
     /// The promise of the grant that a credential of this owner renews. The credential relies on the minutes of this promise, because of

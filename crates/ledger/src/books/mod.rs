@@ -93,6 +93,7 @@ impl Books {
                 }
             }
         };
+        grants.today.begin(Day::of(stored_at));
         grants.restore(stored.grants, stored.spenders, |promise| restore_promise(Some(promise)));
         restore_promise(None);
         // The process before this one, with its relay, had ended by this instant.
@@ -227,6 +228,7 @@ impl Books {
     fn step_to(&mut self, now: Timestamp) {
         let (day, period) = (Day::of(self.now()), self.budget.period);
         self.budget.advance(now);
+        self.grants.today.begin(Day::of(self.now()));
         if Day::of(self.now()) != day {
             let longest = LIFE_MAX.saturating_add(TAIL_MAX);
             self.coturn.values_mut().for_each(|usage| usage.sessions.begin_day(now, longest));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use strum::VariantArray;
 
 use turn_budget::{
-    BitRate, BudgetMode, ByteCount, ClockDoubt, Figures, IceSource, MINT_SLACK, MeasuredUsage, PeriodCounts,
-    REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
+    BitRate, BudgetMode, ByteCount, ClientKey, ClockDoubt, Figures, IceSource, MINT_SLACK, MeasuredUsage,
+    PeriodCounts, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
 };
 
 use super::{Books, CLOCK_AHEAD_MAX, NotAdmitted};
@@ -90,6 +90,8 @@ pub struct Snapshot {
     pub used_lately: ByteCount,
     /// Open connections.
     pub open_connections: usize,
+    /// The address that its limit of this day refused last, and how many addresses were refused today.
+    pub refused_addresses: Option<(ClientKey, usize)>,
     /// Bytes of this period that sources counted under identifiers that the ledger does not know.
     pub unknown_bytes: ByteCount,
     /// The highest rate that a grant is assumed to relay at.
@@ -216,6 +218,7 @@ impl Books {
             grant_rows_max: self.grants.terms.bounds.grants,
             used_lately: self.budget.used_lately(),
             open_connections: self.connections.open_count(),
+            refused_addresses: self.grants.today.refused(),
             unknown_bytes: self.grants.unknown_bytes(),
             assumed_rate: self.budget.assumed_rate(),
             mode: self.budget.terms.mode,

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use turn_budget::{
-    ClientKey, CountOwner, Day, GrantId, OwnedTime, Period, Promise, PromisedTime, Shards, Spender,
-    SpenderKind,
+    ByteCount, ClientKey, CountOwner, Day, GrantId, OwnedTime, Period, Promise, PromisedTime, Shards,
+    Spender, SpenderKind,
 };
 
 use super::indexes::Places;
@@ -29,6 +29,8 @@ pub(super) struct Derived {
     promised: Option<PromisedTime>,
     /// The earlier promises of a session of the SFU.
     behind: Vec<PromisedTime>,
+    /// The bytes that count for the limit of the client's address: those of nobody else.
+    of_address: ByteCount,
 }
 
 impl Derived {
@@ -43,6 +45,7 @@ impl Derived {
             client: row.client,
             promised: row.promised,
             behind: row.behind().to_vec(),
+            of_address: row.bytes_of_address(period),
         }
     }
 
@@ -179,6 +182,9 @@ impl Grants {
         let mut derive = |grants: &mut Self, id: GrantId, row: &GrantRow| {
             let derived = Derived::of(row, &grants.indexes, &grants.terms, grants.period);
             grants.note(id, None, &derived);
+            if let Some(client) = row.client.filter(|_| Day::of(row.issued_at) == grants.today.day()) {
+                grants.today.change(client, ByteCount::ZERO, derived.of_address);
+            }
             for promise in derived.promises() {
                 grants.change_promised(None, Some(&promise));
                 restored((promise.owner, promise.time));
@@ -223,9 +229,13 @@ impl Grants {
         }
     }
 
-    /// Brings the indexes and the sums of users and server keys up to date. `before`: `None` for a new row.
+    /// Brings the indexes and the sums of addresses, users and server keys up to date. `before`: `None` for a new row.
     fn note(&mut self, id: GrantId, before: Option<&Derived>, after: &Derived) {
         self.indexes.note(id, before.map(|of| &of.places), Some(&after.places));
+        if let (Some(before), Some(client)) = (before, after.client) {
+            let counted = if before.client.is_some() { before.of_address } else { ByteCount::ZERO };
+            self.today.change(client, counted, after.of_address);
+        }
         let mut share_before = before.map(|of| of.share).unwrap_or_default();
         if let Some(before) = before.filter(|before| before.spender != after.spender) {
             self.change_limited(before.spender.as_deref(), &before.share, &Sums::default());

@@ -201,6 +201,12 @@ impl GrantRow {
         self.spender.as_ref().filter(|_| self.source.is_metered())
     }
 
+    /// The bytes of a period that count for the limit of its client's address: none if a user or a server key answers for them.
+    pub(super) fn bytes_of_address(&self, period: Period) -> ByteCount {
+        let counts = self.source.is_metered() && self.spender.as_deref().is_none_or(Spender::is_nobody);
+        if counts { self.spent_in(period).bytes() } else { ByteCount::ZERO }
+    }
+
     /// Whose allowances it uses.
     pub(crate) fn holder(&self) -> Holder<'_> {
         let server = self.spender.as_ref().and_then(|spender| spender.server.as_ref());

@@ -9,10 +9,12 @@
 //! | `spent`, `recent` | the bytes of one grant: in the period, and in the last minutes |
 //! | `of_grants` | what a change of a grant's bytes changes in the sums |
 //! | `sums`, `left` | the sums of one spender; those of grants that left the table |
+//! | `address_days` | what each address has used today |
 //! | `limited`, `promised` | users and server keys with a limit: their sums, and what is promised for them |
 //! | `walk`, `rows`, `grant_page` | what operators read: the spenders of a kind, and single grants |
 //! | `terms` | the settings |
 
+mod address_days;
 mod grant_page;
 mod key;
 mod left;
@@ -26,5 +28,5 @@ mod sums;
 mod terms;
 mod walk;
 
-pub(crate) use recent::*;
+pub(crate) use {address_days::*, recent::*};
 pub use {grant_page::*, key::*, left::*, limited::*, rows::*, spent::*, sums::*, terms::*, walk::*};

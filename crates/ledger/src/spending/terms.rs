@@ -2,6 +2,10 @@
 
 use turn_budget::ByteCount;
 
+/// The least limit of an address that follows from the limit of all.
+pub const ADDRESS_LIMIT_MIN: ByteCount = ByteCount::new(5_000_000_000);
+/// The limit of an address is one part in this many of the limit of all.
+pub(crate) const ADDRESS_LIMIT_PART: u64 = 10;
 /// Most users with a limit.
 pub const USERS_MAX: usize = 100_000;
 /// Most sums of what left the table of grants.
@@ -28,6 +32,9 @@ pub struct SpenderTerms {
     pub user_limit: Option<ByteCount>,
     /// Bytes that one chain of renewals may relay in a period; `None`: no limit.
     pub grant_limit: Option<ByteCount>,
+    /// Bytes that one address may use on a UTC day with credentials of nobody. Zero: no limit. `None`: a tenth of the limit, at least
+    /// [`ADDRESS_LIMIT_MIN`].
+    pub address_limit: Option<ByteCount>,
     /// What of a client's address is kept.
     pub addresses: KeptAddresses,
     /// Most users with a limit.
@@ -43,6 +50,7 @@ impl Default for SpenderTerms {
         Self {
             user_limit: None,
             grant_limit: None,
+            address_limit: None,
             addresses: KeptAddresses::default(),
             users_max: USERS_MAX,
             left_max: LEFT_SUMS_MAX,

@@ -141,6 +141,8 @@ impl<D: Disk> Broker<D> {
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
             // Only a commit ends so.
             NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Blocked(_) => false,
+            // No address has a limit.
+            NotAdmitted::AddressLimit { .. } => false,
             NotAdmitted::Refused(refusal) => {
                 let Refusal { limited, client_frees_at, .. } = refusal;
                 let is_spent = limited.map_or(figures.used >= figures.limit, |of| of.used >= of.limit);

@@ -258,10 +258,18 @@ impl Settings {
         let sources = sources.chain(self.sfu.then_some(&IceSource::Sfu));
         let sources = sources.flat_map(|source| self.owners_at(*source)).collect();
         let user_limit = self.user_limit.map(ByteCount::new);
+        // The address of a walk stands for many callers.
+        let address_limit = Some(ByteCount::ZERO);
         let (users_max, ended_max) = (self.users_max, self.ended_max);
         let grant_limit = self.grant_limit.map(ByteCount::new);
-        let spenders =
-            SpenderTerms { user_limit, grant_limit, users_max, ended_max, ..SpenderTerms::default() };
+        let spenders = SpenderTerms {
+            user_limit,
+            grant_limit,
+            address_limit,
+            users_max,
+            ended_max,
+            ..SpenderTerms::default()
+        };
         let of_server = |limit| (0..SERVERS).map(move |server| (server_named(server), ByteCount::new(limit)));
         let client = ClientTerms { reserved_percent: self.percent, ..ClientTerms::default() };
         let (connections, grants, rows_at_once) = (self.rows_max, self.rows_max, self.rows_at_once);

@@ -1,3 +1,4 @@
+mod addresses;
 mod chains;
 mod counts;
 mod ending;
