@@ -1,4 +1,5 @@
-//! `turn-broker doctor` with a real coturn: a datagram through an allocation, a wrong secret, a closed port, a denied peer.
+//! `turn-broker doctor` with a real coturn: a datagram through an allocation, a wrong secret, a closed port, a denied peer,
+//! another server that it names.
 //! tests/coturn/run.sh creates the network and runs this.
 
 #![expect(clippy::print_stdout, reason = "what doctor says is read by people")]
@@ -100,10 +101,15 @@ async fn real_coturn_is_examined_by_doctor() {
     assert_fails(&examine("turn:127.0.0.1:9", &[]).await, "no answer in time", "UDP port 9");
 
     drop(coturn);
-    let _denying = RealCoturn::start(&directory, &["denied-peer-ip=127.0.0.0-127.255.255.255"]).await;
+    let denying = RealCoturn::start(&directory, &["denied-peer-ip=127.0.0.0-127.255.255.255"]).await;
     assert_fails(
         &examine(RELAY, &[]).await,
         "permission for itself as a peer was answered with 403",
         "denied-peer-ip",
     );
+
+    drop(denying);
+    let _redirecting = RealCoturn::start(&directory, &["alternate-server=127.0.0.1:9"]).await;
+    let seen = "answers 300 (Try Alternate), and the server that it names, 127.0.0.1:9, makes no allocation";
+    assert_fails(&examine(RELAY, &[]).await, seen, "alternate-server");
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
-use crate::longest::LongestSocket;
+use crate::client_socket::{ClientSocket, Refusal};
 
 /// The time limit for an allocation, and for a permission. The library sends a lost request again.
 const STEP: Duration = Duration::from_secs(5);
@@ -42,16 +42,22 @@ pub enum RelayError {
     /// No datagram comes out of the allocation.
     #[error("it makes allocations, but no datagram comes through one, so calls fail")]
     NothingThrough,
+    /// The server sends its clients to another one, which makes no allocation.
+    #[error("it answers 300 (Try Alternate), and the server that it names, {0}, makes no allocation")]
+    Alternate(SocketAddr),
     /// The server's answer has no error code, or no challenge for the credential.
     #[error("the server asks for no credential, or is no TURN server")]
     NoChallenge,
 }
 
 impl RelayError {
-    /// Finds the server's error code. The library has the code only in its text, before the server's own text.
-    fn of(step: &'static str, text: &str) -> Self {
-        let code = text.split_once("(error ").and_then(|(_, rest)| rest.split(':').next()?.parse().ok());
-        code.map_or(Self::NoChallenge, |code| Self::Refused { step, code })
+    /// Why the server's last answer ended a step.
+    fn of(step: &'static str, refusal: Option<Refusal>) -> Self {
+        match refusal {
+            Some(Refusal { alternate: Some(server), .. }) => Self::Alternate(server),
+            Some(Refusal { code, .. }) => Self::Refused { step, code },
+            None => Self::NoChallenge,
+        }
     }
 }
 
@@ -62,8 +68,7 @@ pub async fn relay_to_itself(
     password: &str,
     datagrams: u16,
 ) -> Result<SocketAddr, RelayError> {
-    let socket = Arc::new(socket_to(server).await?);
-    let allocation = Allocation::open(server, username, password, socket).await?;
+    let allocation = Allocation::open(server, username, password, false).await?;
     let relayed = allocation.relay(datagrams).await;
     allocation.close().await;
     relayed
@@ -74,7 +79,7 @@ pub struct Allocation {
     client: Client,
     conn: Box<dyn Conn + Send + Sync>,
     server: SocketAddr,
-    socket: Option<Arc<LongestSocket>>,
+    socket: Arc<ClientSocket>,
 }
 
 impl Allocation {
@@ -84,18 +89,32 @@ impl Allocation {
         username: &str,
         password: &str,
     ) -> Result<Self, RelayError> {
-        let socket = Arc::new(LongestSocket::new(socket_to(server).await?, username, password));
-        let allocation = Self::open(server, username, password, socket.clone()).await?;
-        Ok(Self { socket: Some(socket), ..allocation })
+        Self::open(server, username, password, true).await
     }
 
-    /// Makes an allocation.
+    /// Makes an allocation. If the server names another one in its place, makes it there: once, because that one may name another, too.
     async fn open(
         server: SocketAddr,
         username: &str,
         password: &str,
-        conn: Arc<dyn Conn + Send + Sync>,
+        is_longest: bool,
     ) -> Result<Self, RelayError> {
+        let opened = Self::open_at(server, username, password, is_longest).await;
+        let Err(RelayError::Alternate(alternate)) = opened else { return opened };
+        match Self::open_at(alternate, username, password, is_longest).await {
+            Err(error) if error != RelayError::Unreachable => Err(RelayError::Alternate(alternate)),
+            opened => opened,
+        }
+    }
+
+    async fn open_at(
+        server: SocketAddr,
+        username: &str,
+        password: &str,
+        is_longest: bool,
+    ) -> Result<Self, RelayError> {
+        let socket = socket_to(server).await?;
+        let socket = Arc::new(ClientSocket::new(socket, username, password, is_longest));
         let config = ClientConfig {
             stun_serv_addr: String::new(),
             turn_serv_addr: server.to_string(),
@@ -104,7 +123,7 @@ impl Allocation {
             realm: String::new(),
             software: String::new(),
             rto_in_ms: 0,
-            conn,
+            conn: socket.clone(),
             vnet: None,
         };
         let client = Client::new(config).await.map_err(|_| RelayError::Unreachable)?;
@@ -113,11 +132,11 @@ impl Allocation {
             Err(_) => Err(RelayError::Timeout(ALLOCATION)),
             // The library has this error only for a request that could not be sent.
             Ok(Err(turn::Error::Util(_))) => Err(RelayError::Unreachable),
-            Ok(Err(error)) => Err(RelayError::of(ALLOCATION, &error.to_string())),
+            Ok(Err(_)) => Err(RelayError::of(ALLOCATION, socket.refusal())),
             Ok(Ok(conn)) => Ok(Box::new(conn)),
         };
         match allocated {
-            Ok(conn) => Ok(Self { client, conn, server, socket: None }),
+            Ok(conn) => Ok(Self { client, conn, server, socket }),
             Err(error) => {
                 let _ = client.close().await;
                 Err(error)
@@ -127,23 +146,36 @@ impl Allocation {
 
     /// Asks again for the longest LIFETIME. Nothing happens with an allocation that was not opened with it.
     pub async fn refresh(&self) {
-        if let Some(socket) = &self.socket {
-            socket.refresh(self.server).await;
-        }
+        self.socket.refresh(self.server).await;
     }
 
-    /// The longest LIFETIME that the server has granted last, in seconds. `None`: none was asked for.
-    pub fn granted(&self) -> Option<u32> {
-        self.socket.as_ref().map(|socket| socket.granted())
+    /// The LIFETIME that the server has granted last, in seconds.
+    pub fn granted(&self) -> u32 {
+        self.socket.granted()
     }
 
     /// Relays this many datagrams to itself, one after the other. Returns the relayed address.
     pub async fn relay(&self, datagrams: u16) -> Result<SocketAddr, RelayError> {
         let itself = self.conn.local_addr().map_err(|_| RelayError::Unreachable)?;
         for _ in 0..datagrams {
-            there_and_back(&*self.conn, itself).await?;
+            self.there_and_back(itself).await?;
         }
         Ok(itself)
+    }
+
+    /// Sends a datagram to itself, again while it does not come back.
+    async fn there_and_back(&self, itself: SocketAddr) -> Result<(), RelayError> {
+        let payload = vec![0; PAYLOAD.into()];
+        let mut received = payload.clone();
+        for pause in PAUSES {
+            let sent = timeout(STEP, self.conn.send_to(&payload, itself)).await;
+            let sent = sent.map_err(|_| RelayError::Timeout(PERMISSION))?;
+            sent.map_err(|_| RelayError::of(PERMISSION, self.socket.refusal()))?;
+            if let Ok(Ok(_)) = timeout(pause, self.conn.recv_from(&mut received)).await {
+                return Ok(());
+            }
+        }
+        Err(RelayError::NothingThrough)
     }
 
     /// Releases the allocation.
@@ -159,31 +191,15 @@ async fn socket_to(server: SocketAddr) -> Result<UdpSocket, RelayError> {
     UdpSocket::bind(SocketAddr::new(any, 0)).await.map_err(|_| RelayError::Unreachable)
 }
 
-/// Sends a datagram through the allocation to itself, again while it does not come back.
-async fn there_and_back(allocation: &(dyn Conn + Send + Sync), itself: SocketAddr) -> Result<(), RelayError> {
-    let payload = vec![0; PAYLOAD.into()];
-    let mut received = payload.clone();
-    for pause in PAUSES {
-        let sent = timeout(STEP, allocation.send_to(&payload, itself)).await;
-        let sent = sent.map_err(|_| RelayError::Timeout(PERMISSION))?;
-        sent.map_err(|error| RelayError::of(PERMISSION, &error.to_string()))?;
-        if let Ok(Ok(_)) = timeout(pause, allocation.recv_from(&mut received)).await {
-            return Ok(());
-        }
-    }
-    Err(RelayError::NothingThrough)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_code_of_a_refusal_is_read_and_the_servers_words_are_not_repeated() {
-        let text = "CreatePermission error response (error 403: Forbidden (error 1: x))";
-        let refused = RelayError::of(PERMISSION, text);
+    fn a_refusal_is_said_with_its_code() {
+        let refused = RelayError::of(PERMISSION, Some(Refusal { code: 403, alternate: None }));
         assert_eq!(refused, RelayError::Refused { step: PERMISSION, code: 403 });
         assert_eq!(refused.to_string(), "the permission for itself as a peer was answered with 403");
-        assert_eq!(RelayError::of(PERMISSION, "attribute not found"), RelayError::NoChallenge);
+        assert_eq!(RelayError::of(PERMISSION, None), RelayError::NoChallenge);
     }
 }

@@ -11,9 +11,9 @@
 mod allocation_rules;
 mod broker;
 pub mod client;
+mod client_socket;
 mod clients;
 mod count;
-mod longest;
 mod peers;
 mod server;
 mod sockets;

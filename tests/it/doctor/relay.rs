@@ -4,6 +4,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::World;
 use crate::support::TurnServer;
+use crate::support::turn_server::{RELAYED, start_redirect};
 
 #[tokio::test]
 async fn a_relay_that_does_not_relay_is_a_failure_with_a_remedy() {
@@ -25,6 +26,20 @@ async fn a_relay_that_does_not_relay_is_a_failure_with_a_remedy() {
         assert_eq!(examined.exit, Some(exit), "{}", examined.text);
         examined.assert_only("turn", state, seen_has, remedy_has);
     }
+}
+
+#[tokio::test]
+async fn a_relay_that_names_another_one_is_tried_there_once() {
+    let world = World::new().await;
+    let redirect = start_redirect(world.turn.address()).await;
+    let again = start_redirect(redirect).await;
+    world.cloudflare.relays_at(&[format!("turn:{redirect}")]);
+    let examined = world.examine(&[]).await;
+    assert_eq!(examined.exit, Some(0), "{}", examined.text);
+    examined.assert_only("turn", "ok", &format!("relays at {RELAYED}"), "");
+    world.cloudflare.relays_at(&[format!("turn:{again}")]);
+    let seen = format!("answers 300 (Try Alternate), and the server that it names, {redirect}, makes no");
+    world.examine(&[]).await.assert_only("turn", "fail", &seen, "alternate-server");
 }
 
 #[tokio::test]

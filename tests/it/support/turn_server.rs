@@ -1,6 +1,6 @@
 //! The TURN library's server on loopback, over UDP. It accepts the credentials that a fake Cloudflare has minted; others get 400.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -67,6 +67,28 @@ impl TurnServer {
     pub(crate) async fn allocations(&self) -> usize {
         self.server.get_allocations_info(None).await.unwrap().len()
     }
+}
+
+/// Starts a server on a free port of 127.0.0.1 that answers each request for an allocation with 300 (Try Alternate), and names this server
+/// over IPv4. Returns its address.
+pub(crate) async fn start_redirect(to: SocketAddr) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let IpAddr::V4(ip) = to.ip() else { panic!("{to} is not over IPv4") };
+    tokio::spawn(async move {
+        let mut request = [0; 1_500];
+        loop {
+            let (_, client) = socket.recv_from(&mut request).await.unwrap();
+            let error_code = [0x00, 0x09, 0x00, 0x04, 0, 0, 3, 0];
+            let alternate_server =
+                [&[0x80, 0x23, 0x00, 0x08, 0, 1], &to.port().to_be_bytes()[..], &ip.octets()];
+            let attributes = [&error_code[..], &alternate_server.concat()].concat();
+            // An error response to Allocate, with the cookie and the transaction id of the request.
+            let answer = [&[0x01, 0x13, 0x00, 20], &request[4..20], &attributes].concat();
+            socket.send_to(&answer, client).await.unwrap();
+        }
+    });
+    address
 }
 
 /// The credentials that were minted.

@@ -1,5 +1,6 @@
-//! The socket of a client that keeps its allocation for as long as the server lets it. The library asks for no LIFETIME, so this socket
-//! adds one to its requests, and signs them again. Tests: `tests/it/doctor/tail.rs`.
+//! The socket of a client, which does what the library does not. It notes how the server refuses a request. For a client that keeps its
+//! allocation for as long as the server lets it, it adds a LIFETIME to the library's requests, and signs them again. Tests:
+//! `tests/it/doctor`.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -8,12 +9,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use stun::addr::AlternateServer;
 use stun::agent::TransactionId;
-use stun::attributes::{ATTR_FINGERPRINT, ATTR_LIFETIME, ATTR_MESSAGE_INTEGRITY, ATTR_REALM};
+use stun::attributes::{
+    ATTR_ALTERNATE_SERVER, ATTR_FINGERPRINT, ATTR_LIFETIME, ATTR_MESSAGE_INTEGRITY, ATTR_REALM,
+};
+use stun::error_code::{CODE_TRY_ALTERNATE, ErrorCodeAttribute};
 use stun::fingerprint::FINGERPRINT;
 use stun::integrity::MessageIntegrity;
 use stun::message::{
-    CLASS_REQUEST, Getter as _, METHOD_ALLOCATE, METHOD_REFRESH, Message, MessageType, Setter as _,
+    CLASS_INDICATION, CLASS_REQUEST, Getter as _, METHOD_ALLOCATE, METHOD_REFRESH, Message, MessageType,
+    Setter as _,
 };
 use stun::textattrs::Realm;
 use tokio::net::UdpSocket;
@@ -25,20 +31,39 @@ const A_DAY: u32 = 86_400;
 /// What is asked for if the server has granted less. Some servers grant their default if an hour or more is asked for.
 const BELOW_AN_HOUR: u32 = 3_599;
 
+/// How a server has refused a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Refusal {
+    /// A code of RFC 8489 or RFC 8656.
+    pub(crate) code: u16,
+    /// The server that the answer names in its place, if the code says so.
+    pub(crate) alternate: Option<SocketAddr>,
+}
+
 /// See the module's description.
-pub(crate) struct LongestSocket {
+pub(crate) struct ClientSocket {
     socket: UdpSocket,
     username: String,
     password: String,
+    /// Whether requests ask for the longest LIFETIME.
+    lengthens: bool,
+    /// How the last answer refused; `None` if it did not.
+    refusal: Mutex<Option<Refusal>>,
     /// The last request for an allocation that was signed.
     request: Mutex<Option<Message>>,
     granted: AtomicU32,
 }
 
-impl LongestSocket {
-    pub(crate) fn new(socket: UdpSocket, username: &str, password: &str) -> Self {
+impl ClientSocket {
+    pub(crate) fn new(socket: UdpSocket, username: &str, password: &str, lengthens: bool) -> Self {
         let (username, password) = (username.to_owned(), password.to_owned());
-        Self { socket, username, password, request: Mutex::default(), granted: AtomicU32::new(A_DAY) }
+        let (refusal, request) = (Mutex::default(), Mutex::default());
+        Self { socket, username, password, lengthens, refusal, request, granted: AtomicU32::new(A_DAY) }
+    }
+
+    /// How the server's last answer refused; `None` if it did not.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        *self.refusal.lock()
     }
 
     /// The LIFETIME that the server has granted last, in seconds.
@@ -66,7 +91,11 @@ impl LongestSocket {
 
     /// The library's request with a LIFETIME. `None` for anything that asks for no life.
     fn replaced(&self, sent: &[u8]) -> Option<Message> {
-        let request = parsed(sent).filter(|message| message.typ.class == CLASS_REQUEST)?;
+        let is_about_life = |message: &Message| {
+            message.typ.class == CLASS_REQUEST
+                && [METHOD_ALLOCATE, METHOD_REFRESH].contains(&message.typ.method)
+        };
+        let request = parsed(sent).filter(is_about_life)?;
         // The library closes an allocation with a LIFETIME of zero.
         if lifetime(&request) == Some(0) {
             return None;
@@ -89,11 +118,21 @@ impl LongestSocket {
     }
 }
 
-/// A message about the life of an allocation.
+/// A request or an answer.
 fn parsed(packet: &[u8]) -> Option<Message> {
     let mut message = Message::new();
     message.unmarshal_binary(packet).ok()?;
-    [METHOD_ALLOCATE, METHOD_REFRESH].contains(&message.typ.method).then_some(message)
+    (message.typ.class != CLASS_INDICATION).then_some(message)
+}
+
+fn refusal(answer: &Message) -> Option<Refusal> {
+    let mut error = ErrorCodeAttribute::default();
+    error.get_from(answer).ok()?;
+    let mut server = AlternateServer::default();
+    let names_another =
+        error.code == CODE_TRY_ALTERNATE && server.get_from_as(answer, ATTR_ALTERNATE_SERVER).is_ok();
+    let alternate = names_another.then(|| SocketAddr::new(server.ip, server.port));
+    Some(Refusal { code: error.code.0, alternate })
 }
 
 fn lifetime(message: &Message) -> Option<u32> {
@@ -103,7 +142,7 @@ fn lifetime(message: &Message) -> Option<u32> {
 }
 
 #[async_trait]
-impl Conn for LongestSocket {
+impl Conn for ClientSocket {
     async fn connect(&self, server: SocketAddr) -> Result<(), Error> {
         Conn::connect(&self.socket, server).await
     }
@@ -114,8 +153,11 @@ impl Conn for LongestSocket {
 
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
         let (length, from) = Conn::recv_from(&self.socket, buffer).await?;
-        if let Some(granted) = parsed(&buffer[..length]).and_then(|answer| lifetime(&answer)) {
-            self.granted.store(granted, Ordering::Relaxed);
+        if let Some(answer) = parsed(&buffer[..length]) {
+            *self.refusal.lock() = refusal(&answer);
+            if let Some(granted) = lifetime(&answer) {
+                self.granted.store(granted, Ordering::Relaxed);
+            }
         }
         Ok((length, from))
     }
@@ -125,7 +167,7 @@ impl Conn for LongestSocket {
     }
 
     async fn send_to(&self, packet: &[u8], server: SocketAddr) -> Result<usize, Error> {
-        let longer = self.replaced(packet);
+        let longer = if self.lengthens { self.replaced(packet) } else { None };
         let packet = longer.as_ref().map_or(packet, |request| &request.raw);
         Conn::send_to(&self.socket, packet, server).await
     }
