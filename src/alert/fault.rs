@@ -107,11 +107,11 @@ faults! {
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
     ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card";
-        "The TURN provider issues no credentials.",
+        "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
         "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
     RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up";
-        "A relay fails the broker's probes: it gets no credentials.",
-        "Start it, or open its UDP ports.";
+        "A relay fails the probes that the broker makes from its machine: it gets credentials only while nothing else serves, marked degraded.",
+        "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted";
         "The provider refuses to revoke credentials that must end.",
         "Run turn-broker doctor; if it continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";

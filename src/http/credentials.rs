@@ -51,9 +51,9 @@ pub struct CredentialsBody {
     /// The source of the ICE servers.
     #[schema(schema_with = source_schema)]
     source: IceSource,
-    /// Whether the first of `ICE_SOURCES` was skipped.
+    /// Whether the first of `ICE_SOURCES` was skipped, or its relay is in another region than asked for or fails the broker's probes.
     degraded: bool,
-    /// Why it was skipped.
+    /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = reason_schema, required = false)]
     reason: Option<&'static str>,
@@ -106,10 +106,7 @@ pub async fn get_turn_credentials(app: AppState, request: Request) -> Result<Res
 
 /// The schema of the reason of a degraded response.
 fn reason_schema() -> RefOr<Schema> {
-    one_of(
-        StopCode::REASONS.map(StopCode::reason),
-        "Why the first source was skipped. Only with `degraded: true`.",
-    )
+    one_of(StopCode::REASONS.map(StopCode::reason), "Why the answer is degraded. Only with `degraded: true`.")
 }
 
 /// Mints, and responds in one of the wire formats. `Q`: the parameters that only this format has.

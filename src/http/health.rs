@@ -63,8 +63,8 @@ pub struct ReadyBody {
     /// Always `ready`.
     #[schema(example = "ready")]
     pub(super) status: &'static str,
-    /// Whether the provider mints: `up` or `down`. While it is down, callers get the next of `ICE_SOURCES`, so the process is
-    /// ready. Absent if no provider is configured.
+    /// Whether the provider mints, and one of the relays answers the probes: `up` or `down`. While it is down, callers get the next of
+    /// `ICE_SOURCES`, or else a relay that fails the probes, so the process is ready. Absent if no provider is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = provider_schema, required = false)]
     pub(super) provider: Option<&'static str>,
@@ -79,7 +79,10 @@ pub struct ReadyBody {
 }
 
 fn provider_schema() -> RefOr<Schema> {
-    one_of(["up", "down"], "Whether the provider mints. Absent if no provider is configured.")
+    one_of(
+        ["up", "down"],
+        "Whether the provider mints, and one of the relays answers the probes. Absent if no provider is configured.",
+    )
 }
 
 /// Checks that the process is alive.

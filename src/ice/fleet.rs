@@ -82,7 +82,9 @@ pub enum RelayState {
     Serves,
     /// Only while no other relay serves: its sessions are not listed now, so nobody ends them.
     LastResort,
-    /// No: it does not work, or in strict mode its sessions are not listed.
+    /// Only while no other relay and no other source serves: the broker's probes fail, but it may work where clients are.
+    Unreached,
+    /// No: nobody ends its sessions now, which strict mode requires.
     Down,
     /// No: the operator lets its calls come to an end.
     Draining,
@@ -91,11 +93,6 @@ pub enum RelayState {
 }
 
 impl RelayState {
-    /// Whether it gets new credentials.
-    pub fn serves(self) -> bool {
-        self <= Self::LastResort
-    }
-
     /// Whether at least one relay is used up, and each of the others is used up or drained.
     pub fn are_used_up(states: &[Self]) -> bool {
         states.contains(&Self::UsedUp) && states.iter().all(|state| *state >= Self::Draining)
@@ -132,14 +129,14 @@ impl OwnRelay {
             RelayState::UsedUp
         } else if books.is_draining(self.owner) {
             RelayState::Draining
-        } else if self.health.lock().is_down {
+        } else if books.is_uncut(self.owner) && is_strict {
             RelayState::Down
+        } else if self.health.lock().is_down {
+            RelayState::Unreached
+        } else if books.is_uncut(self.owner) {
+            RelayState::LastResort
         } else {
-            match (books.is_uncut(self.owner), is_strict) {
-                (false, _) => RelayState::Serves,
-                (true, false) => RelayState::LastResort,
-                (true, true) => RelayState::Down,
-            }
+            RelayState::Serves
         }
     }
 
@@ -183,7 +180,10 @@ impl OwnRelay {
             return;
         }
         if let Some(failure) = &health.failure {
-            tracing::warn!(relay = self.host, "a relay gets no new credentials: {failure}");
+            tracing::warn!(
+                relay = self.host,
+                "a relay gets new credentials only while nothing else serves: {failure}"
+            );
         } else {
             tracing::info!(relay = self.host, "a relay gets new credentials again");
         }
@@ -211,7 +211,7 @@ async fn probe(url: &IceUrl, server: &IceServer) -> Option<Result<(), String>> {
 }
 
 impl Fleet {
-    /// The relays that the probes have taken out, each with the reason.
+    /// The relays that fail the probes, each with the reason.
     pub fn down(&self) -> Vec<String> {
         let down = |relay: &OwnRelay| {
             let health = relay.health.lock();
@@ -222,21 +222,23 @@ impl Fleet {
         self.0.iter().filter_map(down).collect()
     }
 
-    /// Whether no relay works.
+    /// Whether all relays fail the probes.
     pub fn is_down(&self) -> bool {
         self.0.iter().all(|relay| relay.health.lock().is_down)
     }
 
     /// Chooses the preferred relay, whatever its region, with two exceptions: another relay is in a better state; or the page has failed to
     /// use the preferred relay, but not another one in the same state. Otherwise takes two of the best relays by chance, and chooses the
-    /// one that carries less. `None` if no relay serves. `candidates`: one for each relay, in the same order.
+    /// one that carries less. `None` if no relay is in the state `worst` or a better one. `candidates`: one for each relay, in the same
+    /// order.
     pub fn choose(
         &self,
         candidates: &[Candidate],
+        worst: RelayState,
         preferred: Option<CountOwner>,
         random: u64,
     ) -> Option<(&OwnRelay, Fit)> {
-        let best = candidates.iter().map(|known| known.fit).min().filter(|best| best.state.serves())?;
+        let best = candidates.iter().map(|known| known.fit).min().filter(|best| best.state <= worst)?;
         let all = || self.0.iter().zip(candidates);
         let is_as_good = |fit: Fit| (fit.state, fit.has_failed) == (best.state, best.has_failed);
         let kept = all().find(|(relay, known)| Some(relay.owner) == preferred && is_as_good(known.fit));
@@ -268,7 +270,7 @@ fn two_of(count: usize, random: u64) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::ice::rest::RestSecret;
-    use RelayState::{Down, LastResort, Serves};
+    use RelayState::{Down, Draining, LastResort, Serves, Unreached, UsedUp};
     use turn_ledger::{IceSource, IdDigest};
 
     fn fleet() -> Fleet {
@@ -291,7 +293,7 @@ mod tests {
         let mut share = [0; 3];
         for number in 0..3_000_u64 {
             let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let (chosen, _) = fleet.choose(known, None, random).unwrap();
+            let (chosen, _) = fleet.choose(known, LastResort, None, random).unwrap();
             share[["a", "b", "c"].iter().position(|host| *host == chosen.host).unwrap()] += 1;
         }
         share
@@ -315,19 +317,20 @@ mod tests {
     fn a_relay_that_is_out_is_never_named_and_one_of_last_resort_only_if_no_other_serves() {
         let fleet = fleet();
         assert_eq!(share(&fleet, &candidates([(Down, 0), (Serves, 9), (LastResort, 0)])), [0, 3_000, 0]);
-        assert_eq!(share(&fleet, &candidates([(Down, 0), (LastResort, 9), (Down, 0)])), [0, 3_000, 0]);
-        assert!(
-            fleet
-                .choose(&candidates([(Down, 0), (RelayState::Draining, 0), (RelayState::UsedUp, 0)]), None, 7)
-                .is_none()
-        );
+        assert_eq!(share(&fleet, &candidates([(Unreached, 0), (LastResort, 9), (Down, 0)])), [0, 3_000, 0]);
+        let none_serves = candidates([(Unreached, 9), (Unreached, 0), (Down, 0)]);
+        assert!(fleet.choose(&none_serves, LastResort, None, 7).is_none());
+        assert_eq!(fleet.choose(&none_serves, Unreached, None, 7).unwrap().0.host, "b");
+        let all_out = candidates([(Down, 0), (Draining, 0), (UsedUp, 0)]);
+        assert!(fleet.choose(&all_out, Unreached, None, 7).is_none());
     }
 
     #[test]
     fn a_renewal_stays_at_its_relay_while_that_serves() {
         let fleet = fleet();
         let preferred = Some(fleet.0[0].owner);
-        let chosen = |known: &[Candidate]| fleet.choose(known, preferred, 7).unwrap().0.host.clone();
+        let chosen =
+            |known: &[Candidate]| fleet.choose(known, LastResort, preferred, 7).unwrap().0.host.clone();
         let host = |known| chosen(&candidates(known));
         assert_eq!(host([(Serves, 9), (Serves, 0), (Serves, 0)]), "a");
         assert_ne!(host([(LastResort, 0), (Serves, 9), (Serves, 9)]), "a");
@@ -373,7 +376,8 @@ mod tests {
             now = now.plus_millis(600);
             let load = |at: usize| [1_000_000, 0, 0][at] + expected(&fleet, at, now);
             let known = candidates([0, 1, 2].map(|at| (Serves, load(at))));
-            let (relay, _) = fleet.choose(&known, None, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap();
+            let (relay, _) =
+                fleet.choose(&known, LastResort, None, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap();
             relay.expect(250_000, now);
             share[["a", "b", "c"].iter().position(|host| *host == relay.host).unwrap()] += 1;
         }

@@ -27,7 +27,7 @@ pub struct IssuedCredential {
     pub grant: GrantId,
     /// The signed grant token.
     pub token: GrantToken,
-    /// Why the first source was skipped, or why the relay is in another region than asked for; `None` if neither.
+    /// Why the first source was skipped, or why its relay is in another region than asked for or fails the probes; `None` if neither.
     pub degraded: Option<StopCode>,
 }
 

@@ -1,7 +1,7 @@
-//! The mint: calls the sources in the order of `ICE_SOURCES` until one issues a credential. If none does, the response has
-//! public STUN servers only. A metered source is called only under a reservation. The reservation is committed before the
-//! response is sent, and released when the source fails. Once the budget has refused, no metered source is called for this
-//! request.
+//! The mint: calls the sources in the order of `ICE_SOURCES` until one issues a credential. If none does, a relay that fails the broker's
+//! probes gets one. Without such a relay, the response has public STUN servers only. A metered source is called only under a reservation.
+//! The reservation is committed before the response is sent, and released when the source fails. Once the budget has refused, no metered
+//! source is called for this request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -112,6 +112,14 @@ impl Source {
             Self::Absent | Self::Stun => None,
         }
     }
+
+    /// The operator's own relays, if this is coturn.
+    const fn fleet(&self) -> Option<&Fleet> {
+        match self {
+            Self::Ready(CredentialSource::Coturn(fleet)) => Some(fleet),
+            _ => None,
+        }
+    }
 }
 
 /// The mint with all its sources.
@@ -133,7 +141,8 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// Mints for one client: a credential from the first source that can issue one, else STUN servers. An error for a caller who is blocked
+    /// Mints for one client: a credential from the first source that can issue one, else for a relay that only fails the probes, else STUN
+    /// servers. An error for a caller who is blocked
     /// or over a limit of its own, and unless it `falls_back` also if the books refuse. Blocks and a freeze are checked first: a
     /// blocked caller gets no STUN servers either, and a frozen mint asks no source.
     pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
@@ -147,19 +156,18 @@ impl Mint {
         }
         let (mut reason, mut is_used_up) = (None, false);
         let mut is_metered_refused = false;
-        for source in &self.sources {
-            let credentials = match source {
-                Source::Ready(credentials) => credentials,
-                Source::Absent => {
-                    reason = reason.or(Some(StopCode::NotConfigured));
-                    continue;
-                }
-                Source::Stun => break,
+        // The broker sees a relay from one place. So one that its probes do not reach is given when nothing else serves.
+        let again = self.listed().filter(|source| source.fleet().is_some());
+        let attempts = self.listed().map(|source| (source, RelayState::LastResort));
+        for (source, worst) in attempts.chain(again.map(|source| (source, RelayState::Unreached))) {
+            let Some(credentials) = source.ready() else {
+                reason = reason.or(Some(StopCode::NotConfigured));
+                continue;
             };
             if is_metered_refused && credentials.source().is_metered() {
                 continue;
             }
-            match self.try_source(credentials, request).await {
+            match self.try_source(credentials, request, worst).await {
                 Ok(Some(mut minted)) => {
                     minted.degraded = reason.or(minted.degraded);
                     return Ok(IceResponse::Minted(Box::new(minted)));
@@ -200,7 +208,7 @@ impl Mint {
         let Ok(request) = MintRequest::new(now, row.requester(), ttl) else { return };
         let request = MintRequest { renewal: Some(right), stays: true, ..request };
         // If the renewal is refused, the right is given back, and the next check tries again.
-        let _ = self.try_source(credentials, &request).await;
+        let _ = self.try_source(credentials, &request, RelayState::LastResort).await;
     }
 
     /// Whether minting is stopped, by configuration or by override.
@@ -246,17 +254,18 @@ impl Mint {
 
     /// Why none of the metered sources mints. `None` if one does, as far as is known.
     fn stop_of_sources(&self) -> Option<StopCode> {
-        let listed = self.sources.iter().take_while(|source| !matches!(source, Source::Stun));
-        let mut metered = listed.filter_map(Source::ready).filter(|it| it.source().is_metered()).peekable();
-        if metered.peek().is_none() {
+        let listed = self.listed().filter_map(Source::ready);
+        let (metered, others): (Vec<_>, Vec<_>) = listed.partition(|it| it.source().is_metered());
+        if metered.is_empty() {
             return Some(StopCode::NotConfigured);
         }
+        let worst = if others.is_empty() { RelayState::Unreached } else { RelayState::LastResort };
         let mut is_used_up = true;
         for credentials in metered {
             let states = self.relay_states(credentials);
             let mints = match credentials.provider() {
                 Some(provider) => provider.is_up(),
-                None => states.is_empty() || states.iter().any(|state| state.serves()),
+                None => states.is_empty() || states.iter().any(|state| *state <= worst),
             };
             if mints {
                 return None;
@@ -316,17 +325,19 @@ impl Mint {
     /// Why none of the operator's own relays gets credentials. `None` if one does, or if there are no such relays.
     fn fleet_failure(&self) -> Option<ProviderFailure> {
         let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
-        let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
+        let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off if clients reach it";
         let what = format!("no relay answers the broker's probes ({down})");
         Some(ProviderFailure { provider: IceSource::Coturn.name(), what, remedy })
     }
 
     /// The operator's own relays, if coturn is among the configured sources.
     pub fn fleet(&self) -> Option<&Fleet> {
-        self.sources.iter().filter_map(Source::ready).find_map(|credentials| match credentials {
-            CredentialSource::Coturn(fleet) => Some(fleet),
-            _ => None,
-        })
+        self.sources.iter().find_map(Source::fleet)
+    }
+
+    /// The sources before public STUN servers.
+    fn listed(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().take_while(|source| !matches!(source, Source::Stun))
     }
 
     /// The sources that have their settings.
@@ -376,12 +387,13 @@ impl Mint {
         self.sources.iter().filter_map(Source::ready).filter_map(CredentialSource::provider)
     }
 
-    /// The relay that the next credential names, and whether it is in another region than asked for. `None` if none serves. Adds the load
-    /// that the credential is expected to cause to the relay, unless the call stays there.
+    /// The relay that the next credential names, and whether it is in another region than asked for. `None` if none is in the state `worst`
+    /// or a better one. Adds the load that the credential is expected to cause to the relay, unless the call stays there.
     fn relay_for<'a>(
         &self,
         fleet: &'a Fleet,
         request: &MintRequest,
+        worst: RelayState,
     ) -> Result<Option<(&'a OwnRelay, bool)>, NotAdmitted> {
         // Without randomness the fault is the broker's, as with a ledger that cannot be written.
         let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
@@ -402,18 +414,19 @@ impl Mint {
                 bytes_per_second: relay.load(books),
             };
             let candidates: Vec<_> = fleet.0.iter().map(candidate).collect();
-            let (relay, fit) = fleet.choose(&candidates, preferred, u64::from_be_bytes(random))?;
+            let (relay, fit) = fleet.choose(&candidates, worst, preferred, u64::from_be_bytes(random))?;
             relay.expect(books.budget().assumed_rate().per_minute() / 60, books.now());
             Some((relay, fit.is_elsewhere))
         }))
     }
 
     /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, its breaker is
-    /// open, or none of its relays serves.
+    /// open, or none of its relays is in the state `worst` or a better one.
     async fn try_source(
         &self,
         credentials: &CredentialSource,
         request: &MintRequest,
+        worst: RelayState,
     ) -> Result<Option<IssuedCredential>, NotAdmitted> {
         let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
@@ -421,7 +434,7 @@ impl Mint {
             return Err(NotAdmitted::NotRecorded);
         }
         let (relay, is_elsewhere) = match credentials {
-            CredentialSource::Coturn(fleet) => match self.relay_for(fleet, request)? {
+            CredentialSource::Coturn(fleet) => match self.relay_for(fleet, request, worst)? {
                 // No relay serves. A refusal of the budget is the first reason to give, as in `crate::alert::minting`.
                 None => return self.account.refusal().map_or(Ok(None), Err),
                 Some((relay, is_elsewhere)) => (Some(relay), is_elsewhere),

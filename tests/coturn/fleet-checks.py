@@ -320,7 +320,10 @@ def main():
             processes[host].wait()
         time.sleep(OUT_WITHIN)
         answer = mint()
-        check("without any relay the next source serves, degraded", (answer.get("source"), answer.get("reason")) == ("stun", "PROVIDER_UNAVAILABLE"), answer)
+        check("while all relays fail the probes one is handed out all the same, degraded", (host_of(answer) in HOSTS, answer.get("reason")) == (True, "PROVIDER_UNAVAILABLE"), answer)
+        check("once nobody can end its sessions strict mode names none", within(40, lambda: mint().get("source") == "stun"), mint())
+        answer = mint()
+        check("the next source serves, degraded", (answer.get("source"), answer.get("reason")) == ("stun", "PROVIDER_UNAVAILABLE"), answer)
         ready = get("/ready")
         message = (ready.get("minting") or {}).get("message") or ""
         check("/ready names the relays", ready.get("provider") == "down" and all(host in message for host in HOSTS), ready)

@@ -10,7 +10,7 @@ use turn_broker::meter::coturn::CoturnMeter;
 use turn_broker::ice::fleet::OwnRelay;
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
+use crate::support::{OPERATOR, StateDir, TestBroker, eventually, with_cloudflare_and};
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");
 
@@ -163,7 +163,7 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
     eventually("an alert says the same", async || {
         let alerts = broker.operator("/api/alerts").await.json()["alerts"].clone();
         let alert = alerts.as_array().unwrap().iter().find(|alert| alert["event"] == "relay.down").cloned();
-        let what = hint.strip_suffix("Start it, or open its UDP ports.").unwrap();
+        let (what, _first_step) = hint.rsplit_once(" Start it, or open its UDP ports").unwrap();
         alert.is_some_and(|alert| alert["what"].as_str().unwrap().starts_with(what))
     })
     .await;
@@ -184,6 +184,81 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
     assert_eq!(broker.mint().await.json()["source"], "manual");
     probed(broker, "a.test", &[Ok(())]);
     assert_eq!(only().await, [r#"["turn:a.test"]"#]);
+}
+
+/// Fails the probes of both relays.
+fn fail_probes(broker: &TestBroker) {
+    for host in ["a.test", "b.test"] {
+        probed(broker, host, &[Err("no answer in time"), Err("no answer in time")]);
+    }
+}
+
+/// The source of an answer, and why it is degraded.
+fn source_and_reason(answer: &Value) -> [&str; 2] {
+    ["source", "reason"].map(|field| answer[field].as_str().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn where_nothing_else_serves_a_relay_that_fails_the_probes_is_handed_out_degraded_and_promised() {
+    for mode in ["strict", "estimate"] {
+        let fleet = Fleet::start(&[("ICE_SOURCES", "coturn,stun"), ("BUDGET_MODE", mode)]).await;
+        let broker = &fleet.broker;
+        fail_probes(broker);
+        let reserved = async || broker.status().await["reservedGB"].clone();
+        let before = reserved().await;
+        let answer = broker.mint().await.json();
+        assert_eq!(source_and_reason(&answer), ["coturn", "PROVIDER_UNAVAILABLE"], "{mode} {answer}");
+        assert_eq!(answer["degraded"], true);
+        assert_ne!(reserved().await, before, "it is promised");
+        let minted = r#"turn_broker_credentials_total{source="coturn",reason="PROVIDER_UNAVAILABLE"}"#;
+        assert_eq!(broker.metric(minted).await, Some(1));
+
+        assert_eq!(broker.status().await["minting"]["on"], true, "{mode}");
+        let ready = broker.get("/ready").await.json();
+        assert_eq!((&ready["provider"], &ready["minting"]["on"]), (&json!("down"), &json!(true)), "{ready}");
+        let hint = broker.hint("RELAY_DOWN").await.unwrap();
+        let said = "A relay fails the probes that the broker makes from its machine: it gets credentials only while nothing else serves, marked degraded. a.test since ";
+        assert!(hint.starts_with(said), "{hint}");
+        assert!(broker.has_hint("PROVIDER_DOWN").await);
+
+        probed(broker, "b.test", &[Ok(()), Ok(())]);
+        assert_eq!(minted_at(broker, "").await, ("b.test".to_owned(), Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_fails_the_probes_is_not_handed_out_if_it_is_drained_spent_or_uncut_in_strict_mode() {
+    let settings = [("ICE_SOURCES", "coturn,stun"), ("BUDGET_MODE", "strict"), ("COTURN_LIMITS", "b.test=1")];
+    let fleet = Fleet::start(&settings).await;
+    let broker = &fleet.broker;
+    fail_probes(broker);
+    fleet.b.set_sessions([FakeSession { sent: 1_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
+    broker.advance(2);
+    fleet.look().await;
+    assert_eq!(named(broker, 12).await.into_keys().collect::<Vec<_>>(), [r#"["turn:a.test"]"#]);
+    let drain = async |method| broker.order(method, "/api/relays/a.test/drain").await;
+    drain(Method::POST).await;
+    assert_eq!(source_and_reason(&broker.mint().await.json()), ["stun", "BUDGET_EXHAUSTED"]);
+    drain(Method::DELETE).await;
+    assert_eq!(broker.mint().await.json()["source"], "coturn");
+    fleet.a.set_fault(Some(CliFault::OtherService));
+    broker.advance(31);
+    fleet.look().await;
+    assert_eq!(source_and_reason(&broker.mint().await.json()), ["stun", "PROVIDER_UNAVAILABLE"]);
+    assert_eq!(broker.status().await["minting"]["code"], "PROVIDER_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_relay_that_fails_the_probes_comes_after_each_other_source() {
+    let settings = [("ICE_SOURCES", "coturn,cloudflare"), URLS, ("COTURN_SECRET", "coturn-fixture-secret")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    fail_probes(&broker);
+    let minted = async || broker.mint().await.json();
+    assert_eq!(source_and_reason(&minted().await), ["cloudflare", "PROVIDER_UNAVAILABLE"]);
+    cloudflare.require_token("another");
+    assert_eq!(source_and_reason(&minted().await), ["coturn", "PROVIDER_UNAVAILABLE"]);
+    assert_eq!(cloudflare.history().mints(), 2, "each source is asked once");
+    assert_eq!(broker.status().await["minting"]["on"], true);
 }
 
 /// Nothing answers at one address; the other one is where no packet leaves this machine for.
@@ -365,11 +440,6 @@ async fn a_spent_budget_is_said_also_where_no_relay_works() {
             probed(broker, host, &[Err("no answer in time"), Err("no answer in time")]);
         }
         let code = async || broker.status().await["minting"]["code"].clone();
-        let answer = broker.mint().await.json();
-        assert_eq!(
-            (&answer["reason"], code().await),
-            (&json!("PROVIDER_UNAVAILABLE"), json!("PROVIDER_UNAVAILABLE"))
-        );
         broker.set_limit(0).await;
         let answer = broker.mint().await;
         assert_eq!(code().await, "BUDGET_EXHAUSTED", "{mode}");

@@ -165,7 +165,7 @@ async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
     provider_is(&broker, "down").await;
     assert_eq!(broker.get("/ready").await.status, 200, "callers get STUN");
     let hint = broker.hint("PROVIDER_DOWN").await.unwrap();
-    assert!(hint.starts_with("The TURN provider issues no credentials. Cloudflare: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{hint}");
+    assert!(hint.starts_with("The TURN provider issues no credentials, or none of your relays answers the broker's probes. Cloudflare: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{hint}");
     let failure = broker.overview().await["provider"]["failure"].clone();
     assert_eq!(failure["what"], "answered 401 Unauthorized");
     assert!(

@@ -72,7 +72,11 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
         return format!("New callers get no metered credentials ({code}) {why}.");
     }
     if input.has(Fault::ProviderDown) {
-        return "New callers get the next entry of ICE_SOURCES.".into();
+        let or_else = match input.facts.relays_down {
+            Some(_) => " or, while none serves, a relay that fails the probes",
+            None => "",
+        };
+        return format!("New callers get the next entry of ICE_SOURCES{or_else}.");
     }
     if input.has(Fault::CoturnUnreachable) && !matches!(kind, AlertKind::Used(95..)) {
         return "Credentials are still issued, except for coturn in strict mode: there new callers get the next entry of ICE_SOURCES, and if that is STUN, calls that need a relay fail.".into();

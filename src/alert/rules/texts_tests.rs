@@ -125,6 +125,7 @@ fn every_message_is_as_in_the_file() {
     let blocked = format!("## budget.used_100 by a user who is blocked\n\n{blocked}");
     let by_origin = alert(AlertKind::Used(100), &reached, &rows);
     let by_origin = format!("## budget.used_100 without Cloudflare, by origin\n\n{}", by_origin.text(None));
+    let relays_down = ServiceFacts { relays_down: Some(String::new()), ..input().facts };
     let states = [
         ("while minting is stopped", stopped(StopCode::Frozen)),
         ("while the ledger cannot be written", stopped(StopCode::LedgerUnavailable)),
@@ -135,6 +136,7 @@ fn every_message_is_as_in_the_file() {
         ("while strict mode has no room", stopped(StopCode::BudgetExhausted)),
         ("without another provider", stopped(StopCode::ProviderUnavailable)),
         ("with too many live credentials", stopped(StopCode::GrantsFull)),
+        ("while relays fail the probes", AlertInput { facts: relays_down, ..input() }),
     ];
     let after_limit = |name, input: AlertInput| {
         let alert = alert(AlertKind::Used(100), &spent(with_used(1_001, input)), &Spending::default());

@@ -52,7 +52,7 @@ pub(in crate::http) struct DrainingBody {
     pub sessions: Option<usize>,
 }
 
-const ABOUT_STATE: &str = "`down`: it fails the probes. `used up`: it has reached its limit. `draining`: the operator has drained it. These get no new credentials. `unlisted`: nobody lists and ends its sessions now.";
+const ABOUT_STATE: &str = "`down`: it fails the probes, and gets new credentials only while nothing else serves. `used up`: it has reached its limit. `draining`: the operator has drained it. These two get no new credentials. `unlisted`: nobody lists and ends its sessions now.";
 
 fn state_schema() -> RefOr<Schema> {
     one_of(["up", "down", "unlisted", "draining", "used up"], ABOUT_STATE)

@@ -93,7 +93,7 @@ function refusal({ status, body }) {
 const REASONS = {
   NOT_CONFIGURED: 'No TURN source is configured. Set the key of the provider, or COTURN_URLS and COTURN_SECRET.',
   DISABLED: 'Minting is stopped by TURN_ENABLED or by the operator.',
-  PROVIDER_UNAVAILABLE: 'The TURN provider did not mint. See the broker’s log.',
+  PROVIDER_UNAVAILABLE: 'A TURN provider did not mint, or the relay fails the broker’s probes. See the broker’s log.',
   BUDGET_EXHAUSTED: 'The bandwidth budget is spent.',
   LEDGER_UNAVAILABLE: 'The broker cannot write its ledger. Check the disk of STATE_DIR.',
 };
