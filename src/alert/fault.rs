@@ -101,8 +101,8 @@ faults! {
         "Live credentials take 80 % or more of GRANTS_MAX; at 100 % nothing metered is minted.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
     AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders";
-        "An address has used ADDRESS_LIMIT_GB, so it gets no credentials until the next UTC day; its calls go on.",
-        "Find out under \"Who spends\" on the dashboard whether it is a tunnel, and block it; if many people share the address, raise ADDRESS_LIMIT_GB.";
+        "An address has used ADDRESS_LIMIT_GB, and gets no credentials until the next UTC day.",
+        "Find out whether it is a tunnel, and block it; if many people share it, raise ADDRESS_LIMIT_GB.";
     ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED";
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
@@ -110,7 +110,7 @@ faults! {
         "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
         "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
     RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up";
-        "A relay fails the probes that the broker makes from its machine: it gets credentials only while nothing else serves, marked degraded.",
+        "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded.",
         "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted";
         "The provider refuses to revoke credentials that must end.",
