@@ -120,7 +120,7 @@ pub async fn revoke_server_credential(
 ) -> Result<StatusCode, ApiError> {
     let (parts, _) = request.into_parts();
     let key = server_key(&app, &parts)?;
-    app.core.rate_limit.take_of_server(key.index).map_err(|over| too_many_of_server(over.reset))?;
+    app.core.rate_limit.take_of_server(key.index, None).map_err(|over| too_many_of_server(over.reset))?;
     let unknown = || ApiError::not_found("Check the user name: this key has no live credential with it.");
     let username = path.username;
     let is_name = !username.is_empty() && username.len() <= USERNAME_MAX;

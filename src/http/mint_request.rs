@@ -445,7 +445,8 @@ pub(super) fn for_server<Q>(
     refuse_tokens(app, request.extensions.get().copied(), names)?;
     let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
     known.spender.clone_from(&spender);
-    known.charge(app.core.rate_limit.take_of_server(key.index), too_many_of_server)?;
+    let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
+    known.charge(app.core.rate_limit.take_of_server(key.index, user), too_many_of_server)?;
     // The server mints for its users, so the mint has no client address whose share it could use up.
     let requester = Requester { spender, ..Requester::default() };
     Ok((MintRequest { place, ..MintRequest::new(app.clock.now(), requester, ttl)? }, of_format))

@@ -5,6 +5,8 @@
 //! allowance share [`USERS_FACTOR`] allowances. The other users of the address share [`USERS_MAX`] halves of an allowance, because many
 //! people can be behind one address of a carrier.
 //!
+//! One user that a server key names has at most one part in [`NAMED_PART`] of the key's allowance, so one guest of a program does not use it up.
+//!
 //! Every response has `RateLimit-*` headers. Body and headers of a 429 contain the same wait, rounded up. The library uses its own
 //! clock, and its maps grow with their keys. So our own tables, which are bounded, number their rows, and these numbers are the
 //! library's keys. Our clock only decides when a row is removed.
@@ -36,6 +38,8 @@ const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// How many users of one address can use half of their allowance, whatever heavier users there do.
 const USERS_MAX: u32 = 1_000;
+/// See the module's description.
+const NAMED_PART: u32 = 16;
 
 /// The allowances of a client: what a request asks for decides which allowance it takes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +56,10 @@ pub struct RateLimit {
     renewals: Limits,
     /// The limit of each server key. The library's key is the place of the server key in the setting.
     server_keys: Limit,
+    /// The limit of each user that a server key names.
+    named_users: Limit,
     tables: Mutex<Tables>,
     ipv6_prefix: u8,
-    window: Duration,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -85,6 +90,7 @@ struct Limit {
 struct Tables {
     clients: PerAddress<Keyed>,
     users: PerUser<Keyed>,
+    named_users: PerUser<Keyed>,
     /// The last key that was given to a row of either table.
     last: Key,
 }
@@ -147,13 +153,14 @@ impl RateLimit {
             mints: Limits::new(rate.requests.get(), window),
             renewals: Limits::new(rate.renewals.get(), window),
             server_keys: Limit::new(config.server_keys.requests.get(), window),
+            named_users: Limit::new(config.server_keys.requests.get().div_ceil(NAMED_PART), window),
             tables: Mutex::new(Tables {
                 clients: PerAddress::new(rows_max),
                 users: PerUser::new(rows_max.div_ceil(2)),
+                named_users: PerUser::new(rows_max.div_ceil(2)),
                 last: 0,
             }),
             ipv6_prefix: rate.ipv6_prefix,
-            window,
             clock,
             metrics,
         }
@@ -169,15 +176,11 @@ impl RateLimit {
             Allowance::Renewal => &self.renewals,
         };
         let mut tables = self.tables.lock();
-        let Tables { clients, users, last } = &mut *tables;
+        let Tables { clients, users, last, .. } = &mut *tables;
         let mut is_shared = false;
         let mut take = |limit: &Limit, visit: Visit<'_, Keyed>| {
             is_shared |= visit.is_shared;
-            visit.row.full_at = now.saturating_add(self.window);
-            limit.take(*visit.row.key.get_or_insert_with(|| {
-                *last += 1;
-                *last
-            }))
+            limit.take_in(visit, now, last)
         };
         // A user has the limit of an anonymous client. How much of it is left decides which allowances of the address the user shares.
         let of_user =
@@ -199,9 +202,18 @@ impl RateLimit {
         })
     }
 
-    /// Takes one out of the allowance of the server key at this place in the setting. The address does not matter.
-    pub fn take_of_server(&self, place: usize) -> Result<RateLeft, RateLeft> {
-        self.server_keys.take(u64::try_from(place).unwrap_or(u64::MAX)).inspect_err(|_| {
+    /// Takes one out of the allowance of the user that a server key names, then of the key at this place in the setting. The address does not
+    /// matter.
+    pub fn take_of_server(&self, place: usize, user: Option<&User>) -> Result<RateLeft, RateLeft> {
+        let of_user = user.map_or(Ok(None), |user| {
+            let now = self.clock.since_boot();
+            let Tables { named_users, last, .. } = &mut *self.tables.lock();
+            // The same name of another key is another user.
+            let row = named_users.visit(&format!("{place} {}", user.as_str()), now);
+            self.named_users.take_in(row, now, last).map(Some)
+        });
+        let taken = of_user.and_then(|_| self.server_keys.take(u64::try_from(place).unwrap_or(u64::MAX)));
+        taken.inspect_err(|_| {
             self.metrics.rate_limited.inc();
         })
     }
@@ -213,13 +225,13 @@ impl RateLimit {
         let mut tables = self.tables.lock();
         tables.clients.sweep(now);
         tables.users.sweep(now);
+        tables.named_users.sweep(now);
         drop(tables);
+        self.named_users.forget_full();
         for limits in [&self.mints, &self.renewals] {
             for of_address in [&limits.anonymous, &limits.heavy_users, &limits.light_users] {
-                for limit in [&of_address.client, &of_address.group] {
-                    limit.governor.limiter().retain_recent();
-                    limit.governor.limiter().shrink_to_fit();
-                }
+                of_address.client.forget_full();
+                of_address.group.forget_full();
             }
         }
     }
@@ -263,6 +275,21 @@ impl Limit {
             .finish()
             .expect("every window has more nanoseconds than its limit has requests");
         Self { requests, window, governor }
+    }
+
+    /// Takes one out of the bucket of a row. `last`: the last key that was given to a row.
+    fn take_in(&self, visit: Visit<'_, Keyed>, now: Duration, last: &mut Key) -> Result<RateLeft, RateLeft> {
+        visit.row.full_at = now.saturating_add(self.window);
+        self.take(*visit.row.key.get_or_insert_with(|| {
+            *last += 1;
+            *last
+        }))
+    }
+
+    /// Removes the buckets that are full again.
+    fn forget_full(&self) {
+        self.governor.limiter().retain_recent();
+        self.governor.limiter().shrink_to_fit();
     }
 
     /// Takes one out of the bucket of this key. Returns what the bucket has left. `Err`: the wait.

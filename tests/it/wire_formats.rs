@@ -119,6 +119,23 @@ async fn a_request_that_is_refused_for_its_form_costs_no_allowance() {
     assert_eq!(cloudflare.history().mints(), 2);
 }
 
+/// A guest of a program asks again and again.
+#[tokio::test]
+async fn one_user_of_a_server_key_uses_up_a_sixteenth_of_its_allowance() {
+    let keys = ("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789");
+    let (_, broker) = with_all(&[("SERVER_KEY_REQUESTS", "32"), keys]).await;
+    let mint = async |user: &str| {
+        broker.get(&format!("/turn?key=app-fixture-key-0123456789-0123456789&username={user}")).await
+    };
+    for _ in 0..2 {
+        assert_eq!(mint("guest").await.status, 200);
+    }
+    for _ in 0..40 {
+        assert_eq!(mint("guest").await.error(), (429, "RATE_LIMITED".into()));
+    }
+    assert_eq!(mint("other").await.status, 200);
+}
+
 #[tokio::test]
 async fn the_turn_rest_draft_may_be_asked_with_a_form_as_janus_does() {
     let (cloudflare, broker) = with_all(&[]).await;
