@@ -187,6 +187,10 @@ impl Books {
         for (share, of) in limits.iter_mut().zip(&limited) {
             *share = self.limit_share(of);
         }
+        if let Some(name) = spender.and_then(|of| of.server.as_ref()).filter(|_| is_strict) {
+            // The last place is free: this key has no limit.
+            limits[1] = self.share_of_unlimited(name).or(limits[1]);
+        }
         let request = self.budget.request(owner, life, slack.saturating_add(ahead), renewed);
         // A renewal goes on at the rate of its chain, which counts may have raised.
         let of_chain = renewed.map_or(0, |time| time.per_minute);

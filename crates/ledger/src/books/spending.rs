@@ -119,6 +119,23 @@ impl Books {
     /// What a user or a server key has used and reserved under its limit; `None` without a limit.
     pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
         let limit = self.grants.terms.limit_of(of)?;
+        Some(self.share_with(of, limit))
+    }
+
+    /// In strict mode, the share of a server key without a limit: what its credentials reserve is at most half of what the others leave.
+    pub(super) fn share_of_unlimited(&mut self, name: &Label) -> Option<LimitShare> {
+        let of = Limited::Server(name.clone());
+        if self.grants.terms.limit_of(&of).is_some() {
+            return None;
+        }
+        let share = self.share_with(&of, ByteCount::ZERO);
+        let (figures, used) = (self.budget.figures(), share.usage.used);
+        let left = figures.limit.minus(figures.committed).plus(share.committed.minus(used));
+        let limit = used.plus(ByteCount::new(left.get() / 2));
+        Some(LimitShare { usage: LimitUsage { limit, ..share.usage }, ..share })
+    }
+
+    fn share_with(&mut self, of: &Limited, limit: ByteCount) -> LimitShare {
         let mut promises = self.grants.promises_of(of, self.now());
         // Only strict mode reserves.
         if self.budget.terms.mode != BudgetMode::Strict {
@@ -133,7 +150,7 @@ impl Books {
             Limited::Server(_) => LimitKind::Server,
         };
         let usage = LimitUsage { kind, limit, used: promises.used };
-        Some(LimitShare { usage, committed, committed_next })
+        LimitShare { usage, committed, committed_next }
     }
 
     /// What a server key has used in this period, and its limit.

@@ -38,7 +38,7 @@ impl Grants {
             let limited =
                 user.clone().map(Limited::User).into_iter().chain(server.clone().map(Limited::Server));
             for of in limited {
-                if self.terms.limit_of(&of).is_some() {
+                if self.terms.limits_promises_of(&of) {
                     self.limited.promise(&of, owner.source, time, is_added);
                 }
             }

@@ -79,6 +79,11 @@ impl GrantTerms {
         matches!(of, Limited::Server(_)) || self.limits_users()
     }
 
+    /// Whether what is promised to a user or a server key is limited. In strict mode that is so for each server key.
+    pub(super) fn limits_promises_of(&self, of: &Limited) -> bool {
+        self.limit_of(of).is_some() || self.is_strict && matches!(of, Limited::Server(_))
+    }
+
     /// Whether promises count against limits of users or server keys.
     pub(super) fn counts_promises(&self) -> bool {
         self.is_strict && (self.limits_users() || !self.server_limits.is_empty())

@@ -119,3 +119,27 @@ fn a_user_name_that_a_provider_gives_to_all_names_the_last_credential_until_that
     broker.books.tidy();
     assert_eq!(found(&broker), None);
 }
+
+/// A program names a new user for each credential.
+#[test]
+fn in_strict_mode_keys_without_a_limit_reserve_half_of_what_the_others_leave() {
+    let mut setup = setup(BudgetMode::Strict, SpenderTerms::default());
+    setup.terms.limit = ByteCount::new(40 * PROMISED * MINUTE_BYTES);
+    let mut broker = Broker::open(setup, at(0));
+    let mut mints = |broker: &mut Broker, server: &str| {
+        let of = |nth: u32| {
+            let user = User::new(&format!("invented-{nth}"));
+            let spender = Spender { server: Label::new(server), user, ..Spender::default() };
+            Requester { spender: spender.known(), ..Requester::default() }
+        };
+        (0..99).take_while(|nth| broker.mint(of(*nth), SHORT).is_ok()).count()
+    };
+    assert_eq!(mints(&mut broker, "app"), 20);
+    assert_eq!(mints(&mut broker, "other"), 10);
+    let refused = broker.hold(&of_key("app")).unwrap_err();
+    let NotAdmitted::Refused(refusal) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.limited.unwrap().kind, turn_budget::LimitKind::Server);
+    let page =
+        Requester { client: Some(ClientKey::of("203.0.113.9".parse().unwrap())), ..Requester::default() };
+    assert!(broker.mint(page, SHORT).is_ok());
+}
