@@ -7,7 +7,7 @@ use super::connect::judge_clock;
 use super::report::{Check, Verdict, fail, ok, warn};
 use crate::config::DatabaseConfig;
 use crate::store::postgres::connect::{Connection, Database, DatabaseError};
-use crate::store::postgres::standby::{is_shared, refuse_shared_session};
+use crate::store::postgres::standby::{is_shared, others, refuse_shared_session};
 use turn_base::clock::Clock;
 use turn_ledger::Timestamp;
 
@@ -56,13 +56,18 @@ async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Chec
     Ok(found)
 }
 
-/// A failure if two running replicas are reached at `url`, the address of this replica. `None` if not, or if the database cannot say.
-pub(super) async fn check_address(config: &DatabaseConfig, url: &str) -> Option<Verdict> {
-    let connection = Database::new(config).connect("turn-broker doctor").await.ok()?;
-    // The query fails if no replica has created the table yet.
-    let is_shared = is_shared(&connection, url.trim_end_matches('/'), config.lease).await.unwrap_or(false);
+/// Where the other live replicas are reached, and a failure if two running replicas are reached at `url`, the address of this replica.
+/// Neither if the database cannot say.
+pub(super) async fn check_address(config: &DatabaseConfig, url: &str) -> (Vec<String>, Option<Verdict>) {
+    let Ok(connection) = Database::new(config).connect("turn-broker doctor").await else {
+        return (vec![], None);
+    };
+    let url = url.trim_end_matches('/');
+    // The queries fail if no replica has created the tables yet.
+    let is_shared = is_shared(&connection, url, config.lease).await.unwrap_or(false);
+    let others = others(&connection, url).await.unwrap_or_default();
     let remedy = "set ADVERTISE_URL of each replica to an address of its own: by default, it is the one from which it reaches the database";
-    is_shared.then(|| fail("two replicas run that are reached at this address", remedy))
+    (others, is_shared.then(|| fail("two replicas run that are reached at this address", remedy)))
 }
 
 async fn time_of_commit(connection: &Connection, clock: &dyn Clock) -> Result<Duration, DatabaseError> {

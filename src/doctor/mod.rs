@@ -22,6 +22,7 @@ use url::Url;
 pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
 
 use crate::config::{Config, ConfigErrors, DatabaseConfig};
+use crate::lead::closed_port;
 use crate::store::postgres::connect::Database;
 use provider::KeyClient;
 use report::skipped;
@@ -142,8 +143,13 @@ impl<'a> Examination<'a, '_> {
             Some(url) => url.to_string(),
             None => format!("{}/", Database::new(config).default_url(self.config.server.port).await),
         };
-        if let Some(shared) = database::check_address(config, &url).await {
+        let (others, shared) = database::check_address(config, &url).await;
+        if let Some(shared) = shared {
             self.found(Check::AdvertiseUrl, &url, shared);
+        }
+        for other in others {
+            let (remedy, asked) = (closed_port(&other, &url), format!("{other}/"));
+            self.check(Check::AdvertiseUrl, &other, settings::broker_at(&asked, &remedy, self.client)).await;
         }
         let remedy = "start the service, or set ADVERTISE_URL to where the other replicas reach it";
         self.check(Check::AdvertiseUrl, &url, settings::broker_at(&url, remedy, self.client)).await;

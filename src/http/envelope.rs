@@ -30,6 +30,9 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 use turn_base::response::Verbatim;
 
+/// The groups of routes that balancers, monitoring and people look at. Their answers do not show that clients reach this replica.
+const WITHOUT_CLIENTS: [&str; 5] = ["health", "operator", "budget", "browser", "unmatched"];
+
 /// The outermost layer of a group of routes. Only the layer that changes the form of their errors is outside it. The kind of the group is a
 /// label of the metrics.
 pub async fn envelope(
@@ -80,6 +83,10 @@ pub async fn envelope(
         && let Some(error) = response.extensions().get::<ErrorBody>()
     {
         app.metrics.mint_refusals.count([error.code]);
+    }
+    let is_answered = status < 400 && !is_by_replica && !WITHOUT_CLIENTS.contains(&kind);
+    if is_answered && let Some(lead) = &app.lead {
+        *lead.answered_at.write() = Some(app.clock.since_boot());
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
     let head = RequestHead { request_id: &request_id, client, method, route, origin };

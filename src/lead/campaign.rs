@@ -40,6 +40,8 @@ pub struct Candidate {
 
 /// What a replica knows while it does not lead.
 pub struct Outlook<'a> {
+    /// Where the others reach this replica.
+    pub own_url: &'a str,
     /// The URL of the leader, if requests can be forwarded to it.
     pub leader: Option<&'a str>,
     /// The number of the latest lead.
@@ -130,7 +132,8 @@ impl<E: Electorate> Campaign<E> {
             }
         };
         self.update_key(&seen).await;
-        let action = self.election.observe(&seen, &self.electorate.url(), self.clock.since_boot());
+        let own_url = &*self.electorate.url();
+        let action = self.election.observe(&seen, own_url, self.clock.since_boot());
         let (leader, warning) = match &action {
             Action::Forward(url) => (Some(url.as_str()), self.warning(&seen)),
             Action::CannotLead(format) => (None, Some(too_new(*format))),
@@ -142,7 +145,7 @@ impl<E: Electorate> Campaign<E> {
         let is_silent = self.election.is_silent();
         let (epoch, key) = (seen.epoch, self.key.as_ref().map(|(_, key)| key));
         let fault = fault(&self.electorate).or_else(|| self.refused.clone());
-        let unreached = tell(Ok(Outlook { leader, epoch, key, is_silent, warning, fault }));
+        let unreached = tell(Ok(Outlook { own_url, leader, epoch, key, is_silent, warning, fault }));
         self.electorate.set_unreached(unreached);
         Ok(match action {
             Action::Stand => self.stand(&seen).await,

@@ -72,7 +72,7 @@ pub enum Ended {
     TimedOut,
     /// The second signal came first.
     Forced,
-    /// The books are void: another replica leads, no other one reaches this one, or the database has lost writes.
+    /// The books are void: another replica leads, neither another one nor a client reaches this one, or the database has lost writes.
     Lost,
 }
 
@@ -98,7 +98,7 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
         () = shutdown.soft.cancelled() => None,
         () = gives_up => {
             tracing::error!(
-                "no other replica has reached this one for LEASE_SECONDS, so another one leads from now on: check its ADVERTISE_URL and what is between them"
+                "neither another replica nor a client has reached this one for LEASE_SECONDS, so another replica leads from now on: check its ADVERTISE_URL and what is between them"
             );
             shutdown.soft.cancel();
             None

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
+use reqwest::Method;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -23,9 +25,14 @@ use crate::router;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
 use turn_base::clock::Clock;
+use turn_base::http_client::HttpClient;
 
 /// How often the leader shows that it is there, and lists the other replicas.
 const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time for another replica to show the leader that it can be reached.
+const REACH_MAX: Duration = Duration::from_millis(800);
+/// For how long a replica must have been out of reach before this is a fault. One that has ended counts as live for 3 s.
+const CLOSED_MIN: Duration = Duration::from_secs(5);
 
 /// What a replica starts with.
 pub struct Replica<E> {
@@ -73,8 +80,16 @@ impl<E: Electorate> Replica<E> {
         };
         watch.abort();
         let Won { lead, store, contents } = won;
-        let census =
-            tokio::spawn(census(campaign.electorate, Arc::clone(&lead), settings, shutdown.soft.clone()));
+        let census = Census {
+            electorate: campaign.electorate,
+            lead: Arc::clone(&lead),
+            client: HttpClient::new(&process.config.network)?,
+            clock: Arc::clone(&process.clock),
+            lease,
+            settings,
+            closed_since: None,
+        };
+        let census = tokio::spawn(census.run(shutdown.soft.clone()));
         // Outside of the threads that serve, because opening the books may take half a second.
         let open = move || app::build_leading(&process, Some((store, contents)), Some(lead));
         let built = tokio::task::spawn_blocking(open).await;
@@ -96,17 +111,19 @@ impl<E: Electorate> Replica<E> {
 /// what the operator should know. Returns the epoch of the leader, if this replica has not reached it for the time of a lease.
 fn follow(standby: &Standby, outlook: Result<Outlook<'_>, &str>, lease: Duration) -> Option<i64> {
     *standby.unread.lock() = outlook.as_ref().err().map(ToString::to_string);
-    let Ok(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
+    let Ok(Outlook { own_url, leader, epoch, key, is_silent, warning, fault }) = outlook else {
         // Nothing is known about the leader now, so do not treat it as silent.
         standby.forwarder.is_silent.store(false, Ordering::Relaxed);
         return None;
     };
-    lead::set_and_log(&mut standby.warning.lock(), warning, |text| tracing::warn!("{text}"));
     lead::set_and_log(&mut standby.fault.lock(), fault, |text| tracing::error!("{text}"));
-    let leader = leader.zip(key.map(ForwardKey::derived_from));
+    let with_key = leader.zip(key.map(ForwardKey::derived_from));
     standby.forwarder.is_silent.store(is_silent, Ordering::Relaxed);
-    standby.forwarder.follow(leader.and_then(|(url, key)| Leader::at(url, epoch, key)));
-    standby.forwarder.unreached(lease)
+    standby.forwarder.follow(with_key.and_then(|(url, key)| Leader::at(url, epoch, key)));
+    let unreached = standby.forwarder.unreached(lease);
+    let closed = unreached.and(leader).map(|url| lead::closed_port(url, own_url));
+    lead::set_and_log(&mut standby.warning.lock(), warning.or(closed), |text| tracing::warn!("{text}"));
+    unreached
 }
 
 /// Ends a replica that never led.
@@ -123,23 +140,63 @@ async fn end_standby(door: Door, standby: &Standby, shutdown: &Shutdown) -> Ende
     ended
 }
 
-/// Shows the other replicas that the leader is there, lists the replicas for the overview, and sets the fault of the lead. Gives the lead
-/// up if no other replica reaches this one. Returns at `end`.
-async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, settings: String, end: CancellationToken) {
-    loop {
-        let mut fault = campaign::fault(&electorate);
-        if electorate.observe().await.is_ok()
-            && let Ok(replicas) = electorate.replicas().await
-        {
-            fault = fault.or_else(|| lead.differing(&replicas, &settings));
-            if lead.is_unreached(&replicas) && electorate.give_up().await.is_ok() {
-                lead.given_up.cancel();
+/// What a leader knows of the other replicas.
+struct Census<E> {
+    electorate: E,
+    lead: Arc<Lead>,
+    client: HttpClient,
+    clock: Arc<dyn Clock>,
+    /// `LEASE_SECONDS`.
+    lease: Duration,
+    /// The digest of this replica's settings.
+    settings: String,
+    /// Since when a live replica is not reached, as the time since boot.
+    closed_since: Option<Duration>,
+}
+
+impl<E: Electorate> Census<E> {
+    /// Shows the other replicas that the leader is there, lists the replicas for the overview, and sets the fault of the lead. Gives the
+    /// lead up if neither clients nor the other replicas reach this one. Returns at `end`.
+    async fn run(mut self, end: CancellationToken) {
+        loop {
+            let mut fault = campaign::fault(&self.electorate);
+            if self.electorate.observe().await.is_ok()
+                && let Ok(mut replicas) = self.electorate.replicas().await
+            {
+                self.reach(&mut replicas).await;
+                let (lead, now) = (&self.lead, self.clock.since_boot());
+                fault = fault.or_else(|| lead.differing(&replicas, &self.settings));
+                let closed = lead.closed(&replicas);
+                let since = *self.closed_since.get_or_insert(now);
+                if closed.is_none() {
+                    self.closed_since = None;
+                } else if now.saturating_sub(since) >= CLOSED_MIN {
+                    fault = fault.or(closed);
+                }
+                if lead.gives_up(&replicas, now, self.lease) && self.electorate.give_up().await.is_ok() {
+                    lead.given_up.cancel();
+                }
+                *lead.replicas.write() = replicas;
             }
-            *lead.replicas.write() = replicas;
+            self.lead.set_fault(fault);
+            if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
+                return;
+            }
         }
-        lead.set_fault(fault);
-        if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
-            return;
+    }
+
+    /// Asks the replicas that no leader has reached yet, and notes which of them answer.
+    async fn reach(&mut self, replicas: &mut [lead::Replica]) {
+        let (lead, client) = (&self.lead, &self.client);
+        let unknown = replicas.iter_mut().filter(|replica| lead.is_other(replica) && !replica.was_reached);
+        let asked = unknown.map(async |replica| {
+            let request = client.request(Method::GET, format!("{}/health", replica.url));
+            replica.was_reached = matches!(timeout(REACH_MAX, client.send(request)).await, Ok(Ok(_)));
+            replica.was_reached.then(|| replica.url.clone())
+        });
+        for url in join_all(asked).await.into_iter().flatten() {
+            // If this fails, the replica is asked again in a second.
+            let _ = self.electorate.set_reached(&url).await;
         }
     }
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Sets two replicas up on two machines, as docs/OPERATE.md says, behind Debian's Caddy with docs/Caddyfile.replicas and with a PostgreSQL. The
 # machines are network namespaces. The one that leads is lost while a client mints through Caddy, and comes back. Then the other replica does
-# not reach the leader, which reaches the database. Needs root. Takes a minute after the build.
+# not reach the leader, which reaches the database, with clients and without. Then the only other replica is a new one that nobody reaches.
+# Needs root. Takes a minute after the build.
 #   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -27,7 +28,7 @@ fi
 
 # --- in namespaces of its own --------------------------------------------------------------------------------------------
 mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns
-printf '127.0.0.1 localhost\n10.0.0.11 one\n10.0.0.12 two\n' >"$work/hosts"
+printf '127.0.0.1 localhost\n10.0.0.11 one\n10.0.0.12 two\n10.0.0.13 three\n' >"$work/hosts"
 mount --bind "$work/hosts" /etc/hosts
 chmod 0711 "$work"
 ip link add between type bridge
@@ -41,7 +42,7 @@ exec 9>"$work/never"
 eventually grep -q ready "$work/database.log"
 
 token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
-# machine NAME ADDRESS: one with a replica and its supervisor.
+# machine NAME ADDRESS [FIREWALL]: one with a replica and its supervisor.
 machine() {
     ip netns add "$1"
     ip link add "$1" type veth peer name eth0 netns "$1"
@@ -49,6 +50,7 @@ machine() {
     ip -n "$1" address add "$2/24" dev eth0
     ip -n "$1" link set lo up
     ip -n "$1" link set eth0 up
+    ${3:-:}
     mkdir "$work/$1"
     cat >"$work/$1/.env" <<END
 CLIENT_URL=https://app.example.com
@@ -109,19 +111,51 @@ check 'the former leader learns it, ends with 75 and is a standby' eventually gr
 check 'it is ready again' eventually is_at "$leader" /ready
 # As with a firewall between them: the leader gets what the other one sends, and its answers are lost.
 eventually is_at "$other" /leader
+sql() { "$server/psql" -h 10.0.0.1 -U turn -d postgres -Atc "$1"; }
+# complains: a replica says that it does not reach the leader, and the leader has had time to read that.
+complains() { [ "$(sql 'SELECT count(unreached) FROM turn_broker.node WHERE seen_at > now() - make_interval(secs => 3)')" = 1 ] && sleep 3; }
 address=$(awk -v name="$leader" '$2 == name { print $1 }' "$work/hosts")
 ends=$(grep -c 'exit status 75' "$work/$other/log" || :)
 has_ended() { [ "$(grep -c 'exit status 75' "$work/$other/log")" -gt "$ends" ]; }
+has_reached() { [ "$(sql "SELECT reached FROM turn_broker.node WHERE url = 'http://$address:3001'")" = t ]; }
+check 'the leader reaches the other replica' eventually has_reached
+while [ ! -e "$work/enough" ]; do
+    is_at "$other" /api/turn-credentials || :
+    sleep 0.5
+done &
+direct=$!
 ip -n "$other" route add blackhole "$address"
-check 'a leader that the other replica does not reach gives up the lead' eventually is_at "$leader" /leader
+check 'the other replica says that it does not reach the leader' eventually complains
+check 'a leader that answers clients keeps the lead' is_at "$other" /leader
+touch "$work/enough"
+wait $minting $direct
+check 'without clients it gives up the lead' eventually is_at "$leader" /leader
 check 'it ends with 75' eventually has_ended
 check 'a client mints through Caddy' eventually mints
 ip -n "$other" route del blackhole "$address"
 check 'both are ready' eventually is_at "$other" /ready
-touch "$work/enough"
-wait $minting
+
+# A new replica behind a firewall that lets nobody in, and nothing out to the leader. Nobody mints.
+ip link set "$other" down
+epoch=$(sql 'SELECT epoch FROM turn_broker.shard')
+firewall() {
+    ip -n three rule add pref 2 lookup local
+    ip -n three rule del pref 0
+    ip -n three rule add pref 0 iif eth0 ipproto tcp dport 3001 blackhole
+    ip -n three route add blackhole "$address"
+}
+machine three 10.0.0.13 firewall
+closed() { grep -q "port 3001 of $1 is closed for $2" "$work/$3"; }
+check 'the new replica says that it does not reach the leader' eventually complains
+check 'it says which port is closed' eventually closed "$address" 10.0.0.13 three/log
+check 'so does the leader' eventually closed 10.0.0.13 "$address" "$leader/log"
+fits three >"$work/complaints" || :
+check 'so does doctor' closed "$address" 10.0.0.13 three/doctor
+sleep 6
+check 'a replica that nobody has reached does not oust an idle leader' [ "$(sql 'SELECT epoch FROM turn_broker.shard')" = "$epoch" ]
+check 'a client mints through Caddy' eventually mints
 answered() { grep -o '"username":"[^"]*' "$work/answers" | cut -d: -f3 | tr -- '-_' '+/'; }
-"$server/psql" -h 10.0.0.1 -U turn -d postgres -Atc "SELECT encode(key, 'base64') FROM turn_broker.item WHERE kind = 4" | tr -d = | sort >"$work/stored"
+sql "SELECT encode(key, 'base64') FROM turn_broker.item WHERE kind = 4" | tr -d = | sort >"$work/stored"
 answered | sort >"$work/answered"
 check "each of the $(wc -l <"$work/answered") grants that were answered is in the database" [ -z "$(comm -23 "$work/answered" "$work/stored")" ]
 echo "        $(grep -c 'not answered' "$work/answers") requests got no answer"

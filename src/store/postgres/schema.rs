@@ -30,12 +30,13 @@ const TABLES: &str = "
         url text PRIMARY KEY, version text, settings text, seen_at timestamptz NOT NULL, clock_ms bigint NOT NULL);
     CREATE TABLE IF NOT EXISTS process (
         id text PRIMARY KEY, url text NOT NULL, began timestamptz NOT NULL, seen_at timestamptz NOT NULL);
-    ALTER TABLE node ADD COLUMN IF NOT EXISTS unreached bigint, ADD COLUMN IF NOT EXISTS gave_up_at timestamptz;";
+    ALTER TABLE node ADD COLUMN IF NOT EXISTS unreached bigint, ADD COLUMN IF NOT EXISTS gave_up_at timestamptz,
+        ADD COLUMN IF NOT EXISTS reached boolean NOT NULL DEFAULT false;";
 
 /// Makes the tables, unless the column that was added last is there.
 pub(super) async fn make(connection: &Connection, schema: &str) -> Result<(), DatabaseError> {
     let last =
-        "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass($1 || '.node') AND attname = 'gave_up_at'";
+        "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass($1 || '.node') AND attname = 'reached'";
     if connection.row(last, &[(&schema, Type::TEXT)]).await?.is_some() {
         return Ok(());
     }

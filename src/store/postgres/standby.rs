@@ -48,9 +48,12 @@ const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 d
 /// A replica is live if it was seen in the last 3 s. It is seen each second while it works.
 const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms, settings, \
     seen_at > clock_timestamp() - interval '3 s', unreached, \
-    coalesce(gave_up_at > clock_timestamp() - interval '5 minutes', false) FROM node \
+    coalesce(gave_up_at > clock_timestamp() - interval '5 minutes', false), reached FROM node \
     WHERE seen_at > now() - interval '1 minute' ORDER BY url LIMIT 64";
+const OTHERS: &str = "SELECT url FROM node WHERE url <> $1 AND seen_at > clock_timestamp() - interval '3 s' \
+    ORDER BY url LIMIT 64";
 const GIVE_UP: &str = "UPDATE node SET gave_up_at = clock_timestamp() WHERE url = $1";
+const REACHED: &str = "UPDATE node SET reached = true WHERE url = $1";
 const META_ROW: &str = "SELECT row FROM item WHERE kind = 0 AND key = $1";
 
 /// The database with the ledger, as its replicas see it.
@@ -76,6 +79,8 @@ pub trait Electorate: Send + 'static {
     ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
     /// Sets the epoch whose leader this replica does not reach; `None` if it reaches the leader. [`Self::observe`] shows it to the others.
     fn set_unreached(&mut self, epoch: Option<i64>);
+    /// Notes for all replicas that this one has reached the replica at `url`.
+    fn set_reached(&mut self, url: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// States that this replica gives its lead up, because no other replica reaches it.
     fn give_up(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// States in the ledger that writes up to `seq` are lost. This ends every lead.
@@ -105,6 +110,8 @@ pub struct Replica {
     pub unreached: Option<i64>,
     /// Whether it has lately given its lead up.
     pub gave_up: bool,
+    /// Whether a leader has ever reached it.
+    pub was_reached: bool,
 }
 
 /// A replica's connection to the database. An error or a canceled call ends it, and the next call connects again.
@@ -246,6 +253,13 @@ impl Electorate for Standby {
         self.unreached = epoch;
     }
 
+    async fn set_reached(&mut self, url: &str) -> Result<(), DatabaseError> {
+        let connection = self.connection().await?;
+        connection.execute(REACHED, &[(&url, Type::TEXT)]).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
     async fn give_up(&mut self) -> Result<(), DatabaseError> {
         let connection = self.connection().await?;
         connection.execute(GIVE_UP, &[(&self.node.url, Type::TEXT)]).await?;
@@ -281,6 +295,7 @@ impl Electorate for Standby {
             is_live: row.get(5),
             unreached: row.get(6),
             gave_up: row.get(7),
+            was_reached: row.get(8),
         };
         Ok(rows.into_iter().map(replica).collect())
     }
@@ -307,6 +322,12 @@ pub(crate) async fn refuse_shared_session(
         return Ok(());
     }
     Err(DatabaseError::SharedSession)
+}
+
+/// Where the live replicas are reached, but for the one at this URL.
+pub(crate) async fn others(connection: &Connection, url: &str) -> Result<Vec<String>, DatabaseError> {
+    let rows = connection.rows(OTHERS, &[(&url, Type::TEXT)]).await?;
+    Ok(rows.into_iter().map(|row| row.get(0)).collect())
 }
 
 /// Whether two replicas say that they are reached at this URL, as [`SHARED`] finds it.

@@ -61,6 +61,10 @@ impl Electorate for Scripted {
 
     fn set_unreached(&mut self, _: Option<i64>) {}
 
+    async fn set_reached(&mut self, _: &str) -> Result<(), CutOff> {
+        Ok(())
+    }
+
     async fn give_up(&mut self) -> Result<(), CutOff> {
         Ok(())
     }

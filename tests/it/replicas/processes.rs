@@ -67,6 +67,25 @@ async fn a_replica_has_one_connection_and_the_leader_two() {
 }
 
 #[tokio::test]
+async fn a_leader_notes_which_replicas_it_reaches_and_doctor_names_a_closed_port() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (_first, _second) = pair(&database, LONG).await;
+    let reached = "SELECT count(*) FROM node WHERE reached";
+    eventually("it reaches the standby", async || database.number(reached).await == 1).await;
+    let closed =
+        "INSERT INTO node VALUES ('http://127.0.0.1:1', '', '', clock_timestamp() + interval '1 hour', 0)";
+    database.run(closed).await;
+    let (url, schema) = (database.url(), database.schema.as_str());
+    let own = [
+        ("DATABASE_URL", url.as_str()),
+        ("DATABASE_SCHEMA", schema),
+        ("ADVERTISE_URL", "http://127.0.0.2:3001"),
+    ];
+    let found = doctor(&["--json"], &[&own[..], &COTURN[..]].concat()).await;
+    assert!(found.text.contains("port 1 of 127.0.0.1 is closed for 127.0.0.2"), "{}", found.text);
+}
+
+#[tokio::test]
 async fn what_a_killed_leader_has_answered_is_known_to_the_next_one() {
     let Some(database) = TestDatabase::new() else { return };
     let (first, second) = pair(&database, LONG).await;

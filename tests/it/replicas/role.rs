@@ -310,6 +310,7 @@ async fn a_standby_with_other_settings_says_so() {
         is_live: true,
         unreached: None,
         gave_up: false,
+        was_reached: true,
     });
     let says = async || hint_codes(&leader.status().await).contains(&"REPLICAS_DIFFER");
     eventually("the leader says so, too", says).await;

@@ -72,18 +72,68 @@ async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
     assert_eq!(status["grants"]["issued"], 1, "the one that was answered");
 }
 
+/// A replica that the others do not reach: nobody listens at this address.
+async fn start_behind_firewall(database: &FakeDatabase, advertised: &str) -> TestReplica {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    TestReplica::start_as(advertised, listener, database, &[])
+}
+
+/// A leader that the others do not reach.
+async fn unreached_leader(database: &FakeDatabase) -> TestReplica {
+    let leader = start_behind_firewall(database, "http://127.0.0.1:1").await;
+    leader.until_it_leads().await;
+    eventually("the leader writes", async || database.row().seq > 1).await;
+    leader
+}
+
+/// Waits until a standby has said that it does not reach the leader, and until the leader has read that.
+async fn says_that_it_does_not_reach(database: &FakeDatabase, standby: &TestReplica) {
+    let says = async || {
+        standby.clock.advance(STEP);
+        database.unreached() == 1
+    };
+    eventually("it says so", says).await;
+    let looks = database.looks("http://127.0.0.1:1") + 3;
+    eventually("the leader looks", async || database.looks("http://127.0.0.1:1") >= looks).await;
+}
+
 #[tokio::test]
 async fn a_leader_whom_no_other_replica_reaches_gives_up_the_lead() {
     let database = FakeDatabase::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // Nobody listens there.
-    let leader = TestReplica::start_as("http://127.0.0.1:1", listener, &database, &[]);
-    leader.until_it_leads().await;
-    eventually("the leader writes", async || database.row().seq > 1).await;
+    let leader = unreached_leader(&database).await;
     let standby = TestReplica::start(&database, &[]).await;
     standby.takes_over().await;
     assert_eq!(leader.ended().await, Ended::Lost);
     assert_eq!(database.row().takeovers.latest(), Some(&*format!("{} 1", standby.url)), "it was released");
+}
+
+#[tokio::test]
+async fn a_leader_that_answers_clients_of_its_own_keeps_the_lead_for_the_lease() {
+    let database = FakeDatabase::new();
+    let leader = unreached_leader(&database).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    assert_eq!(leader.mint().await.status, 200);
+    says_that_it_does_not_reach(&database, &standby).await;
+    for path in ["/ready", "/api/bandwidth-status"] {
+        leader.clock.advance(LEASE * 3 / 10);
+        assert_eq!(leader.get(path).await.status, 200, "not of a client, and it leads");
+    }
+    leader.clock.advance(2 * STEP);
+    assert_eq!(leader.ended().await, Ended::Lost);
+}
+
+#[tokio::test]
+async fn a_replica_that_nobody_has_reached_does_not_oust_an_idle_leader() {
+    let database = FakeDatabase::new();
+    let leader = unreached_leader(&database).await;
+    let standby = start_behind_firewall(&database, "http://127.0.0.2:2").await;
+    says_that_it_does_not_reach(&database, &standby).await;
+    assert!(leader.leads().await);
+    let names_the_port = async || {
+        leader.clock.advance(STEP);
+        leader.status().await["hints"].to_string().contains("port 2 of 127.0.0.2 is closed for 127.0.0.1")
+    };
+    eventually("it names the port", names_the_port).await;
 }
 
 #[tokio::test]

@@ -97,6 +97,11 @@ impl FakeDatabase {
         self.lock().slow_read = Some((clock, read));
     }
 
+    /// Of how many replicas the others know that they have not reached the leader.
+    pub(crate) fn unreached(&self) -> usize {
+        self.lock().replicas.iter().filter(|replica| replica.unreached.is_some()).count()
+    }
+
     /// Another replica shows that it is there.
     pub(crate) fn add_replica(&self, replica: Replica) {
         self.lock().replicas.push(replica);
@@ -173,6 +178,7 @@ impl Electorate for FakeElectorate {
                 is_live: true,
                 unreached: None,
                 gave_up: false,
+                was_reached: false,
             });
         }
         if let Some(own) = state.replicas.iter_mut().find(|replica| replica.url == self.url) {
@@ -201,6 +207,12 @@ impl Electorate for FakeElectorate {
 
     fn set_unreached(&mut self, epoch: Option<i64>) {
         self.unreached = epoch;
+    }
+
+    async fn set_reached(&mut self, url: &str) -> Result<(), CutOff> {
+        let mut state = self.database.reach(&self.url)?;
+        state.replicas.iter_mut().filter(|replica| replica.url == url).for_each(|one| one.was_reached = true);
+        Ok(())
     }
 
     async fn give_up(&mut self) -> Result<(), CutOff> {
