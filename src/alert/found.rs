@@ -107,7 +107,7 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot, facts: &ServiceFacts, confi
             Fault::ClockDisagrees.found(format!("Cloudflare's clock differs from the ledger's time by {seconds} s."))
         }
         // It ends by itself.
-        BoundBreak::ClockInDoubt if snapshot.clock_doubt == Some(ClockDoubt::Start) => Fault::ClockDisagrees.found("The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise.").into_info(),
+        BoundBreak::ClockInDoubt if snapshot.clock_doubt == Some(ClockDoubt::Start) => Fault::ClockDisagrees.found("The machine has started again, or its time since boot has jumped, and it is not known how much time has passed, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise.").into_info(),
         BoundBreak::ClockInDoubt => {
             Fault::ClockDisagrees.found("The machine's clock has jumped ahead, and it is not known whether it is right.")
         }

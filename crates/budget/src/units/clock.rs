@@ -45,7 +45,7 @@ pub struct Moment {
     pub now: Timestamp,
     /// The wall clock.
     pub wall: Timestamp,
-    /// How far the books' time has jumped with this reading, because a jump of the wall clock was accepted.
+    /// How far the books' time has jumped with this reading, because a jump of a clock was accepted.
     pub jumped: Duration,
     /// Whether a clock may have been wrong before or after the jump that `jumped` measures. Then less time has passed than `jumped`, or
     /// none.
@@ -63,15 +63,15 @@ pub struct Moment {
 /// Why the books' time may not be the true one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockDoubt {
-    /// The machine has started again, and it is unknown for how long it was off.
+    /// The machine has started again, and it is unknown for how long it was off. Or its time since boot has jumped ahead.
     Start,
     /// The wall clock has jumped ahead, and it is unknown whether it is right.
     Jump,
 }
 
 impl Moment {
-    /// Whether the books may lag behind the true time after a start of the machine: nothing has shown yet for how long it was off, or a
-    /// reference clock is later.
+    /// Whether the books may lag behind the true time after a start of the machine or a jump of its time since boot: nothing has shown yet
+    /// how much time has passed, or a reference clock is later.
     pub const fn may_lag(&self) -> bool {
         self.mark.is_in_doubt
     }
@@ -106,16 +106,20 @@ const DOUBT: Duration = Duration::from_secs(300);
 /// A time of the reference clock counts for this long after it arrived. The time since boot drifts by less than a second meanwhile.
 const REFERENCE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
-/// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
-/// wall clock steps back, time continues from the latest instant at the pace of the time since boot, which includes sleep,
+/// Wall time that never steps back, never stands still, and does not follow a short jump of a clock. When the wall clock steps back, time continues from the latest instant at the pace of the time since boot, which includes sleep,
 /// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until a reference
 /// clock confirms the jump, or until the same jump has lasted 300 s and no reference clock contradicts it. A wall clock that is
-/// ahead after a start of the machine has jumped too. Pure.
+/// ahead after a start of the machine has jumped too. When the time since boot jumps ahead of the wall clock, as when a virtual machine is
+/// moved, time continues with the wall clock, unless a reference clock confirms the jump. Pure.
 #[derive(Debug)]
 pub struct SteadyTime {
     boot: Boot,
     /// The last accepted wall time, and the time since boot at its reading.
     anchor: (Timestamp, Duration),
+    /// The latest reading: the wall clock and the time since boot. `None` before the first one.
+    latest: Option<(Timestamp, Duration)>,
+    /// By how much the time since boot has jumped ahead of the wall clock. The anchor leaves it out. Zero without such a jump.
+    left_out: Duration,
     /// The time since boot when the wall clock was first seen ahead by the present jump, and how far it was ahead then.
     ahead_since: Option<(Duration, Duration)>,
     /// The latest time of the reference clock, which another machine has, and the time since boot when it arrived.
@@ -130,8 +134,9 @@ pub struct SteadyTime {
 impl SteadyTime {
     /// The time of a new ledger.
     pub fn new(now: Timestamp, boot: Boot, since_boot: Duration) -> Self {
-        let anchor = (now, since_boot);
-        Self { boot, anchor, ahead_since: None, reference: None, is_confirmed: false, doubt_since: None }
+        let (latest, left_out, ahead_since, reference, doubt_since) = Default::default();
+        let (anchor, is_confirmed) = ((now, since_boot), false);
+        Self { boot, anchor, latest, left_out, ahead_since, reference, is_confirmed, doubt_since }
     }
 
     /// Time that continues from `then`, the latest stored instant. On the boot that stored it, the time since `then` is
@@ -159,8 +164,9 @@ impl SteadyTime {
 
     /// Takes a reading of both clocks, the wall clock and the time since boot. Returns the moment.
     pub fn read(&mut self, wall: Timestamp, since_boot: Duration) -> Moment {
-        let (anchor, anchored_at) = self.anchor;
-        let steady = anchor.plus(since_boot.saturating_sub(anchored_at));
+        self.leave_out(wall, since_boot);
+        let taken_in = self.take_in(since_boot);
+        let steady = self.steady(since_boot);
         let ahead = wall.since(steady);
         let has_jumped = ahead > JUMP;
         let has_lasted = self.lasts(has_jumped.then_some(ahead), since_boot);
@@ -168,8 +174,8 @@ impl SteadyTime {
         // A wall clock is refused while it is behind, or ahead by a jump that neither the reference clock nor its duration has confirmed.
         let is_refused = steady > wall || has_jumped && !verdict.unwrap_or(has_lasted);
         let now = if is_refused { steady } else { wall };
-        let has_followed = has_jumped && !is_refused;
-        let jumped = if has_followed { ahead } else { Duration::ZERO };
+        let jumped = if has_jumped && !is_refused { ahead } else { taken_in };
+        let has_followed = !jumped.is_zero();
         if !is_refused {
             self.ahead_since = None;
             self.anchor = (wall, since_boot);
@@ -188,6 +194,36 @@ impl SteadyTime {
             self.date(since_boot).map_or(Duration::ZERO, |date| date.since(now).max(now.since(date)));
         let mark = self.mark(now, since_boot);
         Moment { now, wall, jumped, may_be_wrong, in_doubt, ahead_for, differs_by, mark }
+    }
+
+    /// The time of the anchor, continued by the time since boot.
+    fn steady(&self, since_boot: Duration) -> Timestamp {
+        let (anchor, anchored_at) = self.anchor;
+        anchor.plus(since_boot.saturating_sub(anchored_at))
+    }
+
+    /// Compares a reading with the one before. If the time since boot has advanced by over [`JUMP`] more than the wall clock, one of them is
+    /// wrong. Then time continues with the wall clock and may lag. What a reference clock said before does not show which one is right.
+    fn leave_out(&mut self, wall: Timestamp, since_boot: Duration) {
+        let Some((wall_before, before)) = self.latest.replace((wall, since_boot)) else { return };
+        let jump = since_boot.saturating_sub(before).saturating_sub(wall.since(wall_before));
+        if jump > JUMP {
+            self.anchor.1 = self.anchor.1.saturating_add(jump);
+            self.left_out = self.left_out.saturating_add(jump);
+            self.ahead_since = None;
+            self.reference = self.reference.filter(|(_, at)| *at > before);
+            self.doubt_since = Some(since_boot);
+        }
+    }
+
+    /// Takes in what [`Self::leave_out`] has left out, if a reference clock confirms it. Returns how much that is.
+    fn take_in(&mut self, since_boot: Duration) -> Duration {
+        let with_jump = self.steady(since_boot).plus(self.left_out);
+        if self.left_out.is_zero() || self.confirms(with_jump, since_boot) != Some(true) {
+            return Duration::ZERO;
+        }
+        self.anchor.0 = self.anchor.0.plus(self.left_out);
+        std::mem::take(&mut self.left_out)
     }
 
     fn mark(&self, now: Timestamp, since_boot: Duration) -> ClockMark {
