@@ -180,7 +180,7 @@ impl RateLimit {
         let mut is_shared = false;
         let mut take = |limit: &Limit, visit: Visit<'_, Keyed>| {
             is_shared |= visit.is_shared;
-            limit.take_in(visit, now, last)
+            limit.take_in(visit.row, now, last)
         };
         // A user has the limit of an anonymous client. How much of it is left decides which allowances of the address the user shares.
         let of_user =
@@ -210,7 +210,7 @@ impl RateLimit {
             let Tables { named_users, last, .. } = &mut *self.tables.lock();
             // The same name of another key is another user.
             let row = named_users.visit(&format!("{place} {}", user.as_str()), now);
-            self.named_users.take_in(row, now, last).map(Some)
+            self.named_users.take_in(row.row, now, last).map(Some)
         });
         let taken = of_user.and_then(|_| self.server_keys.take(u64::try_from(place).unwrap_or(u64::MAX)));
         taken.inspect_err(|_| {
@@ -278,9 +278,9 @@ impl Limit {
     }
 
     /// Takes one out of the bucket of a row. `last`: the last key that was given to a row.
-    fn take_in(&self, visit: Visit<'_, Keyed>, now: Duration, last: &mut Key) -> Result<RateLeft, RateLeft> {
-        visit.row.full_at = now.saturating_add(self.window);
-        self.take(*visit.row.key.get_or_insert_with(|| {
+    fn take_in(&self, row: &mut Keyed, now: Duration, last: &mut Key) -> Result<RateLeft, RateLeft> {
+        row.full_at = now.saturating_add(self.window);
+        self.take(*row.key.get_or_insert_with(|| {
             *last += 1;
             *last
         }))

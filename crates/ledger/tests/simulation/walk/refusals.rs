@@ -139,10 +139,12 @@ impl<D: Disk> Broker<D> {
             NotAdmitted::Uncut => self.refuses_uncut(requester),
             NotAdmitted::TooManyGrants => self.books.grants().count() >= self.settings.rows_max,
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
-            // Only a commit ends so.
-            NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Blocked(_) => false,
+            // Only a commit ends as the first two.
             // No address has a limit.
-            NotAdmitted::AddressLimit { .. } => false,
+            NotAdmitted::NotRecorded
+            | NotAdmitted::Stopped
+            | NotAdmitted::Blocked(_)
+            | NotAdmitted::AddressLimit { .. } => false,
             NotAdmitted::Refused(refusal) => {
                 let Refusal { limited, client_frees_at, .. } = refusal;
                 let is_spent = limited.map_or(figures.used >= figures.limit, |of| of.used >= of.limit);

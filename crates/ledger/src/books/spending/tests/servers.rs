@@ -126,7 +126,7 @@ fn in_strict_mode_keys_without_a_limit_reserve_half_of_what_the_others_leave() {
     let mut setup = setup(BudgetMode::Strict, SpenderTerms::default());
     setup.terms.limit = ByteCount::new(40 * PROMISED * MINUTE_BYTES);
     let mut broker = Broker::open(setup, at(0));
-    let mut mints = |broker: &mut Broker, server: &str| {
+    let mints = |broker: &mut Broker, server: &str| {
         let of = |nth: u32| {
             let user = User::new(&format!("invented-{nth}"));
             let spender = Spender { server: Label::new(server), user, ..Spender::default() };
