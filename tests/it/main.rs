@@ -6,6 +6,7 @@
 
 mod support;
 
+mod acts;
 mod alert_contents;
 mod alerts;
 mod analytics;
