@@ -98,7 +98,7 @@ faults! {
         "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
     GrantsNearlyFull: Warning, "GRANTS_NEARLY_FULL", alerts "grants.full" "grants.free";
-        "Live credentials take 80 % or more of GRANTS_MAX; at 100 % nothing metered is minted.",
+        "80 % of the rows for credentials or users are taken; at 100 %, newcomers get nothing.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
     AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders";
         "An address has used ADDRESS_LIMIT_GB, and gets no credentials until the next UTC day.",

@@ -200,8 +200,12 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
     let provider_down = Fault::ProviderDown.if_there(facts.provider_down.as_ref());
     let until = || minting(snapshot, &facts.mint).err()?.until;
     let is_full = snapshot.refusal == Some(NotAdmitted::TooManyGrants);
-    let Snapshot { grant_rows, grant_rows_max, .. } = snapshot;
-    let rows = || format!("They are {grant_rows} of {grant_rows_max}.");
+    let Snapshot { grant_rows, grant_rows_max, user_rows: (users, users_max), .. } = snapshot;
+    let rows = || {
+        format!(
+            "There are {grant_rows} of {grant_rows_max} credentials, and {users} of {users_max} users with a limit."
+        )
+    };
     let not_revoked = || format!("{} still run.", facts.not_revoked);
     [
         facts.mints.fault(snapshot.counts),
@@ -209,7 +213,7 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
         Fault::MintingOff.if_there((!config.ice.enabled).then_some("TURN_ENABLED is false.")),
         promised_in_full.map(|found| found.until(until())),
         Fault::GrantsFull.if_there(is_full.then_some("")),
-        Fault::GrantsNearlyFull.if_there(snapshot.grants_are_many().then(rows)),
+        Fault::GrantsNearlyFull.if_there(snapshot.rows_are_many().then(rows)),
         limited_address(snapshot, config),
         Fault::ProxyNotTrusted.if_there(facts.untrusted_proxy.as_ref()),
         provider_down.map(|found| found.until(facts.mint.paused_until)),

@@ -11,7 +11,7 @@ use crate::config::{BudgetConfig, Config, CoturnRelay, TurnKeyConfig, UsageConfi
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
     Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, IceSource, IdDigest, MeasuredUsage,
-    ProofRule, Rates, SeenRate, Setup, SourceFacts, SourceTerms, SpenderTerms, Terms, UsageRules,
+    ProofRule, Rates, SeenRate, Setup, SourceFacts, SourceTerms, SpenderTerms, Terms, USERS_MAX, UsageRules,
 };
 
 /// How to open the books.
@@ -36,8 +36,15 @@ pub fn setup(config: &Config) -> Setup {
         claims: config.usage.claims_per_client,
         reserved_percent: config.budget.reserved_percent_per_client,
     };
-    let spenders =
-        SpenderTerms { user_limit, grant_limit, address_limit, addresses, ..SpenderTerms::default() };
+    let spenders = SpenderTerms {
+        user_limit,
+        grant_limit,
+        address_limit,
+        addresses,
+        // A row of a user takes less memory than one of a credential.
+        users_max: USERS_MAX.max(config.budget.grants_max / 4),
+        ..SpenderTerms::default()
+    };
     Setup {
         terms: Terms { limit, billing_day, mode, rates, ends_calls: revokes_at_limit },
         sources: source_terms(config),

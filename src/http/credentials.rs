@@ -162,7 +162,7 @@ fn refused(why: NotAdmitted, app: &App) -> ApiError {
         NotAdmitted::Blocked(kind) => ApiError::blocked(kind),
         NotAdmitted::AddressLimit { retry_in } => address_limit_reached(retry_in),
         NotAdmitted::TooManyUsers => ApiError::full(
-            "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
+            "Try again later. The operator raises GRANTS_MAX: users with a limit have a quarter as many rows, and those of one server key a quarter of these.",
         ),
         // `Mint::answer` never returns `Stopped` or `Uncut`: it answers with another source, or with STUN servers.
         NotAdmitted::NotRecorded

@@ -75,7 +75,7 @@ impl Grants {
         Self {
             clients: Clients::new(terms.bounds.client),
             left: LeftSums::new(terms.bounds.spenders.left_max, terms.bounds.spenders.user_limit.is_some()),
-            limited: LimitedSums::new(terms.bounds.spenders.users_max),
+            limited: LimitedSums::new(terms.bounds.spenders.users_max, terms.is_strict),
             terms,
             period,
             claim_rate: RELAY_RATE_MAX,

@@ -180,7 +180,8 @@ impl Books {
         });
         let spender = requester.spender.as_deref().filter(|_| source.is_metered());
         let limited: Vec<_> = self.grants.with_limit(spender).collect();
-        if limited.iter().any(|of| !self.grants.has_room_for(of, Named::WithMint, now)) {
+        let named = Named::WithMint(spender.and_then(|spender| spender.server.as_ref()));
+        if limited.iter().any(|of| !self.grants.has_room_for(of, named, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }
         let mut limits = [None; 2];

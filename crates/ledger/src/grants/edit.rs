@@ -224,7 +224,7 @@ impl Grants {
                 _ => continue,
             };
             if self.terms.has_sum(&of) {
-                self.limited.change(of, &Sums::default(), sums);
+                self.limited.change(of, None, &Sums::default(), sums);
             }
         }
     }

@@ -39,7 +39,7 @@ impl Grants {
                 user.clone().map(Limited::User).into_iter().chain(server.clone().map(Limited::Server));
             for of in limited {
                 if self.terms.limits_promises_of(&of) {
-                    self.limited.promise(&of, owner.source, time, is_added);
+                    self.limited.promise(&of, server.as_ref(), owner.source, time, is_added);
                 }
             }
             if self.terms.is_strict {

@@ -1,9 +1,10 @@
 //! What each user and each server key has spent in this period and may still relay, for their limits.
 //! Tests: `src/books/spending/tests/limits.rs`.
-//! A sum with bytes stays until the period ends, so nobody uses a limit twice. A new user is refused when the table is full. A sum with a
-//! promise stays, too, even if the credential is still being made, so two users never get the same free place. Server keys are few, and
-//! always have a place.
+//! A sum with bytes stays until the period ends, so nobody uses a limit twice. A new user is refused when the table is full, or when the
+//! server key that names the user has its share of the table. Then sums without bytes leave; in strict mode only those without a promise,
+//! which counts against the limit there. Server keys are few, and always have a place.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use turn_budget::{
@@ -47,11 +48,14 @@ pub struct LimitedPromises {
     pub promised: Vec<SourcePromises>,
 }
 
+/// A server key can name users in at most one part in this many of the table.
+const SERVER_PART: usize = 4;
+
 /// How somebody comes to be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    /// By a request for a credential.
-    WithMint,
+pub(crate) enum Named<'a> {
+    /// By a request for a credential, which may come with a server key.
+    WithMint(Option<&'a Label>),
     /// By a program that reports a connection, or that makes credentials of its own.
     WithoutMint,
 }
@@ -85,14 +89,20 @@ pub struct SourcePromises {
 #[derive(Debug, Default)]
 pub(crate) struct LimitedSums {
     sums: Shards<Limited, LimitedSum>,
+    /// How many users each server key has named.
+    named_by: BTreeMap<Label, usize>,
     /// The most sums: with this many, a new user gets none.
     most: usize,
+    /// Whether promises count against the limits, as in strict mode.
+    counts_promises: bool,
     /// When all promises were last looked through, to remove idle sums.
     swept_at: Minute,
 }
 
 #[derive(Debug, Default)]
 struct LimitedSum {
+    /// The server key that named the user.
+    named_by: Option<Label>,
     total: Sums,
     /// Where its grants may relay.
     promised: PromisedMinutes,
@@ -103,26 +113,50 @@ impl NamesPerson for LimitedSums {
     fn forget(&mut self, who: &mut Person) {
         if let Some(sum) = self.sums.get_mut(&Limited::User(who.user.clone())) {
             sum.total = Sums::default();
-            self.sums.retain(|sum| !sum.is_idle());
+            self.retain(|sum| !sum.is_idle());
         }
     }
 }
 
 impl LimitedSums {
     /// An empty table for at most `most` sums.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, ..Self::default() }
+    pub(crate) fn new(most: usize, counts_promises: bool) -> Self {
+        Self { most, counts_promises, ..Self::default() }
+    }
+
+    /// How many sums there are, and the most.
+    pub(crate) fn rows(&self) -> (usize, usize) {
+        (self.sums.len(), self.most)
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&LimitedSum) -> bool) {
+        self.sums.retain(is_kept);
+        self.named_by.clear();
+        for server in self.sums.iter().filter_map(|(_, sum)| sum.named_by.as_ref()) {
+            *self.named_by.entry(server.clone()).or_default() += 1;
+        }
+    }
+
+    /// The sum of a user or a server key. `server`: the key that names the user, for a new sum.
+    fn sum(&mut self, of: Limited, server: Option<&Label>) -> &mut LimitedSum {
+        let named_by = server.filter(|_| matches!(of, Limited::User(_)) && !self.sums.contains_key(&of));
+        if let Some(server) = named_by {
+            *self.named_by.entry(server.clone()).or_default() += 1;
+        }
+        let sum = self.sums.get_or_default(of);
+        sum.named_by = sum.named_by.take().or_else(|| named_by.cloned());
+        sum
     }
 
     /// Begins a period: nothing has been spent in it. What was promised stays.
     pub(crate) fn begin(&mut self) {
         self.sums.iter_mut().for_each(|(_, sum)| sum.total = Sums::default());
-        self.sums.retain(|sum| !sum.is_idle());
+        self.retain(|sum| !sum.is_idle());
     }
 
-    /// Changes what a user or a server key has spent.
-    pub(crate) fn change(&mut self, of: Limited, before: &Sums, after: &Sums) {
-        let sum = self.sums.get_or_default(of);
+    /// Changes what a user or a server key has spent. `server`: the key that names the user.
+    pub(crate) fn change(&mut self, of: Limited, server: Option<&Label>, before: &Sums, after: &Sums) {
+        let sum = self.sum(of, server);
         sum.total.remove(before);
         sum.total.add(after);
     }
@@ -156,7 +190,7 @@ impl LimitedSums {
     pub(crate) fn has_room_for(
         &mut self,
         of: &Limited,
-        named: Named,
+        named: Named<'_>,
         now: Timestamp,
         end: Timestamp,
         first_uncounted: &Uncounted,
@@ -165,11 +199,12 @@ impl LimitedSums {
         if is_server || self.sums.contains_key(of) {
             return true;
         }
-        // A user who is named without a mint has no promise that holds a place, and takes one only once bytes are charged.
-        if named == Named::WithoutMint {
-            return self.sums.len() < self.most / 2;
-        }
-        if self.sums.len() < self.most {
+        let server = match named {
+            // A user who is named without a mint has no promise that holds a place, and takes one only once bytes are charged.
+            Named::WithoutMint => return self.sums.len() < self.most / 2,
+            Named::WithMint(server) => server,
+        };
+        if !self.is_full(server) {
             return true;
         }
         // Promises that were counted in the meantime hold no place. All of them are looked through once a minute at most.
@@ -178,14 +213,29 @@ impl LimitedSums {
             for (_, sum) in self.sums.iter_mut() {
                 let _ = sum.promises(now, end, first_uncounted);
             }
-            self.sums.retain(|sum| !sum.is_idle());
+            let counts_promises = self.counts_promises;
+            self.retain(|sum| sum.has_bytes() || counts_promises && !sum.promised.is_empty());
         }
-        self.sums.len() < self.most
+        !self.is_full(server)
+    }
+
+    /// Whether there is no place for a further user, whom this server key names if there is one.
+    fn is_full(&self, server: Option<&Label>) -> bool {
+        let named = server.and_then(|server| self.named_by.get(server)).copied().unwrap_or_default();
+        self.sums.len() >= self.most || named >= self.most.div_ceil(SERVER_PART)
     }
 
     /// Adds or removes a promise. A user could relay with each grant of a chain of renewals; for a server key the chain counts once.
-    pub(crate) fn promise(&mut self, of: &Limited, source: IceSource, time: &PromisedTime, is_added: bool) {
-        let sum = if is_added { Some(self.sums.get_or_default(of.clone())) } else { self.sums.get_mut(of) };
+    /// `server`: the key that names the user.
+    pub(crate) fn promise(
+        &mut self,
+        of: &Limited,
+        server: Option<&Label>,
+        source: IceSource,
+        time: &PromisedTime,
+        is_added: bool,
+    ) {
+        let sum = if is_added { Some(self.sum(of.clone(), server)) } else { self.sums.get_mut(of) };
         // If nothing is promised, nothing is left of the promise to remove: all its minutes were counted, and forgotten.
         let Some(LimitedSum { promised, .. }) = sum.filter(|sum| is_added || !sum.promised.is_empty()) else {
             return;
@@ -203,7 +253,11 @@ impl LimitedSums {
 impl LimitedSum {
     /// Whether it holds nothing, so that its place is free.
     fn is_idle(&self) -> bool {
-        self.promised.is_empty() && self.total.bytes().max(self.total.settled()) == ByteCount::ZERO
+        self.promised.is_empty() && !self.has_bytes()
+    }
+
+    fn has_bytes(&self) -> bool {
+        self.total.bytes().max(self.total.settled()) > ByteCount::ZERO
     }
 
     /// What was used, and what may come until `end` and after it. Removes the promises of counted minutes.

@@ -35,7 +35,7 @@ impl Grants {
     }
 
     /// Whether a user or a server key has a sum, or there is room for one. Also `true` without a limit, which needs no sum.
-    pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named, now: Timestamp) -> bool {
+    pub(crate) fn has_room_for(&mut self, of: &Limited, named: Named<'_>, now: Timestamp) -> bool {
         let uncounted = self.first_uncounted(now);
         self.terms.limit_of(of).is_none()
             || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
@@ -87,7 +87,8 @@ impl Grants {
         }
         for of in Limited::of(spender) {
             if self.terms.has_sum(&of) {
-                self.limited.change(of, before, after);
+                let server = spender.and_then(|spender| spender.server.as_ref());
+                self.limited.change(of, server, before, after);
             }
         }
     }

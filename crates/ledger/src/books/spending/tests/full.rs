@@ -44,26 +44,24 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
 /// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.
 #[test]
 fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
-    for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
-        let mut broker = Broker::new(mode, one_row());
-        let no_row = Some(NotAdmitted::TooManyUsers);
-        let ann = broker.hold(&requester("ann")).unwrap();
-        assert_eq!(broker.hold(&requester("bob")).err(), no_row);
-        let again = broker.hold(&requester("ann")).unwrap();
-        broker.books.release(&ann);
-        broker.books.advance(at(200));
-        assert_eq!(broker.hold(&requester("bob")).err(), no_row);
-        let listed = testing::spenders(&broker.books, SpenderKind::User);
-        assert_eq!(listed, [], "nobody has a grant");
-        broker.books.release(&again);
-        // All rows are looked through once a minute.
-        broker.books.advance(at(260));
-        assert!(broker.mint(requester("bob"), SHORT).is_ok());
-        assert_eq!(broker.hold(&requester("ann")).err(), no_row, "the grant keeps the row");
-        broker.books.advance(at(7_200 + 28 * 86_400));
-        broker.books.tidy();
-        assert!(broker.hold(&requester("ann")).is_ok(), "a period later, nothing is left of bob's mint");
-    }
+    let mut broker = Broker::new(BudgetMode::Strict, one_row());
+    let no_row = Some(NotAdmitted::TooManyUsers);
+    let ann = broker.hold(&requester("ann")).unwrap();
+    assert_eq!(broker.hold(&requester("bob")).err(), no_row);
+    let again = broker.hold(&requester("ann")).unwrap();
+    broker.books.release(&ann);
+    broker.books.advance(at(200));
+    assert_eq!(broker.hold(&requester("bob")).err(), no_row);
+    let listed = testing::spenders(&broker.books, SpenderKind::User);
+    assert_eq!(listed, [], "nobody has a grant");
+    broker.books.release(&again);
+    // All rows are looked through once a minute.
+    broker.books.advance(at(260));
+    assert!(broker.mint(requester("bob"), SHORT).is_ok());
+    assert_eq!(broker.hold(&requester("ann")).err(), no_row, "the grant keeps the row");
+    broker.books.advance(at(7_200 + 28 * 86_400));
+    broker.books.tidy();
+    assert!(broker.hold(&requester("ann")).is_ok(), "a period later, nothing is left of bob's mint");
 }
 
 /// The promise of a user without a row would be in no limit, and would be taken from the row that the user gets later. The other half of
@@ -83,11 +81,35 @@ fn a_reporter_names_no_further_user_once_half_of_the_rows_are_taken() {
 
 /// Nothing is reserved for a user in estimate mode, so nothing is lost with the row.
 #[test]
-fn in_estimate_mode_a_user_whose_grants_have_ended_without_bytes_keeps_no_row() {
+fn in_estimate_mode_users_without_bytes_leave_first() {
     let mut broker = Broker::new(BudgetMode::Estimate, one_row());
-    broker.mint(requester("ann"), SHORT).unwrap();
-    assert!(broker.mint(requester("bob"), SHORT).is_err());
-    broker.books.advance(at(600));
-    broker.books.tidy();
-    assert!(broker.mint(requester("bob"), SHORT).is_ok());
+    let ann = broker.mint(requester("ann"), SHORT).unwrap();
+    assert!(broker.mint(requester("bob"), SHORT).is_ok(), "ann has no bytes");
+    assert!(broker.count(at(60), true, &[(ann.id, 1)], 0));
+    broker.books.advance(at(120));
+    assert!(broker.mint(requester("carl"), SHORT).is_err(), "ann has some");
+    assert!(broker.mint(requester("ann"), SHORT).is_ok());
+}
+
+/// A program that names a new user for each credential.
+#[test]
+fn a_server_key_names_users_in_a_quarter_of_the_rows() {
+    for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
+        let mut broker = Broker::new(mode, SpenderTerms { users_max: 8, ..one_row() });
+        let of_key = |user: &str| {
+            let spender = Spender { server: Label::new("app"), user: User::new(user), ..Spender::default() };
+            Requester { spender: spender.known(), ..Requester::default() }
+        };
+        let ids = ["one", "two"].map(|user| broker.mint(of_key(user), SHORT).unwrap().id);
+        assert!(broker.count(at(60), true, &ids.map(|id| (id, 1)), 0));
+        for restarts in [false, true] {
+            if restarts {
+                broker.restart();
+            }
+            broker.books.advance(at(120));
+            assert_eq!(broker.hold(&of_key("three")).err(), Some(NotAdmitted::TooManyUsers), "{mode:?}");
+            assert!(broker.mint(of_key("one"), SHORT).is_ok(), "a known one");
+            assert!(broker.mint(requester("ann"), SHORT).is_ok(), "of nobody's key");
+        }
+    }
 }
