@@ -124,8 +124,10 @@ impl App {
             |meter: &CoturnMeter| Some(format!("{}: {}", meter.name, meter.failure.lock().clone()?));
         let failures: Vec<_> = self.coturn_meters.iter().filter_map(failure).collect();
         let analytics = self.cloudflare_meter.as_ref();
-        let (used_since, used_at_sfu) =
-            account.read(|books| (books.budget().used_since(), books.budget().used_of(IceSource::Sfu)));
+        let (used_since, used_at_sfu, user_rows) = account.read(|books| {
+            let budget = books.budget();
+            (budget.used_since(), budget.used_of(IceSource::Sfu), books.grants().user_rows())
+        });
         let header = &self.config.access.trusted_proxies.client_header;
         let untrusted_proxy = |Unread { forwarded, of, peer }| {
             format!(
@@ -148,6 +150,7 @@ impl App {
             counts_keys: analytics.is_some_and(|meter| meter.api.knows_keys()),
             used_since,
             used_at_sfu,
+            user_rows,
             mints: account.mints(),
             untrusted_proxy: self.untrusted_proxies.seen().map(untrusted_proxy),
             lost_leader: account.lost_leader(),

@@ -86,8 +86,6 @@ pub struct Snapshot {
     pub grant_rows: usize,
     /// How many live grants can have a row.
     pub grant_rows_max: usize,
-    /// How many users with a limit have a row, and how many can.
-    pub user_rows: (usize, usize),
     /// What was used within [`crate::RECENT_MAX`]: as counted or, where no count reaches yet, as reported.
     pub used_lately: ByteCount,
     /// Open connections.
@@ -149,12 +147,6 @@ impl Snapshot {
     /// Whether strict mode has no room for another credential although the budget is not spent.
     pub fn is_promised_in_full(&self) -> bool {
         matches!(self.refusal, Some(NotAdmitted::Refused(_))) && !self.figures.is_spent()
-    }
-
-    /// Whether four fifths of the room for grants or for users are taken.
-    pub fn rows_are_many(&self) -> bool {
-        let are_many = |(rows, most): (usize, usize)| rows.saturating_mul(5) >= most.saturating_mul(4);
-        are_many((self.grant_rows, self.grant_rows_max)) || are_many(self.user_rows)
     }
 
     /// Whether grants may relay that the ledger does not know.
@@ -219,7 +211,6 @@ impl Books {
             live_grants: self.budget.live_grants(),
             grant_rows: self.grants.count(),
             grant_rows_max: self.grants.terms.bounds.grants,
-            user_rows: self.grants.limited.rows(),
             used_lately: self.budget.used_lately(),
             open_connections: self.connections.open_count(),
             refused_addresses: self.grants.today.refused(),

@@ -133,7 +133,7 @@ impl LimitedSums {
         self.sums.retain(is_kept);
         self.named_by.clear();
         for server in self.sums.iter().filter_map(|(_, sum)| sum.named_by.as_ref()) {
-            *self.named_by.entry(server.clone()).or_default() += 1;
+            count_one(&mut self.named_by, server);
         }
     }
 
@@ -141,7 +141,7 @@ impl LimitedSums {
     fn sum(&mut self, of: Limited, server: Option<&Label>) -> &mut LimitedSum {
         let named_by = server.filter(|_| matches!(of, Limited::User(_)) && !self.sums.contains_key(&of));
         if let Some(server) = named_by {
-            *self.named_by.entry(server.clone()).or_default() += 1;
+            count_one(&mut self.named_by, server);
         }
         let sum = self.sums.get_or_default(of);
         sum.named_by = sum.named_by.take().or_else(|| named_by.cloned());
@@ -248,6 +248,11 @@ impl LimitedSums {
             Limited::Server(_) => std::iter::once((time.reserved(), time.level())).for_each(change),
         }
     }
+}
+
+fn count_one(named_by: &mut BTreeMap<Label, usize>, server: &Label) {
+    let count = named_by.entry(server.clone()).or_default();
+    *count = count.saturating_add(1);
 }
 
 impl LimitedSum {

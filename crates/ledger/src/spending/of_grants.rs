@@ -41,6 +41,11 @@ impl Grants {
             || self.limited.has_room_for(of, named, now, self.period.end, &uncounted)
     }
 
+    /// How many users and server keys have a sum, and the most.
+    pub fn user_rows(&self) -> (usize, usize) {
+        self.limited.rows()
+    }
+
     /// Whether a user has used as much as each user may.
     pub(crate) fn is_over_limit_of(&self, user: &User) -> bool {
         let user = Limited::User(user.clone());
