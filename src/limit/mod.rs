@@ -1,8 +1,9 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
-//! allowances. Each allowance is checked for the client and again for the wide IPv6 prefix around it.
+//! allowances. Each allowance is checked for the client and again for the wide IPv6 prefix around it. Clients of that prefix who have used no
+//! more than half of their own allowance share [`LIGHT_MAX`] halves there, because a carrier gives each phone a prefix of a common pool.
 //!
 //! A user has the allowance of a client, on all addresses together. The users of one address who have used more than half of their own
-//! allowance share [`USERS_FACTOR`] allowances. The other users of the address share [`USERS_MAX`] halves of an allowance, because many
+//! allowance share [`USERS_FACTOR`] allowances. The other users of the address share [`LIGHT_MAX`] halves of an allowance, because many
 //! people can be behind one address of a carrier.
 //!
 //! One user that a server key names has at most one part in [`NAMED_PART`] of the key's allowance, so one guest of a program does not use it up.
@@ -36,8 +37,8 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// How many users of one address can use half of their allowance, whatever heavier users there do.
-const USERS_MAX: u32 = 1_000;
+/// How many users of one address, or clients of one /48, can use half of their allowance, whatever heavier ones there do.
+const LIGHT_MAX: u32 = 1_000;
 /// See the module's description.
 const NAMED_PART: u32 = 16;
 
@@ -77,6 +78,8 @@ struct Limits {
 struct AddressLimits {
     client: Limit,
     group: Limit,
+    /// Of all clients of a /48 that have used no more than half of their own allowance.
+    light_group: Limit,
 }
 
 /// One limit, with the library's state: a burst of `requests`, which refill in `window`, one at a time.
@@ -136,6 +139,11 @@ pub struct RateLeft {
 }
 
 impl RateLeft {
+    /// Whether no more than half of the allowance is used.
+    const fn is_light(self) -> bool {
+        self.remaining >= self.limit / 2
+    }
+
     /// Adds the headers of the IETF draft to a response.
     pub fn describe(self, headers: &mut HeaderMap) {
         headers.insert(LIMIT, HeaderValue::from(self.limit));
@@ -188,8 +196,12 @@ impl RateLimit {
         let taken = of_user.and_then(|left_of_user| {
             let of_address = limits.of_address(left_of_user);
             // The row of the client has the factor 1, that of the /48 a larger one.
+            let mut is_light = false;
             let left_of_client = clients.try_each(Prefix::of(address, self.ipv6_prefix), now, |visit| {
-                take(if visit.factor == 1 { &of_address.client } else { &of_address.group }, visit)
+                if visit.factor == 1 {
+                    return take(&of_address.client, visit).inspect(|left| is_light = left.is_light());
+                }
+                take(if is_light { &of_address.light_group } else { &of_address.group }, visit)
             })?;
             Ok(left_of_user.unwrap_or(left_of_client))
         });
@@ -232,6 +244,7 @@ impl RateLimit {
             for of_address in [&limits.anonymous, &limits.heavy_users, &limits.light_users] {
                 of_address.client.forget_full();
                 of_address.group.forget_full();
+                of_address.light_group.forget_full();
             }
         }
     }
@@ -247,11 +260,12 @@ impl Limits {
         let limits_of = |requests: u32| AddressLimits {
             client: Limit::new(requests, window),
             group: Limit::new(requests.saturating_mul(GROUP_FACTOR), window),
+            light_group: Limit::new(requests.div_ceil(2).saturating_mul(LIGHT_MAX), window),
         };
         Self {
             anonymous: limits_of(requests),
             heavy_users: limits_of(requests.saturating_mul(USERS_FACTOR)),
-            light_users: limits_of(requests.div_ceil(2).saturating_mul(USERS_MAX)),
+            light_users: limits_of(requests.div_ceil(2).saturating_mul(LIGHT_MAX)),
         }
     }
 
@@ -259,8 +273,8 @@ impl Limits {
     fn of_address(&self, of_user: Option<RateLeft>) -> &AddressLimits {
         match of_user {
             None => &self.anonymous,
-            Some(left) if left.remaining < left.limit / 2 => &self.heavy_users,
-            Some(_) => &self.light_users,
+            Some(left) if left.is_light() => &self.light_users,
+            Some(_) => &self.heavy_users,
         }
     }
 }

@@ -58,6 +58,22 @@ async fn ipv6_clients_are_distinguished_by_their_prefix() {
     assert_eq!(broker.mint_from("203.0.113.1").await.status, 429, "the same client, mapped");
 }
 
+/// A carrier gives each phone a /64 of one /48.
+#[tokio::test]
+async fn heavy_clients_of_an_ipv6_network_share_four_allowances_and_the_others_do_not_wait_for_them() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "10")]).await;
+    for phone in 0..9 {
+        for nth in 0..10 {
+            let status = broker.mint_from(&format!("2001:db8:7:{phone}::1")).await.status;
+            let has_room = phone < 8 || nth < 5;
+            assert_eq!(status, if has_room { 200 } else { 429 }, "{phone}, {nth}");
+        }
+    }
+    for phone in 10..20 {
+        assert_eq!(broker.mint_from(&format!("2001:db8:7:{phone}::1")).await.status, 200, "{phone}");
+    }
+}
+
 async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
     broker.get_with("/api/turn-credentials", &[("origin", origin)]).await
 }
