@@ -125,7 +125,7 @@ async fn at_grants_max_a_mint_says_so_and_a_hint_and_an_alert_come_before() {
     }
     assert!(!broker.has_hint("GRANTS_NEARLY_FULL").await);
     broker.grant().await;
-    assert!(broker.hint("GRANTS_NEARLY_FULL").await.unwrap().contains("They are 4 of 5."));
+    assert!(broker.hint("GRANTS_NEARLY_FULL").await.unwrap().contains("There are 4 of 5 credentials"));
     eventually("an alert says so", async || {
         let alerts = broker.operator("/api/alerts").await.json();
         alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "grants.full")
