@@ -113,8 +113,8 @@ fn group(
     Group { kind, errors, may_call, routes }
 }
 
-/// Without an `OPERATOR_TOKEN` these routes answer 404.
-fn operator_groups(app: &Arc<App>, guarded: impl Fn(Handlers) -> Handlers) -> [Group; 3] {
+/// Without an `OPERATOR_TOKEN` these routes answer 404; `/metrics` needs it or a `METRICS_TOKEN`.
+fn operator_groups(app: &Arc<App>, guarded: impl Fn(Handlers) -> Handlers) -> [Group; 4] {
     let with_query = vec![
         route!(users::revoke_spender),
         route!(blocks::block_spender),
@@ -136,17 +136,20 @@ fn operator_groups(app: &Arc<App>, guarded: impl Fn(Handlers) -> Handlers) -> [G
         route!(overview::get_overview),
         route!(alerts::get_alerts),
         route!(backup::get_backup).map(|handlers| only(handlers, "GET")),
-        route!(metrics::get_metrics),
     ];
     let is_operator = |caller| caller == CallerKind::Operator;
     let any_query = |handlers: Handlers| guarded(handlers.layer(check(app, operator::require_operator)));
     let no_query = || check(app, operator::require_operator_without_query);
+    let may_monitor = |caller| may(caller, Action::ReadMetrics);
+    let for_monitor =
+        |handlers: Handlers| guarded(handlers.layer(check(app, operator::require_monitor_without_query)));
     // These paths have other methods, too, with rules of their own: `route_layer` leaves the other methods alone.
     let beside_others =
         [route!(blocks::list_blocks), route!(blocks::allow_named), route!(operator::list_connections)];
     [
         group("operator", Own, is_operator, with_query, any_query),
         group("operator", Own, is_operator, without_query, |handlers| guarded(handlers.layer(no_query()))),
+        group("operator", Own, may_monitor, [route!(metrics::get_metrics)], for_monitor),
         group("operator", Own, is_operator, beside_others, |it| guarded(it.route_layer(no_query()))),
     ]
 }

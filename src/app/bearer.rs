@@ -14,6 +14,8 @@ pub enum BearerToken<'a> {
     Server(&'a ServerKey),
     /// `REPORTER_TOKEN`.
     Reporter,
+    /// `METRICS_TOKEN`.
+    Monitor,
     /// `OPERATOR_TOKEN`.
     Operator,
     /// A text in the form of a JWT, if users sign in with JWTs. It is not verified yet.
@@ -30,6 +32,7 @@ impl BearerToken<'_> {
         match self {
             Self::Server(_) => CallerKind::ServerKey,
             Self::Reporter => CallerKind::Reporter,
+            Self::Monitor => CallerKind::Monitor,
             Self::Operator => CallerKind::Operator,
             Self::Jwt => CallerKind::User,
             Self::Grant(_) => CallerKind::Grant,
@@ -45,6 +48,8 @@ impl App {
             BearerToken::Server(key)
         } else if self.reporter_token.as_ref().is_some_and(|reporter| reporter.matches(token)) {
             BearerToken::Reporter
+        } else if self.metrics_token.as_ref().is_some_and(|metrics| metrics.matches(token)) {
+            BearerToken::Monitor
         } else if self.operator_token.as_ref().is_some_and(|operator| operator.matches(token)) {
             BearerToken::Operator
         } else if self.core.has_sign_in() && is_jwt(token) {

@@ -103,8 +103,12 @@ pub struct App {
 
 impl App {
     /// Whether a metered credential would be issued at this instant, and why not.
-    pub fn minting(&self, snapshot: &Snapshot) -> Result<(), MintStop> {
-        minting(snapshot, &self.mint.facts())
+    pub fn minting(&self, snapshot: &Snapshot, is_for_operator: bool) -> Result<(), MintStop> {
+        let mut facts = self.mint.facts();
+        if !is_for_operator {
+            facts.failure.clear();
+        }
+        minting(snapshot, &facts)
     }
 
     /// Whether the ledger outlives a restart.

@@ -36,6 +36,8 @@ pub struct Process {
     pub metrics: Arc<Metrics>,
     /// Authorizes the operator's routes. Without it they do not exist.
     pub operator_token: Option<TokenDigest>,
+    /// Authorizes `/metrics`, and nothing else.
+    pub metrics_token: Option<TokenDigest>,
     /// The allowance for wrong tokens and server keys.
     pub wrong_tokens: WrongTokens,
     /// Log lines that were dropped.
@@ -62,6 +64,7 @@ impl Process {
             started: clock.instant(),
             started_at: clock.now(),
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
+            metrics_token: config.access.metrics_token.as_ref().map(TokenDigest::of),
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
             lost_lines,
             refusal_log: RefusalLog::default(),

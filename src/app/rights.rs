@@ -16,6 +16,8 @@ pub enum CallerKind {
     ServerKey,
     /// An app server with `REPORTER_TOKEN`.
     Reporter,
+    /// Monitoring with `METRICS_TOKEN`.
+    Monitor,
     /// The operator.
     Operator,
 }
@@ -29,15 +31,18 @@ pub enum Action {
     Report,
     /// To say who spends.
     NameUser,
+    /// To read `/metrics`.
+    ReadMetrics,
 }
 
 /// Whether a caller may do this at all. Only the operator may see what others spend, end it, and change the limit; a server key may also end
 /// what it has minted.
 pub const fn may(caller: CallerKind, action: Action) -> bool {
-    use CallerKind::{Anonymous, Grant, Reporter, ServerKey, User};
+    use CallerKind::{Anonymous, Grant, Monitor, Operator, Reporter, ServerKey, User};
     match action {
         Action::Mint => matches!(caller, Anonymous | Grant | User | ServerKey),
         Action::Report => matches!(caller, Grant | ServerKey | Reporter),
         Action::NameUser => matches!(caller, ServerKey | Reporter),
+        Action::ReadMetrics => matches!(caller, Monitor | Operator),
     }
 }

@@ -46,6 +46,8 @@ pub struct AccessConfig {
     /// Lets an app server report connections without a grant. Same form as the operator's. `REPORTER_TOKEN`; none when
     /// unset.
     pub reporter_token: Option<SecretString>,
+    /// Authorizes `/metrics` alone, as the operator's token does. Same form as the operator's. `METRICS_TOKEN`; none when unset.
+    pub metrics_token: Option<SecretString>,
 }
 
 /// The rate limit of one client address.
@@ -83,6 +85,7 @@ impl AccessConfig {
             },
             operator_token: settings.secret("OPERATOR_TOKEN", own_secret(visible(TOKEN_CHARS))),
             reporter_token: settings.secret("REPORTER_TOKEN", own_secret(visible(TOKEN_CHARS))),
+            metrics_token: settings.secret("METRICS_TOKEN", own_secret(visible(TOKEN_CHARS))),
         };
         if let (Some(url), Some(_)) = (public_url, &access.operator_token) {
             url.warn_of_cleartext(settings);

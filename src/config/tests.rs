@@ -77,7 +77,7 @@ fn every_known_variable_is_parsed() {
 }
 
 /// Every secret, with `hush` in its value.
-const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token; REPORTER_TOKEN=hush-reporter-token; CLOUDFLARE_TURN_KEY_ID=id;
+const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token; REPORTER_TOKEN=hush-reporter-token; METRICS_TOKEN=hush-metrics-token; CLOUDFLARE_TURN_KEY_ID=id;
     CLOUDFLARE_TURN_API_TOKEN=hush-api-token; CLOUDFLARE_TURN_KEYS=eu=id-2:hush-key-token;
     COTURN_URLS=turn:coturn.example; COTURN_SECRET=hush-coturn; COTURN_CLI=localhost:5766; COTURN_CLI_PASSWORD=hush-cli-password;
     MANUAL_ICE_SERVERS=[{"urls": "turn:a", "username": "hush-user", "credential": "hush-password"}];

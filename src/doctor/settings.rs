@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::report::{Check, Verdict, fail, ok, warn};
@@ -47,7 +48,10 @@ pub(super) fn problems(errors: &ConfigErrors) -> Vec<Verdict> {
 /// The status of the service at the configured address. `Null` if none answers.
 pub(super) async fn service_status(config: &Config, client: &HttpClient) -> Value {
     let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
-    let request = config.access.hosts.with_allowed_host(client.request(Method::GET, url));
+    let mut request = config.access.hosts.with_allowed_host(client.request(Method::GET, url));
+    if let Some(token) = &config.access.operator_token {
+        request = request.bearer_auth(token.expose_secret());
+    }
     let answer = async { body(BODY_MAX, client.send(request).await?).await };
     let status = answer.await.ok().and_then(|body| serde_json::from_slice(&body).ok());
     status.unwrap_or_default()

@@ -3,12 +3,14 @@
 //! The first seven fields never change their names, types and rounding.
 
 use axum::Json;
+use axum::extract::Request;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::hints::HintBody;
+use super::operator::is_operator;
 use super::overview::relays::{DrainingBody, draining};
 use crate::alert::MintingBody;
 use crate::app::{App, bound_assumes};
@@ -145,17 +147,18 @@ fn knowledge_schema() -> RefOr<Schema> {
 
 /// Returns the usage of this period and what is left of the budget.
 ///
-/// The first seven fields never change their names, types and rounding.
+/// The first seven fields never change their names, types and rounding. With the operator token, messages also say what is known of the
+/// case, such as the host that failed.
 #[utoipa::path(
     get, path = "/api/bandwidth-status",
     responses((status = 200, description = "The state of the budget.", body = StatusBody))
 )]
-pub async fn get_bandwidth_status(app: AppState) -> Json<StatusBody> {
-    Json(status(&app, &app.account.snapshot()))
+pub async fn get_bandwidth_status(app: AppState, request: Request) -> Json<StatusBody> {
+    Json(status(&app, &app.account.snapshot(), is_operator(&app, &request)))
 }
 
 /// The response for `snapshot`.
-pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
+pub(super) fn status(app: &App, snapshot: &Snapshot, is_for_operator: bool) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
     let PresentRate { rate, limit_at, .. } = PresentRate::of_quarter_hour(snapshot);
@@ -187,9 +190,9 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         used_bytes: figures.used.get(),
         durable: app.is_durable(),
         frozen: snapshot.frozen,
-        minting: app.minting(snapshot).into(),
+        minting: app.minting(snapshot, is_for_operator).into(),
         draining: draining(app),
-        hints: app.faults(snapshot).into_iter().map(HintBody::from).collect(),
+        hints: app.faults(snapshot).into_iter().map(|found| HintBody::of(found, is_for_operator)).collect(),
     }
 }
 

@@ -131,7 +131,7 @@ pub(super) async fn answer<Q, T: IntoResponse>(
 ) -> Response {
     let minted = match asked {
         Ok((asked, of_format)) => {
-            let answered = app.mint.answer(&asked).await.map_err(|why| refused(why, app));
+            let answered = app.mint.answer(&asked).await.map_err(refused);
             answered.map(|answer| (answer, of_format))
         }
         Err(error) => Err(error),
@@ -156,7 +156,7 @@ pub(super) async fn answer<Q, T: IntoResponse>(
     response
 }
 
-fn refused(why: NotAdmitted, app: &App) -> ApiError {
+fn refused(why: NotAdmitted) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
         NotAdmitted::Blocked(kind) => ApiError::blocked(kind),
@@ -169,10 +169,7 @@ fn refused(why: NotAdmitted, app: &App) -> ApiError {
         | NotAdmitted::ClockInDoubt
         | NotAdmitted::TooManyGrants
         | NotAdmitted::Stopped
-        | NotAdmitted::Uncut => {
-            let code = StopCode::of(&why).unwrap_or(StopCode::LedgerUnavailable);
-            not_minted(code, &app.account.ledger_failure())
-        }
+        | NotAdmitted::Uncut => not_minted(StopCode::of(&why).unwrap_or(StopCode::LedgerUnavailable)),
     }
 }
 

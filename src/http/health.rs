@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::operator::is_operator;
 use super::refusals::not_minted;
 use super::{AppState, JsonResult};
 use crate::alert::{Fault, MintingBody, StopCode};
@@ -106,19 +107,23 @@ pub async fn get_health(app: AppState) -> Json<HealthBody> {
         (status = 503, description = "`SHUTTING_DOWN`: the process is shutting down.\n\n`LEDGER_UNAVAILABLE`: the last write failed.\n\n`NO_LEADER`: no leader of several replicas can be reached.", body = ErrorBody),
     )
 )]
-pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
+pub async fn get_ready(app: AppState, request: Request) -> JsonResult<ReadyBody> {
     if app.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
     }
     if !app.account.is_writable() {
-        return Err(not_minted(StopCode::LedgerUnavailable, &app.account.ledger_failure()));
+        return Err(not_minted(StopCode::LedgerUnavailable));
     }
-    let snapshot = app.account.snapshot();
-    let (minting, faults) = (Some(app.minting(&snapshot).into()), app.faults(&snapshot));
+    let (snapshot, is_for_operator) = (app.account.snapshot(), is_operator(&app, &request));
+    let minting = Some(app.minting(&snapshot, is_for_operator).into());
+    let faults = app.faults(&snapshot);
     let found = |fault| faults.iter().find(|found| found.fault == fault);
     let is_down = found(Fault::ProviderDown).is_some();
     let provider = if is_down { Some("down") } else { app.mint.has_provider().then_some("up") };
-    let warning = found(Fault::ReplicasDiffer).map(|found| found.detail.clone());
+    let differ = found(Fault::ReplicasDiffer);
+    let warning = differ.map(|found| {
+        if is_for_operator { found.detail.clone() } else { found.fault.facts().sentence.to_owned() }
+    });
     Ok(Json(ReadyBody { status: "ready", provider, minting, warning }))
 }
 

@@ -24,8 +24,12 @@ pub struct HintBody {
     until: Option<Timestamp>,
 }
 
-impl From<FoundFault> for HintBody {
-    fn from(found: FoundFault) -> Self {
+impl HintBody {
+    /// The hint about a fault. Only the operator gets the detail, which can name hosts, paths and addresses.
+    pub(super) fn of(mut found: FoundFault, is_for_operator: bool) -> Self {
+        if !is_for_operator {
+            found.detail.clear();
+        }
         let (code, severity) = (found.fault.facts().code, found.severity.name());
         Self { code, severity, message: found.message(), until: found.until }
     }

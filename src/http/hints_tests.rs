@@ -169,7 +169,8 @@ fn told(
     let input = AlertInput::of(&snapshot, facts, rate, &config);
     let made = AlertRules::default().evaluate(&input, &Spending::default(), true).made;
     let alert = made.into_iter().find(|alert| alert.kind == AlertKind::Began(fault));
-    (found.unwrap_or_else(|| panic!("{fault:?} is not there")).into(), alert.map(|alert| alert.what))
+    let found = found.unwrap_or_else(|| panic!("{fault:?} is not there"));
+    (HintBody::of(found, true), alert.map(|alert| alert.what))
 }
 
 #[test]

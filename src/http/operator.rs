@@ -14,10 +14,12 @@ use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::app::process::Process;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
+use crate::mint::token::GrantToken;
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::bearer::bearer;
+use turn_base::request::bearer::{TokenDigest, bearer};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::{Query, form};
+use turn_base::sign_in::is_jwt;
 use turn_ledger::{Books, ByteCount, Connection, Interval, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.
@@ -39,6 +41,16 @@ pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
 /// [`require_operator`] for calls without parameters. Also rejects a query: a misspelled or misplaced parameter must not be ignored.
 pub fn require_operator_without_query(app: &App, request: &Request) -> Result<(), ApiError> {
     require_operator(app, request)?;
+    refuse_query(request)
+}
+
+/// Rejects requests for `/metrics` without a token that may read them, and those with a query.
+pub fn require_monitor_without_query(app: &App, request: &Request) -> Result<(), ApiError> {
+    check_monitor(app, request)?;
+    refuse_query(request)
+}
+
+fn refuse_query(request: &Request) -> Result<(), ApiError> {
     match request.uri().query() {
         None | Some("") => Ok(()),
         Some(_) => Err(ApiError::invalid("Remove the query: this call has no parameters.")),
@@ -47,17 +59,39 @@ pub fn require_operator_without_query(app: &App, request: &Request) -> Result<()
 
 /// Checks that a request has the operator token.
 pub(super) fn check_operator(process: &Process, request: &Request) -> Result<(), ApiError> {
-    let expected = process.operator_token.as_ref().ok_or_else(ApiError::no_operator)?;
-    match bearer(request.headers()) {
-        Some(shown) if expected.matches(shown) => Ok(()),
-        Some(_) => Err(wrong_token(
-            &process.wrong_tokens,
-            Role::Operator,
-            client_of(request),
-            ApiError::unauthorized("Check the token: it is not the OPERATOR_TOKEN of this service."),
-        )),
-        None => Err(ApiError::no_token("the OPERATOR_TOKEN")),
+    check_token(process, request, [&process.operator_token, &None], "the OPERATOR_TOKEN")
+}
+
+/// Whether a request of a public route has the operator token. A wrong one counts, so that nobody can guess it here; the token of a page
+/// is no guess.
+pub(super) fn is_operator(process: &Process, request: &Request) -> bool {
+    let may_be = |token: &str| !is_jwt(token) && !GrantToken::has_form(token);
+    bearer(request.headers()).is_some_and(may_be) && check_operator(process, request).is_ok()
+}
+
+/// Checks that a request has the operator token, or that of monitoring.
+pub(super) fn check_monitor(process: &Process, request: &Request) -> Result<(), ApiError> {
+    let accepted = [&process.operator_token, &process.metrics_token];
+    check_token(process, request, accepted, "the OPERATOR_TOKEN or the METRICS_TOKEN")
+}
+
+/// Checks that a request has one of the tokens that are set. `names`: their settings.
+fn check_token(
+    process: &Process,
+    request: &Request,
+    accepted: [&Option<TokenDigest>; 2],
+    names: &str,
+) -> Result<(), ApiError> {
+    let accepted = || accepted.into_iter().flatten();
+    if accepted().next().is_none() {
+        return Err(ApiError::no_operator());
     }
+    let Some(shown) = bearer(request.headers()) else { return Err(ApiError::no_token(names)) };
+    if accepted().any(|token| token.matches(shown)) {
+        return Ok(());
+    }
+    let refusal = ApiError::unauthorized(format!("Check the token: it is not {names} of this service."));
+    Err(wrong_token(&process.wrong_tokens, Role::Operator, client_of(request), refusal))
 }
 
 /// Counts a wrong token. Returns `refusal`; after too many wrong tokens, the error with the time to wait.

@@ -73,7 +73,7 @@ pub async fn set_limit(app: AppState, request: Request) -> JsonResult<StatusBody
     let snapshot = app.account.snapshot();
     let gb = plain_number(snapshot.figures.limit.as_gb());
     tracing::warn!("the operator has set the limit to {gb} GB/month");
-    Ok(Json(status(&app, &snapshot)))
+    Ok(Json(status(&app, &snapshot, true)))
 }
 
 /// Stops or resumes minting.
@@ -90,7 +90,7 @@ pub async fn set_frozen(app: AppState, request: Request) -> JsonResult<StatusBod
     let FreezeOverride { frozen } = read_json(request).await?;
     app.account.record_change(|books| books.override_freeze(frozen)).await?;
     tracing::warn!(frozen, "the operator has used the kill switch");
-    Ok(Json(status(&app, &app.account.snapshot())))
+    Ok(Json(status(&app, &app.account.snapshot(), true)))
 }
 
 /// The result of a revocation.

@@ -293,7 +293,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         usable,
         alert_percents: app.config.alert_percents.clone(),
         sign_in: app.core.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
-        status: status(&app, &snapshot),
+        status: status(&app, &snapshot, true),
         callers: callers(&app.metrics),
         provider: provider(&app, snapshot.figures.period),
         relays: relays(&app),

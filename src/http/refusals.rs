@@ -72,14 +72,14 @@ pub(super) fn too_many_of_server(retry_in: Duration) -> ApiError {
     ApiError::too_many("Too many requests of this server key", message, retry_in)
 }
 
-/// No metered credential is issued, for the reason `stop`. `failure`: why the ledger cannot be written; empty if that is not known.
-pub(super) fn not_minted(stop: StopCode, failure: &str) -> ApiError {
+/// No metered credential is issued, for the reason `stop`. The operator finds in the status why the ledger cannot be written.
+pub(super) fn not_minted(stop: StopCode) -> ApiError {
     let (code, error) = match stop {
         StopCode::GrantsFull => (Code::GrantsFull, "Too many live credentials"),
         StopCode::ClockDisagrees => (Code::ClockDisagrees, "Clock disagrees"),
         _ => (Code::LedgerUnavailable, "Ledger unavailable"),
     };
-    ApiError::new(code, error).message(MintStop::of(stop, failure).message).retry_in(Duration::from_secs(1))
+    ApiError::new(code, error).message(MintStop::of(stop, "").message).retry_in(Duration::from_secs(1))
 }
 
 /// The budget, the share of the client or of the user in it, or the limit of the user or of the server key, has no room.

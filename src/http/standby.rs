@@ -20,9 +20,10 @@ use super::envelope::{client_addr, finish, in_form_of_sfu, known_method, sfu_err
 use super::head;
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::metrics::{add_process, rendered};
-use super::operator::check_operator;
+use super::operator::{check_monitor, is_operator};
 use super::origin;
 use super::request_log::is_polled;
+use crate::alert::Fault;
 use crate::app::process::Standby;
 use crate::config::AllowedOrigins;
 use crate::forward::PassedOn;
@@ -117,25 +118,31 @@ pub async fn get_health(standby: StandbyState) -> Json<HealthBody> {
 }
 
 /// Requests can be served: this replica has no fault, and the leader is ready or was reached lately.
-pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
+pub async fn get_ready(standby: StandbyState, request: Request) -> JsonResult<ReadyBody> {
     if standby.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
     }
+    let is_for_operator = is_operator(&standby, &request);
     let fault = standby.fault.lock().clone();
     if let Some(fault) = fault {
-        return Err(ApiError::no_leader().message(fault));
+        let error = ApiError::no_leader();
+        return Err(if is_for_operator { error.message(fault) } else { error });
     }
     let why_unread = standby.unread.lock().clone();
     // If the database cannot be read, that may be why no leader is reached.
     let probed = standby.forwarder.probe().await;
     probed.map_err(|error| match why_unread {
-        Some(why) => {
+        Some(why) if is_for_operator => {
             let why = why.trim_end_matches('.');
             error.message(format!("Run turn-broker doctor with the settings of this replica: {why}."))
         }
+        Some(_) => error.message("Run turn-broker doctor with the settings of this replica."),
         None => error,
     })?;
     let warning = standby.warning.lock().clone();
+    let warning = warning.map(|warning| {
+        if is_for_operator { warning } else { Fault::ReplicasDiffer.facts().sentence.to_owned() }
+    });
     Ok(Json(ReadyBody { status: "ready", provider: None, minting: None, warning }))
 }
 
@@ -146,7 +153,7 @@ pub async fn get_leader() -> JsonResult<LeaderBody> {
 
 /// Counters and gauges of this replica. Those of the books are at the leader.
 pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Response, ApiError> {
-    check_operator(&standby, &request)?;
+    check_monitor(&standby, &request)?;
     let mut scraped = ScrapedFigures::default();
     add_process(&mut scraped, &standby, false);
     rendered(&standby.metrics, &scraped)

@@ -98,7 +98,7 @@ export function theyAgree(counts, tolerance = TOLERANCE) {
 }
 
 export const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
-export const status = () => fetch(`${BROKER}/api/bandwidth-status`).then((answer) => answer.json());
+export const status = () => fetch(`${BROKER}/api/bandwidth-status`, { headers: { Authorization: `Bearer ${operatorToken}` } }).then((answer) => answer.json());
 export const operator = (path, method = 'GET', body = undefined) =>
   fetch(BROKER + path, { method, headers: { Authorization: `Bearer ${operatorToken}` }, body: body && JSON.stringify(body) });
 export const openConnections = async () => (await operator('/api/connections').then((answer) => answer.json())).connections;

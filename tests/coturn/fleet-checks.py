@@ -245,7 +245,7 @@ def check_deaths(processes):
         end(broken[-1].process)
         shares = named(60)
         check(f"{OUT_WITHIN} s after death {nth + 1} no mint names the relay", dead not in shares and None not in shares, shares)
-        status = get("/api/bandwidth-status")
+        status = get("/api/bandwidth-status", OPERATOR)
         check("it is shown as down, with a hint", relays()[dead]["state"] == "down" and any(
             dead in hint["message"] for hint in status["hints"] if hint["code"] == "RELAY_DOWN"), relays())
         check("the bound holds", status["boundHolds"] and status["overshootBoundGB"] == "0.00", status)
@@ -324,7 +324,7 @@ def main():
         check("once nobody can end its sessions strict mode names none", within(40, lambda: mint().get("source") == "stun"), mint())
         answer = mint()
         check("the next source serves, degraded", (answer.get("source"), answer.get("reason")) == ("stun", "PROVIDER_UNAVAILABLE"), answer)
-        ready = get("/ready")
+        ready = get("/ready", OPERATOR)
         message = (ready.get("minting") or {}).get("message") or ""
         check("/ready names the relays", ready.get("provider") == "down" and all(host in message for host in HOSTS), ready)
     finally:

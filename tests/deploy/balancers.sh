@@ -58,7 +58,7 @@ for n in 1 2 3; do replica $n & done
     echo "daemon off; user root; pid $work/nginx.pid; error_log stderr; events {} http { access_log off;"
     for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $work/temp/$kind;"; done
     sed -e 's|^ *server 127.0.0.1:3001 \(.*\)|  server 127.0.0.1:3001 \1\n  server 127.0.0.1:3002 \1\n  server 127.0.0.1:3003 \1|' \
-        -e 's|listen 443 ssl;|listen 8081;|' -e '/listen \[::\]\|ssl_certificate/d' "$work/nginx.example"
+        -e "s|/var/log/nginx|$work|" -e 's|listen 443 ssl;|listen 8081;|' -e '/listen \[::\]\|ssl_certificate/d' "$work/nginx.example"
     echo '}'
 } >"$work/nginx.conf"
 sed 's|one:3001 two:3001|127.0.0.1:3001 127.0.0.1:3002 127.0.0.1:3003|' docs/Caddyfile.replicas >"$work/Caddyfile"

@@ -222,7 +222,7 @@ async fn each_reason_to_mint_nothing_is_the_same_in_the_status_in_ready_and_in_a
         let (name, (_, status, reason)) = (<&str>::from(code), facts_of(*code));
         for action in ["fallback", "refuse"] {
             let (broker, answer, _state) = stopped_mint(*code, action).await;
-            let stated = broker.status().await["minting"].clone();
+            let stated = broker.get("/api/bandwidth-status").await.json()["minting"].clone();
             assert_eq!((&stated["on"], &stated["code"]), (&json!(false), &json!(name)));
             let ready = broker.get("/ready").await;
             if *code == StopCode::LedgerUnavailable {

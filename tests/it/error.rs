@@ -96,7 +96,7 @@ async fn a_path_that_is_off_says_what_to_set_and_an_allowed_page_may_read_it() {
 
 #[tokio::test]
 async fn a_path_of_the_operator_says_which_setting_it_needs() {
-    let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    let broker = TestBroker::start(&[("OPERATOR_TOKEN", ""), ("METRICS_TOKEN", "")]).await;
     for path in ["/dashboard", "/metrics", "/api/usage"] {
         let answer = broker.get(path).await;
         assert_form(&answer, 404, "NOT_FOUND");
@@ -228,7 +228,7 @@ async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
 #[tokio::test]
 async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
     let open = TestBroker::start(&[]).await;
-    let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    let closed = TestBroker::start(&[("OPERATOR_TOKEN", ""), ("METRICS_TOKEN", "")]).await;
     let document = document();
     let mut routes = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {

@@ -172,7 +172,7 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
     probed(broker, "b.test", &[FAILED, FAILED]);
     let answer = broker.mint().await.json();
     assert_eq!((&answer["source"], &answer["degraded"]), (&json!("manual"), &json!(true)), "{answer}");
-    let ready = broker.get("/ready").await.json();
+    let ready = broker.operator("/ready").await.json();
     assert_eq!(
         (&ready["provider"], &ready["minting"]["code"]),
         (&json!("down"), &json!("PROVIDER_UNAVAILABLE"))

@@ -1,8 +1,8 @@
 //! The operator's routes and the health checks.
 
 use crate::support::{
-    Answer, FakeCloudflare, Fault, OPERATOR, REPORTER, TestBroker, broker_at, eventually, with_cloudflare,
-    with_cloudflare_and,
+    Answer, FakeCloudflare, Fault, MONITOR, OPERATOR, REPORTER, TestBroker, broker_at, eventually,
+    with_cloudflare, with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -14,7 +14,7 @@ async fn health_reports_uptime_and_ready_is_503_with_the_reason_while_the_proces
     let healthy = json!({"status": "ok", "uptimeSeconds": 61, "version": env!("CARGO_PKG_VERSION")});
     assert_eq!(broker.get("/health").await.json(), healthy);
     let minting = broker.status().await["minting"].clone();
-    assert_eq!(broker.get("/ready").await.json(), json!({"status": "ready", "minting": minting}));
+    assert_eq!(broker.operator("/ready").await.json(), json!({"status": "ready", "minting": minting}));
     broker.app.draining.store(true, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(broker.get("/ready").await.error(), (503, "SHUTTING_DOWN".into()));
     assert_eq!(broker.get("/health").await.json(), healthy, "the process is alive");
@@ -140,6 +140,17 @@ async fn after_20_wrong_tokens_in_a_minute_an_address_waits_and_the_right_token_
 }
 
 #[tokio::test]
+async fn the_token_of_monitoring_reads_metrics_also_without_an_operator() {
+    let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    assert_eq!(broker.get_as(MONITOR, "/metrics").await.status, 200);
+    assert_eq!(broker.get_as(MONITOR, "/metrics?a=b").await.error(), (400, "INVALID_REQUEST".into()));
+    assert_eq!(broker.get("/metrics").await.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(broker.get_as(MONITOR, "/api/overview").await.error(), (404, "NOT_FOUND".into()));
+    let closed = TestBroker::start(&[("OPERATOR_TOKEN", ""), ("METRICS_TOKEN", "")]).await;
+    assert_eq!(closed.get_as(MONITOR, "/metrics").await.error(), (404, "NOT_FOUND".into()));
+}
+
+#[tokio::test]
 async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let mut grant = broker.grant().await;
@@ -166,6 +177,13 @@ async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
     assert_eq!(broker.get("/ready").await.status, 200, "callers get STUN");
     let hint = broker.hint("PROVIDER_DOWN").await.unwrap();
     assert!(hint.starts_with("The TURN provider issues no credentials, or none of your relays answers the broker's probes. Cloudflare: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{hint}");
+    // Everybody else gets the code and the constant sentences.
+    let public = broker.get("/api/bandwidth-status").await.json();
+    let hint = public["hints"].as_array().unwrap().iter().find(|hint| hint["code"] == "PROVIDER_DOWN");
+    let message = "The TURN provider issues no credentials, or none of your relays answers the broker's probes. Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
+    assert_eq!(hint.unwrap()["message"], message);
+    assert_eq!(public["minting"]["message"], message);
+    assert_eq!(broker.get("/ready").await.json()["minting"], public["minting"]);
     let failure = broker.overview().await["provider"]["failure"].clone();
     assert_eq!(failure["what"], "answered 401 Unauthorized");
     assert!(

@@ -119,7 +119,7 @@ async fn a_pause_is_stated_with_its_end_and_ends_with_the_first_try_that_succeed
     let end = "2025-01-15T12:05:00.000Z";
     let status = broker.status().await;
     let minting = &status["minting"];
-    assert_eq!(*minting, broker.get("/ready").await.json()["minting"]);
+    assert_eq!(*minting, broker.operator("/ready").await.json()["minting"]);
     assert_eq!((&minting["code"], &minting["until"]), (&json!("PROVIDER_UNAVAILABLE"), &json!(end)));
     let hints = status["hints"].as_array().unwrap();
     let hint = hints.iter().find(|hint| hint["code"] == "PROVIDER_DOWN").unwrap();
@@ -131,7 +131,7 @@ async fn a_pause_is_stated_with_its_end_and_ends_with_the_first_try_that_succeed
     broker.advance(1);
     assert_eq!(broker.mint().await.json()["source"], "cloudflare", "the try");
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-    assert_eq!(broker.get("/ready").await.json()["minting"]["on"], true);
+    assert_eq!(broker.operator("/ready").await.json()["minting"]["on"], true);
     assert!(!broker.has_hint("PROVIDER_DOWN").await);
 }
 

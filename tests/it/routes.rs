@@ -17,7 +17,7 @@ use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::manual_clock::ManualClock;
 use crate::support::repository::sources;
 use crate::support::test_broker::{START, config};
-use crate::support::{Answer, COTURN, OPERATOR, REPORTER, StateDir, TestBroker};
+use crate::support::{Answer, COTURN, MONITOR, OPERATOR, REPORTER, StateDir, TestBroker};
 
 const TABLE: &str = include_str!("routes.txt");
 
@@ -125,7 +125,8 @@ fn example(route: &str) -> String {
 async fn each_caller_may_do_at_each_route_what_the_table_of_rights_says() {
     let (_state, broker) = with_every_door().await;
     let (grant, user) = (broker.grant().await, user_token("ann"));
-    let tokens = [None, Some(&*grant), Some(&*user), Some(KEY), Some(REPORTER), Some(OPERATOR)];
+    let tokens =
+        [None, Some(&*grant), Some(&*user), Some(KEY), Some(REPORTER), Some(MONITOR), Some(OPERATOR)];
     let (mut calls, mut wrong) = (0_u8, vec![]);
     let mut requests = 0;
     for group in table(&broker.app) {
@@ -212,7 +213,8 @@ async fn every_error_has_the_form_of_the_route() {
 async fn only_who_may_name_a_user_does_so() {
     let (_state, broker) = with_every_door().await;
     let (grant, user) = (broker.grant().await, user_token("ann"));
-    let tokens = [None, Some(&*grant), Some(&*user), Some(KEY), Some(REPORTER), Some(OPERATOR)];
+    let tokens =
+        [None, Some(&*grant), Some(&*user), Some(KEY), Some(REPORTER), Some(MONITOR), Some(OPERATOR)];
     for (kind, token) in CallerKind::VARIANTS.iter().zip(tokens) {
         let request = broker.request(Method::GET, "/api/turn-credentials?user=bob");
         let request = token.iter().fold(request, RequestBuilder::bearer_auth);

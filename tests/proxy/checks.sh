@@ -47,7 +47,7 @@ start_broker() {
 start_nginx() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout nginx.key -out nginx.pem -days 2 \
         -subj /CN=turn.example.com -addext subjectAltName=DNS:turn.example.com 2>/dev/null
-    sed -i -e "s|^\( *ssl_certificate \).*|\1$PWD/nginx.pem;|" -e "s|^\( *ssl_certificate_key \).*|\1$PWD/nginx.key;|" nginx
+    sed -i -e "s|/var/log/nginx|$PWD|" -e "s|^\( *ssl_certificate \).*|\1$PWD/nginx.pem;|" -e "s|^\( *ssl_certificate_key \).*|\1$PWD/nginx.key;|" nginx
     mkdir temp
     {
         echo "daemon off; user root; pid $PWD/nginx.pid; error_log stderr; events {} http { access_log off;"
@@ -243,6 +243,7 @@ check_matrix() {
 }
 
 check_proxy nginx
+is 'the log of nginx has paths and no queries' '1 0' "$(grep -c -m 1 /api/turn-credentials access.log) $(grep -c '[?]' access.log)"
 check_proxy caddy
 check_proxy caddy_of_compose
 check_app_server

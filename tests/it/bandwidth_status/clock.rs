@@ -116,7 +116,7 @@ async fn the_status_says_that_minting_waits_for_a_clock_that_nobody_confirms() {
     let stated = broker.status().await["minting"].clone();
     assert_eq!((&stated["on"], &stated["code"]), (&json!(false), &refused.json()["code"]));
     assert_eq!(stated["message"], refused.json()["message"]);
-    assert_eq!(broker.get("/ready").await.json()["minting"], stated);
+    assert_eq!(broker.operator("/ready").await.json()["minting"], stated);
     let hint = broker.hint("CLOCK_WRONG").await.unwrap();
     assert!(hint.contains("nothing metered is minted"), "{hint}");
     broker.advance(30);

@@ -201,7 +201,7 @@ async fn who_has_the_address_of_a_dead_leader_gets_no_request() {
         standby.has_looked().await;
         let asked = standby.operator("/api/overview").await;
         assert_eq!(asked.error(), (503, "NO_LEADER".into()));
-        let ready = standby.get("/ready").await;
+        let ready = standby.operator("/ready").await;
         assert!(ready.error() == (503, "NO_LEADER".into()) && ready.text.contains(&taken), "{}", ready.text);
     }
     let seen = seen.lock().unwrap();

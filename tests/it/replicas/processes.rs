@@ -144,7 +144,7 @@ async fn two_replicas_with_one_address_say_which_setting_is_wrong() {
     leads(&first).await;
     let mut second = Process::start(&settings);
     let says_so = async || {
-        let answer = second.get("/ready").await;
+        let answer = second.operator("/ready").await;
         let text = answer.json()["message"].as_str().unwrap_or_default().to_owned();
         answer.error() == (503, "NO_LEADER".into())
             && text.starts_with("Set ADVERTISE_URL")
@@ -153,7 +153,7 @@ async fn two_replicas_with_one_address_say_which_setting_is_wrong() {
     eventually("it says so", says_so).await;
     assert_eq!(first.get("/api/bandwidth-status").await.status, 200, "the leader serves");
     let of_leader = async || {
-        let answer = first.get("/ready").await;
+        let answer = first.operator("/ready").await;
         answer.status == 200 && answer.json()["warning"].as_str().unwrap_or_default().contains(one_address.1)
     };
     eventually("the leader says so, too", of_leader).await;

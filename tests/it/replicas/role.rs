@@ -276,7 +276,7 @@ async fn a_version_that_is_too_old_forwards_says_so_and_does_not_lead() {
     let (database, leader, standby) = pair(&[]).await;
     database.change_row(|row| row.format += 1);
     let warns = async || {
-        let warning = standby.get("/ready").await.json()["warning"].clone();
+        let warning = standby.operator("/ready").await.json()["warning"].clone();
         warning.as_str().is_some_and(|text| text.starts_with("Upgrade this replica"))
     };
     eventually("it says so", warns).await;
@@ -299,7 +299,7 @@ async fn a_standby_with_other_settings_says_so() {
     database.change_row(|row| (row.settings, row.version) = (Some("another digest".into()), version));
     let standby = TestReplica::start(&database, &[]).await;
     standby.until_it_forwards().await;
-    let ready = standby.get("/ready").await.json();
+    let ready = standby.operator("/ready").await.json();
     assert!(ready["warning"].as_str().unwrap().starts_with("Give all replicas the same settings"), "{ready}");
     database.add_replica(Replica {
         url: "http://10.0.0.9:3001".into(),
@@ -330,7 +330,7 @@ async fn a_setting_that_cannot_work_ends_the_process_before_it_stands() {
 async fn a_replica_that_does_not_reach_the_database_says_why() {
     let database = FakeDatabase::new();
     let message = async |replica: &TestReplica| {
-        let message = replica.get("/ready").await.json()["message"].clone();
+        let message = replica.operator("/ready").await.json()["message"].clone();
         message.as_str().unwrap_or_default().to_owned()
     };
     let standby = TestReplica::start_cut_off(&database, &[]).await;

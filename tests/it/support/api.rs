@@ -71,9 +71,9 @@ impl Api {
         self.mint().await.grant()
     }
 
-    /// `GET /api/bandwidth-status`.
+    /// `GET /api/bandwidth-status` of the operator.
     pub(crate) async fn status(&self) -> Value {
-        self.get("/api/bandwidth-status").await.json()
+        self.operator("/api/bandwidth-status").await.json()
     }
 
     /// The bytes charged in this period.

@@ -53,9 +53,11 @@ pub(crate) fn client_builder() -> reqwest::ClientBuilder {
 }
 
 /// The operator's token in tests.
-pub(crate) const OPERATOR: &str = "operator-fixture-token";
+pub(crate) const OPERATOR: &str = "operator-fixture-token-0123456789";
 /// The reporter's token in tests.
-pub(crate) const REPORTER: &str = "reporter-fixture-token";
+pub(crate) const REPORTER: &str = "reporter-fixture-token-0123456789";
+/// The token of monitoring.
+pub(crate) const MONITOR: &str = "metrics-fixture-token-0123456789a";
 /// The provider's token in tests.
 pub(crate) const API_TOKEN: &str = "provider-fixture-token";
 

@@ -20,7 +20,7 @@ use turn_broker::{listen, router};
 
 use super::api::Api;
 use super::manual_clock::ManualClock;
-use super::{OPERATOR, REPORTER, once_free};
+use super::{MONITOR, OPERATOR, REPORTER, once_free};
 
 /// The start time of tests: in the middle of a period, at a whole second.
 pub(crate) const START: &str = "2025-01-15T12:00:00Z";
@@ -39,6 +39,7 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     let base = [
         ("OPERATOR_TOKEN", OPERATOR),
         ("REPORTER_TOKEN", REPORTER),
+        ("METRICS_TOKEN", MONITOR),
         ("RATE_LIMIT_REQUESTS", "1000"),
         ("TRUSTED_PROXIES", "127.0.0.1"),
         ("RELAY_PROBE", "off"),
