@@ -173,7 +173,7 @@ fn block_on<T>(run: impl Future<Output = T>) -> Result<T, Failure> {
 type Opened = (std::net::TcpListener, String);
 
 fn serve(config: &Config, origin: &str, opened: Option<Opened>) -> Result<ExitCode, Failure> {
-    let (_flushes_on_drop, lost_lines) = log::install(&config.log)?;
+    let (_flushes_on_drop, lost_lines) = log::install(&config.log, &config.secrets)?;
     tracing::info!("settings of {origin}");
     raise_file_limit();
     // The clock of the rate limit takes some milliseconds to calibrate itself. Meanwhile the ledger is read.

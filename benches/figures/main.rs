@@ -169,7 +169,8 @@ fn live(rounds: usize) {
 
 fn memory(_: usize) {
     let idle = Server::broker(&CLOUDFLARE).resident();
-    let mut settings = vec![("REPORTER_TOKEN", "bench-reporter-token"), ("HEARTBEAT_SECONDS", "3600")];
+    let mut settings =
+        vec![("REPORTER_TOKEN", "bench-reporter-token-0123456789ab"), ("HEARTBEAT_SECONDS", "3600")];
     settings.extend(CLOUDFLARE);
     let server = Server::broker(&settings);
     load(&server, CALLERS, CONNECTIONS, |number| {

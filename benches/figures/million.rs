@@ -15,7 +15,7 @@ use crate::server::{Server, directory};
 use crate::{CALLERS, MINT, mint_with, print};
 
 const GRANTS: u32 = 1_000_000;
-const OPERATOR: &str = "bench-operator-token";
+const OPERATOR: &str = "bench-operator-token-0123456789ab";
 /// The caller names the clients.
 const PROXY: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.0/8");
 

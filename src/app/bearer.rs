@@ -4,6 +4,8 @@ use super::App;
 use super::rights::CallerKind;
 use crate::auth::server_keys::ServerKey;
 use turn_base::broker::Broker;
+use turn_base::request::bearer::TokenDigest;
+use turn_base::request::client_addr::ClientAddr;
 use turn_base::sign_in::is_jwt;
 use turn_ledger::Grant;
 
@@ -42,20 +44,24 @@ impl BearerToken<'_> {
 }
 
 impl App {
-    /// Recognizes a bearer token. Secrets are compared first, because one of them could have the form of a JWT.
-    pub fn recognize(&self, token: &str) -> BearerToken<'_> {
-        if let Some(key) = self.server_keys.find(token) {
-            BearerToken::Server(key)
-        } else if self.reporter_token.as_ref().is_some_and(|reporter| reporter.matches(token)) {
-            BearerToken::Reporter
-        } else if self.metrics_token.as_ref().is_some_and(|metrics| metrics.matches(token)) {
-            BearerToken::Monitor
-        } else if self.operator_token.as_ref().is_some_and(|operator| operator.matches(token)) {
-            BearerToken::Operator
-        } else if self.core.has_sign_in() && is_jwt(token) {
-            BearerToken::Jwt
+    /// Recognizes a bearer token. Secrets are compared first, because one of them could have the form of a JWT. A client that has guessed too
+    /// often has none.
+    pub fn recognize(&self, token: &str, client: Option<ClientAddr>) -> BearerToken<'_> {
+        let is = |secret: &Option<TokenDigest>| secret.as_ref().is_some_and(|secret| secret.matches(token));
+        let secret = if let Some(key) = self.server_keys.find(token) {
+            Some(BearerToken::Server(key))
+        } else if is(&self.reporter_token) {
+            Some(BearerToken::Reporter)
+        } else if is(&self.metrics_token) {
+            Some(BearerToken::Monitor)
         } else {
-            self.mint.grant_keys.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant)
+            is(&self.operator_token).then_some(BearerToken::Operator)
+        };
+        let is_accepted = || client.is_some_and(|client| self.wrong_tokens.accepts(client.0, token));
+        match secret {
+            Some(secret) if is_accepted() => secret,
+            _ if self.core.has_sign_in() && is_jwt(token) => BearerToken::Jwt,
+            _ => self.mint.grant_keys.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant),
         }
     }
 }

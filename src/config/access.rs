@@ -10,15 +10,16 @@ use axum::http::header::FORWARDED;
 use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 
-use super::form::{Formed, form, number, own_secret, seconds, visible};
+use super::form::{Formed, form, number, own_secret, seconds};
 use super::host::{self, AllowedHosts};
 use super::origin::{self, AllowedOrigins};
 use super::public_url::PublicUrl;
 use super::settings::Settings;
 use turn_base::request::client_addr::TrustedProxies;
+use turn_base::web_url::is_visible_ascii;
 
-/// The lengths of a bearer token: 16 random characters cannot be guessed over a network, and a token must fit in a header line.
-const TOKEN_CHARS: RangeInclusive<usize> = 16..=1_024;
+/// The lengths of a bearer token: nobody types one, and it must fit in a header line.
+const TOKEN_CHARS: RangeInclusive<usize> = 32..=1_024;
 /// The bits of an IPv4-mapped address before the IPv4 address.
 const MAPPED_PREFIX: u8 = 96;
 
@@ -40,7 +41,7 @@ pub struct AccessConfig {
     /// `TRUSTED_PROXIES`, CIDRs and bare addresses, comma-separated; none when unset. The header in which they name the client:
     /// `CLIENT_ADDRESS_HEADER`; `X-Forwarded-For` when unset.
     pub trusted_proxies: TrustedProxies,
-    /// Authorizes operator calls, which answer 404 if this is unset. 16 to 1,024 visible ASCII characters, different from the
+    /// Authorizes operator calls, which answer 404 if this is unset. 32 to 1,024 visible ASCII characters, different from the
     /// reporter's. `OPERATOR_TOKEN`; none when unset.
     pub operator_token: Option<SecretString>,
     /// Lets an app server report connections without a grant. Same form as the operator's. `REPORTER_TOKEN`; none when
@@ -83,9 +84,9 @@ impl AccessConfig {
                 networks: read_trusted_proxies(settings),
                 client_header: settings.get("CLIENT_ADDRESS_HEADER", "X-Forwarded-For", client_header),
             },
-            operator_token: settings.secret("OPERATOR_TOKEN", own_secret(visible(TOKEN_CHARS))),
-            reporter_token: settings.secret("REPORTER_TOKEN", own_secret(visible(TOKEN_CHARS))),
-            metrics_token: settings.secret("METRICS_TOKEN", own_secret(visible(TOKEN_CHARS))),
+            operator_token: settings.secret("OPERATOR_TOKEN", own_secret(random_token)),
+            reporter_token: settings.secret("REPORTER_TOKEN", own_secret(random_token)),
+            metrics_token: settings.secret("METRICS_TOKEN", own_secret(random_token)),
         };
         if let (Some(url), Some(_)) = (public_url, &access.operator_token) {
             url.warn_of_cleartext(settings);
@@ -140,6 +141,17 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
         );
     }
     networks.into()
+}
+
+/// A token that the operator has made with a program.
+fn random_token(text: &str) -> Formed<SecretString> {
+    let (least, most) = (TOKEN_CHARS.start(), TOKEN_CHARS.end());
+    let expected = format!(
+        "{least} to {most} visible ASCII characters without spaces, such as those of openssl rand -hex 32"
+    );
+    form(expected, |text| (TOKEN_CHARS.contains(&text.len()) && is_visible_ascii(text)).then(|| text.into()))(
+        text,
+    )
 }
 
 /// The name of a header whose values are only addresses. `Forwarded` is refused, because its values have names and other fields, too.

@@ -218,7 +218,7 @@ mod tests {
         use std::fs::Permissions;
         let directory = tempfile::tempdir().unwrap();
         let (settings, token) = (directory.path().join("settings"), directory.path().join("token"));
-        std::fs::write(&token, "0123456789abcdef").unwrap();
+        std::fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
         std::fs::write(&settings, format!("OPERATOR_TOKEN_FILE={}\n", token.display())).unwrap();
         for (modes, expected) in
             [([0o600, 0o644], 0), ([0o660, 0o644], 1), ([0o600, 0o646], 1), ([0o666, 0o666], 2)]

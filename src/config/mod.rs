@@ -53,6 +53,7 @@ pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use std::collections::BTreeSet;
 
+use secrecy::SecretString;
 use settings::Settings;
 use turn_base::http_client::Network;
 use turn_ledger::{BudgetMode, ByteCount, EndedBy, IceSource, MINT_SLACK, strict_life_min};
@@ -99,6 +100,8 @@ pub struct Config {
     pub unseen: Vec<IceSource>,
     /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
     pub is_demo: bool,
+    /// Every secret, also those that the settings of a part have: the log hides them.
+    pub secrets: Vec<SecretString>,
     /// One text for each setting that is probably a mistake, for the log at start. They contain no secret.
     pub warnings: Vec<String>,
 }
@@ -264,6 +267,7 @@ impl Config {
                 .filter(|source| !source.facts().seen_with.iter().all(|name| settings.is_set(name)))
                 .collect(),
             is_demo: false,
+            secrets: settings.secrets(),
             warnings: Vec::new(),
         }
     }

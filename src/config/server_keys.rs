@@ -77,7 +77,7 @@ fn contradiction(keys: &[ServerKeyConfig]) -> Option<String> {
 
 /// What an entry looks like.
 const ENTRY: &str = "NAME=KEY with a name of 1 to 64 characters of A-Z a-z 0-9 . _ : @ / - and a key of 32 to 1024 visible ASCII \
-    characters without commas and without quotes around it";
+    characters without commas and without quotes around it, such as that of openssl rand -hex 32";
 
 fn parse_key(entry: &str) -> Option<ServerKeyConfig> {
     let (name, key) = entry.split_once('=')?;

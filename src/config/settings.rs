@@ -3,6 +3,7 @@
 //! contains the value of a secret. Every setting is read whatever the others are, so the names that were read are the names of all
 //! settings. [`Settings::finish`] compares the names of the variables with them.
 
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::env_file::EnvFault;
@@ -10,7 +11,6 @@ use super::environment::{Environment, read_file, writable_by_others};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
 use super::names::{Misspelled, Names, Setting};
 use super::problem::{ConfigErrors, ConfigProblem};
-use turn_base::request::bearer::TokenDigest;
 use turn_base::web_url::WebhookUrl;
 
 /// The most entries of a list. Real lists have under twenty.
@@ -33,7 +33,7 @@ pub(super) struct Settings<'a> {
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
     /// Each secret that was read, by its setting.
-    secrets: Vec<(&'static str, TokenDigest)>,
+    secrets: Vec<(&'static str, SecretString)>,
 }
 
 impl<'a> Settings<'a> {
@@ -145,20 +145,27 @@ impl<'a> Settings<'a> {
 
     /// Notes one of the secrets of a setting.
     pub(super) fn note_secret(&mut self, name: &'static str, secret: &str) {
-        self.secrets.push((name, TokenDigest::of_text(secret)));
+        self.secrets.push((name, secret.into()));
+    }
+
+    /// Every secret that was read.
+    pub(super) fn secrets(&self) -> Vec<SecretString> {
+        self.secrets.iter().map(|(_, secret)| secret.clone()).collect()
     }
 
     /// Two settings must not have one secret: who knows it for one purpose could use it for the other. There are two exceptions: several
     /// webhooks (`…_URL`) may have the same receiver, and the operator does not choose what Cloudflare issues.
     fn refuse_shared_secrets(&mut self) {
         let is_issued = |name: &str| ISSUED.iter().any(|start| name.starts_with(start));
-        let secrets = std::mem::take(&mut self.secrets);
+        let secrets = self.secrets.clone();
         for (at, (name, secret)) in secrets.iter().enumerate() {
             if name.ends_with("_URL") {
                 continue;
             }
             let may_share = |other: &str| other == *name || (is_issued(other) && is_issued(name));
-            let is_shared = |(other, digest): &&(&str, TokenDigest)| !may_share(other) && digest.is(secret);
+            let is_shared = |(other, its): &&(&str, SecretString)| {
+                !may_share(other) && its.expose_secret() == secret.expose_secret()
+            };
             if let Some((other, _)) = secrets[..at].iter().find(is_shared) {
                 self.refuse(name, format!("expected another secret than {other} has"));
             }

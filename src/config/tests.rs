@@ -37,9 +37,13 @@ fn a_shown_value_is_truncated_and_escaped() {
 
 #[test]
 fn a_secret_may_come_from_a_file() {
-    for content in ["0123456789abcdef", "0123456789abcdef\r\n\n", "\u{feff} 0123456789abcdef\n"] {
+    for content in [
+        "0123456789abcdef0123456789abcdef",
+        "0123456789abcdef0123456789abcdef\r\n\n",
+        "\u{feff} 0123456789abcdef0123456789abcdef\n",
+    ] {
         let config = load_file("OPERATOR_TOKEN_FILE", content).unwrap();
-        assert_eq!(config.access.operator_token.unwrap().expose_secret(), "0123456789abcdef");
+        assert_eq!(config.access.operator_token.unwrap().expose_secret(), "0123456789abcdef0123456789abcdef");
     }
     let line = "COTURN_CLI: expected a value because COTURN_CLI_PASSWORD is set (both or neither)";
     assert_eq!(load_file("COTURN_CLI_PASSWORD_FILE", "hush-cli-password").unwrap_err(), line);
@@ -47,8 +51,14 @@ fn a_secret_may_come_from_a_file() {
         (&*vec![b'x'; 65_537], "cannot read \"FILE\": expected at most 64 KiB"),
         (&[0xff], "cannot read \"FILE\": expected UTF-8 text"),
         (b" \n", "expected a value in \"FILE\""),
-        (b"hush", "expected 16 to 1024 visible ASCII characters without spaces"),
-        (b"hush-hush-hush-hush\nhush\n", "expected 16 to 1024 visible ASCII characters without spaces"),
+        (
+            b"hush",
+            "expected 32 to 1024 visible ASCII characters without spaces, such as those of openssl rand -hex 32",
+        ),
+        (
+            b"hush-hush-hush-hush\nhush\n",
+            "expected 32 to 1024 visible ASCII characters without spaces, such as those of openssl rand -hex 32",
+        ),
         (b"'hush-hush-hush-hush'\n", "expected a value without quotes around it in \"FILE\""),
         (b"example-only-hush-hush", "expected a value of your own, found an example, which is public"),
     ] {
@@ -77,7 +87,8 @@ fn every_known_variable_is_parsed() {
 }
 
 /// Every secret, with `hush` in its value.
-const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token; REPORTER_TOKEN=hush-reporter-token; METRICS_TOKEN=hush-metrics-token; CLOUDFLARE_TURN_KEY_ID=id;
+const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token-0123456789ab; REPORTER_TOKEN=hush-reporter-token-0123456789ab;
+    METRICS_TOKEN=hush-metrics-token-0123456789abc; CLOUDFLARE_TURN_KEY_ID=id;
     CLOUDFLARE_TURN_API_TOKEN=hush-api-token; CLOUDFLARE_TURN_KEYS=eu=id-2:hush-key-token;
     COTURN_URLS=turn:coturn.example; COTURN_SECRET=hush-coturn; COTURN_CLI=localhost:5766; COTURN_CLI_PASSWORD=hush-cli-password;
     MANUAL_ICE_SERVERS=[{"urls": "turn:a", "username": "hush-user", "credential": "hush-password"}];

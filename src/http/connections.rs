@@ -282,7 +282,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             .as_deref()
             .or(body.token.as_deref())
             .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
-        let shown = app.recognize(token);
+        let shown = app.recognize(token, client);
         let kind = shown.kind();
         if !may(kind, Action::Report) {
             let refusal = ApiError::invalid_grant();
@@ -302,7 +302,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let named = if may(kind, Action::NameUser) { named } else { Spender::default() };
         let call = Self { grant, client: client_key, named, request: body };
         let ConnectionRequest { connection_id, user, label, .. } = &call.request;
-        refuse_tokens(app, client, [connection_id, user, label].map(Option::as_deref))?;
+        refuse_tokens([connection_id, user, label].map(Option::as_deref))?;
         Ok(call)
     }
 }

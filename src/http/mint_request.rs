@@ -30,6 +30,7 @@ use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::{form_or_none, parameters, parse_query};
+use turn_base::sign_in::is_jwt;
 use turn_ledger::{GrantRow, Label, Requester, Spender, User};
 use utoipa::IntoParams;
 
@@ -167,7 +168,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     known.spender = spender.clone().known();
     let (ttl, place, of_format) = asked?;
     let names = [spender.user.as_ref().map(User::as_str), spender.label.as_ref().map(Label::as_str)];
-    refuse_tokens(app, client, names)?;
+    refuse_tokens(names)?;
     known.charge(app.core.rate_limit.take(allowance, address, spender.user.as_ref()), too_many_mints)?;
     let mint_request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
     Ok((MintRequest { place, renewal, ..mint_request }, of_format))
@@ -187,7 +188,8 @@ fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> boo
 /// renew, takes its right to renew. Other bearer tokens are ignored. Refuses a request that has no sign-in where users
 /// must sign in.
 async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
-    let recognized = bearer(headers).map(|token| (token, app.recognize(token)));
+    let client = Some(ClientAddr(web_client.address));
+    let recognized = bearer(headers).map(|token| (token, app.recognize(token, client)));
     let grant = match (&app.core.auth, recognized) {
         (Some(auth), Some((token, recognized))) if may_be_of_user(auth, token, &recognized) => {
             return Ok(Proven { signed_in: Some(auth.user_of(token, &web_client).await?), renewal: None });
@@ -200,7 +202,7 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
         // Without keys or an application, nothing can check the token: it is ignored.
         (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
             // A secret of this service is no user's token, and the application is not told of it.
-            if !matches!(app.recognize(token), BearerToken::Jwt | BearerToken::Unknown) {
+            if !matches!(app.recognize(token, client), BearerToken::Jwt | BearerToken::Unknown) {
                 return Err(invalid_token("Send a token of your sign-in in `X-Auth-Token`."));
             }
             Some(auth.user_of(token, &web_client).await?)
@@ -296,7 +298,7 @@ pub(super) fn shown_key<'a>(
     if app.server_keys.0.is_empty() {
         return Ok(None);
     }
-    let mut found = match bearer(headers).map(|token| app.recognize(token)) {
+    let mut found = match bearer(headers).map(|token| app.recognize(token, client)) {
         Some(BearerToken::Server(key)) => Some(key),
         _ => None,
     };
@@ -306,7 +308,10 @@ pub(super) fn shown_key<'a>(
         let shown = in_query.chain(in_header).chain(basic_password(headers).map(Cow::Owned));
         // Programs without a key send an empty one.
         for text in shown.filter(|text| !text.is_empty()) {
-            found = Some(app.server_keys.find(&text).ok_or_else(|| wrong_key(app, client))?);
+            let BearerToken::Server(key) = app.recognize(&text, client) else {
+                return Err(wrong_key(app, client));
+            };
+            found = Some(key);
         }
     }
     Ok(found)
@@ -345,8 +350,8 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
     if app.server_keys.0.is_empty() {
         return Ok(());
     }
-    let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));
     let client = request.extensions.get().copied();
+    let shown = bearer(&request.headers).map(|token| (token, app.recognize(token, client).kind()));
     let asks_application = app.core.auth.as_ref().is_some_and(Auth::asks_application);
     let may_mint = |kind| match kind {
         // The application will say whether the token is a user's.
@@ -409,16 +414,11 @@ pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
     User::new(text).ok_or_else(|| ApiError::invalid(format!("Name a user of {USER_FORM}.")))
 }
 
-/// Refuses tokens as names, because names are in the log. Such a request counts as one with a wrong token.
-pub(super) fn refuse_tokens<'a>(
-    app: &App,
-    client: Option<ClientAddr>,
-    names: impl IntoIterator<Item = Option<&'a str>>,
-) -> Result<(), ApiError> {
-    let is_token = |name| !matches!(app.recognize(name), BearerToken::Unknown);
-    if names.into_iter().flatten().any(is_token) {
-        let refusal = ApiError::invalid("Send no token as an id, a user or a label: they are in the log.");
-        return Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal));
+/// Refuses what has the form of a token of a page as a name, because names are in the log. Whether a name equals a secret is not asked, so
+/// nobody can guess one here: the log itself hides secrets.
+pub(super) fn refuse_tokens<'a>(names: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), ApiError> {
+    if names.into_iter().flatten().any(|name| GrantToken::has_form(name) || is_jwt(name)) {
+        return Err(ApiError::invalid("Send no token as an id, a user or a label: they are in the log."));
     }
     Ok(())
 }
@@ -442,7 +442,7 @@ pub(super) fn for_server<Q>(
     known.spender = Some(Arc::new(of_key.clone()));
     let (ServerMint { ttl, user, label, place }, of_format) = asked?;
     let names = [user.as_ref().map(User::as_str), label.as_ref().map(Label::as_str)];
-    refuse_tokens(app, request.extensions.get().copied(), names)?;
+    refuse_tokens(names)?;
     let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
     known.spender.clone_from(&spender);
     let user = spender.as_ref().and_then(|spender| spender.user.as_ref());

@@ -87,11 +87,13 @@ fn check_token(
         return Err(ApiError::no_operator());
     }
     let Some(shown) = bearer(request.headers()) else { return Err(ApiError::no_token(names)) };
-    if accepted().any(|token| token.matches(shown)) {
+    let client = client_of(request);
+    let is_accepted = || client.is_some_and(|client| process.wrong_tokens.accepts(client.0, shown));
+    if accepted().any(|token| token.matches(shown)) && is_accepted() {
         return Ok(());
     }
     let refusal = ApiError::unauthorized(format!("Check the token: it is not {names} of this service."));
-    Err(wrong_token(&process.wrong_tokens, Role::Operator, client_of(request), refusal))
+    Err(wrong_token(&process.wrong_tokens, Role::Operator, client, refusal))
 }
 
 /// Counts a wrong token. Returns `refusal`; after too many wrong tokens, the error with the time to wait.
@@ -104,7 +106,7 @@ pub(super) fn wrong_token(
     // The envelope adds the address to every request.
     let Some(ClientAddr(client)) = client else { return ApiError::internal() };
     let Some(retry_in) = wrong_tokens.count(role, client) else { return refusal };
-    let message = "Correct the token. The right one is served at once.";
+    let message = "Wait, and correct the token: until then no other token of this address is looked at than the right one that it used last.";
     ApiError::too_many("Too many wrong tokens", message, retry_in)
 }
 

@@ -1,5 +1,7 @@
-//! The allowance for wrong operator and reporter tokens and wrong server keys: 20 a minute for each client, and four times as many for the
-//! IPv6 /48 around it. It only affects wrong tokens: a request with the right token is always served.
+//! The allowance for wrong tokens of operator, reporter and monitoring and for wrong server keys: 20 a minute for each client. Then its
+//! tokens are not looked at for a minute: the right one is answered like a wrong one, so nobody finds it by guessing. The exception is the
+//! right one that the client used last, so a dashboard that is open goes on. The IPv6 /48 around a client has four times the allowance, which
+//! only says how its wrong tokens are answered.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,16 +10,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use strum::VariantArray;
 use turn_ledger::ClientKey;
-use turn_limits::{PerHolder, Rate};
+use turn_limits::{Bucket, PerAddress, Rate, Row, Visit};
 
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
+use turn_base::request::bearer::TokenDigest;
 use turn_base::throttle::Throttle;
 
-/// How many wrong tokens of one client get a 401 at once. Further ones get a 429.
-const WRONG_MAX: u32 = 20;
-/// The time after which one more wrong token gets a 401. After a minute, 20 do again.
-const EACH: Duration = Duration::from_secs(3);
+/// How many wrong tokens a client may send.
+const WRONG: Rate = Rate { burst: 20, each: Duration::from_secs(3) };
+/// How long its tokens are not looked at after the last one of these.
+const CLOSED_FOR: Duration = Duration::from_secs(60);
+/// How long the token that a client used last is known.
+const KNOWN_FOR: Duration = Duration::from_secs(86_400);
 /// Clients with a row of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;
 
@@ -33,10 +38,53 @@ pub enum Role {
     Server,
 }
 
+/// What is known of the tokens of a client, or of an IPv6 /48.
+#[derive(Debug, Default)]
+struct Tokens {
+    wrong: Bucket,
+    closed_until: Duration,
+    /// The right token that it used last, and until when that is known.
+    last: Option<(TokenDigest, Duration)>,
+}
+
+impl Row for Tokens {
+    fn is_idle(&self, now: Duration) -> bool {
+        self.wrong.is_idle(now)
+            && self.closed_until <= now
+            && self.last.as_ref().is_none_or(|(_, until)| *until <= now)
+    }
+}
+
+impl Tokens {
+    /// Counts a wrong token. `Err`: the time until the next one is looked at.
+    fn count(&mut self, rate: Rate, now: Duration) -> Result<(), Duration> {
+        if self.closed_until > now {
+            return Err(self.closed_until.saturating_sub(now));
+        }
+        self.wrong.take_several(1, rate, now).map_err(|spent| spent.next)?;
+        let mut copy = self.wrong;
+        let is_last = !copy.take(rate, now);
+        if is_last {
+            self.closed_until = now.saturating_add(CLOSED_FOR);
+        }
+        Ok(())
+    }
+
+    /// Whether a right token is accepted. It is then the one that was used last.
+    fn accept(&mut self, shown: TokenDigest, now: Duration) -> bool {
+        let is_last = self.last.as_ref().is_some_and(|(last, _)| last.is(&shown));
+        let is_accepted = is_last || self.closed_until <= now;
+        if is_accepted {
+            self.last = Some((shown, now.saturating_add(KNOWN_FOR)));
+        }
+        is_accepted
+    }
+}
+
 /// Counts wrong tokens by client.
 #[derive(Debug)]
 pub struct WrongTokens {
-    allowances: Mutex<PerHolder>,
+    clients: Mutex<PerAddress<Tokens>>,
     log: Throttle,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -48,12 +96,29 @@ impl WrongTokens {
         for role in Role::VARIANTS {
             metrics.wrong_tokens.add([role.into()], 0);
         }
-        let allowances = Mutex::new(PerHolder::new(Rate { burst: WRONG_MAX, each: EACH }, CLIENTS_MAX));
-        Self { allowances, log: Throttle::default(), clock, metrics }
+        let clients = Mutex::new(PerAddress::new(CLIENTS_MAX));
+        Self { clients, log: Throttle::default(), clock, metrics }
+    }
+
+    /// Whether this right token of a client is accepted.
+    pub fn accepts(&self, client: IpAddr, shown: &str) -> bool {
+        let (key, now, shown) = (ClientKey::of(client), self.clock.since_boot(), TokenDigest::of_text(shown));
+        let accept = |visit: Visit<'_, Tokens>| match visit.factor {
+            // Guesses of others do not close a row for the client.
+            1 if !visit.is_shared => {
+                if visit.row.accept(shown.clone(), now) {
+                    Ok(())
+                } else {
+                    Err(())
+                }
+            }
+            _ => Ok(()),
+        };
+        self.clients.lock().try_each(key, now, accept).is_ok()
     }
 
     /// Counts one wrong token, and logs it unless another one was logged lately. If the client has sent too many, returns the time until
-    /// one more gets a 401.
+    /// one more is looked at.
     pub fn count(&self, role: Role, client: IpAddr) -> Option<Duration> {
         let role: &'static str = role.into();
         self.metrics.wrong_tokens.count([role]);
@@ -62,12 +127,54 @@ impl WrongTokens {
             tracing::info!(%client, role, "a client has sent a wrong {role} token");
             tracing::warn!(role, held_back, "a request had a wrong {role} token");
         }
-        let spent = self.allowances.lock().take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
-        Some(spent.next)
+        let now = self.clock.since_boot();
+        let count = |visit: Visit<'_, Tokens>| visit.row.count(WRONG.times(visit.factor), now);
+        self.clients.lock().try_each(ClientKey::of(client), now, count).err()
     }
 
-    /// Removes clients whose allowance is full again.
+    /// Removes clients of which nothing needs to be known.
     pub fn sweep(&self) {
-        self.allowances.lock().sweep(self.clock.since_boot());
+        self.clients.lock().sweep(self.clock.since_boot());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// After so many wrong tokens at once.
+    fn after(wrong: u32, now: Duration) -> Tokens {
+        let mut tokens = Tokens::default();
+        for _ in 0..wrong {
+            let _ = tokens.count(WRONG, now);
+        }
+        tokens
+    }
+
+    #[test]
+    fn after_20_wrong_tokens_only_the_one_that_was_used_last_is_accepted_for_a_minute() {
+        let token = TokenDigest::of_text;
+        assert!(after(19, MINUTE).accept(token("right"), MINUTE));
+        let mut tokens = after(20, MINUTE);
+        assert_eq!(tokens.count(WRONG, MINUTE), Err(CLOSED_FOR));
+        let last_moment = MINUTE + CLOSED_FOR - Duration::from_nanos(1);
+        assert!(!tokens.accept(token("right"), MINUTE) && !tokens.accept(token("right"), last_moment));
+        assert!(tokens.accept(token("right"), MINUTE + CLOSED_FOR));
+        let again = MINUTE + CLOSED_FOR;
+        assert!((0..20).all(|_| tokens.count(WRONG, again).is_ok()) && tokens.count(WRONG, again).is_err());
+        assert!(tokens.accept(token("right"), again), "the dashboard goes on");
+        assert!(!tokens.accept(token("another right one"), again));
+    }
+
+    #[test]
+    fn a_row_is_kept_while_it_decides_something() {
+        assert!(Tokens::default().is_idle(MINUTE));
+        let mut tokens = after(20, MINUTE);
+        assert!(!tokens.is_idle(MINUTE + CLOSED_FOR - Duration::from_nanos(1)));
+        assert!(tokens.is_idle(MINUTE + CLOSED_FOR));
+        tokens.accept(TokenDigest::of_text("right"), MINUTE * 2);
+        assert!(!tokens.is_idle(MINUTE * 3) && tokens.is_idle(MINUTE * 2 + KNOWN_FOR));
     }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::io::{BufWriter, IsTerminal, Result as IoResult, Stdout, Write};
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -22,18 +23,26 @@ const WRITE_PAUSE: Duration = Duration::from_millis(2);
 /// Bytes of lines that are written at once.
 const BUFFER_BYTES: usize = 32 * 1_024;
 
+/// A shorter secret is not hidden, because it could be a word.
+const SECRET_MIN: usize = 16;
+
 /// Standard output that gathers the waiting lines and writes them at once. A crash loses the lines of the last [`WRITE_PAUSE`].
-struct Gathered(BufWriter<Stdout>);
+struct Gathered {
+    out: BufWriter<Stdout>,
+    /// As lines have them.
+    secrets: Vec<String>,
+}
 
 impl Write for Gathered {
     /// Takes one line: the thread that writes gets whole lines.
     fn write(&mut self, line: &[u8]) -> IoResult<usize> {
-        self.0.write_all(&escaped(line)).map(|()| line.len())
+        let shown = escaped(line);
+        self.out.write_all(&without_secrets(&shown, &self.secrets)).map(|()| line.len())
     }
 
     /// Called when no line waits any more.
     fn flush(&mut self) -> IoResult<()> {
-        self.0.flush()?;
+        self.out.flush()?;
         std::thread::sleep(WRITE_PAUSE);
         Ok(())
     }
@@ -48,6 +57,23 @@ fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
     }
     let escape = |c: char| if is_directional(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     Cow::Owned(text.chars().map(escape).collect::<String>().into_bytes())
+}
+
+/// The secrets in the form that they have in a line.
+fn in_lines(secrets: &[SecretString]) -> Vec<String> {
+    let long = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_MIN);
+    long.map(|secret| secret.replace('\\', r"\\").replace('"', r#"\""#)).collect()
+}
+
+/// A line with `[token]` in place of each secret. A caller can send a secret as a name.
+fn without_secrets<'a>(line: &'a [u8], secrets: &[String]) -> Cow<'a, [u8]> {
+    let text = String::from_utf8_lossy(line);
+    let mut found = secrets.iter().filter(|secret| text.contains(&***secret)).peekable();
+    if found.peek().is_none() {
+        return Cow::Borrowed(line);
+    }
+    let hidden = found.fold(text.clone().into_owned(), |line, secret| line.replace(&**secret, "[token]"));
+    Cow::Owned(hidden.into_bytes())
 }
 
 fn is_directional(c: char) -> bool {
@@ -70,13 +96,17 @@ impl LostLines {
 /// the process writes the lines that still wait.
 pub fn install(
     config: &LogConfig,
+    secrets: &[SecretString],
 ) -> Result<(WorkerGuard, LostLines), Box<dyn std::error::Error + Send + Sync>> {
     let is_terminal = std::io::stdout().is_terminal();
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_MAX)
         .thread_name("log")
-        .finish(Gathered(BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout())));
+        .finish(Gathered {
+            out: BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout()),
+            secrets: in_lines(secrets),
+        });
     let lost = LostLines(Some(writer.error_counter()));
     let filter: Targets = config.filter.parse()?;
     let lines = tracing_subscriber::fmt()
@@ -94,6 +124,18 @@ pub fn install(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_that_a_caller_sends_as_a_name_is_not_in_the_line() {
+        let secrets = ["0123456789abcdef", "a\"quote-and-a-\\slash", "a-word"].map(SecretString::from);
+        let shown = |line: &str| {
+            let hidden = without_secrets(line.as_bytes(), &in_lines(&secrets)).into_owned();
+            String::from_utf8(hidden).unwrap()
+        };
+        assert_eq!(shown(r#"{"label":"0123456789abcdef","a":1}"#), r#"{"label":"[token]","a":1}"#);
+        assert_eq!(shown(r#"user="a\"quote-and-a-\\slash""#), r#"user="[token]""#);
+        assert_eq!(shown("a-word, 0123456789abcde"), "a-word, 0123456789abcde");
+    }
 
     #[test]
     fn a_name_cannot_change_the_direction_in_which_a_line_is_shown() {

@@ -9,8 +9,8 @@ schemathesis=$1
 config=$2
 python=$3
 cd "$WORK_DIR" # without .env; schemathesis stores what it finds there
-operator='operator-0123456789-operator'
-reporter='reporter-0123456789-reporter'
+operator='operator-0123456789-0123456789-operator'
+reporter='reporter-0123456789-0123456789-reporter'
 server='server-0123456789-server-0123456789-server'
 env -i HOST=127.0.0.1 PORT=3001 CLIENT_URL=http://app.test NO_COLOR=1 LOG_FORMAT=text STATE_DIR="$WORK_DIR/state" \
     ICE_SOURCES=coturn,stun COTURN_URLS=turn:127.0.0.1:3478 RELAY_PROBE=off COTURN_SECRET=0123456789abcdef0123456789abcdef \

@@ -10,7 +10,7 @@ import { theFiguresAreTheSame } from './same-figures.mjs';
 import { PHONE, axeFindsNothing, forgetLostRequests, isShown, nothingWentWrong, openPage, part, picture, text } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 120;
-const REPORTER_TOKEN = 'reporter-of-the-pages-test';
+const REPORTER_TOKEN = 'reporter-of-the-pages-test-0123456789';
 const SERVER_KEY = 'server-key-of-the-pages-test-with-32-characters';
 /** A day, so that no allowance refills while a slow machine asks for more than it. */
 const RATE_LIMIT_WINDOW_SECONDS = '86400';

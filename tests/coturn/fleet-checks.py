@@ -17,7 +17,7 @@ import urllib.request
 DIRECTORY = pathlib.Path(os.environ["WORK_DIR"])
 BROKER = "http://127.0.0.1:3001"
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
-SECRET, PASSWORD, OPERATOR = "fleet-secret-0123456789", "fleet-cli-0123456789", "fleet-operator-0123456789"
+SECRET, PASSWORD, OPERATOR = "fleet-secret-0123456789", "fleet-cli-0123456789", "fleet-operator-0123456789-0123456789"
 # So many relays die, in turn. Of more than two, one each minute.
 DEATHS = int(os.environ.get("RELAY_DEATHS", "2"))
 # A relay is left out when so many seconds have passed since it died.

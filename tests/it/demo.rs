@@ -99,7 +99,7 @@ async fn only_the_documented_variables_have_an_effect() {
     let noise = [
         ("BANDWIDTH_LIMIT_GB", "7"),
         ("ICE_SOURCES", "stun"),
-        ("OPERATOR_TOKEN", "somebody-elses-token"),
+        ("OPERATOR_TOKEN", "somebody-elses-token-0123456789ab"),
         ("STATE_DIR", "/nonexistent/state"),
         ("TURN_TTL_SECONDS", "no number"),
         ("PORT", "0"),
@@ -109,7 +109,7 @@ async fn only_the_documented_variables_have_an_effect() {
     let demo = Demo::start(&[], &noise);
     let status = demo.process.get("/api/bandwidth-status").await.json();
     assert_eq!(status["bandwidthLimitGB"], json!(0.25));
-    let refused = demo.process.get_as("somebody-elses-token", "/api/overview").await;
+    let refused = demo.process.get_as("somebody-elses-token-0123456789ab", "/api/overview").await;
     assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
     let token = demo.token.clone();
     demo.process.signal("-INT");

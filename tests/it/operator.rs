@@ -104,39 +104,49 @@ async fn metrics_count_what_happened() {
 }
 
 #[tokio::test]
-async fn after_20_wrong_tokens_in_a_minute_an_address_waits_and_the_right_token_is_served() {
+async fn after_20_wrong_tokens_in_a_minute_the_tokens_of_an_address_are_not_looked_at_for_a_minute() {
     let broker = TestBroker::start(&[]).await;
-    let wrong = |path: &'static str, method, from: &'static str| {
+    let show = |token: &'static str, path: &'static str, method, from: &'static str| {
         let request = broker.request(method, path).header("x-forwarded-for", from);
-        Answer::of(request.bearer_auth("a-wrong-token-of-16"))
+        Answer::of(request.bearer_auth(token))
     };
+    let wrong = |path, method, from| show("a-wrong-token-of-32-characters-01", path, method, from);
+    let right = |token, from| show(token, "/metrics", Method::GET, from);
+    let (guesser, dashboard) = ("203.0.113.1", "203.0.113.2");
+    assert_eq!(right(OPERATOR, dashboard).await.status, 200);
     let paths = ["/metrics", "/api/overview", "/api/usage", "/api/alerts", "/api/connections"];
     for n in 0..20 {
-        let answer = wrong(paths[n % 5], Method::GET, "203.0.113.1").await;
-        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{n}");
+        for from in [guesser, dashboard] {
+            let answer = wrong(paths[n % 5], Method::GET, from).await;
+            assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{n}");
+        }
     }
     let reports = ["/api/connections", "/api/connections/c/heartbeat", "/api/connections/c/close"];
     let further =
         paths.map(|path| (path, Method::GET)).into_iter().chain(reports.map(|path| (path, Method::POST)));
     for (path, method) in further {
-        let answer = wrong(path, method, "203.0.113.1").await;
+        let answer = wrong(path, method, guesser).await;
         assert_eq!(answer.error(), (429, "RATE_LIMITED".into()), "{path}");
-        assert_eq!(answer.header("retry-after"), Some("3"));
+        assert_eq!(answer.header("retry-after"), Some("60"));
     }
-    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.2").await.status, 401, "another address");
-    let right = broker.request(Method::GET, "/metrics").header("x-forwarded-for", "203.0.113.1");
-    let right = Answer::of(right.bearer_auth(OPERATOR)).await;
-    assert_eq!(right.status, 200);
-    for line in [r#"wrong_tokens_total{role="operator"} 26"#, r#"wrong_tokens_total{role="reporter"} 3"#] {
-        assert!(right.text.contains(line), "{line} is missing");
+    for token in [OPERATOR, MONITOR] {
+        assert_eq!(right(token, guesser).await.error(), (429, "RATE_LIMITED".into()), "a right guess");
+        assert_eq!(right(token, "203.0.113.3").await.status, 200, "another address");
     }
-    for (seconds, further) in [(2, 0), (1, 1), (60, 20)] {
-        broker.advance(seconds);
-        for n in 0..=further {
-            let status = if n < further { 401 } else { 429 };
-            assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, status, "{seconds} {n}");
-        }
+    let reported = show(REPORTER, "/api/connections", Method::POST, guesser).await;
+    assert_eq!(reported.error(), (429, "RATE_LIMITED".into()));
+    let public = show(OPERATOR, "/api/bandwidth-status", Method::GET, guesser).await;
+    assert_eq!(public.status, 200, "as without a token");
+    assert_eq!(right(MONITOR, dashboard).await.error(), (429, "RATE_LIMITED".into()));
+    let open = right(OPERATOR, dashboard).await;
+    assert_eq!(open.status, 200, "the token that this address used last");
+    for line in [r#"wrong_tokens_total{role="operator"} 49"#, r#"wrong_tokens_total{role="reporter"} 4"#] {
+        assert!(open.text.contains(line), "{line} is missing: {}", open.text);
     }
+    broker.advance(59);
+    assert_eq!(right(OPERATOR, guesser).await.status, 429);
+    broker.advance(1);
+    assert_eq!(right(OPERATOR, guesser).await.status, 200);
 }
 
 #[tokio::test]

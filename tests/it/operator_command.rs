@@ -186,7 +186,7 @@ fn every_failure_has_its_exit_status_and_a_remedy() {
         (&["freeze", "--url", &url][..], &[][..], 78, "Set it to the token"),
         (
             &["freeze", "--url", &url],
-            &[("OPERATOR_TOKEN", "a-wrong-operator-token")],
+            &[("OPERATOR_TOKEN", "a-wrong-operator-token-0123456789")],
             1,
             "Set OPERATOR_TOKEN",
         ),

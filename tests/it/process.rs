@@ -225,6 +225,7 @@ async fn no_log_line_and_no_error_contains_a_secret() {
         ("RUST_LOG", "trace"),
     ]);
     let grant = process.grant().await;
+    assert_eq!(process.get(&format!("/api/turn-credentials?label={OPERATOR}")).await.status, 200);
     let mut errors = String::new();
     // No credential of this life is ready.
     let mint = async || {
@@ -265,6 +266,7 @@ async fn no_log_line_and_no_error_contains_a_secret() {
         "{log}"
     );
     assert_eq!(log.matches("Cloudflare did not mint").count(), 1, "many failures, one line");
+    assert!(log.contains("[token]"), "a secret as a label");
     assert!(errors.contains("INVALID_GRANT") && errors.contains("RATE_LIMITED"), "{errors}");
     let mut secrets = cloudflare.history().minted_secrets();
     assert!(!secrets.is_empty());

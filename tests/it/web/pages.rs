@@ -125,7 +125,7 @@ async fn every_page_links_to_all_pages_and_marks_itself() {
 
 #[tokio::test]
 async fn a_browser_is_led_from_the_root_to_the_first_page() {
-    for (token, first) in [("an-operator-token-of-a-test", "dashboard"), ("", "relay-check")] {
+    for (token, first) in [("an-operator-token-of-a-test-0123", "dashboard"), ("", "relay-check")] {
         let broker = TestBroker::start(&[("OPERATOR_TOKEN", token)]).await;
         let browser = client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let url = broker.request(Method::GET, "/").build().unwrap().url().clone();
