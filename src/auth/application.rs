@@ -1,7 +1,8 @@
 //! `AUTH_WEBHOOK_URL`: the application itself says whose a token is, for sign-ins without JWT such as game tickets and PHP sessions.
 //!
-//! An answer is kept for the time that it states, so a caller costs the application one question. A refusal is not kept. The questions of
-//! each client address are bounded, so nobody floods the application through this service.
+//! An answer is kept for the time that it states, so a caller costs the application one question. A refusal is not kept. A question first
+//! takes one from the rate of its client address, and then a place among the questions in progress, of which an address has a share. So
+//! nobody floods the application through this service, or keeps the sign-ins of other addresses from it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +14,6 @@ use parking_lot::Mutex;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use turn_base::broker::{Verified, WebClient};
 use turn_base::clock::Clock;
 use turn_base::error::{ApiError, Code};
@@ -21,7 +21,7 @@ use turn_base::http_client::{CallError, HttpClient, post_webhook};
 use turn_base::throttle::Throttle;
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::{ClientKey, Label, Timestamp, User};
-use turn_limits::{PerHolder, Rate};
+use turn_limits::{Bounds, MemoryQuota, PerHolder, Rate, SHARES};
 
 /// The most answers that are kept. A caller whose answer is not kept costs a question each time.
 const KNOWN_MAX: usize = 10_000;
@@ -35,6 +35,8 @@ const ASKED: Rate = Rate::per_second(120, 2);
 const CLIENTS_MAX: usize = 8_192;
 /// The most questions in progress.
 const ASKING_MAX: usize = 256;
+/// The questions in progress of one client address, and of all together.
+const ASKING: Bounds = Bounds { client_max: ASKING_MAX / SHARES, all_max: ASKING_MAX };
 /// After this time a client may ask again, if its question had no usable answer.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -46,8 +48,8 @@ pub(super) struct Application {
     known: Mutex<Known>,
     /// What each client address may still ask.
     allowances: Mutex<PerHolder>,
-    /// A permit for each question in progress.
-    asking: Semaphore,
+    /// Counts one for each question in progress.
+    asking: MemoryQuota,
     log: Throttle,
 }
 
@@ -76,7 +78,7 @@ impl Application {
             clock,
             known: Mutex::default(),
             allowances: Mutex::new(PerHolder::new(ASKED, CLIENTS_MAX)),
-            asking: Semaphore::new(ASKING_MAX),
+            asking: MemoryQuota::new(0, ASKING),
             log: Throttle::default(),
         }
     }
@@ -88,8 +90,12 @@ impl Application {
         if let Some(verified) = kept {
             return Ok(verified);
         }
-        self.charge(ClientKey::of(web_client.address))?;
-        let _permit = self.asking.try_acquire().map_err(|_| ApiError::overloaded())?;
+        let client = ClientKey::of(web_client.address);
+        self.charge(client)?;
+        let mut place = self.asking.open(client);
+        if !place.try_resize(1) {
+            return Err(ApiError::overloaded());
+        }
         let answered = self.ask(token, web_client).await;
         let verified = answered.and_then(|body| parse(&body, now)).map_err(|why| self.failed(&why))?;
         keep(&mut self.known.lock(), digest, &verified, now);

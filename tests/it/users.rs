@@ -116,6 +116,31 @@ async fn an_address_asks_the_application_120_times_at_once() {
 }
 
 #[tokio::test]
+async fn an_address_with_made_up_tokens_has_a_sixteenth_of_the_questions_in_progress() {
+    let answer = Reply::Text(r#"{"user": "ann"}"#);
+    let application = FakeWebhook::start(&[[Reply::Hang; 48].as_slice(), &[answer]].concat()).await;
+    let url = application.url();
+    let settings = [("AUTH_WEBHOOK_URL", url.as_str()), ("TRUSTED_PROXIES", "127.0.0.0/8")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let ask = |address: &str, ticket: String| {
+        let request = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(ticket);
+        Answer::of(request.header("x-forwarded-for", address))
+    };
+    let mut asked = tokio::task::JoinSet::new();
+    for address in ["203.0.113.1", "203.0.113.2", "203.0.113.3"] {
+        for ticket in 0..20 {
+            asked.spawn(ask(address, format!("made-up-{address}-{ticket}")));
+        }
+    }
+    application.wait_for(48).await;
+    for _ in 0..12 {
+        assert_eq!(asked.join_next().await.unwrap().unwrap().error(), (503, "OVERLOADED".into()));
+    }
+    assert_eq!(application.history().len(), 48, "16 of each address");
+    assert_eq!(ask("198.51.100.1", "of-ann".into()).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_user_is_required_if_the_operator_says_so() {
     let (cloudflare, broker) =
         with_cloudflare_and(&[REQUIRED[0], REQUIRED[1], ("DOORS", "turn,matrix,ice,link,metered")]).await;
