@@ -106,7 +106,7 @@ pub(super) fn wrong_token(
     // The envelope adds the address to every request.
     let Some(ClientAddr(client)) = client else { return ApiError::internal() };
     let Some(retry_in) = wrong_tokens.count(role, client) else { return refusal };
-    let message = "Wait, and correct the token: until then no other token of this address is looked at than the right one that it used last.";
+    let message = "Correct the token, and wait: until then this address is served only with the right token that it used last.";
     ApiError::too_many("Too many wrong tokens", message, retry_in)
 }
 

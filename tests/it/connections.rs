@@ -55,7 +55,7 @@ async fn ids_that_cannot_be_logged_and_bodies_of_another_form_are_refused_withou
     let (_cloudflare, broker) = with_cloudflare().await;
     let (longest, long) = ("x".repeat(128), "x".repeat(129));
     let grant = broker.grant().await;
-    for id in ["", "a b", "a\nb", "ü", &long, &grant, ".", "..", REPORTER] {
+    for id in ["", "a b", "a\nb", "ü", &long, &grant, ".", ".."] {
         assert_eq!(broker.open(REPORTER, id).await.error(), (400, "INVALID_REQUEST".into()), "{id:?}");
     }
     for id in [long.as_str(), "%20", "a%00", "%ff", "%C3%A9"] {

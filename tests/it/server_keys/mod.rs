@@ -123,6 +123,8 @@ async fn the_key_is_the_bearer_token_a_parameter_or_a_header_and_no_origin_matte
         assert_eq!(Answer::of(request).await.status, 200, "only in the form");
     }
     assert_eq!(cloudflare.history().mints(), 30);
+    // After so many wrong keys, the operator's token is not looked at for a minute.
+    broker.advance(60);
     let users: Vec<_> = grants(&broker).await.iter().map(|grant| grant["user"].clone()).collect();
     assert_eq!(users.iter().filter(|user| **user == "ann").count(), 4);
     assert!(users.contains(&json!("bob")), "{users:?}");
@@ -262,13 +264,12 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
     let blocked = broker.get_as(KEY, path).await;
     assert_eq!(blocked.error(), (403, "USER_BLOCKED".into()));
     let long = "u".repeat(129);
-    let tokens = ["user", "label"].map(|name| format!("{name}={KEY}"));
     let queries = ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"];
-    for query in queries
-        .into_iter()
-        .chain(["user=ann&user=ann", "user=ann&username=bob", "username=a&customIdentifier=b"])
-        .chain(tokens.iter().map(String::as_str))
-    {
+    for query in queries.into_iter().chain([
+        "user=ann&user=ann",
+        "user=ann&username=bob",
+        "username=a&customIdentifier=b",
+    ]) {
         let request = broker.request(Method::GET, &format!("/api/turn-credentials?{query}")).bearer_auth(KEY);
         assert_eq!(Answer::of(request).await.error(), (400, "INVALID_REQUEST".into()), "{query}");
     }
