@@ -149,7 +149,12 @@ fn examine(options: &doctor::Options, shared: &Options) -> Result<ExitCode, Fail
     let environment = Environment::of_process(shared.env_file.as_deref());
     say_origin(&environment);
     let report = match Config::from_env(&environment) {
-        Ok(config) => block_on(doctor::run(&config, options, Arc::new(SystemClock), progress))??,
+        Ok(mut config) => {
+            if !config.secrets.is_empty() {
+                config.warnings.extend(environment.readable_by_others.clone());
+            }
+            block_on(doctor::run(&config, options, Arc::new(SystemClock), progress))??
+        }
         Err(problems) => doctor::report_invalid(&problems, progress),
     };
     Ok(ExitCode::from(report.exit_status()))

@@ -9,6 +9,8 @@ use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use turn_base::access::foreign_owner;
+
 use super::env_file::{EnvFault, EnvFile};
 use super::form::is_quoted;
 use super::problem::ConfigProblem;
@@ -20,6 +22,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 const DOTENV: &str = ".env";
 /// The write permissions of everybody except the owner.
 const WRITE_OF_OTHERS: u32 = 0o022;
+/// The permission to read of everybody who is neither the owner nor in the group.
+const READ_OF_OTHERS: u32 = 0o004;
 const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes'";
 
 /// The raw variables. The `Debug` form shows names only.
@@ -34,6 +38,8 @@ pub struct Environment {
     pub(super) warnings: Vec<String>,
     /// Which file was read, in a few words.
     pub origin: String,
+    /// The warning that others may read the env file.
+    pub readable_by_others: Option<String>,
     /// Whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
     pub(super) is_terminal: bool,
 }
@@ -52,8 +58,11 @@ impl Environment {
             }
             text => {
                 environment.origin = format!("{} and the environment", path.display());
-                environment.add_file(text, path);
+                // A command in the directory of another user must not follow that user's settings.
+                let foreign = foreign_owner(path).filter(|_| file.is_none());
+                environment.add_file(foreign.map_or(text, |owner| Err(of_another_user(owner))), path);
                 environment.warnings.extend(writable_by_others(path));
+                environment.readable_by_others = open_to_others(path, READ_OF_OTHERS, "be read", "o-r");
             }
         }
         environment.add_process(std::env::vars_os());
@@ -73,7 +82,15 @@ impl Environment {
         let variables = pairs.into_iter().map(|(name, value)| (name.into(), Ok(value.into()))).collect();
         let (problems, warnings) = (Vec::new(), Vec::new());
         let origin = "the environment alone".to_owned();
-        Self { variables, lines: BTreeMap::new(), problems, warnings, origin, is_terminal: false }
+        Self {
+            variables,
+            lines: BTreeMap::new(),
+            problems,
+            warnings,
+            origin,
+            readable_by_others: None,
+            is_terminal: false,
+        }
     }
 
     /// Only what a `.env` with this text sets. For tests.
@@ -148,6 +165,12 @@ impl Environment {
     }
 }
 
+fn of_another_user(owner: u32) -> io::Error {
+    io::Error::other(format!(
+        "it belongs to user {owner}, who is neither this user nor root; give it with --env-file if you trust it"
+    ))
+}
+
 /// The text of a file, or why it cannot be used. The text is trimmed like the value of a variable, because editors add line ends. The error
 /// never contains the text.
 pub(super) fn read_file(path: &Path) -> Result<String, String> {
@@ -162,10 +185,15 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
 
 /// The warning about a file with settings that other users of the machine may write: they could change the settings.
 pub(super) fn writable_by_others(path: &Path) -> Option<String> {
+    open_to_others(path, WRITE_OF_OTHERS, "be written", "go-w")
+}
+
+/// The warning about a file of which others have one of these permissions.
+fn open_to_others(path: &Path, permissions: u32, what: &str, remedy: &str) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     let warning =
-        || format!("{} can be written by others (mode {mode:04o}): run chmod go-w on it", path.display());
-    (mode & WRITE_OF_OTHERS != 0).then(warning)
+        || format!("{} can {what} by others (mode {mode:04o}): run chmod {remedy} on it", path.display());
+    (mode & permissions != 0).then(warning)
 }
 
 /// The text of a file, without a byte order mark. Opens only regular files, because opening a named pipe would block the start until

@@ -23,17 +23,20 @@ use crate::config::Config;
 use crate::http::parameter_forms::span;
 use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
 use crate::ice::url::IceUrl;
+use turn_base::access::foreign_owner;
 use turn_base::http_client::{HttpClient, body, joined};
 
 /// The pause after a failed write, and the shortest pause after any write.
 const RETRY: Duration = Duration::from_secs(30);
+/// The permissions that a new file keeps: nobody but the owner may write it.
+const READ_OF_OTHERS: u32 = 0o644;
 /// How long the command after a write may take.
 const THEN_MAX: Duration = Duration::from_secs(60);
 
 /// What to write, for whom and when.
 #[derive(Clone, Debug, Args)]
 pub struct IceOptions {
-    /// The file, which is replaced as a whole and keeps its owner and mode; a new one is readable by this user alone
+    /// The file, which is replaced as a whole; only who may read the old one may read it, and a new one this user alone
     #[arg(long, value_name = "FILE")]
     write: PathBuf,
     /// The program that reads the file
@@ -142,13 +145,21 @@ async fn mint(
     }
 }
 
-/// Replaces the file as a whole, so that no program reads a part of it.
+/// Replaces the file as a whole, so that no program reads a part of it. Others may read the new file as they may read the old one, unless
+/// somebody else has put that there.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    if let Some(owner) = foreign_owner(path) {
+        return Err(io::Error::other(format!(
+            "it belongs to user {owner}, who is neither this user nor root"
+        )));
+    }
     let mut file = NamedTempFile::new_in(directory_of(path))?;
     file.write_all(text)?;
-    if let Ok(old) = path.metadata() {
+    if let Ok(old) = path.symlink_metadata()
+        && old.is_file()
+    {
         fchown(&file, Some(old.uid()), Some(old.gid()))?;
-        file.as_file().set_permissions(Permissions::from_mode(old.mode()))?;
+        file.as_file().set_permissions(Permissions::from_mode(old.mode() & READ_OF_OTHERS))?;
     }
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -193,6 +204,26 @@ mod tests {
         assert_eq!(pause(hours(1), hours(24)), hours(1));
         assert_eq!(pause(hours(30), hours(24)), hours(18));
         assert_eq!(pause(hours(1), Duration::ZERO), RETRY);
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_has_put_there_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ice.json");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o644, "nobody else may write it");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, b"newer").unwrap();
+        assert!(link.symlink_metadata().unwrap().is_file(), "a link is not followed");
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        // Only root can make a file that belongs to another user.
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            assert!(replace(&path, b"newest").unwrap_err().to_string().contains("user 65534"));
+            assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        }
     }
 
     #[test]

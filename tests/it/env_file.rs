@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
+use crate::support::StateDir;
 use crate::support::process::{Process, command};
 
 /// The output of the program in a directory with this `.env`, and its standard error. A health check ends even if the settings are valid.
@@ -16,6 +17,25 @@ fn run_with(dotenv: &str) -> (Output, String) {
     let output = command(&[]).arg("healthcheck").current_dir(directory.path()).output().unwrap();
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     (output, text)
+}
+
+/// Only root can make a file that belongs to another user.
+#[test]
+fn a_command_in_the_directory_of_another_user_does_not_follow_its_settings() {
+    let directory = StateDir::new();
+    let file = format!("{}/.env", directory.path());
+    std::fs::write(&file, "PORT=1\nOPERATOR_TOKEN=hush-0123456789-0123456789-01234\n").unwrap();
+    if std::os::unix::fs::chown(&file, Some(65_534), None).is_err() {
+        return;
+    }
+    let run = |arguments: &[&str]| {
+        let output = command(&[]).args(arguments).current_dir(directory.path()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, text) = run(&["healthcheck"]);
+    assert!(status == Some(78) && text.contains(".env: cannot read it: it belongs to user 65534"), "{text}");
+    let (status, text) = run(&["--env-file", &file, "healthcheck"]);
+    assert_ne!(status, Some(78), "{text}");
 }
 
 #[test]

@@ -2,13 +2,17 @@
 //! its files outlive a restart. The ledger holds the key that signs grant tokens, and anybody with that key can forge a grant. The reports
 //! contain session descriptions and addresses of people.
 
-use std::fs::{DirBuilder, File, Metadata, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
+/// The user `root`, which can write every file anyway.
+const ROOT: u32 = 0;
 /// Permissions of the directory.
 const DIRECTORY_MODE: u32 = 0o700;
 /// Permissions of its files.
@@ -43,6 +47,32 @@ pub fn tighten_file(path: &Path, setting: &str) -> io::Result<Metadata> {
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     tighten_open(&file, path, setting)?;
     file.metadata()
+}
+
+/// Opens or creates a file of ours, which only this user can read. A link, a file with a second name and a file of another user are errors:
+/// somebody else has put it there.
+pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
+    let foreign = || {
+        let why = format!("{} is not this user's own file: remove it", path.display());
+        io::Error::new(ErrorKind::AlreadyExists, why)
+    };
+    let opened = options.create(true).mode(FILE_MODE).custom_flags(flags).open(path);
+    let is_link = |error: &io::Error| error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    let file = opened.map_err(|error| if is_link(&error) { foreign() } else { error })?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() != 1 || found.uid() != geteuid().as_raw() {
+        return Err(foreign());
+    }
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    Ok(file)
+}
+
+/// The owner of a file, or of a link on the way to it, if that is neither this user nor root: it could have been put there for others.
+pub fn foreign_owner(path: &Path) -> Option<u32> {
+    let found = [std::fs::symlink_metadata(path), std::fs::metadata(path)];
+    let owners = found.into_iter().flatten().map(|found| found.uid());
+    owners.into_iter().find(|owner| *owner != ROOT && *owner != geteuid().as_raw())
 }
 
 /// See [`tighten`]. `path`: that of the open `file`.
@@ -101,6 +131,29 @@ mod tests {
 
     fn mode_of(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_has_put_there_is_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let [own, link, second] = ["own", "link", "second"].map(|name| directory.path().join(name));
+        let open = |path: &Path| open_own(path, File::options().write(true).truncate(false));
+        open(&own).unwrap();
+        std::fs::set_permissions(&own, Permissions::from_mode(0o666)).unwrap();
+        open(&own).unwrap();
+        assert_eq!(mode_of(&own), 0o600);
+        assert_eq!(foreign_owner(&own), None);
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        assert!(open(&link).is_err());
+        std::fs::hard_link(&own, &second).unwrap();
+        assert!(open(&own).is_err() && open(&second).is_err());
+        std::fs::remove_file(&second).unwrap();
+        open(&own).unwrap();
+        // Only root can make a file that belongs to another user.
+        if std::os::unix::fs::chown(&own, Some(65_534), None).is_ok() {
+            assert!(open(&own).is_err());
+            assert_eq!([foreign_owner(&own), foreign_owner(&link)], [Some(65_534); 2]);
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
 use std::sync::Once;
+
+use turn_base::access::open_own;
 
 use crate::store::rows::{FORMAT, StoreError};
 use crate::store::storage::{Broken, OpenError};
@@ -21,7 +22,7 @@ pub(super) const PART_NAME: &str = "ledger.redb.part";
 /// tokens. The process that creates it keeps it locked until it is renamed to `ledger`. `None`: another process creates the ledger, or has
 /// created it.
 pub(super) fn make_part(part: &Path, ledger: &Path) -> io::Result<Option<File>> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(part)?;
+    let file = open_own(part, File::options().read(true).write(true).truncate(false))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => return Ok(None),
         locked => locked?,

@@ -3,10 +3,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use turn_base::access;
 
 /// The most bytes of the file.
@@ -26,10 +24,7 @@ impl ReportFile {
 
     /// Appends a line. `false` if the file has no room for it. A failure leaves no part of the line behind.
     pub(crate) fn append(&self, line: &str) -> io::Result<bool> {
-        // A link is not followed: its target is no file of ours.
-        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
-        let mut file =
-            File::options().append(true).create(true).mode(0o600).custom_flags(no_link).open(&self.0)?;
+        let mut file = access::open_own(&self.0, File::options().append(true))?;
         let length = file.metadata()?.len();
         if length + u64::try_from(line.len()).unwrap_or(u64::MAX) > FILE_MAX {
             return Ok(false);
