@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
+use crate::alert::rules::KeptAlert;
 use crate::app::setup;
 use crate::config::Config;
 use crate::json::plain_number;
@@ -222,6 +223,8 @@ fn document(contents: &Contents) -> Value {
             "bytes_received": open.bytes_received,
         })
     };
+    // The texts of an alert name who spends.
+    let alert = |KeptAlert { alert, waits }: &KeptAlert| json!({ "event": alert.kind.name(), "at": alert.at, "budget": alert.budget, "waits": waits });
     let head = stored.head.as_ref();
     json!({
         "format": FORMAT,
@@ -232,7 +235,7 @@ fn document(contents: &Contents) -> Value {
         "issued": stored.grants.iter().map(|(id, row)| grant(id, row)).collect::<Vec<_>>(),
         "renewals": stored.grants.iter().filter(|(_, row)| row.extra().renewed).count(),
         "orders": head.map(|head| head.overrides),
-        "alerts": contents.alerts,
+        "alerts": contents.alerts.latest().map(alert).collect::<Vec<_>>(),
     })
 }
 

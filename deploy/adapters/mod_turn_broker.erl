@@ -33,7 +33,7 @@ refused(Iq, Error) -> xmpp:make_error(Iq, Error).
 
 mint(Host, User) ->
     Option = fun(Name) -> unicode:characters_to_list(gen_mod:get_module_opt(Host, ?MODULE, Name)) end,
-    Url = Option(url) ++ "/api/turn-credentials?" ++ uri_string:compose_query([{"user", binary_to_list(User)}]),
+    Url = Option(url) ++ "/api/turn-credentials?" ++ uri_string:compose_query([{"user", unicode:characters_to_list(User)}]),
     Headers = [{"authorization", "Bearer " ++ Option(key)}],
     case httpc:request(get, {Url, Headers}, [{timeout, 5000}, {ssl, httpc:ssl_verify_host_options(true)}], [{body_format, binary}]) of
         {ok, {{_, 200, _}, _, Body}} ->

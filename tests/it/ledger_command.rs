@@ -3,14 +3,14 @@
 use std::process::Output;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use turn_broker::store::rows::FORMAT;
 use turn_ledger::MinuteRow;
 
 use crate::support::process::{Process, run};
 use crate::support::slot_key;
-use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, once_free};
+use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, eventually, once_free};
 
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {
@@ -93,6 +93,24 @@ async fn export_contains_everything_except_secrets() {
         assert!(!exported.contains(&secret), "{secret} is in the export");
     }
     assert!(!exported.contains("\"username\""), "{exported}");
+}
+
+#[tokio::test]
+async fn export_has_alerts_without_the_names_in_them() {
+    let state = StateDir::new();
+    let broker = TestBroker::start(&settings(&state)).await;
+    let named = json!({"connectionId": "c", "user": "ann-of-the-export"});
+    assert_eq!(broker.post(REPORTER, "/api/connections", named).await.status, 201);
+    broker.advance(60);
+    broker.heartbeat(REPORTER, "c", json!({"bytesReceived": 500_000_000})).await;
+    broker.set_limit(0.1).await;
+    broker.advance(30);
+    let is_named = async || broker.operator("/api/alerts").await.text.contains("ann-of-the-export");
+    eventually("an alert names who spends", is_named).await;
+    broker.finish().await;
+    let exported = text(&ledger(&state, "export").stdout);
+    assert!(exported.contains("budget.used_"), "{exported}");
+    assert!(!exported.contains("ann-of-the-export"), "{exported}");
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use crate::config::Config;
 use crate::cost::shares;
 use turn_ledger::{ByteCount, Period, SpenderKey, SpenderKind, SpenderSums, Sums, Timestamp};
 
+/// The characters with which a formula begins, also in their full-width forms.
+const FORMULA: [char; 11] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 /// Most rows with a key.
 const ROWS_MAX: usize = 10_000;
 
@@ -30,7 +33,7 @@ pub(super) fn of(
     let beginning = format!("{start},{end},{start},{end},Usage,turn-broker,TURN relay");
     let mut csv = HEAD.to_owned();
     for ((key, sums), cost) in rows.iter().zip(costs) {
-        let name = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
+        let name = no_formula(&key.as_ref().map(SpenderKey::to_string).unwrap_or_default());
         let tags = if key.is_some() { json!({ kind.name(): name }) } else { json!({}) };
         let (bytes, measured, claimed) = (sums.bytes().get(), sums.measured().get(), sums.claimed().get());
         let quantity = format!("{}.{:09}", bytes / 1_000_000_000, bytes % 1_000_000_000);
@@ -77,10 +80,24 @@ fn instant(at: Timestamp) -> String {
     at.to_utc().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A cell with a text from outside. A spreadsheet would run a text that begins like a formula, so such a text gets a mark.
+/// A text from outside with a mark before all that a spreadsheet would run as a formula: at the beginning and, because a spreadsheet may
+/// separate cells by other characters than commas, behind each separator and quote.
+fn no_formula(text: &str) -> String {
+    let mut marked = if text.contains(';') { "'".to_owned() } else { String::new() };
+    let mut begins_cell = marked.is_empty();
+    for c in text.chars() {
+        if begins_cell && FORMULA.contains(&c) {
+            marked.push('\'');
+        }
+        marked.push(c);
+        begins_cell = matches!(c, ';' | ',' | '"' | '\'' | '\t' | '\r' | '\n');
+    }
+    marked
+}
+
+/// A cell with a text.
 fn quoted(text: &str) -> String {
-    let mark = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
-    format!("\"{mark}{}\"", text.replace('"', "\"\""))
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -89,7 +106,16 @@ mod tests {
 
     #[test]
     fn a_cell_is_no_formula_and_ends_where_it_should() {
-        assert_eq!(quoted("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+        for (name, marked) in [
+            ("=HYPERLINK(\"x\")", "'=HYPERLINK(\"x\")"),
+            ("x;=cmd|' /C calc'!A0", "'x;'=cmd|' /C calc'!A0"),
+            ("=1;-2", "'=1;'-2"),
+            ("\tx", "'\tx"),
+            ("\u{ff1d}1+1", "'\u{ff1d}1+1"),
+            ("ann-marie@b.example", "ann-marie@b.example"),
+        ] {
+            assert_eq!(no_formula(name), marked);
+        }
         assert_eq!(quoted("a,b\"c"), "\"a,b\"\"c\"");
     }
 
