@@ -20,6 +20,8 @@ use turn_base::web_url::is_visible_ascii;
 
 /// The lengths of a bearer token: nobody types one, and it must fit in a header line.
 const TOKEN_CHARS: RangeInclusive<usize> = 32..=1_024;
+/// A network with such a prefix has addresses of strangers. The widest network of private addresses is `fc00::/7`.
+const WIDEST_PREFIX: u8 = 6;
 /// The bits of an IPv4-mapped address before the IPv4 address.
 const MAPPED_PREFIX: u8 = 96;
 
@@ -109,7 +111,7 @@ impl RateLimitConfig {
 
 /// The origins of `CLIENT_URL`, with that of `PUBLIC_URL`.
 fn read_origins(settings: &mut Settings<'_>, public_url: Option<&PublicUrl>) -> AllowedOrigins {
-    let expected = "origins as scheme://host[:port] without a path, https://*.example.com for any one label, null for pages without an \
+    let expected = "origins as scheme://host[:port] without a path, https://*.example.com for any one label below a domain of your own, null for pages without an \
                     origin, or * alone";
     let parse = |text: &str| if text == "*" { Some(text.to_owned()) } else { origin::parse_entry(text) };
     let listed = settings.list("CLIENT_URL", Some("http://localhost:5173"), form(expected, parse));
@@ -135,9 +137,9 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
     let mut networks = settings.list("TRUSTED_PROXIES", None, network).unwrap_or_default();
     networks.sort_unstable();
     networks.dedup();
-    if networks.iter().any(|network| network.prefix_len() == 0) {
+    if IpNet::aggregate(&networks).iter().any(|network| network.prefix_len() <= WIDEST_PREFIX) {
         settings.warn(
-            "TRUSTED_PROXIES trusts every address: any client can choose the address that its rate limit uses",
+            "TRUSTED_PROXIES trusts addresses of the whole internet: any client there can choose the address that its rate limit uses",
         );
     }
     networks.into()

@@ -40,13 +40,15 @@ impl AllowedOrigins {
 }
 
 /// The canonical form of an origin from the configuration. One slash at the end is allowed, and `*.` before a name of two labels
-/// or more, or before `localhost`. `*.com` is refused, because the names below a top-level domain belong to many operators.
+/// or more, or before `localhost`. `*.com` and `*.vercel.app` are refused, because the names below a public suffix belong to many operators.
 pub(super) fn parse_entry(text: &str) -> Option<String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     let Some((scheme, below)) = text.split_once("://*.") else { return canonical(text) };
     let origin = Url::parse(&canonical(&format!("{scheme}://{below}"))?).ok()?;
     let name = origin.domain().filter(|name| *name == "localhost" || name.contains('.'))?;
-    if name.split('.').any(str::is_empty) {
+    let is_public = psl::suffix(name.as_bytes())
+        .is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == name.as_bytes());
+    if is_public || name.split('.').any(str::is_empty) {
         return None;
     }
     let port = origin.port().map_or(String::new(), |port| format!(":{port}"));
@@ -121,6 +123,7 @@ mod tests {
             https://example.com// https://example.com?a https://example.com#a https://user@example.com https://*.com https://*. https://*
             https://*..example.com https://*.example.com. https://*.*.example.com https://a.*.example.com https://*example.com
             https://*.10.0.0.1 https://*.[::1] https://*.example.com/app https://example.com:99999 https://example.com:port
+            https://*.vercel.app https://*.co.uk https://*.github.io
             https://example.com\@evil.example https://%65xample.com file:/// file://host javascript://";
         for text in texts.split_whitespace().chain(["", "https://exa mple.com", "https://a\t.example"]) {
             assert_eq!(parse_entry(text), None, "{text}");
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn a_star_stands_for_exactly_one_label() {
         assert_allowed(
-            "https://*.Example.com:443/ http://*.localhost:5173",
+            "https://*.Example.com:443/ http://*.localhost:5173 https://*.app.vercel.app",
             "https://app.example.com https://pr-7.EXAMPLE.com:443 http://ann.localhost:5173",
             "https://example.com https://.example.com https://a.b.example.com https://evil-example.com
             https://app.example.com.evil.example https://*.example.com http://app.example.com https://app.example.com:8443

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use turn_sfu_proxy::SfuConfig;
 use turn_signaling::ayame::AyameSettings;
 use turn_signaling::call::ProtocolName;
@@ -10,7 +11,9 @@ use turn_signaling::rooms;
 use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;
-use super::form::{IDENTIFIER_MAX, form, header, identifier, number, one_of, path, seconds, switch, visible};
+use super::form::{
+    Formed, IDENTIFIER_MAX, form, header, identifier, number, one_of, path, seconds, switch, visible,
+};
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, are_at, is_fixed_path};
 use crate::bounds::{SFU_LOOK_INTERVAL, TTL_MIN};
@@ -20,6 +23,9 @@ const PEERJS_KEY_MAX: usize = 64;
 /// Headers that say where a message goes and where it ends. Copied into another message, they would be wrong there.
 const FRAMING_HEADERS: [&str; 8] =
     ["connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+/// Headers that clients themselves send.
+const OF_CLIENTS: [&str; 7] =
+    ["authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"];
 /// The longest path of a setting, in bytes.
 const PATH_MAX: usize = 100;
 
@@ -177,8 +183,17 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     })
 }
 
+/// The name of a header in which a proxy names the user. Clients themselves send what every browser does.
+fn user_header(text: &str) -> Formed<HeaderName> {
+    let expected =
+        "the name of a header that only your proxy sets, such as Cf-Access-Authenticated-User-Email";
+    form(expected, |text| text.parse().ok().filter(|name: &HeaderName| !OF_CLIENTS.contains(&name.as_str())))(
+        text,
+    )
+}
+
 fn rooms(settings: &mut Settings<'_>, is_on: bool) -> RoomsConfig {
-    let user_header = settings.optional("USER_HEADER", header);
+    let user_header = settings.optional("USER_HEADER", user_header);
     if is_on
         && settings.is_set("TRUSTED_PROXIES")
         && let Some(name) = &user_header
