@@ -44,10 +44,10 @@ impl Broker for BrokerCore {
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified> {
         let (Some(auth), true) = (&self.auth, is_jwt(token)) else { return Ok(None) };
         let verified = auth.verified(token, client).await?;
-        if self.is_blocked(&verified.user) {
-            return Err(Unverified::Refused(ApiError::blocked(SpenderKind::User)));
+        match self.block_of(client, Some(&verified.user)) {
+            Some(kind) => Err(Unverified::Refused(ApiError::blocked(kind))),
+            None => Ok(Some(verified)),
         }
-        Ok(Some(verified))
     }
 
     fn has_sign_in(&self) -> bool {
@@ -58,8 +58,10 @@ impl Broker for BrokerCore {
         self.auth.as_ref().is_some_and(|auth| auth.config.required)
     }
 
-    fn is_blocked(&self, user: &User) -> bool {
-        self.mint.account.read(|books| books.is_blocked(&SpenderKey::User(user.clone())))
+    fn block_of(&self, client: ClientKey, user: Option<&User>) -> Option<SpenderKind> {
+        let user = user.cloned().map(SpenderKey::User);
+        let mut both = user.into_iter().chain([SpenderKey::Client(client)]);
+        self.mint.account.read(|books| both.find(|key| books.is_blocked(key))).map(|key| key.kind())
     }
 
     async fn mint(&self, web_client: &WebClient, spender: Option<Arc<Spender>>) -> Option<Minted> {

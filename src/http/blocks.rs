@@ -16,7 +16,8 @@ use crate::auth::Auth;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
 use turn_base::schema::one_of;
-use turn_ledger::{Books, SpenderKey, SpenderKind, Timestamp, User};
+use turn_ledger::{Books, SpenderKey, SpenderKind, Timestamp};
+use turn_limits::Holder;
 
 const EXPECTED: &str = "Name a user as `GET /api/spenders` does; or an IPv4 address, an IPv6 address, or an IPv6 prefix that ends with /64 or /48.";
 
@@ -86,8 +87,8 @@ pub async fn list_blocks(app: AppState) -> Json<BlocksBody> {
 ///
 /// Whoever asks for a credential with it, or for a renewal, gets 403 `USER_BLOCKED`, `ADDRESS_BLOCKED` or, for the other kinds, `BLOCKED`. An IPv6
 /// address stands for its /64; servers with a key have no address. What was issued works until it is revoked: `POST /api/revoke`. The signaling
-/// sockets of a user are closed, which ends Ayame calls and revokes their credentials; sessions at the SFU end within seconds; no app server
-/// opens a connection for the user. Callers without a user are not stopped by the block of a user unless `AUTH_REQUIRED` is on. Who is not known
+/// sockets of a user or an address are closed, which ends Ayame calls and revokes their credentials; sessions at the SFU end within seconds; no
+/// app server opens a connection for the user. Callers without a user are not stopped by the block of a user unless `AUTH_REQUIRED` is on. Who is not known
 /// yet can be blocked. At most 20000 spenders can be blocked.
 #[utoipa::path(
     post, path = "/api/block",
@@ -144,10 +145,25 @@ pub async fn allow_named(app: AppState, Path(named): Path<(String, String)>) -> 
     allow(&app, &spender(named)?).await
 }
 
-/// Ends the sessions of a user at the SFU, also those that only send.
-pub(super) fn end_sessions_of(app: &App, user: &User) {
+/// Whether a holder is this user, or a client at this address.
+fn is_of(spender: &SpenderKey) -> impl Fn(&Holder) -> bool {
+    let spender = spender.of_client();
+    move |holder| match &spender {
+        SpenderKey::User(user) => holder.user() == Some(user),
+        SpenderKey::Client(client) => holder.client().with_wider().any(|key| key == *client),
+        _ => false,
+    }
+}
+
+/// Closes the signaling sockets of a user or an address. `reason`: the code that the clients read.
+pub(super) fn close_sockets_of(app: &App, spender: &SpenderKey, reason: &'static str) {
+    app.signaling.close(is_of(spender), reason);
+}
+
+/// Ends the sessions of a user or an address at the SFU, also those that only send.
+pub(super) fn end_sessions_of(app: &App, spender: &SpenderKey) {
     if let Some(proxy) = &app.sfu {
-        proxy.end_sessions_of(user);
+        proxy.end_sessions_of(is_of(spender));
     }
 }
 
@@ -155,10 +171,9 @@ async fn block(app: &App, spender: &SpenderKey, lasting: Option<Duration>) -> Js
     let spender = spender.of_client();
     let until = lasting.map(|lasting| app.account.read(Books::now).plus(lasting));
     app.account.change(|books| books.block(&spender, until))?;
-    if let SpenderKey::User(user) = &spender {
-        app.signaling.close_user(user, "USER_BLOCKED");
-        end_sessions_of(app, user);
-    }
+    let is_user = spender.kind() == SpenderKind::User;
+    close_sockets_of(app, &spender, if is_user { "USER_BLOCKED" } else { "ADDRESS_BLOCKED" });
+    end_sessions_of(app, &spender);
     let (by, name) = (spender.kind().name(), spender.to_string());
     tracing::warn!(by, "the operator has blocked a spender");
     tracing::info!(by, name, "the operator has blocked this spender");

@@ -8,7 +8,7 @@ use axum::extract::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::blocks::{blocked_message, end_sessions_of};
+use super::blocks::{blocked_message, close_sockets_of, end_sessions_of};
 use super::mint_request::checked_user;
 use super::parameter_forms::{SpenderQuery, UserInPath, only};
 use super::{AppState, JsonResult};
@@ -52,12 +52,10 @@ pub async fn revoke_spender(
     revoke_all_of(&app, &only(query.spenders()?)?).await.map(Json)
 }
 
-/// Revokes all live credentials of a spender, in the ledger and at their sources. Ends the sessions of a user at the SFU.
+/// Revokes all live credentials of a spender, in the ledger and at their sources. Ends the sessions of a user or an address at the SFU.
 async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocationBody, ApiError> {
     let grants = app.account.revoke_all_of(spender);
-    if let SpenderKey::User(user) = spender {
-        end_sessions_of(app, user);
-    }
+    end_sessions_of(app, spender);
     // The sources are asked also if the ledger cannot be written now: that error is returned last.
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
@@ -103,8 +101,9 @@ pub struct ForgottenUserBody {
 )]
 pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<ForgottenUserBody> {
     let user = checked_user(&user)?;
-    app.signaling.close_user(&user, "USER_REMOVED");
-    end_sessions_of(&app, &user);
+    let spender = SpenderKey::User(user.clone());
+    close_sockets_of(&app, &spender, "USER_REMOVED");
+    end_sessions_of(&app, &spender);
     let (grants, rows) = app.account.forget_user(&user);
     // As in `revoke_all_of`, an error of the ledger is returned last.
     let recorded = app.account.recorded().await;

@@ -1,8 +1,10 @@
 //! Tests of operator overrides while the service runs.
 
+use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::{
     Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The id in a grant token, as the log and the list of connections show it.
@@ -72,6 +74,39 @@ async fn a_grant_that_is_revoked_during_its_renewal_is_not_renewed() {
     cloudflare.release();
     let answer = renewal.await.unwrap().json();
     assert_eq!(answer["source"], "stun", "{answer}");
+}
+
+#[tokio::test]
+async fn a_mint_whose_user_label_key_or_address_is_revoked_meanwhile_is_not_handed_out() {
+    let key = "app-fixture-key-0123456789-0123456789";
+    let keys = format!("app={key}");
+    let settings = [USERS, ("SERVER_KEYS", keys.as_str()), ("RATE_LIMIT_REQUESTS", "100")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let ann = user_token("ann");
+    let cases = [
+        (Method::POST, "/api/revoke?user=ann", Some(&*ann)),
+        (Method::DELETE, "/api/users/ann", Some(&*ann)),
+        (Method::POST, "/api/revoke?label=room-1", None),
+        (Method::POST, "/api/revoke?address=127.0.0.1", None),
+        (Method::POST, "/api/revoke?key=app", Some(key)),
+        (Method::POST, "/api/addresses/127.0.0.1/block", None),
+    ];
+    for (method, path, token) in cases {
+        let before = cloudflare.history().mints();
+        cloudflare.next(Fault::Held);
+        let mint = broker.request(Method::GET, "/api/turn-credentials?label=room-1");
+        let mint =
+            tokio::spawn(Answer::of(token.into_iter().fold(mint, reqwest::RequestBuilder::bearer_auth)));
+        eventually("the provider is being asked", async || cloudflare.history().mints() == before + 1).await;
+        assert_eq!(broker.order(Method::POST, "/api/revoke?user=bob").await.status, 200);
+        assert_eq!(broker.order(method, path).await.status, 200, "{path}");
+        cloudflare.release();
+        assert_ne!(mint.await.unwrap().json()["source"], "cloudflare", "{path}");
+        let live = broker.operator("/api/grants?live=true").await.json();
+        assert_eq!(live["grants"], json!([]), "{path}");
+        broker.order(Method::DELETE, "/api/addresses/127.0.0.1/block").await;
+    }
+    assert_eq!(broker.get_as(&ann, "/api/turn-credentials").await.json()["source"], "cloudflare");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
-use turn_budget::{ClientKey, GrantId, Label, Spender, Timestamp, User};
+use turn_budget::{ClientKey, GrantId, Label, Spender, SpenderKind, Timestamp, User};
 
 use crate::error::ApiError;
 
@@ -69,8 +69,8 @@ pub trait Broker: Send + Sync {
     /// Whether a request must come from a user who has signed in. `AUTH_REQUIRED`.
     fn needs_sign_in(&self) -> bool;
 
-    /// Whether the operator has blocked a user.
-    fn is_blocked(&self, user: &User) -> bool;
+    /// What the operator has blocked: the user, or this client's address. `None`: neither.
+    fn block_of(&self, client: ClientKey, user: Option<&User>) -> Option<SpenderKind>;
 
     /// Mints a credential. This counts against the rate limits of the client's address and of the user. `None` if no credential was minted.
     async fn mint(&self, web_client: &WebClient, spender: Option<Arc<Spender>>) -> Option<Minted>;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
-use turn_budget::{GrantId, Label, Spender, Timestamp, User};
+use turn_budget::{GrantId, Label, Spender, Timestamp};
 use turn_ledger::SfuSession;
 use turn_limits::{Holder, MemoryQuota};
 use turn_signaling::call::{CallName, ProtocolName};
@@ -130,7 +130,7 @@ impl SfuProxy {
         // The owner's user, not the caller's: a request with a lock needs no token.
         let chain = |one, other| self.service.broker.are_of_one_chain(one, other);
         let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked, chain))?;
-        let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
+        let is_blocked = self.service.broker.block_of(caller.address, user.as_ref()).is_some();
         if is_blocked { Err(SfuFault::BLOCKED) } else { Ok(()) }
     }
 
@@ -170,9 +170,9 @@ impl SfuProxy {
         self.with(|sessions, now| sessions.end_room(room, now))
     }
 
-    /// Ends all sessions of a user: their tracks are closed by force within seconds.
-    pub fn end_sessions_of(&self, user: &User) {
-        self.with(|sessions, now| sessions.end_sessions_of(user, now));
+    /// Ends the sessions of the holders that `is_meant` accepts: their tracks are closed by force within seconds.
+    pub fn end_sessions_of(&self, is_meant: impl Fn(&Holder) -> bool) {
+        self.with(|sessions, now| sessions.end_sessions_of(is_meant, now));
     }
 
     /// The ICE servers that this browser got for the same spender a moment ago. `None` if it got none, if their credential was revoked, and

@@ -121,11 +121,14 @@ enum Expiry {
 }
 
 /// Who calls, and the room that the token names. A user's token that is not valid is refused, even where none is needed. Any other
-/// bearer token that is not a valid grant is ignored. A blocked user is refused.
+/// bearer token that is not a valid grant is ignored. A blocked user or address is refused.
 async fn caller(proxy: &SfuProxy, parts: &Parts, expiry: Expiry) -> SfuResult<(Caller, Option<Arc<str>>)> {
     let address = ClientKey::of(address(parts).ok_or(SfuFault::UNAUTHORIZED)?);
     let mut caller = Caller { user: None, grant: None, address };
     let broker = &*proxy.service.broker;
+    if broker.block_of(address, None).is_some() {
+        return Err(SfuFault::ADDRESS_BLOCKED);
+    }
     match signed_in(broker, &parts.headers, parts.uri.query(), address).await {
         Ok(Some(verified)) => {
             caller.user = Some(verified.user);
@@ -140,7 +143,7 @@ async fn caller(proxy: &SfuProxy, parts: &Parts, expiry: Expiry) -> SfuResult<(C
         return Ok((caller, None));
     };
     (caller.grant, caller.user) = (Some(grant), user);
-    if caller.user.as_ref().is_some_and(|user| broker.is_blocked(user)) {
+    if broker.block_of(address, caller.user.as_ref()).is_some() {
         return Err(SfuFault::BLOCKED);
     }
     Ok((caller, None))

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_base::broker::WebClient;
 use turn_base::clock;
-use turn_budget::User;
+use turn_budget::{SpenderKind, User};
 use turn_limits::{Holder, MemoryUse, PerHolder, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
@@ -27,6 +27,8 @@ use crate::outbox::{Frame, Sent, TooSlow};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
+/// The same for a blocked address.
+const ADDRESS_BLOCKED: Closing = Closing { reason: "ADDRESS_BLOCKED", ..BLOCKED };
 
 /// Bytes that the broker receives from the sockets of one client address or user in one protocol. Enough for 64 pages that enter a call at
 /// once with 128 KiB each, and then for 8 KiB a second of each. An IPv6 /48 may send four times as much. So one address cannot fill the
@@ -46,8 +48,8 @@ pub(crate) trait AnyHub: Send + Sync {
     /// Handles an event, and carries out the actions that follow from it.
     fn take(&self, event: Event<Text>) -> Vec<Asked>;
 
-    /// Closes the sockets of a user, or all sockets if `user` is `None`.
-    fn close(&self, user: Option<&User>, close: Closing);
+    /// Closes the sockets of the holders that `is_meant` accepts.
+    fn close(&self, is_meant: &dyn Fn(&Holder) -> bool, close: Closing);
 
     /// Closes every socket, because the process stops. From now on each new socket is closed as soon as it opens.
     fn drain(&self) -> Vec<Asked>;
@@ -80,7 +82,7 @@ pub(crate) struct Shared {
     /// When the time of the protocols starts. It is the runtime's time: it only limits how long sockets wait, and no figure depends
     /// on it.
     pub(crate) started: Instant,
-    /// It knows which users are blocked, counts what is refused, and learns who joins and leaves calls.
+    /// It knows who is blocked, counts what is refused, and learns who joins and leaves calls.
     pub(crate) broker: Arc<dyn ServerBroker>,
     /// What waits at the sockets of all protocols.
     pub(crate) memory: Memory,
@@ -142,7 +144,8 @@ impl<P: Protocol> Hub<P> {
             Event::Closed { socket } => closed = Some(*socket),
             Event::Replied { socket, reply: Reply::SignedIn(Ok(Some(user))) } => {
                 if let Some(open) = state.sockets.get_mut(socket) {
-                    self.common.signed_in(open, user.clone());
+                    open.user = Some(user.clone());
+                    self.common.close_if_blocked(open);
                 }
             }
             _ => {}
@@ -173,9 +176,8 @@ impl<P: Protocol> AnyHub for Hub<P> {
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        if let Some(user) = &upgrade.user {
-            self.common.signed_in(&mut open, user.clone());
-        }
+        open.user.clone_from(&upgrade.user);
+        self.common.close_if_blocked(&open);
         if state.is_draining {
             open.close(Closing::DRAIN);
         }
@@ -189,9 +191,9 @@ impl<P: Protocol> AnyHub for Hub<P> {
         self.step(&mut self.state.lock(), event)
     }
 
-    fn close(&self, user: Option<&User>, close: Closing) {
+    fn close(&self, is_meant: &dyn Fn(&Holder) -> bool, close: Closing) {
         for open in self.state.lock().sockets.values() {
-            if user.is_none() || open.user.as_ref() == user {
+            if is_meant(&open.holder()) {
                 open.close(close);
             }
         }
@@ -232,12 +234,12 @@ impl Common {
         self.shared.broker.count(Counted::Dropped(self.name, why));
     }
 
-    /// Notes the user of a socket, and closes the socket if the user is blocked: that may have happened since the token was verified.
-    fn signed_in(&self, open: &mut OpenSocket, user: User) {
-        if self.shared.broker.is_blocked(&user) {
-            open.close(BLOCKED);
+    /// Closes a socket whose user or address is blocked: that may have happened since the token was verified.
+    fn close_if_blocked(&self, open: &OpenSocket) {
+        let holder = open.holder();
+        if let Some(kind) = self.shared.broker.block_of(holder.client(), holder.user()) {
+            open.close(if kind == SpenderKind::Address { ADDRESS_BLOCKED } else { BLOCKED });
         }
-        open.user = Some(user);
     }
 
     fn now(&self) -> Duration {
@@ -246,6 +248,11 @@ impl Common {
 }
 
 impl OpenSocket {
+    /// Its address, with the user of the socket.
+    fn holder(&self) -> Holder {
+        Holder::new(self.mailbox.holder.client(), self.user.clone())
+    }
+
     fn close(&self, close: Closing) {
         let _ = self.mailbox.outbox.push(Frame::Close(close), None, clock::timer_now());
     }

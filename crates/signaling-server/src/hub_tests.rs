@@ -114,7 +114,7 @@ async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_l
     let (later, signs_in) = open(Upgrade::default());
     let user = User::new("eve").unwrap();
     broker.block(&user);
-    hub.close(Some(&user), BLOCKED);
+    hub.close(&|holder| holder.user() == Some(&user), BLOCKED);
     let (_, opens) = open(named("eve"));
     let reply = Reply::SignedIn(Ok(Some(user)));
     let _ = hub.take(Event::Replied { socket: later, reply });

@@ -16,7 +16,7 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
-use turn_budget::{SpenderKind, USER_MAX, User, is_dots};
+use turn_budget::{USER_MAX, User, is_dots};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
@@ -121,8 +121,8 @@ async fn open(
     require(&*rooms.service().broker, socket.known.user.as_ref())?;
     let signed_in = socket.known.user.take().map(|user| Visitor { user, number: BY_TOKEN });
     let visitor = signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
-    if rooms.service().broker.is_blocked(&visitor.user) {
-        return Err(ApiError::blocked(SpenderKind::User));
+    if let Some(kind) = rooms.service().broker.block_of(socket.holder.client(), Some(&visitor.user)) {
+        return Err(ApiError::blocked(kind));
     }
     socket.known.visitor = visitor.number;
     socket.known.user = Some(rooms.shown(visitor));

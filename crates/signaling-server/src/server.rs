@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use turn_base::clock;
 use turn_base::throttle::Throttle;
-use turn_budget::User;
+use turn_limits::Holder;
 use turn_signaling::ayame::{Ayame, SignIn};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
@@ -97,14 +97,14 @@ impl Signaling {
         }
     }
 
-    /// Closes every socket of a user. `reason`: the code that its client reads.
-    pub fn close_user(&self, user: &User, reason: &'static str) {
-        self.sockets.hubs.iter().for_each(|hub| hub.close(Some(user), Closing { reason, ..BLOCKED }));
+    /// Closes every socket of the holders that `is_meant` accepts. `reason`: the code that their clients read.
+    pub fn close(&self, is_meant: impl Fn(&Holder) -> bool, reason: &'static str) {
+        self.sockets.hubs.iter().for_each(|hub| hub.close(&is_meant, Closing { reason, ..BLOCKED }));
     }
 
     /// Closes every socket, because another replica has the calls from now on.
     pub fn close_all(&self) {
-        self.sockets.hubs.iter().for_each(|hub| hub.close(None, Closing::RESTART));
+        self.sockets.hubs.iter().for_each(|hub| hub.close(&|_| true, Closing::RESTART));
     }
 
     /// Removes what has expired, also if no request comes.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderValue};
 use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
-use turn_budget::{ClientKey, Spender, User};
+use turn_budget::{ClientKey, Spender, SpenderKind, User};
 use turn_signaling::call::CallEvent;
 
 use crate::broker::{Counted, ServerBroker};
@@ -33,8 +33,9 @@ impl Broker for FakeBroker {
         false
     }
 
-    fn is_blocked(&self, user: &User) -> bool {
-        self.0.lock().unwrap().contains(user)
+    fn block_of(&self, _: ClientKey, user: Option<&User>) -> Option<SpenderKind> {
+        let is_blocked = user.is_some_and(|user| self.0.lock().unwrap().contains(user));
+        is_blocked.then_some(SpenderKind::User)
     }
 
     async fn mint(&self, _: &WebClient, _: Option<Arc<Spender>>) -> Option<Minted> {

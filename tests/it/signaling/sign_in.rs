@@ -354,6 +354,26 @@ async fn blocking_a_user_closes_the_sockets_of_that_user() {
 }
 
 #[tokio::test]
+async fn blocking_an_address_closes_its_sockets_and_those_that_open_later() {
+    let broker = start(&[USERS]).await;
+    let (mut anonymous, _) = registered(&broker, "r", None).await;
+    let mut ann = open(&broker, OTHERS[0], &user_token("ann")).await.unwrap();
+    let block = async |address: &str| {
+        let path = format!("/api/addresses/{address}/block");
+        assert_eq!(broker.order(Method::POST, &path).await.status, 200);
+    };
+    block("192.0.2.1").await;
+    let open_sockets = async || broker.metric("turn_broker_signaling_sockets").await;
+    assert_eq!(open_sockets().await, Some(2));
+    block("127.0.0.1").await;
+    for socket in [&mut anonymous, &mut ann] {
+        assert_eq!(socket.closed().await, closed(1008, "ADDRESS_BLOCKED"));
+    }
+    let mut later = SocketClient::open(broker.address, "/signaling", &[]).await.unwrap();
+    assert_eq!(later.closed().await, closed(1008, "ADDRESS_BLOCKED"));
+}
+
+#[tokio::test]
 async fn while_the_keys_cannot_be_fetched_a_socket_is_told_to_try_again() {
     let signer = Signer::es256();
     let issuer = FakeIssuer::start(&[]).await;

@@ -1,8 +1,8 @@
-//! Blocked spenders, who get no credentials. Tests: `src/books/spending/tests/limits.rs`.
+//! Who gets no credentials: blocked spenders, and whoever was revoked while a mint was on its way. Tests: `src/books/spending/tests/limits.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use turn_budget::{Dirty, Rows, SpenderKind, Timestamp};
+use turn_budget::{ClientKey, Dirty, Rows, SpenderKind, Timestamp};
 
 use super::{Books, NotAdmitted};
 use crate::grants::{Requester, key_of};
@@ -11,6 +11,9 @@ use crate::spending::SpenderKey;
 
 /// Most spenders that can be blocked.
 pub const BLOCKED_MAX: usize = 20_000;
+
+/// The revocations that are remembered. A mint takes seconds, and only the operator revokes.
+const REVOKED_MAX: usize = 64;
 
 /// As many spenders are blocked as can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +25,37 @@ pub struct TooManyBlocked;
 pub(super) struct Blocks {
     pub(super) rows: BTreeMap<SpenderKey, Option<Timestamp>>,
     pub(super) dirty: Dirty<SpenderKey>,
+    pub(super) revoked: LatestRevoked,
+}
+
+/// The spenders whose credentials were all revoked last, in order, and how many revocations there were since the start.
+#[derive(Debug, Default)]
+pub(super) struct LatestRevoked {
+    latest: VecDeque<SpenderKey>,
+    pub(super) count: usize,
+}
+
+impl LatestRevoked {
+    pub(super) fn add(&mut self, spender: SpenderKey) {
+        if self.latest.len() >= REVOKED_MAX {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(spender);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// Whether one of these names was revoked after the first `before` revocations. Also `true` if that is forgotten.
+    pub(super) fn has_since(&self, before: usize, mut names: impl Iterator<Item = SpenderKey>) -> bool {
+        let since = self.count.saturating_sub(before);
+        since > REVOKED_MAX || names.any(|name| self.latest.iter().rev().take(since).any(|of| *of == name))
+    }
+}
+
+/// The names of a requester, and its client with the group around it.
+pub(super) fn names_of(requester: &Requester) -> impl Iterator<Item = SpenderKey> {
+    let of_kind = |kind| key_of(requester.spender.as_ref()?, kind);
+    let clients = requester.client.into_iter().flat_map(ClientKey::with_wider);
+    SpenderKind::ALL.into_iter().filter_map(of_kind).chain(clients.map(SpenderKey::Client))
 }
 
 impl Blocks {
@@ -50,7 +84,7 @@ impl NamesPerson for Blocks {
 
 impl Books {
     /// Refuses credentials to a spender until an instant; `None`: until [`Self::allow`]. An address stands for its client.
-    /// [`Self::sfu_sessions_to_close`] then has the sessions of a user; credentials work until they are revoked.
+    /// [`Self::sfu_sessions_to_close`] then has the sessions of a user or an address; credentials work until they are revoked.
     pub fn block(&mut self, spender: &SpenderKey, until: Option<Timestamp>) -> Result<(), TooManyBlocked> {
         let (spender, now) = (spender.of_client(), self.now());
         self.blocks.remove(|_, until| !is_in_effect(until, now));
@@ -70,10 +104,7 @@ impl Books {
 
     /// Why a requester gets no credential, if the operator has blocked its address or one of its names.
     pub fn block_of(&self, requester: &Requester) -> Option<NotAdmitted> {
-        let of_kind = |kind| key_of(requester.spender.as_ref()?, kind);
-        let names = SpenderKind::ALL.into_iter().filter_map(of_kind);
-        let blocked =
-            names.chain(requester.client.map(SpenderKey::Client)).find(|key| self.is_blocked(key))?;
+        let blocked = names_of(requester).find(|key| self.is_blocked(key))?;
         Some(NotAdmitted::Blocked(blocked.kind()))
     }
 
@@ -97,4 +128,26 @@ impl Books {
 /// Whether a block until this instant is in effect. `None`: a block without an end.
 fn is_in_effect(until: Option<Timestamp>, now: Timestamp) -> bool {
     until.is_none_or(|until| now < until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_is_remembered_for_those_who_asked_before_it_and_a_forgotten_one_counts_for_all() {
+        let named = |name: &str| SpenderKey::parse(SpenderKind::User, name).unwrap();
+        let mut revoked = LatestRevoked::default();
+        revoked.add(named("ann"));
+        let before = revoked.count;
+        let has =
+            |revoked: &LatestRevoked, before, name| revoked.has_since(before, [named(name)].into_iter());
+        assert_eq!([0, before].map(|before| has(&revoked, before, "ann")), [true, false]);
+        revoked.add(named("bob"));
+        assert_eq!(["ann", "bob", "eve"].map(|name| has(&revoked, before, name)), [false, true, false]);
+        (0..REVOKED_MAX - 1).for_each(|_| revoked.add(named("eve")));
+        assert_eq!(["ann", "bob"].map(|name| has(&revoked, before, name)), [false, true]);
+        revoked.add(named("eve"));
+        assert!(has(&revoked, before, "ann") && revoked.latest.len() == REVOKED_MAX);
+    }
 }

@@ -12,6 +12,7 @@ use turn_budget::{
 };
 
 use super::Books;
+use super::blocks::names_of;
 use crate::clients::Holder;
 use crate::grants::{GrantRow, Requester};
 use crate::spending::{ADDRESS_LIMIT_MIN, ADDRESS_LIMIT_PART, KeptAddresses, Named};
@@ -33,6 +34,8 @@ pub struct Hold {
     expires_by: Timestamp,
     /// How far the wall clock was ahead of the books' time. The hold covers the credential by both clocks.
     clock_ahead: Duration,
+    /// How many revocations of spenders there were before it.
+    revocations: usize,
 }
 
 /// Why a credential is not handed out.
@@ -57,7 +60,7 @@ pub enum NotAdmitted {
     TooManyGrants,
     /// The ledger could not be written, or the credential came later than its hold covers.
     NotRecorded,
-    /// An override stops all minting, or the grant to renew was revoked.
+    /// An override stops all minting, or the grant to renew or all grants of the spender were revoked meanwhile.
     Stopped,
 }
 
@@ -130,7 +133,8 @@ impl Books {
         let promise = Promise { owner, time: request.promise(now), user, server, client };
         self.grants.replace_promise(None, Some(&promise));
         self.apply_effects();
-        Ok(Hold { promise, life, expires_by: request.expires_by(now), clock_ahead: self.clock_ahead() })
+        let (clock_ahead, revocations) = (self.clock_ahead(), self.blocks.revoked.count);
+        Ok(Hold { promise, life, expires_by: request.expires_by(now), clock_ahead, revocations })
     }
 
     /// The request for what somebody wants to relay, if it is admitted, or the reason why it is not. `session`: bytes that a session of the
@@ -238,9 +242,10 @@ impl Books {
         requester: Requester,
     ) -> Result<Commit, NotAdmitted> {
         let blocked = self.block_of(&requester);
+        let is_revoked = self.blocks.revoked.has_since(hold.revocations, names_of(&requester));
         let Requester { client, renews, spender, address, issuer } = requester;
         let address = address.filter(|_| self.grants.terms.bounds.spenders.addresses == KeptAddresses::Full);
-        if blocked.is_some() || self.has_stopped(renews) {
+        if blocked.is_some() || is_revoked || self.has_stopped(renews) {
             self.release(&hold);
             return Err(blocked.unwrap_or(NotAdmitted::Stopped));
         }

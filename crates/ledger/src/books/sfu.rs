@@ -54,11 +54,12 @@ impl Books {
     }
 
     /// The sessions of the SFU that take something and must stop: the budget is spent, there was no room to promise more for them, their
-    /// grant is over, or their user is blocked.
+    /// grant is over, or their user or address is blocked.
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
         let (ends_all, now) = (self.budget.ends_calls(IceSource::Sfu), self.now());
         self.grants.sessions_to_close(|id, row| {
-            row.user().is_some_and(|user| self.is_blocked(&SpenderKey::User(user.clone())))
+            let user = row.user().cloned().map(SpenderKey::User);
+            user.into_iter().chain(row.client.map(SpenderKey::Client)).any(|key| self.is_blocked(&key))
                 || self.grants.end_of(id, None, ends_all, now).is_some()
         })
     }

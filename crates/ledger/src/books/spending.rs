@@ -160,9 +160,10 @@ impl Books {
     }
 
     /// Revokes all live metered grants of a spender, and closes their connections. The caller asks the sources to end the credentials.
-    /// Reads every row.
+    /// A credential of the spender that is reserved and not committed yet is not handed out. Reads every row.
     pub fn revoke_all_of(&mut self, spender: &SpenderKey) -> AllRevoked {
         let now = self.now();
+        self.blocks.revoked.add(spender.of_client());
         let mut grants = vec![];
         for id in self.grants.live_of(spender) {
             if let Some(row) = self.grants.revoke(id, now, now.plus(ASK_PAUSE)).cloned() {

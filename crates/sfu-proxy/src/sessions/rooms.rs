@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_budget::{GrantId, Timestamp, User};
+use turn_budget::{GrantId, Timestamp};
+use turn_limits::Holder;
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 
@@ -56,8 +57,8 @@ impl Sessions {
     }
 
     /// Ends the life of all sessions of a user: the next [`Self::elapse`] removes them, or returns them to be closed. Returns how many.
-    pub(crate) fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
-        self.end_where(|session| session.opened.owner.user.as_ref() == Some(user), now)
+    pub(crate) fn end_sessions_of(&mut self, is_meant: impl Fn(&Holder) -> bool, now: Duration) -> usize {
+        self.end_where(|session| is_meant(&session.holder()), now)
     }
 
     /// Ends the life of the sessions that `is_meant` accepts. Returns how many.

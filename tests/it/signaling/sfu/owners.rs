@@ -85,6 +85,17 @@ async fn revoking_or_blocking_a_user_ends_the_users_sessions() {
 }
 
 #[tokio::test]
+async fn blocking_an_address_ends_its_sessions_and_refuses_its_requests() {
+    let (sfu, broker) = start(&[]).await;
+    let [a, b] = Page::of_room(&broker, "r").await;
+    assert_eq!(a.push().await.status, 200);
+    assert_eq!(b.pull(&a).await.status, 200);
+    assert_eq!(broker.order(Method::POST, "/api/addresses/127.0.0.1/block").await.status, 200);
+    eventually("it is closed", async || sfu.tracks(&b.session) == 0).await;
+    assert_eq!(error(&a.push().await), (403, "address_blocked".into()));
+}
+
+#[tokio::test]
 async fn a_pull_whose_answer_is_lost_stays_promised_until_a_look() {
     let (sfu, broker) = start(&[RATE]).await;
     let [a, b] = Page::of_room(&broker, "r").await;

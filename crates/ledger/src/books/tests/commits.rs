@@ -4,6 +4,7 @@ use turn_budget::SpenderKind;
 
 use super::*;
 use crate::books::{NotAdmitted, NotRecorded, Written};
+use crate::spending::SpenderKey;
 
 fn broker(mode: BudgetMode) -> Broker {
     let mut setup = setup(mode);
@@ -125,4 +126,23 @@ fn a_failed_write_of_an_ended_grant_does_not_lower_the_number_of_live_grants() {
     assert_eq!(broker.books.note_written(&ended, Written::No), Err(NotRecorded));
     let rows = crate::testing::spenders(&broker.books, SpenderKind::User);
     assert_eq!(rows.iter().map(|row| row.live).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_credential_whose_user_is_revoked_or_forgotten_meanwhile_is_not_committed() {
+    let ann = User::new("ann").unwrap();
+    let orders: [fn(&mut Broker, &User); 3] = [
+        |broker, user| drop(broker.books.revoke_all_of(&SpenderKey::User(user.clone()))),
+        |broker, user| drop(broker.books.forget_user(user)),
+        |broker, _| drop(broker.books.revoke_all_of(&SpenderKey::User(User::new("bob").unwrap()))),
+    ];
+    for (order, is_refused) in orders.into_iter().zip([true, true, false]) {
+        let mut broker = broker(BudgetMode::Estimate);
+        let hold = broker.reserve(300, &of_ann()).unwrap();
+        order(&mut broker, &ann);
+        let refused = broker.commit(hold, of_ann()).err();
+        assert_eq!(refused, is_refused.then_some(NotAdmitted::Stopped));
+        assert_eq!(broker.promised() == 0, is_refused);
+        assert!(broker.mint(of_ann(), 300).is_ok(), "a later one");
+    }
 }
