@@ -143,7 +143,8 @@ pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
     let block = match by {
         SpenderKind::User => format!("turn-broker block {name} and "),
         SpenderKind::Address => format!("turn-broker block --address {name} --for 1h and "),
-        SpenderKind::Label | SpenderKind::Origin | SpenderKind::Call | SpenderKind::Key => String::new(),
+        SpenderKind::Key => format!("turn-broker block --key {name} and "),
+        SpenderKind::Label | SpenderKind::Origin | SpenderKind::Call => String::new(),
     };
     format!("{block}turn-broker revoke --{} {name}", by.name())
 }

@@ -14,10 +14,9 @@ pub const TOP_SPENDERS: usize = 3;
 pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
 /// The kinds of spenders that an alert names, the preferred one first. Origins are last: most often there is only one, the page's own, and
-/// revoking all of its credentials ends every call. Calls and server keys are left out: one call is small, and a server key spends for its
-/// users.
-pub const NAMED_KINDS: [SpenderKind; 4] =
-    [SpenderKind::User, SpenderKind::Label, SpenderKind::Address, SpenderKind::Origin];
+/// revoking all of its credentials ends every call. Calls are left out: one call is small.
+pub const NAMED_KINDS: [SpenderKind; 5] =
+    [SpenderKind::User, SpenderKind::Key, SpenderKind::Label, SpenderKind::Address, SpenderKind::Origin];
 
 /// The largest spenders of a period and its cost, at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +115,7 @@ impl SpenderNow {
 
 /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. If the largest row
 /// of this kind has no name, but some kind has a large row with a name, the rows of that kind: the operator can end the named spender.
+/// Instead of users of whom none is large, the server keys, if one of them has half: whoever has a key can name any users.
 /// `None` if none of the largest rows has a name.
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
@@ -142,11 +142,17 @@ fn explaining(
     // In reverse, because `max_by_key` returns the last of equal kinds, and the first one is preferred.
     let kinds: Vec<_> =
         NAMED_KINDS.into_iter().rev().map(largest).filter(|of| largest_named(of).is_some()).collect();
+    let is_large = |bytes: ByteCount| bytes.percent_of(used) > LARGE_SPENDER_PERCENT;
     let found @ (_, top) = kinds.iter().max_by_key(|of| explained(of))?;
+    let of_keys = kinds.iter().find(|(kind, _)| *kind == SpenderKind::Key);
+    if let Some(of_keys) = of_keys.filter(|of| largest_named(of).is_some_and(|bytes| bytes >= half))
+        && !top.iter().any(|spender| is_large(spender.bytes))
+    {
+        return Some(of_keys.clone());
+    }
     if top.first().is_some_and(|first| first.key.is_some()) {
         return Some(found.clone());
     }
-    let is_large = |bytes: ByteCount| bytes.percent_of(used) > LARGE_SPENDER_PERCENT;
     let with_largest = kinds.iter().max_by_key(|of| largest_named(of));
     with_largest.filter(|of| largest_named(of).is_some_and(is_large)).or(Some(found)).cloned()
 }
@@ -193,14 +199,14 @@ mod tests {
 
     #[test]
     fn each_kind_of_spender_is_named_or_left_out_on_purpose() {
-        let others = [SpenderKind::Call, SpenderKind::Key];
+        let others = [SpenderKind::Call];
         assert!(SpenderKind::ALL.iter().all(|kind| NAMED_KINDS.contains(kind) != others.contains(kind)));
     }
 
     #[test]
-    fn users_come_before_labels_labels_before_addresses_and_addresses_before_origins() {
-        let keys = ["ann", "room-1", "203.0.113.9", "https://a.example"];
-        for first in 0..4 {
+    fn users_come_before_server_keys_then_labels_addresses_and_origins() {
+        let keys = ["ann", "app", "room-1", "203.0.113.9", "https://a.example"];
+        for first in 0..5 {
             let rows = |kind: SpenderKind| match NAMED_KINDS.iter().position(|by| *by == kind) {
                 Some(at) if at >= first => vec![row(kind, Some(keys[at]), 7)],
                 _ => vec![],
@@ -244,6 +250,25 @@ mod tests {
         };
         let spending = of_rows(rows, USED);
         assert_eq!((spending.by, &*named(&spending)[0].0), (Some(SpenderKind::Address), "203.0.113.9"));
+    }
+
+    #[test]
+    fn a_server_key_with_half_of_all_bytes_is_named_unless_one_of_its_users_is_large() {
+        let of = |largest_user: u64| {
+            let rows = |kind| match kind {
+                SpenderKind::User => {
+                    vec![
+                        row(kind, Some("ann"), largest_user),
+                        row(kind, Some("bob"), 60),
+                        row(kind, Some("eve"), 60),
+                    ]
+                }
+                SpenderKind::Key => vec![row(kind, Some("app"), 300), row(kind, None, 300)],
+                _ => vec![],
+            };
+            of_rows(rows, USED).by
+        };
+        assert_eq!([151, 150].map(of), [Some(SpenderKind::User), Some(SpenderKind::Key)]);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use turn_ledger::Grant;
 
 /// What a bearer token proves.
 #[derive(Debug)]
-pub enum BearerToken<'a> {
+pub enum BearerToken {
     /// One of `SERVER_KEYS`.
-    Server(&'a ServerKey),
+    Server(ServerKey),
     /// `REPORTER_TOKEN`.
     Reporter,
     /// `METRICS_TOKEN`.
@@ -28,7 +28,7 @@ pub enum BearerToken<'a> {
     Unknown,
 }
 
-impl BearerToken<'_> {
+impl BearerToken {
     /// Who has such a token.
     pub const fn kind(&self) -> CallerKind {
         match self {
@@ -46,7 +46,7 @@ impl BearerToken<'_> {
 impl App {
     /// Recognizes a bearer token. Secrets are compared first, because one of them could have the form of a JWT. A client that has guessed too
     /// often has none.
-    pub fn recognize(&self, token: &str, client: Option<ClientAddr>) -> BearerToken<'_> {
+    pub fn recognize(&self, token: &str, client: Option<ClientAddr>) -> BearerToken {
         let is = |secret: &Option<TokenDigest>| secret.as_ref().is_some_and(|secret| secret.matches(token));
         let secret = if let Some(key) = self.server_keys.find(token) {
             Some(BearerToken::Server(key))

@@ -111,6 +111,21 @@ impl App {
         minting(snapshot, &facts)
     }
 
+    /// Reads `SERVER_KEYS_FILE` again. A file that a start would refuse changes nothing. Logs what has changed, and each `failure` once.
+    pub fn reread_server_keys(&self, failure: &mut Option<String>) {
+        let read = self.config.server_keys_now();
+        let failed = read.as_ref().err().map(ToString::to_string);
+        if let Some(why) = &failed
+            && failed != *failure
+        {
+            tracing::error!(remedy = "correct the file", "the server keys stay as they were: {why}");
+        }
+        if read.is_ok_and(|keys| self.server_keys.replace(&keys)) {
+            tracing::warn!("the server keys of SERVER_KEYS_FILE have changed, and are in force");
+        }
+        *failure = failed;
+    }
+
     /// Whether the ledger outlives a restart.
     pub fn is_durable(&self) -> bool {
         self.account.has_store() && self.volatile.is_none()

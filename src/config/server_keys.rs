@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -23,6 +24,8 @@ const KEY_CHARS: RangeInclusive<usize> = 32..=1_024;
 pub struct ServerKeysConfig {
     /// At most 64, each name and each key once. `SERVER_KEYS`; none when unset.
     pub keys: Vec<ServerKeyConfig>,
+    /// The file with the keys, which is read again when it changes. `SERVER_KEYS_FILE`; none when unset.
+    pub file: Option<PathBuf>,
     /// Requests of one key per `RATE_LIMIT_WINDOW_SECONDS`, also as one burst, 1 to 1,000,000. `SERVER_KEY_REQUESTS`; 1,000 when unset.
     pub requests: NonZeroU32,
     /// The bytes that each key with a limit may use in a period, above 0. `SERVER_KEY_LIMITS`; none when unset.
@@ -41,6 +44,7 @@ pub struct ServerKeyConfig {
 impl ServerKeysConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let keys = settings.secret("SERVER_KEYS", entries(ENTRY, parse_key)).unwrap_or_default();
+        let file = settings.environment.get("SERVER_KEYS_FILE").and_then(Result::ok).map(PathBuf::from);
         for key in &keys {
             settings.note_secret("SERVER_KEYS", key.key.expose_secret());
         }
@@ -52,7 +56,7 @@ impl ServerKeysConfig {
         if !limits.keys().all(|name| keys.iter().any(|key| key.name == *name)) {
             settings.refuse("SERVER_KEY_LIMITS", "expected names of SERVER_KEYS, found another name");
         }
-        Self { keys, requests, limits }
+        Self { keys, file, requests, limits }
     }
 }
 
@@ -84,4 +88,38 @@ fn parse_key(entry: &str) -> Option<ServerKeyConfig> {
     let (name, key) = (Label::new(name.trim())?, key.trim());
     let is_key = KEY_CHARS.contains(&key.len()) && is_visible_ascii(key) && !is_quoted(key);
     is_key.then(|| ServerKeyConfig { name, key: key.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Environment};
+
+    #[test]
+    fn keys_are_read_again_as_a_start_would_read_them_and_limits_may_name_a_key_that_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("keys");
+        let write = |text: &str| std::fs::write(&file, text).unwrap();
+        let (first, second) =
+            ("app-fixture-key-0123456789-0123456789", "janus-fixture-key-0123456789-012345678");
+        write(&format!("app={first}"));
+        let environment = Environment::from_pairs([
+            ("SERVER_KEYS_FILE", file.to_str().unwrap()),
+            ("SERVER_KEY_LIMITS", "app=1"),
+            ("OPERATOR_TOKEN", second),
+        ]);
+        let config = Config::from_env(&environment).unwrap();
+        let now = || {
+            let keys = config.server_keys_now().map_err(|why| why.to_string())?;
+            Ok::<_, String>(keys.iter().map(|key| key.name.as_str().to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(now(), Ok(vec!["app".into()]));
+        write(&format!("other={first}"));
+        assert_eq!(now(), Ok(vec!["other".into()]));
+        write(&format!("other={first},app={first}"));
+        assert!(now().unwrap_err().contains("a repeated key"));
+        write(&format!("other={second}"));
+        assert!(now().unwrap_err().contains("SERVER_KEYS: expected another secret than OPERATOR_TOKEN has"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(now().unwrap_err().contains("cannot read"));
+    }
 }

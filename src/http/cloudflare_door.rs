@@ -141,7 +141,7 @@ pub async fn revoke_server_credential(
 }
 
 /// The server key in the header; an error if there is none, or a wrong one. No other place of the request is read for a key.
-fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiError> {
+fn server_key(app: &App, request: &Parts) -> Result<ServerKey, ApiError> {
     if !request.headers.contains_key("authorization") {
         return Err(ApiError::no_token("a server key"));
     }
@@ -163,7 +163,7 @@ async fn mint<T: Serialize>(
     // `()`: this format has no parameters of its own in the query.
     let server_mint = body_read.and_then(|sent| Ok((sent.checked(app.config.ice.ttl_max)?, ())));
     let mut known = KnownRequest::default();
-    let asked = for_server(app, key, server_mint, &parts, &mut known);
+    let asked = for_server(app, &key, server_mint, &parts, &mut known);
     let mut response = answer(app, asked, known, |answer, ()| Json(body(answer))).await;
     if response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::CREATED;

@@ -293,7 +293,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
                 wrong_token(&app.wrong_tokens, Role::Reporter, client, refusal)
             });
         }
-        if let BearerToken::Server(key) = shown {
+        if let BearerToken::Server(key) = &shown {
             named.label.get_or_insert_with(|| key.name.clone());
             named.server = Some(key.name.clone());
         }

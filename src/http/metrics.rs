@@ -16,7 +16,7 @@ use turn_ledger::Timestamp;
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
 pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
-    for key in &app.server_keys.0 {
+    for key in app.server_keys.all().iter() {
         let (used, _) = app.account.change(|books| books.server_use(&key.name));
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }

@@ -141,7 +141,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
         let asked = asked.and_then(|(ttl, place, of_format)| {
             Ok((ServerMint { ttl, user: named_user(query)?, label, place }, of_format))
         });
-        return for_server(app, key, asked, request, known);
+        return for_server(app, &key, asked, request, known);
     }
     let origin = page_origin(&request.headers);
     let anonymous = Spender { label, origin: origin.clone(), ..Spender::default() };
@@ -176,7 +176,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
 
 /// Whether a bearer token may be a user's: a JWT or, if the application is asked, a token that is unknown here. A grant token of an earlier
 /// ledger is unknown, but no user's.
-fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
+fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken) -> bool {
     match recognized {
         BearerToken::Jwt => true,
         BearerToken::Unknown => auth.asks_application() && !GrantToken::has_form(token),
@@ -289,13 +289,13 @@ const USER: &str = "user";
 
 /// The server key of a request; `None` if it has none. A bearer token that is no server key may be something else. In the other places only
 /// a key can be, so any other text there is refused.
-pub(super) fn shown_key<'a>(
-    app: &'a App,
+pub(super) fn shown_key(
+    app: &App,
     headers: &HeaderMap,
     uri: &Uri,
     client: Option<ClientAddr>,
-) -> Result<Option<&'a ServerKey>, ApiError> {
-    if app.server_keys.0.is_empty() {
+) -> Result<Option<ServerKey>, ApiError> {
+    if app.server_keys.is_empty() {
         return Ok(None);
     }
     let mut found = match bearer(headers).map(|token| app.recognize(token, client)) {
@@ -347,7 +347,7 @@ fn invalid_token(message: &'static str) -> ApiError {
 /// Refuses the request of a server that seems to have mistyped its key: a bearer token that is neither a grant nor a user's, an
 /// `Authorization` of one word, or a named user without a key. Such a server must not get an anonymous credential. Only with `SERVER_KEYS`.
 pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiError> {
-    if app.server_keys.0.is_empty() {
+    if app.server_keys.is_empty() {
         return Ok(());
     }
     let client = request.extensions.get().copied();

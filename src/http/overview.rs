@@ -311,7 +311,7 @@ fn server_keys(app: &App) -> Vec<ServerKeyBody> {
         let name = key.name.as_str().to_owned();
         ServerKeyBody { name, used: used.get(), limit: limit.map(ByteCount::get) }
     };
-    app.server_keys.0.iter().map(body).collect()
+    app.server_keys.all().iter().map(body).collect()
 }
 
 fn replicas(lead: &Lead) -> Vec<ReplicaBody> {

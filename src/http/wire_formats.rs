@@ -263,7 +263,7 @@ fn metered(servers: &IceServerList) -> Vec<MeteredServer> {
 /// Rejects a foreign request to the path of the TURN REST draft, unless the request has a server key. The key may be in the form, so the
 /// form of a foreign request is read first.
 pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next) -> Response {
-    let may_have_key = request.method() == Method::POST && !app.server_keys.0.is_empty();
+    let may_have_key = request.method() == Method::POST && !app.server_keys.is_empty();
     if may_have_key && is_foreign(&app, &request) {
         let (head, body) = request.into_parts();
         let whole = Request::from_parts(head.clone(), body);

@@ -23,6 +23,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
+use turn_base::clock;
 
 mod connection;
 mod door;
@@ -175,7 +176,7 @@ async fn drain(
 }
 
 /// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. Each task but the relay then starts again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         spawn_until(app, end, REPORT_INTERVAL, maintenance),
@@ -200,6 +201,13 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
         }),
         spawn(app, end, |app| async move {
             join_all(app.core.auth.iter().map(Auth::keep_fresh)).await;
+        }),
+        spawn(app, end, |app| async move {
+            let mut failure = None;
+            loop {
+                tokio::time::sleep_until(clock::deadline(TIDY_INTERVAL)).await;
+                app.reread_server_keys(&mut failure);
+            }
         }),
     ]
 }

@@ -263,6 +263,10 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
         of(of_period(spender(26), SpenderKind::Address)),
         ("block --address ann --for 1h and ".into(), false, "by-address")
     );
+    assert_eq!(
+        of(of_period(spender(26), SpenderKind::Key)),
+        ("block --key ann and ".into(), false, "spenders")
+    );
     let blocked = TopSpender { is_blocked: true, ..spender(70) };
     assert_eq!(of(of_period(blocked.clone(), SpenderKind::User)), raise, "nothing is left to do");
     let with_now = |percent| {

@@ -2,7 +2,7 @@
 
 use super::{KEY, KEYS, OTHER_KEY, with_keys};
 use crate::support::fake_issuer::USERS;
-use crate::support::{Answer, StateDir, TestBroker};
+use crate::support::{Answer, StateDir, TestBroker, eventually, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::json;
 
@@ -111,6 +111,29 @@ async fn a_blocked_key_mints_nothing_at_once_and_after_a_restart_and_its_pages_r
     assert_eq!(mint(&broker, "ann").await.error(), (403, "BLOCKED".into()));
     broker.order(Method::DELETE, "/api/block?key=app").await;
     assert_eq!(mint(&broker, "ann").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_left_its_file_mints_no_more_and_a_bad_file_changes_nothing() {
+    let directory = StateDir::new();
+    let file = format!("{}/server-keys", directory.path());
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write(KEYS.1);
+    let settings = [("SERVER_KEYS_FILE", file.as_str()), ("SERVER_KEY_LIMITS", "app=1000")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    for key in [KEY, OTHER_KEY] {
+        assert_eq!(broker.mint_with(key).await.status, 200);
+    }
+    write(&format!("app={OTHER_KEY},janus={OTHER_KEY}"));
+    let added = "new-fixture-key-0123456789-0123456789-01";
+    let mints = async |key| broker.mint_with(key).await.status == 200;
+    assert!(mints(KEY).await, "one key for two names is refused");
+    write(&format!("janus={OTHER_KEY}\nnew={added}\n"));
+    let names = async || broker.operator("/api/overview").await.json()["serverKeys"].to_string();
+    eventually("the file is read", async || names().await.contains("new")).await;
+    assert!(mints(added).await);
+    assert_eq!(broker.mint_with(KEY).await.error(), (401, "INVALID_TOKEN".into()));
+    assert!(mints(OTHER_KEY).await);
 }
 
 #[tokio::test]
