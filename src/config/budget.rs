@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::form::{Formed, form, number, one_of, parse_decimal, path, seconds};
+use super::memory::grants_in;
 use super::settings::Settings;
 use crate::cost::{Money, Price};
 use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, IceSource, KeptAddresses};
@@ -41,7 +42,8 @@ pub struct BudgetConfig {
     /// The bytes that the credentials of one client address without a user may relay on a UTC day, 0 (no limit) to 1,000,000 GB; an IPv6
     /// /48 has four times as much. `ADDRESS_LIMIT_GB`; a tenth of the limit, and at least 5 GB, when unset.
     pub address_limit: Option<ByteCount>,
-    /// The most live credentials, about 330 bytes each, 1 to 20,000,000. `GRANTS_MAX`; 2,000,000 when unset.
+    /// The most live credentials, about 586 bytes each, 1 to 20,000,000. `GRANTS_MAX`; when unset, what fits into half of the memory that
+    /// the process may use, 2,000,000 at most.
     pub grants_max: usize,
     /// Whether live credentials of sources that can revoke are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke
     /// when unset.
@@ -113,7 +115,9 @@ impl BudgetConfig {
             user_limit: settings.about_money().optional("USER_LIMIT_GB", gb_above_zero),
             grant_limit: settings.about_money().optional("GRANT_LIMIT_GB", gb_above_zero),
             address_limit: settings.about_money().optional("ADDRESS_LIMIT_GB", gb),
-            grants_max: settings.get("GRANTS_MAX", "2000000", number(1..=20_000_000)),
+            grants_max: settings
+                .optional("GRANTS_MAX", number(1..=20_000_000))
+                .unwrap_or_else(|| grants_in(settings.environment.memory)),
             revokes_at_limit: settings.about_money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
             expiry_tail: settings.about_money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
         }

@@ -13,6 +13,7 @@ use turn_base::access::foreign_owner;
 
 use super::env_file::{EnvFault, EnvFile};
 use super::form::is_quoted;
+use super::memory::allowed;
 use super::problem::ConfigProblem;
 
 /// The most bytes read from an env file or from a file that a variable names. A secret has under 4 KiB.
@@ -42,6 +43,8 @@ pub struct Environment {
     pub readable_by_others: Option<String>,
     /// Whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
     pub(super) is_terminal: bool,
+    /// The bytes of memory that the process may use, which decide the default of `GRANTS_MAX`; `None` if that is not known.
+    pub(super) memory: Option<u64>,
 }
 
 impl Environment {
@@ -90,6 +93,7 @@ impl Environment {
             origin,
             readable_by_others: None,
             is_terminal: false,
+            memory: None,
         }
     }
 
@@ -155,6 +159,7 @@ impl Environment {
 
     fn add_process(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
         self.is_terminal = io::stdout().is_terminal();
+        self.memory = allowed(|path| std::fs::read_to_string(path).ok());
         for (name, value) in variables {
             let value = value.into_string().map_err(|_| EnvFault::Other("expected UTF-8 text".into()));
             if let Ok(name) = name.into_string() {

@@ -16,6 +16,7 @@ mod host;
 mod http_ice;
 mod ice;
 mod ice_urls;
+mod memory;
 mod meter;
 mod names;
 mod network;
@@ -53,7 +54,7 @@ pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use std::collections::BTreeSet;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use settings::Settings;
 use turn_base::http_client::Network;
 use turn_ledger::{BudgetMode, ByteCount, EndedBy, IceSource, MINT_SLACK, strict_life_min};
@@ -233,6 +234,22 @@ impl Config {
     /// needs.
     pub fn dashboard_base(&self) -> Option<PublicUrl> {
         self.public_url.clone().filter(|_| self.access.operator_token.is_some())
+    }
+
+    /// The keys that `SERVER_KEYS_FILE` has now, if a start would accept them; without such a file, the keys of the start. A key may have
+    /// left that has a limit.
+    pub fn server_keys_now(&self) -> Result<Vec<ServerKeyConfig>, ConfigErrors> {
+        let Some(file) = &self.server_keys.file else { return Ok(self.server_keys.keys.clone()) };
+        let environment = Environment::from_pairs([("SERVER_KEYS_FILE", file.to_string_lossy())]);
+        let mut settings = Settings::new(&environment);
+        let AccessConfig { operator_token, reporter_token, .. } = &self.access;
+        for (name, token) in [("OPERATOR_TOKEN", operator_token), ("REPORTER_TOKEN", reporter_token)] {
+            if let Some(token) = token {
+                settings.note_secret(name, token.expose_secret());
+            }
+        }
+        let keys = ServerKeysConfig::read(&mut settings).keys;
+        settings.finish().map(|_| keys)
     }
 
     fn read(settings: &mut Settings<'_>) -> Self {
