@@ -159,7 +159,7 @@ mod tests {
         assert!(after(19, MINUTE).accept(token("right"), MINUTE));
         let mut tokens = after(20, MINUTE);
         assert_eq!(tokens.count(WRONG, MINUTE), Err(CLOSED_FOR));
-        let last_moment = MINUTE + CLOSED_FOR - Duration::from_nanos(1);
+        let last_moment = (MINUTE + CLOSED_FOR).saturating_sub(Duration::from_nanos(1));
         assert!(!tokens.accept(token("right"), MINUTE) && !tokens.accept(token("right"), last_moment));
         assert!(tokens.accept(token("right"), MINUTE + CLOSED_FOR));
         let again = MINUTE + CLOSED_FOR;
@@ -172,7 +172,7 @@ mod tests {
     fn a_row_is_kept_while_it_decides_something() {
         assert!(Tokens::default().is_idle(MINUTE));
         let mut tokens = after(20, MINUTE);
-        assert!(!tokens.is_idle(MINUTE + CLOSED_FOR - Duration::from_nanos(1)));
+        assert!(!tokens.is_idle((MINUTE + CLOSED_FOR).saturating_sub(Duration::from_nanos(1))));
         assert!(tokens.is_idle(MINUTE + CLOSED_FOR));
         tokens.accept(TokenDigest::of_text("right"), MINUTE * 2);
         assert!(!tokens.is_idle(MINUTE * 3) && tokens.is_idle(MINUTE * 2 + KNOWN_FOR));
