@@ -88,11 +88,15 @@ async fn revoking_or_blocking_a_user_ends_the_users_sessions() {
 async fn blocking_an_address_ends_its_sessions_and_refuses_its_requests() {
     let (sfu, broker) = start(&[]).await;
     let [a, b] = Page::of_room(&broker, "r").await;
+    let other = Page::join_from(&broker, "r", "203.0.113.2").await;
     assert_eq!(a.push().await.status, 200);
-    assert_eq!(b.pull(&a).await.status, 200);
-    assert_eq!(broker.order(Method::POST, "/api/addresses/127.0.0.1/block").await.status, 200);
+    for page in [&b, &other] {
+        assert_eq!(page.pull(&a).await.status, 200);
+    }
+    assert_eq!(broker.order(Method::POST, "/api/addresses/203.0.113.1/block").await.status, 200);
     eventually("it is closed", async || sfu.tracks(&b.session) == 0).await;
     assert_eq!(error(&a.push().await), (403, "address_blocked".into()));
+    assert_eq!(sfu.tracks(&other.session), 1);
 }
 
 #[tokio::test]
