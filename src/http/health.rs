@@ -111,11 +111,16 @@ pub async fn get_ready(app: AppState, request: Request) -> JsonResult<ReadyBody>
     if app.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
     }
-    if !app.account.is_writable() {
-        return Err(not_minted(StopCode::LedgerUnavailable));
-    }
     let (snapshot, is_for_operator) = (app.account.snapshot(), is_operator(&app, &request));
-    let minting = Some(app.minting(&snapshot, is_for_operator).into());
+    let minting = app.minting(&snapshot, is_for_operator);
+    if !app.account.is_writable() {
+        let error = not_minted(StopCode::LedgerUnavailable);
+        return Err(match minting {
+            Err(stop) if is_for_operator => error.message(stop.message),
+            _ => error,
+        });
+    }
+    let minting = Some(minting.into());
     let faults = app.faults(&snapshot);
     let found = |fault| faults.iter().find(|found| found.fault == fault);
     let is_down = found(Fault::ProviderDown).is_some();

@@ -53,6 +53,12 @@ fn has(found: &[Finding], part: &str) -> bool {
     found.iter().any(|one| one.verdict.seen.contains(part))
 }
 
+/// The number after this text; zero if no finding has the text.
+fn seconds(found: &[Finding], text: &str) -> u64 {
+    let rest = found.iter().find_map(|one| one.verdict.seen.strip_prefix(text));
+    rest.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
 #[tokio::test]
 async fn a_credential_that_relays_for_two_hours_is_tried_to_the_end_by_a_worst_client() {
     let cloudflare = FakeCloudflare::start().await;
@@ -63,11 +69,15 @@ async fn a_credential_that_relays_for_two_hours_is_tried_to_the_end_by_a_worst_c
         has(&found, " s from the expiry: relays") && has(&found, "the credential is revoked"),
         "{found:?}"
     );
-    assert!(has(&found, "relays as long as was looked at after its expiry: 7"), "{found:?}");
-    assert!(has(&found, "relays as long as was looked at after its revocation: 7"), "{found:?}");
+    // On a busy machine the clock of the test is ahead of the looks, so the last one is later.
+    for end in ["expiry", "revocation"] {
+        assert!(
+            seconds(&found, &format!("relays as long as was looked at after its {end}: ")) >= 7_200,
+            "{found:?}"
+        );
+    }
     assert!(has(&found, "is not known without CLOUDFLARE_ANALYTICS_TOKEN"), "{found:?}");
-    let last = &found.last().unwrap().verdict;
-    assert!(last.seen.starts_with("put this line into .env: TURN_EXPIRY_TAIL_SECONDS=7"), "{last:?}");
+    assert!(seconds(&found, "put this line into .env: TURN_EXPIRY_TAIL_SECONDS=") >= 7_200, "{found:?}");
     let requests = cloudflare.history().requests();
     let lives: BTreeSet<_> = requests.iter().filter_map(|request| request.ttl).collect();
     assert_eq!(lives, [60, 8_100].into(), "its expiry does not end what the revocation does not");

@@ -139,7 +139,7 @@ async fn two_replicas_with_one_address_say_which_setting_is_wrong() {
     let one_address = ("ADVERTISE_URL", "http://127.0.0.1:3001");
     let own =
         [("DATABASE_URL", url.as_str()), ("DATABASE_SCHEMA", schema), ("LEASE_SECONDS", SHORT), one_address];
-    let settings = [&own[..], &[("RUST_LOG", "info")], &COTURN[..]].concat();
+    let settings = [&own[..], &[("RUST_LOG", "info"), ("OPERATOR_TOKEN", OPERATOR)], &COTURN[..]].concat();
     let first = Process::start(&settings);
     leads(&first).await;
     let mut second = Process::start(&settings);
