@@ -204,8 +204,8 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
     let is_full = snapshot.refusal == Some(NotAdmitted::TooManyGrants);
     let (rows, rows_max) = (snapshot.grant_rows, snapshot.grant_rows_max);
     let (users, users_max) = facts.user_rows;
-    let are_many = rows.saturating_mul(5) >= rows_max.saturating_mul(4)
-        || users > 0 && users.saturating_mul(5) >= users_max.saturating_mul(4);
+    let are_many = |taken: usize, most: usize| taken > 0 && taken.saturating_mul(5) >= most.saturating_mul(4);
+    let are_many = are_many(rows, rows_max) || are_many(users, users_max);
     let taken = || {
         format!("There are {rows} of {rows_max} credentials, and {users} of {users_max} users with a limit.")
     };

@@ -115,7 +115,7 @@ impl SpenderNow {
 
 /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. If the largest row
 /// of this kind has no name, but some kind has a large row with a name, the rows of that kind: the operator can end the named spender.
-/// Instead of users of whom none is large, the server keys, if one of them has half: whoever has a key can name any users.
+/// If no user is large and one server key has half, the server keys: who has a key can name any users.
 /// `None` if none of the largest rows has a name.
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,

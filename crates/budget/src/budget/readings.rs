@@ -63,7 +63,7 @@ impl Budget {
 
     /// Whether two answers agree on all counts of a source for a day, up to its end.
     pub fn is_agreed(&self, source: IceSource, day: Day) -> bool {
-        let mut read = self.all_of(source).filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
+        let mut read = self.all_of(source).filter(|timeline| timeline.is_asked());
         read.all(|timeline| {
             let count = timeline.minutes.days.get(day);
             // A higher last answer may be wrong.
@@ -74,7 +74,7 @@ impl Budget {
 
     /// The bytes of a whole day on which two answers agree; `None` if they do not have all of it.
     pub fn agreed_bytes(&self, source: IceSource, day: Day) -> Option<ByteCount> {
-        let mut read = self.all_of(source).filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
+        let mut read = self.all_of(source).filter(|timeline| timeline.is_asked());
         read.try_fold(ByteCount::ZERO, |sum, timeline| {
             let agreed = timeline.minutes.days.get(day).agreed;
             (agreed.until >= day.end()).then(|| sum.plus(agreed.bytes))
@@ -104,7 +104,7 @@ impl Budget {
     /// The TURN keys whose bytes are asked for, with their ids: those of the settings, and others with something in this
     /// period or promised after it.
     pub fn counted_turn_keys(&self) -> BTreeMap<IdDigest, Arc<str>> {
-        let asked = self.timelines.iter().filter(|timeline| timeline.terms.is_read && timeline.is_awaited());
+        let asked = self.timelines.iter().filter(|timeline| timeline.is_asked());
         asked.filter_map(|of| of.terms.owner.issuer.zip(of.state.turn_key.clone())).collect()
     }
 

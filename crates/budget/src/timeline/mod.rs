@@ -138,6 +138,11 @@ impl Timeline {
         self.terms.proof != ProofRule::Retired || has_some()
     }
 
+    /// Whether the provider is asked for its counts.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.terms.is_read && self.is_awaited()
+    }
+
     /// Moves to `to` and charges time to the connections that run. Earlier instants change nothing.
     pub fn advance(&mut self, to: Timestamp) {
         while self.now < to {

@@ -1,4 +1,5 @@
-//! Who gets no credentials: blocked spenders, and whoever was revoked while a mint was on its way. Tests: `src/books/spending/tests/limits.rs`.
+//! Blocked spenders, who get no credentials, and spenders that were revoked while a mint was on its way.
+//! Tests: `src/books/spending/tests/limits.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -47,7 +48,9 @@ impl LatestRevoked {
     /// Whether one of these names was revoked after the first `before` revocations. Also `true` if that is forgotten.
     pub(super) fn has_since(&self, before: usize, mut names: impl Iterator<Item = SpenderKey>) -> bool {
         let since = self.count.saturating_sub(before);
-        since > REVOKED_MAX || names.any(|name| self.latest.iter().rev().take(since).any(|of| *of == name))
+        // Nearly always nobody was revoked meanwhile: then no name is made.
+        since > REVOKED_MAX
+            || since > 0 && names.any(|name| self.latest.iter().rev().take(since).any(|of| *of == name))
     }
 }
 
@@ -104,6 +107,10 @@ impl Books {
 
     /// Why a requester gets no credential, if the operator has blocked its address or one of its names.
     pub fn block_of(&self, requester: &Requester) -> Option<NotAdmitted> {
+        // Each mint asks this several times, and nearly always nobody is blocked: then no name is made.
+        if self.blocks.rows.is_empty() {
+            return None;
+        }
         let blocked = names_of(requester).find(|key| self.is_blocked(key))?;
         Some(NotAdmitted::Blocked(blocked.kind()))
     }
