@@ -242,8 +242,13 @@ impl Config {
         let Some(file) = &self.server_keys.file else { return Ok(self.server_keys.keys.clone()) };
         let environment = Environment::from_pairs([("SERVER_KEYS_FILE", file.to_string_lossy())]);
         let mut settings = Settings::new(&environment);
-        let AccessConfig { operator_token, reporter_token, .. } = &self.access;
-        for (name, token) in [("OPERATOR_TOKEN", operator_token), ("REPORTER_TOKEN", reporter_token)] {
+        let AccessConfig { operator_token, reporter_token, metrics_token, .. } = &self.access;
+        let tokens = [
+            ("OPERATOR_TOKEN", operator_token),
+            ("REPORTER_TOKEN", reporter_token),
+            ("METRICS_TOKEN", metrics_token),
+        ];
+        for (name, token) in tokens {
             if let Some(token) = token {
                 settings.note_secret(name, token.expose_secret());
             }

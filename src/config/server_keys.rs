@@ -101,11 +101,13 @@ mod tests {
         let write = |text: &str| std::fs::write(&file, text).unwrap();
         let (first, second) =
             ("app-fixture-key-0123456789-0123456789", "janus-fixture-key-0123456789-012345678");
+        let third = "metrics-fixture-token-0123456789-012345678";
         write(&format!("app={first}"));
         let environment = Environment::from_pairs([
             ("SERVER_KEYS_FILE", file.to_str().unwrap()),
             ("SERVER_KEY_LIMITS", "app=1"),
             ("OPERATOR_TOKEN", second),
+            ("METRICS_TOKEN", third),
         ]);
         let config = Config::from_env(&environment).unwrap();
         let now = || {
@@ -119,6 +121,8 @@ mod tests {
         assert!(now().unwrap_err().contains("a repeated key"));
         write(&format!("other={second}"));
         assert!(now().unwrap_err().contains("SERVER_KEYS: expected another secret than OPERATOR_TOKEN has"));
+        write(&format!("other={third}"));
+        assert!(now().unwrap_err().contains("SERVER_KEYS: expected another secret than METRICS_TOKEN has"));
         std::fs::remove_file(&file).unwrap();
         assert!(now().unwrap_err().contains("cannot read"));
     }
