@@ -204,7 +204,9 @@ mod tests {
             let (content_type, body) = fault.body(false);
             assert_eq!((fault.status, content_type), (status, "application/json"));
             let wait = match code {
-                "too_many_sessions" | "budget_exhausted" | "user_limit_reached" => Some(SOON),
+                "too_many_sessions" | "budget_exhausted" | "user_limit_reached" | "address_limit_reached" => {
+                    Some(SOON)
+                }
                 "too_many_requests" => Some(Duration::from_secs(1)),
                 _ => None,
             };
