@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::io::{BufWriter, IsTerminal, Result as IoResult, Stdout, Write};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use secrecy::{ExposeSecret, SecretString};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -29,15 +30,26 @@ const SECRET_MIN: usize = 16;
 /// Standard output that gathers the waiting lines and writes them at once. A crash loses the lines of the last [`WRITE_PAUSE`].
 struct Gathered {
     out: BufWriter<Stdout>,
-    /// As lines have them.
-    secrets: Vec<String>,
+}
+
+/// The secrets of this process, as lines have them.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// No line of this process has these secrets from now on.
+pub fn hide<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) {
+    let mut hidden = SECRETS.write();
+    for secret in in_lines(secrets) {
+        if !hidden.contains(&secret) {
+            hidden.push(secret);
+        }
+    }
 }
 
 impl Write for Gathered {
     /// Takes one line: the thread that writes gets whole lines.
     fn write(&mut self, line: &[u8]) -> IoResult<usize> {
         let shown = escaped(line);
-        self.out.write_all(&without_secrets(&shown, &self.secrets)).map(|()| line.len())
+        self.out.write_all(&without_secrets(&shown, &SECRETS.read())).map(|()| line.len())
     }
 
     /// Called when no line waits any more.
@@ -60,8 +72,9 @@ fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The secrets in the form that they have in a line.
-fn in_lines(secrets: &[SecretString]) -> Vec<String> {
-    let long = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_MIN);
+fn in_lines<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Vec<String> {
+    let long =
+        secrets.into_iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_MIN);
     long.map(|secret| secret.replace('\\', r"\\").replace('"', r#"\""#)).collect()
 }
 
@@ -98,15 +111,13 @@ pub fn install(
     config: &LogConfig,
     secrets: &[SecretString],
 ) -> Result<(WorkerGuard, LostLines), Box<dyn std::error::Error + Send + Sync>> {
+    hide(secrets);
     let is_terminal = std::io::stdout().is_terminal();
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_MAX)
         .thread_name("log")
-        .finish(Gathered {
-            out: BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout()),
-            secrets: in_lines(secrets),
-        });
+        .finish(Gathered { out: BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout()) });
     let lost = LostLines(Some(writer.error_counter()));
     let filter: Targets = config.filter.parse()?;
     let lines = tracing_subscriber::fmt()
@@ -124,6 +135,16 @@ pub fn install(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_that_comes_later_is_hidden_too_and_is_kept_once() {
+        let key = SecretString::from("key-that-came-with-a-new-file");
+        hide([&key, &key]);
+        hide([&key]);
+        let line = without_secrets(b"user=key-that-came-with-a-new-file", &SECRETS.read()).into_owned();
+        assert_eq!(line, b"user=[token]");
+        assert_eq!(SECRETS.read().iter().filter(|secret| *secret == key.expose_secret()).count(), 1);
+    }
 
     #[test]
     fn a_secret_that_a_caller_sends_as_a_name_is_not_in_the_line() {
