@@ -40,7 +40,7 @@ pub fn table(app: &Arc<App>) -> Vec<Group> {
     let guard = || {
         ServiceBuilder::new()
             .layer(origin::cors(&app.config.access.origins))
-            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit))
+            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.bodies)), envelope::admit))
             .layer(envelope::catch_panic(&app.metrics))
     };
     let guarded = |handlers: Handlers| handlers.layer(guard());
@@ -182,12 +182,12 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
     };
     let fetched = |handlers: Handlers| fetched_with(cors(), handlers);
     let admit = |limit: BodyLimit| from_fn_with_state((Arc::clone(app), limit), envelope::admit);
-    let named = |handlers: Handlers| fetched(handlers.layer(admit(BodyLimit::short(&app.long_bodies))));
+    let named = |handlers: Handlers| fetched(handlers.layer(admit(BodyLimit::short(&app.bodies))));
     // The calls of the SFU have CORS headers of their own.
     let of_sfu = |handlers: Handlers| fetched_with(origin::sfu_cors(&app.config.access.origins), handlers);
     // Layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
     let of_p2pcf = |handlers: Handlers| {
-        let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.long_bodies);
+        let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.bodies);
         let layers = ServiceBuilder::new()
             .layer(map_response(async |response| p2pcf::readable(response)))
             .layer(from_fn_with_state(Arc::clone(&app.signaling.polls), polls::limit))

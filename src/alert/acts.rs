@@ -149,7 +149,7 @@ impl Act {
             | Fault::CountsMissing
             | Fault::NoProbe
             | Fault::CountsLate
-            | Fault::GrantsNearlyFull
+            | Fault::PlacesNearlyFull
             | Fault::ProxyNotTrusted
             | Fault::NotRevoked
             | Fault::ReplicasDiffer

@@ -97,9 +97,9 @@ faults! {
     GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available";
         "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
-    GrantsNearlyFull: Warning, "GRANTS_NEARLY_FULL", alerts "grants.full" "grants.free";
-        "80 % of the rows for credentials or users are taken; at 100 %, newcomers get nothing.",
-        "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
+    PlacesNearlyFull: Warning, "PLACES_NEARLY_FULL", alerts "places.full" "places.free", at "spenders";
+        "80 % of places that callers share are taken; then newcomers are refused.",
+        "Find who takes them, under \"Who spends\", or raise the setting that the hint names.";
     AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders";
         "An address has used ADDRESS_LIMIT_GB, and gets no credentials until the next UTC day.",
         "Find out whether it is a tunnel, and block it; if many people share it, raise ADDRESS_LIMIT_GB.";

@@ -42,8 +42,8 @@ pub struct ServiceFacts {
     pub used_since: Timestamp,
     /// The bytes of the SFU in this period.
     pub used_at_sfu: ByteCount,
-    /// How many users with a limit have a row, and how many can.
-    pub user_rows: (usize, usize),
+    /// The places of which callers have taken 80 %.
+    pub nearly_full: Vec<String>,
     /// The mints of the last week.
     pub mints: MintHours,
     /// From where requests come through a proxy that is not trusted, as it seems.
@@ -202,13 +202,7 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
     let provider_down = Fault::ProviderDown.if_there(facts.provider_down.as_ref());
     let until = || minting(snapshot, &facts.mint).err()?.until;
     let is_full = snapshot.refusal == Some(NotAdmitted::TooManyGrants);
-    let (rows, rows_max) = (snapshot.grant_rows, snapshot.grant_rows_max);
-    let (users, users_max) = facts.user_rows;
-    let are_many = |taken: usize, most: usize| taken > 0 && taken.saturating_mul(5) >= most.saturating_mul(4);
-    let are_many = are_many(rows, rows_max) || are_many(users, users_max);
-    let taken = || {
-        format!("There are {rows} of {rows_max} credentials, and {users} of {users_max} users with a limit.")
-    };
+    let taken = || format!("There are {}.", facts.nearly_full.join(", "));
     let not_revoked = || format!("{} still run.", facts.not_revoked);
     [
         facts.mints.fault(snapshot.counts),
@@ -216,7 +210,7 @@ fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Op
         Fault::MintingOff.if_there((!config.ice.enabled).then_some("TURN_ENABLED is false.")),
         promised_in_full.map(|found| found.until(until())),
         Fault::GrantsFull.if_there(is_full.then_some("")),
-        Fault::GrantsNearlyFull.if_there(are_many.then(taken)),
+        Fault::PlacesNearlyFull.if_there((!facts.nearly_full.is_empty()).then(taken)),
         limited_address(snapshot, config),
         Fault::ProxyNotTrusted.if_there(facts.untrusted_proxy.as_ref()),
         provider_down.map(|found| found.until(facts.mint.paused_until)),

@@ -188,7 +188,7 @@ impl Parts<'_> {
             broker,
             clock: self.clock(),
             client: self.client.clone(),
-            long_bodies: self.process.long_bodies.clone(),
+            bodies: self.process.bodies.clone(),
             stun: to_raw_value(&self.stun).unwrap_or_default(),
             trusted_proxies: self.config.access.trusted_proxies.clone(),
             has_sign_in: self.config.auth.is_some(),
@@ -203,7 +203,7 @@ impl Parts<'_> {
             ttl: broker.call_ttl,
             broker,
             clock: self.clock(),
-            long_bodies: self.process.long_bodies.clone(),
+            bodies: self.process.bodies.clone(),
             stun: json!(self.stun),
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);

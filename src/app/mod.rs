@@ -20,6 +20,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::Mint;
 use crate::mint::ending::Ending;
+use crate::telemetry::log::hide;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::{IceSource, Snapshot};
 use turn_limits::Bounds;
@@ -31,6 +32,7 @@ mod bearer;
 mod broker_core;
 mod build;
 mod opening;
+pub mod places;
 pub mod process;
 mod relay;
 pub mod rights;
@@ -120,6 +122,7 @@ impl App {
         {
             tracing::error!(remedy = "correct the file", "the server keys stay as they were: {why}");
         }
+        hide(read.iter().flatten().map(|key| &key.key));
         if read.is_ok_and(|keys| self.server_keys.replace(&keys)) {
             tracing::warn!("the server keys of SERVER_KEYS_FILE have changed, and are in force");
         }
@@ -143,10 +146,8 @@ impl App {
             |meter: &CoturnMeter| Some(format!("{}: {}", meter.name, meter.failure.lock().clone()?));
         let failures: Vec<_> = self.coturn_meters.iter().filter_map(failure).collect();
         let analytics = self.cloudflare_meter.as_ref();
-        let (used_since, used_at_sfu, user_rows) = account.read(|books| {
-            let budget = books.budget();
-            (budget.used_since(), budget.used_of(IceSource::Sfu), books.grants().user_rows())
-        });
+        let (used_since, used_at_sfu) =
+            account.read(|books| (books.budget().used_since(), books.budget().used_of(IceSource::Sfu)));
         let header = &self.config.access.trusted_proxies.client_header;
         let untrusted_proxy = |Unread { forwarded, of, peer }| {
             format!(
@@ -169,7 +170,7 @@ impl App {
             counts_keys: analytics.is_some_and(|meter| meter.api.knows_keys()),
             used_since,
             used_at_sfu,
-            user_rows,
+            nearly_full: self.nearly_full(),
             mints: account.mints(),
             untrusted_proxy: self.untrusted_proxies.seen().map(untrusted_proxy),
             lost_leader: account.lost_leader(),

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::LONG_BODIES;
 use crate::config::Config;
@@ -14,13 +15,15 @@ use crate::limit::wrong_tokens::WrongTokens;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
-use turn_base::body::BODY_OWN;
+use turn_base::body::Bodies;
 use turn_base::clock::Clock;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::bearer::TokenDigest;
 use turn_base::request::id::RequestIds;
 use turn_ledger::Timestamp;
-use turn_limits::MemoryQuota;
+
+/// The most open sockets. Further connections wait in the system's queue.
+pub const SOCKETS_MAX: usize = 8_192;
 
 /// See the module's description.
 pub struct Process {
@@ -44,8 +47,10 @@ pub struct Process {
     pub lost_lines: LostLines,
     /// Summarizes refusals in the log.
     pub refusal_log: RefusalLog,
-    /// The memory of bodies, without the first [`BODY_OWN`] bytes of each.
-    pub long_bodies: MemoryQuota,
+    /// One permit for each open socket.
+    pub sockets: Arc<Semaphore>,
+    /// The bodies of all requests.
+    pub bodies: Bodies,
     /// Makes ids for requests that have none.
     pub request_ids: RequestIds,
     /// Whether the process is shutting down.
@@ -68,7 +73,8 @@ impl Process {
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
             lost_lines,
             refusal_log: RefusalLog::default(),
-            long_bodies: MemoryQuota::new(BODY_OWN, LONG_BODIES),
+            sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            bodies: Bodies::new(LONG_BODIES),
             request_ids: RequestIds::new(random::bytes()?),
             draining: AtomicBool::new(false),
             config,

@@ -102,6 +102,11 @@ impl Application {
         Ok(verified)
     }
 
+    /// How many questions wait for an answer, and the most.
+    pub(super) fn asking(&self) -> (usize, usize) {
+        self.asking.kept()
+    }
+
     /// Takes one from the questions that a client may still cause. First removes the clients whose allowance is full again.
     fn charge(&self, client: ClientKey) -> Result<(), ApiError> {
         let (mut allowances, now) = (self.allowances.lock(), self.clock.since_boot());

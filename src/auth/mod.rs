@@ -57,6 +57,11 @@ impl Auth {
         Self { config: config.clone(), secret, keys, application, clock }
     }
 
+    /// How many questions to the application wait for an answer, and the most.
+    pub fn asking(&self) -> (usize, usize) {
+        self.application.as_ref().map_or((0, usize::MAX), Application::asking)
+    }
+
     /// Whether there are keys that verify JWTs: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
     pub const fn has_keys(&self) -> bool {
         self.secret.is_some() || self.keys.is_some()

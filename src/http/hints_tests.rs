@@ -127,7 +127,7 @@ fn with(fault: Fault) -> (Snapshot, ServiceFacts, Config) {
             snapshot.refusal = Some(NotAdmitted::Refused(refusal));
         }
         Fault::GrantsFull => snapshot.refusal = Some(NotAdmitted::TooManyGrants),
-        Fault::GrantsNearlyFull => snapshot.grant_rows = snapshot.grant_rows_max,
+        Fault::PlacesNearlyFull => facts.nearly_full = vec![CAUSE.to_owned()],
         Fault::AddressLimited => {
             let address = ClientKey::of("203.0.113.9".parse().unwrap());
             snapshot.refused_addresses = Some((address, 1));

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use crate::app::App;
+use crate::app::places::PLACES;
 use crate::app::process::Process;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
 use turn_base::error::ApiError;
@@ -23,6 +24,10 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
     for relay in app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0) {
         let used = app.account.read(|books| books.budget().used_by(relay.owner));
         app.metrics.relay(&relay.host, !relay.health.lock().is_down, used.get());
+    }
+    for place in PLACES {
+        let (taken, most) = (place.taken)(&app);
+        app.metrics.place(place.name, taken, most);
     }
     let mut scraped = ScrapedFigures::default();
     add_budget(&app, &mut scraped);
@@ -63,7 +68,7 @@ fn add_budget(app: &App, scraped: &mut ScrapedFigures) {
         spenders_folded "Such sums that lost their name since the start, because there were too many" folded;
         unknown_bytes "Bytes of this period that a provider counted under unknown identifiers" snapshot.unknown_bytes.get();
         connections_open
-            "Open connections, 200,000 at most; 0 while credentials are minted: no client reports"
+            "Open connections; 0 while credentials are minted: no client reports"
             snapshot.open_connections;
     }
 }
@@ -71,13 +76,10 @@ fn add_budget(app: &App, scraped: &mut ScrapedFigures) {
 /// Adds the figures of the other parts of this process.
 fn add_service(app: &App, scraped: &mut ScrapedFigures) {
     let pool = app.mint.pool_counts();
-    let (sfu_sessions, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
+    let (_, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
     let epoch = app.lead.as_ref().and_then(|lead| u64::try_from(lead.epoch).ok()).unwrap_or(0);
     gauges! { scraped;
-        signaling_sockets "Open signaling sockets, 4,096 at most" app.signaling.sockets();
-        sfu_sessions "Sessions of the SFU, 8,192 at most" sfu_sessions;
         sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" sfu_tracks;
-        rate_limit_clients "Clients with their own row in the rate limiter" app.core.rate_limit.clients();
         breaker_state "The provider's circuit breaker: 0 closed, 1 half-open, 2 open" app.mint.breaker_state().gauge();
         provider_up "0 while the provider or each relay fails" u64::from(app.mint.provider_is_up() != Some(false));
         pool_ready "Credentials minted ahead and not yet issued" pool.ready;

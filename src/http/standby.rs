@@ -108,7 +108,7 @@ pub async fn forward(standby: StandbyState, request: Request) -> Response {
 
 async fn pass_on(standby: &Standby, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (body, _long_body) = read(&parts, body, &BodyLimit::long(BODY_MAX, &standby.long_bodies)).await?;
+    let (body, _long_body) = read(&parts, body, &BodyLimit::long(BODY_MAX, &standby.bodies)).await?;
     standby.forwarder.forward(axum::http::Request::from_parts(parts, body)).await
 }
 

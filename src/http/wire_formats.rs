@@ -267,7 +267,7 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
     if may_have_key && is_foreign(&app, &request) {
         let (head, body) = request.into_parts();
         let whole = Request::from_parts(head.clone(), body);
-        let gathered = gather(&BodyLimit::short(&app.long_bodies), whole).await;
+        let gathered = gather(&BodyLimit::short(&app.bodies), whole).await;
         let read = match gathered {
             Ok((whole, _long_body)) => with_form(whole).await,
             Err(error) => Err(error),

@@ -249,9 +249,9 @@ impl RateLimit {
         }
     }
 
-    /// The number of clients with a row of their own.
-    pub fn clients(&self) -> usize {
-        self.tables.lock().clients.len()
+    /// How many clients have a row of their own, and the most: of IPv4 or of IPv6, whichever has more.
+    pub fn clients(&self) -> (usize, usize) {
+        self.tables.lock().clients.rows()
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::not_http::NotHttp;
-use super::peers::{Peers, SOCKETS_MAX, Slot};
+use super::peers::{Peers, Slot};
 use super::socket::TimedSocket;
 use crate::app::process::Process;
 use crate::forward::CountedSocket;
@@ -83,7 +83,7 @@ impl Door {
             handed_over: CancellationToken::new(),
             cut: CancellationToken::new(),
         });
-        shared.connections.spawn(accept_all(listener, Arc::clone(&shared)));
+        shared.connections.spawn(accept_all(listener, Arc::clone(&process.sockets), Arc::clone(&shared)));
         let overdue = end_overdue(Arc::clone(&shared.peers));
         tokio::spawn(shared.cut.clone().run_until_cancelled_owned(overdue));
         Self(shared)
@@ -109,9 +109,9 @@ impl Drop for Door {
     }
 }
 
-/// Accepts connections until the drain.
-async fn accept_all(listener: TcpListener, shared: Arc<DoorShared>) {
-    let (places, failures) = (Arc::new(Semaphore::new(SOCKETS_MAX)), Throttle::default());
+/// Accepts connections until the drain, each with one of the `places`.
+async fn accept_all(listener: TcpListener, places: Arc<Semaphore>, shared: Arc<DoorShared>) {
+    let failures = Throttle::default();
     let accept = async || (Arc::clone(&places).acquire_owned().await, listener.accept().await);
     while let Some((place, accepted)) = shared.drain.run_until_cancelled(accept()).await {
         // The semaphore is never closed.

@@ -34,10 +34,10 @@ pub mod replica;
 mod socket;
 
 use door::{Door, LAST_REQUESTS};
-pub use peers::{SOCKETS_MAX, SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
+pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
-/// Open files that the process needs: a socket for each of [`SOCKETS_MAX`] clients, another one for each request that is sent on, and a
+/// Open files that the process needs: a socket for each of [`SOCKETS_MAX`](crate::app::process::SOCKETS_MAX) clients, another one for each request that is sent on, and a
 /// reserve.
 pub const FILES_WANTED: u64 = 16_384;
 /// Time to finish after the first signal.

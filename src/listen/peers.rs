@@ -18,11 +18,10 @@ use turn_ledger::ClientKey;
 use turn_limits::{Held, Share};
 
 use super::connection::{Connection, SYSTEM_BYTES};
+use crate::app::process::SOCKETS_MAX;
 use crate::forward::{CONNECTING_MAX, CountedSocket, Nonce};
 use crate::telemetry::metrics::Metrics;
 
-/// Maximum number of open sockets. Further connections wait in the system's queue.
-pub const SOCKETS_MAX: usize = 8_192;
 /// The most open sockets of one IPv4 address, or of one IPv6 /64.
 pub const SOCKETS_PER_PEER_MAX: usize = 256;
 /// The most unread bytes of responses to one IPv4 address, or to one IPv6 /64: what waits to be written, and the system's buffers.

@@ -208,6 +208,10 @@ metrics! {
     pub server_key_mints: Family<[(&'static str, String); 2], Counter> = add("server_key_mints"),
     /// Used bytes of each server key in this period.
     server_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("server_key_bytes"),
+    /// Places that callers have taken, by kind.
+    places_taken: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>> = add("places_taken"),
+    /// How many places there are ([table](OPERATE.md#memory-and-places)).
+    places: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>> = add("places"),
     /// Time to write a batch to the database. Mints fail from 2 s on.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
     /// Requests for the leader: `answered`; `held` until it was reached; refused as `not_held`, `late` or `sent` (`NO_LEADER`).
@@ -242,6 +246,13 @@ impl Metrics {
         let label = [("relay", host.to_owned())];
         self.relay_up.get_or_create(&label).set(is_up.into());
         self.relay_bytes.get_or_create(&label).set(bytes);
+    }
+
+    /// Sets how many places of a kind are taken, and how many there are.
+    pub fn place(&self, place: &'static str, taken: usize, most: usize) {
+        for (family, count) in [(&self.places_taken, taken), (&self.places, most)] {
+            family.get_or_create(&[("place", place)]).set(u64::try_from(count).unwrap_or(u64::MAX));
+        }
     }
 
     /// Counts a mint of a server key.

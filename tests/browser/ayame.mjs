@@ -154,7 +154,7 @@ async function end(pages) {
 
 const noSocketIsOpen = () => until('all sockets to close', async () => {
   const metrics = await (await operator('/metrics')).text();
-  return metric(metrics, 'turn_broker_signaling_sockets') === 0;
+  return metric(metrics, 'turn_broker_places_taken{place="signaling_sockets"}') === 0;
 });
 
 async function mintCount() {

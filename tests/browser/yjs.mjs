@@ -142,6 +142,6 @@ const enterRoom = (page, options) => page.evaluate((given) => shared.enter(given
 const look = (page, room = 'room') => page.evaluate((room) => shared.look(room), room);
 const looks = (pages, room) => Promise.all(pages.map((page) => look(page, room)));
 const seconds = (count) => new Promise((resolve) => { setTimeout(resolve, count * 1_000); });
-const openSockets = async () => metric(await (await operator('/metrics')).text(), 'turn_broker_signaling_sockets');
+const openSockets = async () => metric(await (await operator('/metrics')).text(), 'turn_broker_places_taken{place="signaling_sockets"}');
 
 await runTest(run, RUN_SECONDS_MAX);

@@ -123,12 +123,12 @@ async fn at_grants_max_a_mint_says_so_and_a_hint_and_an_alert_come_before() {
     for _ in 0..3 {
         broker.grant().await;
     }
-    assert!(!broker.has_hint("GRANTS_NEARLY_FULL").await);
+    assert!(!broker.has_hint("PLACES_NEARLY_FULL").await);
     broker.grant().await;
-    assert!(broker.hint("GRANTS_NEARLY_FULL").await.unwrap().contains("There are 4 of 5 credentials"));
+    assert!(broker.hint("PLACES_NEARLY_FULL").await.unwrap().contains("There are 4 of 5 credentials"));
     eventually("an alert says so", async || {
         let alerts = broker.operator("/api/alerts").await.json();
-        alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "grants.full")
+        alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "places.full")
     })
     .await;
     assert_eq!(broker.status().await["minting"]["on"], true);

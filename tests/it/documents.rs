@@ -10,10 +10,12 @@ use strum::VariantArray;
 use turn_base::error::Code;
 use turn_broker::alert::StopCode;
 use turn_broker::alert::{Act, ActFacts, AlertKind, Fault, FaultFacts};
+use turn_broker::app::places::{PLACES, Place};
 use turn_broker::cli::CommandLine;
 
 use crate::deploy::metrics_of_a_broker;
 use crate::openapi::document;
+use crate::support::TestBroker;
 
 const REFERENCE: &str = include_str!("../../docs/REFERENCE.md");
 const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");
@@ -48,6 +50,17 @@ fn the_decision_about_acts_has_the_row_of_each() {
         format!("| {} | {takes} | {evidence} | {confirmed_by} | {stated} | {undone_by} |", act.name())
     });
     assert_table("adr/0018-acts.md", "Acts", rows);
+}
+
+#[tokio::test]
+async fn the_operators_page_has_the_row_of_each_place() {
+    let webhook = "http://127.0.0.1:9/who";
+    let broker = TestBroker::start(&[("AUTH_WEBHOOK_URL", webhook)]).await;
+    let rows = PLACES.iter().map(|Place { name, bound, share, refusal, taken }| {
+        let most = if bound.contains("_MAX") { String::new() } else { format!("{}: ", taken(&broker.app).1) };
+        format!("| `{name}` | {most}{bound} | {share} | {refusal} |")
+    });
+    assert_table("OPERATE.md", "Memory and places", rows);
 }
 
 #[tokio::test]

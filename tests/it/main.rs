@@ -49,6 +49,7 @@ mod origin;
 mod outgoing;
 mod overrides;
 mod overview;
+mod places;
 mod pool;
 mod process;
 mod provider_faults;

@@ -7,7 +7,7 @@ use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, eventually, finished
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use turn_base::body::{PARTS_MAX, REQUEST_TIMEOUT};
+use turn_base::body::{COMING_PER_CLIENT_MAX, PARTS_MAX, REQUEST_TIMEOUT};
 use turn_broker::listen::LINGER_BYTES_MAX;
 
 async fn read_to_end(socket: &mut TcpStream) -> String {
@@ -52,6 +52,37 @@ async fn a_body_that_arrives_byte_by_byte_gets_a_400() {
     let head = report("Content-Length: 9999") + "{";
     let answer = send_slowly(&broker, &head, b" ").await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("INVALID_REQUEST"), "{answer}");
+}
+
+#[tokio::test]
+async fn slow_bodies_of_a_forwarded_address_end_each_other_and_no_body_of_another_one() {
+    let broker = TestBroker::start(&[]).await;
+    let slow = async |address: &str| {
+        let mut socket = TcpStream::connect(broker.address).await.unwrap();
+        let lines = format!("X-Forwarded-For: {address}\r\nContent-Length: 9999");
+        socket.write_all((report(&lines) + "{").as_bytes()).await.unwrap();
+        socket
+    };
+    let coming = async |count: usize| {
+        eventually("the bodies come", async || broker.app.bodies.coming.count() == count).await;
+    };
+    let mut other = slow("198.51.100.7").await;
+    coming(1).await;
+    let mut first = slow("203.0.113.9").await;
+    coming(2).await;
+    let mut held = vec![];
+    for _ in 1..=COMING_PER_CLIENT_MAX {
+        held.push(slow("203.0.113.9").await);
+    }
+    let answer = read_to_end(&mut first).await;
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("RATE_LIMITED"), "{answer}");
+    assert_eq!(broker.app.bodies.coming.count(), 1 + COMING_PER_CLIENT_MAX);
+    assert!(other.try_read(&mut [0]).is_err(), "it is still coming");
+    let rest = " ".repeat(9_997) + "}";
+    other.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    other.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 201", "it has come");
 }
 
 #[tokio::test]

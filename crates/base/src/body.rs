@@ -2,6 +2,7 @@
 //! into one buffer as they arrive, because each part needs more memory than its bytes. The content type is ignored, because a beacon can
 //! only send text/plain. Some routes take longer bodies. The memory of bodies has a bound for each client and one for all clients together.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,11 +16,15 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use turn_budget::ClientKey;
-use turn_limits::{MemoryQuota, MemoryUse};
+use turn_limits::{Bounds, MemoryQuota, MemoryUse};
 
 use crate::clock;
 use crate::error::ApiError;
 use crate::request::client_addr::ClientAddr;
+
+mod coming;
+
+pub use coming::{COMING_PER_CLIENT_MAX, Coming};
 
 /// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +34,8 @@ pub const BODY_MAX: usize = 16 * 1024;
 pub const BODY_OWN: usize = 1_024;
 /// The part of a body that must have arrived before its announced length has an effect on memory. Bytes.
 const BELIEVED_FROM: usize = 32 * 1024;
+/// When to try again after too many requests without their whole body.
+const RETRY_IN: Duration = Duration::from_secs(1);
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
 
@@ -51,23 +58,38 @@ impl BodyProgress {
     }
 }
 
+/// The bodies of all requests, by client. Clones share the counts.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    /// The memory of bodies, without the first [`BODY_OWN`] bytes of each.
+    pub long: MemoryQuota,
+    /// Those that are still coming.
+    pub coming: Coming,
+}
+
+impl Bodies {
+    /// No bodies. `bounds`: of their memory.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { long: MemoryQuota::new(BODY_OWN, bounds), coming: Coming::default() }
+    }
+}
+
 /// How long a body may be.
 #[derive(Clone, Debug)]
 pub struct BodyLimit {
     bytes_max: usize,
-    /// What counts long bodies.
-    long_bodies: MemoryQuota,
+    bodies: Bodies,
 }
 
 impl BodyLimit {
     /// [`BODY_MAX`].
-    pub fn short(long_bodies: &MemoryQuota) -> Self {
-        Self::long(BODY_MAX, long_bodies)
+    pub fn short(bodies: &Bodies) -> Self {
+        Self::long(BODY_MAX, bodies)
     }
 
     /// A higher limit.
-    pub fn long(bytes_max: usize, long_bodies: &MemoryQuota) -> Self {
-        Self { bytes_max, long_bodies: long_bodies.clone() }
+    pub fn long(bytes_max: usize, bodies: &Bodies) -> Self {
+        Self { bytes_max, bodies: bodies.clone() }
     }
 }
 
@@ -120,13 +142,28 @@ pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     }
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
-    let client = parts.extensions.get::<ClientAddr>();
-    let memory = client.map(|client| limit.long_bodies.open(ClientKey::of(client.0)));
-    let collected =
-        timeout_at(deadline, collect(body, bytes_max, announced, memory)).await.unwrap_or_else(|_| {
-            let seconds = REQUEST_TIMEOUT.as_secs();
-            Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
-        });
+    let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
+    let memory = client.map(|client| limit.bodies.long.open(client));
+    let coming = client.map(|client| limit.bodies.coming.begin(client));
+    let must_end = async {
+        match &coming {
+            Some(coming) => coming.must_end().await,
+            None => pending().await,
+        }
+    };
+    let collected = tokio::select! {
+        collected = timeout_at(deadline, collect(body, bytes_max, announced, memory)) => {
+            collected.unwrap_or_else(|_| {
+                let seconds = REQUEST_TIMEOUT.as_secs();
+                Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
+            })
+        }
+        () = must_end => Err(ApiError::too_many(
+            "Too many unfinished requests",
+            "Send whole requests: too many bodies from this address are still coming.",
+            RETRY_IN,
+        )),
+    };
     if let Some(progress) = progress {
         progress.arrived();
     }

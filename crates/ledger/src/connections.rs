@@ -223,9 +223,9 @@ impl Connections {
         self.rows.values().map(|row| &**row)
     }
 
-    /// How many connections are open.
-    pub fn open_count(&self) -> usize {
-        self.rows.len()
+    /// How many connections are open, and the most.
+    pub fn row_counts(&self) -> (usize, usize) {
+        (self.rows.len(), self.rows_max)
     }
 
     /// Whether the caller itself has opened a connection of this id that is still open.

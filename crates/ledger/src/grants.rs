@@ -114,6 +114,11 @@ impl Grants {
         self.rows.len().saturating_sub(self.ended_count())
     }
 
+    /// How many live grants have a row, and the most.
+    pub fn row_counts(&self) -> (usize, usize) {
+        (self.count(), self.terms.bounds.grants)
+    }
+
     /// Whether there is no room for another live grant.
     pub fn is_full(&self) -> bool {
         self.count() >= self.terms.bounds.grants

@@ -42,6 +42,11 @@ impl MemoryQuota {
         if kept.all() > bytes_max { kept.largest() } else { None }
     }
 
+    /// How much is kept, and the most that all may keep together.
+    pub fn kept(&self) -> (usize, usize) {
+        (self.0.kept.lock().all(), self.0.bounds.all_max)
+    }
+
     /// A new use, without bytes.
     pub fn open(&self, holder: impl Into<Holder>) -> MemoryUse {
         MemoryUse { quota: self.clone(), holder: holder.into(), bytes: 0 }

@@ -49,14 +49,14 @@ impl<T: Row> PerAddress<T> {
         }
     }
 
-    /// The number of clients with a row of their own.
-    pub fn len(&self) -> usize {
-        self.ipv4.len() + self.ipv6.len()
+    /// How many clients have a row of their own, and the most: of IPv4 or of IPv6, whichever has more.
+    pub fn rows(&self) -> (usize, usize) {
+        (self.ipv4.len().max(self.ipv6.len()), self.ipv4.rows_max)
     }
 
     /// Whether no client has a row of its own.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.rows().0 == 0
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Visit<'a, T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, T> {
     rows: HashMap<K, T>,
-    rows_max: usize,
+    pub(crate) rows_max: usize,
     /// Rows in each network that has any.
     counts: HashMap<K, usize>,
     shared: HashMap<u64, T>,

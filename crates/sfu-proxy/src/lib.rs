@@ -51,4 +51,5 @@ pub use broker::SfuBroker;
 pub use name::room;
 pub use proxy::{Service, SfuProxy};
 pub use session_id::SessionId;
+pub use sessions::SESSIONS_MAX;
 pub use settings::SfuConfig;

@@ -9,11 +9,12 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use parking_lot::Mutex;
 use serde_json::Value;
+use turn_base::body::Bodies;
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
 use turn_budget::{GrantId, Label, Spender, Timestamp};
 use turn_ledger::SfuSession;
-use turn_limits::{Holder, MemoryQuota};
+use turn_limits::Holder;
 use turn_signaling::call::{CallName, ProtocolName};
 use turn_signaling::calls::Call;
 
@@ -37,8 +38,8 @@ pub struct Service {
     pub broker: Arc<dyn SfuBroker>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Counts the long bodies that are in memory.
-    pub long_bodies: MemoryQuota,
+    /// The bodies of all requests.
+    pub bodies: Bodies,
     /// The ICE servers of a response without a credential.
     pub stun: Value,
     /// The life of a credential for a call.

@@ -183,7 +183,7 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 async fn read(proxy: &SfuProxy, parts: &Parts, body: Body) -> SfuResult<ForwardedRequest> {
     let query = parts.uri.query().and_then(query_sent);
     let headers = passing(&parts.headers, &SENT);
-    let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
+    let limit = BodyLimit::long(BODY_MAX, &proxy.service.bodies);
     let (body, kept) = body::read(parts, body, &limit).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => SfuFault::TOO_LARGE,
         StatusCode::SERVICE_UNAVAILABLE => SfuFault::FULL,

@@ -25,7 +25,7 @@ use super::track::{Replies, TrackId};
 use turn_signaling::deadlines::Deadlines;
 
 /// Sessions in the table.
-pub(crate) const SESSIONS_MAX: usize = 8_192;
+pub const SESSIONS_MAX: usize = 8_192;
 /// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
 pub(crate) const PER_SESSION_MAX: usize = 256;
 /// The time between two attempts to close a session by force.

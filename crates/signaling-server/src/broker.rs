@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
 use serde_json::value::RawValue;
+use turn_base::body::Bodies;
 use turn_base::broker::Broker;
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
 use turn_base::request::client_addr::TrustedProxies;
-use turn_limits::MemoryQuota;
 use turn_signaling::call::{CallEvent, ProtocolName};
 use turn_signaling::dropped::Dropped;
 
@@ -20,8 +20,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// For webhooks and reports. The service passes one that follows no redirects.
     pub client: HttpClient,
-    /// Counts the long bodies that are in memory.
-    pub long_bodies: MemoryQuota,
+    /// The bodies of all requests.
+    pub bodies: Bodies,
     /// The ICE servers of a reply without a credential, as JSON.
     pub stun: Box<RawValue>,
     /// Peers whose headers about the client are read.

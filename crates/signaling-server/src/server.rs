@@ -20,7 +20,7 @@ use turn_signaling::yjs::Yjs;
 use crate::broker::Service;
 use crate::hub::{AnyHub, BLOCKED, Hub, Shared};
 use crate::memory::Memory;
-use crate::occupancy::Occupancy;
+use crate::occupancy::{Occupancy, SIGNALING_SOCKETS_MAX};
 use crate::p2pcf::P2pcfShell;
 use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
@@ -85,9 +85,9 @@ impl Signaling {
         })
     }
 
-    /// The number of open sockets.
-    pub fn sockets(&self) -> usize {
-        self.sockets.occupancy.open()
+    /// How many sockets are open, and the most.
+    pub fn sockets(&self) -> (usize, usize) {
+        (self.sockets.occupancy.open(), SIGNALING_SOCKETS_MAX)
     }
 
     /// Ends a room in every protocol. Clients of P2PCF hold no socket that could be closed.

@@ -67,7 +67,7 @@ async fn the_bound_on_the_sockets_of_one_address_does_not_concern_another_replic
     let metrics = leader.operator("/metrics").await.text;
     assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
     eventually("all are open", async || {
-        let open = format!("turn_broker_signaling_sockets {}\n", sockets.len());
+        let open = format!("turn_broker_places_taken{{place=\"signaling_sockets\"}} {}\n", sockets.len());
         leader.operator("/metrics").await.text.contains(&open)
     })
     .await;

@@ -201,7 +201,7 @@ async fn a_body_may_have_256_kib_here_and_16_kib_elsewhere() {
 
     let taken: Vec<_> = (0..16)
         .map(|n| {
-            let mut taken = broker.app.long_bodies.open(ClientKey::of([192, 0, 2, n].into()));
+            let mut taken = broker.app.bodies.long.open(ClientKey::of([192, 0, 2, n].into()));
             assert!(taken.try_resize(BODY_OWN + LONG_BYTES_PER_CLIENT_MAX));
             taken
         })

@@ -290,7 +290,7 @@ async fn the_socket_of_a_user_who_signs_in_with_a_key_counts_for_the_user() {
     assert_eq!(first, json!({"type": "reject", "reason": "RATE_LIMITED"}));
     assert_eq!(third.closed().await, closed(1008, "RATE_LIMITED"));
     drop((third, sockets));
-    let open = async || broker.metric("turn_broker_signaling_sockets").await;
+    let open = async || broker.metric("turn_broker_places_taken{place=\"signaling_sockets\"}").await;
     eventually("all places are free", async || open().await == Some(0)).await;
 }
 
@@ -345,7 +345,7 @@ async fn blocking_a_user_closes_the_sockets_of_that_user() {
     for (socket, _) in sockets.iter_mut().filter(|(_, is_blocked)| *is_blocked) {
         assert_eq!(socket.closed().await, closed(1008, "USER_BLOCKED"));
     }
-    let left = async || broker.metric("turn_broker_signaling_sockets").await;
+    let left = async || broker.metric("turn_broker_places_taken{place=\"signaling_sockets\"}").await;
     eventually("the others stay open", async || left().await == Some(5)).await;
     block(&broker, "ann").await;
     for (socket, _) in sockets.iter_mut().filter(|(_, is_blocked)| !*is_blocked) {
@@ -363,7 +363,7 @@ async fn blocking_an_address_closes_its_sockets_and_those_that_open_later() {
         assert_eq!(broker.order(Method::POST, &path).await.status, 200);
     };
     block("192.0.2.1").await;
-    let open_sockets = async || broker.metric("turn_broker_signaling_sockets").await;
+    let open_sockets = async || broker.metric("turn_broker_places_taken{place=\"signaling_sockets\"}").await;
     assert_eq!(open_sockets().await, Some(2));
     block("127.0.0.1").await;
     for socket in [&mut anonymous, &mut ann] {

@@ -33,7 +33,7 @@ async fn messages_that_do_not_end_are_bounded_and_others_go_on() {
     let line = "turn_broker_signaling_sockets_limited_total{outcome=\"memory\"}";
     let ended = async || broker.metric(line).await.is_some_and(|ended| ended > 0);
     eventually("a socket has ended", ended).await;
-    let open_sockets = async || broker.metric("turn_broker_signaling_sockets").await;
+    let open_sockets = async || broker.metric("turn_broker_places_taken{place=\"signaling_sockets\"}").await;
     let left = u64::try_from(SOCKETS + 1 - PER_ADDRESS).ok();
     eventually("one address has lost its sockets", async || open_sockets().await == left).await;
     let mut opened_after = open(&broker, SOCKETS + 1).await;

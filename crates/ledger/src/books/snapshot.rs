@@ -82,10 +82,6 @@ pub struct Snapshot {
     pub refusal: Option<NotAdmitted>,
     /// Grants alive now, tail included.
     pub live_grants: u64,
-    /// Live grants that have a row.
-    pub grant_rows: usize,
-    /// How many live grants can have a row.
-    pub grant_rows_max: usize,
     /// What was used within [`crate::RECENT_MAX`]: as counted or, where no count reaches yet, as reported.
     pub used_lately: ByteCount,
     /// Open connections.
@@ -209,10 +205,8 @@ impl Books {
             frozen: self.overrides.frozen,
             refusal: self.refusal(),
             live_grants: self.budget.live_grants(),
-            grant_rows: self.grants.count(),
-            grant_rows_max: self.grants.terms.bounds.grants,
             used_lately: self.budget.used_lately(),
-            open_connections: self.connections.open_count(),
+            open_connections: self.connections.row_counts().0,
             refused_addresses: self.grants.today.refused(),
             unknown_bytes: self.grants.unknown_bytes(),
             assumed_rate: self.budget.assumed_rate(),

@@ -95,7 +95,7 @@ impl Reports {
 
     /// The bound on the body of a report.
     fn limit(&self, bytes_max: usize) -> BodyLimit {
-        BodyLimit::long(bytes_max, &self.service.long_bodies)
+        BodyLimit::long(bytes_max, &self.service.bodies)
     }
 
     /// A report as a line.

@@ -197,7 +197,7 @@ async fn a_refusal_of_a_new_session_is_never_json_and_never_a_redirect() {
         assert!(answer.header("set-cookie").is_none() && answer.header("location").is_none());
     }
     assert_eq!(sfu.history().len(), 5, "nothing is sent twice");
-    assert_eq!(broker.metric("turn_broker_sfu_sessions").await, Some(0));
+    assert_eq!(broker.metric("turn_broker_places_taken{place=\"sfu_sessions\"}").await, Some(0));
     drop(sfu);
     let answer = broker.send(Method::POST, "/partytracks/sessions/new?correlationId=r").await;
     assert_eq!(
@@ -297,7 +297,7 @@ async fn a_body_may_have_1_mib() {
     assert_eq!(page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_577)).await;
     assert_eq!(error(&answer), (413, "payload_too_large".into()));
-    let mut taken = broker.app.long_bodies.open(ClientKey::of(page.address.parse().unwrap()));
+    let mut taken = broker.app.bodies.long.open(ClientKey::of(page.address.parse().unwrap()));
     assert!(taken.try_resize(LONG_BYTES_PER_CLIENT_MAX - 1_000_000));
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await;
     assert_eq!(error(&answer), (503, "overloaded".into()));

@@ -141,7 +141,7 @@ fn a_client_may_close_its_connection_twice_beside_one_of_the_reporter_with_the_s
 fn the_reporter_may_close_a_clients_connection_unless_two_clients_have_one_of_this_id() {
     let mut table = opened(&[(1, "c"), (2, "c")]);
     assert_eq!(table.close(Caller::Reporter, "c", at(1)), Ok(None));
-    assert_eq!(table.connections.open_count(), 2);
+    assert_eq!(table.connections.row_counts().0, 2);
     let _ = table.close(client(2), "c", at(1)).unwrap();
     assert!(table.close(Caller::Reporter, "c", at(1)).unwrap().is_some());
 }
@@ -160,7 +160,7 @@ fn a_report_of_the_reporters_ended_connection_does_not_change_a_clients_connecti
         let late = table.heartbeat(Caller::Reporter, id, received(1), at(1));
         assert_eq!(late, Err(ReportError::Unknown), "{id}");
     }
-    assert_eq!(table.connections.open_count(), 2);
+    assert_eq!(table.connections.row_counts().0, 2);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn three_missed_heartbeats_close_a_connection_one_interval_after_its_last_report
     let closed = table.elapse().unwrap();
     assert_eq!((closed.charged, closed.given_up), (ByteCount::new(7_500_000), true));
     assert_eq!(table.used(IceSource::Coturn), 7_500_000);
-    assert_eq!((table.connections.open_count(), table.connections.next_due(at(1_000))), (0, None));
+    assert_eq!((table.connections.row_counts().0, table.connections.next_due(at(1_000))), (0, None));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_server_key_holds_at_most_a_quarter_and_a_quarter_stays_free_for_clients() {
 #[test]
 fn a_lost_connection_adds_allowance_for_one_interval() {
     let mut table = opened(&[(1, "a")]);
-    while table.connections.open_count() > 0 {
+    while table.connections.row_counts().0 > 0 {
         table.elapse();
     }
     assert_eq!(table.used(IceSource::Coturn), 30 * 250_000, "the interval was charged by time");

@@ -200,7 +200,7 @@ impl<D: Disk> Broker<D> {
         }
         let is_exact = figures.used == measured.bytes
             && open_connections == 0
-            && self.books.connections().open_count() == 0;
+            && self.books.connections().row_counts().0 == 0;
         // What open connections are charged for the time before a reset after it, one heartbeat each, is limited by nothing.
         let late = self.settings.estimated_rate().over_millis((self.settings.heartbeat * 1_000).into())
             * u128::try_from(open_connections).unwrap_or(u128::MAX);

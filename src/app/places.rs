@@ -1,0 +1,68 @@
+//! The places that callers share: the one list of bounds that can refuse a caller. The hint at 80 %, the metrics, and the table in
+//! `docs/OPERATE.md` are made from it. Tests: `tests/it/places.rs`.
+
+use turn_sfu_proxy::SESSIONS_MAX;
+
+use super::process::SOCKETS_MAX;
+use super::{App, IN_FLIGHT_MAX};
+use crate::auth::Auth;
+
+/// Places of one kind.
+#[derive(Debug)]
+pub struct Place {
+    /// What takes a place, in the plural: also the label of the metrics.
+    pub name: &'static str,
+    /// The setting that decides how many there are, or why there are so many.
+    pub bound: &'static str,
+    /// The most that one caller can take, or who leaves first.
+    pub share: &'static str,
+    /// What happens to a caller for whom there is none.
+    pub refusal: &'static str,
+    /// How many are taken, and how many there are.
+    pub taken: fn(&App) -> (usize, usize),
+}
+
+macro_rules! places {
+    ($($name:literal, $bound:literal, $share:literal, $refusal:literal, $taken:expr;)*) => {
+        /// All places.
+        pub const PLACES: &[Place] = &[$(
+            Place { name: $name, bound: $bound, share: $share, refusal: $refusal, taken: $taken },
+        )*];
+    };
+}
+
+places! {
+    "credentials", "`GRANTS_MAX`", "by mint rates; strict mode: by reservations", "503 `GRANTS_FULL`",
+        |app| app.account.read(|books| books.grants().row_counts());
+    "users", "with a limit: `GRANTS_MAX` / 4, 100,000 or more", "a key a quarter; those without bytes leave first", "503 `OVERLOADED`",
+        |app| app.account.read(|books| books.grants().user_rows());
+    "connections", "400 bytes each", "a client 256, a key a quarter", "503 `OVERLOADED`",
+        |app| app.account.read(|books| books.connections().row_counts());
+    "sockets", "80 KiB each", "a peer 256; who idles longest closes", "the next waits",
+        |app| (SOCKETS_MAX.saturating_sub(app.sockets.available_permits()), SOCKETS_MAX);
+    "coming_bodies", "as sockets", "a forwarded client 512; the oldest ends", "429 `RATE_LIMITED`",
+        |app| (app.bodies.coming.count(), SOCKETS_MAX);
+    "body_bytes", "above 1 KiB each", "a client a sixteenth", "503 `OVERLOADED`",
+        |app| app.bodies.long.kept();
+    "requests", "4 s each", "by its mints, sign-ins, SFU calls", "503 `OVERLOADED`",
+        |app| (IN_FLIGHT_MAX.saturating_sub(app.in_flight.available_permits()), IN_FLIGHT_MAX);
+    "sign_ins", "waiting for `AUTH_WEBHOOK_URL`", "a client a sixteenth", "503 `OVERLOADED`",
+        |app| app.core.auth.as_ref().map_or((0, usize::MAX), Auth::asking);
+    "signaling_sockets", "fixed", "`SIGNALING_SOCKETS_PER_CLIENT`", "503 `OVERLOADED`",
+        |app| app.signaling.sockets();
+    "sfu_sessions", "a look each 30 s", "a client 64", "503 `overloaded`",
+        |app| (app.sfu.as_ref().map_or(0, |proxy| proxy.counts().0), SESSIONS_MAX);
+    "rate_limit_rows", "`RATE_LIMIT_MAX_CLIENTS` / 2", "a network as many as are free", "newcomers share rows",
+        |app| app.core.rate_limit.clients();
+}
+
+impl App {
+    /// The places of which 80 % are taken, each as `4 of 5 sockets` with what decides how many there are.
+    pub fn nearly_full(&self) -> Vec<String> {
+        let counted = PLACES.iter().map(|place| (place, (place.taken)(self)));
+        let full = counted
+            .filter(|(_, (taken, most))| *taken > 0 && taken.saturating_mul(5) >= most.saturating_mul(4));
+        full.map(|(Place { name, bound, .. }, (taken, most))| format!("{taken} of {most} {name} ({bound})"))
+            .collect()
+    }
+}
