@@ -144,7 +144,7 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
     let others = memory::handles(process.id()).unwrap();
     let sockets = match load {
         Load::Body { .. } => form.choose(400, 3_000),
-        Load::Head { .. } => form.choose(600, 4_000),
+        Load::Head { .. } | Load::Slow => form.choose(600, 4_000),
         Load::Silence => form.choose(600, 9_000),
     };
     let (counts, bytes): (Arc<Counts>, Arc<[u8]>) = (Arc::default(), load.bytes(&grant).into());

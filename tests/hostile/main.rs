@@ -1,4 +1,4 @@
-//! A program that floods the broker with what a stranger has: addresses and sockets. What the broker holds in memory and in the system
+//! A program that floods the broker with what a stranger has, addresses and sockets, and fills places that many share. What the broker holds in memory and in the system
 //! is measured, which only a process of its own shows. What a client gets of each allowance is tested in the ledger, the limits and
 //! tests/it. Honest clients work at the same time. The program prints a table, and exits with 1 if an attack achieves more than its
 //! allowance, or if an honest client is not served.
@@ -17,6 +17,7 @@ mod document;
 mod floods;
 mod honest;
 mod memory;
+mod shares;
 mod unfinished;
 
 use std::fmt::Write;
@@ -90,7 +91,7 @@ async fn main() -> ExitCode {
     };
     let mut table = "| attack | attempts | achieved | honest p99 |\n|---|---|---|---|\n".to_owned();
     let (mut passed, mut of) = (0, 0);
-    for attack in floods::ATTACKS.iter().copied().filter(is_chosen) {
+    for attack in floods::ATTACKS.iter().chain(shares::ATTACKS).copied().filter(is_chosen) {
         let outcome = tokio::spawn((attack.run)(form)).await;
         let [attempts, effect, served, p99, result] = match outcome {
             Ok(Outcome { attempts, effect, honest, is_within }) => {

@@ -26,6 +26,8 @@ pub(crate) enum Load {
     Head {
         kib: usize,
     },
+    /// A body of one forwarded client that never ends.
+    Slow,
     Silence,
 }
 
@@ -42,6 +44,9 @@ impl Load {
             }
             Self::Head { kib } => {
                 format!("GET /health HTTP/1.1\r\nHost: x\r\n{}", filler(kib * 1_024)).into_bytes()
+            }
+            Self::Slow => {
+                b"POST /api/connections HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.99\r\nContent-Length: 9999\r\n\r\n{".into()
             }
             Self::Silence => vec![],
         }

@@ -31,6 +31,7 @@ const constants = {
   keyMints: setting('src/config/server_keys.rs', 'SERVER_KEY_REQUESTS'),
   liability: setting('src/config/budget.rs', 'ESTIMATED_MBPS_PER_CONNECTION'),
   machine: number('crates/budget/src/units/mod.rs', `RELAY_RATE_MAX: BitRate = BitRate::new\\(${DIGITS}\\)`) / 8e9,
+  addressPart: number('crates/ledger/src/spending/terms.rs', `ADDRESS_LIMIT_PART: u64 = ${DIGITS};`),
   excess: number('crates/ledger/src/books/snapshot.rs', `EXCESS_PERCENT: u32 = ${DIGITS};`),
   tail: number('crates/budget/src/source/facts.rs', `Self::Cloudflare => [\\s\\S]*?expiry_tail: Duration::from_secs\\(${DIGITS}\\)`),
   tailParts: number('crates/budget/src/verdict.rs', `TAIL_PARTS: u64 = ${DIGITS};`),
@@ -41,10 +42,12 @@ const constants = {
 
 /** A tail that `doctor --tail` may measure, in seconds. */
 const MEASURED = 600;
+/** A `TURN_TTL_SECONDS` with which the limit of an address soon ends what it relays. */
+const SHORT_LIFE = 3_600;
 
 /** The GB that an attacker relays who mints and relays from the start of a period on, until nothing is left that works. */
-function costs({ limit, grantLimit, life, pageLife, lag, interval, mints, window, keyMints, machine, tail, tailParts, cutTail, coturnLook, revocations }) {
-  const counted = lag + interval;
+function costs({ limit, addressPart, grantLimit, life, pageLife, lag, interval, mints, window, keyMints, machine, tail, tailParts, cutTail, coturnLook, revocations }) {
+  const [counted, ofAddress] = [lag + interval, limit / addressPart];
   const minters = (machines, atOnce) => {
     const rate = machines * machine;
     const after = limit / rate + counted;
@@ -53,7 +56,15 @@ function costs({ limit, grantLimit, life, pageLife, lag, interval, mints, window
     return { stoppedBy: 'the limit', after, measured: revoke(MEASURED), assumed: revoke(tail), strict: limit, coturn: limit + rate * (coturnLook + life + cutTail) };
   };
   return {
-    'one address': minters(1, mints),
+    [`one address, \`TURN_TTL_SECONDS=${SHORT_LIFE}\``]: {
+      stoppedBy: '`ADDRESS_LIMIT_GB`, each day',
+      after: ofAddress / machine + counted + SHORT_LIFE,
+      measured: ofAddress + machine * (counted + SHORT_LIFE + MEASURED),
+      assumed: ofAddress + machine * (counted + SHORT_LIFE + tail),
+      strict: ofAddress + machine * (counted + SHORT_LIFE + tail),
+      coturn: ofAddress + machine * (coturnLook + SHORT_LIFE + cutTail),
+    },
+    [`one address, ${life / 3_600} h`]: minters(1, mints),
     'a thousand addresses': minters(1_000, 1_000 * mints),
     'a stolen server key, a thousand machines': minters(1_000, keyMints),
     'a stolen TURN credential of a page': {
