@@ -202,6 +202,9 @@ impl Grants {
     /// A rate that was assumed because chains had shown it ends with its period. A chain keeps the rate that it has shown itself.
     fn forget_raised(&mut self) {
         let (per_minute, forgotten) = (self.terms.per_minute, std::mem::take(&mut self.raised));
+        if forgotten.is_empty() {
+            return;
+        }
         let is_raised = |(id, row): &(&GrantId, &GrantRow)| {
             row.promised.is_some_and(|time| forgotten.get(&row.source) == Some(&time.per_minute))
                 && !self.is_judged(**id, row.source)
