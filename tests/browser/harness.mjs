@@ -50,8 +50,9 @@ export const startCoturn = (cli) => start(coturnProcess(directory, coturnSecret,
  * @param {string} site The only allowed origin.
  * @param {Record<string, string>} settings Added to the settings of all tests.
  * @param {string} [name]
+ * @param {string} [program]
  */
-export function startBroker(site, settings = {}, name = undefined) {
+export function startBroker(site, settings = {}, name = undefined, program = undefined) {
   const base = {
     HOST: '127.0.0.1',
     PORT: new URL(BROKER).port,
@@ -65,7 +66,7 @@ export function startBroker(site, settings = {}, name = undefined) {
     LOG_FORMAT: 'json',
     RUST_LOG: 'debug',
   };
-  return start(brokerProcess(directory, { ...base, ...settings }, name));
+  return start(brokerProcess(directory, { ...base, ...settings }, name, program));
 }
 
 /** @param {import('./processes.mjs').Process} started */

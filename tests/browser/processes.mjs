@@ -91,9 +91,9 @@ export function coturnProcess(directory, secret, cli = ['no-cli']) {
   return new Process('coturn', directory, 'turnserver', ['-c', path], {}, ({ log }) => log.includes('UDP listener opened'));
 }
 
-export function brokerProcess(directory, env, name = 'broker') {
+export function brokerProcess(directory, env, name = 'broker', program = process.env.TURN_BROKER_BIN) {
   const serves = () => fetch(`http://${env.HOST}:${env.PORT}/ready`).then(({ ok }) => ok, () => false);
-  return new Process(name, directory, process.env.TURN_BROKER_BIN, [], env, serves);
+  return new Process(name, directory, program, [], env, serves);
 }
 
 /**

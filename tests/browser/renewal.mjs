@@ -1,6 +1,7 @@
 // turn-client.js in a real browser: a call over the second of two relays, of which the first is dead, across two renewals of credentials
 // that live for 20 s, a restart of the broker during the call, and a page that closes. The call must lose no message, and every byte must be counted.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { coturnEgress, coturnHasClosed, rows } from './counts.mjs';
 import {
   BROKER, atRest, directory, openConnections, runTest, startBroker, startCoturn, status, sum, theyAgree, usedBytes,
@@ -16,6 +17,8 @@ const MESSAGES_PER_SECOND = 50;
 const SILENCE_MS_MAX = 10_000;
 /** Nothing runs at the first one, so the broker leaves it out. */
 const RELAYS = 'turn:127.0.0.2:3478?transport=udp,turn:127.0.0.1:3478?transport=udp';
+/** The user of a broker whose UDP is dropped. */
+const UID = 10_001;
 /** After this time the statistics are read again, so all sent bytes are counted. */
 const SAMPLE_SECONDS = 6;
 
@@ -93,8 +96,10 @@ async function run() {
   say('a closing page sent its beacons');
   await theExampleRelays(browser, exampleSite);
   say('the example relays');
-  await browser.close();
   assert.equal(await broker.stop(), 'status 0');
+  await onlyThePageReachesTheRelay(browser, site);
+  say('a relay that the broker does not reach is handed out, degraded');
+  await browser.close();
   assert.ok(!broker.log.includes('"given_up":true'), 'no connection timed out');
   assert.match(broker.log, /it has the feature `short-lives`, and must serve nobody/, 'the program says which times it has');
 }
@@ -149,6 +154,24 @@ async function theExampleRelays(browser, site) {
   assert.equal((await openConnections()).length, 2);
   await page.goto('about:blank');
   await until('the beacons', async () => (await status()).activeConnections === 0);
+}
+
+/** A firewall drops the broker's UDP, and not the page's. Nothing else serves. */
+async function onlyThePageReachesTheRelay(browser, site) {
+  // A packet that the machine itself refuses to send shows nothing about the relay, so it is dropped where it arrives.
+  const firewalled = `${directory}/broker-without-udp`;
+  const command = `chmod 0755 ${directory} && iptables -t mangle -A OUTPUT -p udp -m owner --uid-owner ${UID} -j MARK --set-mark 7 && iptables -A INPUT -m mark --mark 7 -j DROP && exec setpriv --reuid=${UID} --clear-groups ${process.env.TURN_BROKER_BIN} "$@"`;
+  writeFileSync(firewalled, `#!/bin/sh\n${command}\n`, { mode: 0o755 });
+  const broker = await startBroker(site, {}, 'unreached', firewalled);
+  await until('the probes to fail', async () => (await status()).hints.some(({ code }) => code === 'PROVIDER_DOWN'));
+  const page = await browser.newPage();
+  await page.goto(site);
+  await page.waitForFunction(() => globalThis.call);
+  await page.evaluate(() => call.connect());
+  const look = () => page.evaluate(() => call.look());
+  await until('both to relay', async () => (await look()).every(({ connectionId, relayed }) => connectionId && relayed));
+  assert.ok((await look()).every(({ status: { degraded, source } }) => degraded && source === 'coturn'));
+  assert.equal(await broker.stop(), 'status 0');
 }
 
 await runTest(run, RUN_SECONDS_MAX);

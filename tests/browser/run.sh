@@ -48,6 +48,7 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 need turnserver=coturn "$CHROMIUM=chromium" node=nodejs npm=npm ip=iproute2 unshare=util-linux
 if [ "$script" = replicas.mjs ]; then need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl; fi
 npm_packages
+if [ "$script" = renewal.mjs ]; then need iptables=iptables setpriv=util-linux; fi
 if [ "$script" = servers.mjs ]; then
     need python3=python3-venv openssl=openssl mount=mount php=php-cli
     # Without what Selkies needs for pictures and sound, and dimos for robots.
