@@ -7,9 +7,9 @@ use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, KeyReturns, Mint,
+    Beat, Change, Commit, Copy, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, KeyReturns, Mint,
     MintFromPool, MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, ReadWrong, RenewWhenDue,
-    ReplaceKey, Reserve, Wait,
+    ReplaceKey, Reserve, Restore, Wait,
 };
 use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources, Strict};
 use crate::walk::settings::{COTURN, Keys, Settings};
@@ -521,4 +521,31 @@ fn a_right_answer_within_the_margin_below_a_wrong_one_changes_nothing() {
         Wait { millis: HOUR / 2 - 30_000, share: 256 },
     ];
     check(&Scenario { settings: Settings { lag: 0, ..STRICT }, before_reset: 20 * DAY, ops });
+}
+
+/// The oracle counted what a fast client relayed under a grant that a restored copy lacks as an excess of the ledger's rows.
+#[test]
+fn a_fast_grant_that_a_restored_copy_lacks_is_said_by_the_lack_alone() {
+    let settings = Settings {
+        grant_limit: Some(50_000_000),
+        sources: &[IceSource::Cloudflare, IceSource::Relay],
+        server_limit: Some(2_660_000_000),
+        has_addresses: true,
+        percent: 100,
+        limit: 1_000_000_000_000,
+        is_fast: true,
+        tells_time: true,
+        clients: 2,
+        ..Settings::DEFAULT
+    };
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Copy,
+        Mint { life: 172_800, delay: 0 },
+        Restore,
+        Wait { millis: 12 * HOUR, share: 256 },
+        Wait { millis: 19 * HOUR, share: 256 },
+        Read { back: 0, missed: 1 },
+    ];
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
