@@ -545,25 +545,28 @@ async fn a_program_that_knows_the_secret_has_users_with_a_limit_and_blocks() {
         spenders["spenders"].as_array().unwrap().iter().find(|row| row["key"] == name).unwrap().clone()
     };
     assert!(
-        row("eve")["measuredBytes"].as_u64().unwrap() >= 2_000_000_000 && row("carol")["live"] == 1,
+        row("relay:eve")["measuredBytes"].as_u64().unwrap() >= 2_000_000_000
+            && row("relay:carol")["live"] == 1,
         "{spenders}"
     );
-    assert_eq!((&spenders["unknownBytes"], &row("ann")["evidence"]), (&json!(0), &json!("measured")));
-    let grants = broker.operator("/api/grants?user=ann").await.json();
+    assert_eq!((&spenders["unknownBytes"], &row("relay:ann")["evidence"]), (&json!(0), &json!("measured")));
+    let grants = broker.operator("/api/grants?user=relay:ann").await.json();
     assert_eq!(
         (&grants["grants"][0]["kind"], &grants["grants"][0]["live"]),
         (&json!("session"), &json!(true))
     );
     assert!(!broker.has_hint("UNKNOWN_BYTES").await && !broker.has_hint("ASSUMPTION_BROKEN").await);
 
+    // Somebody of the same name who signs in is another user.
+    broker.order(Method::POST, "/api/users/ann/block").await;
     let left =
         carry(vec![session(1, "1736949600:ann", 1), session(2, "1736949600:eve", 4), session(3, "carol", 1)])
             .await;
     assert_eq!(left, [1, 3], "eve has passed the limit of each user");
-    broker.order(Method::POST, "/api/users/carol/block").await;
+    broker.order(Method::POST, "/api/users/relay:carol/block").await;
     let left = carry(vec![session(1, "1736949600:ann", 1), session(3, "carol", 1)]).await;
     assert_eq!(left, [1], "carol is blocked");
-    broker.order(Method::POST, "/api/revoke?user=ann").await;
+    broker.order(Method::POST, "/api/revoke?user=relay:ann").await;
     assert_eq!(carry(vec![session(1, "1736949600:ann", 1)]).await, [0; 0], "that credential is revoked");
     assert_eq!(carry(vec![session(4, "1736953200:ann", 0)]).await, [4], "and another one is not");
     broker.set_limit(1).await;

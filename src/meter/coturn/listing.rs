@@ -14,7 +14,7 @@ use turn_ledger::{ByteCount, GrantId, Listing, Reach, SESSIONS_MAX, Session, Ses
 /// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;
 
-/// The most that a session of the broker's own relays. It sends a few datagrams.
+/// The most that the broker's own sessions relay together: a few datagrams each. If they have relayed more, somebody else has their name.
 const PROBE_BYTES_MAX: ByteCount = ByteCount::new(100_000);
 
 /// Most bytes of an origin as printed: coturn puts a carriage return before a line feed, and doubles some other bytes. coturn's own lines
@@ -101,7 +101,11 @@ impl Reader {
             return None;
         }
         let sessions = self.drafts.into_iter().map(|draft| draft.session);
-        let sessions = sessions.filter(|session| !is_own(session)).collect();
+        let (own, mut sessions): (Vec<_>, Vec<_>) = sessions.partition(has_own_name);
+        let relayed = own.iter().map(|session| session.traffic.received.plus(session.traffic.sent));
+        if relayed.fold(ByteCount::ZERO, ByteCount::plus) > PROBE_BYTES_MAX {
+            sessions.extend(own);
+        }
         Some(Listing { sessions, is_complete })
     }
 }
@@ -160,12 +164,9 @@ fn session_id(text: &str) -> Option<SessionId> {
     number(text).and_then(SessionId::new)
 }
 
-/// Whether a session is the broker's own or `doctor`'s, so that no client is charged for it. A session that has relayed more than they do
-/// is somebody else's.
-fn is_own(session: &Session) -> bool {
-    let name = session.user.split_once(':').map(|(_, name)| name);
-    let Traffic { received, sent } = session.traffic;
-    name.is_some_and(|name| name.starts_with(OWN_IDENTIFIERS)) && received.plus(sent) <= PROBE_BYTES_MAX
+/// Whether a session has the name of one of the broker's own or of `doctor`, so that no client is charged for it.
+fn has_own_name(session: &Session) -> bool {
+    session.user.split_once(':').is_some_and(|(_, name)| name.starts_with(OWN_IDENTIFIERS))
 }
 
 /// The expiry and the grant in a user name. Ours are `<expiry>:<grant id>`.

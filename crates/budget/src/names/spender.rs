@@ -28,14 +28,29 @@ pub fn is_dots(text: &str) -> bool {
     matches!(text, "." | "..")
 }
 
+/// How the names of users begin whom another program has named to a relay whose secret it knows. Nobody signs in with such a name.
+const AT_RELAY: &str = "relay:";
+
 /// A user: 1 to [`USER_MAX`] characters, none of them a control character. Not `.` or `..`: see [`is_dots`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct User(Arc<str>);
 
 impl User {
-    /// `None` if the text is empty, too long, a dot segment of a path, or has a control character.
+    /// Somebody who signs in, or whom an app server names. `None` if the text is empty, too long, a dot segment of a path, has a control
+    /// character, or is the name of a user at a relay.
     pub fn new(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|_| !text.starts_with(AT_RELAY))
+    }
+
+    /// The user whom another program has named so to a relay. A long name is shortened.
+    pub fn at_relay(name: &str) -> Option<Self> {
+        let text = format!("{AT_RELAY}{name}");
+        Self::parse(&text.chars().take(USER_MAX).collect::<String>())
+    }
+
+    /// Any user, for the operator.
+    pub fn parse(text: &str) -> Option<Self> {
         let is_good = (1..=USER_MAX).contains(&text.chars().count())
             && !text.chars().any(char::is_control)
             && !is_dots(text);
@@ -200,6 +215,14 @@ mod tests {
         for bad in ["", ".", "..", "a\nb", "a\u{7f}", "\u{85}", &"u".repeat(129), &"ü".repeat(129)] {
             assert_eq!(User::new(bad), None, "{bad:?}");
         }
+        let at_relay = User::at_relay("ann").unwrap();
+        assert_eq!(
+            (at_relay.as_str(), User::new("relay:ann")),
+            ("relay:ann", None),
+            "nobody signs in as that"
+        );
+        assert_eq!(User::parse("relay:ann"), Some(at_relay));
+        assert_eq!(User::at_relay(&"u".repeat(500)).unwrap().as_str().len(), USER_MAX);
     }
 
     #[test]

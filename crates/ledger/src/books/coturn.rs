@@ -114,8 +114,8 @@ impl Books {
     }
 
     /// Gives a row, if there is room, to each listed credential of another program that knows the relay's secret. Nothing is promised for
-    /// the credential, because the program does not ask the broker. The user of the row is the part of the session's user name after the
-    /// first colon, or the whole name if there is no such part. The row has no user if the sums of users have no room for one.
+    /// the credential, because the program does not ask the broker. The user of the row [is of the relay](User::at_relay), named as the part of
+    /// the session's user name after the first colon, or by the whole name if there is no such part. The row has no user if the sums of users have no room for one.
     fn take_up_foreign(&mut self, relay: CountOwner, listing: &Listing) {
         let now = self.now();
         for session in listing.sessions.iter().filter(|session| session.grant.is_foreign()) {
@@ -123,7 +123,7 @@ impl Books {
                 continue;
             }
             let name = session.user.split_once(':').map_or("", |(_, name)| name);
-            let user = User::new(if name.is_empty() { &session.user } else { name });
+            let user = User::at_relay(if name.is_empty() { &session.user } else { name });
             let user = user.filter(|user| {
                 self.grants.has_room_for(&Limited::User(user.clone()), Named::WithoutMint, now)
             });

@@ -17,7 +17,7 @@ fn session(number: u64, user: &str, bytes: u64) -> Session {
 }
 
 fn user(name: &str) -> User {
-    User::new(name).unwrap()
+    User::at_relay(name).unwrap()
 }
 
 /// A name of ann whose credential expires in an hour.
@@ -77,6 +77,8 @@ fn sessions_of_a_blocked_user_end() {
     let mut broker = strict();
     let sessions = [session(1, &ann(), GB), session(2, "1:eve", GB)];
     assert_eq!(broker.list_foreign(2, &sessions), []);
+    broker.books.block(&SpenderKey::User(User::new("ann").unwrap()), None).unwrap();
+    assert_eq!(broker.list_foreign(3, &sessions), [], "somebody of that name who signs in is another user");
     broker.books.block(&SpenderKey::User(user("ann")), None).unwrap();
     assert_eq!(broker.list_foreign(4, &sessions), [1]);
     broker.books.allow(&SpenderKey::User(user("ann")));

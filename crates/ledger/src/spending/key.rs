@@ -61,7 +61,7 @@ impl SpenderKey {
     /// The key with this text; `None` if the text is not one of that kind.
     pub fn parse(kind: SpenderKind, text: &str) -> Option<Self> {
         match kind {
-            SpenderKind::User => User::new(text).map(Self::User),
+            SpenderKind::User => User::parse(text).map(Self::User),
             SpenderKind::Label => Label::new(text).map(Self::Label),
             SpenderKind::Origin => (1..=ORIGIN_MAX).contains(&text.len()).then(|| Self::Origin(text.into())),
             SpenderKind::Address => match text.parse::<ClientKey>() {
