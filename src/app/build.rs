@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::opening::{owner_of, setup};
 use super::process::Process;
 use super::relay::{self, RelayAccount};
-use super::{App, BrokerCore, BuildError, IN_FLIGHT_MAX};
+use super::{App, BrokerCore, BuildError, IN_FLIGHT};
 use crate::account::Account;
 use crate::alert::AlertKind;
 use crate::alert::dispatcher::AlertDispatcher;
@@ -57,6 +57,7 @@ use turn_base::request::bearer::TokenDigest;
 use turn_ledger::{
     BudgetMode, CountOwner, EndedBy, IceSource, IdDigest, TokenKey, TokenKeys, strict_life_min,
 };
+use turn_limits::MemoryQuota;
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -128,7 +129,7 @@ pub fn build_leading(
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
         volatile: config.budget.state_dir.as_deref().and_then(volatile_kind),
         backup_slot: Arc::new(Semaphore::new(1)),
-        in_flight: Semaphore::new(IN_FLIGHT_MAX),
+        in_flight: MemoryQuota::new(0, IN_FLIGHT),
     }))
 }
 

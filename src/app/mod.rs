@@ -23,7 +23,7 @@ use crate::mint::ending::Ending;
 use crate::telemetry::log::hide;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::{IceSource, Snapshot};
-use turn_limits::Bounds;
+use turn_limits::{Bounds, MemoryQuota};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
@@ -45,7 +45,7 @@ use process::Process;
 
 /// The most requests in progress. A request counts as soon as its body has been read. The slowest takes 4 s, so 1,024 / 4 = 256 a second
 /// are served even while the provider does not answer.
-const IN_FLIGHT_MAX: usize = 1_024;
+const IN_FLIGHT: Bounds = Bounds { client_max: 256, all_max: 1_024 };
 
 /// The most memory for all bodies that are being read or whose requests wait, in bytes. The first [`BODY_OWN`](turn_base::body::BODY_OWN)
 /// bytes of each body do not count. The longest body has 1 MiB.
@@ -99,8 +99,8 @@ pub struct App {
     pub volatile: Option<&'static str>,
     /// One permit: one backup at a time.
     pub backup_slot: Arc<Semaphore>,
-    /// One permit for each request in progress.
-    pub in_flight: Semaphore,
+    /// One for each request in progress.
+    pub in_flight: MemoryQuota,
 }
 
 impl App {

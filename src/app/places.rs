@@ -3,8 +3,8 @@
 
 use turn_sfu_proxy::SESSIONS_MAX;
 
+use super::App;
 use super::process::SOCKETS_MAX;
-use super::{App, IN_FLIGHT_MAX};
 use crate::auth::Auth;
 
 /// Places of one kind.
@@ -44,8 +44,8 @@ places! {
         |app| (app.bodies.coming.count(), SOCKETS_MAX);
     "body_bytes", "above 1 KiB each", "a client a sixteenth", "503 `OVERLOADED`",
         |app| app.bodies.long.kept();
-    "requests", "4 s each", "by its mints, sign-ins, SFU calls", "503 `OVERLOADED`",
-        |app| (IN_FLIGHT_MAX.saturating_sub(app.in_flight.available_permits()), IN_FLIGHT_MAX);
+    "requests", "4 s each", "a client a quarter", "503 `OVERLOADED`",
+        |app| app.in_flight.kept();
     "sign_ins", "waiting for `AUTH_WEBHOOK_URL`", "a client a sixteenth", "503 `OVERLOADED`",
         |app| app.core.auth.as_ref().map_or((0, usize::MAX), Auth::asking);
     "signaling_sockets", "fixed", "`SIGNALING_SOCKETS_PER_CLIENT`", "503 `OVERLOADED`",

@@ -25,6 +25,8 @@ use turn_limits::{Bounds, MemoryQuota, PerHolder, Rate, SHARES};
 
 /// The most answers that are kept. A caller whose answer is not kept costs a question each time.
 const KNOWN_MAX: usize = 10_000;
+/// The most of one user: for each of its devices, a token and the one before.
+const KNOWN_PER_USER_MAX: usize = 16;
 /// How long an answer that states no life is kept.
 const TTL_DEFAULT: Duration = Duration::from_secs(300);
 /// The longest time for which an answer is kept.
@@ -156,10 +158,18 @@ fn parse(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
     Ok(Verified { user, until: at.plus(life), room: None, label: label.transpose()? })
 }
 
-/// Keeps an answer, if there is room once the expired answers are removed.
+/// Keeps an answer, if there is room once the expired answers are removed. Of a user with many, the one that ends first makes room.
 fn keep(known: &mut Known, digest: [u8; 32], verified: &Verified, now: Timestamp) {
     if known.len() >= KNOWN_MAX {
         known.retain(|_, answer| answer.until > now);
+    }
+    let of_user = known.iter().filter(|(_, answer)| answer.user == verified.user);
+    let mut ends: Vec<_> = of_user.map(|(digest, answer)| (answer.until, *digest)).collect();
+    ends.sort_unstable();
+    if let [(_, first), ..] = ends[..]
+        && ends.len() >= KNOWN_PER_USER_MAX
+    {
+        known.remove(&first);
     }
     if known.len() < KNOWN_MAX {
         known.insert(digest, verified.clone());
@@ -195,18 +205,25 @@ mod tests {
     #[test]
     fn kept_answers_are_bounded_and_expired_ones_make_room() {
         let mut known = Known::new();
-        let of = |seconds| {
-            parse(br#"{"user": "ann", "ttl": 60}"#, Timestamp::default().plus(Duration::from_secs(seconds)))
-                .unwrap()
+        let at = |seconds| Timestamp::default().plus(Duration::from_secs(seconds));
+        let of = |user: usize, seconds: u64| {
+            let body = format!(r#"{{"user": "user-{user}", "ttl": 60}}"#);
+            parse(body.as_bytes(), at(seconds)).unwrap()
         };
         let digest = |number: usize| Sha256::digest(number.to_be_bytes()).into();
-        let (early, late) = (of(0), of(100));
         for number in 0..KNOWN_MAX {
-            keep(&mut known, digest(number), &early, Timestamp::default().plus(Duration::from_secs(59)));
+            keep(&mut known, digest(number), &of(number, 0), at(59));
         }
-        keep(&mut known, digest(KNOWN_MAX), &late, Timestamp::default().plus(Duration::from_secs(59)));
+        let late = of(KNOWN_MAX, 100);
+        keep(&mut known, digest(KNOWN_MAX), &late, at(59));
         assert!(known.len() == KNOWN_MAX && !known.contains_key(&digest(KNOWN_MAX)));
-        keep(&mut known, digest(KNOWN_MAX), &late, early.until);
+        keep(&mut known, digest(KNOWN_MAX), &late, at(60));
         assert_eq!(known.len(), 1);
+        // A user has a share: the newest answers.
+        for number in 0..100 {
+            keep(&mut known, digest(number), &of(7, u64::try_from(number).unwrap()), at(0));
+        }
+        assert_eq!(known.len(), 1 + KNOWN_PER_USER_MAX);
+        assert!(known.contains_key(&digest(99)) && !known.contains_key(&digest(83)));
     }
 }

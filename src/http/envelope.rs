@@ -2,7 +2,7 @@
 //! Every response has an id, and every error response has a body. Also here, as an inner layer: the bound on requests in progress.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -29,6 +29,7 @@ use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 use turn_base::response::Verbatim;
+use turn_ledger::ClientKey;
 
 /// The groups of routes that balancers, monitoring and people look at. Their answers do not show that clients reach this replica.
 const WITHOUT_CLIENTS: [&str; 5] = ["health", "operator", "budget", "browser", "unmatched"];
@@ -95,7 +96,7 @@ pub async fn envelope(
 }
 
 /// Passes a request on once its whole body has arrived. From then on it counts as in progress. It is rejected while too many requests are
-/// in progress, so that these finish in time.
+/// in progress, so that these finish in time, or a quarter of these from one client.
 pub async fn admit(
     State((app, limit)): State<(Arc<App>, BodyLimit)>,
     request: Request,
@@ -106,10 +107,13 @@ pub async fn admit(
         Ok(gathered) => gathered,
         Err(error) => return error.into_response(),
     };
-    let Ok(_permit) = app.in_flight.try_acquire() else {
+    let client =
+        request.extensions().get::<ClientAddr>().map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.0);
+    let mut place = app.in_flight.open(ClientKey::of(client));
+    if !place.try_resize(1) {
         app.metrics.shed.inc();
         return ApiError::overloaded().into_response();
-    };
+    }
     next.run(request).await
 }
 

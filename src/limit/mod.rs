@@ -192,7 +192,7 @@ impl RateLimit {
         };
         // A user has the limit of an anonymous client. How much of it is left decides which allowances of the address the user shares.
         let of_user =
-            user.map(|user| take(&limits.anonymous.client, users.visit(user.as_str(), now))).transpose();
+            user.map(|user| take(&limits.anonymous.client, users.visit(0, user.as_str(), now))).transpose();
         let taken = of_user.and_then(|left_of_user| {
             let of_address = limits.of_address(left_of_user);
             // The row of the client has the factor 1, that of the /48 a larger one.
@@ -217,14 +217,15 @@ impl RateLimit {
     /// Takes one out of the allowance of the user that a server key names, then of the key at this place in the setting. The address does not
     /// matter.
     pub fn take_of_server(&self, place: usize, user: Option<&User>) -> Result<RateLeft, RateLeft> {
+        let place = u64::try_from(place).unwrap_or(u64::MAX);
         let of_user = user.map_or(Ok(None), |user| {
             let now = self.clock.since_boot();
             let Tables { named_users, last, .. } = &mut *self.tables.lock();
-            // The same name of another key is another user.
-            let row = named_users.visit(&format!("{place} {}", user.as_str()), now);
-            self.named_users.take_in(row.row, now, last).map(Some)
+            let visit = named_users.visit(place.saturating_add(1), user.as_str(), now);
+            self.metrics.rate_limit_overflow.inc_by(visit.is_shared.into());
+            self.named_users.take_in(visit.row, now, last).map(Some)
         });
-        let taken = of_user.and_then(|_| self.server_keys.take(u64::try_from(place).unwrap_or(u64::MAX)));
+        let taken = of_user.and_then(|_| self.server_keys.take(place));
         taken.inspect_err(|_| {
             self.metrics.rate_limited.inc();
         })

@@ -10,6 +10,8 @@ use crate::support::repository::sources;
 use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
 use reqwest::Method;
 use serde_json::Value;
+use turn_ledger::ClientKey;
+use turn_limits::MemoryUse;
 
 fn assert_form(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.error(), (status, code.into()));
@@ -181,11 +183,32 @@ async fn a_panic_in_a_handler_becomes_a_500_and_the_next_request_is_served() {
     assert_eq!(broker.metric("turn_broker_panics_total").await, Some(1));
 }
 
+/// So many requests in progress, each of a client of its own.
+fn in_progress(broker: &TestBroker, count: u32) -> Vec<MemoryUse> {
+    let of = |n: u32| {
+        let mut place = broker.app.in_flight.open(ClientKey::V4(n.into()));
+        assert!(place.try_resize(1), "{n}");
+        place
+    };
+    (0..count).map(of).collect()
+}
+
+#[tokio::test]
+async fn a_client_with_a_quarter_of_the_requests_in_progress_gets_503_and_others_are_served() {
+    let broker = TestBroker::start(&[]).await;
+    let client = ClientKey::of("203.0.113.9".parse().unwrap());
+    let mut taken = broker.app.in_flight.open(client);
+    assert!(taken.try_resize(256));
+    assert_eq!(broker.mint_from("203.0.113.9").await.error(), (503, "OVERLOADED".into()));
+    assert_eq!(broker.mint_from("198.51.100.7").await.status, 200);
+    drop(taken);
+    assert_eq!(broker.mint_from("203.0.113.9").await.status, 200);
+}
+
 #[tokio::test]
 async fn with_too_many_requests_in_progress_further_ones_are_rejected_but_not_health() {
     let broker = TestBroker::start(&[]).await;
-    let everything = broker.app.in_flight.available_permits();
-    let taken = broker.app.in_flight.acquire_many(u32::try_from(everything).unwrap()).await.unwrap();
+    let taken = in_progress(&broker, 1_024);
     let answer = broker.mint().await;
     assert_form(&answer, 503, "OVERLOADED");
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -198,8 +221,7 @@ async fn with_too_many_requests_in_progress_further_ones_are_rejected_but_not_he
 #[tokio::test]
 async fn a_slow_body_does_not_count_as_a_request_in_progress() {
     let broker = TestBroker::start(&[]).await;
-    let everything = u32::try_from(broker.app.in_flight.available_permits()).unwrap();
-    let _taken = broker.app.in_flight.acquire_many(everything - 1).await.unwrap();
+    let _taken = in_progress(&broker, 1_023);
     let mut slow = tokio::net::TcpStream::connect(broker.address).await.unwrap();
     let head =
         "POST /api/connections HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";

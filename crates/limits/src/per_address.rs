@@ -60,10 +60,10 @@ impl<T: Row> PerAddress<T> {
     }
 }
 
-/// A row for each user. The key is a hash, so it has a fixed size. When the table is full, further users share a few rows: each of
-/// them has signed in, so a flood of users is the work of the application itself.
+/// A row for each user. The key is a hash, so it has a fixed size. Whoever names users has at most as many rows as are free. When there is
+/// none, further users share a few rows.
 #[derive(Clone, Debug)]
-pub struct PerUser<T>(Table<u64, T>);
+pub struct PerUser<T>(Table<(u64, u64), T>);
 
 impl<T: Row> PerUser<T> {
     /// An empty table of at most `rows_max` rows.
@@ -71,10 +71,11 @@ impl<T: Row> PerUser<T> {
         Self(Table::new(rows_max))
     }
 
-    /// The row of a user: its own, or one that it shares with others.
-    pub fn visit(&mut self, user: &str, now: Duration) -> Visit<'_, T> {
+    /// The row of a user: its own, or one that it shares with others. `by`: the number, from 1, of whoever names the user; 0 for a user who
+    /// has signed in. The same name of another one is another user.
+    pub fn visit(&mut self, by: u64, user: &str, now: Duration) -> Visit<'_, T> {
         let hash = self.0.hash(user);
-        self.0.visit(hash, 1, now)
+        self.0.visit((by, hash), 1, now)
     }
 
     /// Removes idle rows.
@@ -112,7 +113,7 @@ impl PerHolder {
         let Some(user) = holder.user() else {
             return self.clients.try_each(holder.client(), now, |visit| take(visit.row, visit.factor));
         };
-        take(self.users.visit(user.as_str(), now).row, 1)?;
+        take(self.users.visit(0, user.as_str(), now).row, 1)?;
         self.clients_of_users.try_each(holder.client(), now, |visit| {
             take(visit.row, visit.factor.saturating_mul(USERS_FACTOR))
         })
@@ -198,12 +199,27 @@ mod tests {
     #[test]
     fn a_user_keeps_its_row_and_a_full_table_lets_others_share_some() {
         let mut table = PerUser::<Bucket>::new(2);
-        assert!(table.visit("ann", NOW).row.take(RATE, NOW) && table.visit("bob", NOW).row.take(RATE, NOW));
-        assert!((0..10_000).all(|n| table.visit(&format!("user-{n}"), NOW).is_shared));
-        assert!(!table.visit("ann", NOW).is_shared);
         assert!(
-            !table.visit("eve", NOW + Duration::from_secs(3)).is_shared,
+            table.visit(0, "ann", NOW).row.take(RATE, NOW) && table.visit(0, "bob", NOW).row.take(RATE, NOW)
+        );
+        assert!((0..10_000).all(|n| table.visit(0, &format!("user-{n}"), NOW).is_shared));
+        assert!(!table.visit(0, "ann", NOW).is_shared);
+        assert!(
+            !table.visit(0, "eve", NOW + Duration::from_secs(3)).is_shared,
             "the buckets of ann and bob are full"
         );
+    }
+
+    #[test]
+    fn who_names_very_many_users_leaves_rows_for_those_of_others() {
+        let mut table = PerUser::<Bucket>::new(100);
+        for n in 0..10_000 {
+            assert!(table.visit(1, &format!("user-{n}"), NOW).row.take(RATE, NOW) || n >= 50);
+        }
+        assert!(!table.visit(1, "user-49", NOW).is_shared && table.visit(1, "user-50", NOW).is_shared);
+        assert!((0..25).all(|n| {
+            let visit = table.visit(2, &format!("user-{n}"), NOW);
+            !visit.is_shared && visit.row.take(RATE, NOW)
+        }));
     }
 }

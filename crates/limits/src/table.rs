@@ -30,10 +30,11 @@ pub(crate) trait Key: Copy + Eq + Hash {
     fn networks(self) -> impl Iterator<Item = (Self, usize)>;
 }
 
-/// A user, as the hash of its name. No networks are around it.
-impl Key for u64 {
+/// A user, as the hash of its name, after the number of whoever names it: that is the network around it. Zero: nobody names it.
+impl Key for (u64, u64) {
     fn networks(self) -> impl Iterator<Item = (Self, usize)> {
-        std::iter::empty()
+        let (by, _) = self;
+        (by > 0).then_some(((by, 0), 1)).into_iter()
     }
 }
 

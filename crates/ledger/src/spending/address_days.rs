@@ -20,6 +20,8 @@ pub(crate) struct AddressDays {
     day: Day,
     used: BTreeMap<ClientKey, ByteCount>,
     refused: BTreeSet<ClientKey>,
+    /// The limit that was asked about last. An address counts for its group as far as this, so a group has only what several have used.
+    limit: Option<ByteCount>,
     last_refused: Option<ClientKey>,
 }
 
@@ -27,7 +29,7 @@ impl AddressDays {
     /// Begins a day: nothing has been used on it.
     pub(crate) fn begin(&mut self, day: Day) {
         if day != self.day {
-            *self = Self { day, ..Self::default() };
+            *self = Self { day, limit: self.limit, ..Self::default() };
         }
     }
 
@@ -41,7 +43,11 @@ impl AddressDays {
         if before == after {
             return;
         }
+        let own = self.used.get(&client).copied().unwrap_or_default();
+        let capped = |used: ByteCount| self.limit.map_or(used, |limit| used.min(limit));
+        let of_group = (capped(own), capped(own.plus(after).minus(before)));
         for key in client.with_wider() {
+            let (before, after) = if key == client { (before, after) } else { of_group };
             if self.used.len() >= ADDRESSES_MAX && !self.used.contains_key(&key) {
                 self.used.retain(|_, used| *used >= LEAVE_BELOW);
             }
@@ -53,6 +59,7 @@ impl AddressDays {
     /// Whether an address or its group has used so much that it gets nothing more today, and notes the refusal. A group has
     /// [`ClientKey::factor`] times the limit.
     pub(crate) fn refuses(&mut self, client: ClientKey, limit: ByteCount) -> bool {
+        self.limit = Some(limit);
         let is_over = |key: &ClientKey| {
             let used = self.used.get(key).copied().unwrap_or_default();
             used.get() >= limit.get().saturating_mul(key.factor().into())

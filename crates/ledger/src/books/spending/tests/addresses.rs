@@ -77,6 +77,22 @@ fn a_network_of_many_addresses_has_four_times_the_limit() {
 }
 
 #[test]
+fn one_address_that_goes_on_past_its_limit_does_not_use_up_that_of_its_network() {
+    let mut broker = broker(Some(1));
+    let greedy = spend(&mut broker, nobody("2001:db8:1:1::1"), 2 * GB);
+    assert!(refused(&mut broker, nobody("2001:db8:1:1::1")).is_some());
+    let until = broker.books.now().plus_millis(60_000);
+    broker.books.advance(until);
+    assert!(broker.count(until, true, &[(greedy.id, 6 * GB)], 0));
+    assert_eq!(refused(&mut broker, nobody("2001:db8:1:2::1")), None);
+    let _ = spend(&mut broker, nobody("2001:db8:1:2::1"), GB);
+    let _ = spend(&mut broker, nobody("2001:db8:1:3::1"), GB);
+    assert_eq!(refused(&mut broker, nobody("2001:db8:1:4::1")), None, "three have used their limit");
+    let _ = spend(&mut broker, nobody("2001:db8:1:4::1"), GB);
+    assert!(refused(&mut broker, nobody("2001:db8:1:5::1")).is_some(), "four have");
+}
+
+#[test]
 fn the_default_is_a_tenth_of_the_limit_and_at_least_5_gb_and_zero_is_none() {
     for (setting, limit, most) in [(None, 80, Some(8)), (None, 20, Some(5)), (Some(0), 80, None)] {
         let mut broker = broker(setting);
