@@ -4,7 +4,7 @@
 
 use strum::VariantArray;
 
-use super::{AlertKind, Fault};
+use super::AlertKind;
 
 /// What is said about an act. Each text is of one sentence, or a part of one.
 #[derive(Clone, Copy, Debug)]
@@ -121,43 +121,8 @@ impl Act {
         match kind {
             AlertKind::Used(100..) => Some(Self::EndCalls),
             AlertKind::GrantLimit => Some(Self::EndChain),
-            AlertKind::Began(fault) => Self::of_fault(fault),
+            AlertKind::Began(fault) => fault.facts().act,
             AlertKind::Used(_) | AlertKind::Ended(_) | AlertKind::Test => None,
-        }
-    }
-
-    const fn of_fault(fault: Fault) -> Option<Self> {
-        match fault {
-            Fault::AssumptionRaised | Fault::TailExceeded => Some(Self::RaiseRate),
-            Fault::PromisedInFull | Fault::GrantsFull | Fault::LedgerFailing | Fault::ClockAhead => {
-                Some(Self::StopMints)
-            }
-            Fault::AddressLimited => Some(Self::RefuseAddress),
-            Fault::ProviderDown => Some(Self::PauseProvider),
-            Fault::RelayDown => Some(Self::WithholdRelay),
-            Fault::NotLeading | Fault::LeaderLost => Some(Self::LoseLead),
-            Fault::ClockWrong | Fault::ClockDisagrees => Some(Self::BeginPeriod),
-            // The operator's own act, or a statement alone.
-            Fault::MintingOff
-            | Fault::NoReports
-            | Fault::MintsUnreported
-            | Fault::NoAnalytics
-            | Fault::AnalyticsStale
-            | Fault::AssumptionBroken
-            | Fault::CoturnUnreachable
-            | Fault::CountsUnknown
-            | Fault::CountsMissing
-            | Fault::NoProbe
-            | Fault::CountsLate
-            | Fault::PlacesNearlyFull
-            | Fault::ProxyNotTrusted
-            | Fault::NotRevoked
-            | Fault::ReplicasDiffer
-            | Fault::NotDurable
-            | Fault::LedgerNew
-            | Fault::LedgerIncomplete
-            | Fault::BoundAboveLimit
-            | Fault::SessionsUnseen => None,
         }
     }
 }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 use turn_ledger::Timestamp;
 
+use super::Act;
+
 /// How urgent a fault or an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -25,7 +27,7 @@ impl Severity {
 }
 
 macro_rules! faults {
-    ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)?;
+    ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)? $(, act $act:ident)?;
         $sentence:literal, $first_step:literal;)*) => {
         /// A fault that can begin and end. [`FaultFacts::sentence`] says what each is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, VariantArray)]
@@ -43,6 +45,7 @@ macro_rules! faults {
                         sentence: $sentence,
                         first_step: $first_step,
                         section: [$($section,)? "budget"][0],
+                        act: [$(Some(Act::$act),)? None][0],
                     }),*
                 }
             }
@@ -50,7 +53,8 @@ macro_rules! faults {
     };
 }
 
-// Each with its severity and the code of its hint, the names of its alerts, its part of the dashboard, its sentence and its first step.
+// Each with its severity and the code of its hint, the names of its alerts, its part of the dashboard, the act that it states, its sentence
+// and its first step.
 faults! {
     NoReports: Warning, "NO_REPORTS", alerts "reports.missing" "reports.found";
         "No client has reported a connection: the estimate cannot see usage.",
@@ -67,10 +71,10 @@ faults! {
     AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
         "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
-    AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored";
+    AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored", act RaiseRate;
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
         "Find who relays so fast, under \"Who spends\" on the dashboard. Until the reset, all credentials are assumed to; if this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
-    TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset";
+    TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset", act RaiseRate;
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable";
@@ -91,53 +95,53 @@ faults! {
     MintingOff: Critical, "DISABLED", alerts "minting.stopped" "minting.resumed";
         "Minting is stopped: new callers get STUN only.",
         "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";
-    PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "reserved.full" "reserved.free";
+    PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "reserved.full" "reserved.free", act StopMints;
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
-    GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available";
+    GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available", act StopMints;
         "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
     PlacesNearlyFull: Warning, "PLACES_NEARLY_FULL", alerts "places.full" "places.free", at "spenders";
         "80 % of places that callers share are taken; then newcomers are refused.",
         "Find who takes them, under \"Who spends\", or raise the setting that the hint names.";
-    AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders";
+    AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders", act RefuseAddress;
         "An address has used ADDRESS_LIMIT_GB, and gets no credentials until the next UTC day.",
         "Find out whether it is a tunnel, and block it; if many people share it, raise ADDRESS_LIMIT_GB.";
     ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED";
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
-    ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card";
+    ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card", act PauseProvider;
         "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
         "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
-    RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up";
+    RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up", act WithholdRelay;
         "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded.",
         "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted";
         "The provider refuses to revoke credentials that must end.",
         "Run turn-broker doctor; if it continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
     // No alert: another replica may lead, and sends its own. Before, this one has sent `ledger.failing` if the database fails.
-    NotLeading: Critical, "NOT_LEADING";
+    NotLeading: Critical, "NOT_LEADING", act LoseLead;
         "This replica has not written to the database for most of LEASE_SECONDS, so it may have lost the lead: it issues no metered credential, and its figures can be old.",
         "Run turn-broker doctor.";
-    LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card";
+    LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card", act LoseLead;
         "The leader was lost, and another replica leads.",
         "Find in the log of the lost replica why it ended, and start it again.";
     ReplicasDiffer: Warning, "REPLICAS_DIFFER", alerts "replicas.differ" "replicas.fit";
         "The replicas do not fit together.",
         "Change their settings.";
-    LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written";
+    LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written", act StopMints;
         "The ledger cannot be written, so nothing metered is minted.",
         "Run turn-broker doctor, then free disk space or check the database; the broker recovers by itself.";
     NotDurable: Info, "NOT_DURABLE";
         "A restart of the machine or container loses the ledger.",
         "Set STATE_DIR to a directory on a disk.";
-    ClockWrong: Warning, "CLOCK_WRONG", alerts "clock.wrong" "clock.corrected";
+    ClockWrong: Warning, "CLOCK_WRONG", alerts "clock.wrong" "clock.corrected", act BeginPeriod;
         "The machine's clock contradicts the ledger, which keeps its own time.",
         "Correct the machine's clock if it is wrong.";
-    ClockAhead: Critical, "CLOCK_WRONG", alerts "clock.ahead" "clock.right";
+    ClockAhead: Critical, "CLOCK_WRONG", alerts "clock.ahead" "clock.right", act StopMints;
         "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and nothing confirms it yet.",
         "Correct the machine's clock; if it is right, wait 5 minutes: the ledger follows it.";
-    ClockDisagrees: Warning, "CLOCK_DISAGREES", alerts "clock.uncertain" "clock.certain";
+    ClockDisagrees: Warning, "CLOCK_DISAGREES", alerts "clock.uncertain" "clock.certain", act BeginPeriod;
         "The time is uncertain, so usage can pass the limit by more than the status says.",
         "Correct the machine's clock if it is wrong, and wait.";
     LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known";
@@ -169,6 +173,8 @@ pub struct FaultFacts {
     pub first_step: &'static str,
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub section: &'static str,
+    /// What the broker does by itself, which the alert states. `None`: nothing, or the fault is the operator's own act.
+    pub act: Option<Act>,
 }
 
 /// A fault that is there. Only this module makes one: see [`faults`](super::faults).

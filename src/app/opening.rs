@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::config::{BudgetConfig, Config, CoturnRelay, TurnKeyConfig, UsageConfig};
+use crate::config::{Config, CoturnRelay, TurnKeyConfig, UsageConfig};
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
     Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, IceSource, IdDigest, MeasuredUsage,
@@ -16,43 +16,40 @@ use turn_ledger::{
 
 /// How to open the books.
 pub fn setup(config: &Config) -> Setup {
-    let BudgetConfig {
-        limit,
-        billing_day,
-        mode,
-        user_limit,
-        grant_limit,
-        address_limit,
-        revokes_at_limit,
-        ..
-    } = config.budget;
+    let budget = &config.budget;
     let UsageConfig { heartbeat, billed, estimated_rate, client_addresses: addresses, .. } = config.usage;
     let rates = Rates {
         estimated: estimated_rate,
-        liability: config.budget.liability_rate,
-        promises_cap_claims: mode == BudgetMode::Strict,
+        liability: budget.liability_rate,
+        promises_cap_claims: budget.mode == BudgetMode::Strict,
     };
     let client = ClientTerms {
         claims: config.usage.claims_per_client,
-        reserved_percent: config.budget.reserved_percent_per_client,
+        reserved_percent: budget.reserved_percent_per_client,
     };
     let spenders = SpenderTerms {
-        user_limit,
-        grant_limit,
-        address_limit,
+        user_limit: budget.user_limit,
+        grant_limit: budget.grant_limit,
+        address_limit: budget.address_limit,
         addresses,
         // A row of a user takes less memory than one of a credential.
-        users_max: USERS_MAX.max(config.budget.grants_max / 4),
+        users_max: USERS_MAX.max(budget.grants_max / 4),
         ..SpenderTerms::default()
     };
     Setup {
-        terms: Terms { limit, billing_day, mode, rates, ends_calls: revokes_at_limit },
+        terms: Terms {
+            limit: budget.limit,
+            billing_day: budget.billing_day,
+            mode: budget.mode,
+            rates,
+            ends_calls: budget.revokes_at_limit,
+        },
         sources: source_terms(config),
         turn_keys: config.ice.turn_keys().map(|key| key.id.as_str().into()).collect(),
         unseen: config.unseen.clone(),
         server_limits: config.server_keys.limits.clone(),
         rules: UsageRules { heartbeat, billed, estimated_rate },
-        bounds: Bounds { client, spenders, grants: config.budget.grants_max, ..Bounds::default() },
+        bounds: Bounds { client, spenders, grants: budget.grants_max, ..Bounds::default() },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
     }
 }
@@ -201,16 +198,12 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage, foreign_sessions
         ""
     };
     let assumed = config.budget.liability_rate;
-    match raised {
-        Some(SeenRate { rate, source }) => {
-            let is_only = all_terms.iter().all(|terms| terms.owner.source == source);
-            let place = if is_only { String::new() } else { format!(" at {source}") };
-            format!(
-                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{seen}{unproven}{others}"
-            )
-        }
-        None => format!("{assumed} per grant until {until} after expiry{seen}{unproven}{others}"),
-    }
+    let rate = raised.map_or(format!("{assumed} per grant"), |SeenRate { rate, source }| {
+        let is_only = all_terms.iter().all(|terms| terms.owner.source == source);
+        let place = if is_only { String::new() } else { format!(" at {source}") };
+        format!("{rate} per grant (observed{place}; {assumed} were assumed)")
+    });
+    format!("{rate} until {until} after expiry{seen}{unproven}{others}")
 }
 
 /// The tails of some sources: one, or a list if they differ.

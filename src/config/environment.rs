@@ -28,6 +28,7 @@ const READ_OF_OTHERS: u32 = 0o004;
 const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes'";
 
 /// The raw variables. The `Debug` form shows names only.
+#[derive(Default)]
 pub struct Environment {
     /// The value of each variable, or why the value cannot be used, which is a problem only if a setting has this name.
     variables: BTreeMap<String, Result<String, EnvFault>>,
@@ -51,7 +52,7 @@ impl Environment {
     /// The process's variables over those of an env file: `file`, or `.env` in the working directory, if it exists.
     /// [`super::Config::from_env`] reports what could not be read.
     pub fn of_process(file: Option<&Path>) -> Self {
-        let mut environment = Self::from_pairs::<String, String>([]);
+        let mut environment = Self::default();
         let path = file.unwrap_or(Path::new(DOTENV));
         match read_from_disk(path) {
             Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {
@@ -83,18 +84,7 @@ impl Environment {
     /// Only these variables; standard output is not a terminal. For tests, and without pairs as the empty environment.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = pairs.into_iter().map(|(name, value)| (name.into(), Ok(value.into()))).collect();
-        let (problems, warnings) = (Vec::new(), Vec::new());
-        let origin = "the environment alone".to_owned();
-        Self {
-            variables,
-            lines: BTreeMap::new(),
-            problems,
-            warnings,
-            origin,
-            readable_by_others: None,
-            is_terminal: false,
-            memory: None,
-        }
+        Self { variables, origin: "the environment alone".to_owned(), ..Self::default() }
     }
 
     /// Only what a `.env` with this text sets. For tests.

@@ -43,73 +43,64 @@ impl BreakerState {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Inner {
-    Closed {
-        failures: u32,
-    },
-    /// `until`: when the next caller may try. `lasted`: the last open period. `is_tried`: whether a caller has tried after that period.
-    Open {
-        until: Instant,
-        lasted: Duration,
-        is_tried: bool,
-    },
-}
-
-impl Inner {
-    fn open(now: Instant, lasts: Duration) -> Self {
-        Self::Open { until: now + lasts, lasted: lasts, is_tried: false }
-    }
-}
-
-/// A circuit breaker that tasks share.
-#[derive(Debug)]
+/// A circuit breaker that tasks share. It begins closed.
+#[derive(Debug, Default)]
 pub struct Breaker(Mutex<Inner>);
 
-/// A closed breaker.
-impl Default for Breaker {
-    fn default() -> Self {
-        Self(Mutex::new(Inner::Closed { failures: 0 }))
-    }
+#[derive(Debug, Default)]
+struct Inner {
+    /// The failures in a row since it was closed.
+    failures: u32,
+    /// `None` while it is closed.
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// When the next caller may try.
+    until: Instant,
+    /// The last open period.
+    lasted: Duration,
+    /// Whether a caller has tried after that period.
+    is_tried: bool,
 }
 
 impl Breaker {
     /// Whether a call may be made now. The first caller after an open period is the one that tries. [`Self::report`] takes the call's
     /// result.
     pub fn admit(&self, now: Instant) -> bool {
-        match &mut *self.0.lock() {
-            Inner::Closed { .. } => true,
-            Inner::Open { until, .. } if now < *until => false,
-            Inner::Open { until, is_tried, .. } => {
-                (*until, *is_tried) = (now + TRY_MAX, true);
-                true
-            }
+        let mut inner = self.0.lock();
+        let Some(open) = &mut inner.open else { return true };
+        if now < open.until {
+            return false;
         }
+        (open.until, open.is_tried) = (now + TRY_MAX, true);
+        true
     }
 
     /// Takes the result of an admitted call. A failure while the breaker is open and nobody tries changes nothing: its call began before
     /// the breaker opened.
     pub fn report(&self, succeeded: bool, now: Instant) {
         let mut inner = self.0.lock();
-        *inner = match *inner {
-            _ if succeeded => Inner::Closed { failures: 0 },
-            Inner::Closed { failures } if failures + 1 < FAILURES_TO_OPEN => {
-                Inner::Closed { failures: failures + 1 }
-            }
-            Inner::Closed { .. } => Inner::open(now, OPEN_FIRST),
-            Inner::Open { lasted, is_tried: true, .. } => {
-                Inner::open(now, backoff::step(lasted, 1, OPEN_MAX))
-            }
-            unchanged @ Inner::Open { is_tried: false, .. } => unchanged,
+        if succeeded {
+            *inner = Inner::default();
+            return;
+        }
+        inner.failures = inner.failures.saturating_add(1);
+        let lasted = match inner.open {
+            None if inner.failures >= FAILURES_TO_OPEN => OPEN_FIRST,
+            Some(Open { lasted, is_tried: true, .. }) => backoff::step(lasted, 1, OPEN_MAX),
+            None | Some(_) => return,
         };
+        inner.open = Some(Open { until: now + lasted, lasted, is_tried: false });
     }
 
     /// The state, for display.
     pub fn state(&self) -> BreakerState {
-        match *self.0.lock() {
-            Inner::Closed { .. } => BreakerState::Closed,
-            Inner::Open { is_tried: true, .. } => BreakerState::HalfOpen,
-            Inner::Open { is_tried: false, .. } => BreakerState::Open,
+        match self.0.lock().open {
+            None => BreakerState::Closed,
+            Some(Open { is_tried: true, .. }) => BreakerState::HalfOpen,
+            Some(_) => BreakerState::Open,
         }
     }
 }

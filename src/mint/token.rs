@@ -54,7 +54,7 @@ impl GrantKeys {
 
     /// Signs a grant.
     pub fn sign(&self, grant: &Grant) -> GrantToken {
-        let mut bytes = encode(grant).to_vec();
+        let mut bytes = encode(grant);
         let mac = self.signing.clone().chain_update(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&mac);
         GrantToken(URL_SAFE_NO_PAD.encode(bytes))
@@ -75,14 +75,10 @@ impl GrantKeys {
     }
 }
 
-fn encode(grant: &Grant) -> [u8; PAYLOAD_BYTES] {
-    let mut payload = [0; PAYLOAD_BYTES];
-    payload[0] = VERSION;
-    payload[1..17].copy_from_slice(grant.id.as_bytes());
-    payload[17] = grant.source.facts().token_number;
-    payload[18..26].copy_from_slice(&grant.issued_at.as_millis().to_be_bytes());
-    payload[26..34].copy_from_slice(&grant.expires_at.as_millis().to_be_bytes());
-    payload
+fn encode(grant: &Grant) -> Vec<u8> {
+    let [issued_at, expires_at] = [grant.issued_at, grant.expires_at].map(|at| at.as_millis().to_be_bytes());
+    let source = [grant.source.facts().token_number];
+    [&[VERSION], &grant.id.as_bytes()[..], &source, &issued_at, &expires_at].concat()
 }
 
 fn decode(payload: &[u8]) -> Option<Grant> {

@@ -28,9 +28,7 @@ const BUFFER_BYTES: usize = 32 * 1_024;
 const SECRET_MIN: usize = 16;
 
 /// Standard output that gathers the waiting lines and writes them at once. A crash loses the lines of the last [`WRITE_PAUSE`].
-struct Gathered {
-    out: BufWriter<Stdout>,
-}
+struct Gathered(BufWriter<Stdout>);
 
 /// The secrets of this process, as lines have them.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
@@ -49,12 +47,12 @@ impl Write for Gathered {
     /// Takes one line: the thread that writes gets whole lines.
     fn write(&mut self, line: &[u8]) -> IoResult<usize> {
         let shown = escaped(line);
-        self.out.write_all(&without_secrets(&shown, &SECRETS.read())).map(|()| line.len())
+        self.0.write_all(&without_secrets(&shown, &SECRETS.read())).map(|()| line.len())
     }
 
     /// Called when no line waits any more.
     fn flush(&mut self) -> IoResult<()> {
-        self.out.flush()?;
+        self.0.flush()?;
         std::thread::sleep(WRITE_PAUSE);
         Ok(())
     }
@@ -117,7 +115,7 @@ pub fn install(
         .lossy(true)
         .buffered_lines_limit(WAITING_MAX)
         .thread_name("log")
-        .finish(Gathered { out: BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout()) });
+        .finish(Gathered(BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout())));
     let lost = LostLines(Some(writer.error_counter()));
     let filter: Targets = config.filter.parse()?;
     let lines = tracing_subscriber::fmt()
