@@ -242,7 +242,7 @@ async fn serve_until_signal(
             OpenError::Untrusted { .. }
             | OpenError::Damaged { .. }
             | OpenError::OtherFormat { .. }
-            | OpenError::Moved { .. } => true,
+            | OpenError::Moved(_) => true,
             _ => false,
         };
         Failure::new(&error, is_of_settings)

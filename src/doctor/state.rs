@@ -25,7 +25,7 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
     let nearest = if is_there { Some(directory) } else { directory.ancestors().find(|at| at.is_dir()) };
     let written = tempfile::tempfile_in(nearest.unwrap_or(Path::new(".")));
     let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
-    let is_held = matches!(read, Err(OpenError::InUse { .. }));
+    let is_held = matches!(read, Err(OpenError::InUse(_)));
     let mut found = vec![if is_there || is_served {
         judge_ledger(&read, is_served)
     } else {
@@ -50,12 +50,12 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
 fn judge_ledger(read: &Result<u64, OpenError>, is_served: bool) -> Verdict {
     match read {
         Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
-        Err(OpenError::Absent { .. }) if is_served => fail(
+        Err(OpenError::Absent(_)) if is_served => fail(
             "no ledger here, but the service runs: its ledger was deleted or moved, or it has another STATE_DIR",
             "move it back; if it was deleted, copy it from /proc/PID/fd of the service under another name, then rename it to ledger.redb",
         ),
-        Err(OpenError::Absent { .. }) => ok("no ledger yet; the first start creates it"),
-        Err(OpenError::InUse { .. }) => {
+        Err(OpenError::Absent(_)) => ok("no ledger yet; the first start creates it"),
+        Err(OpenError::InUse(_)) => {
             ok("the ledger is in use by a running service, as it should be; it was not read")
         }
         Err(OpenError::Directory { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -114,26 +114,17 @@ pub enum OpenError {
     },
     /// The file does not exist, and the caller does not create one.
     #[error(
-        "{path} is not there: no ledger was ever written to this STATE_DIR. Check STATE_DIR, or start the service once."
+        "{0} is not there: no ledger was ever written to this STATE_DIR. Check STATE_DIR, or start the service once."
     )]
-    Absent {
-        /// The file.
-        path: PathBuf,
-    },
+    Absent(PathBuf),
     /// The file exists, and the caller would replace it.
-    #[error("{path} is there already. Move it away, or set STATE_DIR to another directory.")]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{0} is there already. Move it away, or set STATE_DIR to another directory.")]
+    Exists(PathBuf),
     /// The ledger was copied to a database.
     #[error(
-        "{path} was copied to a database by turn-broker ledger copy, and its ledger goes on there. Set DATABASE_URL in place of STATE_DIR, or move the file away to start with an empty ledger."
+        "{0} was copied to a database by turn-broker ledger copy, and its ledger goes on there. Set DATABASE_URL in place of STATE_DIR, or move the file away to start with an empty ledger."
     )]
-    Moved {
-        /// The file.
-        path: PathBuf,
-    },
+    Moved(PathBuf),
     /// The ledger was copied from the database.
     #[error(
         "the ledger in the database was copied to a file by turn-broker ledger copy, and goes on there. Set STATE_DIR in place of DATABASE_URL, or drop the schema to start with an empty ledger."
@@ -141,12 +132,9 @@ pub enum OpenError {
     MovedToFile,
     /// Another process has the file open.
     #[error(
-        "{path} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy that turn-broker backup makes. Else stop that process, or use another STATE_DIR."
+        "{0} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy that turn-broker backup makes. Else stop that process, or use another STATE_DIR."
     )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
+    InUse(PathBuf),
     /// Not a ledger, or a damaged one.
     #[error(
         "{path} cannot be read as a ledger ({what}). Restore it from a backup, or move it away to start with an empty ledger."
@@ -172,12 +160,9 @@ pub enum OpenError {
     Database(Box<dyn Error + Send + Sync>),
     /// What is in the database is not a ledger, or a damaged one.
     #[error(
-        "the ledger in the database cannot be read ({what}). Restore the database from a backup, or set DATABASE_SCHEMA to another name to start with an empty ledger."
+        "the ledger in the database cannot be read ({0}). Restore the database from a backup, or set DATABASE_SCHEMA to another name to start with an empty ledger."
     )]
-    DamagedDatabase {
-        /// What is wrong.
-        what: String,
-    },
+    DamagedDatabase(String),
     /// The key for tokens cannot be generated.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -200,7 +185,7 @@ impl OpenError {
     }
 
     pub(super) fn damaged_database(what: &dyn Display) -> Self {
-        Self::DamagedDatabase { what: what.to_string() }
+        Self::DamagedDatabase(what.to_string())
     }
 }
 

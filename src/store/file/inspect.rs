@@ -115,12 +115,12 @@ fn open_locked(directory: &Path, path: &Path) -> Result<UnchangedFile, OpenError
     }
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(OpenError::Absent { path: path.to_owned() });
+            return Err(OpenError::Absent(path.to_owned()));
         }
         opened => opened.map_err(unusable)?,
     };
     match file.try_lock_shared() {
-        Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
+        Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
         locked => locked.map_err(io::Error::from).map_err(unusable)?,
     }
     let file = UnchangedFile::new(file).map_err(unusable)?;

@@ -67,7 +67,7 @@ pub(super) fn guard<T>(path: &Path, read: impl FnOnce() -> Result<T, OpenError>)
 /// file that ends too early is damaged.
 pub(super) fn open_error(path: &Path, error: StoreError) -> OpenError {
     match error {
-        StoreError::File(redb::Error::DatabaseAlreadyOpen) => OpenError::InUse { path: path.to_owned() },
+        StoreError::File(redb::Error::DatabaseAlreadyOpen) => OpenError::InUse(path.to_owned()),
         StoreError::File(redb::Error::Io(error))
             if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
         {

@@ -71,7 +71,7 @@ impl Storage for FileStorage {
         let (contents, is_moved) =
             guard(&self.path, || read().map_err(|error| open_error(&self.path, error)))?;
         if is_moved {
-            return Err(OpenError::Moved { path: self.path.clone() });
+            return Err(OpenError::Moved(self.path.clone()));
         }
         if let Some(missing) = missing(&contents.books, false) {
             return Err(OpenError::damaged(&self.path, &missing));
@@ -165,7 +165,7 @@ impl FileStorage {
         turn_base::access::make_directory(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if path.try_exists().map_err(unusable)? {
-            return Err(OpenError::Exists { path });
+            return Err(OpenError::Exists(path));
         }
         Self::create(directory, path, |mut transaction| rows::copy(rows, &mut transaction)).map(drop)
     }
@@ -178,9 +178,8 @@ impl FileStorage {
     ) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         let part = directory.join(PART_NAME);
-        let file = make_part(&part, &path)
-            .map_err(unusable)?
-            .ok_or_else(|| OpenError::InUse { path: path.clone() })?;
+        let file =
+            make_part(&part, &path).map_err(unusable)?.ok_or_else(|| OpenError::InUse(path.clone()))?;
         let made = builder().create_file(file).map_err(|error| open_error(&part, error.into())).and_then(
             |database| {
                 let store = Self::new(database, part.clone()).map_err(unusable)?;
@@ -234,7 +233,7 @@ mod tests {
         let being_made = File::open(&part).unwrap();
         being_made.lock().unwrap();
         let refused = FileStorage::open(directory.path()).unwrap_err();
-        assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+        assert!(matches!(refused, OpenError::InUse(_)), "{refused}");
         drop(being_made);
         assert!(FileStorage::open(directory.path()).is_ok());
         assert!(!part.exists());

@@ -98,12 +98,9 @@ pub enum DatabaseError {
     SharedSession,
     /// Another version wrote the ledger.
     #[error(
-        "the ledger in the database has format {found}, but this version reads format {FORMAT}. Run the version that wrote it."
+        "the ledger in the database has format {0}, but this version reads format {FORMAT}. Run the version that wrote it."
     )]
-    OtherFormat {
-        /// Its format.
-        found: i32,
-    },
+    OtherFormat(i32),
     /// There is no random name for a session.
     #[error(transparent)]
     Random(#[from] NoRandomness),

@@ -126,7 +126,7 @@ fn change_alone(
         connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         let found = connection.one("SELECT format FROM shard").await?.get(0);
         if found != FORMAT {
-            return Err(CopyError::from(DatabaseError::OtherFormat { found }));
+            return Err(CopyError::from(DatabaseError::OtherFormat(found)));
         }
         if connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(IN_USE.into()) }
     })?;

@@ -76,7 +76,7 @@ impl Leader {
         seen: &Observation,
     ) -> Result<Option<Self>, DatabaseError> {
         if seen.format != FORMAT {
-            return Err(DatabaseError::OtherFormat { found: seen.format });
+            return Err(DatabaseError::OtherFormat(seen.format));
         }
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
         let (connection, write) = open(&database, &session).await?;

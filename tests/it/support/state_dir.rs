@@ -50,7 +50,7 @@ pub(crate) trait SaysInUse {
 
 impl SaysInUse for OpenError {
     fn says_in_use(&self) -> bool {
-        matches!(self, Self::InUse { .. })
+        matches!(self, Self::InUse(_))
     }
 }
 
