@@ -24,35 +24,25 @@ const PREFIX: &str = "turn_broker";
 const LATENCY_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
 
 /// The figures that other parts of the broker keep, as one scrape has read them.
-#[derive(Debug)]
-pub struct ScrapedFigures {
-    own: Registry,
-    /// The metrics without the prefix.
-    process: Registry,
-}
+#[derive(Debug, Default)]
+pub struct ScrapedFigures(Registry);
 
 impl ScrapedFigures {
     /// Adds a value that can rise and fall.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl TryInto<u64>) {
-        self.own.register(name, help, ConstGauge::new(value.try_into().unwrap_or(u64::MAX)));
+        let gauge = ConstGauge::new(value.try_into().unwrap_or(u64::MAX));
+        self.0.sub_registry_with_prefix(PREFIX).register(name, help, gauge);
     }
 
     /// Adds the instant at which the process started, under the name that all programs use.
     pub fn process_start(&mut self, seconds: u64) {
         let help = "Start of the process, seconds since 1970";
-        self.process.register("process_start_time_seconds", help, ConstGauge::new(seconds));
+        self.0.register("process_start_time_seconds", help, ConstGauge::new(seconds));
     }
 
     /// Adds a value that only rises.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.own.register(name, help, ConstCounter::new(value));
-    }
-}
-
-/// No figures.
-impl Default for ScrapedFigures {
-    fn default() -> Self {
-        Self { own: Registry::with_prefix(PREFIX), process: Registry::default() }
+        self.0.sub_registry_with_prefix(PREFIX).register(name, help, ConstCounter::new(value));
     }
 }
 
@@ -269,8 +259,7 @@ impl Metrics {
     /// All counters and the scraped figures as text.
     pub fn render(&self, scraped: &ScrapedFigures) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
-        text::encode_registry(&mut out, &scraped.process)?;
-        text::encode_registry(&mut out, &scraped.own)?;
+        text::encode_registry(&mut out, &scraped.0)?;
         text::encode(&mut out, &self.registry)?;
         Ok(out)
     }
