@@ -48,6 +48,14 @@ pub(super) fn seconds(range: RangeInclusive<u64>) -> impl Fn(&str) -> Formed<Dur
     move |text| number(text).map(Duration::from_secs)
 }
 
+/// What is wrong with a list of `count` keys, of which there may be `max`: the first of the `faults` that is so.
+pub(super) fn fault_of_keys(count: usize, max: usize, faults: &[(bool, &str)]) -> Option<String> {
+    if count > max {
+        return Some(format!("expected at most {max} keys, found {count}"));
+    }
+    faults.iter().find(|(is_so, _)| *is_so).map(|(_, expected)| (*expected).to_owned())
+}
+
 /// One of the words of `choices`, in any case.
 pub(super) fn one_of<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Formed<T> {
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();

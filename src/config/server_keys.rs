@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::budget::read_limits;
-use super::form::{entries, is_quoted, is_varied, number};
+use super::form::{entries, fault_of_keys, is_quoted, is_varied, number};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::{ByteCount, Label};
@@ -62,21 +62,15 @@ impl ServerKeysConfig {
 
 /// What is wrong with the keys together.
 fn contradiction(keys: &[ServerKeyConfig]) -> Option<String> {
-    let count = keys.len();
     let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     let texts: BTreeSet<&str> = keys.iter().map(|key| key.key.expose_secret()).collect();
-    let expected = if count > KEYS_MAX {
-        return Some(format!("expected at most {KEYS_MAX} keys, found {count}"));
-    } else if names.len() < count {
-        "expected each name once, found a repeated name"
-    } else if texts.len() < count {
-        "expected another key for each name, found a repeated key"
-    } else if !texts.iter().all(is_varied) {
-        "expected at least 8 different characters in each key, such as those of openssl rand -hex 32"
-    } else {
-        return None;
-    };
-    Some(expected.to_owned())
+    let few = "expected at least 8 different characters in each key, such as those of openssl rand -hex 32";
+    let faults = [
+        (names.len() < keys.len(), "expected each name once, found a repeated name"),
+        (texts.len() < keys.len(), "expected another key for each name, found a repeated key"),
+        (!texts.iter().all(is_varied), few),
+    ];
+    fault_of_keys(keys.len(), KEYS_MAX, &faults)
 }
 
 /// What an entry looks like.

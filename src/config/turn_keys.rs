@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 
-use super::form::{IDENTIFIER_MAX, entries, identifier, is_quoted, parse_identifier, parse_number, token};
+use super::form::{
+    IDENTIFIER_MAX, entries, fault_of_keys, identifier, is_quoted, parse_identifier, parse_number, token,
+};
 use super::settings::Settings;
 use crate::ice::key_name::KeyName;
 use turn_base::web_url::is_visible_ascii;
@@ -47,19 +49,15 @@ pub(super) fn read_keys(settings: &mut Settings<'_>) -> Vec<TurnKeyConfig> {
 fn contradiction(keys: &[TurnKeyConfig]) -> Option<String> {
     let names: BTreeSet<KeyName> = keys.iter().map(|key| key.name).collect();
     let ids: BTreeSet<&str> = keys.iter().map(|key| key.id.as_str()).collect();
-    let count = keys.len();
-    let expected = if count > KEYS_MAX {
-        return Some(format!("expected at most {KEYS_MAX} keys, found {count}"));
-    } else if names.len() < count {
-        "expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)"
-    } else if ids.len() < count {
-        "expected each key id once, found a repeated id"
-    } else if count > 0 && keys.iter().all(|key| key.weight == 0) {
-        "expected a key with a weight above 0, found none"
-    } else {
-        return None;
-    };
-    Some(expected.to_owned())
+    let repeated =
+        "expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)";
+    let is_unused = !keys.is_empty() && keys.iter().all(|key| key.weight == 0);
+    let faults = [
+        (names.len() < keys.len(), repeated),
+        (ids.len() < keys.len(), "expected each key id once, found a repeated id"),
+        (is_unused, "expected a key with a weight above 0, found none"),
+    ];
+    fault_of_keys(keys.len(), KEYS_MAX, &faults)
 }
 
 /// What an entry looks like.
