@@ -24,9 +24,10 @@ const PAGE_MAX: usize = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct SpendersQuery {
     /// What to group by; `user` by default.
+    // `None` for one row for each grant.
     #[param(inline, value_type = ByOrNone, required = false, example = "label")]
-    #[serde(default, deserialize_with = "by")]
-    pub(super) by: By,
+    #[serde(default = "by_user", deserialize_with = "by")]
+    pub(super) by: Option<SpenderKind>,
     /// Only what was spent in the last minutes, as reported and, where it is young enough, as counted: `1m` to `15m`.
     #[param(inline, value_type = SinceOrNone, required = false, example = "5m")]
     #[serde(default, deserialize_with = "since")]
@@ -44,13 +45,10 @@ pub struct SpendersQuery {
     pub(super) cursor: Option<String>,
 }
 
-/// What sums are grouped by; `None` for one row for each grant.
-pub(super) struct By(pub(super) Option<SpenderKind>);
-
-impl Default for By {
-    fn default() -> Self {
-        Self(Some(SpenderKind::User))
-    }
+/// What sums are grouped by without `by`.
+#[expect(clippy::unnecessary_wraps, reason = "it has the type of the field")]
+const fn by_user() -> Option<SpenderKind> {
+    Some(SpenderKind::User)
 }
 
 /// Makes a query that can name spenders, and has more parameters.
@@ -153,9 +151,10 @@ pub struct LastingQuery {
     pub(super) lasting: Option<Duration>,
 }
 
-fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
-    let read = |text: &str| if text == GRANT { Some(By(None)) } else { Some(By(Some(text.parse().ok()?))) };
-    form_or_none(text, read, &format!("one of {}", spender_lists().join(", "))).map(Option::unwrap_or_default)
+fn by<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKind>, D::Error> {
+    let read = |text: &str| if text == GRANT { Some(None) } else { text.parse().ok().map(Some) };
+    let by = form_or_none(text, read, &format!("one of {}", spender_lists().join(", ")))?;
+    Ok(by.unwrap_or_else(by_user))
 }
 
 fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {

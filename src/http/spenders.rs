@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::blocks::BlocksBody;
-use super::parameter_forms::{By, GrantsQuery, SpendersQuery};
+use super::parameter_forms::{GrantsQuery, SpendersQuery};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::account::SpentIn;
@@ -211,7 +211,7 @@ pub async fn list_spenders(
     Query(query): Query<SpendersQuery>,
 ) -> Result<Response, ApiError> {
     // `kind` is `None` with `by=grant`.
-    let SpendersQuery { by: By(kind), since, period: month, limit, cursor } = query;
+    let SpendersQuery { by: kind, since, period: month, limit, cursor } = query;
     let (period, earlier_start) = app.account.read(|books| period_of(books, month.as_deref()))?;
     let time = match (since, earlier_start) {
         (None, Some(start)) if kind.is_some_and(SpenderKind::is_kept) => SpentIn::Earlier(start),
