@@ -36,8 +36,8 @@ fn stated(snapshot: &Snapshot, facts: &MintFacts) -> MintStop {
 #[test]
 fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
     assert_eq!(minting(&idle(), &MintFacts::default()), Ok(()));
-    let disabled = MintFacts { is_enabled: false, ..MintFacts::default() };
-    let unwritable = MintFacts { is_writable: false, ..MintFacts::default() };
+    let disabled = MintFacts { is_disabled: true, ..MintFacts::default() };
+    let unwritable = MintFacts { is_unwritable: true, ..MintFacts::default() };
     let failure = "Cloudflare: answered 401.".to_owned();
     let of = |code| MintFacts { sources: Some(code), failure: failure.clone(), ..MintFacts::default() };
     let down = of(StopCode::ProviderUnavailable);
@@ -87,7 +87,7 @@ fn the_end_of_a_refusal_is_known_unless_a_count_may_release_something() {
 
 #[test]
 fn refused_mints_have_the_same_text_as_the_statement() {
-    let unwritable = MintFacts { is_writable: false, ..MintFacts::default() };
+    let unwritable = MintFacts { is_unwritable: true, ..MintFacts::default() };
     for (snapshot, facts, code) in [
         (stopped_by(NotAdmitted::ClockInDoubt), MintFacts::default(), StopCode::ClockDisagrees),
         (stopped_by(NotAdmitted::TooManyGrants), MintFacts::default(), StopCode::GrantsFull),

@@ -79,13 +79,13 @@ pub struct MintStop {
     pub until: Option<Timestamp>,
 }
 
-/// What decides about a metered mint besides the books.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What decides about a metered mint besides the books. By default, nothing stops it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MintFacts {
-    /// `TURN_ENABLED`.
-    pub is_enabled: bool,
-    /// Whether a grant can be recorded.
-    pub is_writable: bool,
+    /// Whether `TURN_ENABLED` is false.
+    pub is_disabled: bool,
+    /// Whether no grant can be recorded.
+    pub is_unwritable: bool,
     /// Why none of the metered sources of `ICE_SOURCES` mints. `None` if one does, as far as is known.
     pub sources: Option<StopCode>,
     /// Why no grant can be recorded or else a source does not mint, in a sentence; empty if that is not known.
@@ -94,29 +94,16 @@ pub struct MintFacts {
     pub paused_until: Option<Timestamp>,
 }
 
-impl Default for MintFacts {
-    /// Nothing stops a mint.
-    fn default() -> Self {
-        Self {
-            is_enabled: true,
-            is_writable: true,
-            sources: None,
-            failure: String::new(),
-            paused_until: None,
-        }
-    }
-}
-
 /// Whether a metered credential would be issued now. Of several reasons against it, the error is the one that a mint meets first.
 pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     let of_books = snapshot.refusal.as_ref().and_then(StopCode::of);
     let code = if snapshot.frozen {
         StopCode::Frozen
-    } else if !facts.is_enabled {
+    } else if facts.is_disabled {
         StopCode::Disabled
     } else if facts.sources == Some(StopCode::NotConfigured) {
         StopCode::NotConfigured
-    } else if !facts.is_writable {
+    } else if facts.is_unwritable {
         StopCode::LedgerUnavailable
     } else if let Some(code) = of_books.or(facts.sources) {
         code

@@ -283,10 +283,10 @@ impl Mint {
 
     /// What decides, besides the books, whether a metered credential is issued.
     pub fn facts(&self) -> MintFacts {
-        let is_writable = self.account.is_writable();
-        let failure = if is_writable { self.provider_cause() } else { self.account.ledger_failure() };
+        let is_unwritable = !self.account.is_writable();
+        let failure = if is_unwritable { self.account.ledger_failure() } else { self.provider_cause() };
         let (sources, paused_until) = (self.stop_of_sources(), self.paused_until());
-        MintFacts { is_enabled: self.enabled, is_writable, sources, failure, paused_until }
+        MintFacts { is_disabled: !self.enabled, is_unwritable, sources, failure, paused_until }
     }
 
     /// What is known of why a provider does not mint, in sentences; empty if nothing.
