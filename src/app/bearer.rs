@@ -1,7 +1,8 @@
 //! What a bearer token is. Only this module decides it, so a token is of the same kind on every route.
 
+use strum::{EnumDiscriminants, VariantArray};
+
 use super::App;
-use super::rights::CallerKind;
 use crate::auth::server_keys::ServerKey;
 use turn_base::broker::Broker;
 use turn_base::request::bearer::TokenDigest;
@@ -9,59 +10,45 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::sign_in::is_jwt;
 use turn_ledger::Grant;
 
-/// What a bearer token proves.
-#[derive(Debug)]
+/// What a bearer token proves. `CallerKind` is who has such a token.
+#[derive(Debug, EnumDiscriminants)]
+#[strum_discriminants(
+    name(CallerKind),
+    derive(VariantArray),
+    doc = "Who calls, as far as its token proves it."
+)]
 pub enum BearerToken {
-    /// One of `SERVER_KEYS`.
-    Server(ServerKey),
-    /// `REPORTER_TOKEN`.
-    Reporter,
-    /// `METRICS_TOKEN`.
-    Monitor,
-    /// `OPERATOR_TOKEN`.
-    Operator,
-    /// A text in the form of a JWT, if users sign in with JWTs. It is not verified yet.
-    Jwt,
-    /// A grant token that this service has signed.
+    /// Nobody's: it proves nothing.
+    Anonymous,
+    /// A client's: a grant token that this service has signed.
     Grant(Grant),
-    /// It proves nothing.
-    Unknown,
-}
-
-impl BearerToken {
-    /// Who has such a token.
-    pub const fn kind(&self) -> CallerKind {
-        match self {
-            Self::Server(_) => CallerKind::ServerKey,
-            Self::Reporter => CallerKind::Reporter,
-            Self::Monitor => CallerKind::Monitor,
-            Self::Operator => CallerKind::Operator,
-            Self::Jwt => CallerKind::User,
-            Self::Grant(_) => CallerKind::Grant,
-            Self::Unknown => CallerKind::Anonymous,
-        }
-    }
+    /// A user's: a text in the form of a JWT, if users sign in with JWTs. It is not verified yet.
+    User,
+    /// A program's: one of `SERVER_KEYS`.
+    ServerKey(ServerKey),
+    /// An app server's: `REPORTER_TOKEN`.
+    Reporter,
+    /// That of monitoring: `METRICS_TOKEN`.
+    Monitor,
+    /// The operator's: `OPERATOR_TOKEN`.
+    Operator,
 }
 
 impl App {
     /// Recognizes a bearer token. Secrets are compared first, because one of them could have the form of a JWT. A client that has guessed too
     /// often has none.
     pub fn recognize(&self, token: &str, client: Option<ClientAddr>) -> BearerToken {
-        let is = |secret: &Option<TokenDigest>| secret.as_ref().is_some_and(|secret| secret.matches(token));
-        let secret = if let Some(key) = self.server_keys.find(token) {
-            Some(BearerToken::Server(key))
-        } else if is(&self.reporter_token) {
-            Some(BearerToken::Reporter)
-        } else if is(&self.metrics_token) {
-            Some(BearerToken::Monitor)
-        } else {
-            is(&self.operator_token).then_some(BearerToken::Operator)
-        };
+        let if_equal = |secret: &Option<TokenDigest>, kind| secret.as_ref()?.matches(token).then_some(kind);
+        let key = self.server_keys.find(token).map(BearerToken::ServerKey);
+        let secret = key
+            .or_else(|| if_equal(&self.reporter_token, BearerToken::Reporter))
+            .or_else(|| if_equal(&self.metrics_token, BearerToken::Monitor))
+            .or_else(|| if_equal(&self.operator_token, BearerToken::Operator));
         let is_accepted = || client.is_some_and(|client| self.wrong_tokens.accepts(client.0, token));
         match secret {
             Some(secret) if is_accepted() => secret,
-            _ if self.core.has_sign_in() && is_jwt(token) => BearerToken::Jwt,
-            _ => self.mint.grant_keys.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant),
+            _ if self.core.has_sign_in() && is_jwt(token) => BearerToken::User,
+            _ => self.mint.grant_keys.verify(token).map_or(BearerToken::Anonymous, BearerToken::Grant),
         }
     }
 }

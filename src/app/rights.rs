@@ -1,26 +1,7 @@
 //! What each kind of caller may do: the only table of rights, which every route uses. `tests/it/routes.rs` compares it with every route.
 //! What belongs to a caller is decided in one place, too: [`Caller::acts_for`](turn_ledger::Caller::acts_for).
 
-use strum::VariantArray;
-
-/// Who calls, as far as its token proves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub enum CallerKind {
-    /// Nobody, or a token that proves nothing.
-    Anonymous,
-    /// A client with a grant.
-    Grant,
-    /// A user who has signed in.
-    User,
-    /// A program with one of `SERVER_KEYS`.
-    ServerKey,
-    /// An app server with `REPORTER_TOKEN`.
-    Reporter,
-    /// Monitoring with `METRICS_TOKEN`.
-    Monitor,
-    /// The operator.
-    Operator,
-}
+pub use super::bearer::CallerKind;
 
 /// What a caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

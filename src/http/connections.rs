@@ -18,7 +18,7 @@ use super::mint_request::{LABEL_FORM, USER_FORM, refuse_tokens};
 use super::operator::{client_of, wrong_token};
 use super::refusals::budget_exhausted;
 use super::{AppState, JsonResult};
-use crate::app::rights::{Action, may};
+use crate::app::rights::{Action, CallerKind, may};
 use crate::app::{App, BearerToken};
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
@@ -283,7 +283,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             .or(body.token.as_deref())
             .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
         let shown = app.recognize(token, client);
-        let kind = shown.kind();
+        let kind = CallerKind::from(&shown);
         if !may(kind, Action::Report) {
             let refusal = ApiError::invalid_grant();
             // A page may hold a grant token of an earlier signing key. Such a token is not a guess, so it does not count as a wrong token.
@@ -293,7 +293,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
                 wrong_token(&app.wrong_tokens, Role::Reporter, client, refusal)
             });
         }
-        if let BearerToken::Server(key) = &shown {
+        if let BearerToken::ServerKey(key) = &shown {
             named.label.get_or_insert_with(|| key.name.clone());
             named.server = Some(key.name.clone());
         }

@@ -178,8 +178,8 @@ pub(super) async fn identify<Q: DeserializeOwned>(
 /// ledger is unknown, but no user's.
 fn may_be_of_user(auth: &Auth, token: &str, recognized: &BearerToken) -> bool {
     match recognized {
-        BearerToken::Jwt => true,
-        BearerToken::Unknown => auth.asks_application() && !GrantToken::has_form(token),
+        BearerToken::User => true,
+        BearerToken::Anonymous => auth.asks_application() && !GrantToken::has_form(token),
         _ => false,
     }
 }
@@ -202,7 +202,7 @@ async fn check_tokens(app: &App, headers: &HeaderMap, web_client: WebClient) -> 
         // Without keys or an application, nothing can check the token: it is ignored.
         (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
             // A secret of this service is no user's token, and the application is not told of it.
-            if !matches!(app.recognize(token, client), BearerToken::Jwt | BearerToken::Unknown) {
+            if !matches!(app.recognize(token, client), BearerToken::User | BearerToken::Anonymous) {
                 return Err(invalid_token("Send a token of your sign-in in `X-Auth-Token`."));
             }
             Some(auth.user_of(token, &web_client).await?)
@@ -299,7 +299,7 @@ pub(super) fn shown_key(
         return Ok(None);
     }
     let mut found = match bearer(headers).map(|token| app.recognize(token, client)) {
-        Some(BearerToken::Server(key)) => Some(key),
+        Some(BearerToken::ServerKey(key)) => Some(key),
         _ => None,
     };
     if WITH_KEY.contains(&uri.path()) {
@@ -308,7 +308,7 @@ pub(super) fn shown_key(
         let shown = in_query.chain(in_header).chain(basic_password(headers).map(Cow::Owned));
         // Programs without a key send an empty one.
         for text in shown.filter(|text| !text.is_empty()) {
-            let BearerToken::Server(key) = app.recognize(&text, client) else {
+            let BearerToken::ServerKey(key) = app.recognize(&text, client) else {
                 return Err(wrong_key(app, client));
             };
             found = Some(key);
@@ -351,7 +351,7 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
         return Ok(());
     }
     let client = request.extensions.get().copied();
-    let shown = bearer(&request.headers).map(|token| (token, app.recognize(token, client).kind()));
+    let shown = bearer(&request.headers).map(|token| (token, CallerKind::from(app.recognize(token, client))));
     let asks_application = app.core.auth.as_ref().is_some_and(Auth::asks_application);
     let may_mint = |kind| match kind {
         // The application will say whether the token is a user's.
