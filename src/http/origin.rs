@@ -14,9 +14,10 @@ use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::mint_request::shown_key;
-use super::refusals::{ForeignRequest, origin_not_allowed};
+use super::refusals;
 use crate::app::App;
 use crate::config::AllowedOrigins;
+use turn_base::error::ApiError;
 use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
 
 /// Shown for an origin that is not plain text.
@@ -76,29 +77,28 @@ pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Response> {
         Ok(Some(_)) => return Ok(()),
         Ok(None) => {
             app.metrics.origins_refused.inc();
-            let is_of_origin = matches!(foreign, ForeignRequest::Origin(_));
+            let is_of_origin = foreign.body.refused_origin.is_some();
             let origin = only_line(request.headers(), &ORIGIN).filter(|_| is_of_origin);
-            (
-                origin_not_allowed(foreign),
-                origin.map(|origin| [(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())]),
-            )
+            (foreign, origin.map(|origin| [(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())]))
         }
         Err(error) => (error, None),
     };
     Err(([(VARY, "Origin")], reader, error).into_response())
 }
 
-/// What makes the request foreign; `None` if it is not. The browser sets the headers that are read here, and no page can change them.
-fn what_is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest> {
+/// The refusal of a foreign request; `None` for any other request. The browser sets the headers that are read here, and no page can change them.
+fn what_is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ApiError> {
     if headers.contains_key("sec-purpose") || headers.contains_key("purpose") {
-        return Some(ForeignRequest::Prefetch);
+        return Some(refusals::foreign("Send the request when a call begins: a prefetch mints nothing."));
     }
     if let Some(origin) = origins.foreign(headers) {
         let plain = origin.to_str().unwrap_or(UNNAMED);
-        return Some(ForeignRequest::Origin(plain.chars().take(ORIGIN_SHOWN_MAX).collect()));
+        return Some(refusals::origin_not_allowed(plain.chars().take(ORIGIN_SHOWN_MAX).collect()));
     }
     // A page's fetch has an `Origin`, which was checked above. Any other request that another site causes has no `Origin`.
     let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
     let by_another_site = !headers.get_all("sec-fetch-site").iter().all(is_own);
-    if by_another_site && !headers.contains_key(ORIGIN) { Some(ForeignRequest::Site) } else { None }
+    let message =
+        "Call `fetch` in a page whose origin is in CLIENT_URL, or type the URL: a link mints nothing.";
+    (by_another_site && !headers.contains_key(ORIGIN)).then(|| refusals::foreign(message))
 }

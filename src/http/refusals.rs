@@ -1,5 +1,6 @@
 //! The errors of a refused mint: foreign requests, rates, tokens of users, the budget, and the limits of a user and of a server key.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::Number;
@@ -11,38 +12,22 @@ use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
 use turn_ledger::{ByteCount, LimitKind, LimitUsage, Refusal, wait_seconds};
 
-/// What makes a request foreign.
-#[derive(Debug, PartialEq)]
-pub(super) enum ForeignRequest {
-    /// The page's origin is not allowed. The origin, shortened.
-    Origin(String),
-    /// Another site loads or opens the URL.
-    Site,
-    /// A browser prefetches or prerenders the URL.
-    Prefetch,
+/// The refusal of a foreign request. `message`: what to do instead.
+pub(super) fn foreign(message: impl Into<Cow<'static, str>>) -> ApiError {
+    ApiError::new(Code::OriginNotAllowed, "Origin not allowed").message(message)
 }
 
-/// The refusal of a foreign request.
-pub(super) fn origin_not_allowed(foreign: ForeignRequest) -> ApiError {
-    let mut error = ApiError::new(Code::OriginNotAllowed, "Origin not allowed");
-    match foreign {
-        ForeignRequest::Origin(origin) => {
-            // Browsers send `null` for a file and for a sandboxed frame.
-            let message = match origin.as_str() {
-                "null" => "Serve the page from an address, and add that to CLIENT_URL. If it cannot have one, add null: then every file and every sandboxed frame may mint.".into(),
-                address if address.contains("://") => format!("Add {address} to CLIENT_URL if the page is yours."),
-                other => format!("Serve the page from an address, and add that to CLIENT_URL: {other:?} names no page."),
-            };
-            error.body.refused_origin = Some(origin);
-            error.message(message)
-        }
-        ForeignRequest::Site => error.message(
-            "Call `fetch` in a page whose origin is in CLIENT_URL, or type the URL: a link mints nothing.",
-        ),
-        ForeignRequest::Prefetch => {
-            error.message("Send the request when a call begins: a prefetch mints nothing.")
-        }
-    }
+/// The refusal of a page whose origin, shortened, is not allowed.
+pub(super) fn origin_not_allowed(origin: String) -> ApiError {
+    // Browsers send `null` for a file and for a sandboxed frame.
+    let message = match origin.as_str() {
+        "null" => "Serve the page from an address, and add that to CLIENT_URL. If it cannot have one, add null: then every file and every sandboxed frame may mint.".into(),
+        address if address.contains("://") => format!("Add {address} to CLIENT_URL if the page is yours."),
+        other => format!("Serve the page from an address, and add that to CLIENT_URL: {other:?} names no page."),
+    };
+    let mut error = foreign(message);
+    error.body.refused_origin = Some(origin);
+    error
 }
 
 /// The client is over its rate of mints.
