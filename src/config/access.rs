@@ -122,9 +122,8 @@ fn read_origins(settings: &mut Settings<'_>, public_url: Option<&PublicUrl>) -> 
         settings.warn("CLIENT_URL=* lets the pages of every site ask for credentials");
         return AllowedOrigins::Any;
     }
-    if origins.iter().any(|origin| origin == "*") {
-        settings.refuse("CLIENT_URL", "expected * alone, found other origins beside it");
-    }
+    let has_all = origins.iter().any(|origin| origin == "*");
+    settings.refuse_if("CLIENT_URL", has_all, "expected * alone, found other origins beside it");
     if let Some(origin) = origins.iter().find(|origin| WITHOUT_PORT.contains(&origin.as_str())) {
         settings.warn(format!("Add the port of your development server to CLIENT_URL, such as {origin}:5173: {origin} allows pages on port 80 only"));
     }
@@ -137,11 +136,9 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
     let mut networks = settings.list("TRUSTED_PROXIES", None, network).unwrap_or_default();
     networks.sort_unstable();
     networks.dedup();
-    if IpNet::aggregate(&networks).iter().any(|network| network.prefix_len() <= WIDEST_PREFIX) {
-        settings.warn(
-            "TRUSTED_PROXIES trusts addresses of the whole internet: any client there can choose the address that its rate limit uses",
-        );
-    }
+    let is_wide = IpNet::aggregate(&networks).iter().any(|network| network.prefix_len() <= WIDEST_PREFIX);
+    let risk = "TRUSTED_PROXIES trusts addresses of the whole internet: any client there can choose the address that its rate limit uses";
+    settings.warn_if(is_wide, risk);
     networks.into()
 }
 

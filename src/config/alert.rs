@@ -44,16 +44,12 @@ impl AlertConfig {
             "whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces";
         let signing_key = settings.secret("ALERT_WEBHOOK_SECRET", own_secret(form(expected, signing_key)));
         let Some(url) = url else {
-            if signing_key.is_some() {
-                settings.warn("ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set");
-            }
+            let has_no_effect = "ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set";
+            settings.warn_if(signing_key.is_some(), has_no_effect);
             return None;
         };
-        if signing_key.is_none() {
-            settings.warn(
-                "ALERT_WEBHOOK_SECRET is not set: alerts are not signed. Slack and Discord do not need it; your own receiver cannot detect forged alerts",
-            );
-        }
+        let unsigned = "ALERT_WEBHOOK_SECRET is not set: alerts are not signed. Slack and Discord do not need it; your own receiver cannot detect forged alerts";
+        settings.warn_if(signing_key.is_none(), unsigned);
         Some(Self { url, signing_key })
     }
 }

@@ -56,20 +56,13 @@ impl AuthConfig {
         let restricts_tokens = self.issuer.is_some() || self.audience.is_some();
         let has_key = settings.is_set("AUTH_JWT_SECRET") || settings.is_set("AUTH_JWKS_URL");
         let has_other_way = settings.is_set("AUTH_WEBHOOK_URL") || settings.is_set("SERVER_KEYS");
-        if !has_key && self.required && !has_other_way {
-            let expected = "expected AUTH_JWT_SECRET, AUTH_JWKS_URL, AUTH_WEBHOOK_URL or SERVER_KEYS with it: without a key nobody gets a credential";
-            settings.refuse("AUTH_REQUIRED", expected);
-        }
-        if !has_key && restricts_tokens {
-            settings
-                .warn("AUTH_ISSUER and AUTH_AUDIENCE have no effect: set AUTH_JWT_SECRET or AUTH_JWKS_URL");
-        }
+        let expected = "expected AUTH_JWT_SECRET, AUTH_JWKS_URL, AUTH_WEBHOOK_URL or SERVER_KEYS with it: without a key nobody gets a credential";
+        settings.refuse_if("AUTH_REQUIRED", !has_key && self.required && !has_other_way, expected);
+        let no_effect = "AUTH_ISSUER and AUTH_AUDIENCE have no effect: set AUTH_JWT_SECRET or AUTH_JWKS_URL";
+        settings.warn_if(!has_key && restricts_tokens, no_effect);
         let Some(url) = &self.jwks_url else { return };
         settings.warn_of_cleartext("AUTH_JWKS_URL", url, "replace the keys");
-        if !restricts_tokens {
-            settings.warn(
-                "AUTH_ISSUER and AUTH_AUDIENCE are not set: a token that the same keys sign for another service is accepted",
-            );
-        }
+        let too_many = "AUTH_ISSUER and AUTH_AUDIENCE are not set: a token that the same keys sign for another service is accepted";
+        settings.warn_if(!restricts_tokens, too_many);
     }
 }

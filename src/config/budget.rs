@@ -186,9 +186,7 @@ pub(super) fn read_limits<K: Ord>(
     let entry = form(format!("{expected_name}=GB with GB above 0, at most 1000000"), parse);
     let listed = settings.about_money().list(setting, None, entry).unwrap_or_default();
     let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
-    if limits.len() < count {
-        settings.refuse(setting, "expected each name once, found a repeated name");
-    }
+    settings.refuse_if(setting, limits.len() < count, "expected each name once, found a repeated name");
     limits
 }
 

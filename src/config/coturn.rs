@@ -72,9 +72,8 @@ impl CoturnCliConfig {
                     continue;
                 }
             };
-            if addresses.insert(host, address).is_some() {
-                settings.refuse("COTURN_CLI", "expected one entry for each host of COTURN_URLS");
-            }
+            let is_repeated = addresses.insert(host, address).is_some();
+            settings.refuse_if("COTURN_CLI", is_repeated, "expected one entry for each host of COTURN_URLS");
         }
         let config = |(host, address)| Self { host, address, password: password.clone() };
         addresses.into_iter().map(config).collect()
@@ -93,9 +92,7 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     let secret = settings.secret("COTURN_SECRET", own_secret(password));
     settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
     let Some(urls) = urls else {
-        if !limits.is_empty() {
-            settings.warn("COTURN_LIMITS has no effect: COTURN_URLS is not set");
-        }
+        settings.warn_if(!limits.is_empty(), "COTURN_LIMITS has no effect: COTURN_URLS is not set");
         return vec![];
     };
     let host_of = |url: &IceUrl| url.host.to_ascii_lowercase();
@@ -106,20 +103,14 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
         if !hosts.contains(&host) {
             hosts.push(host.clone());
         }
-        if let Some(name) = name
-            && *names.entry(host).or_insert(*name) != *name
-        {
-            settings.refuse("COTURN_URLS", "expected one name for all URLs of a host");
-        }
+        let has_other_name = name.is_some_and(|name| *names.entry(host).or_insert(name) != name);
+        settings.refuse_if("COTURN_URLS", has_other_name, "expected one name for all URLs of a host");
     }
-    if !limits.keys().all(|host| hosts.contains(host)) {
-        settings.refuse("COTURN_LIMITS", "expected hosts of COTURN_URLS, found another one");
-    }
-    if hosts.is_empty() {
-        settings.refuse("COTURN_URLS", "expected at least one turn: or turns: URL");
-    } else if hosts.len() > RELAYS_MAX {
-        settings.refuse("COTURN_URLS", format!("expected at most {RELAYS_MAX} hosts, found {}", hosts.len()));
-    }
+    let has_other = !limits.keys().all(|host| hosts.contains(host));
+    settings.refuse_if("COTURN_LIMITS", has_other, "expected hosts of COTURN_URLS, found another one");
+    settings.refuse_if("COTURN_URLS", hosts.is_empty(), "expected at least one turn: or turns: URL");
+    let too_many = format!("expected at most {RELAYS_MAX} hosts, found {}", hosts.len());
+    settings.refuse_if("COTURN_URLS", hosts.len() > RELAYS_MAX, too_many);
     let Some(secret) = secret.map(RestSecret) else { return vec![] };
     let relay = |host: &String| {
         let is_for_relay = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));

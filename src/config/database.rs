@@ -39,9 +39,8 @@ impl DatabaseConfig {
         let lease = settings.get("LEASE_SECONDS", "5", seconds(2..=60));
         if !settings.is_set("DATABASE_URL") {
             for name in ["DATABASE_SCHEMA", "ADVERTISE_URL", "LEASE_SECONDS"] {
-                if settings.is_set(name) {
-                    settings.warn(format!("{name} has no effect: DATABASE_URL is not set"));
-                }
+                let no_effect = format!("{name} has no effect: DATABASE_URL is not set");
+                settings.warn_if(settings.is_set(name), no_effect);
             }
         }
         url.map(|url| Self { url, trust: trust.clone(), schema, advertise_url, lease })
@@ -52,19 +51,14 @@ impl DatabaseConfig {
         if !settings.is_set("DATABASE_URL") {
             return;
         }
-        if settings.is_set("STATE_DIR") {
-            let expected = "expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing";
-            settings.refuse("STATE_DIR", expected);
-        }
-        if settings.is_set("REPORTS_DIR") {
-            let expected = "expected no value because DATABASE_URL is set: the files of one replica are not at the others";
-            settings.refuse("REPORTS_DIR", expected);
-        }
-        if sources.contains(&IceSource::Relay) {
-            let expected =
-                "expected no relay because DATABASE_URL is set: its calls end with the process that leads";
-            settings.refuse("ICE_SOURCES", expected);
-        }
+        let expected = "expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing";
+        settings.refuse_if("STATE_DIR", settings.is_set("STATE_DIR"), expected);
+        let expected =
+            "expected no value because DATABASE_URL is set: the files of one replica are not at the others";
+        settings.refuse_if("REPORTS_DIR", settings.is_set("REPORTS_DIR"), expected);
+        let expected =
+            "expected no relay because DATABASE_URL is set: its calls end with the process that leads";
+        settings.refuse_if("ICE_SOURCES", sources.contains(&IceSource::Relay), expected);
     }
 }
 

@@ -81,11 +81,10 @@ impl IceConfig {
         };
         check_sources(settings, &ice.sources);
         let omitted: usize = ice.coturn.iter().map(|relay| left_out(&relay.server.urls, ice.urls)).sum();
-        if omitted > 0 {
-            settings.warn(format!(
-                "ICE_URLS=short leaves out {omitted} of COTURN_URLS: set ICE_URLS=all to send all of a relay"
-            ));
-        }
+        let hint = format!(
+            "ICE_URLS=short leaves out {omitted} of COTURN_URLS: set ICE_URLS=all to send all of a relay"
+        );
+        settings.warn_if(omitted > 0, hint);
         ice
     }
 }
@@ -168,9 +167,8 @@ fn parse_listen(text: &str) -> Option<SocketAddr> {
 /// Reads the fixed list, with a warning if URLs are left out.
 fn read_manual(settings: &mut Settings<'_>) -> Option<IceServerList> {
     let (list, count) = settings.secret("MANUAL_ICE_SERVERS", parse_manual)?;
-    if count > 0 {
-        settings.warn(format!("MANUAL_ICE_SERVERS leaves {count} of its URLs out: browsers block port 53"));
-    }
+    let hint = format!("MANUAL_ICE_SERVERS leaves {count} of its URLs out: browsers block port 53");
+    settings.warn_if(count > 0, hint);
     Some(list)
 }
 

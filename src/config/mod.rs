@@ -139,20 +139,15 @@ impl Config {
         }
         for source in &self.ice.sources {
             for name in source.facts().seen_with {
-                if !settings.is_set(name) {
-                    let expected = format!(
-                        "expected a value because BUDGET_MODE is strict and ICE_SOURCES has {source}"
-                    );
-                    settings.refuse(name, expected);
-                }
+                let expected =
+                    format!("expected a value because BUDGET_MODE is strict and ICE_SOURCES has {source}");
+                settings.refuse_if(name, !settings.is_set(name), expected);
             }
             let has_cli = source.facts().ended_by == EndedBy::CommandLine && settings.is_set("COTURN_CLI");
             let unlisted: Vec<_> = self.unlisted().collect();
-            if has_cli && !unlisted.is_empty() {
-                let hosts = unlisted.join(" and ");
-                let expected = format!("expected an entry for {hosts} because BUDGET_MODE is strict");
-                settings.refuse("COTURN_CLI", expected);
-            }
+            let hosts = unlisted.join(" and ");
+            let expected = format!("expected an entry for {hosts} because BUDGET_MODE is strict");
+            settings.refuse_if("COTURN_CLI", has_cli && !unlisted.is_empty(), expected);
         }
     }
 
@@ -219,15 +214,14 @@ impl Config {
 
     /// Refuses a value that another setting overrules, because it would not be in force as it was written.
     fn refuse_overruled(&self, settings: &mut Settings<'_>) {
-        if self.signaling.ttl > self.ice.ttl_max && settings.is_set("SIGNALING_TTL_SECONDS") {
-            settings.refuse("SIGNALING_TTL_SECONDS", "expected at most the value of TURN_TTL_SECONDS");
-        }
+        let is_longer = self.signaling.ttl > self.ice.ttl_max && settings.is_set("SIGNALING_TTL_SECONDS");
+        let expected = "expected at most the value of TURN_TTL_SECONDS";
+        settings.refuse_if("SIGNALING_TTL_SECONDS", is_longer, expected);
         // An allowance always has room for the estimated rate of one connection, so a lower value would have no effect.
         let is_below_guess = self.usage.claims_per_client < self.usage.estimated_rate;
-        if is_below_guess && settings.is_set("CLAIMS_MBPS_PER_CLIENT") {
-            let expected = "expected at least the value of ESTIMATED_MBPS_PER_CONNECTION";
-            settings.refuse("CLAIMS_MBPS_PER_CLIENT", expected);
-        }
+        let is_wrong = is_below_guess && settings.is_set("CLAIMS_MBPS_PER_CLIENT");
+        let expected = "expected at least the value of ESTIMATED_MBPS_PER_CONNECTION";
+        settings.refuse_if("CLAIMS_MBPS_PER_CLIENT", is_wrong, expected);
     }
 
     /// The public URL, below which the dashboard is. `None` without a `PUBLIC_URL`, or without an `OPERATOR_TOKEN`, which the dashboard

@@ -113,9 +113,8 @@ impl WireFormat {
     /// The wire formats that are served, each once. `DOORS`, comma-separated; none when unset.
     pub(super) fn read(settings: &mut Settings<'_>) -> Vec<Self> {
         let formats = settings.words("DOORS", None, &WIRE_FORMATS.map(|(name, format, _)| (name, format)));
-        if formats.contains(&Self::Cloudflare) && !settings.is_set("SERVER_KEYS") {
-            settings.refuse("DOORS", "expected SERVER_KEYS to be set because it names cloudflare");
-        }
+        let lacks_keys = formats.contains(&Self::Cloudflare) && !settings.is_set("SERVER_KEYS");
+        settings.refuse_if("DOORS", lacks_keys, "expected SERVER_KEYS to be set because it names cloudflare");
         formats
     }
 

@@ -53,9 +53,9 @@ impl ServerKeysConfig {
             settings.refuse("SERVER_KEYS", expected);
         }
         let limits = read_limits(settings, "SERVER_KEY_LIMITS", "NAME", Label::new);
-        if !limits.keys().all(|name| keys.iter().any(|key| key.name == *name)) {
-            settings.refuse("SERVER_KEY_LIMITS", "expected names of SERVER_KEYS, found another name");
-        }
+        let has_other = !limits.keys().all(|name| keys.iter().any(|key| key.name == *name));
+        let expected = "expected names of SERVER_KEYS, found another name";
+        settings.refuse_if("SERVER_KEY_LIMITS", has_other, expected);
         Self { keys, file, requests, limits }
     }
 }

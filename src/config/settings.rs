@@ -124,9 +124,8 @@ impl<'a> Settings<'a> {
     ) -> Vec<T> {
         let words = self.list(name, default, one_of(choices)).unwrap_or_default();
         let is_repeated = |(index, word): (usize, &T)| words[..index].contains(word);
-        if words.iter().enumerate().any(is_repeated) {
-            self.refuse(name, "expected each entry once, found a repeated entry");
-        }
+        let has_repeated = words.iter().enumerate().any(is_repeated);
+        self.refuse_if(name, has_repeated, "expected each entry once, found a repeated entry");
         words
     }
 
@@ -214,6 +213,13 @@ impl<'a> Settings<'a> {
         self.record(variable, expected);
     }
 
+    /// Adds a problem if `is_wrong`.
+    pub(super) fn refuse_if(&mut self, variable: &str, is_wrong: bool, expected: impl Into<String>) {
+        if is_wrong {
+            self.refuse(variable, expected);
+        }
+    }
+
     fn record(&mut self, variable: &str, expected: String) {
         self.problems.push(ConfigProblem { variable: variable.to_owned(), expected });
     }
@@ -221,6 +227,13 @@ impl<'a> Settings<'a> {
     /// Records a warning.
     pub(super) fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(text.into());
+    }
+
+    /// Adds a warning if `is_due`.
+    pub(super) fn warn_if(&mut self, is_due: bool, text: impl Into<String>) {
+        if is_due {
+            self.warn(text);
+        }
     }
 
     /// Warns if others on the network path can do what `risk` says.

@@ -63,11 +63,9 @@ impl SignalingConfig {
             sfu: sfu(settings, is_on(ProtocolName::Sfu)),
             modules,
         };
-        if overlap(&signaling.chosen_paths()) {
-            let setting = if signaling.sfu.is_some() { "SFU_PREFIXES" } else { "P2PCF_PATH" };
-            let expected = "expected paths (SFU_PREFIXES, P2PCF_PATH, /PEERJS_KEY) of which none equals or is below another one";
-            settings.refuse(setting, expected);
-        }
+        let setting = if signaling.sfu.is_some() { "SFU_PREFIXES" } else { "P2PCF_PATH" };
+        let expected = "expected paths (SFU_PREFIXES, P2PCF_PATH, /PEERJS_KEY) of which none equals or is below another one";
+        settings.refuse_if(setting, overlap(&signaling.chosen_paths()), expected);
         signaling
     }
 
@@ -162,15 +160,13 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     if !is_on {
         return None;
     }
-    if !settings.is_set("CALLS_APP_ID") && !settings.is_set("CALLS_APP_SECRET") {
-        let expected =
-            "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
-        settings.refuse("CALLS_APP_ID", expected);
-    }
-    if rooms_by_token && !settings.is_set("AUTH_JWT_SECRET") && !settings.is_set("AUTH_JWKS_URL") {
-        let expected = "expected any because neither AUTH_JWT_SECRET nor AUTH_JWKS_URL is set: no token could name a room";
-        settings.refuse("SFU_ROOMS", expected);
-    }
+    let has_app = settings.is_set("CALLS_APP_ID") || settings.is_set("CALLS_APP_SECRET");
+    let expected = "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
+    settings.refuse_if("CALLS_APP_ID", !has_app, expected);
+    let has_keys = settings.is_set("AUTH_JWT_SECRET") || settings.is_set("AUTH_JWKS_URL");
+    let expected =
+        "expected any because neither AUTH_JWT_SECRET nor AUTH_JWKS_URL is set: no token could name a room";
+    settings.refuse_if("SFU_ROOMS", rooms_by_token && !has_keys, expected);
     Some(SfuConfig {
         prefixes: prefixes?,
         app_id: app_id?,
