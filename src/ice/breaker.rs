@@ -28,11 +28,6 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
-    /// The name, for humans.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// The value in metrics: 0 closed, 1 half-open, 2 open.
     pub const fn gauge(self) -> u64 {
         match self {

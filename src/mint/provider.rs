@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use serde::Serialize;
 use tokio::sync::Notify;
+use utoipa::ToSchema;
 
 use super::new_id;
 use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
@@ -54,14 +56,20 @@ pub struct Provider {
     revocation_log: Throttle,
 }
 
-/// Why a provider does not mint.
-#[derive(Clone, Debug)]
+/// The latest call of a key that does not mint.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = FailureBody)]
 pub struct ProviderFailure {
     /// The name of the provider in log lines and hints.
+    #[serde(skip)]
     pub provider: &'static str,
     /// What went wrong.
+    #[schema(example = "answered 401 Unauthorized")]
     pub what: String,
     /// What to do.
+    #[schema(
+        example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
+    )]
     pub remedy: &'static str,
 }
 

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::ice::key_name::KeyName;
 use crate::ice::turn_keys::TurnKey;
 use crate::mint::pool::PoolCounts;
+use crate::mint::provider::ProviderFailure;
 use crate::telemetry::metrics::Metrics;
 use turn_base::http_client::CallError;
 use turn_ledger::Period;
@@ -22,26 +23,13 @@ pub(super) struct ProviderBody {
     breaker: &'static str,
     /// Why it does not mint; null while it does, or if that is not known.
     #[schema(required = true)]
-    failure: Option<FailureBody>,
+    failure: Option<ProviderFailure>,
     /// Mint calls by outcome: `minted`, or the kind of failure. Zero counts are left out.
     #[schema(example = json!({"minted": 412, "timeout": 1}))]
     outcomes: BTreeMap<&'static str, u64>,
     pool: PoolCounts,
     /// The TURN keys that mint.
     keys: Vec<KeyBody>,
-}
-
-/// The latest call of a key that does not mint.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FailureBody {
-    /// What went wrong.
-    #[schema(example = "answered 401 Unauthorized")]
-    what: String,
-    /// What to do.
-    #[schema(
-        example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
-    )]
-    remedy: &'static str,
 }
 
 /// A TURN key.
@@ -65,10 +53,9 @@ pub(super) struct KeyBody {
 }
 
 pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
-    let failure = app.mint.provider_failure();
     app.mint.has_provider().then(|| ProviderBody {
-        breaker: app.mint.breaker_state().name(),
-        failure: failure.map(|failure| FailureBody { what: failure.what, remedy: failure.remedy }),
+        breaker: app.mint.breaker_state().into(),
+        failure: app.mint.provider_failure(),
         outcomes: outcomes(&app.metrics),
         pool: app.mint.pool_counts(),
         keys: keys(app, period),
@@ -86,7 +73,7 @@ fn keys(app: &App, period: Period) -> Vec<KeyBody> {
     let body = |key: &Arc<TurnKey>| KeyBody {
         name: key.name,
         weight: key.weight,
-        breaker: key.breaker.state().name(),
+        breaker: key.breaker.state().into(),
         up: key.is_up(app.clock.instant()),
         measured_bytes: key.id.and_then(|id| usage.get(&id)).map(|bytes| bytes.get()),
     };
