@@ -124,12 +124,10 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
             (report.text, report.is_sound)
         }
         Command::Ice(wanted) => {
-            let text = block_on(operator_command::keep_ice(&config, wanted, shared))?;
-            (text.map_err(|error| of_operator(&error))?, true)
+            (of_operator(block_on(operator_command::keep_ice(&config, wanted, shared))?)?, true)
         }
         Command::Operator(command) => {
-            let text = block_on(operator_command::run(&config, command, shared))?;
-            (text.map_err(|error| of_operator(&error))?, true)
+            (of_operator(block_on(operator_command::run(&config, command, shared))?)?, true)
         }
         _ => return serve(&config, &environment.origin, None),
     };
@@ -138,8 +136,9 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn of_operator(error: &OperatorError) -> Failure {
-    Failure::new(error, matches!(error, OperatorError::NoToken | OperatorError::NoServerKey))
+fn of_operator<T>(done: Result<T, OperatorError>) -> Result<T, Failure> {
+    let is_of_settings = |error: &_| matches!(error, OperatorError::NoToken | OperatorError::NoServerKey);
+    done.map_err(|error| Failure::new(&error, is_of_settings(&error)))
 }
 
 /// Runs the doctor. Its findings are the output; it writes no log.
@@ -214,12 +213,6 @@ fn raise_file_limit() {
     }
 }
 
-/// Treat `ulimit -f` as a full disk: log, retry. By default the signal ends the process at the next write of the ledger.
-fn treat_file_size_limit_as_full_disk() -> std::io::Result<()> {
-    // tokio replaces a signal's default for the life of the process, also after the listener is dropped.
-    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
-}
-
 /// Whether a directory cannot be used because the setting is wrong. A full disk is no wrong setting: it may work at the next start. A disk
 /// that was made read-only waits for the operator, too.
 fn is_wrong_setting(cause: ErrorKind) -> bool {
@@ -232,7 +225,9 @@ async fn serve_until_signal(
     opened: Option<Opened>,
     lost_lines: LostLines,
 ) -> Result<ExitCode, Failure> {
-    treat_file_size_limit_as_full_disk()?;
+    // Treat `ulimit -f` as a full disk: log, retry. By default the signal ends the process at the next write of the ledger. tokio replaces a
+    // signal's default for the life of the process, also after the listener is dropped.
+    drop(signal(SignalKind::from_raw(SIGXFSZ))?);
     let storage = config.budget.state_dir.as_deref().map(FileStorage::open).transpose();
     let store = storage.and_then(|storage| storage.map(Store::open).transpose());
     let store = store.map_err(|error| {

@@ -2,7 +2,6 @@
 //! datagram from the allocation to the allocation itself. TCP and TLS are for `/relay-check`, which tests them from where the clients are.
 //! If a source has only URLs over TCP and TLS, a TCP connection to each shows whether something listens.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -37,10 +36,7 @@ pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &m
 
 /// Opens a TCP connection to a URL. Success is only a warning, because nothing was relayed.
 async fn connects(url: &IceUrl) -> Verdict {
-    let address = match resolved(url).await {
-        Ok(address) => address,
-        Err(unknown) => return unknown,
-    };
+    let Some(address) = address(&url.host, url.port).await else { return unresolved(url) };
     let port = url.port;
     let remedy = format!(
         "check that the server listens on TCP port {port}, and allow it in the firewalls here and there"
@@ -55,19 +51,15 @@ async fn connects(url: &IceUrl) -> Verdict {
     }
 }
 
-/// The address of a URL's host, or the failure that there is none.
-async fn resolved(url: &IceUrl) -> Result<SocketAddr, Verdict> {
-    let remedy = || format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host);
-    let found = address(&url.host, url.port).await;
-    found.ok_or_else(|| fail("the name has no address, or the resolver does not answer", remedy()))
+/// The failure that a URL's host has no address.
+fn unresolved(url: &IceUrl) -> Verdict {
+    let remedy = format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host);
+    fail("the name has no address, or the resolver does not answer", remedy)
 }
 
 /// Relays one datagram at a URL over UDP.
 async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdict {
-    let address = match resolved(url).await {
-        Ok(address) => address,
-        Err(unknown) => return unknown,
-    };
+    let Some(address) = address(&url.host, url.port).await else { return unresolved(url) };
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     match relay_to_itself(address, &text(&server.username), &text(&server.credential), 1).await {
         Ok(relayed) => ok(format!("relays at {relayed}")),

@@ -223,7 +223,7 @@ pub async fn list_spenders(
         (Some(span), None) => SpentIn::Last(span),
         (None, None) => SpentIn::ThisPeriod,
     };
-    if asks_for_csv(&headers) {
+    if entries(&headers, &ACCEPT).any(|kind| kind.to_ascii_lowercase().starts_with("text/csv")) {
         let (Some(kind), None) = (kind, since) else {
             return Err(ApiError::invalid("Ask for a CSV without `since`, and not by `grant`."));
         };
@@ -267,10 +267,6 @@ pub async fn list_spenders(
         next,
     };
     Ok(Json(body).into_response())
-}
-
-fn asks_for_csv(headers: &HeaderMap) -> bool {
-    entries(headers, &ACCEPT).any(|kind| kind.to_ascii_lowercase().starts_with("text/csv"))
 }
 
 /// The period that began in `month`, and its start if it is not this period. Without a month: this period.

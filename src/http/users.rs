@@ -12,9 +12,8 @@ use super::blocks::{blocked_message, close_sockets_of, end_sessions_of};
 use super::mint_request::checked_user;
 use super::parameter_forms::{SpenderQuery, UserInPath, only};
 use super::{AppState, JsonResult};
-use crate::app::App;
 use crate::mint::RevokedAll;
-use turn_base::error::{ApiError, ErrorBody};
+use turn_base::error::ErrorBody;
 use turn_base::request::query::Query;
 use turn_ledger::SpenderKey;
 
@@ -49,13 +48,9 @@ pub async fn revoke_spender(
     app: AppState,
     Query(query): Query<SpenderQuery>,
 ) -> JsonResult<SpenderRevocationBody> {
-    revoke_all_of(&app, &only(query.spenders()?)?).await.map(Json)
-}
-
-/// Revokes all live credentials of a spender, in the ledger and at their sources. Ends the sessions of a user or an address at the SFU.
-async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocationBody, ApiError> {
+    let spender = &only(query.spenders()?)?;
     let grants = app.account.revoke_all_of(spender);
-    end_sessions_of(app, spender);
+    end_sessions_of(&app, spender);
     // The sources are asked also if the ledger cannot be written now: that error is returned last.
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
@@ -73,7 +68,7 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     } else {
         format!("{outcome} {name} can get new ones: block {name} to refuse them.")
     };
-    Ok(SpenderRevocationBody { revoked, ends, message })
+    Ok(Json(SpenderRevocationBody { revoked, ends, message }))
 }
 
 /// The result of removing a person.
@@ -105,7 +100,7 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     close_sockets_of(&app, &spender, "USER_REMOVED");
     end_sessions_of(&app, &spender);
     let (grants, rows) = app.account.forget_user(&user);
-    // As in `revoke_all_of`, an error of the ledger is returned last.
+    // As in `revoke_spender`, an error of the ledger is returned last.
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
     // Without the name, which the log would keep.

@@ -92,7 +92,9 @@ impl Mint {
                 None => self.call_for(*id, grant),
             };
             if !matches!(call, Err(Revocation::Cut)) {
-                calls_until = calls_until.max(Some(relays_until(grant)));
+                // A credential that is not cut may relay until its promises end or, without a promise, until it expires.
+                calls_until =
+                    calls_until.max(Some(grant.alive_until().map_or(grant.expires_at, Minute::start)));
             }
             match call {
                 Ok(call) => calls.push(call),
@@ -144,11 +146,6 @@ pub fn why_failed(status: Option<u16>) -> String {
         Some(status) => format!("the source did not accept the revocation (status {status})"),
         None => "the source could not be reached".to_owned(),
     }
-}
-
-/// Until when a credential that is not cut may relay: until its promises end or, without a promise, until it expires.
-fn relays_until(grant: &GrantRow) -> Timestamp {
-    grant.alive_until().map_or(grant.expires_at, Minute::start)
 }
 
 /// One call to the provider.

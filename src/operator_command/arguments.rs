@@ -179,7 +179,9 @@ impl OperatorCommand {
     pub(super) fn call(&self) -> ApiCall<'_> {
         let call =
             |method, path, body, text| ApiCall { method, path, query: vec![], body, needs_token: true, text };
-        let get = |path, query, text| ApiCall { query, ..call(Method::GET, vec!["api", path], None, text) };
+        let about =
+            |method, path, query, text| ApiCall { query, ..call(method, vec!["api", path], None, text) };
+        let get = |path, query, text| about(Method::GET, path, query, text);
         let set = |what, body| call(Method::POST, vec!["api", "budget", what], Some(body), text::summary);
         let drain = |method, relay| {
             call(method, vec!["api", "relays", relay, "drain"], None, |body| text::message(body, "draining"))
@@ -204,12 +206,10 @@ impl OperatorCommand {
                 get("grants", query, text::grants)
             }
             Self::Block { user, other, lasting } => {
-                let query = named(user.as_ref(), other, lasting.as_ref());
-                ApiCall { query, ..call(Method::POST, vec!["api", "block"], None, blocked) }
+                about(Method::POST, "block", named(user.as_ref(), other, lasting.as_ref()), blocked)
             }
             Self::Allow { user, other } => {
-                let query = named(user.as_ref(), other, None);
-                ApiCall { query, ..call(Method::DELETE, vec!["api", "block"], None, blocked) }
+                about(Method::DELETE, "block", named(user.as_ref(), other, None), blocked)
             }
             Self::Drain { relay } => drain(Method::POST, relay),
             Self::Undrain { relay } => drain(Method::DELETE, relay),
@@ -217,8 +217,7 @@ impl OperatorCommand {
                 call(Method::POST, vec!["api", "credentials", grant, "revoke"], None, text::revocation)
             }
             Self::Revoke { grant: None, user, other } => {
-                let query = named(user.as_ref(), other, None);
-                ApiCall { query, ..call(Method::POST, vec!["api", "revoke"], None, revoked) }
+                about(Method::POST, "revoke", named(user.as_ref(), other, None), revoked)
             }
             Self::Forget { user } => call(Method::DELETE, vec!["api", "users", user], None, revoked),
             // Its response is a file.
