@@ -17,6 +17,7 @@ use crate::config::{AlertConfig, AnalyticsConfig, CloudflareConfig, Config, Cotu
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted, DEADLINE, UsageCount};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_base::http_client::{Api, HttpClient, body};
+use turn_ledger::polls::spans::Span;
 use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
 
 /// The time span of the query.
@@ -35,7 +36,7 @@ pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timesta
     let client = client.clone();
     let api = CloudflareAnalytics::new(client, settings, keys, Counted::of(config));
     let until = Minute::of(now).start();
-    match api.count(until.minus(SPAN), until, Duration::ZERO).await {
+    match api.count(Span { from: until.minus(SPAN), until, age: Duration::ZERO }).await {
         Ok(UsageCount { own, sfu, other, .. }) => {
             let by_sfu = config.signaling.sfu.as_ref().map(|_| both_data_sets(own, sfu)).unwrap_or_default();
             ok(format!(

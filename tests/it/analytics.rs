@@ -9,6 +9,7 @@ use turn_base::http_client::{HttpClient, Network};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::OwnKey;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
+use turn_ledger::polls::spans::Span;
 use turn_ledger::{BilledDirections, ByteCount};
 
 use crate::support::manual_clock::timestamp;
@@ -54,7 +55,8 @@ fn reader_of(cloudflare: &FakeCloudflare, sfu_app: Option<&str>) -> CloudflareAn
 }
 
 async fn ask(reader: &CloudflareAnalytics) -> Result<UsageCount, AnalyticsError> {
-    let counted = reader.count(timestamp(FROM), timestamp(UNTIL), Duration::ZERO).await?;
+    let span = Span { from: timestamp(FROM), until: timestamp(UNTIL), age: Duration::ZERO };
+    let counted = reader.count(span).await?;
     Ok(UsageCount { by_key: BTreeMap::new(), ..counted })
 }
 

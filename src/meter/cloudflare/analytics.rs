@@ -96,15 +96,11 @@ impl CloudflareAnalytics {
         Self { api, account_id, keys, counted, apps_refused_at: AtomicI64::new(i64::MIN) }
     }
 
-    /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended less than
-    /// `age` ago by Cloudflare's clock is an error, because its newest minutes may still be filling. If Cloudflare refuses the query, asks
-    /// again without the app of the SFU, which is then left out for [`REFUSED_FOR`].
-    pub async fn count(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        age: Duration,
-    ) -> Result<UsageCount, AnalyticsError> {
+    /// The bytes relayed in a span of whole minutes, the cells in which Cloudflare counts. A span that ended less than its `age` ago by
+    /// Cloudflare's clock is an error, because its newest minutes may still be filling. If Cloudflare refuses the query, asks again without
+    /// the app of the SFU, which is then left out for [`REFUSED_FOR`].
+    pub async fn count(&self, span: Span) -> Result<UsageCount, AnalyticsError> {
+        let Span { from, until, .. } = span;
         debug_assert!(
             from == Minute::of(from).start() && until == Minute::of(until).start(),
             "whole minutes"
@@ -112,9 +108,9 @@ impl CloudflareAnalytics {
         let refused_until =
             Timestamp::from_millis(self.apps_refused_at.load(Ordering::Relaxed)).plus(REFUSED_FOR);
         let by_app = self.counted.sfu_app.is_some() && refused_until <= until;
-        match self.count_once(from, until, age, by_app).await {
+        match self.count_once(span, by_app).await {
             Err(AnalyticsError::QueryRefused) if by_app => {
-                let counted = self.count_once(from, until, age, false).await?;
+                let counted = self.count_once(span, false).await?;
                 self.apps_refused_at.store(until.as_millis(), Ordering::Relaxed);
                 Ok(counted)
             }
@@ -122,17 +118,11 @@ impl CloudflareAnalytics {
         }
     }
 
-    async fn count_once(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        age: Duration,
-        by_app: bool,
-    ) -> Result<UsageCount, AnalyticsError> {
-        let question = question(&self.account_id, &self.keys, by_app, from, until);
+    async fn count_once(&self, span: Span, by_app: bool) -> Result<UsageCount, AnalyticsError> {
+        let question = question(&self.account_id, &self.keys, by_app, span.from, span.until);
         let response = self.ask(DEADLINE, &question, BODY_MAX).await?;
         let counted = answer::parse(response.status, &response.body, &self.keys, &self.counted)?;
-        response.check_age(until, age)?;
+        response.check_age(span)?;
         Ok(counted)
     }
 
@@ -166,9 +156,9 @@ struct RawResponse {
 }
 
 impl RawResponse {
-    /// Refuses a response to a query about a span up to `until`, unless the span ended at least `age` ago by Cloudflare's clock.
-    fn check_age(&self, until: Timestamp, age: Duration) -> Result<(), AnalyticsError> {
-        let settles_at = until.plus(age);
+    /// Refuses a response to a query about a span, unless the span ended at least its `age` ago by Cloudflare's clock.
+    fn check_age(&self, span: Span) -> Result<(), AnalyticsError> {
+        let settles_at = span.until.plus(span.age);
         let has_settled = self.at.is_some_and(|at| settles_at <= at.plus(CLOCK_TOLERATED));
         if has_settled { Ok(()) } else { Err(AnalyticsError::Unsettled) }
     }

@@ -12,11 +12,9 @@ use turn_ledger::{Books, Timestamp, Traffic};
 impl CloudflareMeter {
     /// Asks for the count of the time before the ledger began, while the books need it (`Books::time_before`). Each poll calls this.
     pub(super) async fn count_earlier(&self, now: Timestamp) -> Result<(), AnalyticsError> {
-        let Some((from, until)) = self.account.read(Books::time_before) else { return Ok(()) };
         // Without the ids of our keys, the count would have the bytes of all keys.
-        if !self.api.knows_keys() {
-            return Ok(());
-        }
+        let before = self.account.read(Books::time_before).filter(|_| self.api.knows_keys());
+        let Some((from, until)) = before else { return Ok(()) };
         let span = Span { from, until, age: Duration::ZERO };
         // The first page is enough to see whether there are bytes.
         let bounds = PageBounds { rows: ROWS_MAX, pages: 1 };

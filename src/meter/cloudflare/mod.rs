@@ -24,7 +24,7 @@ use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount
 use probe::ProbeState;
 use turn_base::backoff::step;
 use turn_ledger::polls::days::{CountedDays, has_grown};
-use turn_ledger::polls::spans::settled_minute;
+use turn_ledger::polls::spans::{Span, settled_minute};
 use turn_ledger::{
     BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, Period, Reading, ReadingOutcome,
     Timestamp,
@@ -162,7 +162,8 @@ impl CloudflareMeter {
         let is_agreed = |day| self.account.read(|books| books.budget().is_agreed(IceSource::Cloudflare, day));
         for day in state.days.due(period, as_of, is_agreed) {
             let until = day.end().min(as_of);
-            let count = match self.api.count(day.start(), until, self.lag).await {
+            let span = Span { from: day.start(), until, age: self.lag };
+            let count = match self.api.count(span).await {
                 Err(error) if until < day.end() || matches!(error, AnalyticsError::RateLimited) => {
                     return Err(error);
                 }

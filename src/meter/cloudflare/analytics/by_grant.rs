@@ -109,7 +109,7 @@ impl CloudflareAnalytics {
     async fn rows(&self, span: Span, question: &Value) -> Result<Vec<UsageRow>, AnalyticsError> {
         let response = self.ask(DEADLINE, question, PAGE_MAX).await?;
         let account: Account = answer::account(response.status, &response.body)?;
-        response.check_age(span.until, span.age)?;
+        response.check_age(span)?;
         Ok(account.rows()?)
     }
 
