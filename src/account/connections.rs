@@ -2,7 +2,7 @@
 
 use super::Account;
 use turn_ledger::{
-    Books, Caller, ClientKey, Closed, GrantId, Label, Limited, OpenError, Opened, Refusal, Report,
+    Books, Caller, ClientKey, Closed, GrantId, Label, Limited, OpenError, Opened, Outcome, Refusal, Report,
     ReportError, Spender, SpenderKey,
 };
 
@@ -43,12 +43,12 @@ impl Account {
                 | OpenError::UserBlocked => return,
             };
             self.metrics.connections_refused.count([full_table]);
-        })?;
-        self.count_clamped(opened.clamped);
-        if opened.value == Opened::New {
+        });
+        let opened = self.counted(opened?);
+        if opened == Opened::New {
             self.metrics.connections_opened.inc();
         }
-        Ok(opened.value)
+        Ok(opened)
     }
 
     /// The live grant whose credential has this user name, if this server key has minted it. In user names that the broker makes itself,
@@ -69,12 +69,11 @@ impl Account {
         id: &str,
         report: Report,
     ) -> Result<(), ReportError> {
-        let outcome = self.change(|books| {
+        let taken = self.change(|books| {
             note_client(books, caller, client);
             books.heartbeat(caller, id, report)
-        })?;
-        self.count_clamped(outcome.clamped);
-        Ok(())
+        });
+        taken.map(|outcome| self.counted(outcome))
     }
 
     /// The refusal for a server key that has reached its limit. Counts the refusal in the metrics.
@@ -87,17 +86,18 @@ impl Account {
         })
     }
 
-    fn count_clamped(&self, clamped: bool) {
-        if clamped {
+    /// The result of a report. Counts it if it was clamped.
+    fn counted<T>(&self, outcome: Outcome<T>) -> T {
+        if outcome.clamped {
             self.metrics.claims_clamped.inc();
         }
+        outcome.value
     }
 
     /// Applies a connection's last report and closes it. Closing one that is not open is no error.
     pub fn close(&self, caller: Caller<'_>, id: &str, last: Report) -> Result<(), ReportError> {
         let outcome = self.change(|books| books.close(caller, id, last))?;
-        self.count_clamped(outcome.clamped);
-        self.report_ends(outcome.value);
+        self.report_ends(self.counted(outcome));
         Ok(())
     }
 

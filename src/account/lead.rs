@@ -14,10 +14,8 @@ impl Account {
     pub fn lost_leader(&self) -> Option<String> {
         let lead = self.lead.as_ref()?;
         let (lost, since) = lead.replaced.as_ref()?;
-        if self.clock.since_boot().saturating_sub(*since) >= LOSS_SHOWN_FOR {
-            return None;
-        }
-        Some(format!("{lost} was the leader, {} is it now.", lead.url))
+        let is_shown = self.clock.since_boot().saturating_sub(*since) < LOSS_SHOWN_FOR;
+        is_shown.then(|| format!("{lost} was the leader, {} is it now.", lead.url))
     }
 
     /// Whether a grant can be recorded now.

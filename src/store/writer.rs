@@ -137,10 +137,7 @@ impl Store {
     /// Reserves room for a request. `None`: the queue is full or the disk fails, so changes must stay in the books.
     pub fn room(&self) -> Option<QueueSlot<'_>> {
         let permit = self.queue.try_reserve().ok()?;
-        if self.is_failing() {
-            return None;
-        }
-        Some(QueueSlot { permit, disk: &self.disk })
+        if self.is_failing() { None } else { Some(QueueSlot { permit, disk: &self.disk }) }
     }
 
     /// Asks for another attempt to write what the writer has kept, unless the queue is full.
