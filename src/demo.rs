@@ -85,10 +85,7 @@ pub enum DemoError {
 impl Demo {
     /// Binds the port and builds the configuration. `environment` contains only [`SETTINGS`].
     pub fn prepare(environment: Environment, port: Option<u16>) -> Result<Self, DemoError> {
-        let environment = match port {
-            Some(port) => environment.with("PORT", port.to_string()),
-            None => environment,
-        };
+        let environment = port.iter().fold(environment, |made, port| made.with("PORT", port.to_string()));
         let is_port_set = environment.is_set("PORT");
         let environment = environment
             .with_default("HOST", "127.0.0.1")

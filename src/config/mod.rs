@@ -112,7 +112,10 @@ impl Config {
     pub fn from_env(env: &Environment) -> Result<Self, ConfigErrors> {
         let mut settings = Settings::new(env);
         let mut config = Self::read(&mut settings);
-        config.note_unlisted();
+        // At least one of the operator's own relays has no entry in `COTURN_CLI`.
+        if config.unlisted().next().is_some() && !config.unseen.contains(&IceSource::Coturn) {
+            config.unseen.push(IceSource::Coturn);
+        }
         DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
         config.refuse_unbounded(&mut settings);
         config.refuse_overruled(&mut settings);
@@ -148,13 +151,6 @@ impl Config {
             let hosts = unlisted.join(" and ");
             let expected = format!("expected an entry for {hosts} because BUDGET_MODE is strict");
             settings.refuse_if("COTURN_CLI", has_cli && !unlisted.is_empty(), expected);
-        }
-    }
-
-    /// Adds coturn to the unseen sources if at least one of the operator's own relays has no entry in `COTURN_CLI`.
-    fn note_unlisted(&mut self) {
-        if self.unlisted().next().is_some() && !self.unseen.contains(&IceSource::Coturn) {
-            self.unseen.push(IceSource::Coturn);
         }
     }
 

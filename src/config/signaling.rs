@@ -91,7 +91,10 @@ impl SignalingConfig {
     pub fn addresses(&self, base: &str) -> Vec<String> {
         let address = |(name, module, usual): &(&str, Module, &[&'static str])| {
             let path = self.path(*module, usual)?.trim_start_matches('/');
-            let base = if module.is_given_as_ws() { base.replacen("http", "ws", 1) } else { base.to_owned() };
+            // `PeerJS` has `WebSockets` too, but its clients are given `http`.
+            let with_ws = [ProtocolName::Ayame, ProtocolName::Rooms, ProtocolName::Yjs].map(Module::Protocol);
+            let base =
+                if with_ws.contains(module) { base.replacen("http", "ws", 1) } else { base.to_owned() };
             Some(format!("{name} at {base}{path}"))
         };
         MODULES.iter().filter_map(address).collect()

@@ -32,18 +32,6 @@ pub(super) const MODULES: [(&str, Module, &[&str]); 7] = [
     ),
 ];
 
-impl Module {
-    /// Whether a setting can replace the usual paths.
-    const fn has_replaceable_paths(self) -> bool {
-        matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
-    }
-
-    /// Whether the address that clients are given begins with `ws`. `PeerJS` has `WebSockets` too, but its clients are given `http`.
-    pub(super) const fn is_given_as_ws(self) -> bool {
-        matches!(self, Self::Protocol(ProtocolName::Ayame | ProtocolName::Rooms | ProtocolName::Yjs))
-    }
-}
-
 /// Whether `path` is one of these usual paths, or below one.
 pub(super) fn are_at(usual: &[&str], path: &str) -> bool {
     usual.iter().any(|root| is_at_or_below(path, root))
@@ -51,5 +39,7 @@ pub(super) fn are_at(usual: &[&str], path: &str) -> bool {
 
 /// Whether `path` is a usual path of a module that always has its usual paths, or below one.
 pub(super) fn is_fixed_path(path: &str) -> bool {
-    MODULES.iter().any(|(_, module, usual)| !module.has_replaceable_paths() && are_at(usual, path))
+    // A setting can replace the usual paths of these.
+    let is_movable = |of: &_| matches!(of, Module::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu));
+    MODULES.iter().any(|(_, module, usual)| !is_movable(module) && are_at(usual, path))
 }
