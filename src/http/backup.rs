@@ -49,10 +49,9 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         ));
     }
     let acquired = tokio::time::timeout(SLOT_WAIT, Arc::clone(&app.backup_slot).acquire_owned()).await;
-    let slot = acquired
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
+    let Ok(Ok(slot)) = acquired else {
+        return Err(ApiError::full("Try again when the other backup has ended."));
+    };
     let copier = app.account.copier().await.ok_or_else(not_backed_up)?;
     // The task owns the slot, so the slot stays taken even if the client disconnects before the copy is made.
     let made = tokio::task::spawn_blocking(move || (copier.copy(), slot)).await;

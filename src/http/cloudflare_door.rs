@@ -130,7 +130,7 @@ pub async fn revoke_server_credential(
     // The source is asked also if the ledger cannot be written now: that error is returned last.
     let recorded = app.account.recorded().await;
     let (revocation, source_status) = app.mint.revoke(id, &row).await;
-    tracing::info!(grant.id = %id, server = key.name.as_str(), provider = revocation.name(), "a server has revoked a credential");
+    tracing::info!(grant.id = %id, server = key.name.as_str(), provider = <&str>::from(revocation), "a server has revoked a credential");
     recorded?;
     match revocation {
         Revocation::Failed => Err(ApiError::full(format!("Try again: {}.", why_failed(source_status)))),

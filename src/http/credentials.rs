@@ -129,14 +129,11 @@ pub(super) async fn answer<Q, T: IntoResponse>(
     known: KnownRequest,
     body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Response {
-    let minted = match asked {
-        Ok((asked, of_format)) => {
-            let answered = app.mint.answer(&asked).await.map_err(refused);
-            answered.map(|answer| (answer, of_format))
-        }
-        Err(error) => Err(error),
+    let minted = async {
+        let (asked, of_format) = asked?;
+        Ok::<_, ApiError>((app.mint.answer(&asked).await.map_err(refused)?, of_format))
     };
-    let mut response = match minted {
+    let mut response = match minted.await {
         Ok((answer, of_format)) => {
             let minted = Minted::of(&answer);
             let reason = minted.reason.map_or("none", StopCode::reason);

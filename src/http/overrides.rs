@@ -148,13 +148,14 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
     // The source is asked also if the ledger cannot be written now: that error is returned last.
     let recorded = app.account.recorded().await;
     let (revocation, source_status) = app.mint.revoke(id, &issued).await;
-    tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
+    let provider = revocation.into();
+    tracing::warn!(grant.id = %id, provider, "the operator has revoked a credential");
     recorded?;
     Ok(Json(RevocationBody {
         grant: id.to_string(),
         revoked: true,
         source: issued.source,
-        provider: revocation.name(),
+        provider,
         revoked_at: issued.extra().revoked_at.unwrap_or_default(),
         expires_at: issued.expires_at,
         reservation_released: false,

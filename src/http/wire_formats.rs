@@ -191,10 +191,8 @@ pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<R
 )]
 pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response, ApiError> {
     let body = |answer: IceResponse, query: StunnerQuery| {
-        Json(StunnerBody {
-            ice_servers: answer.servers(&app.stun).clone(),
-            ice_transport_policy: query.policy,
-        })
+        let ice_servers = answer.servers(&app.stun).clone();
+        Json(StunnerBody { ice_servers, ice_transport_policy: query.policy })
     };
     Ok(mint(&app, request, body).await)
 }
@@ -267,13 +265,12 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
     if may_have_key && is_foreign(&app, &request) {
         let (head, body) = request.into_parts();
         let whole = Request::from_parts(head.clone(), body);
-        let gathered = gather(&BodyLimit::short(&app.bodies), whole).await;
-        let read = match gathered {
-            Ok((whole, _long_body)) => with_form(whole).await,
-            Err(error) => Err(error),
+        let read = async {
+            let (whole, _long_body) = gather(&BodyLimit::short(&app.bodies), whole).await?;
+            with_form(whole).await
         };
         // A form that cannot be read counts as one without a key.
-        request = read.unwrap_or_else(|_| Request::from_parts(head, Body::empty()));
+        request = read.await.unwrap_or_else(|_| Request::from_parts(head, Body::empty()));
     }
     match refuse_foreign(&app, &request) {
         Ok(()) => next.run(request).await,

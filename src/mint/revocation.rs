@@ -22,7 +22,7 @@ const AT_ONCE: usize = 8;
 /// No call to the provider begins later than this. The dashboard waits 10 s, and a call and the ledger take up to 5 s in addition.
 const BEGIN_MAX: Duration = Duration::from_secs(4);
 
-/// The result of revoking a credential at its source.
+/// The result of revoking a credential at its source. As a text: its name on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Revocation {
@@ -37,13 +37,6 @@ pub enum Revocation {
     Cut,
     /// The source cannot revoke.
     Unsupported,
-}
-
-impl Revocation {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 impl From<RevocationAnswer> for Revocation {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::header::ACCEPT;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
+use serde_json::json;
 use tempfile::NamedTempFile;
 use url::Url;
 
@@ -104,7 +105,8 @@ pub async fn run(
     let response = perform(config, command, &url).await?;
     if let OperatorCommand::Backup { file: path } = command {
         let bytes = save(path, response, BACKUP_MAX).await?;
-        return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
+        let saved = json!({ "file": path.to_string_lossy(), "bytes": bytes });
+        return Ok(if options.json { saved.to_string() } else { text::saved(path, bytes) });
     }
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
     if command.is_csv() {

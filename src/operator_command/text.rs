@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use turn_ledger::ByteCount;
 
@@ -192,13 +192,10 @@ pub(super) fn saved(path: &Path, bytes: u64) -> String {
     )
 }
 
-pub(super) fn saved_json(path: &Path, bytes: u64) -> String {
-    json!({ "file": path.to_string_lossy(), "bytes": bytes }).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn status() -> serde_json::Value {
         json!({
