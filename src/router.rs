@@ -29,7 +29,7 @@ use crate::http::{
 use crate::web;
 use crate::web::navigation;
 use crate::web::pages;
-use turn_base::body::BodyLimit;
+use turn_base::body::BODY_MAX;
 use turn_base::error::ApiError;
 use turn_signaling_server::{Signaling, p2pcf, peerjs, polls, reports, rooms, routes};
 
@@ -40,7 +40,7 @@ pub fn table(app: &Arc<App>) -> Vec<Group> {
     let guard = || {
         ServiceBuilder::new()
             .layer(origin::cors(&app.config.access.origins))
-            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.bodies)), envelope::admit))
+            .layer(from_fn_with_state((Arc::clone(app), BODY_MAX), envelope::admit))
             .layer(envelope::catch_panic(&app.metrics))
     };
     let guarded = |handlers: Handlers| handlers.layer(guard());
@@ -181,17 +181,16 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
         socket(handlers.layer(ServiceBuilder::new().layer(cors).layer(envelope::catch_panic(&app.metrics))))
     };
     let fetched = |handlers: Handlers| fetched_with(cors(), handlers);
-    let admit = |limit: BodyLimit| from_fn_with_state((Arc::clone(app), limit), envelope::admit);
-    let named = |handlers: Handlers| fetched(handlers.layer(admit(BodyLimit::short(&app.bodies))));
+    let admit = |bytes_max: usize| from_fn_with_state((Arc::clone(app), bytes_max), envelope::admit);
+    let named = |handlers: Handlers| fetched(handlers.layer(admit(BODY_MAX)));
     // The calls of the SFU have CORS headers of their own.
     let of_sfu = |handlers: Handlers| fetched_with(origin::sfu_cors(&app.config.access.origins), handlers);
     // Layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
     let of_p2pcf = |handlers: Handlers| {
-        let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.bodies);
         let layers = ServiceBuilder::new()
             .layer(map_response(async |response| p2pcf::readable(response)))
             .layer(from_fn_with_state(Arc::clone(&app.signaling.polls), polls::limit))
-            .layer(admit(limit))
+            .layer(admit(turn_signaling::p2pcf::BODY_MAX))
             .layer(envelope::catch_panic(&app.metrics));
         handlers.layer(layers)
     };

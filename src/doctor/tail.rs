@@ -244,7 +244,7 @@ impl WorstClient {
     async fn open(&self) -> Result<Allocation, RelayError> {
         let UdpRelay { address, username, password } =
             UdpRelay::first(&self.servers).await.ok_or(RelayError::Unreachable)?;
-        let allocation = Allocation::open_longest(address, &username, &password).await?;
+        let allocation = Allocation::open(address, &username, &password, true).await?;
         match allocation.relay(DATAGRAMS).await {
             Ok(_) => Ok(allocation),
             Err(error) => {

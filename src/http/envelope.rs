@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::app::process::Process;
 use crate::forward::{CountedSocket, FORWARDED};
 use crate::telemetry::metrics::{Metrics, RequestLabels};
-use turn_base::body::{self, BodyLimit};
+use turn_base::body;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
@@ -98,12 +98,12 @@ pub async fn envelope(
 /// Passes a request on once its whole body has arrived. From then on it counts as in progress. It is rejected while too many requests are
 /// in progress, so that these finish in time, or a quarter of these from one client.
 pub async fn admit(
-    State((app, limit)): State<(Arc<App>, BodyLimit)>,
+    State((app, bytes_max)): State<(Arc<App>, usize)>,
     request: Request,
     next: Next,
 ) -> Response {
     // A long body counts until the request is answered, because the body is in memory until then.
-    let (request, _long_body) = match body::gather(&limit, request).await {
+    let (request, _long_body) = match body::gather(&app.bodies, request, bytes_max).await {
         Ok(gathered) => gathered,
         Err(error) => return error.into_response(),
     };

@@ -28,7 +28,7 @@ use crate::app::process::Standby;
 use crate::config::AllowedOrigins;
 use crate::forward::PassedOn;
 use crate::telemetry::metrics::{RequestLabels, ScrapedFigures};
-use turn_base::body::{BodyLimit, read};
+use turn_base::body::read;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::id::REQUEST_ID;
 
@@ -108,7 +108,7 @@ pub async fn forward(standby: StandbyState, request: Request) -> Response {
 
 async fn pass_on(standby: &Standby, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (body, _long_body) = read(&parts, body, &BodyLimit::long(BODY_MAX, &standby.bodies)).await?;
+    let (body, _long_body) = read(&standby.bodies, &parts, body, BODY_MAX).await?;
     standby.forwarder.forward(axum::http::Request::from_parts(parts, body)).await
 }
 

@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::ice::url::IceUrl;
 use crate::mint::IceResponse;
-use turn_base::body::{BODY_MAX, BodyLimit, gather};
+use turn_base::body::{BODY_MAX, gather};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::{form, form_or_none};
 use turn_ledger::User;
@@ -266,7 +266,7 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
         let (head, body) = request.into_parts();
         let whole = Request::from_parts(head.clone(), body);
         let read = async {
-            let (whole, _long_body) = gather(&BodyLimit::short(&app.bodies), whole).await?;
+            let (whole, _long_body) = gather(&app.bodies, whole, BODY_MAX).await?;
             with_form(whole).await
         };
         // A form that cannot be read counts as one without a key.

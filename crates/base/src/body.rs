@@ -28,7 +28,7 @@ pub use coming::{COMING_PER_CLIENT_MAX, Coming};
 
 /// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. Bytes.
+/// Longest body that is read, except on the routes with a limit of their own. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
 /// The part of each body that counts against no bound on memory, so that long bodies of others never keep a short report out. Bytes.
 pub const BODY_OWN: usize = 1_024;
@@ -74,30 +74,11 @@ impl Bodies {
     }
 }
 
-/// How long a body may be.
-#[derive(Clone, Debug)]
-pub struct BodyLimit {
-    bytes_max: usize,
-    bodies: Bodies,
-}
-
-impl BodyLimit {
-    /// [`BODY_MAX`].
-    pub fn short(bodies: &Bodies) -> Self {
-        Self::long(BODY_MAX, bodies)
-    }
-
-    /// A higher limit.
-    pub fn long(bytes_max: usize, bodies: &Bodies) -> Self {
-        Self { bytes_max, bodies: bodies.clone() }
-    }
-}
-
-/// The request with its whole body, and what counts the memory of that body. Until the body has arrived, the request occupies only its
-/// socket and the buffer of its body.
-pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Option<MemoryUse>), ApiError> {
+/// The request with its whole body, of at most `bytes_max` bytes, and what counts the memory of that body. Until the body has arrived, the
+/// request occupies only its socket and the buffer of its body.
+pub async fn gather(bodies: &Bodies, request: Request, bytes_max: usize) -> Gathered<Request> {
     let (parts, body) = request.into_parts();
-    let (bytes, memory) = read(&parts, body, limit).await?;
+    let (bytes, memory) = read(bodies, &parts, body, bytes_max).await?;
     Ok((Request::from_parts(parts, Body::from(bytes)), memory))
 }
 
@@ -127,15 +108,15 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// A body, and what counts its memory until it is dropped: `None` for an empty body, and for one whose client is not known.
-pub type Gathered = Result<(Bytes, Option<MemoryUse>), ApiError>;
+/// A body, or the request with it, and what counts its memory until it is dropped: `None` for an empty body, and for one whose client is not
+/// known.
+pub type Gathered<T> = Result<(T, Option<MemoryUse>), ApiError>;
 
-/// The whole body of the request with these parts.
-pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
+/// The whole body of the request with these parts, of at most `bytes_max` bytes.
+pub async fn read(bodies: &Bodies, parts: &Parts, body: Body, bytes_max: usize) -> Gathered<Bytes> {
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
     }
-    let bytes_max = limit.bytes_max;
     let announced = announced_length(&parts.headers);
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(ApiError::payload_too_large(bytes_max));
@@ -143,8 +124,8 @@ pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
     let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
-    let memory = client.map(|client| limit.bodies.long.open(client));
-    let coming = client.map(|client| limit.bodies.coming.begin(client));
+    let memory = client.map(|client| bodies.long.open(client));
+    let coming = client.map(|client| bodies.coming.begin(client));
     let must_end = async {
         match &coming {
             Some(coming) => coming.must_end().await,
@@ -176,7 +157,7 @@ async fn collect(
     bytes_max: usize,
     announced: Option<usize>,
     mut memory: Option<MemoryUse>,
-) -> Gathered {
+) -> Gathered<Bytes> {
     let mut bytes = Vec::new();
     let mut parts = 0;
     while let Some(frame) = body.frame().await {

@@ -15,12 +15,14 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `burst` at once, and `per_second` more each second. `per_second` is at least 1.
+    /// `burst` at once, and `per_second` more each second.
+    ///
+    /// # Panics
+    ///
+    /// If `per_second` is 0.
     pub const fn per_second(burst: u32, per_second: u32) -> Self {
-        match Duration::from_secs(1).checked_div(per_second) {
-            Some(each) => Self { burst, each },
-            None => Self { burst, each: Duration::MAX },
-        }
+        let each = Duration::from_secs(1).checked_div(per_second).expect("`per_second` is at least 1");
+        Self { burst, each }
     }
 
     /// `factor` times the burst, which refills `factor` times as fast.

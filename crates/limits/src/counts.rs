@@ -49,7 +49,7 @@ impl Counts {
     /// The first share of a holder that has no room for `more`. `None` if all of them have room.
     pub fn full(&self, holder: &Holder, more: usize, bounds: Bounds) -> Option<Share> {
         let free = bounds.all_max.saturating_sub(self.all);
-        self.by_share.full(holder, |held, factor| {
+        self.by_share.full(holder.clone(), |held, factor| {
             let after = held.saturating_add(more);
             // A share of several clients may also not hold more than is free.
             after > bounds.client_max.saturating_mul(factor) || (factor > 1 && after > free)
@@ -76,7 +76,7 @@ impl Counts {
     pub fn replace(&mut self, holder: &Holder, before: usize, after: usize) {
         let replaced = |held: usize| held.saturating_sub(before).saturating_add(after);
         self.all = replaced(self.all);
-        self.by_share.change(holder, |held| {
+        self.by_share.change(holder.clone(), |held| {
             *held = replaced(*held);
             *held > 0
         });

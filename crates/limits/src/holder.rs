@@ -73,12 +73,6 @@ impl From<ClientKey> for Holder {
     }
 }
 
-impl From<&Self> for Holder {
-    fn from(holder: &Self) -> Self {
-        holder.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,17 +83,9 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// Makes an allocation with the longest LIFETIME that the server grants.
-    pub async fn open_longest(
-        server: SocketAddr,
-        username: &str,
-        password: &str,
-    ) -> Result<Self, RelayError> {
-        Self::open(server, username, password, true).await
-    }
-
-    /// Makes an allocation. If the server names another one in its place, makes it there: once, because that one may name another, too.
-    async fn open(
+    /// Makes an allocation. `is_longest`: with the longest LIFETIME that the server grants. If the server names another one in its place,
+    /// makes it there: once, because that one may name another, too.
+    pub async fn open(
         server: SocketAddr,
         username: &str,
         password: &str,

@@ -13,11 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use turn::allocation::allocation_manager::{Manager, ManagerConfig};
 use turn::allocation::five_tuple::FiveTuple;
-use turn::auth::{AuthHandler, generate_auth_key};
 use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
-use crate::allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
+use crate::allocation_rules::Username;
 use crate::broker::{Event, Note, RelayBroker};
 use crate::clients::{Client, Clients};
 use crate::count::Meter;
@@ -56,7 +55,7 @@ pub struct Relay {
     /// Held while the library handles a request.
     requests: Mutex<()>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
-    access: Arc<ClientAccess>,
+    clients: Arc<Clients>,
 }
 
 impl Relay {
@@ -90,7 +89,7 @@ impl Relay {
             manager: Arc::new(Manager::new(manager)),
             requests: Mutex::default(),
             nonces: Arc::default(),
-            access: Arc::new(ClientAccess { clients: Clients::default(), broker, note }),
+            clients: Arc::new(Clients { rows: parking_lot::Mutex::default(), broker, note }),
         })
     }
 
@@ -116,7 +115,7 @@ impl Relay {
         self.count(true).await;
         let work = async { tokio::join!(self.receive(&socket), self.count_regularly()) };
         end.run_until_cancelled(work).await;
-        for name in self.access.clients.users().into_keys() {
+        for name in self.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
         }
         self.count(true).await;
@@ -138,7 +137,7 @@ impl Relay {
         if is_message {
             self.update_client(client, None).await;
         }
-        let known = self.access.clients.socket(client);
+        let known = self.clients.socket(client);
         if known.is_none() && !is_message {
             return;
         }
@@ -158,7 +157,7 @@ impl Relay {
             buff: datagram.to_vec(),
             allocation_manager: Arc::clone(&self.manager),
             nonces: Arc::clone(&self.nonces),
-            auth_handler: Arc::<ClientAccess>::clone(&self.access),
+            auth_handler: Arc::<Clients>::clone(&self.clients),
             realm: REALM.to_owned(),
             channel_bind_timeout: turn::proto::lifetime::DEFAULT_LIFETIME,
         };
@@ -175,16 +174,16 @@ impl Relay {
     async fn update_client(&self, client: SocketAddr, socket: Option<Arc<ClientSocket>>) {
         let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
-        match (found, self.access.clients.socket(client).is_some()) {
+        match (found, self.clients.socket(client).is_some()) {
             (None, true) => {
-                for removed in self.access.clients.take_where(|address, _| address == client) {
+                for removed in self.clients.take_where(|address, _| address == client) {
                     self.report_end(&removed, "closed");
                 }
             }
             (Some(found), false) => {
                 let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
                 socket.assign(user.grant);
-                self.access.clients.insert(client, Client { name: found.username, user, socket });
+                self.clients.rows.lock().insert(client, Client { name: found.username, user, socket });
             }
             (None, false) | (Some(_), true) => {}
         }
@@ -196,7 +195,7 @@ impl Relay {
         let mut is_written = true;
         loop {
             tokio::select! {
-                _ = interval.tick() => is_written = self.access.broker.recorded().await,
+                _ = interval.tick() => is_written = self.clients.broker.recorded().await,
                 // Count at once when the limit is reached. While a count is not written nothing passes, so the limit would be reached again
                 // and again.
                 () = self.meter.until_reached(), if is_written => {}
@@ -211,22 +210,22 @@ impl Relay {
     async fn count(&self, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant. Without an instant, the bytes stay
         // in the meter until the next call.
-        if let Some(as_of) = self.access.broker.may_count_until() {
+        if let Some(as_of) = self.clients.broker.may_count_until() {
             let (granted, by_grant) = self.meter.take();
             let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
-            self.access.broker.carry(&carried, &by_grant);
+            self.clients.broker.carry(&carried, &by_grant);
         }
-        self.meter.allow(if is_written { self.access.broker.remaining() } else { ByteCount::ZERO });
-        for (name, user) in self.access.clients.users() {
-            if let Some(end) = self.access.broker.grant_end(&user) {
+        self.meter.allow(if is_written { self.clients.broker.remaining() } else { ByteCount::ZERO });
+        for (name, user) in self.clients.users() {
+            if let Some(end) = self.clients.broker.grant_end(&user) {
                 self.cut(&name, end.into()).await;
             }
         }
         let present = self.release_gone().await;
-        for client in self.access.clients.take_where(|address, _| !present.contains(&address)) {
+        for client in self.clients.take_where(|address, _| !present.contains(&address)) {
             self.report_end(&client, "closed");
         }
-        (self.access.note)(Event::Allocations(length(self.access.clients.len())));
+        (self.clients.note)(Event::Allocations(length(self.clients.rows.lock().len())));
     }
 
     /// Tells the broker which grants have an allocation, after the allocations of ended grants were deleted. Meanwhile no request is
@@ -237,13 +236,13 @@ impl Relay {
         let present = self.manager.get_allocations_info(None).await;
         let grants = present.values().filter_map(|found| Username::parse(&found.username));
         let grants: Vec<_> = grants.map(|user| user.grant).collect();
-        self.access.broker.release_all_but(&grants);
+        self.clients.broker.release_all_but(&grants);
         present.into_keys().map(|tuple| tuple.src_addr).collect()
     }
 
     /// Ends all allocations of a user name.
     async fn cut(&self, name: &str, why: &'static str) {
-        let clients = self.access.clients.take_where(|_, client| client.name == name);
+        let clients = self.clients.take_where(|_, client| client.name == name);
         for client in &clients {
             client.socket.end();
         }
@@ -254,7 +253,7 @@ impl Relay {
     }
 
     fn report_end(&self, client: &Client, why: &'static str) {
-        (self.access.note)(Event::Ended(why));
+        (self.clients.note)(Event::Ended(why));
         let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,
@@ -263,40 +262,5 @@ impl Relay {
             why,
             "an allocation of the relay has ended"
         );
-    }
-}
-
-/// The table of clients, and the decision who may be a client. It gives the library the key of a user name if that user may make or use an
-/// allocation.
-struct ClientAccess {
-    clients: Clients,
-    broker: Arc<dyn RelayBroker>,
-    note: Note,
-}
-
-impl ClientAccess {
-    /// Whether a client may make or use an allocation. A client that has an allocation may use it until the relay ends the allocation.
-    fn admit(&self, name: &str, client: SocketAddr) -> Result<(), &'static str> {
-        let user = Username::parse(name).ok_or("unknown")?;
-        if self.clients.has(client, name) {
-            return Ok(());
-        }
-        if let Some(end) = self.broker.grant_end(&user) {
-            return Err(end.into());
-        }
-        if self.clients.of_grant(user.grant) >= ALLOCATIONS_PER_GRANT_MAX {
-            return Err("grant_full");
-        }
-        Ok(())
-    }
-}
-
-impl AuthHandler for ClientAccess {
-    fn auth_handle(&self, name: &str, realm: &str, client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
-        if let Err(refused) = self.admit(name, client) {
-            (self.note)(Event::Refused(refused));
-            return Err(turn::Error::Other(refused.to_owned()));
-        }
-        Ok(generate_auth_key(name, realm, &self.broker.password(name)))
     }
 }

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::{Value, json};
-use turn_base::body::{self, BodyLimit};
+use turn_base::body;
 use turn_base::broker::{Unverified, WebClient};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
@@ -183,11 +183,12 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 async fn read(proxy: &SfuProxy, parts: &Parts, body: Body) -> SfuResult<ForwardedRequest> {
     let query = parts.uri.query().and_then(query_sent);
     let headers = passing(&parts.headers, &SENT);
-    let limit = BodyLimit::long(BODY_MAX, &proxy.service.bodies);
-    let (body, kept) = body::read(parts, body, &limit).await.map_err(|error| match error.status {
-        StatusCode::PAYLOAD_TOO_LARGE => SfuFault::TOO_LARGE,
-        StatusCode::SERVICE_UNAVAILABLE => SfuFault::FULL,
-        _ => SfuFault::MALFORMED,
+    let (body, kept) = body::read(&proxy.service.bodies, parts, body, BODY_MAX).await.map_err(|error| {
+        match error.status {
+            StatusCode::PAYLOAD_TOO_LARGE => SfuFault::TOO_LARGE,
+            StatusCode::SERVICE_UNAVAILABLE => SfuFault::FULL,
+            _ => SfuFault::MALFORMED,
+        }
     })?;
     Ok(ForwardedRequest { query, headers, body, kept })
 }

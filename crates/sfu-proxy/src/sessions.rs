@@ -74,7 +74,7 @@ impl Sessions {
 
     /// Reserves room for a session that a holder opens. [`Self::begin`] or [`Self::release`] must follow.
     pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> SfuResult<()> {
-        if self.addresses.new_sessions.take(holder, 1, now).is_err() {
+        if self.addresses.new_sessions.take(holder.clone(), 1, now).is_err() {
             return Err(SfuFault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
         }
         self.addresses.check_calls(holder)?;

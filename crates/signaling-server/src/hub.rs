@@ -217,7 +217,7 @@ impl Common {
     /// Charges the rate of a holder for bytes that it has sent. Returns `false` if that is too much: then its socket must end.
     pub(crate) fn charge_received(&self, holder: &Holder, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let is_within = self.received.lock().take(holder, bytes, self.now()).is_ok();
+        let is_within = self.received.lock().take(holder.clone(), bytes, self.now()).is_ok();
         if !is_within {
             self.dropped(Dropped::Flood);
         }

@@ -67,7 +67,7 @@ impl Memory {
 
     /// Counts bytes for a holder until the result is dropped.
     pub(crate) fn count(&self, holder: &Holder, bytes: usize) -> MemoryUse {
-        let mut counted = self.0.waiting.open(holder);
+        let mut counted = self.0.waiting.open(holder.clone());
         counted.resize(bytes);
         counted
     }

@@ -139,7 +139,7 @@ async fn an_allocation_is_refreshed_with_the_longest_lifetime_that_the_server_gr
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
     broker_at(&cloudflare, &[]).await.mint().await;
     let (username, password) = cloudflare.history().last_credential();
-    let allocation = Allocation::open_longest(relay.address(), &username, &password).await.unwrap();
+    let allocation = Allocation::open(relay.address(), &username, &password, true).await.unwrap();
     assert_eq!(allocation.granted(), 600, "who asks for a day gets the default of the server");
     allocation.refresh().await;
     eventually("the longest LIFETIME", async || allocation.granted() == 3_599).await;

@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
-use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::throttle::Throttle;
@@ -91,11 +90,6 @@ impl Reports {
         let message = "Send fewer reports: ten at once, then one a minute.";
         let taken = rate.lock().take(client, count, self.service.clock.since_boot());
         taken.map_err(|spent| ApiError::too_many("Too many reports", message, spent.next))
-    }
-
-    /// The bound on the body of a report.
-    fn limit(&self, bytes_max: usize) -> BodyLimit {
-        BodyLimit::long(bytes_max, &self.service.bodies)
     }
 
     /// A report as a line.

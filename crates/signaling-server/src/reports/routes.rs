@@ -99,7 +99,7 @@ impl FromRequestParts<Arc<Reports>> for Sender {
 
 async fn bug(State(reports): Sink, Sender(client): Sender, request: Request) -> Recorded {
     let (parts, body) = request.into_parts();
-    let (body, _counted) = read(&parts, body, &reports.limit(FORM_MAX)).await?;
+    let (body, _counted) = read(&reports.service.bodies, &parts, body, FORM_MAX).await?;
     let form = Form::parse(&parts.headers, body).await?;
     let info: BugInfo = parse_json(form.field("info").unwrap_or_default().as_bytes())?;
     given("roomName", Some(&info.room_name))?;
@@ -113,7 +113,7 @@ async fn bug(State(reports): Sink, Sender(client): Sender, request: Request) -> 
 
 async fn dead_track(State(reports): Sink, Sender(client): Sender, request: Request) -> Recorded {
     let (parts, body) = request.into_parts();
-    let (body, _counted) = read(&parts, body, &reports.limit(JSON_MAX)).await?;
+    let (body, _counted) = read(&reports.service.bodies, &parts, body, JSON_MAX).await?;
     let track: DeadTrack = parse_json(&body)?;
     given("trackId", Some(&track.track_id))?;
     record(&reports, client, "deadTrack", &track).await
@@ -145,7 +145,7 @@ async fn call_quality(
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
     let (parts, body) = request.into_parts();
-    let (body, _counted) = read(&parts, body, &reports.limit(BODY_MAX)).await?;
+    let (body, _counted) = read(&reports.service.bodies, &parts, body, BODY_MAX).await?;
     let form = Form::parse(&parts.headers, body).await?;
     let issues = form.field("experiencedIssues");
     let issues = issues.ok_or_else(|| ApiError::invalid("Set `experiencedIssues` to true or false."))?;

@@ -138,7 +138,7 @@ impl Ayame {
     /// Whether the webhooks of a socket may be called. The socket counts once against the rate, for both webhooks.
     fn may_call_webhooks(&mut self, id: SocketId, now: Duration) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else { return false };
-        let may_call = socket.may_call_webhooks || self.webhooks.take(&socket.holder, 1, now).is_ok();
+        let may_call = socket.may_call_webhooks || self.webhooks.take(socket.holder.clone(), 1, now).is_ok();
         socket.may_call_webhooks = may_call;
         if !may_call {
             self.actions.dropped(Dropped::Flood);
