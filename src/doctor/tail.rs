@@ -17,7 +17,7 @@ use crate::config::CloudflareConfig;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::server::IceServerList;
-use crate::ice::udp_relay::UdpRelay;
+use crate::ice::udp_relay;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use turn_base::clock::Clock;
 use turn_ledger::polls::spans::Span;
@@ -242,9 +242,8 @@ impl WorstClient {
 
     /// A new allocation that relays, over the first UDP relay in the list.
     async fn open(&self) -> Result<Allocation, RelayError> {
-        let UdpRelay { address, username, password } =
-            UdpRelay::first(&self.servers).await.ok_or(RelayError::Unreachable)?;
-        let allocation = Allocation::open(address, &username, &password, true).await?;
+        let relay = udp_relay::first(&self.servers).await.ok_or(RelayError::Unreachable)?;
+        let allocation = Allocation::open(&relay, true).await?;
         match allocation.relay(DATAGRAMS).await {
             Ok(_) => Ok(allocation),
             Err(error) => {

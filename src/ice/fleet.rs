@@ -12,7 +12,7 @@ use super::health::RelayHealth;
 use super::key_name::KeyName;
 use super::rest::RestServer;
 use super::server::IceServer;
-use super::udp_relay::UdpRelay;
+use super::udp_relay;
 use super::url::IceUrl;
 use turn_base::clock::Clock;
 use turn_base::random;
@@ -194,10 +194,10 @@ impl OwnRelay {
 async fn probe(url: &IceUrl, server: &IceServer) -> Option<Result<(), String>> {
     let (server, url) = (server.clone(), url.clone());
     let relayed = async move {
-        let Some(UdpRelay { address, username, password }) = UdpRelay::of(&server, &url).await else {
+        let Some(relay) = udp_relay::of(&server, &url).await else {
             return Some(Err("its name has no address, or the resolver does not answer".to_owned()));
         };
-        match relay_to_itself(address, &username, &password, 1).await {
+        match relay_to_itself(&relay, 1).await {
             Ok(_) => Some(Ok(())),
             Err(RelayError::Unreachable) => None,
             Err(error) => Some(Err(error.to_string())),

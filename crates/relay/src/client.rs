@@ -61,14 +61,20 @@ impl RelayError {
     }
 }
 
+/// A relay over UDP, and a credential for it.
+#[derive(Clone)]
+pub struct UdpRelay {
+    /// The address at which clients reach it.
+    pub address: SocketAddr,
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
 /// Relays this many datagrams of [`PAYLOAD`] bytes through a new allocation to itself, one after the other. Returns the relayed address.
-pub async fn relay_to_itself(
-    server: SocketAddr,
-    username: &str,
-    password: &str,
-    datagrams: u16,
-) -> Result<SocketAddr, RelayError> {
-    let allocation = Allocation::open(server, username, password, false).await?;
+pub async fn relay_to_itself(relay: &UdpRelay, datagrams: u16) -> Result<SocketAddr, RelayError> {
+    let allocation = Allocation::open(relay, false).await?;
     let relayed = allocation.relay(datagrams).await;
     allocation.close().await;
     relayed
@@ -78,40 +84,29 @@ pub async fn relay_to_itself(
 pub struct Allocation {
     client: Client,
     conn: Box<dyn Conn + Send + Sync>,
-    server: SocketAddr,
     socket: Arc<ClientSocket>,
 }
 
 impl Allocation {
     /// Makes an allocation. `is_longest`: with the longest LIFETIME that the server grants. If the server names another one in its place,
     /// makes it there: once, because that one may name another, too.
-    pub async fn open(
-        server: SocketAddr,
-        username: &str,
-        password: &str,
-        is_longest: bool,
-    ) -> Result<Self, RelayError> {
-        let opened = Self::open_at(server, username, password, is_longest).await;
+    pub async fn open(relay: &UdpRelay, is_longest: bool) -> Result<Self, RelayError> {
+        let opened = Self::open_at(relay.clone(), is_longest).await;
         let Err(RelayError::Alternate(alternate)) = opened else { return opened };
-        match Self::open_at(alternate, username, password, is_longest).await {
+        match Self::open_at(UdpRelay { address: alternate, ..relay.clone() }, is_longest).await {
             Err(error) if error != RelayError::Unreachable => Err(RelayError::Alternate(alternate)),
             opened => opened,
         }
     }
 
-    async fn open_at(
-        server: SocketAddr,
-        username: &str,
-        password: &str,
-        is_longest: bool,
-    ) -> Result<Self, RelayError> {
-        let socket = socket_to(server).await?;
-        let socket = Arc::new(ClientSocket::new(socket, username, password, is_longest));
+    async fn open_at(relay: UdpRelay, is_longest: bool) -> Result<Self, RelayError> {
+        let socket = socket_to(relay.address).await?;
+        let socket = Arc::new(ClientSocket::new(socket, relay.clone(), is_longest));
         let config = ClientConfig {
             stun_serv_addr: String::new(),
-            turn_serv_addr: server.to_string(),
-            username: username.to_owned(),
-            password: password.to_owned(),
+            turn_serv_addr: relay.address.to_string(),
+            username: relay.username,
+            password: relay.password,
             realm: String::new(),
             software: String::new(),
             rto_in_ms: 0,
@@ -128,7 +123,7 @@ impl Allocation {
             Ok(Ok(conn)) => Ok(Box::new(conn)),
         };
         match allocated {
-            Ok(conn) => Ok(Self { client, conn, server, socket }),
+            Ok(conn) => Ok(Self { client, conn, socket }),
             Err(error) => {
                 let _ = client.close().await;
                 Err(error)
@@ -138,7 +133,7 @@ impl Allocation {
 
     /// Asks again for the longest LIFETIME. Nothing happens with an allocation that was not opened with it.
     pub async fn refresh(&self) {
-        self.socket.refresh(self.server).await;
+        self.socket.refresh().await;
     }
 
     /// The LIFETIME that the server has granted last, in seconds.

@@ -26,6 +26,8 @@ use tokio::net::UdpSocket;
 use turn::proto::lifetime::Lifetime;
 use webrtc_util::{Conn, Error};
 
+use crate::client::UdpRelay;
+
 /// The LIFETIME that is asked for, in seconds. A server grants its maximum instead.
 const A_DAY: u32 = 86_400;
 /// What is asked for if the server has granted less. Some servers grant their default if an hour or more is asked for.
@@ -43,8 +45,7 @@ pub(crate) struct Refusal {
 /// See the module's description.
 pub(crate) struct ClientSocket {
     socket: UdpSocket,
-    username: String,
-    password: String,
+    relay: UdpRelay,
     /// Whether requests ask for the longest LIFETIME.
     lengthens: bool,
     /// How the last answer refused; `None` if it did not.
@@ -55,10 +56,9 @@ pub(crate) struct ClientSocket {
 }
 
 impl ClientSocket {
-    pub(crate) fn new(socket: UdpSocket, username: &str, password: &str, lengthens: bool) -> Self {
-        let (username, password) = (username.to_owned(), password.to_owned());
+    pub(crate) fn new(socket: UdpSocket, relay: UdpRelay, lengthens: bool) -> Self {
         let (refusal, request) = (Mutex::default(), Mutex::default());
-        Self { socket, username, password, lengthens, refusal, request, granted: AtomicU32::new(A_DAY) }
+        Self { socket, relay, lengthens, refusal, request, granted: AtomicU32::new(A_DAY) }
     }
 
     /// How the server's last answer refused; `None` if it did not.
@@ -81,7 +81,7 @@ impl ClientSocket {
             longer.add(attribute.typ, &attribute.value);
         }
         let seconds = if self.granted() < BELOW_AN_HOUR { BELOW_AN_HOUR } else { A_DAY };
-        let (username, password) = (self.username.clone(), self.password.clone());
+        let (username, password) = (self.relay.username.clone(), self.relay.password.clone());
         let signature = MessageIntegrity::new_long_term_integrity(username, realm, password);
         Lifetime(Duration::from_secs(seconds.into())).add_to(&mut longer).ok()?;
         signature.add_to(&mut longer).ok()?;
@@ -106,14 +106,14 @@ impl ClientSocket {
     }
 
     /// Refreshes the allocation. The answer is not awaited, and the library drops it.
-    pub(crate) async fn refresh(&self, server: SocketAddr) {
+    pub(crate) async fn refresh(&self) {
         let last = self.request.lock().clone();
         let refresh = last.and_then(|mut request| {
             TransactionId::new().add_to(&mut request).ok()?;
             self.lengthened(&request, MessageType::new(METHOD_REFRESH, CLASS_REQUEST))
         });
         if let Some(refresh) = refresh {
-            let _ = self.socket.send_to(&refresh.raw, server).await;
+            let _ = self.socket.send_to(&refresh.raw, self.relay.address).await;
         }
     }
 }

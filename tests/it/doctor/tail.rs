@@ -8,7 +8,7 @@ use chrono::SecondsFormat;
 use tokio::task::JoinHandle;
 use turn_broker::doctor::{self, Check, CheckState, Finding, Options, Progress};
 use turn_ledger::Minute;
-use turn_relay::client::Allocation;
+use turn_relay::client::{Allocation, UdpRelay};
 
 use crate::support::manual_clock::ManualClock;
 use crate::support::test_broker::{START, config};
@@ -139,7 +139,8 @@ async fn an_allocation_is_refreshed_with_the_longest_lifetime_that_the_server_gr
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
     broker_at(&cloudflare, &[]).await.mint().await;
     let (username, password) = cloudflare.history().last_credential();
-    let allocation = Allocation::open(relay.address(), &username, &password, true).await.unwrap();
+    let with_credential = UdpRelay { address: relay.address(), username, password };
+    let allocation = Allocation::open(&with_credential, true).await.unwrap();
     assert_eq!(allocation.granted(), 600, "who asks for a day gets the default of the server");
     allocation.refresh().await;
     eventually("the longest LIFETIME", async || allocation.granted() == 3_599).await;
