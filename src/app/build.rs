@@ -210,7 +210,7 @@ impl Parts<'_> {
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
         let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
         let key = self.keys.signing.expose();
-        Some(Arc::new(SfuProxy::new(config, video, key, self.provider_client(), open, service)))
+        Some(Arc::new(SfuProxy::new(config.clone(), video, key, self.provider_client(), open, service)))
     }
 
     fn auth(&self) -> Option<Auth> {

@@ -14,7 +14,7 @@ use crate::request::{self, Pull, RequestedTracks};
 use crate::session_id::SessionId;
 use crate::sessions::Sessions;
 use crate::track::Replies;
-use crate::upstream::{ForwardedRequest, SfuResponse, is_gone};
+use crate::upstream::{ForwardedRequest, Returned, is_gone};
 
 /// How long a client should wait after a pull that was refused because minting is stopped.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ impl SfuProxy {
         id: SessionId,
         call: SfuCall,
         mut passed: ForwardedRequest,
-    ) -> SfuResult<SfuResponse> {
+    ) -> Returned {
         let request = request::of_call(call, &passed.body)?;
         passed.body = request.body.into();
         let (number, wanted) =
@@ -122,12 +122,7 @@ struct CallInProgress {
 
 impl CallInProgress {
     /// Waits until what was promised for the call is on disk, then asks the SFU and takes its answer.
-    async fn call(
-        mut self,
-        call: SfuCall,
-        wanted: &RequestedTracks,
-        passed: ForwardedRequest,
-    ) -> SfuResult<SfuResponse> {
+    async fn call(mut self, call: SfuCall, wanted: &RequestedTracks, passed: ForwardedRequest) -> Returned {
         if wanted.takes() && !self.proxy.service.broker.recorded().await {
             self.end(wanted, None);
             return Err(SfuFault::NOT_RECORDED);

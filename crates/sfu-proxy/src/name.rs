@@ -22,11 +22,6 @@ impl Name {
         (1..=NAME_MAX).contains(&text.len()).then(|| Self(text.into()))
     }
 
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Whether a mid is `#` and the name of a track. It then means the transceiver of this track.
     pub(crate) fn is_reference(&self) -> bool {
         self.0.starts_with('#')

@@ -27,7 +27,7 @@ use crate::session_id::SessionId;
 use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
 use crate::taken::{Taken, VideoRates, kbps};
-use crate::upstream::{ForwardedRequest, SfuResponse, Upstream};
+use crate::upstream::{ForwardedRequest, Returned, SfuResponse, Upstream};
 
 /// A credential is handed out again only in the first part of its life: the life divided by this number.
 const FIRST_PART: u32 = 4;
@@ -48,12 +48,7 @@ pub struct Service {
 
 /// The proxy, with the table of its sessions.
 pub struct SfuProxy {
-    /// The paths that are proxied.
-    pub(crate) prefixes: Vec<Arc<str>>,
-    /// Whether only a token names a room.
-    pub(crate) rooms_by_token: bool,
-    /// Whether sessions are locked.
-    is_locked: bool,
+    pub(crate) config: SfuConfig,
     pub(crate) lock_key: LockKey,
     pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
@@ -81,7 +76,7 @@ impl SfuProxy {
     /// `secret`: the key of the ledger, so that locks outlive a restart. `books`: the time of the books. `open`: the sessions that
     /// were open before a restart.
     pub fn new(
-        config: &SfuConfig,
+        config: SfuConfig,
         video: VideoRates,
         secret: &[u8],
         client: HttpClient,
@@ -91,12 +86,10 @@ impl SfuProxy {
         let terms =
             SfuTerms { video, client_kbps: kbps(config.client_rate), look_interval: config.look_interval };
         let proxy = Self {
-            prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
-            rooms_by_token: config.rooms_by_token,
-            is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
-            upstream: Upstream::new(config, client),
+            upstream: Upstream::new(&config, client),
             sessions: Mutex::new(Sessions::new(terms)),
+            config,
             service,
         };
         // The watch looks at these sessions as soon as it begins.
@@ -106,11 +99,7 @@ impl SfuProxy {
     }
 
     /// Opens a session.
-    pub async fn open(
-        self: &Arc<Self>,
-        opening: Opening,
-        mut passed: ForwardedRequest,
-    ) -> SfuResult<SfuResponse> {
+    pub async fn open(self: &Arc<Self>, opening: Opening, mut passed: ForwardedRequest) -> Returned {
         passed.body = request::new_session(&passed.body)?.body.into();
         let holder = opening.owner.holder();
         self.with(|sessions, now| sessions.reserve(&holder, now))?;
@@ -125,7 +114,7 @@ impl SfuProxy {
     pub fn authorize(&self, id: &SessionId, caller: &Caller, cookies: &[&str]) -> SfuResult<()> {
         let is_unlocked =
             self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
-        if self.is_locked && !is_unlocked {
+        if self.config.is_locked && !is_unlocked {
             return Err(SfuFault::NO_COOKIE);
         }
         // The owner's user, not the caller's: a request with a lock needs no token.
@@ -146,7 +135,7 @@ impl SfuProxy {
     pub fn room_of(&self, caller: &Caller, cookies: &[&str]) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {
-            let own = (!self.is_locked).then(|| sessions.of_caller(caller));
+            let own = (!self.config.is_locked).then(|| sessions.of_caller(caller));
             sessions.only_room(unlocked.iter().chain(own.into_iter().flatten()))
         })
     }
@@ -173,7 +162,7 @@ impl SfuProxy {
 
     /// Ends the sessions of the holders that `is_meant` accepts: their tracks are closed by force within seconds.
     pub fn end_sessions_of(&self, is_meant: impl Fn(&Holder) -> bool) {
-        self.with(|sessions, now| sessions.end_sessions_of(is_meant, now));
+        self.with(|sessions, now| sessions.end_where(|session| is_meant(&session.holder()), now));
     }
 
     /// The ICE servers that this browser got for the same spender a moment ago. `None` if it got none, if their credential was revoked, and
@@ -215,13 +204,13 @@ struct ReservedPlace {
 
 impl ReservedPlace {
     /// Asks the SFU for the session. If the SFU has created it, puts it in the table and gives the browser its lock.
-    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
+    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> Returned {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let Some(id) = returned.answered().and_then(|answered| answered.session) else {
             return Ok(as_text(returned));
         };
         let Opening { owner, room, prefix, label, origin, removed } = opening;
-        if self.proxy.is_locked {
+        if self.proxy.config.is_locked {
             let cookie = self.proxy.lock_key.cookie(&id, &prefix, self.proxy.service.clock.since_1970());
             for cookie in removed.iter().chain([&cookie]).filter_map(|text| secret_header(text)) {
                 returned.headers.append(SET_COOKIE, cookie);

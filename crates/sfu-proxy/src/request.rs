@@ -108,14 +108,11 @@ pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
             TrackId::Channel(id) => channels.push(json!({ "id": id })),
         }
     }
-    let mut calls = vec![];
-    if !mids.is_empty() {
-        calls.push((SfuCall::CloseTracks, json!({ "tracks": mids, "force": true })));
-    }
-    if !channels.is_empty() {
-        calls.push((SfuCall::CloseDataChannels, json!({ "dataChannels": channels })));
-    }
-    calls
+    let has_tracks = !mids.is_empty();
+    let tracks = has_tracks.then(|| (SfuCall::CloseTracks, json!({ "tracks": mids, "force": true })));
+    let has_channels = !channels.is_empty();
+    let channels = has_channels.then(|| (SfuCall::CloseDataChannels, json!({ "dataChannels": channels })));
+    tracks.into_iter().chain(channels).collect()
 }
 
 /// Reads a body as `T`, which pushes and pulls nothing.
@@ -272,25 +269,18 @@ enum Track {
     Local {
         mid: Option<Name>,
         track_name: Name,
-        kind: Option<TransceiverKind>,
+        /// What the SFU offers a transceiver for, if it makes the offer.
+        kind: Option<MediaKind>,
         bidirectional_media_stream: Option<bool>,
     },
     Remote {
         session_id: SessionId,
         track_name: Name,
         mid: Option<Name>,
-        kind: Option<TransceiverKind>,
+        kind: Option<MediaKind>,
         bidirectional_media_stream: Option<bool>,
         simulcast: Option<Simulcast>,
     },
-}
-
-/// What the SFU offers a transceiver for, if it makes the offer.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum TransceiverKind {
-    Audio,
-    Video,
 }
 
 /// The layers of a track that a session wants.
@@ -335,7 +325,7 @@ fn tracks_of(tracks: Vec<Track>, offered: Option<&BTreeMap<Name, MediaKind>>) ->
             Track::Local { mid, track_name, kind: hint, .. } => {
                 let kind = match (offered, &mid) {
                     // The SFU will offer a new transceiver of this kind. An unknown kind is charged as video.
-                    (None, None) if hint == Some(TransceiverKind::Audio) => MediaKind::Audio,
+                    (None, None) if hint == Some(MediaKind::Audio) => MediaKind::Audio,
                     (Some(offered), Some(mid)) => offered.get(mid).copied().unwrap_or(MediaKind::Video),
                     _ => MediaKind::Video,
                 };

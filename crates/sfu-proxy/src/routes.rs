@@ -34,7 +34,7 @@ use crate::path::{Route, SfuCall, route};
 use crate::proxy::{Opening, SfuProxy};
 use crate::session::Caller;
 use crate::session_id::SessionId;
-use crate::upstream::{ForwardedRequest, SENT, SfuResponse, passing};
+use crate::upstream::{ForwardedRequest, Returned, SENT, SfuResponse, passing};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -47,16 +47,16 @@ const REFUSED: &str = "sfu_refused";
 
 /// The paths with their handlers, without layers.
 pub fn routes<S>(proxy: &Arc<SfuProxy>) -> Vec<(String, MethodRouter<S>)> {
-    let route = |prefix: &Arc<str>| {
+    let route = |prefix: &String| {
         let path = format!("{prefix}/{{*sfu}}");
-        let prefix = Arc::clone(prefix);
+        let prefix: Arc<str> = prefix.as_str().into();
         let serve = move |State(proxy): State<Arc<SfuProxy>>, request: Request| {
             let prefix = Arc::clone(&prefix);
             async move { serve(&proxy, &prefix, request).await }
         };
         (path, any(serve).with_state(Arc::clone(proxy)))
     };
-    proxy.prefixes.iter().map(route).collect()
+    proxy.config.prefixes.iter().map(route).collect()
 }
 
 async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Response {
@@ -74,12 +74,12 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
     }
 }
 
-async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> SfuResult<SfuResponse> {
+async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Returned {
     let (parts, body) = request.into_parts();
     let (owner, room_in_token) = caller(proxy, &parts, Expiry::Counts).await?;
     let is_in_token = room_in_token.is_some();
     let room = if is_in_token { room_in_token } else { named_room(&parts)? };
-    if proxy.rooms_by_token && room.is_some() && !is_in_token {
+    if proxy.config.rooms_by_token && room.is_some() && !is_in_token {
         return Err(SfuFault::NOT_IN_TOKEN);
     }
     let has_token = owner.user.is_some() || owner.grant.is_some();
@@ -93,12 +93,7 @@ async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Sfu
     proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin, removed }, passed).await
 }
 
-async fn on_session(
-    proxy: &Arc<SfuProxy>,
-    id: SessionId,
-    call: SfuCall,
-    request: Request,
-) -> SfuResult<SfuResponse> {
+async fn on_session(proxy: &Arc<SfuProxy>, id: SessionId, call: SfuCall, request: Request) -> Returned {
     let (parts, body) = request.into_parts();
     // The lock still proves the browser: a token may expire during a long call.
     let (caller, _) = caller(proxy, &parts, Expiry::Ignored).await?;
@@ -209,7 +204,7 @@ fn address(parts: &Parts) -> Option<IpAddr> {
 }
 
 /// The response to a client. `is_new`: the request asked for a new session.
-fn answer(returned: SfuResult<SfuResponse>, is_new: bool) -> Response {
+fn answer(returned: Returned, is_new: bool) -> Response {
     let code = match &returned {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
         Err(fault) => Some(fault.code),

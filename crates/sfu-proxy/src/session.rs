@@ -40,20 +40,6 @@ impl Caller {
     pub fn holder(&self) -> Holder {
         Holder::new(self.address, self.user.clone())
     }
-
-    /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address, and so is any grant of
-    /// the same chain. The address counts only for a session that was opened without a token.
-    pub(super) fn is_same_as(
-        &self,
-        other: &Self,
-        are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
-    ) -> bool {
-        match (&self.user, self.grant) {
-            (Some(user), _) => other.user.as_ref() == Some(user),
-            (None, Some(grant)) => other.grant.is_some_and(|others| are_of_one_chain(grant, others)),
-            (None, None) => self.address == other.address,
-        }
-    }
 }
 
 /// A session as it was opened, or as its row says after a restart.

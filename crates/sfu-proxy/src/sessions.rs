@@ -97,7 +97,9 @@ impl Sessions {
         self.insert(session, None, now);
     }
 
-    /// Checks that the caller may use a session: it belongs to the caller, or its lock proves the browser. Returns the user who opened it.
+    /// Checks that the caller may use a session: it belongs to the caller, or its lock proves the browser. A user is recognised on any
+    /// address, and so is any grant of the same chain. The address counts only for a session that was opened without a token. Returns the
+    /// user who opened it.
     pub(crate) fn check_owner(
         &self,
         id: &SessionId,
@@ -106,8 +108,13 @@ impl Sessions {
         are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
     ) -> SfuResult<Option<User>> {
         let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(SfuFault::GONE)?;
-        let may_use = is_unlocked || session.opened.owner.is_same_as(caller, are_of_one_chain);
-        if may_use { Ok(session.opened.owner.user.clone()) } else { Err(SfuFault::LOCKED) }
+        let owner = &session.opened.owner;
+        let is_owner = || match (&owner.user, owner.grant) {
+            (Some(user), _) => caller.user.as_ref() == Some(user),
+            (None, Some(grant)) => caller.grant.is_some_and(|of_caller| are_of_one_chain(grant, of_caller)),
+            (None, None) => caller.address == owner.address,
+        };
+        if is_unlocked || is_owner() { Ok(owner.user.clone()) } else { Err(SfuFault::LOCKED) }
     }
 
     /// Whether a page may go on using a session: it has tracks, or makes a call to the SFU.

@@ -35,13 +35,15 @@ pub enum Direction {
 }
 
 /// What is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum MediaKind {
     /// Sound: [`AUDIO_KBPS`].
     Audio,
     /// Pictures, or something of which the kind is not known: [`VideoRates`](super::taken::VideoRates).
     Video,
-    /// A data channel, in which anything may flow at any time: the rates of video.
+    /// A data channel, in which anything may flow at any time: the rates of video. No request names this kind.
+    #[serde(skip)]
     Data,
 }
 

@@ -69,6 +69,9 @@ pub struct SfuResponse {
     pub body: Bytes,
 }
 
+/// A response of the SFU, or why the client gets none.
+pub(crate) type Returned = SfuResult<SfuResponse>;
+
 impl SfuResponse {
     /// What the body says, if the status is a success.
     pub fn answered(&self) -> Option<SfuAnswer> {
@@ -89,24 +92,19 @@ impl Upstream {
     }
 
     /// Opens a session.
-    pub(crate) async fn open(&self, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
+    pub(crate) async fn open(&self, passed: ForwardedRequest) -> Returned {
         self.send(Method::POST, "sessions/new", passed).await
     }
 
     /// Makes a call on a session.
-    pub(crate) async fn call(
-        &self,
-        id: &SessionId,
-        call: SfuCall,
-        passed: ForwardedRequest,
-    ) -> SfuResult<SfuResponse> {
+    pub(crate) async fn call(&self, id: &SessionId, call: SfuCall, passed: ForwardedRequest) -> Returned {
         let (method, path) = upstream(id, call);
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         self.send(method, &path, passed).await
     }
 
     /// The SFU's response, also one with an error status. A redirect, and a body that is not JSON, are faults.
-    async fn send(&self, method: Method, path: &str, passed: ForwardedRequest) -> SfuResult<SfuResponse> {
+    async fn send(&self, method: Method, path: &str, passed: ForwardedRequest) -> Returned {
         let path: Vec<&str> = path.split('/').collect();
         let mut request = self.api.call(method.clone(), &path).timeout(self.deadline).headers(passed.headers);
         if method != Method::GET {
@@ -172,7 +170,7 @@ mod tests {
     }
 
     /// What an upstream answers that sends `head` and then nothing more, in the end.
-    async fn answer_of(head: &'static [u8], deadline: Duration) -> SfuResult<SfuResponse> {
+    async fn answer_of(head: &'static [u8], deadline: Duration) -> Returned {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = at(&listener, deadline);
         let silent = async {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_budget::{GrantId, Timestamp};
-use turn_limits::Holder;
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 
@@ -56,13 +55,9 @@ impl Sessions {
         self.end_where(is_of_room, now)
     }
 
-    /// Ends the life of all sessions of a user: the next [`Self::elapse`] removes them, or returns them to be closed. Returns how many.
-    pub(crate) fn end_sessions_of(&mut self, is_meant: impl Fn(&Holder) -> bool, now: Duration) -> usize {
-        self.end_where(|session| is_meant(&session.holder()), now)
-    }
-
-    /// Ends the life of the sessions that `is_meant` accepts. Returns how many.
-    fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {
+    /// Ends the life of the sessions that `is_meant` accepts: the next [`Self::elapse`] removes them, or returns them to be closed. Returns
+    /// how many.
+    pub(crate) fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {
         let meant = self.rows.iter().filter(|(_, session)| is_meant(session));
         let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
         for id in &meant {

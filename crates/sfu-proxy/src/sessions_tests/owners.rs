@@ -76,7 +76,7 @@ fn the_sessions_of_a_user_end_also_if_they_only_send() {
     table.open("b", Some("r"), of("bob")).unwrap();
     table.add("a", &push(1), &[0]);
     assert_eq!(
-        table.sessions.end_sessions_of(|holder| holder.user() == User::new("ann").as_ref(), table.now),
+        table.sessions.end_where(|session| session.holder().user() == User::new("ann").as_ref(), table.now),
         1
     );
     assert_eq!(table.wait(Duration::ZERO), [id("a")]);
