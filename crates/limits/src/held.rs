@@ -2,7 +2,6 @@
 //! have together bounds the table.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use crate::holder::{Holder, Share};
 
@@ -21,18 +20,8 @@ impl<T: Default> Held<T> {
     /// Changes what a holder has, in each of its shares. `change` returns whether anything is left.
     pub fn change(&mut self, holder: impl Into<Holder>, mut change: impl FnMut(&mut T) -> bool) {
         for share in holder.into().shares() {
-            match self.0.entry(share) {
-                Entry::Occupied(mut row) => {
-                    if !change(row.get_mut()) {
-                        row.remove();
-                    }
-                }
-                Entry::Vacant(row) => {
-                    let mut nothing = T::default();
-                    if change(&mut nothing) {
-                        row.insert(nothing);
-                    }
-                }
+            if !change(self.0.entry(share.clone()).or_default()) {
+                self.0.remove(&share);
             }
         }
     }
