@@ -194,16 +194,16 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
             .layer(envelope::catch_panic(&app.metrics));
         handlers.layer(layers)
     };
-    let Signaling { rooms, peerjs, reports, p2pcf, .. } = &*app.signaling;
-    let (rooms, peerjs, reports) = (rooms.as_ref(), peerjs.as_ref(), reports.as_ref());
+    let Signaling { rooms, reports, p2pcf, .. } = &*app.signaling;
+    let (rooms, reports) = (rooms.as_ref(), reports.as_ref());
     let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
     vec![
         group("ayame", Own, |_| true, routes::of_ayame(&app.signaling), socket),
         group("yjs", Own, |_| true, routes::of_yjs(&app.signaling), socket),
         group("rooms", Own, |_| true, rooms::sockets(rooms), socket),
         group("rooms", Own, |_| true, rooms::set_username(rooms), named),
-        group("peerjs", Own, |_| true, peerjs::routes(peerjs), fetched),
-        group("peerjs", Own, |_| false, peerjs::peers(peerjs), fetched),
+        group("peerjs", Own, |_| true, peerjs::routes(&app.signaling), fetched),
+        group("peerjs", Own, |_| false, peerjs::peers(&app.signaling), fetched),
         group("reports", Own, |_| true, reports::routes::routes(reports), fetched),
         group("reports", Own, |_| true, reports::routes::kept(reports), |handlers| handlers.layer(cors())),
         group("p2pcf", Own, |_| true, p2pcf::routes(p2pcf.as_ref()), of_p2pcf),

@@ -57,7 +57,9 @@ fn check_rules(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(
         ));
     }
     if headers.contains_key(SEC_WEBSOCKET_KEY) && !headers.contains_key(UPGRADE) {
-        return Err(ApiError::upgrade_dropped());
+        return Err(ApiError::upgrade_required(
+            "Set the proxy to pass WebSockets on, as docs/OPERATE.md does for nginx and Caddy: a proxy in between dropped the Upgrade header.",
+        ));
     }
     if *hosts == AllowedHosts::Any || ANY_HOST.contains(&route) {
         return Ok(());

@@ -64,17 +64,9 @@ impl ApiError {
         Self::new(Code::InvalidRequest, "Invalid request").message(message)
     }
 
-    /// The route takes a WebSocket and nothing else.
-    pub fn upgrade_required() -> Self {
-        Self::new(Code::UpgradeRequired, "Upgrade required")
-            .message("Open a WebSocket here: docs/SIGNALING.md names the clients.")
-    }
-
-    /// A WebSocket's request without the `Upgrade` that its client has sent.
-    pub fn upgrade_dropped() -> Self {
-        Self::new(Code::UpgradeRequired, "Upgrade required").message(
-            "Set the proxy to pass WebSockets on, as docs/OPERATE.md does for nginx and Caddy: a proxy in between dropped the Upgrade header.",
-        )
+    /// The request lacks the `Upgrade` of a WebSocket: `message` says what to do.
+    pub fn upgrade_required(message: &'static str) -> Self {
+        Self::new(Code::UpgradeRequired, "Upgrade required").message(message)
     }
 
     /// The request does not prove who sends it.

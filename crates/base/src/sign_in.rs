@@ -37,6 +37,21 @@ pub async fn signed_in(
     }
 }
 
+/// The user who has [signed in](signed_in). `is_required`: refuses a request that is not [known enough](is_known_enough).
+pub async fn user_of(
+    broker: &dyn Broker,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    client: ClientKey,
+    is_required: bool,
+) -> Result<Option<User>, ApiError> {
+    let user = signed_in(broker, headers, query, client).await?.map(|verified| verified.user);
+    if is_required {
+        require(broker, user.as_ref())?;
+    }
+    Ok(user)
+}
+
 /// Whether there is a user, or the broker needs no user.
 pub fn is_known_enough(broker: &dyn Broker, user: Option<&User>) -> bool {
     user.is_some() || !broker.needs_sign_in()

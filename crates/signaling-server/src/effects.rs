@@ -1,7 +1,7 @@
 //! Webhooks, sign-ins and mints for the protocols. Each is one task, and the number of tasks is bounded. When no task is free, a question
 //! is answered as if the attempt had failed.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
@@ -14,7 +14,6 @@ use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use crate::broker::Counted;
 use crate::hub::{AnyHub, Asked};
-use crate::occupancy::Place;
 use crate::socket::Sockets;
 
 /// The most webhooks, sign-ins and mints in progress. A webhook that does not answer takes 5 s, and sockets can be opened and closed faster
@@ -52,31 +51,25 @@ impl Sockets {
     }
 
     async fn find_reply(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, asked: Asked) {
-        let Asked { socket, web_client, place, question } = asked;
-        let reply = match question {
-            Question::Authorize(webhook) => Reply::Authorized(self.authorize(&webhook).await),
-            Question::TellDisconnected(webhook) => return self.tell_disconnected(&webhook).await,
-            Question::SignIn(token) => Reply::SignedIn(self.sign_in(&token, &web_client, &place).await),
+        let reply = match &asked.question {
+            Question::Authorize(webhook) => Reply::Authorized(self.authorize(webhook).await),
+            Question::TellDisconnected(webhook) => return self.tell_disconnected(webhook).await,
+            Question::SignIn(token) => Reply::SignedIn(self.sign_in(token, &asked).await),
             Question::Mint { room, user } => {
-                let call = Call::of(hub.common().name.as_str(), &room);
-                self.mint(&web_client, user, call).await
+                let call = Call::of(hub.common().name.as_str(), room);
+                self.mint(&asked.web_client, user.clone(), call).await
             }
         };
-        self.take(hub, Event::Replied { socket, reply });
+        self.take(hub, Event::Replied { socket: asked.socket, reply });
     }
 
     /// The user of a token. From now on the place of the socket counts for this user.
-    async fn sign_in(
-        &self,
-        token: &Text,
-        web_client: &WebClient,
-        place: &Weak<Place>,
-    ) -> Result<Option<User>, Closing> {
-        let client = ClientKey::of(web_client.address);
+    async fn sign_in(&self, token: &Text, asked: &Asked) -> Result<Option<User>, Closing> {
+        let client = ClientKey::of(asked.web_client.address);
         let verified = self.service.broker.verified(token, client).await;
         let verified = verified.map_err(|why| closing(&why.into()))?;
         let user = verified.map(|verified| verified.user);
-        if let (Some(user), Some(place)) = (&user, place.upgrade()) {
+        if let (Some(user), Some(place)) = (&user, asked.place.upgrade()) {
             let count = |_: &ApiError| self.service.broker.count(Counted::Limited("refused"));
             place.sign_in(user.clone()).inspect_err(count).map_err(|full| closing(&full))?;
         }

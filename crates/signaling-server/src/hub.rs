@@ -103,7 +103,7 @@ pub(crate) struct OpenSocket {
     pub(crate) place: Weak<Place>,
     /// Its client.
     pub(crate) web_client: WebClient,
-    /// Who has signed in, or the name that the visitor has. `None` until the hub has opened the socket.
+    /// Who has signed in, or the name that the visitor has.
     pub(crate) user: Option<User>,
 }
 
@@ -171,12 +171,11 @@ impl<P: Protocol> AnyHub for Hub<P> {
         &self.common
     }
 
-    fn open(&self, mut open: OpenSocket, upgrade: Upgrade) -> (SocketId, Vec<Asked>) {
+    fn open(&self, open: OpenSocket, upgrade: Upgrade) -> (SocketId, Vec<Asked>) {
         let holder = open.mailbox.holder.clone();
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        open.user.clone_from(&upgrade.user);
         self.common.close_if_blocked(&open);
         if state.is_draining {
             open.close(Closing::DRAIN);

@@ -70,7 +70,8 @@ fn shared(broker: Arc<FakeBroker>) -> Shared {
 fn open<P: Protocol>(hub: &Hub<P>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
     let mailbox = hub.common.shared.memory.open(holder, hub.common.limits);
     let web_client = WebClient { address: Ipv4Addr::LOCALHOST.into(), origin: None };
-    let open = OpenSocket { mailbox: Arc::clone(&mailbox), place: Weak::new(), web_client, user: None };
+    let user = upgrade.user.clone();
+    let open = OpenSocket { mailbox: Arc::clone(&mailbox), place: Weak::new(), web_client, user };
     let (socket, effects) = hub.open(open, upgrade);
     assert!(effects.is_empty());
     (socket, mailbox)

@@ -19,12 +19,14 @@ use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
 use turn_base::response::{Polled, Verbatim};
-use turn_base::sign_in::{require, signed_in};
+use turn_base::sign_in::user_of;
 use turn_base::throttle::Throttle;
-use turn_budget::{ClientKey, Timestamp, User};
+use turn_budget::{ClientKey, Timestamp};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
-use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcf, P2pcfResponse, Refusal, Request};
+use turn_signaling::p2pcf::{
+    DeleteKeys, Operation, Origin, P2pcf, P2pcfAnswer, P2pcfResponse, Refusal, Request,
+};
 use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
@@ -70,19 +72,20 @@ async fn answer(
     let (broker, client) = (&*p2pcf.service.broker, ClientKey::of(client));
     // The greeting needs no user, and a preflight has no token.
     let needs_room = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&method);
-    let user = if needs_room { user(broker, &headers, query.as_deref(), client).await? } else { None };
+    let user =
+        if needs_room { user_of(broker, &headers, query.as_deref(), client, true).await? } else { None };
     let (origin, holder) = (origin(&headers, broker), Holder::new(client, user));
     let wall = p2pcf.service.clock.now();
     // Parsed before the lock: a body has up to 256 KiB.
     let operation = needs_room.then(|| operation(&method, &headers, &body, wall)).transpose();
-    let answer = p2pcf.answer(Request { origin, holder, operation }, wall);
-    let for_the_log = summarized(broker, &answer, origin);
+    let answer = p2pcf.answer(Request { origin, holder, wall, operation });
+    let for_the_log = answer.as_ref().err().and_then(|refusal| summarized(broker, refusal, origin));
     let mut response = match answer {
-        P2pcfResponse::Admitted if method == Method::OPTIONS => options(&headers, origin),
-        P2pcfResponse::Admitted => Html(GREETING).into_response(),
-        P2pcfResponse::Listing(listing) => (JSON, Bytes::from_owner(listing)).into_response(),
-        P2pcfResponse::Deleted => (JSON, "{}").into_response(),
-        P2pcfResponse::Refused(refusal) => {
+        Ok(P2pcfResponse::Admitted) if method == Method::OPTIONS => options(&headers, origin),
+        Ok(P2pcfResponse::Admitted) => Html(GREETING).into_response(),
+        Ok(P2pcfResponse::Listing(listing)) => (JSON, Bytes::from_owner(listing)).into_response(),
+        Ok(P2pcfResponse::Deleted) => (JSON, "{}").into_response(),
+        Err(refusal) => {
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let allow = (refusal == Refusal::Method).then_some([(ALLOW, METHODS)]);
             (status, allow, refusal.to_string()).into_response()
@@ -95,19 +98,6 @@ async fn answer(
         response.extensions_mut().insert(Polled);
     }
     Ok(response)
-}
-
-/// The user of a page.
-async fn user(
-    broker: &dyn ServerBroker,
-    headers: &HeaderMap,
-    query: Option<&str>,
-    client: ClientKey,
-) -> Result<Option<User>, ApiError> {
-    let verified = signed_in(broker, headers, query, client).await?;
-    let user = verified.map(|verified| verified.user);
-    require(broker, user.as_ref())?;
-    Ok(user)
 }
 
 /// What a request asks for, in the order of the reference server's checks.
@@ -148,9 +138,8 @@ fn origin<'a>(headers: &'a HeaderMap, broker: &dyn ServerBroker) -> Origin<'a> {
     }
 }
 
-/// What the log says of a refusal that an operator should see. `None` for any other answer.
-fn summarized(broker: &dyn ServerBroker, answer: &P2pcfResponse, origin: Origin<'_>) -> Option<ErrorBody> {
-    let P2pcfResponse::Refused(refusal) = answer else { return None };
+/// What the log says of a refusal that an operator should see. `None` for any other refusal.
+fn summarized(broker: &dyn ServerBroker, refusal: &Refusal, origin: Origin<'_>) -> Option<ErrorBody> {
     let code = match refusal {
         Refusal::Origin => {
             broker.count(Counted::ForeignOrigin);
@@ -186,13 +175,13 @@ impl P2pcfShell {
     }
 
     /// Answers a request.
-    fn answer(&self, request: Request<'_>, wall: Timestamp) -> P2pcfResponse {
+    fn answer(&self, request: Request<'_>) -> P2pcfAnswer {
         let client = request.holder.client();
         let mut p2pcf = self.p2pcf.lock();
-        let (answer, actions) = p2pcf.answer(request, self.now(), wall);
+        let (answer, actions) = p2pcf.answer(request, self.now());
         self.carry_out(actions);
         drop(p2pcf);
-        if answer == P2pcfResponse::Refused(Refusal::Timestamp)
+        if answer == Err(Refusal::Timestamp)
             && let Some(held_back) = self.skew_log.pass(self.service.clock.instant())
         {
             tracing::info!(

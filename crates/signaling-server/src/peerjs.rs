@@ -18,21 +18,15 @@ use turn_base::response::Verbatim;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
-use crate::polls::Polls;
+use crate::server::Signaling;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRequest;
 use crate::with_state::with_state;
 
-/// What the routes of `PeerJS` need.
-pub struct PeerjsRoutes {
-    pub(crate) polls: Arc<Polls>,
-    pub(crate) sockets: Arc<Sockets>,
-}
-
-type Peerjs = State<Arc<PeerjsRoutes>>;
+type Peerjs = State<Arc<Sockets>>;
 
 /// The routes that anyone may call. None if `PeerJS` is off.
-pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<(String, MethodRouter<S>)> {
+pub fn routes<S>(server: &Signaling) -> Vec<(String, MethodRouter<S>)> {
     let routes = [
         ("/peerjs/{key}/id", get(make_id)),
         ("/{key}/id", get(make_id)),
@@ -40,18 +34,19 @@ pub fn routes<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<(String, MethodRoute
         ("/peerjs/", get(describe)),
         ("/peerjs/peerjs", get(open)),
     ];
-    with_state(peerjs, routes)
+    with_state(server.sockets_of(ProtocolName::Peerjs), routes)
 }
 
 /// The lists of peers, which nobody gets. None if `PeerJS` is off.
-pub fn peers<S>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Vec<(String, MethodRouter<S>)> {
-    with_state(peerjs, ["/peerjs/{key}/peers", "/{key}/peers"].map(|path| (path, get(refuse_peers))))
+pub fn peers<S>(server: &Signaling) -> Vec<(String, MethodRouter<S>)> {
+    let routes = ["/peerjs/{key}/peers", "/{key}/peers"].map(|path| (path, get(refuse_peers)));
+    with_state(server.sockets_of(ProtocolName::Peerjs), routes)
 }
 
-async fn open(State(peerjs): Peerjs, mut request: Request) -> Result<Response, ApiError> {
+async fn open(State(sockets): Peerjs, mut request: Request) -> Result<Response, ApiError> {
     request.extensions_mut().insert(ProtocolName::Peerjs);
-    match SocketRequest::from_request(request, &peerjs.sockets).await {
-        Ok(request) => request.open(&peerjs.sockets, ProtocolName::Peerjs),
+    match SocketRequest::from_request(request, &sockets).await {
+        Ok(request) => request.open(&sockets, ProtocolName::Peerjs),
         Err(refused) => Ok(refused),
     }
 }
@@ -69,10 +64,10 @@ async fn describe() -> Response {
 
 /// Makes an id. The client expects the type `text/html`.
 async fn make_id(
-    State(peerjs): Peerjs,
+    State(sockets): Peerjs,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
 ) -> Result<Response, ApiError> {
-    peerjs.polls.count(client)?;
+    sockets.polls.count(client)?;
     let id = uuid(u128::from_be_bytes(random::bytes()?));
     Ok(([(CACHE_CONTROL, "no-store")], Html(id)).into_response())
 }

@@ -20,14 +20,13 @@ const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
 
 /// The routes of Ayame, if it is on.
 pub fn of_ayame<S>(server: &Signaling) -> Vec<(String, MethodRouter<S>)> {
-    let sockets = server.sockets.hub(ProtocolName::Ayame).map(|_| &server.sockets);
-    with_state(sockets, [("/signaling", get(ayame)), ("/.ok", get(async || StatusCode::OK))])
+    let routes = [("/signaling", get(ayame)), ("/.ok", get(async || StatusCode::OK))];
+    with_state(server.sockets_of(ProtocolName::Ayame), routes)
 }
 
 /// The route of y-webrtc, if it is on.
 pub fn of_yjs<S>(server: &Signaling) -> Vec<(String, MethodRouter<S>)> {
-    let sockets = server.sockets.hub(ProtocolName::Yjs).map(|_| &server.sockets);
-    with_state(sockets, [("/yjs", get(yjs))])
+    with_state(server.sockets_of(ProtocolName::Yjs), [("/yjs", get(yjs))])
 }
 
 /// No user is required yet: a client may still sign in with its `register`.

@@ -22,7 +22,6 @@ use crate::hub::{AnyHub, BLOCKED, Hub, Shared};
 use crate::memory::Memory;
 use crate::occupancy::{Occupancy, SIGNALING_SOCKETS_MAX};
 use crate::p2pcf::P2pcfShell;
-use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
 use crate::reports::{NoDirectory, Reports};
 use crate::rooms::RoomRoutes;
@@ -35,8 +34,6 @@ pub struct Signaling {
     pub(crate) sockets: Arc<Sockets>,
     /// Orange rooms.
     pub rooms: Option<Arc<RoomRoutes>>,
-    /// `PeerJS`.
-    pub peerjs: Option<Arc<PeerjsRoutes>>,
     /// P2PCF.
     pub p2pcf: Option<Arc<P2pcfShell>>,
     /// Orange's reports.
@@ -62,27 +59,27 @@ impl Signaling {
             ayame: config.ayame.clone(),
             webhook_log: Throttle::default(),
             tasks: TaskTracker::new(),
+            polls: Arc::new(Polls::new(Arc::clone(&service))),
             service: Arc::clone(&service),
         });
-        let polls = Arc::new(Polls::new(Arc::clone(&service)));
         let rooms = config.rooms.as_ref().map(|config| RoomRoutes::new(config, secret, Arc::clone(&sockets)));
-        let peerjs = config
-            .peerjs
-            .as_ref()
-            .map(|_| Arc::new(PeerjsRoutes { polls: Arc::clone(&polls), sockets: Arc::clone(&sockets) }));
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
             Arc::new(P2pcfShell::new(p2pcf, DeleteKeys::derived_from(secret), Arc::clone(&service)))
         });
         let reports = config.reports.as_ref().map(|reports| Reports::open(reports, Arc::clone(&service)));
         Ok(Self {
             rooms: rooms.map(Arc::new),
-            peerjs,
             p2pcf,
             reports: reports.transpose()?.map(Arc::new),
-            polls,
+            polls: Arc::clone(&sockets.polls),
             tasks: sockets.tasks.clone(),
             sockets,
         })
+    }
+
+    /// What the routes of a protocol with sockets need. `None` if it is off.
+    pub(crate) fn sockets_of(&self, protocol: ProtocolName) -> Option<&Arc<Sockets>> {
+        self.sockets.hub(protocol).map(|_| &self.sockets)
     }
 
     /// How many sockets are open, and the most.
@@ -167,16 +164,8 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
             biased;
             () = end.cancelled() => break,
             () = hub.common().rescheduled.notified() => {}
-            () = sleep(hub.until_due()) => sockets.take(&hub, Event::Due),
+            () = tokio::time::sleep(hub.until_due().unwrap_or(Duration::MAX)) => sockets.take(&hub, Event::Due),
         }
     }
     sockets.begin(&hub, hub.drain());
-}
-
-/// Sleeps for a time, or for ever if `span` is `None`.
-async fn sleep(span: Option<Duration>) {
-    match span {
-        Some(span) => tokio::time::sleep_until(clock::deadline(span)).await,
-        None => std::future::pending().await,
-    }
 }

@@ -26,7 +26,9 @@ use crate::inbox::READ_BUFFER;
 use crate::memory::{Mailbox, Memory};
 use crate::occupancy::{Occupancy, Place};
 use crate::outbox::Frame;
+use crate::polls::Polls;
 use crate::settings::AyameConfig;
+use crate::socket_request::SocketRequest;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +57,8 @@ pub(crate) struct Sockets {
     pub(crate) webhook_log: Throttle,
     /// Webhooks, sign-ins and mints in progress.
     pub(crate) tasks: TaskTracker,
+    /// How often pages may poll.
+    pub(crate) polls: Arc<Polls>,
     pub(crate) service: Arc<Service>,
 }
 
@@ -80,28 +84,26 @@ impl Sockets {
     }
 }
 
-/// Answers a request for a socket of `hub`. The connection counts what arrives with [`Received`], which is an extension of the response.
-pub(crate) fn upgrade(
-    sockets: &Arc<Sockets>,
-    hub: &Arc<dyn AnyHub>,
-    place: Arc<Place>,
-    web_client: WebClient,
-    request: WebSocketUpgrade,
-    known: Upgrade,
-) -> Response {
-    let (sockets, hub) = (Arc::clone(sockets), Arc::clone(hub));
-    let max = hub.common().limits.frame_max + OVERLONG;
-    let mailbox = sockets.memory.open(&place.holder(), hub.common().limits);
-    let of_connection = Arc::clone(&mailbox);
-    let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
-    let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
-        let served = serve(&sockets, &hub, socket, mailbox, &place, web_client, known);
-        sockets.hold(Arc::clone(&place), served).await;
-    });
-    response
-        .extensions_mut()
-        .insert(Received(Arc::new(move |bytes, now| of_connection.received(bytes, now))));
-    response
+impl SocketRequest {
+    /// Opens the socket, also without a user's token. A protocol that needs one has required it before. The connection counts what arrives
+    /// with [`Received`], which is an extension of the response.
+    pub(crate) fn open(self, sockets: &Arc<Sockets>, protocol: ProtocolName) -> Result<Response, ApiError> {
+        let Self { upgrade, web_client, holder, known } = self;
+        let hub = Arc::clone(sockets.hub(protocol).ok_or_else(ApiError::internal)?);
+        let place = sockets.place(&holder)?;
+        let mailbox = sockets.memory.open(&holder, hub.common().limits);
+        let max = hub.common().limits.frame_max + OVERLONG;
+        let request = upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
+        let of_connection = Arc::clone(&mailbox);
+        let session = Session { sockets: Arc::clone(sockets), hub, mailbox, place };
+        let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
+            let (sockets, place) = (Arc::clone(&session.sockets), Arc::clone(&session.place));
+            sockets.hold(place, session.serve(socket, web_client, known)).await;
+        });
+        let received = Received(Arc::new(move |bytes, now| of_connection.received(bytes, now)));
+        response.extensions_mut().insert(received);
+        Ok(response)
+    }
 }
 
 /// Answers a request with a socket that first gets the text `first` and is closed after [`PLACE_MIN`], because y-webrtc connects again at
@@ -129,42 +131,33 @@ pub(crate) fn refuse(
     }))
 }
 
-async fn serve(
-    sockets: &Arc<Sockets>,
-    hub: &Arc<dyn AnyHub>,
-    mut socket: WebSocket,
+/// What the task of a socket needs.
+struct Session {
+    sockets: Arc<Sockets>,
+    hub: Arc<dyn AnyHub>,
     mailbox: Arc<Mailbox>,
-    place: &Arc<Place>,
-    web_client: WebClient,
-    known: Upgrade,
-) {
-    let open =
-        OpenSocket { mailbox: Arc::clone(&mailbox), place: Arc::downgrade(place), web_client, user: None };
-    let (id, first) = hub.open(open, known);
-    sockets.begin(hub, first);
-    let session = Session { sockets, hub, id, mailbox: &mailbox, place };
-    let closing = tokio::select! {
-        biased;
-        () = mailbox.ended.cancelled() => None,
-        closing = session.run(&mut socket) => closing,
-    };
-    sockets.take(hub, Event::Closed { socket: id });
-    if let Some(close) = closing {
-        say_goodbye(&mut socket, close).await;
+    place: Arc<Place>,
+}
+
+impl Session {
+    async fn serve(self, mut socket: WebSocket, web_client: WebClient, known: Upgrade) {
+        let (mailbox, place) = (Arc::clone(&self.mailbox), Arc::downgrade(&self.place));
+        let open = OpenSocket { mailbox, place, web_client, user: known.user.clone() };
+        let (id, first) = self.hub.open(open, known);
+        self.sockets.begin(&self.hub, first);
+        let closing = tokio::select! {
+            biased;
+            () = self.mailbox.ended.cancelled() => None,
+            closing = self.run(id, &mut socket) => closing,
+        };
+        self.sockets.take(&self.hub, Event::Closed { socket: id });
+        if let Some(close) = closing {
+            say_goodbye(&mut socket, close).await;
+        }
     }
-}
 
-struct Session<'a> {
-    sockets: &'a Arc<Sockets>,
-    hub: &'a Arc<dyn AnyHub>,
-    id: SocketId,
-    mailbox: &'a Mailbox,
-    place: &'a Place,
-}
-
-impl Session<'_> {
     /// Passes frames on in both directions. Returns the close frame to send; `None` if the client has closed, or has gone.
-    async fn run(&self, socket: &mut WebSocket) -> Option<Closing> {
+    async fn run(&self, id: SocketId, socket: &mut WebSocket) -> Option<Closing> {
         loop {
             let event = tokio::select! {
                 biased;
@@ -183,12 +176,12 @@ impl Session<'_> {
                 }
                 message = socket.recv() => match message? {
                     Ok(Message::Close(_)) => return answer_close(socket).await,
-                    Ok(message) => self.event(message),
+                    Ok(message) => self.event(id, message),
                     Err(error) => return self.closing_of(&error),
                 },
             };
             match event {
-                Ok(event) => self.sockets.take(self.hub, event),
+                Ok(event) => self.sockets.take(&self.hub, event),
                 Err(close) => return Some(close),
             }
             // While more frames have already arrived, nothing above waits. Without this line, other tasks would never have their turn.
@@ -210,8 +203,7 @@ impl Session<'_> {
     }
 
     /// A message as an event of the protocol, or the close frame that answers it.
-    fn event(&self, message: Message) -> Result<Event<Text>, Closing> {
-        let socket = self.id;
+    fn event(&self, socket: SocketId, message: Message) -> Result<Event<Text>, Closing> {
         match &message {
             Message::Ping(bytes) | Message::Pong(bytes) => self.mailbox.inbox.control(bytes.len()),
             Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.mailbox.inbox.complete(),
@@ -239,11 +231,8 @@ impl Session<'_> {
 
 /// The length of a message, in bytes.
 fn length(message: &Message) -> usize {
-    match message {
-        Message::Text(text) => text.len(),
-        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
-        Message::Close(_) => 0,
-    }
+    // The clone shares the bytes.
+    message.clone().into_data().len()
 }
 
 const TOO_LONG: Closing = Closing { code: 1009, reason: "message too long" };

@@ -14,7 +14,7 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
-use turn_base::sign_in::{require, signed_in};
+use turn_base::sign_in::user_of;
 use turn_budget::{ClientKey, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
@@ -26,45 +26,29 @@ use crate::socket::{self, Sockets};
 
 /// A request for a socket.
 pub(crate) struct SocketRequest {
-    upgrade: WebSocketUpgrade,
-    web_client: WebClient,
+    pub(crate) upgrade: WebSocketUpgrade,
+    pub(crate) web_client: WebClient,
     /// The client, with the user of the token. A name that somebody has only chosen is in [`Self::known`] alone.
     pub(crate) holder: Holder,
     /// What the protocol is told about the socket.
     pub(crate) known: Upgrade,
 }
 
-impl SocketRequest {
-    /// Opens the socket, also without a user's token. A protocol that needs one has required it before.
-    pub(crate) fn open(self, sockets: &Arc<Sockets>, protocol: ProtocolName) -> Result<Response, ApiError> {
-        let hub = sockets.hub(protocol).ok_or_else(ApiError::internal)?;
-        let place = sockets.place(&self.holder)?;
-        Ok(socket::upgrade(sockets, hub, place, self.web_client, self.upgrade, self.known))
-    }
-}
-
 impl FromRequest<Arc<Sockets>> for SocketRequest {
     type Rejection = Response;
 
     async fn from_request(request: Request, sockets: &Arc<Sockets>) -> Result<Self, Response> {
-        let service = &sockets.service;
         let (mut parts, _) = request.into_parts();
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, sockets).await;
-        let upgrade = upgrade.map_err(|_| ApiError::upgrade_required().into_response())?;
+        let no_upgrade =
+            || ApiError::upgrade_required("Open a WebSocket here: docs/SIGNALING.md names the clients.");
+        let upgrade = upgrade.map_err(|_| no_upgrade().into_response())?;
         let address = parts.extensions.get().copied();
         let ClientAddr(address) = address.ok_or_else(|| ApiError::internal().into_response())?;
         let query = parts.uri.query();
         let client = ClientKey::of(address);
         let is_peerjs = parts.extensions.get() == Some(&ProtocolName::Peerjs);
-        let verified = signed_in(&*service.broker, &parts.headers, query, client).await;
-        let admitted = verified.map_err(ApiError::from).and_then(|verified| {
-            let user = verified.map(|verified| verified.user);
-            if is_peerjs {
-                require(&*service.broker, user.as_ref())?;
-            }
-            Ok(user)
-        });
-        let user = match admitted {
+        let user = match user_of(&*sockets.service.broker, &parts.headers, query, client, is_peerjs).await {
             Ok(user) => user,
             Err(why) => {
                 let first = is_peerjs.then(|| peerjs::refusal(why.body.code));

@@ -1,11 +1,11 @@
-//! The answer to a request, as a value. Refusals have the texts of the reference server where it has any.
+//! The answer to a request, or its refusal, as a value. Refusals have the texts of the reference server where it has any.
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
 use crate::protocol::Text;
 
-/// The answer to a request.
+/// The answer to a request that is not refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum P2pcfResponse {
     /// The request concerns no room, and is not refused. The caller makes the answer.
@@ -14,9 +14,10 @@ pub enum P2pcfResponse {
     Listing(Text),
     /// The entry is deleted.
     Deleted,
-    /// Nothing was done.
-    Refused(Refusal),
 }
+
+/// The answer to a request, or why nothing was done.
+pub type P2pcfAnswer = Result<P2pcfResponse, Refusal>;
 
 /// Why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -173,8 +173,7 @@ fn parse_packages(value: Value, sender: &str) -> Option<Vec<Package>> {
     if values.len() > PACKAGES_MAX {
         return None;
     }
-    let packages: Option<Vec<_>> = values.iter().map(|value| parse_package(value, sender)).collect();
-    let packages = packages?;
+    let packages = values.iter().map(|value| parse_package(value, sender)).collect::<Option<Vec<_>>>()?;
     let mut bytes_to = BTreeMap::<&str, usize>::new();
     for package in &packages {
         *bytes_to.entry(&package.to).or_default() += package.json.get().len();

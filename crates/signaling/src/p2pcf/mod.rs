@@ -24,7 +24,7 @@ use turn_limits::Holder;
 use crate::dropped::Dropped;
 use crate::object;
 use crate::protocol::Action;
-pub use answer::{P2pcfResponse, Refusal};
+pub use answer::{P2pcfAnswer, P2pcfResponse, Refusal};
 pub use body::Operation;
 pub use delete_key::DeleteKeys;
 pub use quota::Origin;
@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub origin: Origin<'a>,
     /// The client, and the user whose token the request has.
     pub holder: Holder,
+    /// When it came, by the wall clock.
+    pub wall: Timestamp,
     /// `None` if its answer depends on no room.
     pub operation: Result<Option<Operation>, Refusal>,
 }
@@ -63,17 +65,10 @@ impl P2pcf {
 
     /// Answers a request. The actions are events of calls, and what bounds have dropped. `now` is the time since the process started; it
     /// never decreases.
-    pub fn answer(
-        &mut self,
-        request: Request<'_>,
-        now: Duration,
-        wall: Timestamp,
-    ) -> (P2pcfResponse, Vec<Action>) {
+    pub fn answer(&mut self, request: Request<'_>, now: Duration) -> (P2pcfAnswer, Vec<Action>) {
         self.rooms.expire(now);
-        let answer = self.decide(request, now, wall).unwrap_or_else(|refusal| {
-            self.count_dropped(&refusal);
-            P2pcfResponse::Refused(refusal)
-        });
+        let answer = self.decide(request, now);
+        let answer = answer.inspect_err(|refusal| self.count_dropped(refusal));
         (answer, self.rooms.actions.take())
     }
 
@@ -83,13 +78,8 @@ impl P2pcf {
         self.rooms.actions.take()
     }
 
-    fn decide(
-        &mut self,
-        request: Request<'_>,
-        now: Duration,
-        wall: Timestamp,
-    ) -> Result<P2pcfResponse, Refusal> {
-        self.quota.spend(request.origin, wall, &mut self.rooms.actions)?;
+    fn decide(&mut self, request: Request<'_>, now: Duration) -> P2pcfAnswer {
+        self.quota.spend(request.origin, request.wall, &mut self.rooms.actions)?;
         let Some(operation) = request.operation? else { return Ok(P2pcfResponse::Admitted) };
         match operation {
             Operation::Poll { own } | Operation::Publish { own, .. }

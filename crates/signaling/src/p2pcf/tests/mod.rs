@@ -46,7 +46,7 @@ struct Page {
 
 /// The request of a page that the operator serves.
 fn request(operation: Result<Option<Operation>, Refusal>) -> Request<'static> {
-    Request { origin: Origin::Listed, holder: client(1), operation }
+    Request { origin: Origin::Listed, holder: client(1), wall: Timestamp::from_millis(START_MS), operation }
 }
 
 fn post_request(body: impl AsRef<[u8]>) -> Request<'static> {
@@ -128,8 +128,7 @@ impl Broker {
     }
 
     fn ask(&mut self, request: Request<'_>) -> Seen {
-        let wall = Timestamp::from_millis(START_MS);
-        let (answer, actions) = self.p2pcf.answer(request, self.now, wall);
+        let (answer, actions) = self.p2pcf.answer(request, self.now);
         for action in actions {
             match action {
                 Action::Call(event) => self.calls.push(event),
@@ -138,10 +137,10 @@ impl Broker {
             }
         }
         let (status, text) = match answer {
-            P2pcfResponse::Refused(refusal) => (refusal.status(), refusal.to_string()),
-            P2pcfResponse::Listing(listing) => (200, listing.to_string()),
-            P2pcfResponse::Deleted => (200, "{}".to_owned()),
-            P2pcfResponse::Admitted => (200, String::new()),
+            Err(refusal) => (refusal.status(), refusal.to_string()),
+            Ok(P2pcfResponse::Listing(listing)) => (200, listing.to_string()),
+            Ok(P2pcfResponse::Deleted) => (200, "{}".to_owned()),
+            Ok(P2pcfResponse::Admitted) => (200, String::new()),
         };
         Seen { status, text }
     }
