@@ -70,14 +70,9 @@ impl Calls {
                     self.calls.remove(&name);
                 }
                 let Some(grant) = gone.grant else { return vec![] };
-                let mut actions = vec![];
-                if was_connected {
-                    actions.push(CallAction::Close(member, grant));
-                }
-                if media == MediaAfter::Ends {
-                    actions.push(CallAction::Cut(grant));
-                }
-                actions
+                let close = was_connected.then_some(CallAction::Close(member, grant));
+                let cut = (media == MediaAfter::Ends).then_some(CallAction::Cut(grant));
+                close.into_iter().chain(cut).collect()
             }
             CallEvent::Unused { grant } => vec![CallAction::Cut(grant)],
         }

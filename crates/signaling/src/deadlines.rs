@@ -50,10 +50,7 @@ impl<K: Clone + Ord + Hash> Deadlines<K> {
 
     /// Removes one key whose deadline has passed, the earliest first.
     pub fn pop(&mut self, now: Duration) -> Option<K> {
-        let (at, _) = self.by_time.first()?;
-        if *at > now {
-            return None;
-        }
+        self.by_time.first().filter(|(at, _)| *at <= now)?;
         let (_, key) = self.by_time.pop_first()?;
         self.by_key.remove(&key);
         Some(key)

@@ -8,7 +8,6 @@ use strum::VariantArray;
 
 use super::message::BYE;
 use super::socket::{SocketStage, Timer};
-use super::webhook::webhook;
 use super::{Ayame, closing};
 use crate::call::MediaAfter;
 use crate::protocol::{Closing, Question, SocketId};
@@ -27,7 +26,7 @@ impl Ayame {
         let tells_application = self.settings.has_disconnect_webhook && self.may_call_webhooks(id, now);
         let Some(socket) = self.sockets.remove(&id) else { return };
         if tells_application {
-            self.actions.ask(id, Question::TellDisconnected(webhook(&socket, None)));
+            self.actions.ask(id, Question::TellDisconnected(socket.webhook(None)));
         }
     }
 

@@ -66,6 +66,17 @@ pub(super) struct ForWebhook {
     pub(super) environment: Option<String>,
 }
 
+/// The body of a webhook.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WebhookBody<'a> {
+    pub(super) room_id: &'a str,
+    pub(super) client_id: &'a str,
+    pub(super) connection_id: &'a str,
+    #[serde(flatten)]
+    pub(super) registration: Option<&'a ForWebhook>,
+}
+
 impl Message {
     pub(super) fn parse(text: &str) -> Result<Self, Closing> {
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| INVALID_JSON)?;

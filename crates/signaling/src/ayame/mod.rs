@@ -11,7 +11,7 @@
 //! | [`registration`] | from `register` to `accept` or `reject` |
 //! | [`relay`] | frames between the members of a room |
 //! | [`ending`] | every way in which a socket or a room ends |
-//! | [`message`], [`ice`], [`webhook`], [`connection_id`] | the formats |
+//! | [`message`], [`ice`], [`connection_id`] | the formats |
 //! | [`closing`] | what the close frames say |
 
 mod closing;
@@ -23,7 +23,6 @@ mod registration;
 mod relay;
 mod room;
 mod socket;
-mod webhook;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

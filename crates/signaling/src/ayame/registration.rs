@@ -9,11 +9,13 @@ use turn_limits::Holder;
 use super::ice::IceServers;
 use super::message::{Accept, Register, Verdict};
 use super::socket::{Registration, SocketStage, Stage, Timer};
-use super::webhook::{NO_REASON, webhook};
 use super::{Ayame, SignIn, closing};
 use crate::call::CallEvent;
 use crate::object;
 use crate::protocol::{Closing, Question, Reply, SocketId, Text};
+
+/// The reason in a `reject` when the application names none, or cannot be asked.
+const NO_REASON: &str = "InternalServerError";
 
 impl Ayame {
     /// Handles the first `register` of a socket.
@@ -34,7 +36,7 @@ impl Ayame {
             return self.reject(id, "full", closing::ROOM_FULL);
         }
         let for_webhook = register.for_webhook;
-        let webhook = self.settings.has_authn_webhook.then(|| webhook(socket, Some(&for_webhook)));
+        let webhook = self.settings.has_authn_webhook.then(|| socket.webhook(Some(&for_webhook)));
         socket.state = SocketStage::Registering(Registration { webhook, ..Registration::default() });
         match for_webhook.signaling_key.filter(|_| self.sign_in != SignIn::Off) {
             Some(token) => self.actions.ask(id, Question::SignIn(token.into())),

@@ -7,8 +7,9 @@ use turn_budget::{GrantId, User};
 use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
-use super::message::{Frame, Verdict};
+use super::message::{ForWebhook, Frame, Verdict, WebhookBody};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+use crate::object;
 use crate::protocol::{Upgrade, Webhook};
 
 /// One timer of a socket.
@@ -122,6 +123,14 @@ impl Socket {
     /// The event that the socket leaves its call.
     pub(super) fn left(&self, media: MediaAfter) -> CallEvent {
         CallEvent::Left { call: self.call(), member: self.member(), media }
+    }
+
+    /// What a request to the application says of the socket. With `registration`, it asks whether the socket may join. Without, it tells that
+    /// the socket has ended. A socket that never registered has an empty room and client.
+    pub(super) fn webhook(&self, registration: Option<&ForWebhook>) -> Webhook {
+        let (room_id, client_id, connection_id) = (&*self.room, &*self.client, &*self.connection);
+        let body = object::json(&WebhookBody { room_id, client_id, connection_id, registration });
+        Webhook { body, headers: self.headers.clone() }
     }
 
     fn member(&self) -> MemberId {

@@ -189,22 +189,11 @@ pub(super) struct User<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ai {
-    enabled: bool,
+    pub(super) enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
+    pub(super) error: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    connection_pending: Option<bool>,
-}
-
-impl Ai {
-    /// `is_refused`: somebody has asked for the AI.
-    pub(super) fn new(is_refused: bool) -> Self {
-        Self {
-            enabled: false,
-            error: is_refused.then_some("AI is not available"),
-            connection_pending: is_refused.then_some(false),
-        }
-    }
+    pub(super) connection_pending: Option<bool>,
 }
 
 impl Outgoing<'_> {

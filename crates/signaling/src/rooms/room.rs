@@ -309,7 +309,8 @@ impl Room {
             .iter()
             .map(|(id, user)| User { id, name: &user.name, profile: &user.profile })
             .collect();
-        let ai = Ai::new(self.is_ai_refused);
+        let error = self.is_ai_refused.then_some("AI is not available");
+        let ai = Ai { enabled: false, error, connection_pending: error.map(|_| false) };
         Outgoing::RoomState { state: RoomState { meeting_id: &self.meeting, users, ai } }
     }
 
