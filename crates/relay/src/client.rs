@@ -12,6 +12,8 @@ use webrtc_util::Conn;
 
 use crate::client_socket::{ClientSocket, Refusal};
 
+pub use crate::client_socket::UdpRelay;
+
 /// The time limit for an allocation, and for a permission. The library sends a lost request again.
 const STEP: Duration = Duration::from_secs(5);
 /// The waits for one datagram, which is sent at 0, 0.5 and 1.5 s.
@@ -59,17 +61,6 @@ impl RelayError {
             None => Self::NoChallenge,
         }
     }
-}
-
-/// A relay over UDP, and a credential for it.
-#[derive(Clone)]
-pub struct UdpRelay {
-    /// The address at which clients reach it.
-    pub address: SocketAddr,
-    /// The user name.
-    pub username: String,
-    /// The password.
-    pub password: String,
 }
 
 /// Relays this many datagrams of [`PAYLOAD`] bytes through a new allocation to itself, one after the other. Returns the relayed address.

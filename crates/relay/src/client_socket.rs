@@ -26,8 +26,6 @@ use tokio::net::UdpSocket;
 use turn::proto::lifetime::Lifetime;
 use webrtc_util::{Conn, Error};
 
-use crate::client::UdpRelay;
-
 /// The LIFETIME that is asked for, in seconds. A server grants its maximum instead.
 const A_DAY: u32 = 86_400;
 /// What is asked for if the server has granted less. Some servers grant their default if an hour or more is asked for.
@@ -40,6 +38,17 @@ pub(crate) struct Refusal {
     pub(crate) code: u16,
     /// The server that the answer names in its place, if the code says so.
     pub(crate) alternate: Option<SocketAddr>,
+}
+
+/// A relay over UDP, and a credential for it.
+#[derive(Clone)]
+pub struct UdpRelay {
+    /// The address at which clients reach it.
+    pub address: SocketAddr,
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: String,
 }
 
 /// See the module's description.

@@ -19,8 +19,8 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
 use crate::server::Signaling;
+use crate::socket::SocketRequest;
 use crate::socket::Sockets;
-use crate::socket_request::SocketRequest;
 use crate::with_state::with_state;
 
 type Peerjs = State<Arc<Sockets>>;

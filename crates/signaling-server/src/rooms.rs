@@ -23,8 +23,8 @@ use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 use crate::broker::Service;
 use crate::form::Form;
 use crate::settings::RoomsConfig;
+use crate::socket::SocketRequest;
 use crate::socket::Sockets;
-use crate::socket_request::SocketRequest;
 use crate::with_state::with_state;
 
 /// The only kind of party that this server has.

@@ -11,8 +11,8 @@ use turn_base::sign_in::require;
 use turn_signaling::call::ProtocolName;
 
 use crate::server::Signaling;
+use crate::socket::SocketRequest;
 use crate::socket::Sockets;
-use crate::socket_request::SocketRequest;
 use crate::with_state::with_state;
 
 /// A header in which a client of Ayame may name its room.

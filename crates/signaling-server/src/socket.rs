@@ -28,7 +28,6 @@ use crate::occupancy::{Occupancy, Place};
 use crate::outbox::Frame;
 use crate::polls::Polls;
 use crate::settings::AyameConfig;
-use crate::socket_request::SocketRequest;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -82,6 +81,16 @@ impl Sockets {
         }
         drop(place);
     }
+}
+
+/// A request for a socket.
+pub(crate) struct SocketRequest {
+    pub(crate) upgrade: WebSocketUpgrade,
+    pub(crate) web_client: WebClient,
+    /// The client, with the user of the token. A name that somebody has only chosen is in [`Self::known`] alone.
+    pub(crate) holder: Holder,
+    /// What the protocol is told about the socket.
+    pub(crate) known: Upgrade,
 }
 
 impl SocketRequest {

@@ -22,17 +22,7 @@ use turn_signaling::peerjs;
 use turn_signaling::protocol::Upgrade;
 
 use crate::effects::closing;
-use crate::socket::{self, Sockets};
-
-/// A request for a socket.
-pub(crate) struct SocketRequest {
-    pub(crate) upgrade: WebSocketUpgrade,
-    pub(crate) web_client: WebClient,
-    /// The client, with the user of the token. A name that somebody has only chosen is in [`Self::known`] alone.
-    pub(crate) holder: Holder,
-    /// What the protocol is told about the socket.
-    pub(crate) known: Upgrade,
-}
+use crate::socket::{self, SocketRequest, Sockets};
 
 impl FromRequest<Arc<Sockets>> for SocketRequest {
     type Rejection = Response;
