@@ -152,14 +152,14 @@ def spent(name, by="user"):
 def check_program(host, other):
     """A program that knows the secret has users. Its tool leaves sessions behind, so each check has a relay of its own."""
     received = received_by(by_itself("talk-1", host))
-    check("what a program relays that knows the secret is its user's", within(10, lambda: 0 < received <= spent("talk-1") <= received * 1.05 + 5_500_000), (received, spent("talk-1")))
+    check("what a program relays that knows the secret is its user's", within(10, lambda: 0 < received <= spent("relay:talk-1") <= received * 1.05 + 5_500_000), (received, spent("relay:talk-1")))
     status = get("/api/bandwidth-status")
     codes = [hint["code"] for hint in status["hints"]]
     check("it is neither unknown nor above a promise", status["boundHolds"] and "UNKNOWN_BYTES" not in codes, status)
     running = by_itself("talk-2", other, count=60_000)
-    check("its session is listed", within(10, lambda: get("/api/grants?user=talk-2&live=true", OPERATOR).get("grants")), relays())
-    check("it is counted while it goes on", within(20, lambda: spent("talk-2") > 1_000_000), spent("talk-2"))
-    get("/api/users/talk-2/block", OPERATOR, "POST")
+    check("its session is listed", within(10, lambda: get("/api/grants?user=relay:talk-2&live=true", OPERATOR).get("grants")), relays())
+    check("it is counted while it goes on", within(20, lambda: spent("relay:talk-2") > 1_000_000), spent("relay:talk-2"))
+    get("/api/users/relay:talk-2/block", OPERATOR, "POST")
     check("the block of its user ends its session within 6 s", within(6, lambda: relays()[other]["sessions"] == 0), relays())
     end(running)
 
@@ -177,7 +177,7 @@ def sessions(host):
 def check_limits(other):
     """Limits end the sessions of a program that knows the secret: that of a user, that of a relay, that of all."""
     greedy = by_itself("talk-3", LIMITED, **FAST)
-    check("a user reaches the limit of each user", within(60, lambda: spent("talk-3") >= USER_GB * 1e9), relays())
+    check("a user reaches the limit of each user", within(60, lambda: spent("relay:talk-3") >= USER_GB * 1e9), relays())
     check("its sessions end", within(ENDED_WITHIN, lambda: sessions(LIMITED) == 0), relays())
     end(greedy)
 
