@@ -27,7 +27,7 @@ impl Severity {
 }
 
 macro_rules! faults {
-    ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)? $(, act $act:ident)?;
+    ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)? => $act:expr;
         $sentence:literal, $first_step:literal;)*) => {
         /// A fault that can begin and end. [`FaultFacts::sentence`] says what each is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, VariantArray)]
@@ -45,7 +45,7 @@ macro_rules! faults {
                         sentence: $sentence,
                         first_step: $first_step,
                         section: [$($section,)? "budget"][0],
-                        act: [$(Some(Act::$act),)? None][0],
+                        act: $act,
                     }),*
                 }
             }
@@ -53,107 +53,107 @@ macro_rules! faults {
     };
 }
 
-// Each with its severity and the code of its hint, the names of its alerts, its part of the dashboard, the act that it states, its sentence
-// and its first step.
+// Each with its severity and the code of its hint, the names of its alerts, its part of the dashboard, the act that it states or `None`, its
+// sentence and its first step.
 faults! {
-    NoReports: Warning, "NO_REPORTS", alerts "reports.missing" "reports.found";
+    NoReports: Warning, "NO_REPORTS", alerts "reports.missing" "reports.found" => None;
         "No client has reported a connection: the estimate cannot see usage.",
         "Report connections from the page or the app server (POST /api/connections).";
-    MintsUnreported: Warning, "MINTS_UNREPORTED", alerts "mints.unreported" "mints.usual", at "spenders";
+    MintsUnreported: Warning, "MINTS_UNREPORTED", alerts "mints.unreported" "mints.usual", at "spenders" => None;
         "Over four times as many credentials as usual at this hour are minted, and most report no connection: a link may have leaked.",
         "Find who mints, under \"Who spends\" on the dashboard, to block or revoke them.";
-    NoAnalytics: Info, "NO_ANALYTICS";
+    NoAnalytics: Info, "NO_ANALYTICS" => None;
         "Cloudflare's own count is not set up in full.",
         "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).";
-    AnalyticsStale: Warning, "ANALYTICS_STALE", alerts "analytics.stale" "analytics.fresh";
+    AnalyticsStale: Warning, "ANALYTICS_STALE", alerts "analytics.stale" "analytics.fresh" => None;
         "The provider's own count of usage cannot be read, so the newest usage is only an estimate.",
         "Run turn-broker doctor: it reads the count once and says what is wrong.";
-    AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
+    AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders" => None;
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
         "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
-    AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored", act RaiseRate;
+    AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored" => Some(Act::RaiseRate);
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
         "Find who relays so fast, under \"Who spends\" on the dashboard. Until the reset, all credentials are assumed to; if this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
-    TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset", act RaiseRate;
+    TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset" => Some(Act::RaiseRate);
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
-    CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable";
+    CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable" => None;
         "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
         "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.";
-    CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders";
+    CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders" => None;
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
         "Find out whether another broker or program uses the TURN key or COTURN_SECRET; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
-    CountsMissing: Warning, "COUNTS_MISSING", alerts "counts.missing" "counts.believed";
+    CountsMissing: Warning, "COUNTS_MISSING", alerts "counts.missing" "counts.believed" => None;
         "A count of Cloudflare is not believed.",
         "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.";
-    NoProbe: Info, "NO_PROBE";
+    NoProbe: Info, "NO_PROBE" => None;
         "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
         "Allow UDP from the broker to turn.cloudflare.com, and leave RELAY_PROBE at its default, on.";
-    CountsLate: Warning, "COUNTS_LATE", alerts "counts.late" "counts.settled";
+    CountsLate: Warning, "COUNTS_LATE", alerts "counts.late" "counts.settled" => None;
         "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
         "Double ANALYTICS_LAG_SECONDS, up to 3600, and restart.";
-    MintingOff: Critical, "DISABLED", alerts "minting.stopped" "minting.resumed";
+    MintingOff: Critical, "DISABLED", alerts "minting.stopped" "minting.resumed" => None;
         "Minting is stopped: new callers get STUN only.",
         "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";
-    PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "reserved.full" "reserved.free", act StopMints;
+    PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "reserved.full" "reserved.free" => Some(Act::StopMints);
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
-    GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available", act StopMints;
+    GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available" => Some(Act::StopMints);
         "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
-    PlacesNearlyFull: Warning, "PLACES_NEARLY_FULL", alerts "places.full" "places.free", at "spenders";
+    PlacesNearlyFull: Warning, "PLACES_NEARLY_FULL", alerts "places.full" "places.free", at "spenders" => None;
         "80 % of places that callers share are taken; then newcomers are refused.",
         "Find who takes them, under \"Who spends\", or raise the setting that the hint names.";
-    AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders", act RefuseAddress;
+    AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders" => Some(Act::RefuseAddress);
         "An address has used ADDRESS_LIMIT_GB, and gets no credentials until the next UTC day.",
         "Find out whether it is a tunnel, and block it; if many people share it, raise ADDRESS_LIMIT_GB.";
-    ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED";
+    ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED" => None;
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
-    ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card", act PauseProvider;
+    ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card" => Some(Act::PauseProvider);
         "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
         "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
-    RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up", act WithholdRelay;
+    RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up" => Some(Act::WithholdRelay);
         "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded.",
         "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
-    NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted";
+    NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted" => None;
         "The provider refuses to revoke credentials that must end.",
         "Run turn-broker doctor; if it continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
     // No alert: another replica may lead, and sends its own. Before, this one has sent `ledger.failing` if the database fails.
-    NotLeading: Critical, "NOT_LEADING", act LoseLead;
+    NotLeading: Critical, "NOT_LEADING" => Some(Act::LoseLead);
         "This replica has not written to the database for most of LEASE_SECONDS, so it may have lost the lead: it issues no metered credential, and its figures can be old.",
         "Run turn-broker doctor.";
-    LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card", act LoseLead;
+    LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card" => Some(Act::LoseLead);
         "The leader was lost, and another replica leads.",
         "Find in the log of the lost replica why it ended, and start it again.";
-    ReplicasDiffer: Warning, "REPLICAS_DIFFER", alerts "replicas.differ" "replicas.fit";
+    ReplicasDiffer: Warning, "REPLICAS_DIFFER", alerts "replicas.differ" "replicas.fit" => None;
         "The replicas do not fit together.",
         "Change their settings.";
-    LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written", act StopMints;
+    LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written" => Some(Act::StopMints);
         "The ledger cannot be written, so nothing metered is minted.",
         "Run turn-broker doctor, then free disk space or check the database; the broker recovers by itself.";
-    NotDurable: Info, "NOT_DURABLE";
+    NotDurable: Info, "NOT_DURABLE" => None;
         "A restart of the machine or container loses the ledger.",
         "Set STATE_DIR to a directory on a disk.";
-    ClockWrong: Warning, "CLOCK_WRONG", alerts "clock.wrong" "clock.corrected", act BeginPeriod;
+    ClockWrong: Warning, "CLOCK_WRONG", alerts "clock.wrong" "clock.corrected" => Some(Act::BeginPeriod);
         "The machine's clock contradicts the ledger, which keeps its own time.",
         "Correct the machine's clock if it is wrong.";
-    ClockAhead: Critical, "CLOCK_WRONG", alerts "clock.ahead" "clock.right", act StopMints;
+    ClockAhead: Critical, "CLOCK_WRONG", alerts "clock.ahead" "clock.right" => Some(Act::StopMints);
         "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and nothing confirms it yet.",
         "Correct the machine's clock; if it is right, wait 5 minutes: the ledger follows it.";
-    ClockDisagrees: Warning, "CLOCK_DISAGREES", alerts "clock.uncertain" "clock.certain", act BeginPeriod;
+    ClockDisagrees: Warning, "CLOCK_DISAGREES", alerts "clock.uncertain" "clock.certain" => Some(Act::BeginPeriod);
         "The time is uncertain, so usage can pass the limit by more than the status says.",
         "Correct the machine's clock if it is wrong, and wait.";
-    LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known";
+    LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known" => None;
         "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay.",
         "Wait, or replace the TURN key (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.";
-    LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete";
+    LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete" => None;
         "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table.",
         "Wait, or replace the TURN key or secret (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; after a restore, repeat later blocks, limits, freezes and revocations.";
-    BoundAboveLimit: Info, "BOUND_ABOVE_LIMIT";
+    BoundAboveLimit: Info, "BOUND_ABOVE_LIMIT" => None;
         "Usage can pass the limit.",
         "Wait until some credentials have ended, or raise the limit.";
-    SessionsUnseen: Warning, "SESSIONS_UNSEEN", alerts "sessions.unseen" "sessions.seen";
+    SessionsUnseen: Warning, "SESSIONS_UNSEEN", alerts "sessions.unseen" "sessions.seen" => None;
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
         "Set each relay's COTURN_CLI, for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS. Restart.";
 }
