@@ -19,8 +19,11 @@ pub struct Place {
     /// What happens to a caller for whom there is none.
     pub refusal: &'static str,
     /// How many are taken, and how many there are.
-    pub taken: fn(&App) -> (usize, usize),
+    taken: fn(&App, &Rows) -> (usize, usize),
 }
+
+/// Of credentials, users and connections: how many have a row in the books, and the most.
+type Rows = [(usize, usize); 3];
 
 macro_rules! places {
     ($($name:literal, $bound:literal, $share:literal, $refusal:literal, $taken:expr;)*) => {
@@ -33,36 +36,46 @@ macro_rules! places {
 
 places! {
     "credentials", "`GRANTS_MAX`", "by mint rates; strict mode: by reservations", "503 `GRANTS_FULL`",
-        |app| app.account.read(|books| books.grants().row_counts());
+        |_, [credentials, ..]| *credentials;
     "users", "with a limit: `GRANTS_MAX` / 4, 100,000 or more", "a key a quarter; those without bytes leave first", "503 `OVERLOADED`",
-        |app| app.account.read(|books| books.grants().user_rows());
+        |_, [_, users, _]| *users;
     "connections", "400 bytes each", "a client 256, a key a quarter", "503 `OVERLOADED`",
-        |app| app.account.read(|books| books.connections().row_counts());
+        |_, [.., connections]| *connections;
     "sockets", "80 KiB each", "a peer 256; who idles longest closes", "the next waits",
-        |app| (SOCKETS_MAX.saturating_sub(app.sockets.available_permits()), SOCKETS_MAX);
+        |app, _| (SOCKETS_MAX.saturating_sub(app.sockets.available_permits()), SOCKETS_MAX);
     "coming_bodies", "as sockets", "a forwarded client 512; the oldest ends", "429 `RATE_LIMITED`",
-        |app| (app.bodies.coming.count(), SOCKETS_MAX);
+        |app, _| (app.bodies.coming.count(), SOCKETS_MAX);
     "body_bytes", "above 1 KiB each", "a client a sixteenth", "503 `OVERLOADED`",
-        |app| app.bodies.long.kept();
+        |app, _| app.bodies.long.kept();
     "requests", "4 s each", "a client a quarter", "503 `OVERLOADED`",
-        |app| app.in_flight.kept();
+        |app, _| app.in_flight.kept();
     "sign_ins", "waiting for `AUTH_WEBHOOK_URL`", "a client a sixteenth", "503 `OVERLOADED`",
-        |app| app.core.auth.as_ref().map_or((0, usize::MAX), Auth::asking);
+        |app, _| app.core.auth.as_ref().map_or((0, usize::MAX), Auth::asking);
     "signaling_sockets", "fixed", "`SIGNALING_SOCKETS_PER_CLIENT`", "503 `OVERLOADED`",
-        |app| app.signaling.sockets();
+        |app, _| app.signaling.sockets();
     "sfu_sessions", "a look each 30 s", "a client 64", "503 `overloaded`",
-        |app| (app.sfu.as_ref().map_or(0, |proxy| proxy.counts().0), SESSIONS_MAX);
+        |app, _| (app.sfu.as_ref().map_or(0, |proxy| proxy.counts().0), SESSIONS_MAX);
     "rate_limit_rows", "`RATE_LIMIT_MAX_CLIENTS` / 2", "a network as many as are free", "newcomers share rows",
-        |app| app.core.rate_limit.clients();
+        |app, _| app.core.rate_limit.clients();
 }
 
 impl App {
+    /// Each kind of places, with how many are taken, and how many there are.
+    pub fn places(&self) -> impl Iterator<Item = (&'static Place, usize, usize)> {
+        let rows = self.account.read(|books| {
+            [books.grants().row_counts(), books.grants().user_rows(), books.connections().row_counts()]
+        });
+        PLACES.iter().map(move |place| {
+            let (taken, most) = (place.taken)(self, &rows);
+            (place, taken, most)
+        })
+    }
+
     /// The places of which 80 % are taken, each as `4 of 5 sockets` with what decides how many there are.
     pub fn nearly_full(&self) -> Vec<String> {
-        let counted = PLACES.iter().map(|place| (place, (place.taken)(self)));
-        let full = counted
-            .filter(|(_, (taken, most))| *taken > 0 && taken.saturating_mul(5) >= most.saturating_mul(4));
-        full.map(|(Place { name, bound, .. }, (taken, most))| format!("{taken} of {most} {name} ({bound})"))
+        self.places()
+            .filter(|(_, taken, most)| *taken > 0 && taken.saturating_mul(5) >= most.saturating_mul(4))
+            .map(|(Place { name, bound, .. }, taken, most)| format!("{taken} of {most} {name} ({bound})"))
             .collect()
     }
 }

@@ -5,7 +5,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use crate::app::App;
-use crate::app::places::PLACES;
 use crate::app::process::Process;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
 use turn_base::error::ApiError;
@@ -25,8 +24,7 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
         let used = app.account.read(|books| books.budget().used_by(relay.owner));
         app.metrics.relay(&relay.host, !relay.health.lock().is_down, used.get());
     }
-    for place in PLACES {
-        let (taken, most) = (place.taken)(&app);
+    for (place, taken, most) in app.places() {
         app.metrics.place(place.name, taken, most);
     }
     let mut scraped = ScrapedFigures::default();

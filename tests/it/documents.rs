@@ -10,7 +10,7 @@ use strum::VariantArray;
 use turn_base::error::Code;
 use turn_broker::alert::StopCode;
 use turn_broker::alert::{Act, ActFacts, AlertKind, Fault, FaultFacts};
-use turn_broker::app::places::{PLACES, Place};
+use turn_broker::app::places::Place;
 use turn_broker::cli::CommandLine;
 
 use crate::deploy::metrics_of_a_broker;
@@ -56,8 +56,8 @@ fn the_decision_about_acts_has_the_row_of_each() {
 async fn the_operators_page_has_the_row_of_each_place() {
     let webhook = "http://127.0.0.1:9/who";
     let broker = TestBroker::start(&[("AUTH_WEBHOOK_URL", webhook)]).await;
-    let rows = PLACES.iter().map(|Place { name, bound, share, refusal, taken }| {
-        let most = if bound.contains("_MAX") { String::new() } else { format!("{}: ", taken(&broker.app).1) };
+    let rows = broker.app.places().map(|(Place { name, bound, share, refusal, .. }, _, most)| {
+        let most = if bound.contains("_MAX") { String::new() } else { format!("{most}: ") };
         format!("| `{name}` | {most}{bound} | {share} | {refusal} |")
     });
     assert_table("OPERATE.md", "Memory and places", rows);

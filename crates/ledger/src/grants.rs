@@ -121,7 +121,8 @@ impl Grants {
 
     /// Whether there is no room for another live grant.
     pub fn is_full(&self) -> bool {
-        self.count() >= self.terms.bounds.grants
+        let (taken, most) = self.row_counts();
+        taken >= most
     }
 
     /// Adds a grant, with its promise. Does nothing if the table is full.
