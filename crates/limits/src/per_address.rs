@@ -60,8 +60,8 @@ impl<T: Row> PerAddress<T> {
     }
 }
 
-/// A row for each user. The key is a hash, so it has a fixed size. Whoever names users has at most as many rows as are free. When there is
-/// none, further users share a few rows.
+/// A row for each user. The key is a hash, so it has a fixed size. A server key that names users
+/// has at most as many rows as are free. When no row is free, further users share a few.
 #[derive(Clone, Debug)]
 pub struct PerUser<T>(Table<(u64, u64), T>);
 
@@ -71,8 +71,8 @@ impl<T: Row> PerUser<T> {
         Self(Table::new(rows_max))
     }
 
-    /// The row of a user: its own, or one that it shares with others. `by`: the number, from 1, of whoever names the user; 0 for a user who
-    /// has signed in. The same name of another one is another user.
+    /// The row of a user: its own, or one that it shares with others. `by`: the number of the server key that names
+    /// the user, from 1; 0 for a user who has signed in. The same name of another key is another user.
     pub fn visit(&mut self, by: u64, user: &str, now: Duration) -> Visit<'_, T> {
         let hash = self.0.hash(user);
         self.0.visit((by, hash), 1, now)

@@ -30,7 +30,7 @@ pub(crate) trait Key: Copy + Eq + Hash {
     fn networks(self) -> impl Iterator<Item = (Self, usize)>;
 }
 
-/// A user, as the hash of its name, after the number of whoever names it: that is the network around it. Zero: nobody names it.
+/// The number of the server key that names a user, and the hash of the name. The key is the network around its users. Zero: no key.
 impl Key for (u64, u64) {
     fn networks(self) -> impl Iterator<Item = (Self, usize)> {
         let (by, _) = self;

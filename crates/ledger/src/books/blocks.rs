@@ -107,7 +107,7 @@ impl Books {
 
     /// Why a requester gets no credential, if the operator has blocked its address or one of its names.
     pub fn block_of(&self, requester: &Requester) -> Option<NotAdmitted> {
-        // Each mint asks this several times, and nearly always nobody is blocked: then no name is made.
+        // Each mint asks this several times. While nobody is blocked, it makes no name.
         if self.blocks.rows.is_empty() {
             return None;
         }
