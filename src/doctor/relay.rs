@@ -11,9 +11,10 @@ use super::Examination;
 use super::connect::address;
 use super::report::{Check, Verdict, fail, ok, warn};
 use crate::ice::server::{IceServer, IceServerList};
+use crate::ice::udp_relay;
 use crate::ice::url::IceUrl;
 use turn_ledger::IceSource;
-use turn_relay::client::{RelayError, UdpRelay, relay_to_itself};
+use turn_relay::client::{RelayError, relay_to_itself};
 
 /// The most URLs that are tried. Real responses have one over UDP for each relay.
 const URLS_MAX: usize = 16;
@@ -60,9 +61,7 @@ fn unresolved(url: &IceUrl) -> Verdict {
 /// Relays one datagram at a URL over UDP.
 async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdict {
     let Some(address) = address(&url.host, url.port).await else { return unresolved(url) };
-    let [username, password] =
-        [&server.username, &server.credential].map(|part| part.clone().unwrap_or_default());
-    match relay_to_itself(&UdpRelay { address, username, password }, 1).await {
+    match relay_to_itself(&udp_relay::at(address, server), 1).await {
         Ok(relayed) => ok(format!("relays at {relayed}")),
         Err(error) => fail(error.to_string(), remedy(error, url.port, source)),
     }

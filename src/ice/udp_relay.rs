@@ -1,4 +1,6 @@
-//! A relay over UDP at which a credential is tried: by the probe of counts, by `doctor --tail`, and by the probes of own relays.
+//! A relay over UDP at which a credential is tried: by the probe of counts, by `doctor`, and by the probes of own relays.
+
+use std::net::SocketAddr;
 
 use tokio::net::lookup_host;
 use turn_relay::client::UdpRelay;
@@ -8,10 +10,14 @@ use super::url::IceUrl;
 
 /// The relay of an entry, at the first address of its name. `None` if its name has no address, or the resolver does not answer.
 pub async fn of(server: &IceServer, url: &IceUrl) -> Option<UdpRelay> {
-    let address = lookup_host((&*url.host, url.port)).await.ok()?.next()?;
+    Some(at(lookup_host((&*url.host, url.port)).await.ok()?.next()?, server))
+}
+
+/// The relay at this address, with the credential of an entry.
+pub fn at(address: SocketAddr, server: &IceServer) -> UdpRelay {
     let [username, password] =
         [&server.username, &server.credential].map(|part| part.clone().unwrap_or_default());
-    Some(UdpRelay { address, username, password })
+    UdpRelay { address, username, password }
 }
 
 /// The first relay over UDP in a list. `None` if the list has none, or for the reasons of [`of`].
