@@ -78,8 +78,8 @@ faults! {
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable" => None;
-        "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
-        "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.";
+        "coturn's sessions are not cut: its command line gives no complete listing, its statistics have stopped, or an expired session stays listed, so usage can pass the limit by more than the status says.",
+        "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and COTURN_STATS_LISTEN and says what is wrong.";
     CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders" => None;
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
         "Find out whether another broker or program uses the TURN key or COTURN_SECRET; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
@@ -156,6 +156,9 @@ faults! {
     SessionsUnseen: Warning, "SESSIONS_UNSEEN", alerts "sessions.unseen" "sessions.seen" => None;
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
         "Set each relay's COTURN_CLI, for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS. Restart.";
+    SessionsHidden: Warning, "SESSIONS_HIDDEN", alerts "sessions.hidden" "sessions.shown" => None;
+        "coturn lists no bytes of a session below 2,048 packets, so usage can pass the limit by more than the status says.",
+        "Set COTURN_STATS_LISTEN and COTURN_STATS_PASSWORD, add the line to turnserver.conf, and restart both.";
 }
 
 /// What is said about a fault.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::mints::MintHours;
 use super::rules::AtLimitState;
 use super::{Fault, FoundFault, MintFacts, Severity, minting};
-use crate::config::Config;
+use crate::config::{Config, CoturnStatsConfig};
 use turn_ledger::{
     BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Day, Excess,
     IceSource, IdDigest, KeptAddresses, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
@@ -118,6 +118,10 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot, facts: &ServiceFacts, confi
         BoundBreak::Lacking => lacking(snapshot),
         BoundBreak::Unseen => {
             let unlisted: Vec<_> = config.unlisted().collect();
+            if snapshot.unseen == Some(IceSource::Coturn) && unlisted.is_empty() && !config.meter.coturn_cli.is_empty() {
+                let line = CoturnStatsConfig::example().line(0);
+                return Fault::SessionsHidden.found(format!("The line for turnserver.conf is {line}."));
+            }
             Fault::SessionsUnseen.found(match snapshot.unseen {
                 Some(IceSource::Coturn) if !unlisted.is_empty() => {
                     format!("It is coturn at {}.", unlisted.join(" and "))

@@ -37,6 +37,7 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
+use crate::meter::coturn::stats::CoturnStats;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::credential_source::{CredentialSource, HttpSource};
 use crate::mint::ending::Ending;
@@ -102,6 +103,8 @@ pub fn build_leading(
         rate_limit: RateLimit::new(config, parts.clock(), parts.metrics()),
         call_ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
+    let relays = config.ice.coturn.len();
+    let coturn_stats = config.meter.coturn_stats.clone().map(|stats| CoturnStats::new(stats, relays));
     let ending = Ending {
         mint: Arc::clone(&mint),
         clock: Arc::clone(clock),
@@ -112,7 +115,8 @@ pub fn build_leading(
         ending,
         cloudflare_meter: parts.cloudflare_meter(),
         reference_clock: parts.reference_clock(),
-        coturn_meters: parts.coturn_meters(),
+        coturn_meters: parts.coturn_meters(coturn_stats.as_deref()),
+        coturn_stats,
         relay,
         dispatcher: parts.dispatcher(),
         forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(keys.signing.expose())),
@@ -250,11 +254,15 @@ impl Parts<'_> {
         MintingApi::Cloudflare(Cloudflare::new(client, &cloudflare.api_base, &key.id, &key.token))
     }
 
-    fn coturn_meters(&self) -> Vec<CoturnMeter> {
+    fn coturn_meters(&self, stats: Option<&CoturnStats>) -> Vec<CoturnMeter> {
+        let reports = |config: &CoturnCliConfig| {
+            stats?.relays.get(self.config.place_of_relay(config.host.as_deref())).cloned()
+        };
         let meter = |config: &CoturnCliConfig| CoturnMeter {
             name: config.host.clone().unwrap_or_else(|| IceSource::Coturn.to_string()),
             relay: config.owner(),
             cli: CoturnCli(config.clone()),
+            reports: reports(config),
             account: Arc::clone(&self.account),
             metrics: self.metrics(),
             failure: Mutex::default(),

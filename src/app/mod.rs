@@ -17,6 +17,7 @@ use crate::lead::Lead;
 use crate::limit::proxies::{Unread, UntrustedProxies};
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
+use crate::meter::coturn::stats::CoturnStats;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::Mint;
 use crate::mint::ending::Ending;
@@ -77,6 +78,8 @@ pub struct App {
     pub reference_clock: Option<ReferenceClock>,
     /// One for each entry of `COTURN_CLI`: it reads and ends the sessions of a relay.
     pub coturn_meters: Vec<CoturnMeter>,
+    /// Hears what coturns report of their sessions. `None` without `COTURN_STATS_LISTEN`.
+    pub coturn_stats: Option<Arc<CoturnStats>>,
     /// The relay in this process. `None` unless `ICE_SOURCES` names it; `None` also with `TURN_ENABLED=false`.
     pub relay: Option<Relay>,
     /// Sends alerts to the operator's webhook. `None` without `ALERT_WEBHOOK_URL`.

@@ -1,6 +1,7 @@
 //! Settings of the operator's own relays: coturn servers with one secret, and the command line of each.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use secrecy::SecretString;
 use url::Host;
@@ -8,6 +9,7 @@ use url::Host;
 use super::budget::read_limits;
 use super::form::{form, own_secret, parse_number, password};
 use super::ice_urls::read_urls;
+use super::server::reachable;
 use super::settings::Settings;
 use crate::ice::key_name::KeyName;
 use crate::ice::rest::{RestSecret, RestServer};
@@ -39,6 +41,51 @@ pub struct CoturnCliConfig {
     pub address: String,
     /// Its `cli-password`. `COTURN_CLI_PASSWORD`.
     pub password: SecretString,
+}
+
+/// Where coturns report their sessions.
+#[derive(Clone, Debug)]
+pub struct CoturnStatsConfig {
+    /// The address of the listener. `COTURN_STATS_LISTEN`.
+    pub listen: SocketAddr,
+    /// What each coturn authenticates with, without quotes or spaces. `COTURN_STATS_PASSWORD`.
+    pub password: SecretString,
+}
+
+impl CoturnStatsConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let expected = "address:port, such as 127.0.0.1:6390";
+        let is_named = |listen: &SocketAddr| listen.port() > 0;
+        let parse = |text: &str| text.parse().ok().filter(is_named);
+        let listen = settings.about_money().optional("COTURN_STATS_LISTEN", form(expected, parse));
+        // It stands in a list of words in quotes.
+        let word = |text: &str| {
+            if text.contains([' ', '"', '\'']) {
+                return Err("expected text without spaces and quotes".to_owned());
+            }
+            password(text)
+        };
+        let password = settings.secret("COTURN_STATS_PASSWORD", own_secret(word));
+        settings.both_or_neither("COTURN_STATS_LISTEN", "COTURN_STATS_PASSWORD");
+        let lacks_cli = settings.is_set("COTURN_STATS_LISTEN") && !settings.is_set("COTURN_CLI");
+        settings.refuse_if("COTURN_CLI", lacks_cli, "expected a value because COTURN_STATS_LISTEN is set");
+        Some(Self { listen: listen?, password: password? })
+    }
+
+    /// What an operator may set.
+    pub fn example() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 6_390)), password: SecretString::default() }
+    }
+
+    /// The line for turnserver.conf of the relay with this place in `COTURN_URLS`, as coturn reaches the broker on the same machine.
+    pub fn line(&self, place: usize) -> String {
+        let listen = reachable(self.listen);
+        format!(
+            "redis-statsdb=\"ip={} dbname={place} password=COTURN_STATS_PASSWORD port={} connect_timeout=5\"",
+            listen.ip(),
+            listen.port()
+        )
+    }
 }
 
 impl CoturnRelay {

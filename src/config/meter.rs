@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::coturn::{CoturnCliConfig, CoturnRelay};
+use super::coturn::{CoturnCliConfig, CoturnRelay, CoturnStatsConfig};
 use super::form::{IDENTIFIER_MAX, identifier, number, seconds, switch, token};
 use super::settings::Settings;
 
@@ -21,6 +21,8 @@ pub struct MeterConfig {
     pub probes: bool,
     /// The command lines of the operator's own relays.
     pub coturn_cli: Vec<CoturnCliConfig>,
+    /// Where they report their sessions; `None` without `COTURN_STATS_LISTEN`.
+    pub coturn_stats: Option<CoturnStatsConfig>,
 }
 
 /// Cloudflare's analytics.
@@ -45,6 +47,7 @@ impl MeterConfig {
             sampling_percent: settings.get("ANALYTICS_MARGIN_PERCENT", "5", number(0..=50)),
             probes: settings.about_money().get("RELAY_PROBE", "on", switch),
             coturn_cli: CoturnCliConfig::read(settings, relays),
+            coturn_stats: CoturnStatsConfig::read(settings),
         }
     }
 }

@@ -35,7 +35,7 @@ pub use alert::AlertConfig;
 pub(crate) use alert::PERCENT_MAX;
 pub use auth::AuthConfig;
 pub use budget::{AMOUNT_MAX, BudgetConfig, PriceConfig, UsageConfig};
-pub use coturn::{CoturnCliConfig, CoturnRelay, RELAYS_MAX};
+pub use coturn::{CoturnCliConfig, CoturnRelay, CoturnStatsConfig, RELAYS_MAX};
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;
@@ -159,6 +159,11 @@ impl Config {
         let is_listed =
             |host: &str| self.meter.coturn_cli.iter().any(|cli| cli.host.as_deref() == Some(host));
         self.ice.coturn.iter().map(|relay| relay.host.as_str()).filter(move |host| !is_listed(host))
+    }
+
+    /// The place of a relay in `COTURN_URLS`, by its host; 0 for the only one or without relays.
+    pub fn place_of_relay(&self, host: Option<&str>) -> usize {
+        self.ice.coturn.iter().position(|relay| Some(&*relay.host) == host).unwrap_or_default()
     }
 
     /// Warns if a limit is below the least that a credential reserves, because strict mode then issues nothing. A limit of zero is meant to

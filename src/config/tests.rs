@@ -91,6 +91,7 @@ const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token-0123456789ab; REPORT
     METRICS_TOKEN=hush-metrics-token-0123456789abc; CLOUDFLARE_TURN_KEY_ID=id;
     CLOUDFLARE_TURN_API_TOKEN=hush-api-token; CLOUDFLARE_TURN_KEYS=eu=id-2:hush-key-token;
     COTURN_URLS=turn:coturn.example; COTURN_SECRET=hush-coturn; COTURN_CLI=localhost:5766; COTURN_CLI_PASSWORD=hush-cli-password;
+    COTURN_STATS_LISTEN=127.0.0.1:6390; COTURN_STATS_PASSWORD=hush-stats-password;
     MANUAL_ICE_SERVERS=[{"urls": "turn:a", "username": "hush-user", "credential": "hush-password"}];
     CLOUDFLARE_ACCOUNT_ID=account; CLOUDFLARE_ANALYTICS_TOKEN=hush-analytics; ALERT_WEBHOOK_URL=https://a.example/hush?hush;
     ALERT_WEBHOOK_SECRET=hush-webhook-secret; AUTH_JWT_SECRET=hush-jwt-secret-of-at-least-32-characters; AUTH_WEBHOOK_URL=https://a.example/hush?hush;

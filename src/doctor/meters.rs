@@ -2,26 +2,34 @@
 //! the keys that verify users' tokens, and the receiver of alerts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike as _, Utc};
 use reqwest::Method;
 use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, BudgetFigures};
 use crate::auth::{count_keys, keys_remedy};
-use crate::config::{AlertConfig, AnalyticsConfig, CloudflareConfig, Config, CoturnCliConfig};
+use crate::config::{
+    AlertConfig, AnalyticsConfig, CloudflareConfig, Config, CoturnCliConfig, CoturnStatsConfig,
+};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted, DEADLINE, UsageCount};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
+use crate::meter::coturn::stats::CoturnStats;
 use turn_base::http_client::{Api, HttpClient, body};
 use turn_ledger::polls::spans::Span;
 use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
+/// coturn connects with its next heartbeat, within 5 seconds.
+const HEARTBEATS: Duration = Duration::from_secs(7);
 /// The longest answer about billing. A subscription has some 300 bytes.
 const BODY_MAX: usize = 64 * 1024;
 
@@ -108,10 +116,55 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
             "check that COTURN_CLI is coturn's cli-port; docs/COTURN.md lists the supported versions"
         }
         CliError::LoginBroken(_) => "write cli-password in turnserver.conf as text, and read coturn's log",
-        CliError::Broken(_) => "read coturn's log",
+        CliError::Broken(_) | CliError::Unreported => "read coturn's log",
         CliError::Random(_) => "fix the system's random number generator",
     };
     fail(error.to_string(), remedy)
+}
+
+/// Listens as the service does until every relay reports, or says that the service listens.
+pub(super) async fn coturn_stats(config: &Config) -> Vec<(&str, Verdict)> {
+    let hosts = || config.meter.coturn_cli.iter().map(|cli| cli.host.as_deref().unwrap_or_default());
+    let line = |stats: &CoturnStatsConfig, host| stats.line(config.place_of_relay(Some(host)));
+    let Some(stats) = &config.meter.coturn_stats else {
+        let remedy = |host| {
+            let line = line(&CoturnStatsConfig::example(), host);
+            format!(
+                "set COTURN_STATS_LISTEN=127.0.0.1:6390 and COTURN_STATS_PASSWORD, and add to turnserver.conf: {line}"
+            )
+        };
+        let seen = "coturn lists no bytes of a session below 2,048 packets";
+        return hosts().map(|host| (host, warn(seen, remedy(host)))).collect();
+    };
+    if let Err(error) = TcpListener::bind(stats.listen).await {
+        let why = format!(
+            "COTURN_STATS_LISTEN is in use ({error}): the running service listens, and its hints say whether coturn reports"
+        );
+        return vec![("", skipped(why))];
+    }
+    let listener = CoturnStats::new(stats.clone(), config.ice.coturn.len());
+    let reports = |host| {
+        listener.relays.get(config.place_of_relay(Some(host))).is_some_and(|relay| relay.is_connected())
+    };
+    let all_report = async {
+        while !hosts().all(reports) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let listening = Arc::clone(&listener).run();
+    tokio::select! {
+        () = listening => {}
+        _ = timeout(HEARTBEATS, all_report) => {}
+    }
+    let remedy = |host| format!("add to turnserver.conf, and restart coturn: {}", line(stats, host));
+    let verdict = |host| {
+        if reports(host) {
+            ok("it reports its sessions")
+        } else {
+            fail("it does not report its sessions", remedy(host))
+        }
+    };
+    hosts().map(|host| (host, verdict(host))).collect()
 }
 
 /// A relay that `COTURN_CLI` lacks.

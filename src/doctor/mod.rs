@@ -215,6 +215,9 @@ impl<'a> Examination<'a, '_> {
         for cli in &config.meter.coturn_cli {
             self.check(Check::CoturnCli, &cli.address, meters::coturn_cli(config, cli)).await;
         }
+        for (host, verdict) in meters::coturn_stats(config).await {
+            self.found(Check::CoturnStats, host, verdict);
+        }
         for host in config.unlisted() {
             self.found(Check::CoturnCli, host, meters::unlisted(host));
         }

@@ -42,6 +42,8 @@ pub enum Check {
     BillingDay,
     /// coturn's CLI.
     CoturnCli,
+    /// What coturn reports of its sessions.
+    CoturnStats,
     /// The public keys that verify users' tokens.
     UserKeys,
     /// The alert webhook.

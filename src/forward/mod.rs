@@ -128,6 +128,14 @@ impl Forwarder {
         }
     }
 
+    /// The host of the leader; `None` if there is none, or it is not known.
+    pub fn leader_host(&self) -> Option<String> {
+        match &*self.target.borrow() {
+            Target::Leader(Some(leader)) => Some(leader.address.host().to_owned()),
+            Target::Leader(None) | Target::Here(_) => None,
+        }
+    }
+
     /// Sends requests to this leader from now on. `None`: they wait for a leader.
     pub fn follow(&self, leader: Option<Leader>) {
         self.target.send_if_modified(|target| {

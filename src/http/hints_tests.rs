@@ -155,6 +155,13 @@ fn with(fault: Fault) -> (Snapshot, ServiceFacts, Config) {
         }
         Fault::BoundAboveLimit => snapshot.likely_overshoot = Some(snapshot.figures.limit),
         Fault::SessionsUnseen => snapshot = broken_by(BoundBreak::Unseen),
+        Fault::SessionsHidden => {
+            (snapshot, settings) = (
+                broken_by(BoundBreak::Unseen),
+                config(&[("COTURN_CLI", "127.0.0.1:5766"), ("COTURN_CLI_PASSWORD", "a-password")]),
+            );
+            snapshot.unseen = Some(IceSource::Coturn);
+        }
     }
     (snapshot, facts, settings)
 }

@@ -176,7 +176,7 @@ async fn drain(
 }
 
 /// Starts the tasks that run beside the requests until `end`. A panic ends only its own task. Each task but the relay then starts again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         spawn_until(app, end, REPORT_INTERVAL, maintenance),
@@ -198,6 +198,11 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 11] {
         }),
         spawn(app, end, |app| async move {
             join_all(app.coturn_meters.iter().map(CoturnMeter::run)).await;
+        }),
+        spawn(app, end, |app| async move {
+            if let Some(stats) = &app.coturn_stats {
+                Arc::clone(stats).run().await;
+            }
         }),
         spawn(app, end, |app| async move {
             join_all(app.core.auth.iter().map(Auth::keep_fresh)).await;

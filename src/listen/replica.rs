@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader};
 use crate::lead::campaign::{self, Campaign, Candidate, Electorate, Outlook, Won};
 use crate::lead::{self, Lead};
+use crate::meter::coturn::stats;
 use crate::router;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
@@ -70,6 +71,15 @@ impl<E: Electorate> Replica<E> {
             let standby = Arc::clone(&standby);
             async move { standby.forwarder.watch().await }
         });
+        // What relays report to this replica goes to the leader.
+        let reports = tokio::spawn({
+            let standby = Arc::clone(&standby);
+            async move {
+                if let Some(stats) = &standby.config.meter.coturn_stats {
+                    stats::pass_on(stats, || standby.forwarder.leader_host()).await;
+                }
+            }
+        });
         let settings = candidate.settings.clone();
         let (set_routes, routes) = watch::channel(router::standby(&standby));
         let door = Door::open(listener, routes, &process, &shutdown.soft);
@@ -79,6 +89,7 @@ impl<E: Electorate> Replica<E> {
             () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
         };
         watch.abort();
+        reports.abort();
         let Won { lead, store, contents } = won;
         let census = Census {
             electorate: campaign.electorate,

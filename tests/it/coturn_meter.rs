@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
+use crate::support::fake_coturn_reports::{FakeCoturnReports, all_connected};
 use crate::support::manual_clock::ManualClock;
 use crate::support::test_broker::START;
 use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
@@ -18,18 +19,21 @@ const GB: u64 = 1_000_000_000;
 struct Relay {
     coturn: FakeCoturnCli,
     address: String,
+    reports: FakeCoturnReports,
 }
 
 impl Relay {
     async fn start() -> Self {
         let coturn = FakeCoturnCli::start().await;
         let address = coturn.config().address;
-        Self { coturn, address }
+        Self { coturn, address, reports: FakeCoturnReports::start(0).await }
     }
 
     /// A broker that mints for this coturn and reads its CLI.
     async fn broker(&self, settings: &[(&str, &str)]) -> TestBroker {
-        let broker = TestBroker::start(&[&self.settings(), settings].concat()).await;
+        let broker =
+            TestBroker::start(&[&self.settings(), &self.reports.settings()[..], settings].concat()).await;
+        all_connected(&broker.app).await;
         look(&broker).await;
         broker
     }
@@ -88,10 +92,58 @@ async fn the_ledger_counts_the_bytes_that_coturn_lists() {
     );
     assert_eq!(status["boundAssumes"], "9000 Mbps per grant until 30 s after expiry");
     assert!(status["hints"].as_array().unwrap().iter().all(|hint| hint["code"] != "NO_REPORTS"));
-    // Bytes that coturn may not list yet are charged too: at most 2,047 packets of the mean size.
+    // Bytes that coturn may not list yet are claimed: at most 2,047 packets of 1,200 bytes.
     let bytes = broker.used().await;
-    assert!((5 * GB..=10 * GB).contains(&bytes), "{bytes}");
+    assert!((5 * GB..=5 * GB + 2_047 * 1_200).contains(&bytes), "{bytes}");
     assert!(!relay.was_cut());
+}
+
+#[tokio::test]
+async fn a_session_counts_exactly_once_coturn_reports_its_end() {
+    let relay = Relay::start().await;
+    let broker = relay.broker(&[("BUDGET_MODE", "strict")]).await;
+    let (user, _) = minted(&broker).await;
+    relay.carries(&user, 1_000);
+    broker.advance(2);
+    look(&broker).await;
+    relay.coturn.set_sessions([]);
+    // One that no listing has shown, and one of another program.
+    let ended = [(1, &*user, 5_000_000), (2, &*user, 1_900), (3, "1799999999:talk/ann", 7)];
+    for (id, user, sent) in ended {
+        relay.reports.end(id, user, 7, sent);
+    }
+    let counted = async || broker.used().await == 5_001_907;
+    eventually("the ends are counted, without the advance of any clock", counted).await;
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["overshootBoundGB"]), (&json!(true), &json!("0.00")));
+}
+
+#[tokio::test]
+async fn while_coturn_reports_nothing_strict_mode_mints_nothing_and_the_bound_does_not_hold() {
+    let relay = Relay::start().await;
+    let settings = [&relay.settings()[..], &relay.reports.settings(), &[("BUDGET_MODE", "strict")]].concat();
+    let broker = TestBroker::start(&settings).await;
+    all_connected(&broker.app).await;
+    look(&broker).await;
+    assert_eq!(broker.mint().await.status, 200);
+    let Relay { reports, .. } = relay;
+    drop(reports);
+    broker.advance(31);
+    eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
+    let named =
+        async || broker.hint("ASSUMPTION_BROKEN").await.is_some_and(|hint| hint.contains("redis-statsdb"));
+    eventually("a hint that names the line", named).await;
+    assert_eq!(broker.mint().await.json()["source"], "stun");
+}
+
+#[tokio::test]
+async fn without_reports_the_bound_does_not_hold_and_the_hint_has_the_line() {
+    let relay = Relay::start().await;
+    let broker = TestBroker::start(&relay.settings()).await;
+    assert_eq!(broker.mint().await.status, 200);
+    assert_eq!(broker.status().await["boundHolds"], false);
+    let hint = broker.hint("SESSIONS_HIDDEN").await.unwrap();
+    assert!(hint.contains("redis-statsdb=\"ip=127.0.0.1 dbname=0 "), "{hint}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use turn_broker::meter::coturn::CoturnMeter;
 use turn_broker::ice::fleet::OwnRelay;
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
+use crate::support::fake_coturn_reports::{FakeCoturnReports, all_connected};
 use crate::support::{OPERATOR, StateDir, TestBroker, eventually, with_cloudflare_and};
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");
@@ -21,6 +22,7 @@ struct Fleet {
     a: FakeCoturnCli,
     b: FakeCoturnCli,
     broker: TestBroker,
+    _reports: [FakeCoturnReports; 2],
 }
 
 impl Fleet {
@@ -39,8 +41,11 @@ impl Fleet {
             ("COTURN_CLI", &cli),
             ("COTURN_CLI_PASSWORD", PASSWORD),
         ];
-        let broker = TestBroker::start(&[&base, settings].concat()).await;
-        let fleet = Self { a, b, broker };
+        let first = FakeCoturnReports::start(0).await;
+        let second = FakeCoturnReports::to(first.address.parse().unwrap(), 1);
+        let broker = TestBroker::start(&[&base, &first.settings()[..], settings].concat()).await;
+        all_connected(&broker.app).await;
+        let fleet = Self { a, b, broker, _reports: [first, second] };
         fleet.look().await;
         fleet
     }
@@ -464,7 +469,7 @@ async fn a_drained_relay_gets_no_credentials_also_after_a_restart_and_its_calls_
     fleet.look().await;
     let drained = fleet.broker.order(Method::POST, "/api/relays/b.test/drain").await.json();
     assert_eq!((&drained["relay"], &drained["sessions"]), (&json!("b.test"), &json!(1)), "{drained}");
-    let Fleet { a, b, broker } = fleet;
+    let Fleet { a, b, broker, .. } = fleet;
     broker.finish().await;
     let fleet = Fleet::of(a, b, &settings).await;
     let broker = &fleet.broker;

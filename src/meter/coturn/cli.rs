@@ -71,6 +71,11 @@ pub enum CliError {
     /// Another service, or an unknown version of coturn.
     #[error("another service, or an unsupported version of coturn, answers there; check COTURN_CLI")]
     NotUnderstood,
+    /// It lists its sessions, and does not report their ends.
+    #[error(
+        "coturn does not report its sessions to COTURN_STATS_LISTEN; add the line redis-statsdb that turn-broker doctor prints to turnserver.conf, and restart coturn"
+    )]
+    Unreported,
     /// The operating system returned no random bytes.
     #[error(transparent)]
     #[strum(to_string = "no_randomness")]

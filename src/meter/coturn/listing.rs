@@ -79,10 +79,7 @@ impl Reader {
             self.skipped = self.skipped.saturating_add(1);
             return;
         }
-        let (expires_at, grant) = expiry_and_grant(user);
-        let user = user.chars().take(USER_MAX).collect();
-        let (age, packets, traffic, reach) = (None, 0, Traffic::ZERO, Reach::Nobody);
-        let session = Session { id, grant, expires_at, user, age, packets, traffic, reach };
+        let session = session(id, user, Default::default());
         self.drafts.push(Draft { session, has_usage: false, in_peers: false });
     }
 
@@ -100,13 +97,8 @@ impl Reader {
         if !self.drafts.iter().all(|draft| draft.has_usage) {
             return None;
         }
-        let sessions = self.drafts.into_iter().map(|draft| draft.session);
-        let (own, mut sessions): (Vec<_>, Vec<_>) = sessions.partition(has_own_name);
-        let relayed = own.iter().map(|session| session.traffic.received.plus(session.traffic.sent));
-        if relayed.fold(ByteCount::ZERO, ByteCount::plus) > PROBE_BYTES_MAX {
-            sessions.extend(own);
-        }
-        Some(Listing { sessions, is_complete })
+        let sessions = own_sessions_removed(self.drafts.into_iter().map(|draft| draft.session));
+        Some(Listing { sessions, is_complete, ..Listing::default() })
     }
 }
 
@@ -124,7 +116,7 @@ impl Draft {
         {
             self.session.age = number(seconds).map(Duration::from_secs);
         } else if let Some(counts) = line.strip_prefix("usage: ") {
-            let usage = usage(counts);
+            let usage = usage(counts, ["rp=", "rb=", "sp=", "sb="]);
             self.has_usage = usage.is_some();
             (self.session.packets, self.session.traffic) = usage.unwrap_or_default();
         }
@@ -143,9 +135,9 @@ fn total(line: &str) -> Option<u64> {
     number(line.strip_prefix("Total sessions:")?.trim())
 }
 
-/// `rp=7, rb=912, sp=6, sb=536`: packets and bytes, received and sent.
-fn usage(counts: &str) -> Option<(u64, Traffic)> {
-    let mut counts = counts.split(", ").zip(["rp=", "rb=", "sp=", "sb="]);
+/// `rp=7, rb=912, sp=6, sb=536`: packets and bytes, received and sent, with these names.
+pub(super) fn usage(counts: &str, names: [&str; 4]) -> Option<(u64, Traffic)> {
+    let mut counts = counts.split(", ").zip(names);
     let mut next = || counts.next().and_then(|(count, name)| number(count.strip_prefix(name)?));
     let (packets_in, bytes_in, packets_out, bytes_out) = (next()?, next()?, next()?, next()?);
     Some((packets_in.saturating_add(packets_out), Traffic::new(bytes_in, bytes_out)))
@@ -160,8 +152,25 @@ fn peer(line: &str) -> Option<Reach> {
 }
 
 /// The number of a session; `None` unless it is above zero.
-fn session_id(text: &str) -> Option<SessionId> {
+pub(super) fn session_id(text: &str) -> Option<SessionId> {
     number(text).and_then(SessionId::new)
+}
+
+/// The session with this user name and these packets and bytes. Its age and peers are not known.
+pub(super) fn session(id: SessionId, user: &str, (packets, traffic): (u64, Traffic)) -> Session {
+    let (expires_at, grant) = expiry_and_grant(user);
+    let user = user.chars().take(USER_MAX).collect();
+    Session { id, grant, expires_at, user, age: None, packets, traffic, reach: Reach::Nobody }
+}
+
+/// The sessions without those of the broker itself, unless these have relayed more than a few datagrams.
+pub(super) fn own_sessions_removed(sessions: impl IntoIterator<Item = Session>) -> Vec<Session> {
+    let (own, mut sessions): (Vec<_>, Vec<_>) = sessions.into_iter().partition(has_own_name);
+    let relayed = own.iter().map(|session| session.traffic.received.plus(session.traffic.sent));
+    if relayed.fold(ByteCount::ZERO, ByteCount::plus) > PROBE_BYTES_MAX {
+        sessions.extend(own);
+    }
+    sessions
 }
 
 /// Whether a session has the name of one of the broker's own or of `doctor`, so that no client is charged for it.

@@ -1,11 +1,13 @@
 //! The meter of coturn. Every [`COTURN_LOOK_INTERVAL`] it lists the sessions, gives their bytes to the account, and ends each session whose
 //! grant has expired or is revoked. When the budget is spent, it ends all sessions. coturn itself never ends a running allocation.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub mod cli;
 pub mod listing;
+pub mod stats;
 
 use parking_lot::Mutex;
 
@@ -13,6 +15,7 @@ use crate::account::Account;
 use crate::bounds::COTURN_LOOK_INTERVAL;
 use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
+use stats::{Reports, Taken};
 use turn_ledger::{Books, CountOwner, IceSource};
 
 /// How long a session may outlive its grant when the broker ends the session. This allows for some failed or slow listings.
@@ -32,6 +35,8 @@ pub struct CoturnMeter {
     pub relay: CountOwner,
     /// The client of the CLI.
     pub cli: CoturnCli,
+    /// What the relay reports of the ends of its sessions. `None` without `COTURN_STATS_LISTEN`.
+    pub reports: Option<Arc<Reports>>,
     /// Receives the listings.
     pub account: Arc<Account>,
     /// The metrics.
@@ -48,7 +53,16 @@ impl CoturnMeter {
             let looked = self.look().await;
             broken_logins = count_broken(&looked, broken_logins);
             failures = self.report(&looked, failures, broken_logins >= BROKEN_LOGINS_MAX);
-            tokio::time::sleep(pause(broken_logins)).await;
+            let pause = pause(broken_logins);
+            tokio::time::sleep(pause / 2).await;
+            // A session that has ended is counted within a second.
+            let ended = async {
+                match &self.reports {
+                    Some(reports) => reports.ended.notified().await,
+                    None => pending().await,
+                }
+            };
+            let _ = tokio::time::timeout(pause / 2, ended).await;
         }
     }
 
@@ -56,14 +70,20 @@ impl CoturnMeter {
     /// without the lease, because another replica may know of a renewal or of a higher limit.
     pub async fn look(&self) -> Result<usize, CliError> {
         let asked_at = self.account.read(Books::now);
-        let listing = self.cli.sessions().await?;
+        let mut listing = self.cli.sessions().await?;
+        // After the listing, so that a session that it lacks has been reported.
+        let reported = self.reports.as_ref().map(|reports| reports.take());
+        let reported_all = reported.as_ref().is_none_or(|taken| taken.is_live);
+        if let Some(Taken { ended, is_live, is_after_gap }) = reported {
+            listing.is_complete &= is_live;
+            (listing.ended, listing.is_after_gap) = (ended, is_after_gap);
+        }
         let to_end = self.account.change(|books| books.take_sessions(self.relay, listing, asked_at));
         if !self.account.holds_lease() {
             return Ok(0);
         }
         let cut = self.cli.cut(&to_end).await?;
         if cut > 0 {
-            self.account.change(|books| books.cut_sessions(self.relay, &to_end[..cut]));
             self.metrics.sessions_cut.inc_by(u64::try_from(cut).unwrap_or(u64::MAX));
             tracing::info!(
                 sessions = cut,
@@ -71,7 +91,7 @@ impl CoturnMeter {
                 "coturn sessions were ended: expired, revoked, or the budget is spent"
             );
         }
-        Ok(cut)
+        if reported_all { Ok(cut) } else { Err(CliError::Unreported) }
     }
 
     /// Updates metrics and log; returns the number of consecutive failures. `is_rare`: whether coturn is asked rarely now.
@@ -89,7 +109,9 @@ impl CoturnMeter {
             return 0;
         };
         // Log the first failure in a row, then every 150th: 150 looks, 2 s apart, are five minutes.
-        if failures.is_multiple_of(150) {
+        // A relay reports its sessions some seconds after a start.
+        let first = if matches!(error, CliError::Unreported) { 5 } else { 0 };
+        if failures % 150 == first {
             tracing::warn!(
                 relay = self.name,
                 outcome,

@@ -9,6 +9,7 @@ pub(crate) mod api;
 #[expect(dead_code, reason = "the program of the same name uses more of it")]
 pub(crate) mod fake_cloudflare;
 pub(crate) mod fake_coturn_cli;
+pub(crate) mod fake_coturn_reports;
 pub(crate) mod fake_database;
 pub(crate) mod fake_issuer;
 pub(crate) mod fake_sfu;

@@ -35,6 +35,10 @@ pub struct Carried {
     pub before: ByteCount,
     /// Whether the time since the last count was not observed, so that bytes may be missing.
     pub is_after_gap: bool,
+    /// What sessions whose end nobody saw may have relayed beyond their last figures. It stays promised.
+    pub lost: ByteCount,
+    /// What the sessions that go on may have relayed beyond their last figures: a claim until the next count.
+    pub hidden: ByteCount,
 }
 
 /// What happened to a reading. The metrics use the names.

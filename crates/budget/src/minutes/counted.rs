@@ -219,6 +219,7 @@ impl Minutes {
     pub fn carry(&mut self, carried: &Carried) {
         let latest = self.days.latest();
         self.carry_before(carried.before);
+        self.hidden = carried.hidden;
         let (mut left, mut shown_left) = (u128::from(carried.granted.get()), u128::from(carried.shown.get()));
         for day in Day::between(self.period.start, carried.as_of.plus_millis(1)) {
             let before = self.days.get(day);
@@ -247,7 +248,7 @@ impl Minutes {
             (left, shown_left) = (left.saturating_sub(bytes), shown_left.saturating_sub(bytes));
             self.spread_counted(bytes, Interval::new(before.as_of, until));
             let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
-            let other = if is_last { carried.other } else { ByteCount::ZERO };
+            let (other, lost) = if is_last { (carried.other, carried.lost) } else { Default::default() };
             let as_of = before.as_of.max(until);
             let (granted, at_most) =
                 (plus(before.granted, bytes), plus(before.at_most, at_most(bytes, self.sampling)));
@@ -260,7 +261,7 @@ impl Minutes {
                 at_most,
                 sampling: self.sampling.max(before.sampling),
                 other: before.other.plus(other),
-                unseen: plus(before.unseen, unseen.saturating_sub(bytes)),
+                unseen: plus(before.unseen, unseen.saturating_sub(bytes)).plus(lost),
                 ..before
             };
             self.count(day, after);

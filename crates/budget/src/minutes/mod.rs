@@ -145,6 +145,8 @@ pub struct Minutes {
     /// Differences after the current minute. No row is zero.
     pub(crate) differences: BTreeMap<Minute, LiveDelta>,
     sums: Sums,
+    /// What running sessions may have relayed beyond their last figures: a claim, until the next listing. Not stored.
+    pub hidden: ByteCount,
     /// Minutes that must be stored.
     dirty: Dirty<Minute, MinuteRow>,
 }
@@ -152,7 +154,7 @@ pub struct Minutes {
 impl Minutes {
     /// The best figure so far.
     pub fn used(&self) -> ByteCount {
-        ByteCount::saturating(self.counted.used().saturating_add(self.sums.used))
+        ByteCount::saturating(self.counted.used().saturating_add(self.sums.used)).plus(self.hidden)
     }
 
     /// The worst case for the whole period.
@@ -163,7 +165,7 @@ impl Minutes {
         let later = self.rates.promised(later_minutes);
         let until_now = self.sums.worst_behind.saturating_add(figures.worst);
         let uncounted = until_now.saturating_add(later);
-        ByteCount::saturating(self.worst_counted().saturating_add(uncounted))
+        ByteCount::saturating(self.worst_counted().saturating_add(uncounted)).plus(self.hidden)
     }
 
     /// The worst case in the next period, from the grants that are alive in it.

@@ -11,7 +11,7 @@ use crate::collections::Dirty;
 use crate::evidence::DayCounts;
 use crate::minutes::{MinuteRow, SourceRows};
 use crate::promise::Rates;
-use crate::units::{Day, Minute, Period, Timestamp};
+use crate::units::{ByteCount, Day, Minute, Period, Timestamp};
 
 impl Minutes {
     /// The minutes as stored, at `now`. What minutes before this period say moves to their days. If the billing day has changed, days whose
@@ -33,6 +33,7 @@ impl Minutes {
             begun: vec![],
             differences: BTreeMap::new(),
             sums: Sums::default(),
+            hidden: ByteCount::ZERO,
             dirty: Dirty::default(),
         };
         let index_now = minutes.index(Minute::of(now)).unwrap_or(0);

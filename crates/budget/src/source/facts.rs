@@ -150,7 +150,7 @@ impl IceSource {
                 expiry_tail: Duration::from_secs(7_200),
                 names: DecidedBy::Broker,
                 life: DecidedBy::Broker,
-                seen_with: &["COTURN_CLI"],
+                seen_with: &["COTURN_CLI", "COTURN_STATS_LISTEN"],
                 at_limit: "calls over coturn are ended",
                 if_refused: "set COTURN_SECRET to coturn's static-auth-secret, and compare both machines' clocks",
             },
@@ -294,7 +294,7 @@ mod tests {
                 EndedBy::Nobody => {}
                 // Without its command line nobody sees its sessions.
                 EndedBy::CommandLine => {
-                    assert_eq!((charged, seen_with.len()), (Charged::Listings, 1), "{source}");
+                    assert_eq!((charged, seen_with.len()), (Charged::Listings, 2), "{source}");
                 }
                 EndedBy::ThisProcess => {
                     assert_eq!((charged, expiry_tail), (Charged::Here, Duration::ZERO), "{source}");

@@ -29,6 +29,8 @@ pub struct MeasuredUsage {
     pub as_of: Option<Timestamp>,
     /// The sum of the readings.
     pub bytes: ByteCount,
+    /// What coturn's sessions may have relayed beyond their last figures: a claim.
+    pub hidden: ByteCount,
     /// The highest of the owners' average rates of one live grant in the last hour or two.
     pub observed: Option<BitRate>,
     /// The highest average rate of one live grant in an hour of this period.
@@ -85,6 +87,7 @@ impl Timeline {
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.vouched_above = measured.vouched_above.max(self.minutes.counted.vouched_above_day);
+        measured.hidden = measured.hidden.plus(self.minutes.hidden);
         let source = self.terms.owner.source;
         measured.excess = measured.excess.plus(self.rate_check.excess());
         let raised = self.state.raised.map(|raised| SeenRate { rate: raised.rate, source });

@@ -54,7 +54,7 @@ impl Books {
         let usage = self.coturn.entry(relay).or_default();
         // The time of the complete listing before this one, and the grants whose sessions it showed.
         let (seen_at, listed_before) = (usage.complete_at, usage.sessions.grants());
-        if listing.is_complete && usage.has_gap(asked_at) {
+        if usage.collect(listing, asked_at) && listing.is_complete {
             // coturn lets a session go on as long as its client refreshes it. So each session of the previous listing may have relayed past
             // the end of its promise, also a session that has ended in the gap and that no listing shows any more.
             for grant in &listed_before {
@@ -65,9 +65,8 @@ impl Books {
         self.apply_effects();
         let usage = self.coturn.entry(relay).or_default();
         let reset = self.budget.period.start;
-        let rules = &self.connections.rules;
-        if let Some(ListedBytes { carried, by_grant, unshown }) = usage.take(listing, asked_at, rules, reset)
-        {
+        let (billed, rate) = (self.connections.rules.billed, self.budget.rate_at(relay.source));
+        if let Some(ListedBytes { carried, by_grant }) = usage.take(listing, asked_at, billed, rate, reset) {
             let listed = usage.sessions.grants();
             if carried.is_after_gap {
                 // Nobody saw the gap, so in strict mode the limits are charged what was promised in it, not only what coturn shows.
@@ -76,7 +75,6 @@ impl Books {
             }
             self.carry(relay, &carried);
             self.carry_rest(relay, carried.is_after_gap);
-            self.grants.note_unshown(&unshown);
             self.grants.add_counts(relay, &by_grant, asked_at);
             self.judge_all(relay.source);
             if self.is_cut(listing, seen_at) {
@@ -101,6 +99,15 @@ impl Books {
         to_end.map(|session| session.id).collect()
     }
 
+    /// After a start, what coturn's sessions may have relayed beyond their last figures is claimed as before.
+    pub(super) fn restore_hidden(&mut self) {
+        for (relay, usage) in &self.coturn {
+            let (billed, rate) = (self.connections.rules.billed, self.budget.rate_at(relay.source));
+            let hidden = usage.sessions.hidden(usage.complete_at, rate).billed(billed);
+            self.budget.with(*relay, |timeline| timeline.minutes.hidden = hidden);
+        }
+    }
+
     /// Whether a session must end for a reason of its own, even if the budget is not spent.
     fn must_end(&self, session: &Session) -> bool {
         if !session.grant.is_foreign() {
@@ -118,7 +125,8 @@ impl Books {
     /// the session's user name after the first colon, or by the whole name if there is no such part. The row has no user if the sums of users have no room for one.
     fn take_up_foreign(&mut self, relay: CountOwner, listing: &Listing) {
         let now = self.now();
-        for session in listing.sessions.iter().filter(|session| session.grant.is_foreign()) {
+        let sessions = listing.sessions.iter().chain(&listing.ended);
+        for session in sessions.filter(|session| session.grant.is_foreign()) {
             if self.grants.knows(session.grant) || !self.grants.has_room_for_free() {
                 continue;
             }
@@ -145,12 +153,6 @@ impl Books {
             let nothing = Carried { as_of, is_after_gap, ..Carried::default() };
             self.budget.carry_rest(relay.source, &nothing);
         }
-    }
-
-    /// Notes that a coturn accepted the command to end these sessions.
-    pub fn cut_sessions(&mut self, relay: impl Into<CountOwner>, ids: &[SessionId]) {
-        let now = self.now();
-        self.coturn.entry(relay.into()).or_default().sessions.cut(ids, now);
     }
 
     /// Whether a listing shows that sessions were cut: it has no session of ours whose credential had expired more than [`CUT_TIME`] before

@@ -77,7 +77,7 @@ fn listing(sessions: &[Sent]) -> Listing {
         traffic: Traffic::new(0, sent.bytes),
         reach: Reach::Permitted,
     };
-    Listing { sessions: sessions.iter().map(session).collect(), is_complete: true }
+    Listing { sessions: sessions.iter().map(session).collect(), is_complete: true, ..Listing::default() }
 }
 
 #[test]

@@ -47,7 +47,6 @@ fn a_session_that_survives_its_cut_ends_the_short_tail() {
     for seconds in (2..=612).step_by(2) {
         let dead = broker.list(seconds, &[sent(5_000)]);
         assert_eq!(dead.len(), usize::from(seconds >= 600), "{seconds}");
-        broker.books.cut_sessions(IceSource::Coturn, &dead);
     }
     for seconds in (614..=644).step_by(2) {
         broker.list(seconds, &[sent(5_000)]);
@@ -60,23 +59,75 @@ fn a_session_that_survives_its_cut_ends_the_short_tail() {
     assert!(!broker.books.snapshot().measured.uncut, "it is gone");
 }
 
-/// Each session that begins is charged up to 2,047 packets that coturn does not show yet. So a client that relays 2 Mbps, the assumed
-/// rate, and begins again after each cut is charged 5 Mbps.
+/// A client that begins again after each cut, and sends all before coturn shows it, is counted by the reports of its ends.
 #[test]
-fn what_coturn_has_not_shown_is_charged_and_says_nothing_about_the_rate() {
+fn what_coturn_reports_at_the_end_of_a_session_tests_the_assumed_rate() {
+    for (bytes, agrees) in [(500_000, true), (2_000_000, false)] {
+        let mut broker = strict();
+        broker.mint_any(HOUR);
+        for (number, seconds) in (1..).zip((2..=1_200).step_by(2)) {
+            broker.books.advance(at(seconds));
+            let ended = listing(&[Sent { number, bytes }]).sessions;
+            let listed = Listing { ended, is_complete: true, ..Listing::default() };
+            broker.books.take_sessions(IceSource::Coturn, listed, at(seconds));
+        }
+        let snapshot = broker.books.snapshot();
+        assert_eq!((snapshot.figures.used.get(), snapshot.measured.agrees()), (600 * bytes, agrees));
+    }
+}
+
+/// A session with a channel and no figures is claimed at the rate of its grant. The claim is no proof, and ends with the session.
+#[test]
+fn what_coturn_does_not_show_is_claimed_and_not_counted() {
     let mut broker = strict();
     broker.mint_any(HOUR);
-    broker.books.revoke(grant_id(1)).unwrap();
-    for (number, seconds) in (1..).zip((2..=1_200).step_by(2)) {
+    let mut bound = listing(&[sent(0)]);
+    bound.sessions[0].reach = Reach::Bound;
+    let list = |broker: &mut Broker, seconds, listing: &Listing| {
         broker.books.advance(at(seconds));
-        let mut listed = listing(&[Sent { number, bytes: 500_000 }]);
-        (listed.sessions[0].reach, listed.sessions[0].age) = (Reach::Bound, Some(Duration::from_secs(2)));
-        let dead = broker.books.take_sessions(IceSource::Coturn, listed, at(seconds));
-        broker.books.cut_sessions(IceSource::Coturn, &dead);
+        let _ = broker.books.take_sessions(IceSource::Coturn, listing.clone(), at(seconds));
+        let budget = broker.books.budget();
+        [budget.figures().used.get(), budget.proven().get()]
+    };
+    let before = broker.committed();
+    assert_eq!(list(&mut broker, 2, &bound), [2 * 250_000, 0]);
+    assert!(broker.committed() >= before, "what it may have relayed is not released");
+    let reported =
+        Listing { ended: listing(&[sent(3_000)]).sessions, is_complete: true, ..Listing::default() };
+    assert_eq!(list(&mut broker, 4, &reported), [3_000, 3_000]);
+}
+
+/// Nobody reported the end of a session that two listings miss, so what it may have relayed stays promised.
+#[test]
+fn a_session_that_ended_unseen_stays_promised() {
+    let mut broker = strict();
+    broker.mint_any(60);
+    let mut bound = listing(&[sent(0)]);
+    bound.sessions[0].reach = Reach::Bound;
+    for seconds in (2..=200).step_by(2) {
+        broker.books.advance(at(seconds));
+        let listed = if seconds <= 20 { bound.clone() } else { listing(&[]) };
+        let _ = broker.books.take_sessions(IceSource::Coturn, listed, at(seconds));
     }
-    let snapshot = broker.books.snapshot();
-    assert!(snapshot.figures.used.get() >= 600 * 1_250_000, "{:?}", snapshot.figures.used);
-    assert!(snapshot.measured.agrees(), "{:?}", snapshot.measured);
+    let hidden = crate::HIDDEN_PACKETS_MAX * 1_200;
+    assert_eq!((broker.books.budget().figures().used.get(), broker.committed()), (0, hidden));
+}
+
+/// Reports may have been lost, so what was promised in that time is not released, also between two listings in close succession.
+#[test]
+fn a_listing_after_a_gap_of_the_reports_releases_nothing() {
+    let committed = |is_after_gap| {
+        let mut broker = strict();
+        broker.mint_any(60);
+        for seconds in (2..=200).step_by(2) {
+            broker.books.advance(at(seconds));
+            let listed = Listing { is_after_gap: is_after_gap && seconds < 30, ..listing(&[]) };
+            let _ = broker.books.take_sessions(IceSource::Coturn, listed, at(seconds));
+        }
+        broker.committed()
+    };
+    assert_eq!(committed(false), 0);
+    assert!(committed(true) >= MINUTE_BYTES / 4, "{}", committed(true));
 }
 
 /// What coturn shows is evidence: 16 Mbps under one grant are more than is assumed.
@@ -194,8 +245,7 @@ fn the_long_tail_is_promised_each_time_that_cutting_stops() {
     let mut broker = strict();
     broker.mint_any(600);
     broker.books.advance(at(595));
-    let dead = broker.list(605, &[sent(5_000)]);
-    broker.books.cut_sessions(IceSource::Coturn, &dead);
+    broker.list(605, &[sent(5_000)]);
     broker.mint_any(600);
     assert_eq!([1, 2].map(|n| broker.alive_until(n)), [promised(600, 7_200), promised(1_205, 30)]);
     broker.books.advance(at(636));
@@ -210,7 +260,6 @@ fn what_a_gap_raised_ends_when_complete_listings_do_not_show_the_session() {
     broker.list(2, &[sent(5_000)]);
     let dead = broker.list(200, &[sent(5_000)]);
     assert_eq!((dead.len(), broker.alive_until(1)), (1, promised(60, 7_200)), "it is shown");
-    broker.books.cut_sessions(COTURN, &dead);
     broker.list(202, &[]);
     assert_eq!(broker.alive_until(1), Minute::of(at(202)));
     // Others that were gone before end together: 20 gaps with a credential each reserve no more than their own minutes.

@@ -35,7 +35,7 @@ impl Broker {
     /// The numbers of the sessions that must end.
     fn list_foreign(&mut self, seconds: u64, sessions: &[Session]) -> Vec<u64> {
         self.books.advance(at(seconds));
-        let listing = Listing { sessions: sessions.to_vec(), is_complete: true };
+        let listing = Listing { sessions: sessions.to_vec(), is_complete: true, ..Listing::default() };
         let dead = self.books.take_sessions(IceSource::Coturn, listing, at(seconds));
         dead.into_iter().map(SessionId::get).collect()
     }

@@ -127,6 +127,7 @@ impl Books {
             given_up: Vec::new(),
         };
         books.apply_effects();
+        books.restore_hidden();
         books.set_claim_rate();
         books.budget.set_lacks_until(lacking.until);
         books.advance(moment);
@@ -224,14 +225,14 @@ impl Books {
         }
     }
 
-    /// Moves the ledger to `now`. A day that begins in this step begins for coturn's sessions, too, and a period for the grants.
+    /// Moves the ledger to `now`. With each day, sessions of coturn that nobody has seen for long are forgotten.
     fn step_to(&mut self, now: Timestamp) {
         let (day, period) = (Day::of(self.now()), self.budget.period);
         self.budget.advance(now);
         self.grants.today.begin(Day::of(self.now()));
         if Day::of(self.now()) != day {
             let longest = LIFE_MAX.saturating_add(TAIL_MAX);
-            self.coturn.values_mut().for_each(|usage| usage.sessions.begin_day(now, longest));
+            self.coturn.values_mut().for_each(|usage| usage.sessions.forget_unseen(now, longest));
         }
         if self.budget.period != period {
             self.grants.begin_period(self.budget.period);

@@ -71,6 +71,10 @@ pub struct Session {
 pub struct Listing {
     /// The authenticated sessions, in no particular order.
     pub sessions: Vec<Session>,
+    /// The sessions whose end coturn has reported since the last listing, with their exact totals. Also one that no listing has shown.
+    pub ended: Vec<Session>,
     /// Whether these are all sessions. If not, a missing session may still be alive.
     pub is_complete: bool,
+    /// Whether reports of ends may have been lost since the last complete listing.
+    pub is_after_gap: bool,
 }

@@ -1,22 +1,16 @@
-//! The bytes of coturn's sessions, per grant and in total, from successive listings. Tests: `src/coturn/sessions_tests.rs`.
-//! The sums never decrease and are never less than the counts that coturn has shown. Bytes that coturn does not show yet are estimated from
-//! earlier ones. coturn (4.6.1, measured) updates a session's counts after each 2,048 packets between relay and client; before the first
-//! 2,048, also on each request other than a send. When a session ends, its unshown packets are lost. So:
+//! The bytes of coturn's sessions, per grant and in total, from successive listings and from coturn's reports of their ends.
+//! Tests: `src/coturn/sessions_tests.rs`.
 //!
-//! - While a session lives, up to 2,047 packets are hidden: 0.2 MB with packets of 100 bytes, 2.5 MB with packets of
-//!   1,200. They are charged at the session's last rate, but never more than 2,047 packets of its last mean size.
-//! - A session that has ended is charged in the same way, and at its last rate until the listing that misses it or until
-//!   our cut, for 10 minutes at most. If its counts had not changed for a while, it counts as idle.
-//! - A session without a measured rate is charged `default_rate` from the time that it has a channel to a peer, up to 2,047
-//!   packets of 1,200 bytes. With permissions only it is charged nothing: browsers open many such sessions and never
-//!   use them.
-//! - An estimate is charged once a day: nothing is added until the counts exceed it. So a session is overcharged by at most one
-//!   estimate on each day that it lives.
+//! Only what coturn has shown is counted. coturn (4.6.1, measured) updates a session's counts after each 2,048 packets between relay and
+//! client; before the first 2,048, also on each request other than a send. When a session ends, coturn reports its exact total to a Redis.
+//! What no figure shows yet is a claim:
 //!
-//! At worst, these bytes are not charged: those of sessions that began and ended between two listings, those of a session with permissions
-//! only (2,047 packets), those by which packets are larger than the estimate assumes (16 KB each at most to a client), and those above the
-//! last rate just before a session ends. To assume 16 KB for each hidden packet would charge each idle session of a browser for 33.5 MB:
-//! at 2 Mbps, after 134 s.
+//! - While a session lives, up to 2,047 packets are hidden. Those of all sessions of a grant together are claimed at the grant's assumed
+//!   rate, since the earliest of their last figures.
+//! - A session that two listings in a row miss, and whose end was not reported, ended unseen. Its claim stays promised.
+//!
+//! At worst, these bytes are not claimed: those of a session with permissions only (2,047 packets), and those by which packets are larger
+//! than 1,200 bytes (16 KB each at most to a client). RFC 6062 allocations over TCP can hide any number, so `no-tcp-relay` has to be set.
 //!
 //! After a restart of coturn, the new session of a client can be taken for its old one: if the old one was older by at most 5 s, and the
 //! new one gets the same number and has relayed more by the next listing. Then the old bytes are subtracted from the new ones.
@@ -30,7 +24,7 @@ use std::time::Duration;
 
 use turn_budget::{BitRate, CountOwner, Dirty, GrantId, Interval, Timestamp, Traffic};
 
-use super::{Listing, Session, SessionId};
+use super::{Session, SessionId};
 
 /// A session among those of all relays: each relay numbers its sessions from 1.
 pub type SessionKey = (CountOwner, SessionId);
@@ -43,16 +37,16 @@ pub struct Sessions {
     dirty: Dirty<SessionId>,
 }
 
-/// The charges of one listing.
+/// What one listing adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionDelta {
-    /// The charges by grant, without those before `reset`. No row is zero.
+    /// The new bytes by grant, without those before `reset`. No row is zero.
     pub added: BTreeMap<GrantId, Traffic>,
-    /// What coturn has newly shown of our sessions, without any estimate, by grant.
-    pub shown: BTreeMap<GrantId, Traffic>,
-    /// The charges before `reset`, of all sessions.
+    /// The new bytes before `reset`, of all sessions.
     pub before: Traffic,
-    /// The reset since the listing before, at which the charges are divided.
+    /// What sessions that ended unseen may have relayed beyond their figures.
+    pub lost: Traffic,
+    /// The reset since the listing before, at which the bytes are divided.
     reset: Option<Timestamp>,
 }
 
@@ -72,81 +66,83 @@ impl Sessions {
         changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
     }
 
-    /// Takes the complete listing at `at`, which is not before the last one's time. A session that no earlier listing showed is charged
-    /// from its own start. `default_rate` is the rate in each direction of a session without a measured rate. `reset`: a reset since the
-    /// last listing, at which each session's charges are divided in proportion to the time.
+    /// Takes the complete listing at `at`, which is not before the last one's time, and the sessions that have ended since the last one.
+    /// A session that no earlier listing showed is counted from its own start. `rate` is the rate in each direction that is assumed of a grant. `reset`: a reset since the last listing, at which
+    /// each session's new bytes are divided in proportion to the time.
     pub fn take(
         &mut self,
-        listing: &Listing,
+        [sessions, ended]: [&[Session]; 2],
         at: Timestamp,
-        default_rate: BitRate,
+        rate: BitRate,
         reset: Option<Timestamp>,
     ) -> SessionDelta {
         let mut delta = SessionDelta { reset, ..SessionDelta::default() };
         let mut listed = BTreeSet::new();
-        for session in &listing.sessions {
+        for session in sessions {
             listed.insert(session.id);
-            let reused = self.rows.get(&session.id).is_some_and(|row| !row.is_of(session));
-            if reused {
-                self.end(session.id, at, default_rate, &mut delta);
+            self.update(session, at, rate, &mut delta);
+        }
+        for session in ended {
+            self.update(session, at, rate, &mut delta);
+            if let Some(row) = self.rows.get_mut(&session.id) {
+                row.has_ended = true;
+                self.dirty.note(session.id);
             }
-            let before = self.rows.get(&session.id).map_or(Traffic::ZERO, |row| row.traffic);
-            if !session.grant.is_foreign() {
-                let shown = delta.shown.entry(session.grant).or_default();
-                *shown = shown.plus(session.traffic.minus(before));
-            }
-            self.update(session, at, default_rate, &mut delta);
         }
         let missing: Vec<_> = self.rows.keys().filter(|id| !listed.contains(id)).copied().collect();
         for id in missing {
-            self.end(id, at, default_rate, &mut delta);
+            self.miss(id, at, rate, &mut delta);
         }
         delta
     }
 
-    /// Begins a day. The estimates of the day before cover nothing of this one: packets that coturn shows from now on are charged in full.
+    /// The most that the running sessions can have relayed by `at` beyond their figures, in both directions.
+    pub(crate) fn hidden(&self, at: Timestamp, rate: BitRate) -> Traffic {
+        let mut grants = BTreeMap::<GrantId, (Traffic, u64)>::new();
+        for row in self.rows.values() {
+            let (hidden, millis) = grants.entry(row.grant).or_default();
+            *hidden = hidden.plus(row.hidden_max());
+            *millis = (*millis).max(at.millis_since(row.shown_at));
+        }
+        let of_grant = |(hidden, millis): &(Traffic, u64)| hidden.min(Traffic::of_rate(rate, *millis));
+        grants.values().map(of_grant).fold(Traffic::ZERO, Traffic::plus)
+    }
+
     /// Removes sessions that were not seen for longer than `longest`.
-    pub fn begin_day(&mut self, now: Timestamp, longest: Duration) {
+    pub fn forget_unseen(&mut self, now: Timestamp, longest: Duration) {
         let dirty = &mut self.dirty;
         self.rows.retain(|id, row| {
             let is_unseen = now.since(row.seen_at) > longest;
             if is_unseen {
                 dirty.note_removed(*id);
-            } else if row.forget_estimate() {
-                dirty.note(*id);
             }
             !is_unseen
         });
     }
 
-    /// Notes that coturn accepted the command to end these sessions at `at`. If the next listing misses them, they are charged nothing
-    /// after `at`.
-    pub fn cut(&mut self, ids: &[SessionId], at: Timestamp) {
-        for id in ids {
-            if let Some(row) = self.rows.get_mut(id) {
-                row.cut_at = Some(at);
-                self.dirty.note(*id);
-            }
-        }
-    }
-
     /// The grants of our sessions that the last complete listing showed.
     pub(crate) fn grants(&self) -> BTreeSet<GrantId> {
-        self.rows.values().map(|row| row.grant).filter(|grant| !grant.is_foreign()).collect()
+        self.listed().filter(|grant| !grant.is_foreign()).collect()
     }
 
     /// Whether some sessions are of other programs that know the relay's secret.
     pub(crate) fn has_foreign(&self) -> bool {
-        self.rows.values().any(|row| row.grant.is_foreign())
+        self.listed().any(|grant| grant.is_foreign())
     }
 
-    /// Takes one listed session.
-    fn update(&mut self, session: &Session, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
+    fn listed(&self) -> impl Iterator<Item = GrantId> {
+        self.rows.values().filter(|row| !row.has_ended && !row.is_missing).map(|row| row.grant)
+    }
+
+    /// Takes one session as coturn shows it. A row of another session with its number is removed before.
+    fn update(&mut self, session: &Session, at: Timestamp, rate: BitRate, delta: &mut SessionDelta) {
+        if self.rows.get(&session.id).is_some_and(|row| !row.is_of(session)) {
+            self.remove(session.id, at, rate, delta);
+        }
         let earlier = self.rows.get(&session.id).cloned();
         let row = self.rows.entry(session.id).or_insert_with(|| SessionRow::new(session, at));
         let since = row.seen_at;
-        row.update(session, at);
-        let added = row.charge(row.traffic.plus(row.hidden(at, default_rate)));
+        let added = row.update(session, at);
         match earlier {
             None => self.dirty.note_added(session.id),
             Some(before) if row.has_changed_since(&before) => self.dirty.note(session.id),
@@ -155,26 +151,36 @@ impl Sessions {
         delta.add(session.grant, added, Interval::new(since, at));
     }
 
-    /// Charges a session that had ended by `at`, and removes it.
-    fn end(&mut self, id: SessionId, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
-        let Some(mut row) = self.rows.remove(&id) else { return };
+    /// Takes that the listing at `at` misses a session. The report of its end may still be on its way, so only the next listing that misses
+    /// it, too, shows that it ended unseen.
+    fn miss(&mut self, id: SessionId, at: Timestamp, rate: BitRate, delta: &mut SessionDelta) {
+        match self.rows.get_mut(&id) {
+            Some(row) if !row.has_ended && !row.is_missing => {
+                row.is_missing = true;
+                self.dirty.note(id);
+            }
+            _ => self.remove(id, at, rate, delta),
+        }
+    }
+
+    /// Removes a session. What it can have relayed by `at` beyond its figures is lost; nothing if its end was reported.
+    fn remove(&mut self, id: SessionId, at: Timestamp, rate: BitRate, delta: &mut SessionDelta) {
+        let Some(row) = self.rows.remove(&id) else { return };
         self.dirty.note_removed(id);
-        let ended_at = row.cut_at.map_or(at, |cut| cut.min(at));
-        let added = row.charge(row.at_its_end(ended_at, default_rate));
-        let seen_until = ended_at.min(row.seen_at.plus(UNWATCHED_MAX));
-        delta.add(row.grant, added, Interval::new(row.seen_at, seen_until));
+        let at_rate = Traffic::of_rate(rate, at.millis_since(row.shown_at));
+        delta.lost = delta.lost.plus(row.hidden_max().min(at_rate));
     }
 }
 
 impl SessionDelta {
-    /// Adds what was charged for a span: the share of the time before the reset to `before`, the rest to the grant.
-    fn add(&mut self, grant: GrantId, charged: Traffic, span: Interval) {
+    /// Adds what was relayed in a span: the share of the time before the reset to `before`, the rest to the grant.
+    fn add(&mut self, grant: GrantId, relayed: Traffic, span: Interval) {
         let before = match self.reset {
-            Some(reset) if span.from < reset => charged.scaled(span.before(reset).millis(), span.millis()),
+            Some(reset) if span.from < reset => relayed.scaled(span.before(reset).millis(), span.millis()),
             _ => Traffic::ZERO,
         };
         self.before = self.before.plus(before);
-        let added = charged.minus(before);
+        let added = relayed.minus(before);
         if added != Traffic::ZERO {
             let sum = self.added.entry(grant).or_default();
             *sum = sum.plus(added);

@@ -1,12 +1,12 @@
 //! What coturn's sessions carry from listing to listing. Tests: below.
 //! Listings in close succession show all relayed bytes. After a gap, sessions may have begun and ended between the listings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use turn_budget::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
+use turn_budget::{BilledDirections, BitRate, ByteCount, Carried, GrantId, Timestamp};
 
-use super::{Listing, SessionDelta, SessionId, Sessions};
+use super::{Listing, SESSIONS_MAX, Session, SessionDelta, SessionId, Sessions};
 use crate::coturn::SessionRow;
 
 /// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
@@ -21,6 +21,10 @@ pub struct CoturnUsage {
     pub(crate) complete_at: Timestamp,
     /// What the relay carries now. Not stored.
     pub(crate) load: RelayLoad,
+    /// The sessions whose end coturn has reported since the last complete listing. At most [`SESSIONS_MAX`].
+    ended: Vec<Session>,
+    /// Whether some time since the last complete listing was not observed.
+    is_after_gap: bool,
 }
 
 /// What a relay carries now, for our sessions and for those of other programs.
@@ -39,8 +43,6 @@ pub struct ListedBytes {
     pub(crate) carried: Carried,
     /// The billed bytes of each grant in this period, also under credentials of other programs.
     pub(crate) by_grant: BTreeMap<GrantId, ByteCount>,
-    /// The part of them that coturn has not shown; below zero if it has shown some of an earlier part.
-    pub(crate) unshown: BTreeMap<GrantId, i64>,
 }
 
 impl RelayLoad {
@@ -56,54 +58,52 @@ impl RelayLoad {
 impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
     pub fn restore(complete_at: Timestamp, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self { sessions: Sessions::restore(complete_at, sessions), complete_at, load: RelayLoad::default() }
+        Self { sessions: Sessions::restore(complete_at, sessions), complete_at, ..Self::default() }
     }
 
-    /// Whether a listing at `now` would follow a gap.
-    pub(crate) fn has_gap(&self, now: Timestamp) -> bool {
-        now.since(self.complete_at) > LISTING_GAP
+    /// Keeps the ends that the listing at `now` reports until [`Self::take`]. Returns whether the listing follows a gap.
+    pub(crate) fn collect(&mut self, listing: &Listing, now: Timestamp) -> bool {
+        let room = SESSIONS_MAX.saturating_sub(self.ended.len());
+        self.ended.extend(listing.ended.iter().take(room).cloned());
+        let has_gap = now.since(self.complete_at) > LISTING_GAP;
+        self.is_after_gap |= listing.is_after_gap || has_gap || listing.ended.len() > room;
+        self.is_after_gap
     }
 
-    /// Takes the listing at `now`. `reset`: when this period began. `None`: the listing is not complete, and is ignored. The next complete one
-    /// shows its bytes, too.
+    /// Takes the listing at `now`, which was [collected](Self::collect). `rate`: what is assumed of a grant. `reset`: when this period began.
+    /// `None`: the listing is not complete, and is ignored. The next complete one shows its bytes, too.
     pub fn take(
         &mut self,
         listing: &Listing,
         now: Timestamp,
-        rules: &UsageRules,
+        billed: BilledDirections,
+        rate: BitRate,
         reset: Timestamp,
     ) -> Option<ListedBytes> {
         if !listing.is_complete {
             return None;
         }
-        let is_after_gap = self.has_gap(now);
+        let is_after_gap = std::mem::take(&mut self.is_after_gap);
+        let ended = std::mem::take(&mut self.ended);
         // A short span over a reset is not divided: all its bytes are of the new period.
         let divided_at = Some(reset).filter(|reset| is_after_gap && self.complete_at < *reset);
-        let SessionDelta { added, shown, before, .. } =
-            self.sessions.take(listing, now, rules.estimated_rate, divided_at);
+        let SessionDelta { added, before, lost, .. } =
+            self.sessions.take([&listing.sessions, &ended], now, rate, divided_at);
         let millis = now.millis_since(std::mem::replace(&mut self.complete_at, now));
-        let shown: BTreeMap<_, _> =
-            shown.into_iter().map(|(id, traffic)| (id, traffic.billed(rules.billed))).collect();
-        let all_shown = shown.values().copied().fold(ByteCount::ZERO, ByteCount::plus);
-        let before = before.billed(rules.billed);
-        let mut carried =
-            Carried { as_of: now, shown: all_shown, is_after_gap, before, ..Carried::default() };
+        let [before, lost, hidden] =
+            [before, lost, self.sessions.hidden(now, rate)].map(|traffic| traffic.billed(billed));
+        let mut carried = Carried { as_of: now, is_after_gap, before, lost, hidden, ..Carried::default() };
         let mut by_grant = BTreeMap::new();
         for (grant, traffic) in added {
-            let bytes = traffic.billed(rules.billed);
+            let bytes = traffic.billed(billed);
             let sum = if grant.is_foreign() { &mut carried.other } else { &mut carried.granted };
             *sum = sum.plus(bytes);
             by_grant.insert(grant, bytes);
         }
-        let signed = |bytes: Option<&ByteCount>| {
-            i64::try_from(bytes.copied().unwrap_or_default().get()).unwrap_or(i64::MAX)
-        };
-        let ids: BTreeSet<_> = by_grant.keys().chain(shown.keys()).copied().collect();
-        let unshown = |id: &GrantId| signed(by_grant.get(id)).saturating_sub(signed(shown.get(id)));
-        let unshown = ids.iter().map(|id| (*id, unshown(id))).collect();
+        carried.shown = carried.granted;
         let bytes = carried.granted.plus(carried.other);
         self.load = self.load.next(listing.sessions.len(), bytes, millis);
-        Some(ListedBytes { carried, by_grant, unshown })
+        Some(ListedBytes { carried, by_grant })
     }
 }
 
@@ -111,7 +111,6 @@ impl CoturnUsage {
 mod tests {
     use super::*;
     use crate::coturn::{Reach, Session};
-    use crate::testing;
     use turn_budget::Traffic;
 
     fn at(seconds: u64) -> Timestamp {
@@ -134,9 +133,16 @@ mod tests {
             traffic: Traffic::new(0, sent),
             reach: Reach::Nobody,
         };
-        let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete };
-        let ListedBytes { carried, .. } =
-            book.take(&listing, at(seconds), &testing::rules(2_000_000), Timestamp::default())?;
+        let listing =
+            Listing { sessions: sessions.iter().map(session).collect(), is_complete, ..Listing::default() };
+        book.collect(&listing, at(seconds));
+        let ListedBytes { carried, .. } = book.take(
+            &listing,
+            at(seconds),
+            BilledDirections::Egress,
+            BitRate::new(2_000_000),
+            Timestamp::default(),
+        )?;
         assert_eq!(carried.as_of, at(seconds));
         Some((carried.granted.get(), carried.other.get(), carried.is_after_gap))
     }

@@ -286,15 +286,6 @@ impl Grants {
         self.effects.note(Effect::Excess(source, Excesses { of_chains, ..Excesses::default() }));
     }
 
-    /// Notes by how much the part of each grant's counted bytes changes that its source has not shown.
-    pub(crate) fn note_unshown(&mut self, unshown: &BTreeMap<GrantId, i64>) {
-        for (id, change) in unshown {
-            self.change_spent(*id, |spent| {
-                spent.unshown = ByteCount::new(spent.unshown.get().saturating_add_signed(*change));
-            });
-        }
-    }
-
     /// By how much all chains of a source exceed the assumed rate.
     pub(crate) fn excess_of_chains(&self, source: IceSource) -> Excess {
         // An excess that was seen when less was assumed may be within the present rate.
@@ -380,8 +371,7 @@ impl Grants {
         }
     }
 
-    /// What a source counted of a chain above the assumed rate, beyond the margin and the estimates in its counts. `None` if that is
-    /// nothing.
+    /// What a source counted of a chain above the assumed rate, beyond the margin. `None` if that is nothing.
     fn counted_excess(
         &self,
         grants: &[GrantId],
@@ -389,10 +379,7 @@ impl Grants {
         counted: ByteCount,
         until: Timestamp,
     ) -> Option<Shown> {
-        let unshown = grants.iter().filter_map(|id| self.any(*id)).map(|row| self.spent_of(row).unshown);
-        let unshown = unshown.fold(ByteCount::ZERO, ByteCount::plus);
-        let margin = counted.share_up(self.terms.sampling(source)).saturating_add(unshown.get().into());
-        self.excess(grants, source, counted, margin, until)
+        self.excess(grants, source, counted, counted.share_up(self.terms.sampling(source)), until)
     }
 
     /// What the bytes of a chain show above the assumed rate; `None` if nothing.

@@ -17,8 +17,6 @@ pub struct Spent {
     /// What its source has counted for good. A count that is not final is of the time after that; the next count, final or not, replaces
     /// it.
     pub(crate) closed: ByteCount,
-    /// The part of what was counted that its source has not shown, only an estimate. It says nothing about the rate of the grant.
-    pub(crate) unshown: ByteCount,
     /// What was promised for time that nobody counted. The limits of users and server keys count it as relayed.
     pub(crate) assumed: ByteCount,
     /// What app servers have reported of it. These bytes are also in `claimed` until they are counted.

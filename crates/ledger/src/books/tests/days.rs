@@ -43,7 +43,7 @@ fn relay(broker: &mut Broker, now: Timestamp, since: u64, in_all: u64) {
         traffic: Traffic::new(0, in_all),
         reach: Reach::Nobody,
     };
-    let listing = Listing { sessions: vec![session], is_complete: true };
+    let listing = Listing { sessions: vec![session], is_complete: true, ..Listing::default() };
     broker.books.take_sessions(IceSource::Coturn, listing, now);
 }
 

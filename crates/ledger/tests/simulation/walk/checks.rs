@@ -260,9 +260,7 @@ impl Checks {
         signs: &Signs,
     ) -> Option<String> {
         let before = &self.before.figures;
-        // The last packets of a session of coturn are never shown.
-        let hidden = ByteCount::new(if broker.settings.cli { world.unshown() } else { 0 });
-        let most = |figures: &Figures| figures.committed.plus(figures.margin).plus(hidden).get();
+        let most = |figures: &Figures| figures.committed.plus(figures.margin).get();
         let truth = broker.truth(world, now.period);
         let highest = most(before).max(most(now));
         // The true bytes that must be in a figure.
@@ -330,7 +328,7 @@ fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, unt
     until > start.millis_since(broker.begin) && Day::between(start, until_day.end()).any(is_lacking)
 }
 
-/// The most that is charged for packets that coturn does not show yet. The sessions may not have relayed them.
+/// The most that is claimed for packets that coturn does not show yet. The sessions may not have relayed them.
 pub(super) fn hidden_max(world: &World, broker: &Broker<impl Disk>) -> ByteCount {
     let sessions = if broker.settings.cli { world.begun() } else { 0 };
     ByteCount::new(sessions * HIDDEN_PACKETS_MAX * PACKET_BYTES)

@@ -36,6 +36,8 @@ pub(crate) enum Cli {
     Silent,
     /// It shows every second session only.
     Partial,
+    /// It lists sessions and ends them, and its reports of their ends are lost. The service takes no such listing as complete.
+    Mute,
     /// Its listing arrives when sessions have gone on for a while.
     Late,
     /// Its listing takes [`SLOW`], so listings are five seconds apart.
@@ -156,7 +158,11 @@ impl<D: Disk> Broker<D> {
         if !is_good || has_gap {
             self.excuse_uncut();
         }
+        if cli == Cli::Mute {
+            world.lose_reports(relay);
+        }
         let mut listing = listing(world, relay, self.begin);
+        listing.is_complete = cli != Cli::Mute;
         listing.sessions.extend(self.listed_foreign(relay));
         match cli {
             Cli::Partial => {
@@ -171,7 +177,7 @@ impl<D: Disk> Broker<D> {
                 world.pass(if cli == Cli::Slow { SLOW } else { LATE }, 256);
                 self.advance(world);
             }
-            Cli::Works | Cli::CutsNothing | Cli::Silent => {}
+            Cli::Works | Cli::CutsNothing | Cli::Silent | Cli::Mute => {}
         }
         if std::mem::take(&mut self.seen[relay].restarts) {
             world.restart_coturn(relay);
@@ -179,7 +185,6 @@ impl<D: Disk> Broker<D> {
         self.seen[relay].shown_at = Some(world.now).filter(|_| listing.is_complete).or(shown_at);
         let (owner, listing_is_complete) = (self.settings.relay(relay), listing.is_complete);
         let dead = self.books.take_sessions(owner, listing, now);
-        self.books.cut_sessions(owner, &dead);
         if listing_is_complete {
             self.cut_foreign(relay, &dead, cli);
         }
@@ -194,9 +199,9 @@ impl<D: Disk> Broker<D> {
 }
 
 /// The complete listing at this instant.
-fn listing(world: &World, relay: usize, begin: Timestamp) -> Listing {
+fn listing(world: &mut World, relay: usize, begin: Timestamp) -> Listing {
     let now = world.now;
-    let session = |holder: &Holder| {
+    let session = |world: &World, holder: &Holder| {
         let Holder { session, grant, expires, carried, since, .. } = *holder;
         let shown = bytes(carried) / STEP_BYTES * STEP;
         let (sent, expires_at) =
@@ -212,6 +217,13 @@ fn listing(world: &World, relay: usize, begin: Timestamp) -> Listing {
             reach: Reach::Bound,
         }
     };
-    let sessions = world.sessions(relay).iter().map(session).collect();
-    Listing { sessions, is_complete: true }
+    let sessions = world.sessions(relay).iter().map(|holder| session(world, holder)).collect();
+    let (ended, is_after_gap) = world.take_ended(relay);
+    let total = |holder: &Holder| {
+        let sent = bytes(holder.carried);
+        let (age, reach, traffic) = (None, Reach::Nobody, Traffic::new(0, sent));
+        Session { age, reach, traffic, packets: sent.div_ceil(PACKET_BYTES), ..session(world, holder) }
+    };
+    let ended = ended.iter().map(total).collect();
+    Listing { sessions, ended, is_complete: true, is_after_gap }
 }

@@ -145,7 +145,7 @@ impl Dice {
             Fault::Copies if self.below(3) > 0 => Op::Copy,
             Fault::Copies if self.below(20) == 0 => self.one_of(&[Op::Restore, Op::Restore, Op::LoseLedger]),
             Fault::Partial | Fault::LateListing if !self.has(Fault::Coturn) => return None,
-            Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial])),
+            Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial, Cli::Mute])),
             Fault::LateListing => Op::Coturn(self.one_of(&[Cli::Works, Cli::Late, Cli::Slow])),
             Fault::Uncut
             | Fault::PauseAtCoturn

@@ -1,10 +1,8 @@
 //! The bytes of one source: who relays, and what was relayed until any instant.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use turn_ledger::GrantId;
-
-use super::coturn::STEP_BYTES;
 
 /// What the broker assumes of one credential, or what its client does.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +58,10 @@ pub(super) struct Flow {
     past: Vec<Span>,
     /// Until when somebody has relayed faster or longer than was assumed.
     pub(super) exceeded: Option<u64>,
-    /// By session: the bytes that coturn has not shown yet.
-    pub(super) unshown: BTreeMap<u64, u64>,
+    /// The sessions that have ended since coturn's reports of ends were last taken.
+    pub(super) ended: Vec<Holder>,
+    /// Whether reports were lost since then.
+    pub(super) has_lost: bool,
 }
 
 /// Bytes times 256, in bytes, rounded up.
@@ -77,6 +77,11 @@ impl Flow {
         }
     }
 
+    /// These stop relaying.
+    pub(super) fn end(&mut self, is_ended: impl Fn(&Holder) -> bool) {
+        self.ended.extend(self.holders.extract_if(.., |holder| is_ended(holder)));
+    }
+
     pub(super) fn pass(&mut self, now: u64, millis: u64, share: u64) {
         let before = self.relayed_until(now);
         let ends = self.holders.iter().map(|holder| (holder.end, holder.rate)).collect();
@@ -85,7 +90,6 @@ impl Flow {
         for holder in &mut self.holders {
             let relayed = holder.end.min(then).saturating_sub(now);
             holder.carried += u128::from(relayed) * u128::from(share * holder.rate);
-            self.unshown.insert(holder.session, bytes(holder.carried) % STEP_BYTES);
             let (end, Relaying { rate, tail }) = (now + relayed, holder.assumed);
             let is_slow = share * holder.rate <= 256 * rate;
             if relayed > 0 && share > 0 && !(is_slow && end <= holder.expires + tail) {
@@ -93,7 +97,7 @@ impl Flow {
             }
         }
         // One that ends at this instant is still listed.
-        self.holders.retain(|holder| holder.end >= then);
+        self.end(|holder| holder.end < then);
     }
 
     pub(super) fn relayed_until(&self, to: u64) -> u128 {

@@ -11,7 +11,7 @@ use super::broker::Broker;
 use super::checks::hidden_max;
 use super::dice::Dice;
 use super::disk::Disk;
-use super::settings::{ONE, SOURCE, Settings};
+use super::settings::{SOURCE, Settings};
 use super::world::World;
 
 /// How many server keys there are.
@@ -123,8 +123,9 @@ impl<D: Disk> Broker<D> {
         let has_spoken = self.has_reporter || self.has_vouched;
         // The broker itself has seen what its probes relayed.
         let relayed = ByteCount::new(self.truth(world, figures.period)).plus(self.probed);
-        // What coturn has not shown is estimated, and what the relay carried before a crash.
-        let is_estimated = self.settings.sources != ONE && snapshot.measured.bytes >= figures.limit;
+        // What the relay carried before a crash is estimated.
+        let has_relay = self.settings.sources.contains(&IceSource::Relay);
+        let is_estimated = has_relay && snapshot.measured.bytes >= figures.limit;
         self.expect(!is_proven || relayed >= figures.limit || has_spoken || is_estimated, || {
             format!("the limit is proven, and {relayed:?} were relayed")
         });

@@ -74,6 +74,7 @@ impl<D: Disk> Broker<D> {
         (self.last_read, self.lacks) = (None, self.lacked);
         self.answered_wrong = self.answered_wrong.or(self.wrong_on_disk);
         self.seen.iter_mut().for_each(|seen| seen.listed_at = None);
+        self.relays().for_each(|relay| world.lose_reports(relay));
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
         // A new process has heard no time, and asks at once.
         self.asked_for_time = None;

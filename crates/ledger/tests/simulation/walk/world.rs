@@ -9,9 +9,6 @@ use turn_ledger::{Charged, GrantId, IceSource};
 
 use super::flow::{Flow, Holder, Relaying, bytes};
 
-/// A session of coturn that is younger when coturn starts again, in milliseconds, counts as one between two listings: the next one of its
-/// client can have its number and look older.
-const YOUNG: u64 = 14_000;
 /// What a probe relays.
 pub(crate) const PROBE_BYTES: u64 = 300_000;
 
@@ -174,7 +171,7 @@ impl World {
         self.now += millis;
         let minted = self.in_doubt.take().unwrap_or_default();
         for flow in &mut self.flows {
-            flow.holders.retain(|holder| minted.contains(&holder.number));
+            flow.end(|holder| !minted.contains(&holder.number));
             for holder in &mut flow.holders {
                 (holder.expires, holder.end) = (holder.expires + millis, holder.end + millis);
             }
@@ -187,7 +184,7 @@ impl World {
             [one, other].map(|number| self.holder(source, number).map_or(0, |holder| holder.end));
         let (stays, goes) = if end_of_one > end_of_other { (one, other) } else { (other, one) };
         // Two TURN keys of the source are two flows.
-        indices(source).for_each(|nth| self.flows[nth].holders.retain(|holder| holder.number != goes));
+        indices(source).for_each(|nth| self.flows[nth].end(|holder| holder.number == goes));
         stays
     }
 
@@ -197,8 +194,7 @@ impl World {
         let Some(holder) = self.holder(source, number) else { return false };
         match other.filter(|(_, end)| *end > now) {
             Some(other) => (holder.expires, holder.end) = other,
-            None => indices(source)
-                .for_each(|nth| self.flows[nth].holders.retain(|holder| holder.number != number)),
+            None => indices(source).for_each(|nth| self.flows[nth].end(|holder| holder.number == number)),
         }
         true
     }
@@ -215,7 +211,7 @@ impl World {
 
     /// A source ends all that it relays.
     pub(crate) fn end_all(&mut self, source: IceSource) {
-        indices(source).for_each(|nth| self.flows[nth].holders.clear());
+        indices(source).for_each(|nth| self.flows[nth].end(|_| true));
     }
 
     fn holder(&mut self, source: IceSource, number: u64) -> Option<&mut Holder> {
@@ -266,9 +262,18 @@ impl World {
         &self.flows[of_relay(relay)].holders
     }
 
-    /// The bytes that coturns have not shown, also those of sessions that are over.
-    pub(crate) fn unshown(&self) -> u64 {
-        indices(IceSource::Coturn).flat_map(|nth| self.flows[nth].unshown.values()).sum()
+    /// The sessions of a coturn that have ended since the last call, as it has reported them, and whether some reports were lost.
+    pub(crate) fn take_ended(&mut self, relay: usize) -> (Vec<Holder>, bool) {
+        let flow = &mut self.flows[of_relay(relay)];
+        let ended = std::mem::take(&mut flow.ended);
+        (ended, std::mem::take(&mut flow.has_lost))
+    }
+
+    /// What a coturn has reported is lost.
+    pub(crate) fn lose_reports(&mut self, relay: usize) {
+        let flow = &mut self.flows[of_relay(relay)];
+        flow.ended.clear();
+        flow.has_lost = true;
     }
 
     /// A holder stops at this instant, if it does not stop before.
@@ -336,12 +341,9 @@ impl World {
     pub(crate) fn restart_coturn(&mut self, relay: usize) {
         self.before_coturn[relay] = self.flows[of_relay(relay)].sessions;
         for holder in self.sessions(relay).to_vec().iter().rev() {
-            if self.now - holder.since < YOUNG {
-                let flow = &mut self.flows[of_relay(relay)];
-                flow.unshown.insert(holder.session, bytes(holder.carried));
-            }
             self.cut(relay, holder.session);
         }
+        self.lose_reports(relay);
     }
 
     /// A coturn dies, and its clients hang up; or it runs again.
@@ -372,6 +374,7 @@ impl World {
         let holders = &mut self.flows[of_relay(relay)].holders;
         let Some(nth) = holders.iter().position(|holder| holder.session == session) else { return };
         let cut = holders.swap_remove(nth);
+        self.flows[of_relay(relay)].ended.push(cut);
         if cut.expires > self.now {
             let session = self.begin(IceSource::Coturn, cut);
             // It is the same client.
