@@ -1,7 +1,7 @@
 //! `turn-broker ice`: keeps ICE servers in a file, for a program that reads them from its configuration.
 //!
 //! The file is replaced as a whole, and only by servers with a relay. With `--every`, the next write comes before the credential in the
-//! file ends, unless mints or writes fail until then.
+//! file ends, unless mints or writes fail until then. If the credential is revoked, the next write comes within [`RETRY`].
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -16,9 +16,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
+use tokio::time::sleep;
 use url::Url;
 
-use super::{BODY_MAX, OperatorError, Options, directory_of, local, send};
+use super::{BODY_MAX, OperatorError, Options, directory_of, local, respond, send};
 use crate::config::Config;
 use crate::http::parameter_forms::span;
 use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
@@ -26,7 +27,7 @@ use crate::ice::url::IceUrl;
 use turn_base::access::foreign_owner;
 use turn_base::http_client::{HttpClient, body, joined};
 
-/// The pause after a failed write, and the shortest pause after any write.
+/// The pause after a failed write, the shortest pause after any write, and how often the broker is asked whether the credential is revoked.
 const RETRY: Duration = Duration::from_secs(30);
 /// The permissions that a new file keeps: nobody but the owner may write it.
 const READ_OF_OTHERS: u32 = 0o644;
@@ -42,7 +43,7 @@ pub struct IceOptions {
     /// The program that reads the file
     #[arg(long, value_enum, default_value = "json", value_name = "PROGRAM")]
     form: Form,
-    /// Write again after this time, 1m to 365d, and always before the credential ends; without it, write once
+    /// Write again after this time, 1m to 365d, before the credential ends, and when it is revoked; without it, write once
     #[arg(long, value_name = "1h", value_parser = |text: &str| span(text).ok_or("give minutes, hours or days, such as 1h"))]
     every: Option<Duration>,
     /// A command for the shell after each write, such as one that makes the program read its configuration again
@@ -54,6 +55,9 @@ pub struct IceOptions {
     /// The user who spends
     #[arg(long)]
     user: Option<String>,
+    /// The credential's lifetime in seconds; the longest one unless given
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u64>,
 }
 
 /// The form of a program's configuration.
@@ -78,6 +82,14 @@ struct Minted {
     ice_servers: Vec<RawIceServer>,
     #[serde(default)]
     ttl: u64,
+    grant: Option<String>,
+}
+
+/// What is known of the credential in the file.
+struct Written {
+    life: Duration,
+    /// The token of its grant.
+    grant: Option<String>,
 }
 
 /// Writes the file; with `--every` again and again, until the process ends.
@@ -86,23 +98,57 @@ pub async fn keep_ice(
     wanted: &IceOptions,
     options: &Options,
 ) -> Result<String, OperatorError> {
+    let url = options.url.clone().unwrap_or_else(|| local(config));
     loop {
-        let written = write(config, wanted, options).await;
-        let command_done = match (&written, &wanted.then) {
-            (Ok(_), Some(command)) => run_in_shell(command).await.map_err(OperatorError::Then),
-            _ => Ok(()),
+        let (outcome, written) = match write(config, wanted, &url).await {
+            Ok(written) => (after(wanted, written.life).await, Some(written)),
+            Err(error) => (Err(error), None),
         };
-        let life = written.as_ref().ok().copied();
-        let text = |life: Duration| {
-            format!("{} is written, with a credential of {} s", wanted.write.display(), life.as_secs())
-        };
-        let outcome = written.and_then(|life| command_done.map(|()| text(life)));
         let Some(every) = wanted.every else { return outcome };
         // The reader of a pipe may have gone.
         let _ = writeln!(io::stderr(), "turn-broker: {}", outcome.unwrap_or_else(|error| error.to_string()));
-        // If only the command failed, the file has a good credential, so the next write is no sooner.
-        tokio::time::sleep(life.map_or(RETRY, |life| pause(every, life))).await;
+        match written {
+            // If only the command failed, the file has a good credential, so the next write is no sooner.
+            Some(written) => next_write(config, &url, &written, every).await,
+            None => sleep(RETRY).await,
+        }
     }
+}
+
+/// Runs the command after a write. Returns what to print.
+async fn after(wanted: &IceOptions, life: Duration) -> Result<String, OperatorError> {
+    if let Some(command) = &wanted.then {
+        run_in_shell(command).await.map_err(OperatorError::Then)?;
+    }
+    Ok(format!("{} is written, with a credential of {} s", wanted.write.display(), life.as_secs()))
+}
+
+/// Waits until the next write is due: after [`pause`], or once the credential is revoked.
+async fn next_write(config: &Config, url: &Url, written: &Written, every: Duration) {
+    let mut left = pause(every, written.life);
+    while left > RETRY {
+        sleep(RETRY).await;
+        left -= RETRY;
+        if let Some(grant) = &written.grant
+            && is_refused(config, url, grant).await
+        {
+            return;
+        }
+    }
+    sleep(left).await;
+}
+
+/// Whether the broker refuses this grant. The request closes a connection that is not open, which changes nothing.
+async fn is_refused(config: &Config, url: &Url, grant: &str) -> bool {
+    let response = async {
+        let client = HttpClient::new(&config.network)?;
+        let close = client.request(Method::POST, joined(url, &["api", "connections", "ice", "close"]));
+        respond(config, &client, close.bearer_auth(grant), url).await
+    };
+    let Ok(response) = response.await else { return false };
+    let said = body(BODY_MAX, response).await.ok();
+    let said = said.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+    said.is_some_and(|said| said["code"] == "INVALID_GRANT")
 }
 
 /// The time until the next write: at most three quarters of the credential's life, so that there is time for attempts that fail, but at
@@ -111,26 +157,28 @@ fn pause(every: Duration, life: Duration) -> Duration {
     every.min(life.saturating_sub(life / 4)).max(RETRY)
 }
 
-/// Writes the file once. Returns the credential's life.
-async fn write(config: &Config, wanted: &IceOptions, options: &Options) -> Result<Duration, OperatorError> {
+/// Writes the file once.
+async fn write(config: &Config, wanted: &IceOptions, url: &Url) -> Result<Written, OperatorError> {
     let path = &wanted.write;
-    let url = options.url.clone().unwrap_or_else(|| local(config));
-    let (servers, life) = mint(config, wanted, &url).await?;
+    let (servers, written) = mint(config, wanted, url).await?;
     let text = text_of(wanted.form, &servers);
-    replace(path, text.as_bytes()).map_err(|error| OperatorError::File { path: path.clone(), error })?;
-    Ok(life)
+    replace(path, text.as_bytes()).map_err(|error| OperatorError::file(path, error))?;
+    Ok(written)
 }
 
 async fn mint(
     config: &Config,
     wanted: &IceOptions,
     url: &Url,
-) -> Result<(IceServerList, Duration), OperatorError> {
+) -> Result<(IceServerList, Written), OperatorError> {
     let is_wanted = |name: &str| wanted.key.as_deref().is_none_or(|key| key == name);
     let key = config.server_keys.keys.iter().find(|key| is_wanted(key.name.as_str()));
     let key = key.ok_or(OperatorError::NoServerKey)?;
     let mut target = joined(url, &["api", "turn-credentials"]);
-    target.query_pairs_mut().extend_pairs(wanted.user.iter().map(|user| ("user", user)));
+    let ttl = wanted.ttl.map(|ttl| ttl.to_string());
+    let query = [("user", &wanted.user), ("ttl", &ttl)];
+    let given = query.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    target.query_pairs_mut().extend_pairs(given);
     let client = HttpClient::new(&config.network)?;
     let request = client.request(Method::GET, target).bearer_auth(key.key.expose_secret());
     let response = send(config, &client, request, url).await?;
@@ -139,7 +187,7 @@ async fn mint(
     let minted: Minted = serde_json::from_slice(&body).map_err(|_| not_a_broker())?;
     let servers = IceServerList::clean(minted.ice_servers, OnBadUrl::Drop).map_err(|_| not_a_broker())?;
     if servers.relays() {
-        Ok((servers, Duration::from_secs(minted.ttl)))
+        Ok((servers, Written { life: Duration::from_secs(minted.ttl), grant: minted.grant }))
     } else {
         Err(OperatorError::NoRelay)
     }

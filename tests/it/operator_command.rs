@@ -1,13 +1,14 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
 use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{COTURN, Fault, OPERATOR, StateDir, with_cloudflare};
+use crate::support::{COTURN, Fault, OPERATOR, StateDir, eventually, with_cloudflare};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use serde_json::Value;
+use turn_ledger::Timestamp;
 
-use crate::support::process::{Process, run};
+use crate::support::process::{Process, command, run};
 
 fn start(settings: &[(&str, &str)]) -> Process {
     Process::start(&[&COTURN[..], &[("OPERATOR_TOKEN", OPERATOR)], settings].concat())
@@ -313,6 +314,27 @@ fn ice_writes_a_file_for_a_program_and_a_refusal_leaves_it_as_it_is() {
         "{}",
         error_of(&unknown)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ice_writes_anew_within_a_minute_after_its_credential_is_revoked() {
+    let broker = start(&RELAY_ALONE);
+    let (directory, port) = (StateDir::new(), broker.port.to_string());
+    let file = format!("{}/ice.json", directory.path());
+    let mut ice = command(&[("HOST", "127.0.0.1"), ("PORT", &port), SERVER_KEYS]);
+    ice.args(["ice", "--write", &file, "--every", "1h", "--ttl", "600"]);
+    let _ice = tokio::process::Command::from(ice).kill_on_drop(true).spawn().unwrap();
+    let written = || std::fs::read_to_string(&file).unwrap_or_default();
+    eventually("the file is written", async || !written().is_empty()).await;
+    let first = written();
+    let minted = || serde_json::from_str::<Value>(&output_of(&broker, &["status", "--json"])).unwrap();
+    output_of(&broker, &["revoke", "--key", "app"]);
+    eventually("the file has another credential", async || written() != first).await;
+    assert_eq!(minted()["grants"]["issued"], 2);
+    let grants: Value = serde_json::from_str(&output_of(&broker, &["grants", "--json"])).unwrap();
+    let seconds = |grant: &Value, name: &str| grant[name].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let grant = &grants["grants"][0];
+    assert_eq!(seconds(grant, "expiresAt").since(seconds(grant, "issuedAt")).as_secs(), 600);
 }
 
 #[test]
