@@ -1,26 +1,40 @@
--- turn-broker for Prosody, and so for Jitsi Meet: each user who asks for STUN and TURN servers (XEP-0215) gets a credential of their own.
--- docs/PROGRAMS.md says where to copy this file and what to set.
--- The spender is the bare JID. While the broker refuses, so does Prosody: a spent budget is a `wait` error with `resource-constraint`.
-local async = require "util.async";
+-- turn-broker for Prosody 0.12 and 13, and so for Jitsi Meet. docs/PROGRAMS.md says where to copy this file and what to set. For docker-jitsi-meet:
+-- /prosody-plugins-custom, GLOBAL_MODULES=turn_broker, GLOBAL_CONFIG=turn_broker_url="https://turn.example.com"\nturn_broker_key="KEY"
+--
+-- Who asks: each client once for each login (XEP-0215), and Jitsi's mod_room_metadata_component for each participant, by `get_services()`
+-- (since April 2026). The user is the bare JID. Guests have no user; they share a credential with their room as label where Jitsi says it, else
+-- their host. Jitsi's component neither waits nor says who asks: all its participants share a credential with its host as label.
+-- An answer is kept until its `refreshAfter`. If the broker does not answer within 3 s, its last answer serves until it expires.
+module:set_global();
+local cache = require "util.cache";
+local datetime = require "util.datetime";
 local http = require "net.http";
-local jid = require "util.jid";
 local json = require "util.json";
+local modulemanager = require "core.modulemanager";
 local st = require "util.stanza";
 
-local base = assert(module:get_option_string("turn_broker_url"), "set turn_broker_url");
-local key = assert(module:get_option_string("turn_broker_key"), "set turn_broker_key");
-module:depends("external_services");
+local TIMEOUT_SECONDS = 3;
+-- After an error or a refusal, the broker is asked again for the same name.
+local RETRY_SECONDS = 10;
+local NAMES_MAX = 10000;
+local WAITING_MAX = 1000;
+local CONDITIONS = { [403] = "not-allowed", [429] = "resource-constraint" };
 
--- The services of requests that are being answered, by their stanza.
+local base, key = module:get_option_string("turn_broker_url"), module:get_option_string("turn_broker_key");
+assert(base and key, "set turn_broker_url and turn_broker_key before the first VirtualHost");
+
+-- By the query of the request, which names the spender.
+local answers = cache.new(NAMES_MAX);
+local waiting = 0;
+-- The services of XEP-0215 requests that are being answered, by their stanza.
 local minted = setmetatable({}, { __mode = "k" });
 
 local function service(server, url, expires)
 	local scheme, authority, query = url:match("^(%a+):([^?]+)(.*)$");
-	local host = authority:match("^%[(.+)%]") or authority:match("^[^:]+");
 	local is_tls, is_turn = scheme:sub(-1) == "s", scheme:sub(1, 4) == "turn";
 	return {
 		type = scheme;
-		host = host;
+		host = authority:match("^%[(.+)%]") or authority:match("^[^:]+");
 		port = tonumber(authority:match(":(%d+)$")) or (is_tls and 5349 or 3478);
 		transport = query:match("transport=(%a+)") or (is_tls and "tcp" or "udp");
 		username = is_turn and server.username or nil;
@@ -29,46 +43,112 @@ local function service(server, url, expires)
 	};
 end
 
-local function mint(user)
-	local address = base .. "/api/turn-credentials?" .. http.formencode({ user = user });
-	local answer, fault = async.wait_for(http.request(address, { headers = { Authorization = "Bearer " .. key } }));
-	if not answer or answer.code ~= 200 then
-		return nil, answer and answer.code or 0, answer and (json.decode(answer.body) or {}).error or tostring(fault);
+-- Fails if the broker's answer is not that of a mint. A degraded one has no times, and is kept for a minute.
+local function read(body, now)
+	local answer = assert(json.decode(body));
+	local life, fresh = answer.ttl or 60, 60;
+	if answer.refreshAfter then fresh = datetime.parse(answer.refreshAfter) - datetime.parse(answer.issuedAt); end
+	local services = {};
+	for _, server in ipairs(assert(answer.iceServers)) do
+		for _, url in ipairs(server.urls) do table.insert(services, service(server, url, now + life)); end
 	end
-	local body, services = json.decode(answer.body), {};
-	for _, server in ipairs(body.iceServers) do
-		for _, url in ipairs(server.urls) do
-			table.insert(services, service(server, url, os.time() + (body.ttl or 300)));
+	return { services = services, ask_at = now + fresh, expires = now + life };
+end
+
+-- Calls back with an answer, which has `services` or else the `code` and `why` of an error: at once from memory, or within TIMEOUT_SECONDS.
+local function ask(query, callback)
+	local known = answers:get(query) or { ask_at = 0, expires = 0 };
+	if os.time() < known.ask_at then return callback(known); end
+	if waiting >= WAITING_MAX then return callback({ code = 0, why = "too many requests wait" }); end
+	waiting = waiting + 1;
+	if known.callbacks then return table.insert(known.callbacks, callback); end
+	known.callbacks = { callback };
+	answers:set(query, known);
+	local function done(body, code)
+		local now, callbacks = os.time(), known.callbacks;
+		if not callbacks then return; end -- the time was over
+		local is_read, answer = pcall(read, body, now);
+		if code ~= 200 or not is_read then
+			local is_json, refusal = pcall(json.decode, body);
+			local why = is_json and type(refusal) == "table" and refusal.error or code == 0 and body or "no answer of turn-broker";
+			module:log("warn", "turn-broker refuses %s: %d %s", query, code, why);
+			local serves = not CONDITIONS[code] and now < known.expires;
+			answer = { services = serves and known.services, code = code, why = why, ask_at = now + RETRY_SECONDS, expires = known.expires };
+		end
+		answers:set(query, answer);
+		known.callbacks, waiting = nil, waiting - #callbacks;
+		for _, each in ipairs(callbacks) do each(answer); end
+	end
+	local request = http.request(base .. "/api/turn-credentials?" .. query, { headers = { Authorization = "Bearer " .. key } }, done);
+	module:add_timer(TIMEOUT_SECONDS, function ()
+		done("turn-broker does not answer", 0);
+		if request then http.destroy_request(request, true); end
+	end);
+end
+
+-- Guests have a new name for each login, so they share that of their room where Jitsi says it, else of their host.
+local function spender(origin, host)
+	if not origin.turn_broker_guest then return http.formencode({ user = origin.username .. "@" .. host }); end
+	local room = origin.jitsi_web_query_room and (origin.jitsi_web_query_prefix or "") .. "/" .. origin.jitsi_web_query_room;
+	return http.formencode({ label = ((room or host):gsub("^/", ""):gsub("[^%w._:@/-]", "-"):sub(1, 64)) });
+end
+
+-- Other modules read these services and cannot wait, so one credential is always there for all of them.
+local function offer(module)
+	local offered = {};
+	module:add_timer(0, function ()
+		ask(http.formencode({ label = module.host }), function (answer)
+			local services = answer.services or {};
+			if services == offered then return; end
+			for _, item in ipairs(offered) do module:remove_item("external_service", item); end
+			for _, item in ipairs(services) do module:add_item("external_service", item); end
+			offered = services;
+		end);
+		return RETRY_SECONDS;
+	end);
+end
+
+function module.add_host(module)
+	module:depends("external_services");
+	if module:get_host_type() == "component" then return offer(module); end
+
+	module:hook("authentication-success", function (event)
+		local sasl = event.session.sasl_handler;
+		event.session.turn_broker_guest = sasl and sasl.selected == "ANONYMOUS";
+	end);
+
+	local function hook(request)
+		module:hook(request, function (event)
+			local origin, stanza = event.origin, event.stanza;
+			-- The module behind answers, and only it decides about others.
+			if origin.type ~= "c2s" or minted[stanza] then return; end
+			ask(spender(origin, module.host), function (answer)
+				minted[stanza] = answer.services;
+				if origin.destroyed then return; end
+				if answer.services then return module:fire_event(request, event); end
+				local kind = answer.code == 403 and "cancel" or "wait";
+				origin.send(st.error_reply(stanza, kind, CONDITIONS[answer.code] or "internal-server-error", answer.why));
+			end);
+			return true;
+		end, 10);
+	end
+	for _, version in ipairs({ "1", "2" }) do
+		for _, action in ipairs({ "services", "credentials" }) do hook("iq-get/host/urn:xmpp:extdisco:" .. version .. ":" .. action); end
+	end
+
+	local function add(event)
+		for _, item in ipairs(minted[event.stanza] or {}) do
+			if not event.requested_type or event.requested_type == item.type then event.services:push(item); end
 		end
 	end
-	return services;
+	module:hook("external_service/services", add);
+	module:hook("external_service/credentials", add);
 end
 
-local function before(event)
-	-- Only the module behind decides about others, and refuses them.
-	if event.origin.type ~= "c2s" then return; end
-	local services, code, why = mint(jid.bare(event.stanza.attr.from));
-	if services then
-		minted[event.stanza] = services;
-		return;
+-- Jitsi's component does not load global modules. It asks its own host for services.
+module:add_timer(1, function ()
+	for name, host in pairs(prosody.hosts) do
+		if host.modules.room_metadata_component and not host.modules.turn_broker then modulemanager.load(name, module.name); end
 	end
-	module:log("warn", "turn-broker refuses: %d %s", code, why);
-	local blocked = code == 403;
-	local condition = code == 429 and "resource-constraint" or blocked and "not-allowed" or "internal-server-error";
-	event.origin.send(st.error_reply(event.stanza, blocked and "cancel" or "wait", condition, why));
-	return true;
-end
-
-local function add(event)
-	for _, item in ipairs(minted[event.stanza] or {}) do
-		if not event.requested_type or event.requested_type == item.type then event.services:push(item); end
-	end
-end
-
-for _, version in ipairs({ "1", "2" }) do
-	for _, action in ipairs({ "services", "credentials" }) do
-		module:hook("iq-get/host/urn:xmpp:extdisco:" .. version .. ":" .. action, before, 10);
-	end
-end
-module:hook("external_service/services", add);
-module:hook("external_service/credentials", add);
+	return RETRY_SECONDS;
+end);

@@ -1,4 +1,6 @@
-# Asks an XMPP server for its STUN and TURN servers (XEP-0215), as a user: JID, password, host, port. Prints them, or the condition of the error.
+# Asks an XMPP server for its STUN and TURN servers (XEP-0215), as several users at once: password, host, port, how often each asks, JIDs. A
+# JID without a user is a guest. Prints for each what came last: the services, or the condition of the error. Also how many credentials came,
+# and what the session answered first: each asks for the server's features (`disco`) right after the first of its questions.
 import asyncio
 import json
 import sys
@@ -8,25 +10,47 @@ from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError
 
 EXTDISCO = "urn:xmpp:extdisco:2"
+TIMEOUT_SECONDS = 30
 
 
-async def ask(user: str, password: str, host: str, port: str) -> dict:
-    client = ClientXMPP(user, password)
+async def ask(jid: str, password: str, host: str, port: str, times: str) -> dict:
+    client = ClientXMPP(jid, password)
     client.enable_direct_tls = client.enable_starttls = False
     client.enable_plaintext = True
     client.plugin["feature_mechanisms"].unencrypted_plain = True
+    client.register_plugin("xep_0030")
     client.connect(host, int(port))
-    await client.wait_until("session_start", 20)
-    iq = client.make_iq_get(ito=client.boundjid.domain)
-    iq.append(ElementTree.Element(f"{{{EXTDISCO}}}services"))
+    await client.wait_until("session_start", TIMEOUT_SECONDS)
+    order = []
+
+    async def services() -> dict:
+        iq = client.make_iq_get(ito=client.boundjid.domain)
+        iq.append(ElementTree.Element(f"{{{EXTDISCO}}}services"))
+        try:
+            answer = await iq.send(timeout=TIMEOUT_SECONDS)
+            found = answer.xml.findall(f"{{{EXTDISCO}}}services/{{{EXTDISCO}}}service")
+            return {"services": [service.attrib for service in found]}
+        except IqError as error:
+            return {"condition": error.iq["error"]["condition"], "type": error.iq["error"]["type"]}
+        finally:
+            order.append("services")
+
+    async def features() -> set:
+        info = await client["xep_0030"].get_info(jid=client.boundjid.domain, timeout=TIMEOUT_SECONDS)
+        order.append("disco")
+        return info["disco_info"]["features"]
+
     try:
-        answer = await iq.send(timeout=20)
-        services = answer.xml.findall(f"{{{EXTDISCO}}}services/{{{EXTDISCO}}}service")
-        return {"services": [service.attrib for service in services]}
-    except IqError as error:
-        return {"condition": error.iq["error"]["condition"], "type": error.iq["error"]["type"]}
+        first, listed, *others = await asyncio.gather(services(), features(), *(services() for _ in range(int(times) - 1)))
     finally:
         await client.disconnect()
+    answers = [first, *others]
+    names = {service["username"] for answer in answers for service in answer.get("services", []) if "username" in service}
+    return {**answers[-1], "credentials": len(names), "first": order[0], "listed": EXTDISCO in listed}
 
 
-print(json.dumps(asyncio.run(ask(*sys.argv[1:]))))
+async def ask_all(password: str, host: str, port: str, times: str, *jids: str) -> list:
+    return await asyncio.gather(*(ask(jid, password, host, port, times) for jid in jids))
+
+
+print(json.dumps(asyncio.run(ask_all(*sys.argv[1:]))))
