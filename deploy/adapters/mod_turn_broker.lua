@@ -3,14 +3,14 @@
 --
 -- Who asks: each client once for each login (XEP-0215), and Jitsi's mod_room_metadata_component for each participant, by `get_services()`
 -- (since April 2026). The user is the bare JID. Guests have no user; they share a credential with their room as label where Jitsi says it, else
--- their host. Jitsi's component neither waits nor says who asks: all its participants share a credential with its host as label.
+-- their host.
 -- An answer is kept until its `refreshAfter`. If the broker does not answer within 3 s, its last answer serves until it expires.
 module:set_global();
 local cache = require "util.cache";
 local datetime = require "util.datetime";
+local filters = require "util.filters";
 local http = require "net.http";
 local json = require "util.json";
-local modulemanager = require "core.modulemanager";
 local st = require "util.stanza";
 
 local TIMEOUT_SECONDS = 3;
@@ -86,35 +86,37 @@ local function ask(query, callback)
 	end);
 end
 
--- Guests have a new name for each login, so they share that of their room where Jitsi says it, else of their host.
-local function spender(origin, host)
-	if not origin.turn_broker_guest then return http.formencode({ user = origin.username .. "@" .. host }); end
-	local room = origin.jitsi_web_query_room and (origin.jitsi_web_query_prefix or "") .. "/" .. origin.jitsi_web_query_room;
-	return http.formencode({ label = ((room or host):gsub("^/", ""):gsub("[^%w._:@/-]", "-"):sub(1, 64)) });
+-- Guests have a new name for each login.
+local function spender(session)
+	if not session.turn_broker_guest then return http.formencode({ user = session.username .. "@" .. session.host }); end
+	local room = session.jitsi_web_query_room and (session.jitsi_web_query_prefix or "") .. "/" .. session.jitsi_web_query_room;
+	return http.formencode({ label = ((room or session.host):gsub("^/", ""):gsub("[^%w._:@/-]", "-"):sub(1, 64)) });
 end
 
--- Other modules read these services and cannot wait, so one credential is always there for all of them.
-local function offer(module)
-	local offered = {};
-	module:add_timer(0, function ()
-		ask(http.formencode({ label = module.host }), function (answer)
-			local services = answer.services or {};
-			if services == offered then return; end
-			for _, item in ipairs(offered) do module:remove_item("external_service", item); end
-			for _, item in ipairs(services) do module:add_item("external_service", item); end
-			offered = services;
-		end);
-		return RETRY_SECONDS;
-	end);
+-- Jitsi's component reads the services of its own host just before a participant gets the presence of having joined. It cannot wait and says not
+-- who asks. So it finds what was asked for at that participant's login.
+local function offer(stanza, session)
+	if stanza.name ~= "presence" or not session.username or not stanza:get_child("x", "http://jabber.org/protocol/muc#user") then return stanza; end
+	local known = answers:get(spender(session));
+	for _, host in pairs(prosody.hosts) do
+		if host.modules.room_metadata_component then
+			host.modules.external_services.module.items.external_service = known and os.time() < known.expires and known.services or {};
+		end
+	end
+	return stanza;
 end
+local function watch(session) filters.add_filter(session, "stanzas/out", offer, 10); end
+filters.add_filter_hook(watch);
+function module.unload() filters.remove_filter_hook(watch); end
 
 function module.add_host(module)
 	module:depends("external_services");
-	if module:get_host_type() == "component" then return offer(module); end
-
 	module:hook("authentication-success", function (event)
 		local sasl = event.session.sasl_handler;
 		event.session.turn_broker_guest = sasl and sasl.selected == "ANONYMOUS";
+	end);
+	module:hook("resource-bind", function (event)
+		if event.session.jitsi_web_query_room then ask(spender(event.session), function () end); end
 	end);
 
 	local function hook(request)
@@ -122,7 +124,7 @@ function module.add_host(module)
 			local origin, stanza = event.origin, event.stanza;
 			-- The module behind answers, and only it decides about others.
 			if origin.type ~= "c2s" or minted[stanza] then return; end
-			ask(spender(origin, module.host), function (answer)
+			ask(spender(origin), function (answer)
 				minted[stanza] = answer.services;
 				if origin.destroyed then return; end
 				if answer.services then return module:fire_event(request, event); end
@@ -144,11 +146,3 @@ function module.add_host(module)
 	module:hook("external_service/services", add);
 	module:hook("external_service/credentials", add);
 end
-
--- Jitsi's component does not load global modules. It asks its own host for services.
-module:add_timer(1, function ()
-	for name, host in pairs(prosody.hosts) do
-		if host.modules.room_metadata_component and not host.modules.turn_broker then modulemanager.load(name, module.name); end
-	end
-	return RETRY_SECONDS;
-end);

@@ -19,7 +19,7 @@ const FRONT = 'http://127.0.0.1:3002';
 /** The broker in docs/PROGRAMS.md. */
 const PLACEHOLDER = 'https://turn.example.com';
 const PASSWORD = 'word';
-const [HOST, GUESTS, METADATA, ROOM] = ['xmpp.test', 'guests.test', 'metadata.xmpp.test', 'room-7'];
+const [HOST, GUESTS, JITSI, ROOM] = ['xmpp.test', 'guests.test', 'jitsi.test', 'room-7'];
 const QUESTIONS = 50;
 const LIFE_SECONDS = 3_600;
 const PROGRAMS = readFileSync(new URL('../../docs/PROGRAMS.md', import.meta.url), 'utf8');
@@ -63,32 +63,37 @@ export function startProsody(key) {
     interfaces = { "127.0.0.1" }; c2s_ports = { ${PROSODY} }; s2s_ports = {}; c2s_require_encryption = false; allow_unencrypted_plain_auth = true
     VirtualHost "${HOST}"
     VirtualHost "${GUESTS}"
-      authentication = "anonymous"; modules_enabled = { "room_of_guests" }
-    Component "${METADATA}" "room_metadata_component"`);
-  writeFileSync(join(folder, 'modules', 'mod_room_of_guests.lua'), ROOM_OF_GUESTS);
-  writeFileSync(join(folder, 'modules', 'mod_room_metadata_component.lua'), ROOM_METADATA.replaceAll('FILE', join(folder, 'metadata')));
+      authentication = "anonymous"
+    VirtualHost "${JITSI}"
+      authentication = "anonymous"; modules_enabled = { "jitsi_session" }
+    Component "rooms.test" "muc"
+    Component "metadata.test" "room_metadata_component"`);
+  writeFileSync(join(folder, 'modules', 'mod_jitsi_session.lua'), JITSI_SESSION);
+  writeFileSync(join(folder, 'modules', 'mod_room_metadata_component.lua'), ROOM_METADATA.replace('FILE', join(folder, 'metadata')));
   const set = documented('cp mod_turn_broker.lua', { [PLACEHOLDER]: FRONT, KEY: key, '/usr/local/lib/prosody/': `${folder}/`, '/etc/prosody/': `${folder}/` });
   execFileSync('sh', ['-c', set], { cwd: adapters });
   return new Process('prosody', folder, 'lua5.4', ['prosody', '-F', '--config', join(folder, 'prosody.cfg.lua')], {}, () => listens(PROSODY));
 }
 
-/** Jitsi's mod_jitsi_session does this for the room in the URL. */
-const ROOM_OF_GUESTS = `module:hook("authentication-success", function (event) event.session.jitsi_web_query_room = "${ROOM}"; end);`;
-/** Jitsi's component of this name sends to each participant what this writes. */
+/** Jitsi's module of this name takes the room from the URL. */
+const JITSI_SESSION = `module:hook("authentication-success", function (event) event.session.jitsi_web_query_room = "${ROOM}"; end);`;
+/** Jitsi's component of this name sends to each participant, before the presence of having joined, what this writes. */
 const ROOM_METADATA = `
+  local filters = require "util.filters";
   local get_services = module:depends("external_services").get_services;
-  module:add_timer(0, function ()
+  local function before_entry(stanza)
+    if stanza.name ~= "presence" or not stanza:get_child("x", "http://jabber.org/protocol/muc#user") then return stanza; end
     local services = {};
     for _, each in ipairs(get_services()) do
       table.insert(services, { type = each.type, transport = each.transport, host = each.host, port = string.format("%d", each.port),
         username = each.username, password = each.password, expires = each.expires and require "util.datetime".datetime(each.expires) });
     end
-    local file = io.open("FILE.new", "w");
+    local file = io.open("FILE", "w");
     file:write(require "util.json".encode(services));
     file:close();
-    os.rename("FILE.new", "FILE");
-    return 1;
-  end);`;
+    return stanza;
+  end
+  filters.add_filter_hook(function (session) filters.add_filter(session, "stanzas/out", before_entry, -3); end);`;
 
 /** Debian's ejabberd, in the same way. It compiles the adapter. @param {string} key */
 export function startEjabberd(key) {
@@ -120,9 +125,9 @@ const listens = (port) => new Promise((resolve) => {
 });
 
 /** What each user gets for XEP-0215, at once: `services`, or the `condition` of an error. ask-xmpp.py has the rest. */
-const askXmpp = (port) => (users, times = 1) => {
-  const jids = users.map((user) => (user === GUESTS ? user : `${user}@${HOST}`));
-  return asJson(process.env.PROGRAMS_PYTHON, ['ask-xmpp.py', PASSWORD, '127.0.0.1', port, String(times), ...jids]);
+const askXmpp = (port) => (users, times = 1, room = '') => {
+  const jids = users.map((user) => ([GUESTS, JITSI].includes(user) ? user : `${user}@${HOST}`));
+  return asJson(process.env.PROGRAMS_PYTHON, ['ask-xmpp.py', PASSWORD, '127.0.0.1', port, String(times), room, ...jids]);
 };
 export const askProsody = askXmpp(PROSODY);
 export const askEjabberd = askXmpp(EJABBERD);
@@ -144,10 +149,10 @@ function made(seconds) {
   return says(200, JSON.stringify({ iceServers: [server], ttl: LIFE_SECONDS, issuedAt: after(0), refreshAfter: after(seconds), expiresAt: after(LIFE_SECONDS) }));
 }
 
-/** What each adapter does, here of a server of XMPP. @param {typeof askProsody} ask @param {string} label Of its guests. */
-export async function keepsTheRules(ask, label) {
+/** What each adapter does. @param {typeof askProsody} ask */
+export async function keepsTheRules(ask) {
   await anAnswerIsKeptUntilItIsToBeRefreshed(ask);
-  await usersAndGuestsAreNamed(ask, label);
+  await usersAndGuestsAreNamed(ask);
   await faultsAreSaidOrTheLastAnswerServes(ask);
   await itOutlivesARestart(ask);
 }
@@ -161,11 +166,11 @@ async function anAnswerIsKeptUntilItIsToBeRefreshed(ask) {
   await until('the next request', async () => (await ask(['brief'])) && front.queries.length > 1);
 }
 
-async function usersAndGuestsAreNamed(ask, label) {
+async function usersAndGuestsAreNamed(ask) {
   Object.assign(front, { queries: [], answers: passes });
   const answers = await ask(['zoë', GUESTS, GUESTS, GUESTS]);
   assert.ok(answers.every(({ services }) => services), JSON.stringify(answers));
-  assert.deepEqual(front.queries.sort(), [`label=${label}`, `user=zoë@${HOST}`]);
+  assert.deepEqual(front.queries.sort(), [`label=${GUESTS}`, `user=zoë@${HOST}`]);
 }
 
 async function faultsAreSaidOrTheLastAnswerServes(ask) {
@@ -189,12 +194,17 @@ async function itOutlivesARestart(ask) {
   await until('an answer for a user who got none', async () => (await ask(['before']))[0].services);
 }
 
-/** What Jitsi's clients find in the metadata of a room. */
-export const servicesOfRooms = () => until('services in the metadata', () => {
-  const file = join(directory, 'prosody', 'metadata');
-  const services = existsSync(file) && JSON.parse(readFileSync(file, 'utf8'));
-  return services.length > 0 && services;
-});
+/** What a client of Jitsi finds in the metadata of a room that it joins. It has not asked before. */
+export async function servicesOfRoom() {
+  const services = await until('services in the metadata', async () => {
+    await askProsody([JITSI], 0, `${ROOM}@rooms.test`);
+    const found = JSON.parse(readFileSync(join(directory, 'prosody', 'metadata'), 'utf8'));
+    return found.length > 0 && found;
+  });
+  const [asked] = await askProsody([JITSI]);
+  assert.equal(asked.services[0].username, services[0].username, 'one credential for both ways');
+  return services;
+}
 
 /** What Talk would give to a user: `servers`, and the `log` of the listener. @param {string} key @param {string} user */
 export const askTalk = (key, user) => asJson('php', ['talk.php', BROKER, key, user]);

@@ -1,5 +1,5 @@
-# Asks an XMPP server for its STUN and TURN servers (XEP-0215), as several users at once: password, host, port, how often each asks, JIDs. A
-# JID without a user is a guest. Prints for each what came last: the services, or the condition of the error. Also how many credentials came,
+# Asks an XMPP server for its STUN and TURN servers (XEP-0215), as several users at once: password, host, port, how often each asks, a room that
+# each joins then (or an empty text), JIDs. A JID without a user is a guest. Prints for each what came last: the services, or the condition of the error. Also how many credentials came,
 # and what the session answered first: each asks for the server's features (`disco`) right after the first of its questions.
 import asyncio
 import json
@@ -13,12 +13,13 @@ EXTDISCO = "urn:xmpp:extdisco:2"
 TIMEOUT_SECONDS = 30
 
 
-async def ask(jid: str, password: str, host: str, port: str, times: str) -> dict:
+async def ask(jid: str, password: str, host: str, port: str, times: str, room: str) -> dict:
     client = ClientXMPP(jid, password)
     client.enable_direct_tls = client.enable_starttls = False
     client.enable_plaintext = True
     client.plugin["feature_mechanisms"].unencrypted_plain = True
     client.register_plugin("xep_0030")
+    client.register_plugin("xep_0045")
     client.connect(host, int(port))
     await client.wait_until("session_start", TIMEOUT_SECONDS)
     order = []
@@ -40,17 +41,21 @@ async def ask(jid: str, password: str, host: str, port: str, times: str) -> dict
         order.append("disco")
         return info["disco_info"]["features"]
 
+    questions = [services() for _ in range(int(times))]
+    questions.insert(1, features())
     try:
-        first, listed, *others = await asyncio.gather(services(), features(), *(services() for _ in range(int(times) - 1)))
+        answers = await asyncio.gather(*questions)
+        if room:
+            await client["xep_0045"].join_muc_wait(room, client.boundjid.user, timeout=TIMEOUT_SECONDS)
     finally:
         await client.disconnect()
-    answers = [first, *others]
+    listed = answers.pop(min(int(times), 1))
     names = {service["username"] for answer in answers for service in answer.get("services", []) if "username" in service}
-    return {**answers[-1], "credentials": len(names), "first": order[0], "listed": EXTDISCO in listed}
+    return {**(answers[-1] if answers else {}), "credentials": len(names), "first": order[0], "listed": EXTDISCO in listed}
 
 
-async def ask_all(password: str, host: str, port: str, times: str, *jids: str) -> list:
-    return await asyncio.gather(*(ask(jid, password, host, port, times) for jid in jids))
+async def ask_all(password: str, host: str, port: str, times: str, room: str, *jids: str) -> list:
+    return await asyncio.gather(*(ask(jid, password, host, port, times, room) for jid in jids))
 
 
 print(json.dumps(asyncio.run(ask_all(*sys.argv[1:]))))

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { transformSync } from 'esbuild';
 import { routePartyTracksRequest } from 'partytracks/server';
 import { endedAllocations } from './counts.mjs';
-import { askEjabberd, askProsody, askTalk, fileOf, keepsTheRules, servicesOfRooms, startEjabberd, startFront, startProsody } from './adapters.mjs';
+import { askEjabberd, askProsody, askTalk, fileOf, keepsTheRules, servicesOfRoom, startEjabberd, startFront, startProsody } from './adapters.mjs';
 import { BROKER, directory, operator, runTest, start, startBroker } from './harness.mjs';
 import { RELAY, addNetwork, callOfJanus, startJanus } from './janus.mjs';
 import { pass } from './npm-site.mjs';
@@ -138,16 +138,16 @@ async function prosodyGivesEachUserACredential() {
   await start(startProsody(keys.prosody));
   hasRelayOfXmpp('prosody', await askProsody(['ann']));
   assert.deepEqual((await grantsOf('prosody')).map(({ user }) => user), ['ann@xmpp.test']);
-  hasRelayOfXmpp('jitsi', [{ services: await servicesOfRooms() }]);
-  assert.deepEqual((await grantsOf('metadata.xmpp.test')).map(({ user }) => user), [null]);
-  await keepsTheRules(askProsody, 'room-7');
+  hasRelayOfXmpp('jitsi', [{ services: await servicesOfRoom() }]);
+  assert.deepEqual((await grantsOf('room-7')).map(({ user }) => user), [null]);
+  await keepsTheRules(askProsody);
 }
 
 async function ejabberdGivesEachUserACredential() {
   await start(startEjabberd(keys.ejabberd));
   hasRelayOfXmpp('ejabberd', await askEjabberd(['ann']));
   assert.deepEqual((await grantsOf('ejabberd')).map(({ user }) => user), ['ann@xmpp.test']);
-  await keepsTheRules(askEjabberd, 'guests.test');
+  await keepsTheRules(askEjabberd);
 }
 
 function hasRelayOfXmpp(name, [{ services }]) {
