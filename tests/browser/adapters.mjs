@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import { BROKER, directory } from './harness.mjs';
 import { pass } from './npm-site.mjs';
 import { Process, until } from './processes.mjs';
+import { Talk } from './talk.mjs';
 
 const run = promisify(execFile);
 const PROSODY = '15222';
@@ -206,8 +207,14 @@ export async function servicesOfRoom() {
   return services;
 }
 
-/** What Talk would give to a user: `servers`, and the `log` of the listener. @param {string} key @param {string} user */
-export const askTalk = (key, user) => asJson('php', ['talk.php', BROKER, key, user]);
+/** What Talk would give for these pages, in a Nextcloud with an empty cache. @param {string} key @param {string[]} users */
+export async function askTalk(key, ...users) {
+  const talk = new Talk(BROKER, key);
+  const answers = [];
+  for (const user of users) answers.push(await talk.page(user));
+  talk.stop();
+  return answers;
+}
 
 /** The file of a program, as a parser of YAML reads it. Without `--every` the command ends. @param {string} form @param {string} key */
 export async function fileOf(form, key) {

@@ -157,11 +157,10 @@ function hasRelayOfXmpp(name, [{ services }]) {
 }
 
 async function nextcloudTalkGivesEachUserACredential() {
-  const { servers: [server], log } = await askTalk(keys.nextcloud, 'ann');
+  const [{ servers: [server], log }] = await askTalk(keys.nextcloud, 'ann', 'ann', '', '');
   assert.deepEqual([server.schemes, server.server, server.protocols, log], ['turn', `${RELAY}:3478`, 'udp', []]);
   credentials.nextcloud = { username: server.username, credential: server.password };
-  await askTalk(keys.nextcloud, '');
-  assert.deepEqual((await grantsOf('nextcloud')).map(({ user }) => user).sort(), ['ann', 'guest']);
+  for (const [label, user] of [['nextcloud', 'ann'], ['guests', null]]) assert.deepEqual((await grantsOf(label)).map((grant) => grant.user), [user]);
 }
 
 async function aFileOfEachProgramHasARelay() {
@@ -196,7 +195,9 @@ async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
   await assert.rejects(askDimos, { status: 429 });
   for (const settings of [BY_CLOUDFLARE, BY_REST]) assert.deepEqual(await askSelkies(settings), { turn: [], by: [] });
   for (const ask of [askProsody, askEjabberd]) assert.equal((await ask(['bob']))[0].condition, 'resource-constraint');
-  assert.deepEqual((await askTalk(keys.nextcloud, 'ann')).servers, []);
+  const [{ servers: [{ username }], log }] = await askTalk(keys.nextcloud, 'ann');
+  assert.equal(username, undefined, 'its own settings');
+  assert.match(log[0], /Bandwidth limit reached/);
   await assert.rejects(fileOf('json', keys.json), /Bandwidth limit/);
 }
 

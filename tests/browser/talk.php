@@ -1,12 +1,14 @@
 <?php
-// Nextcloud Talk's event, dispatched to deploy/adapters/TurnBrokerListener.php. What Nextcloud has around it is made here, as its interfaces say.
-// Arguments: the broker, the key, the user. Prints the servers that Talk would give to the user, and the warnings of the log.
+// Nextcloud Talk's event, dispatched to deploy/adapters/TurnBrokerListener.php by Guzzle as Nextcloud uses it. What Nextcloud has around it is
+// made here, as its interfaces say. Arguments: the broker, the key, and `none` for a Nextcloud without a cache. Each line of the input is a page:
+// a JSON object with `user`, empty for a guest, and `later`, the seconds since the last page. The answer is a line with the servers that Talk
+// would give, and the warnings of the log.
 namespace OCP\EventDispatcher {
 	class Event { public function __construct() {} }
 	interface IEventListener { public function handle(Event $event): void; }
 }
 namespace OCP\Http\Client { interface IClientService { public function newClient(); } }
-namespace OCP { interface IConfig {} interface IUserSession { public function getUser(); } }
+namespace OCP { interface IConfig {} interface IUserSession { public function getUser(); } interface ICache {} interface ICacheFactory {} }
 namespace Psr\Log { interface LoggerInterface {} }
 namespace OCA\Talk\Events {
 	class BeforeTurnServersGetEvent extends \OCP\EventDispatcher\Event {
@@ -16,37 +18,49 @@ namespace OCA\Talk\Events {
 	}
 }
 namespace {
+	require '/usr/share/php/GuzzleHttp/autoload.php';
 	require __DIR__ . '/../../deploy/adapters/TurnBrokerListener.php';
-	[, $broker, $key, $user] = $argv;
 	class Config implements OCP\IConfig {
 		public function __construct(private array $values) {}
 		public function getAppValue(string $app, string $name): string { return $app === 'turn_broker' ? $this->values[$name] : ''; }
 	}
-	// As Guzzle, which throws for each status from 400 on.
 	class Client implements OCP\Http\Client\IClientService {
-		public function __construct(private string $body = '') {}
 		public function newClient() { return $this; }
-		public function getBody() { return $this->body; }
 		public function get(string $uri, array $options) {
-			$headers = array_map(fn ($name, $value) => "$name: $value", array_keys($options['headers']), $options['headers']);
-			$context = stream_context_create(['http' => ['header' => $headers, 'ignore_errors' => true, 'timeout' => $options['timeout']]]);
-			$body = file_get_contents($uri . '?' . http_build_query($options['query']), false, $context);
-			if (!str_contains($http_response_header[0], ' 200 ')) { throw new Exception($http_response_header[0]); }
-			return new Client($body);
+			// Every address of these tests is local.
+			if (!($options['nextcloud']['allow_local_address'] ?? false)) { throw new Exception("$uri violates local access rules"); }
+			return (new GuzzleHttp\Client())->request('get', $uri, $options);
 		}
 	}
 	class Session implements OCP\IUserSession {
-		public function __construct(private string $name) {}
+		public string $name = '';
 		public function getUser() { return $this->name === '' ? null : $this; }
 		public function getUID() { return $this->name; }
+	}
+	/** As Redis: values are JSON, and each has an end. */
+	class Cache implements OCP\ICache, OCP\ICacheFactory {
+		public int $now = 0;
+		private array $values = [];
+		public function __construct(private bool $isAvailable) {}
+		public function isAvailable(): bool { return $this->isAvailable; }
+		public function createDistributed(string $prefix = ''): OCP\ICache { return $this; }
+		public function get($key) { return $this->now < ($this->values[$key][1] ?? 0) ? json_decode($this->values[$key][0], true) : null; }
+		public function set($key, $value, $ttl = 0) { $this->values[$key] = [json_encode($value), $this->now + ($ttl ?: 86400)]; }
 	}
 	class Log implements Psr\Log\LoggerInterface {
 		public array $lines = [];
 		public function warning(string $line, array $context = []): void { $this->lines[] = $line; }
 	}
-	$event = new OCA\Talk\Events\BeforeTurnServersGetEvent([]);
-	$log = new Log();
-	$listener = new OCA\TurnBroker\Listener\TurnBrokerListener(new Config(['url' => $broker, 'key' => $key]), new Client(), new Session($user), $log);
-	$listener->handle($event);
-	echo json_encode(['servers' => $event->getServers(), 'log' => $log->lines], JSON_THROW_ON_ERROR);
+	[, $broker, $key] = $argv;
+	[$session, $cache, $log] = [new Session(), new Cache(($argv[3] ?? '') !== 'none'), new Log()];
+	$listener = new OCA\TurnBroker\Listener\TurnBrokerListener(new Config(['url' => $broker, 'key' => $key]), new Client(), $session, $cache, $log);
+	while (($line = fgets(STDIN)) !== false) {
+		$page = json_decode($line, true);
+		$session->name = $page['user'];
+		$cache->now += $page['later'] ?? 0;
+		$event = new OCA\Talk\Events\BeforeTurnServersGetEvent([['server' => 'of its own settings']]);
+		$listener->handle($event);
+		echo json_encode(['servers' => $event->getServers(), 'log' => $log->lines], JSON_THROW_ON_ERROR), "\n";
+		$log->lines = [];
+	}
 }
