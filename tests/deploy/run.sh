@@ -26,19 +26,21 @@ if manifests_hold "$wrong" 2>/dev/null; then echo 'the check of the manifests fi
 rm "$wrong"
 echo 'the Kubernetes manifests have the form of Kubernetes 1.30'
 
-# The unit is checked with a program that exists, because it names the place of the installation.
+# The units are checked with a program that exists, because they name the place of the installation.
 if command -v systemd-analyze >/dev/null; then
     checked=$(mktemp -d)
     trap 'rm -r "$checked"' EXIT
-    sed "s:^ExecStart=/usr/local/bin/turn-broker:ExecStart=$(command -v true):" deploy/turn-broker.service >"$checked/turn-broker.service"
-    said=$(systemd-analyze verify --man=no "$checked/turn-broker.service" 2>&1) || true
-    case $said in
-    *turn-broker.service*) printf '%s\n' "$said" >&2; exit 1 ;;
-    esac
+    for unit in turn-broker.service turn-broker-ice.service; do
+        sed "s:^ExecStart=/usr/local/bin/turn-broker:ExecStart=$(command -v true):" "deploy/$unit" >"$checked/$unit"
+        said=$(systemd-analyze verify --man=no "$checked/$unit" 2>&1) || true
+        case $said in
+        *$unit*) printf '%s\n' "$said" >&2; exit 1 ;;
+        esac
+    done
     # 0 is closed, 10 is open. The network and its own directory are what is left.
     systemd-analyze security --offline=yes --threshold=20 "$checked/turn-broker.service" >/dev/null ||
         { echo 'the unit is less hardened than before: systemd-analyze security' >&2; exit 1; }
-    echo 'the systemd unit is valid and hardened'
+    echo 'the systemd units are valid, and that of the broker is hardened'
 else
-    echo 'no systemd-analyze here: the systemd unit was not checked'
+    echo 'no systemd-analyze here: the systemd units were not checked'
 fi
