@@ -51,7 +51,7 @@ npm_packages
 if [ "$script" = renewal.mjs ]; then need iptables=iptables setpriv=util-linux; fi
 if [ "$script" = servers.mjs ]; then
     need python3=python3-venv openssl=openssl mount=mount php=php-cli '/usr/share/php8*-curl/curl/curl.ini=php-curl' \
-        /usr/share/php/GuzzleHttp/autoload.php=php-guzzlehttp-guzzle
+        /usr/share/php/GuzzleHttp/autoload.php=php-guzzlehttp-guzzle jq=jq luac5.4=lua5.4
     # Without what Selkies needs for pictures and sound, and dimos for robots.
     (cd ../.. && venv programs tests/browser/requirements.txt --no-deps)
     (cd ../.. && unpack usr/bin/janus=janus usr/bin/prosody=prosody usr/sbin/ejabberdctl=ejabberd)
@@ -60,7 +60,6 @@ if [ "$script" = servers.mjs ]; then
     if ldd "$JANUS" | grep -q 'not found'; then libraries janus; fi
     lua5.4 -e 'require "socket" require "lxp" require "lfs" require "ssl"' 2>/dev/null || libraries prosody
     command -v erlc >/dev/null || libraries ejabberd
-    node --test --test-reporter=dot ./*.test.mjs
     UNPACKED=$unpacked
     export UNPACKED JANUS JANUS_PARTS PROGRAMS_PYTHON
 fi
@@ -82,4 +81,5 @@ export PICTURES
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN CHROMIUM WORK_DIR
 trap 'rm -rf "$WORK_DIR"' EXIT
+if [ "$script" = servers.mjs ]; then isolate node --test --test-reporter=dot ./*.test.mjs; fi
 isolate node "$script" "${1:-}"
