@@ -2,6 +2,7 @@
 //! the keys that verify users' tokens, and the receiver of alerts.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,9 +95,15 @@ pub(super) async fn billing_day(config: &Config, settings: &AnalyticsConfig, cli
 
 /// Asks coturn for its sessions.
 pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> Verdict {
-    let error = match CoturnCli(settings.clone()).sessions().await {
+    let cli = CoturnCli(settings.clone());
+    let error = match cli.sessions().await {
         Ok(listing) => {
+            let version = cli.version().await.ok().flatten().unwrap_or_default();
             let seen = format!("it answers; sessions: {}", listing.sessions.len());
+            if has_hole(&version) {
+                let remedy = "use coturn 4.9 or later; docs/OPERATE.md says how";
+                return warn(format!("{seen}; coturn {version} has CVE-2026-27624"), remedy);
+            }
             if config.ice.sources.contains(&IceSource::Coturn) {
                 return ok(seen);
             }
@@ -120,6 +127,12 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
         CliError::Random(_) => "fix the system's random number generator",
     };
     fail(error.to_string(), remedy)
+}
+
+/// Whether a version of coturn is below 4.9, where CVE-2026-27624 is fixed. `false` for what is no version.
+fn has_hole(version: &str) -> bool {
+    let mut parts = version.split('.').map(str::parse::<u32>);
+    matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < (4, 9))
 }
 
 /// Listens as the service does until every relay reports, or says that the service listens.
@@ -151,9 +164,10 @@ pub(super) async fn coturn_stats(config: &Config) -> Vec<(&str, Verdict)> {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    let listening = Arc::clone(&listener).run();
+    // The connections end with this future, so it stays until the end.
+    let mut listening = pin!(Arc::clone(&listener).run());
     tokio::select! {
-        () = listening => {}
+        () = &mut listening => {}
         _ = timeout(HEARTBEATS, all_report) => {}
     }
     let remedy = |host| format!("add to turnserver.conf, and restart coturn: {}", line(stats, host));

@@ -9,12 +9,13 @@ use tokio::time::timeout;
 
 use super::Examination;
 use super::connect::address;
-use super::report::{Check, Verdict, fail, ok, warn};
+use super::report::{Check, Verdict, fail, ok, skipped, warn};
 use crate::ice::server::{IceServer, IceServerList};
 use crate::ice::udp_relay;
 use crate::ice::url::IceUrl;
 use turn_ledger::IceSource;
 use turn_relay::client::{RelayError, relay_to_itself};
+use turn_relay::tunnel::{private_peer, relays_tcp};
 
 /// The most URLs that are tried. Real responses have one over UDP for each relay.
 const URLS_MAX: usize = 16;
@@ -32,6 +33,9 @@ pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &m
     }
     for (server, url) in relays {
         doctor.check(Check::Turn, url.as_str(), relays_at(url, server, source)).await;
+        if source == IceSource::Coturn {
+            doctor.check(Check::Tunnel, url.as_str(), refuses_tunnels(url, server)).await;
+        }
     }
 }
 
@@ -64,6 +68,26 @@ async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdi
     match relay_to_itself(&udp_relay::at(address, server), 1).await {
         Ok(relayed) => ok(format!("relays at {relayed}")),
         Err(error) => fail(error.to_string(), remedy(error, url.port, source)),
+    }
+}
+
+/// Asks a coturn for what a tunnel needs: a private peer, and TCP to peers. Bytes of TCP allocations are in no listing while they live.
+async fn refuses_tunnels(url: &IceUrl, server: &IceServer) -> Verdict {
+    let Some(address) = address(&url.host, url.port).await else { return unresolved(url) };
+    let relay = udp_relay::at(address, server);
+    if relays_tcp(&relay).await == Some(true) {
+        return fail(
+            "it makes allocations for TCP, whose bytes are hidden while they live",
+            "add no-tcp-relay to turnserver.conf",
+        );
+    }
+    match private_peer(&relay).await {
+        Ok(None) => ok("it refuses private peers and allocations for TCP"),
+        Ok(Some(peer)) => warn(
+            format!("it relays to the private address {peer}: a credential is a tunnel into its network"),
+            "add the lines denied-peer-ip of docs/turnserver.conf",
+        ),
+        Err(error) => skipped(format!("no allocation to try private peers with: {error}")),
     }
 }
 

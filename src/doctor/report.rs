@@ -32,6 +32,8 @@ pub enum Check {
     Service,
     /// A datagram through a TURN server.
     Turn,
+    /// What a coturn must refuse.
+    Tunnel,
     /// Revoking the credential that [`Check::Provider`] minted.
     Revoke,
     /// For how long credentials relay after their end.

@@ -45,7 +45,7 @@ certificate 1
 sed -e "s|^CERTIFICATE=.*|CERTIFICATE=$WORK_DIR/letsencrypt|" lines.sh >lines-here.sh
 (sudo() { [ "$1" = chown ] || "$@"; } && . ./lines-here.sh)
 is 'files with secrets are readable for their owner only' '600 600' "$(stat -c %a coturn/turnserver.conf .env | xargs)"
-is 'every value is filled in, except an optional one' '#max-bps=625000' "$(grep -E '^#[a-z-]+=' coturn/turnserver.conf)"
+is 'every value is filled in, except an optional one' '#tls-listening-port=443' "$(grep -E '^#[a-z-]+=' coturn/turnserver.conf)"
 
 # --- coturn and broker, started as documented --------------------------------------------------------------------------
 # The paths in the container become paths here.
@@ -76,7 +76,10 @@ until_it measured
 is 'the status uses the count of coturn' measured+estimate "$(status source)"
 
 (cd broker && "$BROKER" doctor >../doctor.log 2>&1) && doctor=0 || doctor=$?
-is 'doctor finds no problem' '0 0 0' "$doctor $(grep -c '^FAIL' doctor.log || :) $(grep -c '^warn' doctor.log || :)"
+is 'doctor finds no problem, but for the version of Debian' '0 0 1' "$doctor $(grep -c '^FAIL' doctor.log || :) $(grep '^warn' doctor.log | grep -c CVE-2026-27624)"
+is 'doctor has nothing else to warn of' 1 "$(grep -c '^warn' doctor.log || :)"
+is 'private peers and allocations for TCP are refused' 1 "$(grep -c 'refuses private peers and allocations for TCP' doctor.log || :)"
+is 'the bound holds' true "$(status boundHolds)"
 is 'doctor sends a datagram through an allocation' 1 "$(grep -c '^ok  *turn .*relays at' doctor.log || :)"
 
 # --- a call ---------------------------------------------------------------------------------------------------------------
@@ -85,13 +88,16 @@ is 'credentials are from coturn' coturn "$(value source <minted)"
 call() {
     timeout 300 turnutils_uclient -c -u "$(value username <minted)" -w "$(value credential <minted)" -l 1000 "$@" $ADDRESS
 }
-call -y -m 1 -z 2 -n 3000 >call.log 2>&1 && relayed=0 || relayed=$?
+call -y -m 1 -z 5 -n 3000 >call.log 2>&1 && relayed=0 || relayed=$?
 received=$(sed -n 's/.*start_mclient: tot_send_msgs=[0-9]*, tot_recv_msgs=//p' call.log | tail -n 1)
 # A busy machine loses many packets.
 is 'a call between two clients of coturn is relayed' '0 yes' "$relayed $(between 3000 "${received:-0}" 6000)"
 counted() { [ "$(status usedBytes)" -ge $((received * 1000)) ]; }
 until_it counted
-is 'the ledger has the bytes of the call without reports' yes "$(between 3000000 "$(status usedBytes)" 15000000)"
+# While sessions go on, what coturn hides is claimed.
+at_rest() { [ "$(between 3000000 "$(status usedBytes)" 6200000)" = yes ]; }
+until_it at_rest
+is 'the ledger has the bytes of the call without reports' yes "$(between 3000000 "$(status usedBytes)" 6200000)"
 # reach PEER SECONDS: mints a credential and tries to send to PEER. Prints whether coturn allows it.
 reach() {
     broker $B/api/turn-credentials >"minted.$1"

@@ -68,12 +68,17 @@ impl RealCoturn {
 
 /// Runs doctor with coturn as the only source; returns its status and the finding about the relay.
 async fn examine(url: &str, more: &[(&str, &str)]) -> (Option<i32>, Value) {
+    examine_as("turn", url, more).await
+}
+
+/// The same with the first finding of this check.
+async fn examine_as(check: &str, url: &str, more: &[(&str, &str)]) -> (Option<i32>, Value) {
     let mut all = vec![("ICE_SOURCES", "coturn"), ("COTURN_URLS", url), ("COTURN_SECRET", SECRET)];
     all.retain(|(name, _)| more.iter().all(|(other, _)| name != other));
     all.extend_from_slice(more);
     println!("{}", doctor(&[], &all).await.text);
     let examined = doctor(&["--json"], &all).await;
-    (examined.exit, examined.of("turn").remove(0))
+    (examined.exit, examined.of(check).remove(0))
 }
 
 #[track_caller]
@@ -88,12 +93,32 @@ fn assert_fails((exit, found): &(Option<i32>, Value), seen: &str, remedy: &str) 
 async fn real_coturn_is_examined_by_doctor() {
     #[expect(clippy::disallowed_methods, reason = "run.sh says where")]
     let directory = PathBuf::from(std::env::var("WORK_DIR").expect("run by tests/coturn/run.sh"));
-    let coturn = RealCoturn::start(&directory, &[]).await;
-    let (exit, found) = examine(RELAY, &[("COTURN_CLI", CLI), ("COTURN_CLI_PASSWORD", PASSWORD)]).await;
+    let open = RealCoturn::start(&directory, &[]).await;
+    let (_, found) = examine_as("tunnel", RELAY, &[]).await;
+    assert_fails(&(Some(1), found), "allocations for TCP", "no-tcp-relay");
+    drop(open);
+    let reports =
+        r#"redis-statsdb="ip=127.0.0.1 dbname=0 password=stats-password port=6390 connect_timeout=5""#;
+    let closed = [reports, "no-tcp-relay"];
+    let coturn = RealCoturn::start(&directory, &closed).await;
+    let stats = [("COTURN_STATS_LISTEN", "127.0.0.1:6390"), ("COTURN_STATS_PASSWORD", "stats-password")];
+    let settings = [&[("COTURN_CLI", CLI), ("COTURN_CLI_PASSWORD", PASSWORD)][..], &stats].concat();
+    let (_, found) = examine_as("tunnel", RELAY, &settings).await;
+    assert_eq!(found["state"], "warn", "{found}");
+    assert!(found["seen"].as_str().unwrap().contains("the private address 10.0.0.1"), "{found}");
+    let (_, found) = examine_as("coturn-stats", RELAY, &settings).await;
+    assert_eq!(found["state"], "ok", "{found}");
+    drop(coturn);
+    let denied = ["denied-peer-ip=10.0.0.0-10.255.255.255", "denied-peer-ip=169.254.0.0-169.254.255.255"];
+    let coturn = RealCoturn::start(&directory, &[&closed[..], &denied].concat()).await;
+    let (_, found) = examine_as("tunnel", RELAY, &settings).await;
+    assert_eq!(found["state"], "ok", "{found}");
+    let (exit, found) = examine(RELAY, &settings).await;
     assert_eq!((exit, &found["state"]), (Some(0), &"ok".into()), "{found}");
     assert!(found["seen"].as_str().unwrap().contains("relays at 127.0.0.1:"), "{found}");
-    assert_eq!(coturn.log().matches("ALLOCATE processed, success").count(), 2, "two runs");
-    let released = async || coturn.log().matches("REFRESH processed, success").count() == 2;
+    let allocated = coturn.log().matches("ALLOCATE processed, success").count();
+    assert_eq!(allocated, 8, "four runs, and in each an allocation to relay and one for private peers");
+    let released = async || coturn.log().matches("REFRESH processed, success").count() == allocated;
     eventually("every allocation is released", released).await;
 
     let wrong_secret = examine(RELAY, &[("COTURN_SECRET", "another-secret")]).await;

@@ -15,7 +15,7 @@ use crate::client_socket::{ClientSocket, Refusal};
 pub use crate::client_socket::UdpRelay;
 
 /// The time limit for an allocation, and for a permission. The library sends a lost request again.
-const STEP: Duration = Duration::from_secs(5);
+pub(crate) const STEP: Duration = Duration::from_secs(5);
 /// The waits for one datagram, which is sent at 0, 0.5 and 1.5 s.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1_500)];
@@ -139,6 +139,11 @@ impl Allocation {
             self.there_and_back(itself).await?;
         }
         Ok(itself)
+    }
+
+    /// Whether the server lets it send to this peer. An empty datagram goes there if so.
+    pub(crate) async fn permits(&self, peer: SocketAddr) -> bool {
+        matches!(timeout(STEP, self.conn.send_to(&[], peer)).await, Ok(Ok(_)))
     }
 
     /// Sends a datagram to itself, again while it does not come back.

@@ -3,7 +3,7 @@
 //! to the broker. It deletes the allocations of a grant that has ended. The budget is therefore a hard limit here: the packet that
 //! reaches the limit is the last one that is relayed.
 //!
-//! [`client`] asks any TURN server whether a credential relays there.
+//! [`client`] asks any TURN server whether a credential relays there, and [`tunnel`] whether one relays where it should not.
 //!
 //! The TURN library filters no peers, counts one direction, has no bounds and keeps every nonce. The modules around it
 //! add what is missing.
@@ -17,6 +17,7 @@ mod count;
 mod peers;
 mod server;
 mod sockets;
+pub mod tunnel;
 
 pub use allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
 pub use broker::{Event, Note, RelayBroker};

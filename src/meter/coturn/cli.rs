@@ -88,6 +88,15 @@ impl CoturnCli {
         in_time(self.list()).await
     }
 
+    /// The version of coturn, such as `4.6.1`, if its greeting says it.
+    pub async fn version(&self) -> Result<Option<String>, CliError> {
+        let dialogue = in_time(Dialogue::open(&self.0)).await?;
+        let greeting = String::from_utf8_lossy(&dialogue.greeting);
+        let version =
+            greeting.lines().find_map(|line| line.strip_prefix("Coturn-")?.split_whitespace().next());
+        Ok(version.map(str::to_owned))
+    }
+
     /// Ends the first [`CUTS_MAX`] of these sessions. Returns the number of commands that were sent. Sessions that had already ended count
     /// too.
     pub async fn cut(&self, ids: &[SessionId]) -> Result<usize, CliError> {
@@ -123,17 +132,20 @@ async fn in_time<T>(call: impl Future<Output = Result<T, CliError>>) -> Result<T
 }
 
 /// A connection with an accepted password. Between commands coturn waits at its prompt.
-struct Dialogue(TcpStream);
+struct Dialogue {
+    socket: TcpStream,
+    greeting: Vec<u8>,
+}
 
 impl Dialogue {
     async fn open(CoturnCliConfig { address, password, .. }: &CoturnCliConfig) -> Result<Self, CliError> {
         let socket = TcpStream::connect(address).await.map_err(CliError::Unreachable)?;
         // Commands are short and sequential: delaying them to fill a packet only adds latency.
         socket.set_nodelay(true).map_err(CliError::Broken)?;
-        let mut dialogue = Self(socket);
-        let greeting = dialogue.greeting().await?;
+        let mut dialogue = Self { socket, greeting: vec![] };
+        dialogue.greeting = dialogue.greet().await?;
         // Without a password coturn prompts at once.
-        if greeting.ends_with(ASKS_PASSWORD) {
+        if dialogue.greeting.ends_with(ASKS_PASSWORD) {
             dialogue.send(password.expose_secret()).await?;
             let answer = dialogue
                 .receive(ANSWER_MAX, |received| is_prompted(received) || received.ends_with(ASKS_PASSWORD))
@@ -150,7 +162,7 @@ impl Dialogue {
     }
 
     /// The greeting, which ends where coturn asks for the password or for a command.
-    async fn greeting(&mut self) -> Result<Vec<u8>, CliError> {
+    async fn greet(&mut self) -> Result<Vec<u8>, CliError> {
         let is_other_service =
             |received: &[u8]| !GREETING.starts_with(&received[..received.len().min(GREETING.len())]);
         let is_end = |received: &[u8]| {
@@ -186,14 +198,14 @@ impl Dialogue {
 
     /// Sends one command in one write.
     async fn send(&mut self, command: &str) -> Result<(), CliError> {
-        self.0.write_all(format!("{command}\r\n").as_bytes()).await.map_err(CliError::Broken)
+        self.socket.write_all(format!("{command}\r\n").as_bytes()).await.map_err(CliError::Broken)
     }
 
     /// Reads until `is_end` is true of everything that was received, but at most `most` bytes.
     async fn receive(&mut self, most: usize, is_end: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, CliError> {
         let mut received = Vec::with_capacity(ANSWER_MAX);
         loop {
-            if self.0.read_buf(&mut received).await.map_err(CliError::Broken)? == 0 {
+            if self.socket.read_buf(&mut received).await.map_err(CliError::Broken)? == 0 {
                 return Err(CliError::Broken(io::ErrorKind::UnexpectedEof.into()));
             }
             if received.len() > most {
