@@ -41,11 +41,11 @@ def check(what, holds, found=""):
         failed.append(what)
 
 
-def coturn(host):
+def coturn(host, more=(), without=()):
     own = DIRECTORY / host
     own.mkdir(exist_ok=True)
     fixed = "use-auth-secret cli allow-loopback-peers no-tls no-dtls simple-log log-file=stdout realm=fleet.test listening-port=3478 cli-port=5766"
-    lines = fixed.split() + [f"{name}={host}" for name in ("listening-ip", "relay-ip", "cli-ip")]
+    lines = [line for line in fixed.split() if line not in without] + [*more] + [f"{name}={host}" for name in ("listening-ip", "relay-ip", "cli-ip")]
     lines += [f"static-auth-secret={SECRET}", f"cli-password={PASSWORD}", f"userdb={own}/db", f"pidfile={own}/pid"]
     lines.append(f'redis-statsdb="ip=127.0.0.1 dbname={HOSTS.index(host)} password={REPORTS_PASSWORD} port={REPORTS_PORT} connect_timeout=5"')
     (own / "conf").write_text("\n".join(lines) + "\n")
@@ -338,4 +338,5 @@ def main():
     sys.exit(bool(failed))
 
 
-main()
+if __name__ == "__main__":
+    main()
