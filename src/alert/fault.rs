@@ -26,6 +26,9 @@ impl Severity {
     }
 }
 
+/// How a first step begins that needs `turn-broker doctor`. What follows is the remedy that the doctor itself shows.
+const ASK_DOCTOR: &str = "Run turn-broker doctor. ";
+
 macro_rules! faults {
     ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)? => $act:expr;
         $sentence:literal, $first_step:literal;)*) => {
@@ -67,7 +70,7 @@ faults! {
         "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).";
     AnalyticsStale: Warning, "ANALYTICS_STALE", alerts "analytics.stale" "analytics.fresh" => None;
         "The provider's own count of usage cannot be read, so the newest usage is only an estimate.",
-        "Run turn-broker doctor: it reads the count once and says what is wrong.";
+        "Run turn-broker doctor. Do what the line analytics says; if that is ok for an hour, restart the service and keep its log.";
     AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders" => None;
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
         "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
@@ -79,13 +82,13 @@ faults! {
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable" => None;
         "coturn's sessions are not cut: its command line gives no complete listing, its statistics have stopped, or an expired session stays listed, so usage can pass the limit by more than the status says.",
-        "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and COTURN_STATS_LISTEN and says what is wrong.";
+        "Run turn-broker doctor. Check that coturn runs, and do what the lines coturn-cli and coturn-stats say.";
     CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders" => None;
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
         "Find out whether another broker or program uses the TURN key or COTURN_SECRET; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
     CountsMissing: Warning, "COUNTS_MISSING", alerts "counts.missing" "counts.believed" => None;
         "A count of Cloudflare is not believed.",
-        "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.";
+        "Run turn-broker doctor. Compare the count with Cloudflare's dashboard, and do what the line analytics says; if an earlier count was too high and still counts, raise the limit by the difference.";
     NoProbe: Info, "NO_PROBE" => None;
         "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
         "Allow UDP from the broker to turn.cloudflare.com, and leave RELAY_PROBE at its default, on.";
@@ -112,17 +115,17 @@ faults! {
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
     ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card" => Some(Act::PauseProvider);
         "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
-        "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
+        "Run turn-broker doctor. Do what the line provider says; if that is ok, wait a minute, then restart the service and keep its log.";
     RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up" => Some(Act::WithholdRelay);
         "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded.",
         "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted" => None;
         "The provider refuses to revoke credentials that must end.",
-        "Run turn-broker doctor; if it continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
+        "Run turn-broker doctor. Do what the line revoke says; if that is ok and this continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
     // No alert: another replica may lead, and sends its own. Before, this one has sent `ledger.failing` if the database fails.
     NotLeading: Critical, "NOT_LEADING" => Some(Act::LoseLead);
         "This replica has not written to the database for most of LEASE_SECONDS, so it may have lost the lead: it issues no metered credential, and its figures can be old.",
-        "Run turn-broker doctor.";
+        "Run turn-broker doctor. Check the database and the network to it, and do what the lines database and advertise-url say.";
     LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card" => Some(Act::LoseLead);
         "The leader was lost, and another replica leads.",
         "Find in the log of the lost replica why it ended, and start it again.";
@@ -131,7 +134,7 @@ faults! {
         "Change their settings.";
     LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written" => Some(Act::StopMints);
         "The ledger cannot be written, so nothing metered is minted.",
-        "Run turn-broker doctor, then free disk space or check the database; the broker recovers by itself.";
+        "Run turn-broker doctor. Free disk space, or check the database; the broker recovers by itself.";
     NotDurable: Info, "NOT_DURABLE" => None;
         "A restart of the machine or container loses the ledger.",
         "Set STATE_DIR to a directory on a disk.";
@@ -172,7 +175,7 @@ pub struct FaultFacts {
     pub severity: Severity,
     /// What has happened.
     pub sentence: &'static str,
-    /// What the operator should do first.
+    /// What the operator should do first. A step after `turn-broker doctor` follows [`ASK_DOCTOR`].
     pub first_step: &'static str,
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub section: &'static str,
@@ -209,6 +212,15 @@ impl Fault {
     /// The faults that have alerts.
     pub fn alerted() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied().filter(|fault| fault.facts().events.is_some())
+    }
+
+    /// The cause and the remedy in the message of a hint or a stop, for somebody who has run `turn-broker doctor`.
+    pub fn cause_and_remedy(message: &str) -> Option<(&str, &str)> {
+        let of_fault = Self::VARIANTS.iter().find_map(|fault| {
+            let step = fault.facts().first_step;
+            Some((message.strip_suffix(step)?.trim_end(), step.strip_prefix(ASK_DOCTOR).unwrap_or(step)))
+        });
+        of_fault.or_else(|| message.split_once(". "))
     }
 
     /// This fault as one that is there. `detail`: see [`FoundFault::detail`].

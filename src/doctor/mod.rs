@@ -197,8 +197,8 @@ impl<'a> Examination<'a, '_> {
     /// What the running service says. The service has connections of its own, so its view can differ from that of this process.
     async fn service(&mut self) {
         let status = settings::service_status(self.config, self.client).await;
-        for (check, verdict) in settings::judge_hints(&status) {
-            self.found(check, "the running service", verdict);
+        for verdict in settings::judge_service(&status) {
+            self.found(Check::Service, "the running service", verdict);
         }
         if let Some(assumes) = status["boundAssumes"].as_str() {
             self.found(Check::Tail, "the running service", report::ok(format!("assumes {assumes}")));

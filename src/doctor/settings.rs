@@ -6,7 +6,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::report::{Check, Verdict, fail, ok, warn};
+use super::report::{Verdict, fail, ok, warn};
 use crate::alert::Fault;
 use crate::config::{Config, ConfigErrors};
 use crate::json::plain_number;
@@ -57,21 +57,26 @@ pub(super) async fn service_status(config: &Config, client: &HttpClient) -> Valu
     status.unwrap_or_default()
 }
 
-/// The critical hints of a running service. The hint about the provider is a failure, even if the provider mints for this process. The
-/// others are warnings.
-pub(super) fn judge_hints(status: &Value) -> Vec<(Check, Verdict)> {
-    let hints = status["hints"].as_array().into_iter().flatten();
-    let critical = hints.filter(|hint| hint["severity"] == "critical");
-    let judge = |hint: &Value| {
-        let (code, message) = (hint["code"].as_str()?, hint["message"].as_str()?);
-        if code == Fault::ProviderDown.facts().code {
-            let remedy = "wait for its next attempt, within a minute; if it still fails, restart the service and keep its log";
-            return Some((Check::Provider, fail(message, remedy)));
+/// What a running service says of itself: whether it mints, and its hints. No remedy leads back to `doctor`.
+pub(super) fn judge_service(status: &Value) -> Vec<Verdict> {
+    let minting = &status["minting"];
+    let judge = |said: &Value| {
+        let (code, message) = (said["code"].as_str()?, said["message"].as_str()?);
+        let (cause, remedy) = Fault::cause_and_remedy(message).unwrap_or((message, "read the service's log"));
+        let seen = format!("{code}: {cause}");
+        match said["severity"].as_str() {
+            Some("info") => None,
+            Some("warning") => Some(warn(seen, remedy)),
+            // Critical, or nothing metered is minted.
+            _ => Some(fail(seen, remedy)),
         }
-        let remedy = format!("do what the row {code} of docs/RUNBOOK.md says");
-        Some((Check::Service, warn(format!("{code}: {message}"), remedy)))
     };
-    critical.filter_map(judge).collect()
+    let stop = (minting["on"] == false).then_some(minting);
+    // The hint of the same cause has the same message.
+    let hints = status["hints"].as_array().into_iter().flatten();
+    let others = hints.filter(|hint| hint["message"] != minting["message"]);
+    let on = (minting["on"] == true).then(|| ok("it mints metered credentials"));
+    on.into_iter().chain(stop.into_iter().chain(others).filter_map(judge)).collect()
 }
 
 /// Asks the service at an address that others use. The verdict is a warning at most, because this machine may not reach the address.
@@ -95,17 +100,55 @@ fn is_health(body: &[u8]) -> bool {
 mod tests {
     use super::super::report::CheckState;
     use super::*;
+    use crate::alert::{FaultFacts, MintStop, Severity, StopCode};
     use crate::config::Environment;
     use serde_json::json;
+    use strum::VariantArray;
+
+    fn judged(status: &Value) -> Vec<(CheckState, String, String)> {
+        let found = judge_service(status).into_iter();
+        found.map(|one| (one.state, one.seen, one.remedy.unwrap_or_default())).collect()
+    }
 
     #[test]
-    fn critical_hints_of_the_service_are_warnings_and_that_of_a_provider_that_is_down_is_a_failure() {
-        let hint = |code, severity| json!({"code": code, "severity": severity, "message": "Gone."});
-        let hints = [("PROVIDER_DOWN", "critical"), ("CLOCK_WRONG", "critical"), ("NOT_DURABLE", "warning")];
-        let found = judge_hints(&json!({"hints": hints.map(|(code, severity)| hint(code, severity))}));
-        let found: Vec<_> = found.iter().map(|(check, one)| (*check, one.state, &*one.seen)).collect();
-        let provider = (Check::Provider, CheckState::Fail, "Gone.");
-        assert_eq!(found, [provider, (Check::Service, CheckState::Warn, "CLOCK_WRONG: Gone.")]);
+    fn a_service_that_does_not_mint_is_a_failure_with_its_cause_and_step() {
+        let full = MintStop::of(StopCode::LedgerUnavailable, "No space left.").message;
+        let minting = json!({"on": false, "code": "LEDGER_UNAVAILABLE", "message": full});
+        let hints = json!([{"code": "LEDGER_FAILING", "severity": "critical", "message": full}]);
+        let seen =
+            "LEDGER_UNAVAILABLE: The ledger cannot be written, so nothing metered is minted. No space left.";
+        let step = "Free disk space, or check the database; the broker recovers by itself.";
+        let status = json!({"minting": minting, "hints": hints});
+        assert_eq!(judged(&status), [(CheckState::Fail, seen.into(), step.into())]);
+        let message =
+            "The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.";
+        let minting = json!({"on": false, "code": "BUDGET_EXHAUSTED", "message": message});
+        let found = judged(&json!({"minting": minting, "hints": []}));
+        let step = "Raise the limit, or find out who spends: run turn-broker spenders.";
+        assert_eq!(found, [(CheckState::Fail, "BUDGET_EXHAUSTED: The limit is reached".into(), step.into())]);
+        assert_eq!(judged(&json!({"minting": {"on": true}, "hints": []}))[0].0, CheckState::Ok);
+        assert_eq!(judged(&Value::Null), []);
+    }
+
+    #[test]
+    fn each_hint_has_its_severity_and_a_remedy_that_leads_neither_back_nor_to_another_page() {
+        for fault in Fault::VARIANTS {
+            let FaultFacts { code, sentence, first_step, severity, .. } = fault.facts();
+            let message = format!("{sentence} Some detail. {first_step}");
+            let hint = json!({"code": code, "severity": severity.name(), "message": message});
+            let found = judged(&json!({"minting": {"on": true}, "hints": [hint]}));
+            let state = match severity {
+                Severity::Info => None,
+                Severity::Warning => Some(CheckState::Warn),
+                Severity::Critical => Some(CheckState::Fail),
+            };
+            assert_eq!(found.get(1).map(|one| one.0), state, "{code}");
+            for (_, seen, remedy) in &found[1..] {
+                assert!(seen.ends_with(" Some detail."), "{seen}");
+                let others = remedy.replace("turn-broker doctor --tail", "");
+                assert!(!others.contains("doctor") && !remedy.contains("RUNBOOK"), "{code}: {remedy}");
+            }
+        }
     }
 
     #[test]

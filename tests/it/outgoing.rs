@@ -112,15 +112,16 @@ async fn doctor_says_what_the_running_service_says_of_its_provider() {
         ];
         async move {
             let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
-            doctor(&["--json"], &settings).await.states("provider")
+            let examined = doctor(&["--json"], &settings).await;
+            [examined.states("provider"), examined.states("service")]
         }
     };
     assert_eq!(source(&broker).await, "cloudflare");
-    assert_eq!(examine().await, ["ok"]);
+    assert_eq!(examine().await, [["ok"]; 2]);
     proxy.harm_all(Harm::Cut);
     for _ in 0..5 {
         assert_eq!(source(&broker).await, "stun");
     }
     assert!(broker.has_hint("PROVIDER_DOWN").await);
-    assert_eq!(examine().await, ["ok", "fail"]);
+    assert_eq!(examine().await, [["ok"], ["fail"]]);
 }

@@ -14,7 +14,7 @@ use crate::support::fake_webhook::{self, FakeWebhook};
 use crate::support::process::command;
 use crate::support::turn_server::RELAYED;
 use crate::support::{
-    API_TOKEN, FakeCloudflare, Fault, OPERATOR, StateDir, TestBroker, TurnServer, eventually,
+    API_TOKEN, COTURN, FakeCloudflare, Fault, OPERATOR, StateDir, TestBroker, TurnServer, eventually,
 };
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
@@ -228,4 +228,17 @@ async fn the_public_address_is_asked_and_a_broker_that_does_not_answer_there_is_
     for (url, seen_has) in [("http://127.0.0.1:1", "no connection: "), (&other.base_url(), "answered 404")] {
         at(url).await.assert_only("public-url", "warn", seen_has, "PUBLIC_URL");
     }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_mint_is_a_failure() {
+    let broker = TestBroker::start(&COTURN).await;
+    let port = broker.address.port().to_string();
+    let settings = [("PORT", &*port), ("OPERATOR_TOKEN", OPERATOR), ("ICE_SOURCES", "stun")];
+    let examined = doctor(&["--json"], &settings).await;
+    assert_eq!(examined.of("service")[0]["state"], "ok", "{}", examined.text);
+    broker.freeze(true).await;
+    let examined = doctor(&["--json"], &settings).await;
+    assert_eq!(examined.exit, Some(1), "{}", examined.text);
+    examined.assert_only("service", "fail", "FROZEN: Minting is stopped", "Run turn-broker unfreeze");
 }
