@@ -1,4 +1,5 @@
-//! The alert rules. A threshold alert is sent at most once for each period, until another limit is set. For each fault, one alert is sent
+//! The alert rules. A threshold alert is sent at most once for each period, until another limit is set; far beyond the limit, one an hour
+//! has the sum. For each fault, one alert is sent
 //! when it begins, and one when it has been gone for [`GONE_FOR`]. The kept alerts are part of the stored value, so a restart changes
 //! nothing. Pure: the time is part of the input.
 
@@ -21,8 +22,11 @@ use turn_ledger::{ByteCount, Figures, NamesPerson, Period, Person, Snapshot, Tim
 
 /// How long a fault must be gone before the alert about its end is sent. A fault that comes back earlier is still the same one.
 pub const GONE_FOR: Duration = Duration::from_secs(60);
-/// Beyond the limit, there is an alert at each further step of so many percent of the limit.
-const STEP_BEYOND: u16 = 25;
+/// Beyond the limit, there is an alert at these percents of it. After the last one, there is one each [`SUM_EVERY`] while usage grows.
+const BEYOND: [u16; 6] = [125, 150, 200, 300, 500, PERCENT_MAX];
+const SUM_EVERY: Duration = Duration::from_secs(3_600);
+/// The kind of the alerts that have the sum.
+const SUM: AlertKind = AlertKind::Used(PERCENT_MAX);
 /// Most alerts that are kept, delivered or not. The oldest is dropped first, because the newest shows the current state.
 pub const KEPT_MAX: usize = 64;
 
@@ -81,10 +85,9 @@ impl AlertInput {
         self.faults.iter().find(|found| found.fault == fault)
     }
 
-    /// The parts of the limit that raise an alert, rising: those of the settings, and each further step beyond the limit.
+    /// The parts of the limit that raise an alert, rising.
     fn thresholds(&self) -> BTreeSet<u16> {
-        let beyond = (100..=PERCENT_MAX).step_by(STEP_BEYOND.into()).skip(1);
-        self.percents.iter().copied().chain(beyond).collect()
+        self.percents.iter().copied().chain(BEYOND).collect()
     }
 
     /// Whether usage has reached so many percent of the limit.
@@ -171,12 +174,14 @@ impl AlertRules {
         Evaluation { made, dropped }
     }
 
-    /// The place of the kept alert that is dropped first: one that was delivered, or else one about a single credential, of which a leak
-    /// causes many, or else the oldest.
+    /// The place of the kept alert that is dropped first: one with a sum that a later one has replaced, or else one that was delivered, or
+    /// else one about a single credential, of which a leak causes many, or else the oldest.
     fn least_needed(&self) -> usize {
-        let delivered = self.kept.iter().position(|kept| !kept.waits);
+        let mut sums = (0..self.kept.len()).filter(|at| self.kept[*at].alert.kind == SUM);
+        let replaced = sums.next().filter(|_| sums.next().is_some());
+        let delivered = || self.kept.iter().position(|kept| !kept.waits);
         let of_a_grant = || self.kept.iter().position(|kept| kept.alert.kind == AlertKind::GrantLimit);
-        delivered.or_else(of_a_grant).unwrap_or(0)
+        replaced.or_else(delivered).or_else(of_a_grant).unwrap_or(0)
     }
 
     /// Whether [`Self::evaluate`] would make an alert that shows who spends.
@@ -230,7 +235,18 @@ impl AlertRules {
                 highest = Some(percent);
             }
         }
+        if highest.is_none() && self.is_sum_due(input) {
+            return Some(input.alert(SUM, input.now.as_millis(), input.now));
+        }
         Some(input.alert(AlertKind::Used(highest?), input.budget.limit.get(), input.now))
+    }
+
+    /// Whether usage is beyond all thresholds, and has grown since the last sum, an hour ago or more.
+    fn is_sum_due(&self, input: &AlertInput) -> bool {
+        let last = self.kept.iter().map(|kept| &kept.alert).rfind(|alert| alert.kind == SUM);
+        let is_old =
+            |last: &Alert| input.now.since(last.at) >= SUM_EVERY && input.budget.used > last.budget.used;
+        input.has_reached(PERCENT_MAX.into()) && last.is_none_or(is_old)
     }
 
     /// The alerts about faults that have begun, and about those that have ended.

@@ -12,6 +12,7 @@ use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, SpenderNow,
     Spending, SpentGrant, StopCode, TopSpender,
 };
+use crate::config::PERCENT_MAX;
 use turn_ledger::{EndedBy, IceSource, OnRevocation, SourceFacts, SpenderKind, Timestamp};
 
 const TEST: &str = "This is a test from turn-broker doctor --send-test-alert; nothing has happened.";
@@ -29,7 +30,11 @@ impl Alert {
 pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> String {
     match kind {
         AlertKind::Used(100) => format!("The bandwidth limit is reached: {}.", usage(input)),
-        AlertKind::Used(percent) => format!("{percent} % of the bandwidth limit is used: {}.", usage(input)),
+        AlertKind::Used(percent) => {
+            let BudgetFigures { used, limit, .. } = input.budget;
+            let percent = if percent < PERCENT_MAX { percent.into() } else { used.percent_of(limit).floor() };
+            format!("{percent} % of the bandwidth limit is used: {}.", usage(input))
+        }
         AlertKind::Began(fault) => input.found(fault).map(FoundFault::what).unwrap_or_default(),
         AlertKind::Ended(fault) => {
             format!("This fault of {} is over: {}", minute(since), fault.facts().sentence)

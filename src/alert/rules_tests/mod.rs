@@ -97,22 +97,35 @@ fn of_several_thresholds_at_once_only_the_highest_is_sent() {
 }
 
 #[test]
-fn beyond_the_limit_an_alert_follows_at_each_further_quarter_of_it() {
+fn beyond_the_limit_alerts_become_rarer_and_end_in_one_an_hour_with_the_sum() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 1_249)), [Used(100)]);
-    for (millis, gb, made) in
-        [(1, 1_250, Some(125)), (2, 1_499, None), (3, 1_500, Some(150)), (4, 2_100, Some(200))]
-    {
-        assert_eq!(
-            kinds(&mut rules, used(millis, gb)),
-            made.map(Used).into_iter().collect::<Vec<_>>(),
-            "{gb}"
-        );
+    let mut percents = vec![];
+    // A leak of 26 % of the limit each minute, for five hours.
+    for minute in 0..300 {
+        percents.extend(kinds(&mut rules, used(minute * MINUTE, 1_000 + minute * 260)));
     }
-    let at_once = evaluate(&mut rules, &used(5, 99_000)).pop().unwrap();
-    assert_eq!((at_once.kind, at_once.kind.name()), (Used(1_000), "budget.used_1000"), "the highest");
-    assert!(at_once.what.starts_with("1000 % of the bandwidth limit is used: "), "{}", at_once.what);
+    let first = [100, 125, 150, 200, 300, 500, 1_000].map(Used);
+    assert_eq!(percents[..7], first);
+    assert_eq!(percents[7..], [Used(1_000); 4], "one an hour");
+    assert_eq!(kinds(&mut rules, used(900 * MINUTE, 1_000 + 299 * 260)), [Used(1_000)], "it has grown since");
+    assert_eq!(kinds(&mut rules, used(1_200 * MINUTE, 1_000 + 299 * 260)), [], "nothing flows");
+    let last = rules.latest().next().unwrap();
+    assert!(last.alert.what.starts_with("7874 % of the bandwidth limit is used: "), "{}", last.alert.what);
+    let mut ids: Vec<_> = rules.latest().map(|kept| kept.alert.id.clone()).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 12);
     assert_eq!(AlertKind::from_name("budget.used_1000"), Some(Used(1_000)));
+}
+
+#[test]
+fn sums_push_out_no_other_alert() {
+    let mut rules = AlertRules::default();
+    evaluate(&mut rules, &provider(0, false));
+    for hour in 1..300 {
+        evaluate(&mut rules, &used(hour * 60 * MINUTE, 10_000 + hour));
+    }
+    assert_eq!(rules.latest().count(), KEPT_MAX);
+    assert_eq!(rules.latest().last().unwrap().alert.kind, Began(ProviderDown));
 }
 
 #[test]
