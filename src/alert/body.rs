@@ -33,7 +33,7 @@ impl Form {
 
 /// The body, the same for every attempt.
 pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>, form: Form) -> Value {
-    let link = public_url.map(|url| url.dashboard(alert.section()));
+    let link = public_url.map(|url| url.dashboard(&alert.section()));
     let (text, budget) = (alert.text(link.as_deref()), &alert.budget);
     match form {
         Form::Common => {}
@@ -73,6 +73,8 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>, form: Form) -> V
         "what": alert.what,
         "callers": alert.callers,
         "firstStep": alert.first_step(),
+        // Its commands, for a shell; null without a spender to end.
+        "command": alert.command(),
         // Where the operator acts; null without `PUBLIC_URL`.
         "link": link,
         "usedGB": budget.used.gb_nearest(),

@@ -70,13 +70,13 @@ faults! {
         "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).";
     AnalyticsStale: Warning, "ANALYTICS_STALE", alerts "analytics.stale" "analytics.fresh" => None;
         "The provider's own count of usage cannot be read, so the newest usage is only an estimate.",
-        "Run turn-broker doctor. Do what the line analytics says; if that is ok for an hour, restart the service and keep its log.";
+        "Run turn-broker doctor. Do what the line analytics says; if that is ok for an hour, restart the service.";
     AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders" => None;
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
-        "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
-    AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored" => Some(Act::RaiseRate);
+        "Revoke the credential that relays most, under \"Who spends\" on the dashboard. If this is normal, set what the hint names and restart.";
+    AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored", at "spenders" => Some(Act::RaiseRate);
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
-        "Find who relays so fast, under \"Who spends\" on the dashboard. Until the reset, all credentials are assumed to; if this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
+        "Find who relays so fast, under \"Who spends\" on the dashboard. Until the reset, all credentials are assumed to. If this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
     TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset" => Some(Act::RaiseRate);
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
@@ -115,17 +115,17 @@ faults! {
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
     ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card" => Some(Act::PauseProvider);
         "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
-        "Run turn-broker doctor. Do what the line provider says; if that is ok, wait a minute, then restart the service and keep its log.";
+        "Run turn-broker doctor. Do what the line provider says; if that is ok, restart the service.";
     RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up" => Some(Act::WithholdRelay);
         "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded.",
         "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted" => None;
         "The provider refuses to revoke credentials that must end.",
-        "Run turn-broker doctor. Do what the line revoke says; if that is ok and this continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
+        "Run turn-broker doctor. Do what the line revoke says; if that is ok, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
     // No alert: another replica may lead, and sends its own. Before, this one has sent `ledger.failing` if the database fails.
     NotLeading: Critical, "NOT_LEADING" => Some(Act::LoseLead);
         "This replica has not written to the database for most of LEASE_SECONDS, so it may have lost the lead: it issues no metered credential, and its figures can be old.",
-        "Run turn-broker doctor. Check the database and the network to it, and do what the lines database and advertise-url say.";
+        "Run turn-broker doctor. Check the database and the network to it.";
     LeaderLost: Warning, "LEADER_LOST", alerts "leader.lost" "leader.stays", at "alerts-card" => Some(Act::LoseLead);
         "The leader was lost, and another replica leads.",
         "Find in the log of the lost replica why it ended, and start it again.";

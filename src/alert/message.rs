@@ -1,14 +1,14 @@
 //! The message of an alert, with one line for each question of an operator: what happened, what it means for callers, what to
-//! do first, who spends, what it costs, the worst case, and where to act. Names of spenders come from outside: what a chat
-//! would read as markup, a mention or a link is replaced, and a long name is cut. So a name can neither notify a channel nor
-//! become a link.
+//! do first, who spends, what it costs, the worst case, the commands, and where to act. Names of spenders come from outside: what a
+//! chat would read as markup, a mention or a link is replaced, in commands by escapes of the shell, and a long name is cut. So a name can
+//! neither notify a channel nor become a link.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::size::{size, size_up};
-use super::spending::LARGE_SPENDER_PERCENT;
-use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, SpentGrant, TopSpender};
+use super::spending::is_proven;
+use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, SpentGrant, TopSpender};
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Timestamp};
 
@@ -16,6 +16,8 @@ use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Times
 const NAME_CHARS_MAX: usize = 36;
 /// What a name may have beside letters and digits.
 const NAME_MARKS: &str = " .,:;_@/+=-|";
+/// The longest name in a command or a link, with escapes. So a message fits into a chat.
+const ESCAPED_MAX: usize = 80;
 
 impl Alert {
     /// The message, in lines. `link`: where the operator acts.
@@ -32,7 +34,14 @@ impl Alert {
 
     /// A spender's share of the usage at that instant, in percent.
     pub fn share_of(&self, spender: &TopSpender) -> f64 {
-        spender.bytes.percent_of(of_all(&self.spending, self.budget.used))
+        spender.bytes.percent_of(self.all_bytes())
+    }
+
+    /// The total of which the shares of the largest spenders are parts: at least their sum, because counts by grant can be a poll ahead of
+    /// what is used.
+    pub(super) fn all_bytes(&self) -> ByteCount {
+        let top = self.spending.top.iter().map(|spender| spender.bytes);
+        self.budget.used.max(top.fold(ByteCount::ZERO, ByteCount::plus))
     }
 
     /// The present rate, and when the limit is reached at it.
@@ -47,17 +56,6 @@ impl Alert {
         let counted =
             if *until < self.at { format!(" (counted up to {})", minute(*until)) } else { String::new() };
         format!("Now: {:.1} Mbps{counted}{reached}.", rate.as_mbps())
-    }
-
-    /// Who spends most now, with the commands that end this spender. The commands are left out if the spender is small, if the
-    /// alert is not about the limit, or if the name is not [plain](is_plain).
-    fn mostly(&self, SpenderNow { by, spender, all, minutes }: &SpenderNow) -> String {
-        let kind = if spender.key.is_some() { by.name() } else { "bytes" };
-        let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
-        let is_cause = self.kind.is_about_usage() && part > LARGE_SPENDER_PERCENT;
-        let plain = spender.key.as_deref().filter(|key| is_cause && is_plain(key));
-        let ends = plain.map(|key| format!(" End it: {}.", commands_ending(*by, key))).unwrap_or_default();
-        format!("Now mostly: {kind} {name} ({part:.0} % of the last {minutes} minutes).{ends}")
     }
 
     /// The line about the largest spenders. `None` if the alert names none.
@@ -85,7 +83,10 @@ impl Alert {
         }
         lines.push(format!("First: {}", self.first_step()));
         lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
-        lines.extend(self.spending.now.as_ref().map(|now| self.mostly(now)));
+        // Unless the first step has named this spender.
+        let is_named =
+            |now: &SpenderNow| self.culprit().is_some_and(|(_, spender, _)| *spender == now.spender);
+        lines.extend(self.spending.now.as_ref().filter(|now| !is_named(now)).map(mostly));
         lines.extend(self.spenders());
         lines.extend(self.spending.cost.as_ref().map(cost));
         let BudgetFigures { used, limit, uncut_overshoot, likely_overshoot, .. } = self.budget;
@@ -98,6 +99,8 @@ impl Alert {
                 likely.unwrap_or_default()
             ));
         }
+        // Without a full stop, which would be pasted with it.
+        lines.extend(self.command().map(|command| format!("Command: {command}")));
         lines
     }
 }
@@ -130,27 +133,62 @@ impl SpentGrant {
     }
 }
 
-/// Whether a chat shows a name as it is, and a command line takes it for one argument that is no option.
-fn is_plain(name: &str) -> bool {
-    let is_safe = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
-    !name.starts_with('-') && name.chars().all(is_safe) && shown(name) == name
+impl SpenderNow {
+    /// The time of its bytes.
+    pub(super) fn time(&self) -> String {
+        format!("the last {} minutes", self.minutes)
+    }
 }
 
-/// The commands that block a spender, if that is possible, and revoke all credentials of the spender. In place of a name that is not plain,
-/// they have its kind in capitals.
-pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
-    let name = if is_plain(key) { key.to_owned() } else { by.name().to_uppercase() };
-    let block = match by {
-        SpenderKind::User => format!("turn-broker block {name} and "),
-        SpenderKind::Address => format!("turn-broker block --address {name} --for 1h and "),
-        SpenderKind::Key => format!("turn-broker block --key {name} and "),
-        SpenderKind::Label | SpenderKind::Origin | SpenderKind::Call => String::new(),
+/// Who spends most now, and why no command ends this spender alone.
+fn mostly(now @ SpenderNow { by, spender, all, .. }: &SpenderNow) -> String {
+    let kind = if spender.key.is_some() { by.name() } else { "bytes" };
+    let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
+    let note = if spender.key.is_some() && spender.is_ended() {
+        " Its credentials are revoked: this was counted before.".to_owned()
+    } else if spender.key.is_some() && spender.is_large(*all) && !is_proven(*by) {
+        let usable = spender.usable;
+        format!(
+            " Anybody can choose this {kind}: to revoke it ends {usable} credentials, those of honest callers too. Against one caller at many addresses, run turn-broker freeze, or lower RATE_LIMIT_REQUESTS."
+        )
+    } else {
+        String::new()
     };
-    format!("{block}turn-broker revoke --{} {name}", by.name())
+    format!("Now mostly: {kind} {name} ({part:.0} % of {}).{note}", now.time())
+}
+
+/// Bytes of a name that are not letters, digits or hyphens as `mark` and two hexadecimal digits each. `None` if that is too long.
+pub(super) fn escaped(name: &str, mark: &str) -> Option<String> {
+    let escape = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
+        byte => format!("{mark}{byte:02x}"),
+    };
+    Some(name.bytes().map(escape).collect::<String>()).filter(|text| text.len() <= ESCAPED_MAX)
+}
+
+/// A name as one argument of a command line, which a chat shows as it is.
+fn argument(name: &str) -> Option<String> {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
+    if name.len() <= ESCAPED_MAX && name.chars().all(is_safe) && shown(name) == name {
+        return Some(name.to_owned());
+    }
+    escaped(name, "\\x").map(|text| format!("$'{text}'"))
+}
+
+/// The commands that block a spender and revoke all of its credentials. `None` for a name that is too long for a message.
+pub(super) fn commands_ending(by: SpenderKind, key: &str) -> Option<String> {
+    let (kind, name) = (by.name(), argument(key)?);
+    let block = match by {
+        SpenderKind::User if key.starts_with('-') => format!("-- {name}"),
+        SpenderKind::User => name.clone(),
+        SpenderKind::Address => format!("--address={name} --for 1h"),
+        _ => format!("--{kind}={name}"),
+    };
+    Some(format!("turn-broker block {block}; turn-broker revoke --{kind}={name}"))
 }
 
 /// The name of a spender of this kind in quotes, or words for the bytes without a name.
-fn quoted(spender: &TopSpender, by: SpenderKind) -> String {
+pub(super) fn quoted(spender: &TopSpender, by: SpenderKind) -> String {
     let mark = if spender.is_blocked { " (blocked)" } else { "" };
     let name = spender.key.as_ref().map(|key| format!("\"{}\"{mark}", shown(key)));
     name.unwrap_or_else(|| format!("without a known {}", by.name()))
@@ -169,13 +207,6 @@ fn span(time: Duration) -> String {
         seconds @ ..172_800 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
         seconds => format!("{} d", seconds / 86_400),
     }
-}
-
-/// The total of which the shares of the largest spenders are parts: at least their sum, because counts by grant can be a poll ahead of
-/// `used`.
-fn of_all(spending: &Spending, used: ByteCount) -> ByteCount {
-    let top = spending.top.iter().map(|spender| spender.bytes);
-    used.max(top.fold(ByteCount::ZERO, ByteCount::plus))
 }
 
 fn cost(AlertCost { currency, so_far, forecast }: &AlertCost) -> String {
@@ -243,6 +274,42 @@ mod tests {
     }
 
     #[test]
+    fn the_commands_have_any_name_as_one_argument_that_no_chat_interprets() {
+        for name in [
+            "bob",
+            "auth0|507f",
+            "ann@example.com",
+            "a'b\"c $(id) `id` \\",
+            "-x",
+            "--help",
+            "Zoë 😀",
+            "@here",
+            "USER",
+        ] {
+            let commands = commands_ending(SpenderKind::User, name).unwrap();
+            let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];
+            assert!(!commands.contains(markup) && !commands.contains(".com"), "{commands}");
+            // What bash passes on, an argument a line.
+            let shell = ["-c", &format!("turn-broker() {{ printf '%s\\n' \"$@\"; }}; {commands}")];
+            let Ok(output) = std::process::Command::new("bash").args(shell).output() else { return };
+            let dashes = if name.starts_with('-') { "--\n" } else { "" };
+            let expected = format!("block\n{dashes}{name}\nrevoke\n--user={name}\n");
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+        }
+        let of = |kind, name| commands_ending(kind, name).unwrap();
+        assert_eq!(
+            of(SpenderKind::User, "ann@example.com"),
+            r"turn-broker block $'ann\x40example\x2ecom'; turn-broker revoke --user=$'ann\x40example\x2ecom'"
+        );
+        assert_eq!(
+            of(SpenderKind::Address, "2001:db8::/64"),
+            "turn-broker block --address=2001:db8::/64 --for 1h; turn-broker revoke --address=2001:db8::/64"
+        );
+        assert_eq!(of(SpenderKind::Key, "app"), "turn-broker block --key=app; turn-broker revoke --key=app");
+        assert_eq!(commands_ending(SpenderKind::User, &"ü".repeat(128)), None);
+    }
+
+    #[test]
     fn a_long_name_is_cut() {
         assert_eq!(shown(&"ü".repeat(36)), "ü".repeat(36));
         assert_eq!(shown(&"ü".repeat(37)), format!("{}…", "ü".repeat(36)));
@@ -256,8 +323,14 @@ mod tests {
 
     #[test]
     fn shares_are_parts_of_the_sum_of_the_spenders_if_that_is_more_than_what_is_used() {
-        let spender = |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb), is_blocked: false };
-        let spending = Spending { top: vec![spender(8), spender(7)], ..Spending::default() };
-        assert_eq!([5, 20].map(|used| of_all(&spending, ByteCount::new(used)).get()), [15, 20]);
+        let spender =
+            |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb), is_blocked: false, usable: 0 };
+        let all = |used| {
+            let budget = BudgetFigures { used: ByteCount::new(used), ..BudgetFigures::default() };
+            let mut alert = Alert::test(Timestamp::default(), budget);
+            alert.spending.top = vec![spender(8), spender(7)];
+            alert.all_bytes().get()
+        };
+        assert_eq!([5, 20].map(all), [15, 20]);
     }
 }

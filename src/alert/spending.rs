@@ -10,13 +10,20 @@ use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Time
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
-/// In percent. At the limit, the operator first acts on a spender with a larger share of the last minutes or of the period.
+/// In percent. The operator first acts on a spender with a larger share of the last minutes or, at the limit, of the period.
 pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
-/// The kinds of spenders that an alert names, the preferred one first. Origins are last: most often there is only one, the page's own, and
-/// revoking all of its credentials ends every call. Calls are left out: one call is small.
+/// The kinds of spenders that an alert names, the preferred one first: those that are proven, and then those that a caller may choose, so
+/// that to end one can end honest callers. Calls are left out: one call is small.
 pub const NAMED_KINDS: [SpenderKind; 5] =
-    [SpenderKind::User, SpenderKind::Key, SpenderKind::Label, SpenderKind::Address, SpenderKind::Origin];
+    [SpenderKind::User, SpenderKind::Key, SpenderKind::Address, SpenderKind::Label, SpenderKind::Origin];
+/// How many of these are proven.
+const PROVEN: usize = 3;
+
+/// Whether a caller cannot choose the name of a spender of this kind.
+pub(super) fn is_proven(kind: SpenderKind) -> bool {
+    NAMED_KINDS[..PROVEN].contains(&kind)
+}
 
 /// The largest spenders of a period and its cost, at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +58,32 @@ pub struct TopSpender {
     pub key: Option<String>,
     /// Its bytes in this period, or in the last minutes.
     pub bytes: ByteCount,
-    /// Whether it is a user or an address that is blocked.
+    /// Whether it is blocked.
     pub is_blocked: bool,
+    /// How many of its credentials can be used.
+    #[serde(default)]
+    pub usable: u64,
+}
+
+impl TopSpender {
+    fn of(row: &SpenderSums, is_blocked: impl Fn(&SpenderKey) -> bool) -> Self {
+        Self {
+            key: row.key.as_ref().map(ToString::to_string),
+            bytes: row.sums.bytes(),
+            is_blocked: row.key.as_ref().is_some_and(is_blocked),
+            usable: row.usable,
+        }
+    }
+
+    /// Whether nothing is left to end.
+    pub(super) const fn is_ended(&self) -> bool {
+        self.is_blocked && self.usable == 0
+    }
+
+    /// Whether its part of all bytes is large.
+    pub(super) fn is_large(&self, all: ByteCount) -> bool {
+        self.bytes.percent_of(all) > LARGE_SPENDER_PERCENT
+    }
 }
 
 /// What a period costs.
@@ -92,8 +123,8 @@ impl Spending {
 }
 
 impl SpenderNow {
-    /// The first row of the kind that [`explaining`] finds, or the bytes that are in no row if these bytes are more. `None` without any
-    /// bytes.
+    /// A large spender who is proven and can be ended: a user, or else a key or an address that has more than twice as much. Without one,
+    /// the first row of the kind that [`explaining`] finds, or the bytes that are in no row if these bytes are more. `None` without any bytes.
     fn of(
         lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
@@ -105,9 +136,22 @@ impl SpenderNow {
         };
         let known = recent.values().map(sum).max()?;
         let all = known.max(lately.bytes());
-        let (by, top) = explaining(recent, all, is_blocked).unwrap_or((SpenderKind::User, vec![]));
-        let unknown = TopSpender { key: None, bytes: all.minus(known), is_blocked: false };
-        let spender = top.into_iter().next().filter(|first| first.bytes >= unknown.bytes).unwrap_or(unknown);
+        let can_be_ended = |of: &TopSpender| of.key.is_some() && of.is_large(all) && !of.is_ended();
+        let mut culprit: Option<(SpenderKind, TopSpender)> = None;
+        for kind in NAMED_KINDS.into_iter().filter(|kind| is_proven(*kind)) {
+            let rows = recent.get(&kind).into_iter().flatten();
+            let found = rows.map(|row| TopSpender::of(row, &is_blocked)).find(can_be_ended);
+            let is_more = |of: &TopSpender| {
+                culprit.as_ref().is_none_or(|(_, than)| of.bytes > than.bytes.plus(than.bytes))
+            };
+            culprit = found.filter(is_more).map(|of| (kind, of)).or(culprit);
+        }
+        let unknown = TopSpender { key: None, bytes: all.minus(known), is_blocked: false, usable: 0 };
+        let (by, spender) = culprit.unwrap_or_else(|| {
+            let (by, top) = explaining(recent, all, is_blocked).unwrap_or((SpenderKind::User, vec![]));
+            let first = top.into_iter().next().filter(|first| first.bytes >= unknown.bytes);
+            (by, first.unwrap_or(unknown))
+        });
         let is_used = spender.bytes > ByteCount::ZERO;
         is_used.then_some(Self { by, spender, all, minutes: lately.since().as_secs() / 60 })
     }
@@ -124,11 +168,8 @@ fn explaining(
 ) -> Option<(SpenderKind, Vec<TopSpender>)> {
     let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
     let largest = |kind| {
-        let top = rows.get(&kind).into_iter().flatten().take(TOP_SPENDERS).map(|row| TopSpender {
-            key: row.key.as_ref().map(ToString::to_string),
-            bytes: row.sums.bytes(),
-            is_blocked: row.key.as_ref().is_some_and(&is_blocked),
-        });
+        let rows = rows.get(&kind).into_iter().flatten().take(TOP_SPENDERS);
+        let top = rows.map(|row| TopSpender::of(row, &is_blocked));
         (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
     };
     let half = ByteCount::new(used.get() / 2);
@@ -204,8 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn users_come_before_server_keys_then_labels_addresses_and_origins() {
-        let keys = ["ann", "app", "room-1", "203.0.113.9", "https://a.example"];
+    fn users_come_before_server_keys_then_addresses_labels_and_origins() {
+        let keys = ["ann", "app", "203.0.113.9", "room-1", "https://a.example"];
         for first in 0..5 {
             let rows = |kind: SpenderKind| match NAMED_KINDS.iter().position(|by| *by == kind) {
                 Some(at) if at >= first => vec![row(kind, Some(keys[at]), 7)],
@@ -308,7 +349,8 @@ mod tests {
             Spending::new(&BTreeMap::new(), (&lately, &rows(bytes)), USED, is_blocked, cost()).now
         };
         let now = |bytes| of(0, bytes);
-        let spender = TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30), is_blocked: true };
+        let spender =
+            TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30), is_blocked: true, usable: 0 };
         assert_eq!(
             now([30, 10]),
             Some(SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(40), minutes: 5 })
@@ -318,6 +360,52 @@ mod tests {
         assert_eq!(most(70), Some((Some("bob".into()), 30)));
         assert_eq!(most(71), Some((None, 31)), "most of it is nobody's yet");
         assert_eq!(most(9_000), Some((None, 8_960)));
+    }
+
+    #[test]
+    fn a_thief_is_named_by_what_is_proven_and_can_be_ended() {
+        use SpenderKind::{Address, Key, Label, Origin, User};
+        let now = |rows: &[(SpenderKind, Option<&str>, u64, u64)]| {
+            let mut recent: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for (kind, key, bytes, usable) in rows {
+                recent
+                    .entry(*kind)
+                    .or_default()
+                    .push(SpenderSums { usable: *usable, ..row(*kind, *key, *bytes) });
+            }
+            let is_blocked = |spender: &SpenderKey| spender.to_string() == "ended";
+            let now = SpenderNow::of(&Lately::default(), &recent, is_blocked).unwrap();
+            (now.by, now.spender.key.unwrap_or_default())
+        };
+        let (own, page) = ((Label, Some("acme"), 100, 35), (Origin, Some("https://a.example"), 100, 35));
+        let is = |kind, key: &str| (kind, key.to_owned());
+        let thief = (Address, Some("203.0.113.9"), 90, 30);
+        assert_eq!(
+            now(&[(User, None, 100, 35), thief, own, page]),
+            is(Address, "203.0.113.9"),
+            "a label that anybody sets"
+        );
+        assert_eq!(
+            now(&[(User, Some("ann"), 30, 1), thief, own]),
+            is(Address, "203.0.113.9"),
+            "three times as much"
+        );
+        assert_eq!(now(&[(User, Some("bob"), 80, 1), thief, own]), is(User, "bob"));
+        assert_eq!(now(&[(User, Some("u1"), 2, 1), (Key, Some("app"), 100, 9), thief]), is(Key, "app"));
+        assert_eq!(
+            now(&[(User, Some("ended"), 60, 0), (User, Some("bob"), 30, 1)]),
+            is(User, "bob"),
+            "the next one"
+        );
+        assert_eq!(
+            now(&[(User, Some("ended"), 60, 1), (User, Some("bob"), 30, 1)]),
+            is(User, "ended"),
+            "it goes on"
+        );
+        assert_eq!(now(&[(User, Some("ended"), 60, 0)]), is(User, "ended"), "nobody else");
+        let many: Vec<_> = (0..120).map(|nth| format!("203.0.113.{nth}")).collect();
+        let many: Vec<_> = many.iter().map(|at| (Address, Some(&**at), 1, 1)).collect();
+        assert_eq!(now(&[&many[..], &[(Label, Some("acme"), 120, 120)]].concat()), is(Label, "acme"));
     }
 
     #[test]

@@ -14,8 +14,12 @@ fn alert() -> Alert {
     let gb = |gb: u64| ByteCount::new(gb * 1_000_000_000);
     let money = |units| Money::from_units(units).unwrap();
     let top = [("auth0|507f1f77", 431), ("ann@example.com", 88), ("bob", 13)];
-    let top =
-        top.map(|(key, bytes)| TopSpender { key: Some(key.into()), bytes: gb(bytes), is_blocked: false });
+    let top = top.map(|(key, bytes)| TopSpender {
+        key: Some(key.into()),
+        bytes: gb(bytes),
+        is_blocked: false,
+        usable: 1,
+    });
     let cost = AlertCost {
         currency: "USD".into(),
         so_far: money(0.0),
@@ -41,7 +45,7 @@ fn alert() -> Alert {
             top: top.into(),
             now: Some(SpenderNow {
                 by: SpenderKind::User,
-                spender: TopSpender { key: Some("bob".into()), bytes: ByteCount::new(1_280_000_000), is_blocked: false },
+                spender: TopSpender { key: Some("bob".into()), bytes: ByteCount::new(1_280_000_000), is_blocked: false, usable: 1 },
                 all: ByteCount::new(1_545_000_000),
                 minutes: 5,
             }),
@@ -116,8 +120,12 @@ fn without_a_url_spenders_and_cost_the_fields_are_null_or_empty() {
 
 #[test]
 fn the_largest_body_is_small() {
-    let spender =
-        TopSpender { key: Some("\u{1d4d0}".repeat(128)), bytes: ByteCount::new(u64::MAX), is_blocked: true };
+    let spender = TopSpender {
+        key: Some("\u{1d4d0}".repeat(128)),
+        bytes: ByteCount::new(u64::MAX),
+        is_blocked: true,
+        usable: 1,
+    };
     let mut alert = alert();
     alert.spending.top = vec![spender; 3];
     let url = format!("https://turn.example.com/{}/", "p".repeat(174));

@@ -47,9 +47,12 @@ pub struct AlertBody {
         example = "Find who spends now, under \"Who spends\" on the dashboard or with turn-broker spenders --since 15m, to block or revoke them; or raise the limit: turn-broker limit GB."
     )]
     advice: String,
-    /// The part of the dashboard where the operator acts, by its id in the page.
-    #[schema(example = "spenders")]
-    section: &'static str,
+    /// The commands that do it, for a shell; null without a spender to end.
+    #[schema(required = true, example = "turn-broker block bob; turn-broker revoke --user=bob")]
+    command: Option<String>,
+    /// The part of the dashboard where the operator acts, by its id in the page; for a spender, its list and its name.
+    #[schema(example = "by-user=bob")]
+    section: String,
     /// GB used at that instant, two decimals.
     #[serde(rename = "usedGB")]
     #[schema(example = "801.50")]
@@ -85,6 +88,7 @@ fn body(KeptAlert { alert, waits }: KeptAlert) -> AlertBody {
         severity: alert.severity().name(),
         at: alert.at,
         advice: alert.first_step(),
+        command: alert.command(),
         section: alert.section(),
         used_gb: alert.budget.used.gb_nearest(),
         limit_gb: plain_number(alert.budget.limit.as_gb()),

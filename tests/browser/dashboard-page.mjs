@@ -116,7 +116,7 @@ async function theTablesFitOnEveryScreen(page) {
  */
 export async function anOperatorStaysSignedIn(browser) {
   const page = await openPage(browser);
-  await page.goto(`${BROKER}/dashboard#by-address`);
+  await page.goto(`${BROKER}/dashboard#by-address=127%2e0%2e0%2e1`);
   await until('the focus', () => page.evaluate(() => document.readyState === 'complete' && document.activeElement?.id === 'token'));
   const fields = await page.$$eval('#sign-in-form input', (all) => all.map(({ autocomplete, type }) => `${autocomplete} ${type}`));
   assert.deepEqual(fields, ['username text', 'current-password password', ' checkbox']);
@@ -128,6 +128,7 @@ export async function anOperatorStaysSignedIn(browser) {
   await page.keyboard.press('Enter');
   await until('the figures', async () => (await text(page, 'freshness')).startsWith('live'));
   await until('the list that the link names', () => page.$('#by-address[aria-selected=true]'));
+  assert.equal(await page.$eval('#spenders-tools input', ({ value }) => value), '127.0.0.1', 'and the row');
   assert.ok(!page.url().includes(operatorToken));
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await page.reload();

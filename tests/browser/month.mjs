@@ -138,7 +138,7 @@ function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }) {
   });
   return [
     alert('provider.up', 'info', 5.2, 'The TURN provider issues credentials again; it had been down since 2026-11-20T09:08Z.', 'Nothing to do.'),
-    alert('provider.down', 'critical', 5.3, "The TURN provider issues no credentials, or none of your relays answers the broker's probes.", 'Run turn-broker doctor. Do what the line provider says; if that is ok, wait a minute, then restart the service and keep its log.', true),
+    alert('provider.down', 'critical', 5.3, "The TURN provider issues no credentials, or none of your relays answers the broker's probes.", 'Run turn-broker doctor. Do what the line provider says; if that is ok, restart the service.', true),
     alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB, and the period ends at 2026-12-01T00:00Z.', 'Compare the forecast with the limit; nothing needs to happen now.'),
   ];
 }

@@ -98,7 +98,7 @@ async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_the_time_it_covers()
 #[tokio::test]
 async fn the_reason_why_analytics_fails_is_shown_at_once() {
     let (_cloudflare, broker) = with_analytics(&[]).await;
-    let expected = "The provider's own count of usage cannot be read, so the newest usage is only an estimate. Cloudflare's analytics: answered 503 Service Unavailable: wait; if it stays, see https://www.cloudflarestatus.com. Run turn-broker doctor. Do what the line analytics says; if that is ok for an hour, restart the service and keep its log.";
+    let expected = "The provider's own count of usage cannot be read, so the newest usage is only an estimate. Cloudflare's analytics: answered 503 Service Unavailable: wait; if it stays, see https://www.cloudflarestatus.com. Run turn-broker doctor. Do what the line analytics says; if that is ok for an hour, restart the service.";
     assert_eq!(broker.hint("ANALYTICS_STALE").await.as_deref(), Some(expected));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert!(!broker.has_hint("ANALYTICS_STALE").await);

@@ -190,7 +190,7 @@ async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
     // Everybody else gets the code and the constant sentences.
     let public = broker.get("/api/bandwidth-status").await.json();
     let hint = public["hints"].as_array().unwrap().iter().find(|hint| hint["code"] == "PROVIDER_DOWN");
-    let message = "The TURN provider issues no credentials, or none of your relays answers the broker's probes. Run turn-broker doctor. Do what the line provider says; if that is ok, wait a minute, then restart the service and keep its log.";
+    let message = "The TURN provider issues no credentials, or none of your relays answers the broker's probes. Run turn-broker doctor. Do what the line provider says; if that is ok, restart the service.";
     assert_eq!(hint.unwrap()["message"], message);
     assert_eq!(public["minting"]["message"], message);
     assert_eq!(broker.get("/ready").await.json()["minting"], public["minting"]);

@@ -259,6 +259,7 @@ test('the bar has the steps of the alerts and the colors of their severity', () 
     ['good: below 90 % of the limit', 'warn: above 90 % of the limit', 'good: above 50 % of the limit', 'bad: the limit is reached']);
   const near = [51, 96].map((used) => level(used, undefined, '2026-11-21T14:23:59.000Z').mark);
   assert.deepEqual([...near, level(51, undefined, '2026-11-21T14:24:00.000Z').mark], ['warn', 'bad', 'good'], 'a limit that is reached within a day is at least a warning');
+  assert.deepEqual([51, 85].map((used) => level(used, undefined, '2026-11-20T15:23:59.000Z').mark), ['bad', 'bad'], 'within an hour it is critical');
 });
 
 test('the cost is stated in the currency, with the basis of the forecast', () => {

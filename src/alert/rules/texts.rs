@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use super::{AlertInput, AtLimitState};
-use crate::alert::message::{commands_ending, minute};
+use crate::alert::message::{commands_ending, escaped, minute, quoted};
 use crate::alert::size::size_of;
-use crate::alert::spending::LARGE_SPENDER_PERCENT;
+use crate::alert::spending::is_proven;
 use crate::alert::{
-    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, SpenderNow,
-    Spending, SpentGrant, StopCode, TopSpender,
+    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, Spending,
+    SpentGrant, StopCode, TopSpender,
 };
 use crate::config::PERCENT_MAX;
 use turn_ledger::{EndedBy, IceSource, OnRevocation, SourceFacts, SpenderKind, Timestamp};
@@ -37,7 +37,7 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
         }
         AlertKind::Began(fault) => input.found(fault).map(FoundFault::what).unwrap_or_default(),
         AlertKind::Ended(fault) => {
-            format!("This fault of {} is over: {}", minute(since), fault.facts().sentence)
+            format!("Over: {} It began at {}.", fault.facts().sentence, minute(since))
         }
         AlertKind::GrantLimit => input.spent_grants.first().map(SpentGrant::sentence).unwrap_or_default(),
         AlertKind::Test => TEST.into(),
@@ -134,17 +134,33 @@ fn calls_at_limit(input: &AlertInput) -> String {
 
 /// A limit that is reached within this time at the present rate is near.
 const NEAR: Duration = Duration::from_secs(86_400);
+/// And within this time, very near.
+const VERY_NEAR: Duration = Duration::from_secs(3_600);
 
 impl Alert {
     /// What the operator should do first.
     pub fn first_step(&self) -> String {
-        match self.large_spender() {
-            Some((by, key, who)) => format!(
-                "Stop {who}, under \"Who spends\" on the dashboard or with {}; then raise the limit: turn-broker limit GB.",
-                commands_ending(by, key)
-            ),
-            None => self.acts_as().first_step().to_owned(),
-        }
+        let step = self.acts_as().first_step();
+        let Some((by, spender, share)) = self.culprit() else { return step.to_owned() };
+        let (kind, name) = (by.name(), quoted(spender, by));
+        let others = match by {
+            SpenderKind::User => String::new(),
+            _ => format!(" This also ends others with this {kind}: {} credentials.", spender.usable),
+        };
+        let then = match self.kind {
+            AlertKind::Used(100..) => "Then raise the limit: turn-broker limit GB.",
+            AlertKind::Used(_) => "Or raise the limit: turn-broker limit GB.",
+            _ => step.find("If this is normal").map_or(step, |at| &step[at..]),
+        };
+        format!(
+            "Stop {kind} {name}, who has {share}, with \"Block\" under \"Who spends\" on the dashboard.{others} {then}"
+        )
+    }
+
+    /// The commands of the first step, to be pasted into a shell.
+    pub fn command(&self) -> Option<String> {
+        let (by, spender, _) = self.culprit()?;
+        commands_ending(by, spender.key.as_deref()?)
     }
 
     /// How urgent it is.
@@ -153,49 +169,48 @@ impl Alert {
     }
 
     /// The kind whose severity, first step and section this alert has. A limit that is reached within a day at the present rate is as urgent
-    /// as one of which 80 % are used.
+    /// as one of which 80 % are used, and within an hour as one of which 95 % are.
     fn acts_as(&self) -> AlertKind {
-        let limit_at = self.rate.and_then(|rate| rate.limit_at);
+        let left = self.rate.and_then(|rate| rate.limit_at).map(|at| at.since(self.at));
         match self.kind {
-            AlertKind::Used(..80) if limit_at.is_some_and(|at| at.since(self.at) < NEAR) => {
-                AlertKind::Used(80)
-            }
+            AlertKind::Used(..95) if left.is_some_and(|left| left < VERY_NEAR) => AlertKind::Used(95),
+            AlertKind::Used(..80) if left.is_some_and(|left| left < NEAR) => AlertKind::Used(80),
             kind => kind,
         }
     }
 
-    /// The part of the dashboard where the operator acts, by its id in the page.
-    pub fn section(&self) -> &'static str {
-        let large = self.large_spender().map(|(by, ..)| by);
-        let section = if large.is_some() { "spenders" } else { self.acts_as().section() };
+    /// The part of the dashboard where the operator acts, by its id in the page; for a spender, its list and its name.
+    pub fn section(&self) -> String {
+        let section = self.acts_as().section();
+        if let Some((by, spender, _)) = self.culprit() {
+            let name = spender.key.as_deref().and_then(|key| escaped(key, "%"));
+            return format!("by-{}{}", by.name(), name.map(|name| format!("={name}")).unwrap_or_default());
+        }
         let Spending { by, now, .. } = &self.spending;
-        // The dashboard's list begins with users. If the alert names spenders of another kind, the link leads to the list of that kind.
-        let kind = large.or(now.as_ref().map(|now| now.by)).or(*by).filter(|_| section == "spenders");
-        match kind {
-            Some(SpenderKind::Label) => "by-label",
-            Some(SpenderKind::Origin) => "by-origin",
-            Some(SpenderKind::Address) => "by-address",
-            Some(SpenderKind::User | SpenderKind::Call | SpenderKind::Key) | None => section,
+        match now.as_ref().map(|now| now.by).or(*by) {
+            Some(by) if section == "spenders" => format!("by-{}", by.name()),
+            _ => section.to_owned(),
         }
     }
 
-    /// Whom to act on when the limit is reached: a large spender of the last minutes, or else one of the period that is not blocked.
-    /// Returns the kind, the name, and the words that say who it is. `None` in other alerts, and without such a spender.
-    fn large_spender(&self) -> Option<(SpenderKind, &str, &'static str)> {
-        if !matches!(self.kind, AlertKind::Used(100..)) {
-            return None;
-        }
-        if let Some(SpenderNow { by, spender: TopSpender { key: Some(key), bytes, .. }, all, .. }) =
-            &self.spending.now
-            && bytes.percent_of(*all) > LARGE_SPENDER_PERCENT
-        {
-            return Some((*by, key, "whoever spends most now"));
-        }
-        let largest = self.spending.top.first()?;
-        if largest.is_blocked || self.share_of(largest) <= LARGE_SPENDER_PERCENT {
-            return None;
-        }
-        Some((self.spending.by?, largest.key.as_deref()?, "the largest spender"))
+    /// Whom to act on in an alert about usage or the assumed rate: a large spender of the last minutes, or, at the limit, one of the period. It
+    /// is proven who that is, and there is something left to end. Returns the kind, the spender, and the words for the share.
+    pub(in crate::alert) fn culprit(&self) -> Option<(SpenderKind, &TopSpender, String)> {
+        let kind = self.acts_as();
+        let is_about_rate =
+            matches!(kind, AlertKind::Began(Fault::AssumptionBroken | Fault::AssumptionRaised));
+        let Spending { now, by, top, .. } = &self.spending;
+        let of = |(by, spender, all): (SpenderKind, _, _), of: String| {
+            let spender: &TopSpender = spender;
+            let can_be_ended = spender.key.is_some() && spender.is_large(all) && !spender.is_ended();
+            let share = format!("{:.0} % of {of}", spender.bytes.percent_of(all));
+            (is_proven(by) && can_be_ended).then_some((by, spender, share))
+        };
+        let now = now.as_ref().filter(|_| is_about_rate || matches!(kind, AlertKind::Used(80..)));
+        let now = now.and_then(|now| of((now.by, &now.spender, now.all), now.time()));
+        let is_reached = matches!(kind, AlertKind::Used(100..));
+        let of_period = || of(((*by)?, top.first()?, self.all_bytes()), "this period".to_owned());
+        now.or_else(|| of_period().filter(|_| is_reached))
     }
 }
 

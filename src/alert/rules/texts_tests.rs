@@ -53,11 +53,17 @@ fn spending(names: [&str; 3]) -> Spending {
         key: Some(key.into()),
         bytes: ByteCount::new(gb * GB),
         is_blocked: false,
+        usable: 2,
     });
     let money = |units| Money::from_units(units).unwrap();
     let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
     let cost = AlertCost { currency: "USD".into(), so_far: money(0.0), forecast: Some(forecast) };
-    let spender = TopSpender { key: Some(names[1].into()), bytes: ByteCount::new(3 * GB), is_blocked: false };
+    let spender = TopSpender {
+        key: Some(names[1].into()),
+        bytes: ByteCount::new(3 * GB),
+        is_blocked: false,
+        usable: 2,
+    };
     let now = SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(4 * GB), minutes: 5 };
     Spending { by: Some(SpenderKind::User), top: top.collect(), now: Some(now), cost: Some(cost) }
 }
@@ -120,7 +126,7 @@ fn every_message_is_as_in_the_file() {
         ..spending(["https://a.example", "https://b.example", "c"])
     };
     let mut blocked = Spending { now: None, ..spending(["ann", "bob", "carol"]) };
-    blocked.top[0].is_blocked = true;
+    (blocked.top[0].is_blocked, blocked.top[0].usable) = (true, 0);
     let blocked = alert(AlertKind::Used(100), &reached, &blocked).text(None);
     let blocked = format!("## budget.used_100 by a user who is blocked\n\n{blocked}");
     let by_origin = alert(AlertKind::Used(100), &reached, &rows);
@@ -209,19 +215,75 @@ fn every_message_is_as_in_the_file() {
 }
 
 #[test]
-fn an_alert_has_the_command_that_ends_the_present_spender_only_if_the_spender_is_large() {
-    let ends = |gb: u64| {
+fn a_large_proven_spender_is_named_first_with_the_commands_where_usage_or_the_rate_is_too_high() {
+    use AlertKind::{Began, Used};
+    let of = |kind, percent: u64, change: fn(&mut SpenderNow)| {
         let mut spending = spending(["ann", "bob", "carol"]);
-        spending.now.as_mut().unwrap().all = ByteCount::new(gb * GB);
-        alert(AlertKind::Used(95), &with_used(958, input()), &spending)
-            .text(None)
-            .contains("End it: turn-broker")
+        let now = spending.now.as_mut().unwrap();
+        (now.spender.bytes, now.all) = (ByteCount::new(percent * GB), ByteCount::new(100 * GB));
+        change(now);
+        alert(kind, &begun(kind, &with_used(958, input())), &spending)
     };
-    assert_eq!([11, 12].map(ends), [true, false], "bob has 3 GB");
+    let bob = Some("turn-broker block bob; turn-broker revoke --user=bob".to_owned());
+    for kind in
+        [Used(80), Used(95), Used(100), Began(Fault::AssumptionRaised), Began(Fault::AssumptionBroken)]
+    {
+        let named = of(kind, 26, |_| ());
+        assert_eq!(named.command(), bob);
+        assert!(
+            named.first_step().starts_with("Stop user \"bob\", who has 26 % of the last 5 minutes, "),
+            "{}",
+            named.first_step()
+        );
+        assert_eq!(named.section(), "by-user=bob");
+        assert!(
+            named.text(None).ends_with("\nCommand: turn-broker block bob; turn-broker revoke --user=bob")
+        );
+        assert!(kind == Used(100) || of(kind, 25, |_| ()).command().is_none(), "small");
+        let ended = of(kind, 26, |now| (now.spender.is_blocked, now.spender.usable) = (true, 0));
+        assert!(
+            (kind == Used(100) || ended.command().is_none())
+                && ended.text(None).contains("(blocked) (26 % of the"),
+            "{}",
+            ended.text(None)
+        );
+        assert!(
+            of(kind, 26, |now| now.spender.is_blocked = true).command().is_some(),
+            "its credentials still work"
+        );
+        if kind == Used(100) {
+            continue;
+        }
+        for chosen in [SpenderKind::Label, SpenderKind::Origin] {
+            let other = of(
+                kind,
+                26,
+                if chosen == SpenderKind::Label {
+                    |now| now.by = SpenderKind::Label
+                } else {
+                    |now| now.by = SpenderKind::Origin
+                },
+            );
+            assert_eq!(
+                (other.command(), other.first_step()),
+                (None, other.acts_as().first_step().to_owned())
+            );
+            assert!(other.text(None).contains("to revoke it ends 2 credentials, those of honest callers too. Against one caller at many addresses, run turn-broker freeze"));
+        }
+    }
+    let raised = of(Began(Fault::AssumptionRaised), 26, |now| now.by = SpenderKind::Address).first_step();
+    assert!(
+        raised.contains(
+            "This also ends others with this address: 2 credentials. If this is normal, set LIABILITY_"
+        ),
+        "{raised}"
+    );
+    assert_eq!(of(Used(50), 26, |_| ()).command(), None, "nothing needs to happen now");
+    assert_eq!(of(Began(Fault::ProviderDown), 26, |_| ()).command(), None);
 }
 
 #[test]
-fn a_limit_that_is_reached_within_a_day_is_at_least_a_warning_and_asks_who_spends() {
+fn a_limit_that_is_reached_soon_is_a_warning_or_critical_and_asks_who_spends() {
     let of = |percent: u16, seconds: Option<u64>| {
         let input = input();
         let limit_at = seconds.map(|seconds| input.now.plus(Duration::from_secs(seconds)));
@@ -230,52 +292,39 @@ fn a_limit_that_is_reached_within_a_day_is_at_least_a_warning_and_asks_who_spend
         let verb = alert.first_step().split(' ').next().unwrap().to_owned();
         (alert.severity().name(), verb, alert.section())
     };
+    let spenders = |severity| (severity, "Find".to_owned(), "spenders".to_owned());
     for calm in [None, Some(86_400)] {
-        assert_eq!(of(50, calm), ("info", "Compare".to_owned(), "budget"));
-        assert_eq!(of(80, calm), ("warning", "Find".to_owned(), "spenders"));
+        assert_eq!(of(50, calm), ("info", "Compare".to_owned(), "budget".to_owned()));
+        assert_eq!(of(80, calm), spenders("warning"));
     }
     for percent in [1, 50, 79] {
-        assert_eq!(of(percent, Some(86_399)), ("warning", "Find".to_owned(), "spenders"), "{percent} %");
+        assert_eq!(of(percent, Some(86_399)), spenders("warning"), "{percent} %");
     }
-    assert_eq!(of(95, Some(86)), ("critical", "Find".to_owned(), "spenders"));
+    for percent in [1, 50, 80, 95] {
+        assert_eq!(of(percent, Some(3_599)), spenders("critical"), "{percent} %");
+    }
+    assert_eq!(of(80, Some(3_600)), spenders("warning"));
 }
 
 #[test]
-fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_more_than_a_quarter() {
+fn at_the_limit_a_spender_with_more_than_a_quarter_of_the_period_is_named_if_nobody_spends_now() {
     let input = with_used(1_001, input());
-    let spender = |percent: u32| TopSpender {
-        key: Some("ann".into()),
-        bytes: ByteCount::saturating(input.budget.used.share_up(percent)),
-        is_blocked: false,
-    };
-    let of = |spent: Spending| {
+    let of = |percent: u32, by, is_blocked| {
+        let bytes = ByteCount::saturating(input.budget.used.share_up(percent));
+        let usable = if is_blocked { 0 } else { 2 };
+        let spender = TopSpender { key: Some("ann".into()), bytes, is_blocked, usable };
+        let spent = Spending { by: Some(by), top: vec![spender], now: None, cost: None };
         let alert = alert(AlertKind::Used(100), &input, &spent);
-        let step = alert.first_step();
-        let ends = step.split("turn-broker ").nth(1).unwrap().to_owned();
-        (ends, step.contains("most now"), alert.section())
+        (alert.first_step().split(' ').next().unwrap().to_owned(), alert.command().is_some(), alert.section())
     };
-    let of_period = |spender, by| Spending { by: Some(by), top: vec![spender], now: None, cost: None };
-    let raise = ("limit GB; or wait.".to_owned(), false, "limit-input");
-    let block = "block ann and ".to_owned();
-    assert_eq!(of(of_period(spender(25), SpenderKind::User)), raise);
-    assert_eq!(of(of_period(spender(26), SpenderKind::User)), (block.clone(), false, "spenders"));
-    assert_eq!(
-        of(of_period(spender(26), SpenderKind::Address)),
-        ("block --address ann --for 1h and ".into(), false, "by-address")
-    );
-    assert_eq!(
-        of(of_period(spender(26), SpenderKind::Key)),
-        ("block --key ann and ".into(), false, "spenders")
-    );
-    let blocked = TopSpender { is_blocked: true, ..spender(70) };
-    assert_eq!(of(of_period(blocked.clone(), SpenderKind::User)), raise, "nothing is left to do");
-    let with_now = |percent| {
-        let (by, all) = (SpenderKind::Origin, input.budget.used);
-        let now = SpenderNow { by, spender: spender(percent), all, minutes: 5 };
-        Spending { now: Some(now), ..of_period(spender(70), SpenderKind::User) }
-    };
-    assert_eq!(of(with_now(26)), ("revoke --origin ann; then raise the limit: ".into(), true, "by-origin"));
-    assert_eq!(of(with_now(25)), (block, false, "spenders"));
+    let raise = ("Raise".to_owned(), false, "limit-input".to_owned());
+    let stop = |section: &str| ("Stop".to_owned(), true, section.to_owned());
+    assert_eq!(of(25, SpenderKind::User, false), raise);
+    assert_eq!(of(26, SpenderKind::User, false), stop("by-user=ann"));
+    assert_eq!(of(26, SpenderKind::Address, false), stop("by-address=ann"));
+    assert_eq!(of(26, SpenderKind::Key, false), stop("by-key=ann"));
+    assert_eq!(of(70, SpenderKind::User, true), raise, "nothing is left to do");
+    assert_eq!(of(70, SpenderKind::Label, false), raise, "anybody can choose it");
 }
 
 #[test]
@@ -315,10 +364,15 @@ fn no_alert_names_a_person_who_was_removed() {
 
 #[test]
 fn the_longest_message_fits_into_a_chat() {
-    let long = "@".repeat(128);
-    let (mut spending, link) = (spending([&long; 3]), "l".repeat(LINK_MAX));
+    for name in ["@".repeat(128), "a".repeat(80), "@".repeat(20)] {
+        longest_with(&name);
+    }
+}
+
+fn longest_with(name: &str) {
+    let (mut spending, link) = (spending([name; 3]), format!("{}{}", "l".repeat(LINK_MAX), "%".repeat(80)));
     let all = spending.top.iter_mut().chain(spending.now.iter_mut().map(|now| &mut now.spender));
-    all.for_each(|spender| spender.is_blocked = true);
+    all.for_each(|spender| (spender.is_blocked, spender.usable) = (true, u64::MAX));
     let most = ByteCount::new(u64::MAX);
     let states = [
         input(),

@@ -8,6 +8,9 @@ const SEVERITY = { info: 'quiet', warning: 'warn', critical: 'bad' };
 /** What each part of the page is for. @type {Record<string, string>} */
 const LINKS = { spenders: 'See who spends', 'limit-input': 'Change the limit', budget: 'See what is reliable' };
 
+/** A section `by-…` is a list of spenders, or one row of it. @param {string} section */
+const linkText = (section) => LINKS[section.startsWith('by-') ? 'spenders' : section] ?? '';
+
 function stop() {
   const button = element('button', { type: 'button', className: 'danger', textContent: 'Stop all minting' });
   button.addEventListener('click', () => freeze(true));
@@ -21,11 +24,11 @@ const link = (href, textContent) => element('a', { className: 'button', href, te
 export function showAlerts({ alerts, webhook }, { at, isFrozen }) {
   const now = new Date(at);
   put('alerts-note', webhook ? 'sent to ALERT_WEBHOOK_URL' : 'in the log only: ALERT_WEBHOOK_URL is not set');
-  const items = alerts.map(({ severity, what, advice, section, at: since, waiting, event }) => {
+  const items = alerts.map(({ severity, what, advice, command, section, at: since, waiting, event }) => {
     const title = event.replace(/[._]/g, ' ');
     const isSpent = severity === 'critical' && event.startsWith('budget.');
     const buttons = [
-      ...(LINKS[section] && severity !== 'info' ? [link(`#${section}`, LINKS[section])] : []),
+      ...(linkText(section) && severity !== 'info' ? [link(`#${section}`, linkText(section))] : []),
       ...(isSpent && !isFrozen ? [stop()] : []),
     ];
     return element('li', {},
@@ -34,6 +37,7 @@ export function showAlerts({ alerts, webhook }, { at, isFrozen }) {
       waiting ? element('span', { className: 'small muted', textContent: ' · not delivered yet' }) : null,
       element('p', { textContent: withTimes(what, now) }),
       element('p', { className: 'small muted', textContent: advice }),
+      command ? element('p', { className: 'small code', textContent: command }) : null,
       buttons.length ? element('p', { className: 'buttons' }, ...buttons) : null);
   });
   const made = items.length ? items : [element('li', { className: 'muted', textContent: 'None yet.' })];

@@ -185,11 +185,13 @@ async function signIn() {
   await polls;
 }
 
-/** Moves focus and view to a part of the page. @param {string} id */
-function goTo(id) {
+/** Moves focus and view to a part of the page. @param {string} link Its id; for one row of a list of spenders, with `=` and its name. */
+function goTo(link) {
+  const [id, name] = link.split('=');
   const found = id && document.getElementById(id);
   if (!found) return;
   if (found.matches('[role=tab]')) found.click();
+  if (name) spenders.find(decodeURIComponent(name));
   found.focus({ preventScroll: true });
   found.scrollIntoView({ block: found.matches('section') ? 'start' : 'center' });
 }

@@ -222,6 +222,9 @@ function choose(at) {
   table.clear();
 }
 
+/** Leaves only the rows with this name in the list that was chosen. @param {string} name */
+export const find = (name) => table.find(name);
+
 /** Connects the tabs. @param {(error: unknown) => void} whenFailed */
 export function wire(whenFailed) {
   failed = whenFailed;

@@ -76,7 +76,7 @@ export class Table {
   show(rows, hasMore = false) {
     this.#all = rows;
     this.#hasMore = hasMore;
-    this.search.hidden = rows.length <= this.options.size;
+    this.search.hidden = rows.length <= this.options.size && !this.search.value;
     this.draw();
   }
 
@@ -84,6 +84,12 @@ export class Table {
   clear() {
     this.search.value = '';
     this.#all = [];
+    this.#restart();
+  }
+
+  /** Shows the rows with this text, also those that come later. @param {string} text */
+  find(text) {
+    this.search.value = text;
     this.#restart();
   }
 

@@ -101,12 +101,11 @@ function evidence(overview, limit) {
 /** How near usage is to the limit, in the steps of the alerts and with their severity. @param {Pick<Overview, 'at' | 'bytes' | 'alertPercents' | 'rate'>} overview @returns {Verdict} */
 export function level({ at, bytes: { used, limit }, alertPercents, rate: { limitAt: instant } }) {
   if (used >= limit) return verdict('bad', 'the limit is reached');
-  const isNear = instant !== null && Date.parse(instant) - Date.parse(at) < DAY * 1000;
+  const left = instant === null ? Infinity : (Date.parse(instant) - Date.parse(at)) / 1000;
   const next = alertPercents.find((percent) => used * 100 < percent * limit);
   const passed = alertPercents.findLast((percent) => used * 100 >= percent * limit) ?? 0;
-  const calm = isNear ? 'warn' : 'good';
-  if (passed < 80 && next) return verdict(calm, `below ${next} % of the limit`);
-  return verdict(passed < 80 ? calm : passed < 95 ? 'warn' : 'bad', `above ${passed} % of the limit`);
+  const mark = passed >= 95 || left < HOUR ? 'bad' : passed >= 80 || left < DAY ? 'warn' : 'good';
+  return verdict(mark, passed < 80 && next ? `below ${next} % of the limit` : `above ${passed} % of the limit`);
 }
 
 /**
@@ -120,6 +119,7 @@ export function bar({ used, committed, limit, overshootBound: over }) {
 }
 
 const DAY = 86_400;
+const HOUR = 3600;
 const SOON = 6 * 3600;
 
 /** The present rate, and what it is the average of. @param {Overview} overview */
