@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::mints::MintHours;
 use super::rules::AtLimitState;
-use super::{Fault, FoundFault, MintFacts, Severity, minting};
+use super::stop::RELAYS_USED_UP;
+use super::{Fault, FoundFault, MintFacts, Severity, StopCode, minting};
 use crate::config::{Config, CoturnStatsConfig};
 use turn_ledger::{
     BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Day, Excess,
@@ -203,7 +204,8 @@ fn lacks_reports(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> 
 /// The faults of minting, of the replicas, of the ledger and of the clock, without those of [`fault_of`].
 fn of_minting(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 17] {
     let promised_in_full = Fault::PromisedInFull.if_there(snapshot.is_promised_in_full().then_some(""));
-    let provider_down = Fault::ProviderDown.if_there(facts.provider_down.as_ref());
+    let used_up = (facts.mint.sources == Some(StopCode::BudgetExhausted)).then_some(RELAYS_USED_UP);
+    let provider_down = Fault::ProviderDown.if_there(facts.provider_down.as_deref().or(used_up));
     let until = || minting(snapshot, &facts.mint).err()?.until;
     let is_full = snapshot.refusal == Some(NotAdmitted::TooManyGrants);
     let taken = || format!("There are {}.", facts.nearly_full.join(", "));

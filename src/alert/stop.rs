@@ -94,6 +94,10 @@ pub struct MintFacts {
     pub paused_until: Option<Timestamp>,
 }
 
+/// Why relays with a limit of their own mint nothing.
+pub(super) const RELAYS_USED_UP: &str =
+    "Each relay has used what it may. Raise COTURN_LIMITS, or add a source to ICE_SOURCES.";
+
 /// Whether a metered credential would be issued now. Of several reasons against it, the error is the one that a mint meets first.
 pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     let of_books = snapshot.refusal.as_ref().and_then(StopCode::of);
@@ -120,7 +124,7 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
             return Err(MintStop { until: refusal.until(), ..stop });
         }
         Some(_) => "The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.",
-        None => "Each relay has used what it may. Raise COTURN_LIMITS, or add a source to ICE_SOURCES.",
+        None => RELAYS_USED_UP,
     };
     Err(MintStop { code, message: spent.to_owned(), until: Some(snapshot.figures.period.end) })
 }

@@ -9,7 +9,9 @@ use super::*;
 use crate::account::testing::account;
 use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, AlertRules};
-use crate::alert::{AlertKind, Fault, ServiceFacts, Severity, Spending, faults};
+use crate::alert::{
+    AlertKind, Fault, FaultFacts, MintFacts, MintStop, ServiceFacts, Severity, Spending, StopCode, faults,
+};
 use crate::config::{Config, Environment};
 use crate::rate::PresentRate;
 use turn_base::clock::SystemClock;
@@ -216,4 +218,22 @@ fn a_hint_says_when_it_ends_if_that_is_known() {
     let full = with(Fault::PromisedInFull);
     let reset = full.0.figures.period.end;
     assert_eq!(told(Fault::PromisedInFull, full).0.until, Some(reset));
+}
+
+/// The alert about the limit itself is critical too: `texts_tests.rs`.
+#[test]
+fn each_total_outage_is_critical_and_has_an_alert() {
+    let codes = StopCode::VARIANTS.iter().copied().filter(|code| *code != StopCode::NotConfigured);
+    for code in codes {
+        let message = MintStop::of(code, "").message;
+        let stated = Fault::VARIANTS.iter().map(|fault| fault.facts());
+        let mut stated = stated.filter(|facts| message.ends_with(facts.first_step));
+        let FaultFacts { severity, events, .. } = stated.next().unwrap();
+        assert!(severity == Severity::Critical && events.is_some(), "{code:?}");
+    }
+    let mint = MintFacts { sources: Some(StopCode::BudgetExhausted), ..MintFacts::default() };
+    let found = faults(&idle(), &ServiceFacts { mint, ..ServiceFacts::default() }, &config(&[]));
+    let [one] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((one.fault, one.severity), (Fault::ProviderDown, Severity::Critical));
+    assert!(one.message().contains("Raise COTURN_LIMITS"), "{}", one.message());
 }
