@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::{BitRate, Books, ByteCount, Figures, Interval, Minute, RECENT_MAX, Snapshot, Timestamp};
+use turn_ledger::{
+    BitRate, Books, ByteCount, Figures, Interval, Minute, RECENT_MAX, RecentTime, Snapshot, Timestamp,
+};
 
-/// The length of the time that [`Lately::of`] covers.
-const WINDOW: Duration = Duration::from_secs(300);
+/// The length of the time that "now" covers, where nothing else is asked for.
+pub const WINDOW: Duration = Duration::from_secs(300);
 /// The shortest time that a rate is the average of.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A count that ended longer ago says nothing about now: the longest lag, and ten minutes.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(4_200);
 
-/// What was used in the last five minutes before now, as reported. If the provider's count shows a higher rate, the last five minutes
-/// before the end of the count: only a count has the bytes of a client that does not report.
-#[derive(Clone, Copy, Debug, Default)]
+/// What was used in the last minutes before now, as reported. If the provider's count shows a higher rate, the last minutes before the end
+/// of the count: only a count has the bytes of a client that does not report. This is the one meaning of "now" for the operator.
+#[derive(Clone, Copy, Debug)]
 pub struct Lately {
     bytes: ByteCount,
     /// The time in which these bytes were used, at least a minute. [`Lately::before`] begins it with a whole minute, so it can be up to a
@@ -24,30 +26,32 @@ pub struct Lately {
     span: Duration,
     /// The end of this time: now, or the end of the provider's count.
     until: Timestamp,
-    /// The books' time.
-    now: Timestamp,
+    /// The time in which spenders have used these bytes, and those that are in no sum yet.
+    pub time: RecentTime,
 }
 
 impl Lately {
-    /// What was used in the five minutes before the books' time, or before the end of the count if that rate is higher.
-    pub fn of(books: &Books) -> Self {
+    /// What was used in the `window` before the books' time, or before the end of the count if that rate is higher.
+    pub fn of(books: &Books, window: Duration) -> Self {
         let Snapshot { figures, measured, .. } = books.snapshot();
-        let reported = Self::before(books, figures.now, figures.now, WINDOW);
+        let reported = Self::before(books, figures.now, figures.now, window);
         // If the count is younger than a minute, the last minutes before now are as good. If it is too old, it says nothing about now.
         let is_usable = |as_of: &Timestamp| {
             !measured.is_stale() && (MINUTE..COUNT_AGE_MAX).contains(&figures.now.since(*as_of))
         };
-        let as_of = measured.as_of.filter(is_usable);
-        match as_of.map(|as_of| Self::before(books, as_of, figures.now, WINDOW)) {
-            Some(counted) if counted.rate() > reported.rate() => counted,
-            _ => reported,
-        }
+        let Some(as_of) = measured.as_of.filter(is_usable) else { return reported };
+        let counted = Self::before(books, as_of, figures.now, window);
+        let time = RecentTime { counted: Some(Interval::new(as_of.minus(window), as_of)), ..reported.time };
+        let higher = if counted.rate() > reported.rate() { counted } else { reported };
+        Self { time, ..higher }
     }
 
     /// So many bytes were reported in the last five minutes.
     #[cfg(test)]
     pub(crate) fn reported(bytes: ByteCount) -> Self {
-        Self { bytes, span: WINDOW, ..Self::default() }
+        let now = Timestamp::default().plus(WINDOW);
+        let time = RecentTime { reported: Interval::new(Timestamp::default(), now), counted: None };
+        Self { bytes, span: WINDOW, until: now, time }
     }
 
     /// What was used in the `window` before `until`, beginning with the first minute that has bytes. Minutes whose spenders are not known
@@ -60,28 +64,28 @@ impl Lately {
         let used = |from, to| books.budget().slice(Interval::new(from, to)).used;
         let has_bytes = |minute: &Minute| used(minute.start(), minute.end()) > ByteCount::ZERO;
         let from = minutes.find(has_bytes).map_or(until, Minute::start);
-        Self { bytes: used(from, until), span: until.since(from).max(MINUTE), until, now }
+        let time = RecentTime { reported: Interval::new(now.minus(window), now), counted: None };
+        Self { bytes: used(from, until), span: until.since(from).max(MINUTE), until, time }
     }
 
-    /// The time that the rate of the last `window` is the average of: it begins with the first minute that has bytes, and is at most
-    /// `window`.
-    pub fn averaged(books: &Books, window: Duration) -> Duration {
-        Self::before(books, books.now(), books.now(), window).span.min(window)
+    /// The time that a rate is the average of: it begins with the first minute that has bytes, and is at most as long as the window.
+    pub fn averaged(&self) -> Duration {
+        self.span.min(self.window())
     }
 
-    /// Whether these are the minutes before the end of the provider's count.
-    pub fn is_counted(&self) -> bool {
-        self.until < self.now
+    /// The end of the provider's count, if that says something about now.
+    pub fn counted_until(&self) -> Option<Timestamp> {
+        self.time.counted.map(|counted| counted.to)
     }
 
-    /// How far back to look for the spenders of these bytes: to the start of the five minutes, at most as far as spenders are known.
-    pub fn since(&self) -> Duration {
-        self.now.since(self.until).saturating_add(WINDOW).min(RECENT_MAX)
+    /// The length of the time that was asked for.
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.time.reported.millis())
     }
 
-    /// What was used, scaled to five minutes if `span` is longer.
+    /// What was used, scaled to the window if `span` is longer.
     pub fn bytes(&self) -> ByteCount {
-        let part = self.span.min(WINDOW).as_millis();
+        let part = self.averaged().as_millis();
         ByteCount::saturating(u128::from(self.bytes.get()) * part / self.span.as_millis().max(1))
     }
 
@@ -105,13 +109,7 @@ pub struct PresentRate {
 impl PresentRate {
     /// The rate at the books' time.
     pub fn of(books: &Books) -> Self {
-        Self::from(&books.budget().figures(), &Lately::of(books))
-    }
-
-    /// The average of the last 15 minutes. Without use in them it is zero, whatever was counted before.
-    pub fn of_quarter_hour(snapshot: &Snapshot) -> Self {
-        let (bytes, now) = (snapshot.used_lately, snapshot.figures.now);
-        Self::from(&snapshot.figures, &Lately { bytes, span: RECENT_MAX, until: now, now })
+        Self::from(&books.budget().figures(), &Lately::of(books, WINDOW))
     }
 
     fn from(figures: &Figures, lately: &Lately) -> Self {

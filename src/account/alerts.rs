@@ -1,6 +1,5 @@
 //! The account's interface for operator alerts. An alert shows the books at one instant, and who spends just after it.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Account, Guarded, SpentIn};
@@ -9,14 +8,14 @@ use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
 use crate::alert::{Act, Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
-use crate::rate::{Lately, PresentRate};
-use turn_ledger::{ByteCount, SpenderKey, SpenderKind, SpenderSums, Sums};
+use crate::rate::{Lately, PresentRate, WINDOW};
+use turn_ledger::{SpenderKey, SpenderKind, SpenderSums};
 
 /// Who spends, by kind, most bytes first: in this period, and in the time of `lately`.
 #[derive(Debug, Default)]
 struct FoundSpenders {
     of_period: BTreeMap<SpenderKind, Vec<SpenderSums>>,
-    lately: Lately,
+    lately: Option<Lately>,
     recent: BTreeMap<SpenderKind, Vec<SpenderSums>>,
 }
 
@@ -44,8 +43,13 @@ impl Account {
         let Evaluation { made, dropped } = self.with_all(|Guarded { books, alerts, .. }| {
             let is_blocked = |spender: &SpenderKey| books.is_blocked(spender);
             let used = input.budget.used;
-            let spending =
-                Spending::new(&found.of_period, (&found.lately, &found.recent), used, is_blocked, cost);
+            let spending = Spending::new(
+                &found.of_period,
+                found.lately.as_ref().map(|lately| (lately, &found.recent)),
+                used,
+                is_blocked,
+                cost,
+            );
             alerts.evaluate(&input, &spending, is_delivered)
         });
         for kind in dropped {
@@ -61,24 +65,13 @@ impl Account {
     async fn find_spenders(&self) -> FoundSpenders {
         // The kept lists are up to ten seconds old, so they may lack the spender who has caused the alert.
         self.forget_lists();
-        let mut found = FoundSpenders { lately: self.read(Lately::of), ..FoundSpenders::default() };
+        let mut found = FoundSpenders::default();
         for kind in NAMED_KINDS {
-            found
-                .of_period
-                .insert(kind, self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None).await);
-            let list = self.spenders(kind, SpentIn::Last(found.lately.since())).await;
-            let mut recent = list.page(usize::MAX, None).await;
-            if found.lately.is_counted() {
-                // Show only the counted bytes: claims are about the time after the count.
-                for row in &mut recent {
-                    let Sums { first_seen, last_seen, .. } = row.sums;
-                    // Measured, claimed and settled bytes.
-                    let counted = [row.sums.measured(), ByteCount::ZERO, ByteCount::ZERO];
-                    row.sums = Sums::of_grant(counted, [first_seen, last_seen]);
-                }
-                recent.sort_by_key(|row| Reverse(row.sums.bytes()));
-            }
-            found.recent.insert(kind, recent);
+            let of_period = self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None).await;
+            found.of_period.insert(kind, of_period);
+            let list = self.spenders(kind, SpentIn::Last(WINDOW)).await;
+            found.lately = list.lately;
+            found.recent.insert(kind, list.page(usize::MAX, None).await);
         }
         // Whoever follows the alert gets lists of that moment.
         self.forget_lists();

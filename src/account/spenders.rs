@@ -8,7 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Account;
-use turn_ledger::{Books, ByteCount, Place, SpenderKey, SpenderKind, SpenderSums, SpenderWalk, Timestamp};
+use crate::rate::Lately;
+use turn_ledger::{ByteCount, Place, SpenderKey, SpenderKind, SpenderSums, SpenderWalk, Timestamp};
 
 /// How long a list is kept before it is made again.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ pub struct SpenderList {
     pub unknown_bytes: ByteCount,
     /// Billed bytes of this whole period; of the earlier period if the list is about one.
     pub used: ByteCount,
+    /// The minutes of the list; `None` for a whole period.
+    pub lately: Option<Lately>,
     /// All rows, in no order. There may be a million rows, and [`Self::page`] sorts only those of one page.
     pub rows: Vec<SpenderSums>,
 }
@@ -105,31 +108,30 @@ impl Account {
 
     /// Makes the list of a kind, in steps, and does not keep it.
     async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
-        // `None`: since the start of the period.
-        let since = match time {
-            SpentIn::Last(span) => Some(self.read(Books::now).minus(span)),
+        let lately = match time {
+            SpentIn::Last(window) => Some(self.read(|books| Lately::of(books, window))),
             _ => None,
         };
         let mut walk = match time {
             SpentIn::Earlier(start) => SpenderWalk::of_past(kind, start),
-            _ => SpenderWalk::new(kind, since),
+            _ => SpenderWalk::new(kind, lately.map(|lately| lately.time)),
         };
         // The sums once the walk has seen all rows; `None` before.
         let walked = self.read_in_parts(|books| {
             let (now, grants) = (books.now(), books.grants());
-            if !walk.look(grants, now) {
+            if !walk.look(grants) {
                 return None;
             }
-            let (period, unknown) = match (time, since) {
+            let (period, unknown) = match (time, lately) {
                 (SpentIn::Earlier(start), _) => (books.budget().past_bytes(start), ByteCount::ZERO),
                 (_, None) => (books.period_bytes(), grants.unknown_bytes()),
-                (_, Some(since)) => (books.period_bytes(), grants.recent_unknown_bytes(since, now)),
+                (_, Some(lately)) => (books.period_bytes(), grants.recent_unknown_bytes(lately.time)),
             };
             Some((period, now, unknown))
         });
         let (period, as_of, unknown_bytes) = walked.await;
         let rows = tokio::task::spawn_blocking(move || walk.rows(&period)).await;
         let rows = rows.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        SpenderList { as_of, unknown_bytes, used: period.used, rows }
+        SpenderList { as_of, unknown_bytes, used: period.used, lately, rows }
     }
 }

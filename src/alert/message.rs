@@ -136,7 +136,8 @@ impl SpentGrant {
 impl SpenderNow {
     /// The time of its bytes.
     pub(super) fn time(&self) -> String {
-        format!("the last {} minutes", self.minutes)
+        let counted = self.counted_until.map(|until| format!(", as counted up to {}", minute(until)));
+        format!("the last {} minutes{}", self.minutes, counted.unwrap_or_default())
     }
 }
 

@@ -49,6 +49,9 @@ pub struct SpenderNow {
     pub all: ByteCount,
     /// The time, in minutes.
     pub minutes: u64,
+    /// The end of the provider's count, where the minutes end of those of whom that shows more.
+    #[serde(default)]
+    pub counted_until: Option<Timestamp>,
 }
 
 /// One spender.
@@ -108,17 +111,18 @@ pub struct Forecast {
 
 impl Spending {
     /// The largest spenders of the period, all of one kind (see `explaining`), and who spends most now. In both maps, the rows of a kind
-    /// have most bytes first, and the bytes without a name are one of the rows. `recent` has all rows of the minutes of `lately`.
+    /// have most bytes first, and the bytes without a name are one of the rows. The second map has all rows of the minutes beside it.
     pub fn new(
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
-        (lately, recent): (&Lately, &BTreeMap<SpenderKind, Vec<SpenderSums>>),
+        recent: Option<(&Lately, &BTreeMap<SpenderKind, Vec<SpenderSums>>)>,
         used: ByteCount,
         is_blocked: impl Fn(&SpenderKey) -> bool,
         cost: AlertCost,
     ) -> Self {
         let found = explaining(of_period, used, &is_blocked);
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
-        Self { by, top, now: SpenderNow::of(lately, recent, &is_blocked), cost: Some(cost) }
+        let now = recent.and_then(|(lately, recent)| SpenderNow::of(lately, recent, &is_blocked));
+        Self { by, top, now, cost: Some(cost) }
     }
 }
 
@@ -153,7 +157,8 @@ impl SpenderNow {
             (by, first.unwrap_or(unknown))
         });
         let is_used = spender.bytes > ByteCount::ZERO;
-        is_used.then_some(Self { by, spender, all, minutes: lately.since().as_secs() / 60 })
+        let (minutes, counted_until) = (lately.window().as_secs() / 60, lately.counted_until());
+        is_used.then_some(Self { by, spender, all, minutes, counted_until })
     }
 }
 
@@ -230,7 +235,7 @@ mod tests {
     /// What these rows say of a period, while nothing flows.
     fn of_rows(rows: impl Fn(SpenderKind) -> Vec<SpenderSums>, used: ByteCount) -> Spending {
         let of_period = NAMED_KINDS.map(|kind| (kind, rows(kind))).into();
-        Spending::new(&of_period, (&Lately::default(), &BTreeMap::new()), used, |_| false, cost())
+        Spending::new(&of_period, None, used, |_| false, cost())
     }
 
     fn named(spending: &Spending) -> Vec<(String, u64)> {
@@ -346,14 +351,20 @@ mod tests {
         let of = |lately, bytes| {
             let lately = Lately::reported(ByteCount::new(lately));
             let is_blocked = |spender: &SpenderKey| spender.to_string() == "bob";
-            Spending::new(&BTreeMap::new(), (&lately, &rows(bytes)), USED, is_blocked, cost()).now
+            Spending::new(&BTreeMap::new(), Some((&lately, &rows(bytes))), USED, is_blocked, cost()).now
         };
         let now = |bytes| of(0, bytes);
         let spender =
             TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30), is_blocked: true, usable: 0 };
         assert_eq!(
             now([30, 10]),
-            Some(SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(40), minutes: 5 })
+            Some(SpenderNow {
+                by: SpenderKind::User,
+                spender,
+                all: ByteCount::new(40),
+                minutes: 5,
+                counted_until: None
+            })
         );
         assert_eq!(now([0, 0]), None);
         let most = |lately| of(lately, [30, 10]).map(|now| (now.spender.key, now.spender.bytes.get()));
@@ -374,7 +385,7 @@ mod tests {
                     .push(SpenderSums { usable: *usable, ..row(*kind, *key, *bytes) });
             }
             let is_blocked = |spender: &SpenderKey| spender.to_string() == "ended";
-            let now = SpenderNow::of(&Lately::default(), &recent, is_blocked).unwrap();
+            let now = SpenderNow::of(&Lately::reported(ByteCount::ZERO), &recent, is_blocked).unwrap();
             (now.by, now.spender.key.unwrap_or_default())
         };
         let (own, page) = ((Label, Some("acme"), 100, 35), (Origin, Some("https://a.example"), 100, 35));

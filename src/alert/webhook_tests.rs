@@ -48,6 +48,7 @@ fn alert() -> Alert {
                 spender: TopSpender { key: Some("bob".into()), bytes: ByteCount::new(1_280_000_000), is_blocked: false, usable: 1 },
                 all: ByteCount::new(1_545_000_000),
                 minutes: 5,
+            counted_until: None,
             }),
             cost: Some(cost),
         },

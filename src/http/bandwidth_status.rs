@@ -91,10 +91,13 @@ pub struct StatusBody {
     observed_mbps_per_grant: Option<serde_json::Number>,
     /// Grants of this period.
     grants: GrantsBody,
-    /// GB an hour of the last 15 minutes, as counted or, later, as reported; two decimals.
+    /// GB an hour of the five minutes before `rateUntil`, as `rate` of `GET /api/overview`; two decimals.
     #[serde(rename = "rateGBPerHour")]
     #[schema(example = "0.40")]
     rate_gb_per_hour: String,
+    /// Now, or the end of the provider's count if that shows a higher rate.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
+    rate_until: Timestamp,
     /// When the limit is reached at this rate; null if not before the period ends, or if it is reached.
     #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-29T18:00:00Z")]
     limit_reached_at: Option<Timestamp>,
@@ -161,9 +164,9 @@ pub async fn get_bandwidth_status(app: AppState, request: Request) -> Json<Statu
 pub(super) fn status(app: &App, snapshot: &Snapshot, is_for_operator: bool) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
-    let PresentRate { rate, limit_at, .. } = PresentRate::of_quarter_hour(snapshot);
-    // A snapshot does not have this number: only the table of grants knows which grants relay.
-    let relaying = app.account.read(|books| books.grants().relaying());
+    // A snapshot does not have these figures.
+    let (PresentRate { rate, until, limit_at }, relaying) =
+        app.account.read(|books| (PresentRate::of(books), books.grants().relaying()));
     let pulling_sessions = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
@@ -186,6 +189,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot, is_for_operator: bool) -> S
         observed_mbps_per_grant: measured.observed.map(mbps),
         grants: GrantsBody { issued, live: snapshot.live_grants, relaying, reported },
         rate_gb_per_hour: ByteCount::saturating(rate.over_millis(HOUR_MILLIS)).gb_nearest(),
+        rate_until: until,
         limit_reached_at: limit_at,
         used_bytes: figures.used.get(),
         durable: app.is_durable(),

@@ -5,7 +5,6 @@ mod csv;
 mod page;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::http::HeaderMap;
@@ -28,8 +27,8 @@ use turn_base::request::header::entries;
 use turn_base::request::query::Query;
 use turn_base::schema::one_of;
 use turn_ledger::{
-    Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, Spender,
-    SpenderKind, SpenderSums, Timestamp, spender_lists,
+    Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, RecentTime,
+    Spender, SpenderKind, SpenderSums, Timestamp, spender_lists,
 };
 
 /// How many blocks a page lists. So it fits into what the command `turn-broker spenders` reads.
@@ -48,6 +47,10 @@ pub struct SpendersBody {
     /// The time since the first of these minutes with bytes, at least 60 s, for a rate; null for the whole period.
     #[schema(required = true, example = 300)]
     seconds: Option<u64>,
+    /// The end of the provider's count. A spender of whom as many counted minutes before it show more has those; null without a count, and for
+    /// the whole period.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T11:50:00Z")]
+    counted_until: Option<Timestamp>,
     /// The month in which the period began.
     #[schema(example = "2025-01")]
     period: String,
@@ -194,7 +197,7 @@ fn evidence_schema() -> RefOr<Schema> {
 
 /// Lists who spends.
 ///
-/// The sums cover a period, or with `since` the last minutes, as this process has heard of them. Without counts by grant, they are
+/// The sums cover a period, or with `since` the last minutes, as this process has heard of them, reported or, up to `countedUntil`, counted. Without counts by grant, they are
 /// what clients claim, and `evidence` says so. With `Accept: text/csv`, the 10,000 largest rows of the period and the rest as one, with their
 /// share of the cost, in columns of FOCUS 1.2 and others that begin with `x_`; `limit` and `cursor` do not apply.
 #[utoipa::path(
@@ -232,32 +235,32 @@ pub async fn list_spenders(
         let csv = csv::of(&app.config, kind, period, used, &list.page(usize::MAX, None).await);
         return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response());
     }
-    let (as_of, unknown_bytes, used_bytes, spenders, next) = if let Some(kind) = kind {
+    let (as_of, unknown_bytes, used_bytes, lately, spenders, next) = if let Some(kind) = kind {
         let after = place_after(cursor, |text| place(kind, text))?;
         let list = app.account.spenders(kind, time).await;
         let rows = Arc::clone(&list).page(limit + 1, after).await;
         let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
         let bodies = app.account.read(|books| rows.into_iter().map(|row| spender_body(books, row)).collect());
-        (list.as_of, list.unknown_bytes, list.used.get(), bodies, next)
+        (list.as_of, list.unknown_bytes, list.used.get(), list.lately, bodies, next)
     } else {
         let after = place_after(cursor, grant_place)?;
-        let rows = grants(&app, GrantFilter::default(), limit + 1, after, since).await;
+        let lately = since.map(|window| app.account.read(|books| Lately::of(books, window)));
+        let time = lately.map(|lately| lately.time);
+        let rows = grants(&app, GrantFilter::default(), limit + 1, after, time).await;
         let (rows, next) = page(rows, limit, grant_cursor);
         let (as_of, unknown_bytes, used) = app.account.read(|books| {
             let (now, grants) = (books.now(), books.grants());
-            let recent = since.map(|span| grants.recent_unknown_bytes(now.minus(span), now));
+            let recent = time.map(|time| grants.recent_unknown_bytes(time));
             (now, recent.unwrap_or_else(|| grants.unknown_bytes()), books.period_bytes().used)
         });
-        (as_of, unknown_bytes, used.get(), rows.iter().map(grant_as_spender).collect(), next)
+        (as_of, unknown_bytes, used.get(), lately, rows.iter().map(grant_as_spender).collect(), next)
     };
-    let (blocked, seconds) = app.account.read(|books| {
-        let seconds = since.map(|window| Lately::averaged(books, window).as_secs());
-        (BlocksBody::of(books, BLOCKED_SHOWN_MAX), seconds)
-    });
+    let blocked = app.account.read(|books| BlocksBody::of(books, BLOCKED_SHOWN_MAX));
     let body = SpendersBody {
         by: kind.map_or(GRANT, SpenderKind::name),
         since: since.map(|span| format!("{}m", span.as_secs() / 60)),
-        seconds,
+        seconds: lately.map(|lately| lately.averaged().as_secs()),
+        counted_until: lately.and_then(|lately| lately.counted_until()),
         period: month_of(period),
         used_bytes,
         as_of,
@@ -305,16 +308,15 @@ pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> Jso
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
 
-/// The first `limit` grants after a place, most bytes first. `window`: only what the grants relayed in this time before now.
+/// The first `limit` grants after a place, most bytes first. `recent`: only what the grants relayed then.
 async fn grants(
     app: &App,
     filter: GrantFilter,
     limit: usize,
     after: Option<GrantPlace>,
-    window: Option<Duration>,
+    recent: Option<RecentTime>,
 ) -> Vec<ListedGrant> {
-    let since = window.map(|span| app.account.read(Books::now).minus(span));
-    let mut page = GrantPage::new(filter, limit, after, since);
+    let mut page = GrantPage::new(filter, limit, after, recent);
     // `look` returns whether it has seen the last grants; `Some` ends the walk.
     app.account.read_in_parts(|books| page.look(books.grants(), books.now()).then_some(())).await;
     app.account.read(|books| page.rows(books.grants(), books.now()))

@@ -61,7 +61,7 @@ pub(super) fn summary(status: &Value) -> Option<String> {
          Used         {used} of {limit} GB ({percent} %), {source}{as_of}\n\
          Remaining    {remaining} GB until {reset}\n\
          Reserved     {reserved} GB; usage can pass the limit by {bound} GB at most{likely}{holds}\n\
-         Rate         {rate} GB an hour (average of 15 minutes){limit_at}\n\
+         Rate         {rate} GB an hour (five minutes up to {until}){limit_at}\n\
          Grants       {issued} issued, {reported} reported, {live} live, {relaying} relaying\n\
          Connections  {open} open\n\
          Ledger       {ledger}",
@@ -78,6 +78,7 @@ pub(super) fn summary(status: &Value) -> Option<String> {
         live = shown(status, "/grants/live")?,
         relaying = shown(status, "/grants/relaying")?,
         rate = shown(status, "/rateGBPerHour")?,
+        until = shown(status, "/rateUntil")?,
         open = shown(status, "/activeConnections")?,
     );
     for drained in status["draining"].as_array().into_iter().flatten() {
@@ -98,8 +99,11 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     let spenders = page["spenders"].as_array()?;
     let period = format!("the period of {}", shown(page, "/period")?);
     let time = shown(page, "/since").map_or(period, |since| format!("the last {since}"));
+    let counted =
+        shown(page, "/countedUntil").map(|until| format!("; by the count up to {until} where that is more"));
+    let counted = counted.unwrap_or_default();
     let mut text = format!(
-        "Spent in {time} by {by}, as of {as_of}\n{:>12}  {:8}  grants  usable  {by}",
+        "Spent in {time} by {by}, as of {as_of}{counted}\n{:>12}  {:8}  grants  usable  {by}",
         "GB", "evidence"
     );
     for row in spenders {
@@ -204,7 +208,7 @@ mod tests {
             "source": "measured+estimate", "asOf": "2025-01-15T11:50:00.000Z", "reservedGB": "12.00",
             "overshootBoundGB": "4.00", "likelyOvershootGB": "0.00", "boundHolds": true, "durable": true,
             "grants": {"issued": 120, "live": 7, "relaying": 2, "reported": 80}, "hints": [], "more": 1,
-            "rateGBPerHour": "0.40", "limitReachedAt": "2025-01-29T18:00:00.000Z", "minting": {"on": true}
+            "rateGBPerHour": "0.40", "rateUntil": "2025-01-15T11:50:00.000Z", "limitReachedAt": "2025-01-29T18:00:00.000Z", "minting": {"on": true}
         })
     }
 
@@ -216,7 +220,7 @@ mod tests {
              Used         45.23 of 1000 GB (4.52 %), measured+estimate, counted up to 2025-01-15T11:50:00.000Z\n\
              Remaining    954.77 GB until 2025-02-01T00:00:00.000Z\n\
              Reserved     12.00 GB; usage can pass the limit by 4.00 GB at most (0.00 GB at the rate that was counted)\n\
-             Rate         0.40 GB an hour (average of 15 minutes): the limit at 2025-01-29T18:00:00.000Z\n\
+             Rate         0.40 GB an hour (five minutes up to 2025-01-15T11:50:00.000Z): the limit at 2025-01-29T18:00:00.000Z\n\
              Grants       120 issued, 80 reported, 7 live, 2 relaying\n\
              Connections  3 open\n\
              Ledger       on disk"
@@ -275,10 +279,13 @@ mod tests {
              There are more: see GET /api/spenders.\n\
              0.0010 GB are under identifiers that this ledger does not know."
         );
-        let now = json!({"by": "user", "period": "2025-01", "since": "5m", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 0,
+        let now = json!({"by": "user", "period": "2025-01", "since": "5m", "asOf": "2025-01-15T12:00:00.000Z", "countedUntil": "2025-01-15T11:50:00.000Z", "unknownBytes": 0,
             "blocked": {"count": 0, "blocks": []}, "spenders": [], "next": null});
         let first = spenders(&now).unwrap().lines().next().unwrap().to_owned();
-        assert_eq!(first, "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z");
+        assert_eq!(
+            first,
+            "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z; by the count up to 2025-01-15T11:50:00.000Z where that is more"
+        );
         assert!(spenders(&json!({})).is_none());
     }
 

@@ -48,6 +48,7 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
         "observedMbpsPerGrant": null,
         "grants": {"issued": 0, "live": 0, "relaying": 0, "reported": 0},
         "rateGBPerHour": "0.00",
+        "rateUntil": "2025-01-15T12:00:00.000Z",
         "limitReachedAt": null,
         "usedBytes": 0,
         "durable": false,
@@ -94,7 +95,7 @@ async fn usage_rises_while_a_connection_is_open_and_the_remainder_ends_at_zero()
 }
 
 #[tokio::test]
-async fn the_rate_is_that_of_the_last_quarter_hour_and_an_idle_service_has_none() {
+async fn the_rate_is_that_of_the_last_five_minutes_and_an_idle_service_has_none() {
     let broker =
         TestBroker::start(&[("BANDWIDTH_LIMIT_GB", "3"), ("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
     let rate = async || {
@@ -110,9 +111,9 @@ async fn the_rate_is_that_of_the_last_quarter_hour_and_an_idle_service_has_none(
     }
     assert_eq!(rate().await, ("3.60".into(), Some("2025-01-15T12:50:00.000Z".into())));
     broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
-    broker.advance(450);
-    assert_eq!(rate().await.0, "1.80", "half of the quarter hour");
-    broker.advance(470);
+    broker.advance(150);
+    assert_eq!(rate().await.0, "1.86", "half of the five minutes, which begin with a whole one");
+    broker.advance(300);
     assert_eq!(rate().await, ("0.00".into(), None));
 }
 

@@ -145,15 +145,28 @@ async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_t
     broker.app.account.change(|books| books.override_limit(Some(ByteCount::new(2_000 * MB))));
     broker.app.account.evaluate_alerts(facts(&broker, true), &broker.app.config, true).await;
     let alert = broker.app.account.latest_alerts().remove(0).alert;
-    assert_eq!(alert.severity().name(), "warning");
+    assert_eq!(alert.severity().name(), "critical", "a limit that is reached in minutes");
     let text = alert.text(None);
     for expected in [
         "Now: 20.0 Mbps (counted up to 2025-01-15T12:10Z), which reaches the limit in ",
-        "Now mostly: address \"127.0.0.1\" (100 % of the last 15 minutes).",
+        "First: Stop address \"127.0.0.1\", who has 99 % of the last 5 minutes, as counted up to 2025-01-15T12:10Z, ",
+        "Command: turn-broker block --address=127.0.0.1 --for 1h; turn-broker revoke --address=127.0.0.1",
     ] {
         assert!(text.contains(expected), "{expected} is missing in\n{text}");
     }
     assert!(!text.contains("ann"), "who has 1 % of it\n{text}");
+    // The status, the dashboard's hero and its column, and the command have the same figures.
+    let status = broker.status().await;
+    assert_eq!((&status["rateGBPerHour"], &status["rateUntil"]), (&json!("9.00"), &rate["until"]));
+    let reached = broker.overview().await["rate"]["limitAt"].clone();
+    assert!(reached.is_string() && status["limitReachedAt"] == reached, "{reached} {status}");
+    for by in ["address", "grant"] {
+        let page = broker.operator(&format!("/api/spenders?by={by}&since=5m")).await.json();
+        let thief =
+            page["spenders"][0]["bytes"].as_f64().unwrap() * 8.0 / 1e6 / page["seconds"].as_f64().unwrap();
+        assert!((19.0..=21.0).contains(&thief), "{thief} Mbps: {page}");
+        assert_eq!(page["countedUntil"], "2025-01-15T12:10:00.000Z");
+    }
 }
 
 #[tokio::test]

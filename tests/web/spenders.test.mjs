@@ -113,6 +113,8 @@ test('the evidence for bytes is a word beside them', () => {
 test('the note says of when the list is, what is unknown, and that it is a part', () => {
   const list = (more) => note({ by: 'user', asOf: '2026-11-20T14:10:00Z', unknownBytes: 0, spenders: [{}, {}], next: null, ...more }, NOW);
   assert.equal(list(), 'as of 14:10.');
+  const counted = note({ by: 'user', asOf: '2026-11-20T14:10:00Z', unknownBytes: 0, spenders: [], next: null }, NOW, { countedUntil: '2026-11-20T13:58:00Z' });
+  assert.equal(counted, 'as of 14:10. Now: the last five minutes, or those counted up to 13:58 where they show more.');
   assert.equal(list({ unknownBytes: 3.2 * GB }), 'as of 14:10. 3.20 GB are of credentials that this ledger does not know.');
   assert.match(list({ next: 'c' }), / Search and order apply to the 2 rows loaded, the largest\.$/);
 });

@@ -64,7 +64,13 @@ fn spending(names: [&str; 3]) -> Spending {
         is_blocked: false,
         usable: 2,
     };
-    let now = SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(4 * GB), minutes: 5 };
+    let now = SpenderNow {
+        by: SpenderKind::User,
+        spender,
+        all: ByteCount::new(4 * GB),
+        minutes: 5,
+        counted_until: None,
+    };
     Spending { by: Some(SpenderKind::User), top: top.collect(), now: Some(now), cost: Some(cost) }
 }
 

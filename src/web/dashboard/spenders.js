@@ -181,7 +181,7 @@ async function read(isMore) {
   recent = lately;
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
-  put('spenders-note', words.note(list, now()));
+  put('spenders-note', words.note(list, now(), recent));
   showBlocked(list.blocked, now());
   if (!month && overview) put('summary', words.summary(overview, past, list.spenders, by));
   show();

@@ -104,11 +104,12 @@ export function state({ revokedAt, live, expiresAt }, now) {
 /** Whether a revocation changes anything. @param {Pick<Grant, 'revokedAt' | 'live'>} grant */
 export const isRevocable = ({ revokedAt, live }) => live && !revokedAt;
 
-/** The line beside the title. @param {Spenders} list @param {Date} now */
-export function note({ asOf, unknownBytes, spenders, next }, now) {
+/** The line beside the title. @param {Spenders} list @param {Date} now @param {Pick<Spenders, 'countedUntil'> | null} [lately] Those who spend now. */
+export function note({ asOf, unknownBytes, spenders, next }, now, lately = null) {
   const unknown = unknownBytes > 0 ? ` ${size(unknownBytes)} are of credentials that this ledger does not know.` : '';
   const part = next ? ` Search and order apply to the ${some(spenders.length, 'row')} loaded, the largest.` : '';
-  return `as of ${time(new Date(asOf), now)}.${unknown}${part}`;
+  const counted = lately?.countedUntil ? ` Now: the last five minutes, or those counted up to ${time(new Date(lately.countedUntil), now)} where they show more.` : '';
+  return `as of ${time(new Date(asOf), now)}.${counted}${unknown}${part}`;
 }
 
 /** The line above the list of who is blocked. @param {Spenders['blocked']} blocked */

@@ -82,8 +82,6 @@ pub struct Snapshot {
     pub refusal: Option<NotAdmitted>,
     /// Grants alive now, tail included.
     pub live_grants: u64,
-    /// What was used within [`crate::RECENT_MAX`]: as counted or, where no count reaches yet, as reported.
-    pub used_lately: ByteCount,
     /// Open connections.
     pub open_connections: usize,
     /// The address that its limit of this day refused last, and how many addresses were refused today.
@@ -205,7 +203,6 @@ impl Books {
             frozen: self.overrides.frozen,
             refusal: self.refusal(),
             live_grants: self.budget.live_grants(),
-            used_lately: self.budget.used_lately(),
             open_connections: self.connections.row_counts().0,
             refused_addresses: self.grants.today.refused(),
             unknown_bytes: self.grants.unknown_bytes(),

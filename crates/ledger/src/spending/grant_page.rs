@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use turn_budget::{ByteCount, GrantId, Minute, Timestamp, Walk};
 
-use super::{SpenderKey, Spent};
+use super::{RecentTime, SpenderKey, Spent};
 use crate::grants::{GrantRow, Grants, Revoked};
 
 /// How many rows one step looks at.
@@ -27,7 +27,7 @@ pub struct ListedGrant {
     pub id: GrantId,
     /// Its row.
     pub row: GrantRow,
-    /// What it has spent in this period, or since the `since` of [`GrantPage::new`].
+    /// What it has spent in this period, or in the time of [`GrantPage::new`].
     pub spent: Spent,
     /// What is kept of its client's address.
     pub address: Option<SpenderKey>,
@@ -52,7 +52,7 @@ pub struct GrantPage {
     filter: GrantFilter,
     limit: usize,
     after: Option<GrantPlace>,
-    since: Option<Timestamp>,
+    recent: Option<RecentTime>,
     walk: Walk,
     /// Of the places found so far, the first `limit`, in no order.
     places: Vec<GrantPlace>,
@@ -64,23 +64,23 @@ fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
 }
 
 impl GrantPage {
-    /// A search that has found nothing yet. With `since`, only what was relayed from this instant on is listed. Callers make sure that it
-    /// is at most [`super::recent::RECENT_MAX`] ago.
+    /// A search that has found nothing yet. With `recent`, only what was relayed then is listed: minutes longer ago than
+    /// [`super::recent::RECENT_MAX`] are not known.
     pub fn new(
         filter: GrantFilter,
         limit: usize,
         after: Option<GrantPlace>,
-        since: Option<Timestamp>,
+        recent: Option<RecentTime>,
     ) -> Self {
-        Self { filter, limit, after, since, walk: Walk::default(), places: vec![] }
+        Self { filter, limit, after, recent, walk: Walk::default(), places: vec![] }
     }
 
     /// Looks at the next grants. `true` if these are the last ones.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let (rows, is_last) = grants.next_metered(&mut self.walk, self.since);
+        let (rows, is_last) = grants.next_metered(&mut self.walk, self.recent.is_some());
         for (id, row) in rows {
-            let bytes = grants.spent_since(id, row, self.since, now).bytes();
-            let is_relevant = self.since.is_none() || bytes > ByteCount::ZERO;
+            let bytes = grants.spent_lately(id, row, self.recent).bytes();
+            let is_relevant = self.recent.is_none() || bytes > ByteCount::ZERO;
             let is_after = self.after.is_none_or(|after| order((bytes, id)) > order(after));
             if is_relevant && is_after && grants.is_listed(row, &self.filter, now) {
                 self.places.push((bytes, id));
@@ -96,7 +96,7 @@ impl GrantPage {
     /// The rows that were found, as they are at `now`: most bytes first. A grant that has left the table since is left out.
     pub fn rows(&self, grants: &Grants, now: Timestamp) -> Vec<ListedGrant> {
         let mut rows: Vec<_> =
-            self.places.iter().filter_map(|(_, id)| grants.listed(*id, self.since, now)).collect();
+            self.places.iter().filter_map(|(_, id)| grants.listed(*id, self.recent, now)).collect();
         rows.sort_unstable_by_key(|row| order(row.place()));
         rows
     }
@@ -115,14 +115,10 @@ impl Grants {
         u64::try_from(self.revoked().filter(is_counted).count()).unwrap_or(u64::MAX)
     }
 
-    /// The next rows of a walk, without those of grants that cost nothing, and whether these are the last ones. With `since`, only rows of
+    /// The next rows of a walk, without those of grants that cost nothing, and whether these are the last ones. With `is_recent`, only rows of
     /// grants that have relayed something within [`super::recent::RECENT_MAX`].
-    pub(crate) fn next_metered(
-        &self,
-        walk: &mut Walk,
-        since: Option<Timestamp>,
-    ) -> (Vec<(GrantId, &GrantRow)>, bool) {
-        let (mut rows, is_last) = if since.is_some() {
+    pub(crate) fn next_metered(&self, walk: &mut Walk, is_recent: bool) -> (Vec<(GrantId, &GrantRow)>, bool) {
+        let (mut rows, is_last) = if is_recent {
             let ids = self.next_recent(walk, LOOKED_AT_ONCE);
             let is_last = ids.len() < LOOKED_AT_ONCE;
             (ids.into_iter().filter_map(|id| Some((id, self.any(id)?))).collect(), is_last)
@@ -140,23 +136,17 @@ impl Grants {
         live.is_none_or(|live| row.is_live(now) == live) && keys.iter().all(|key| self.terms.is_of(row, key))
     }
 
-    /// What a grant has spent since an instant or, without one, in this period.
-    pub(crate) fn spent_since(
-        &self,
-        id: GrantId,
-        row: &GrantRow,
-        since: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Spent {
-        since.map_or_else(|| self.spent_of(row), |since| self.recent_of(id, since, now))
+    /// What a grant has spent lately or, without `recent`, in this period.
+    pub(crate) fn spent_lately(&self, id: GrantId, row: &GrantRow, recent: Option<RecentTime>) -> Spent {
+        recent.map_or_else(|| self.spent_of(row), |recent| self.recent_of(id, recent))
     }
 
-    fn listed(&self, id: GrantId, since: Option<Timestamp>, now: Timestamp) -> Option<ListedGrant> {
+    fn listed(&self, id: GrantId, recent: Option<RecentTime>, now: Timestamp) -> Option<ListedGrant> {
         let row = self.any(id)?;
         Some(ListedGrant {
             id,
             row: row.clone(),
-            spent: self.spent_since(id, row, since, now),
+            spent: self.spent_lately(id, row, recent),
             address: self.terms.address(row),
             live: row.is_live(now),
         })

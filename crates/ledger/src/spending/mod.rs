@@ -28,5 +28,6 @@ mod sums;
 mod terms;
 mod walk;
 
+pub use recent::RecentTime;
 pub(crate) use {address_days::*, recent::*};
 pub use {grant_page::*, key::*, left::*, limited::*, rows::*, spent::*, sums::*, terms::*, walk::*};

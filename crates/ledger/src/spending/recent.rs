@@ -16,6 +16,16 @@ use crate::person::{NamesPerson, Person};
 /// The most spenders of connections without a grant whose last minutes are kept by name. The minutes of all other spenders have one sum.
 pub(crate) const UNGRANTED_MAX: usize = 1_000;
 
+/// The time of what was spent lately. A client that reports nothing is seen only in the counted minutes, and one that has come since the count
+/// only in the reported ones, so that of each spender counts in which it has more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentTime {
+    /// The last minutes before now.
+    pub reported: Interval,
+    /// The last minutes before the end of the provider's count; `None` without a count.
+    pub counted: Option<Interval>,
+}
+
 /// The bytes of one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct MinuteBytes {
@@ -81,10 +91,16 @@ impl RecentMinutes {
         self.0.retain(|(minute, _)| *minute >= first);
     }
 
-    /// What was relayed in `[since, now)`.
-    fn between(&self, since: Timestamp, now: Timestamp) -> MinuteBytes {
-        let part = |minute: Minute, bytes| Spread { bytes, over: minute.interval().before(now) }.after(since);
-        let parts = self.0.iter().filter(|(minute, _)| minute.end() > since);
+    /// What was relayed in those of the last minutes that have more.
+    fn lately(&self, time: RecentTime) -> MinuteBytes {
+        let reported = self.within(time.reported);
+        let counted = time.counted.map(|counted| self.within(counted)).unwrap_or_default();
+        if counted.total() > reported.total() { counted } else { reported }
+    }
+
+    fn within(&self, Interval { from, to }: Interval) -> MinuteBytes {
+        let part = |minute: Minute, bytes| Spread { bytes, over: minute.interval().before(to) }.after(from);
+        let parts = self.0.iter().filter(|(minute, _)| minute.end() > from && minute.start() < to);
         parts.fold(MinuteBytes::default(), |sum, (minute, of)| MinuteBytes {
             measured: sum.measured.plus(part(*minute, of.measured)),
             claimed: sum.claimed.plus(part(*minute, of.claimed)),
@@ -95,6 +111,10 @@ impl RecentMinutes {
 impl MinuteBytes {
     fn plus(self, more: Self) -> Self {
         Self { measured: self.measured.plus(more.measured), claimed: self.claimed.plus(more.claimed) }
+    }
+
+    fn total(self) -> ByteCount {
+        self.measured.plus(self.claimed)
     }
 
     fn as_spent(self, seen_at: Timestamp) -> Spent {
@@ -164,11 +184,11 @@ impl RecentBytes {
 }
 
 impl Grants {
-    /// What a grant has relayed in `[since, now)`, measured and claimed.
-    pub(crate) fn recent_of(&self, id: GrantId, since: Timestamp, now: Timestamp) -> Spent {
+    /// What a grant has relayed lately, measured and claimed.
+    pub(crate) fn recent_of(&self, id: GrantId, time: RecentTime) -> Spent {
         let minutes = self.recent.grants.get(&id);
         let seen_at = self.any(id).map(|row| row.spent().seen_at).unwrap_or_default();
-        minutes.map(|minutes| minutes.between(since, now).as_spent(seen_at)).unwrap_or_default()
+        minutes.map(|minutes| minutes.lately(time).as_spent(seen_at)).unwrap_or_default()
     }
 
     /// How many grants have relayed something within [`RECENT_MAX`], to the minute.
@@ -181,21 +201,16 @@ impl Grants {
         walk.next(&self.recent.grants, most).into_iter().map(|(id, _)| *id).collect()
     }
 
-    /// What connections without a grant have relayed in `[since, now)`, by spender. The bytes under unknown identifiers come last, without
-    /// a spender.
-    pub(crate) fn recent_others(
-        &self,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> impl Iterator<Item = (Spender, Spent)> {
+    /// What connections without a grant have relayed lately, by spender. The bytes under unknown identifiers come last, without a spender.
+    pub(crate) fn recent_others(&self, time: RecentTime) -> impl Iterator<Item = (Spender, Spent)> {
         let named = self.recent.ungranted.iter().map(|(spender, minutes)| (spender.clone(), minutes));
         let all = named.chain([(Spender::default(), &self.recent.unknown)]);
-        all.map(move |(spender, minutes)| (spender, minutes.between(since, now).as_spent(now)))
+        all.map(move |(spender, minutes)| (spender, minutes.lately(time).as_spent(time.reported.to)))
     }
 
-    /// Bytes that sources have counted in `[since, now)` under identifiers that the ledger does not know.
-    pub fn recent_unknown_bytes(&self, since: Timestamp, now: Timestamp) -> ByteCount {
-        self.recent.unknown.between(since, now).measured
+    /// Bytes that sources have counted lately under identifiers that the ledger does not know.
+    pub fn recent_unknown_bytes(&self, time: RecentTime) -> ByteCount {
+        self.recent.unknown.lately(time).measured
     }
 }
 

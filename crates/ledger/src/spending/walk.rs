@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use turn_budget::{ByteCount, Day, PeriodBytes, SpenderKind, Timestamp, Walk};
 
-use super::{LOOKED_AT_ONCE, LeftKey, SpenderSums, Spent, Sums};
+use super::{LOOKED_AT_ONCE, LeftKey, RecentTime, SpenderSums, Spent, Sums};
 use crate::grants::{Grants, key_of};
 
 /// The bits of the lower half of a number in [`SpenderWalk::places`]: an index into `found`. They are enough for every index.
@@ -18,7 +18,7 @@ const PLACE: u64 = 0xffff_ffff;
 #[derive(Debug)]
 pub struct SpenderWalk {
     kind: SpenderKind,
-    since: Option<Timestamp>,
+    recent: Option<RecentTime>,
     /// The first day of the earlier period that is summed; `None` for this period.
     past: Option<Day>,
     grants: Walk,
@@ -38,12 +38,12 @@ pub struct SpenderWalk {
 }
 
 impl SpenderWalk {
-    /// A search that has found nothing yet. With `since`, only what was spent from this instant on is summed. Callers make sure that it is
-    /// at most [`super::recent::RECENT_MAX`] ago.
-    pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
+    /// A search that has found nothing yet. With `recent`, only what was spent then is summed: minutes longer ago than
+    /// [`super::recent::RECENT_MAX`] are not known.
+    pub fn new(kind: SpenderKind, recent: Option<RecentTime>) -> Self {
         Self {
             kind,
-            since,
+            recent,
             past: None,
             grants: Walk::default(),
             is_in_second_part: false,
@@ -61,17 +61,18 @@ impl SpenderWalk {
     }
 
     /// Looks at the next grants or sums. `true` if these are the last ones.
-    pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
+    pub fn look(&mut self, grants: &Grants) -> bool {
         if let Some(day) = self.past {
             return self.look_at_past(grants, day);
         }
         if !self.is_in_second_part {
-            self.is_in_second_part = self.look_at_grants(grants, now);
+            self.is_in_second_part = self.look_at_grants(grants);
             return false;
         }
-        if let Some(since) = self.since {
-            for (spender, spent) in grants.recent_others(since, now) {
-                let (key, sums) = (key_of(&spender, self.kind), sums_of(&spent, [since, now]).of_part());
+        if let Some(time) = self.recent {
+            let seen = [time.reported.from, time.reported.to];
+            for (spender, spent) in grants.recent_others(time) {
+                let (key, sums) = (key_of(&spender, self.kind), sums_of(&spent, seen).of_part());
                 self.add(SpenderSums { key, sums, ..SpenderSums::default() });
             }
             return true;
@@ -107,9 +108,9 @@ impl SpenderWalk {
     }
 
     /// Looks at the next grants. `true` if these are the last ones.
-    fn look_at_grants(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let (rows, is_last) = grants.next_metered(&mut self.grants, self.since);
-        if self.since.is_none() && self.found.is_empty() {
+    fn look_at_grants(&mut self, grants: &Grants) -> bool {
+        let (rows, is_last) = grants.next_metered(&mut self.grants, self.recent.is_some());
+        if self.recent.is_none() && self.found.is_empty() {
             // With room for what comes during the walk: to grow, the vectors would be copied while the lock is held.
             let count = grants.rows.len();
             let room = count.saturating_add(count / 8);
@@ -117,7 +118,7 @@ impl SpenderWalk {
             self.places.reserve(room);
         }
         for (id, row) in rows {
-            let spent = grants.spent_since(id, row, self.since, now);
+            let spent = grants.spent_lately(id, row, self.recent);
             let sums = sums_of(&spent, [row.issued_at, row.issued_at.max(spent.seen_at)]);
             let is_live = !row.has_ended();
             let is_usable = is_live && row.extra().revoked_at.is_none();
@@ -127,9 +128,9 @@ impl SpenderWalk {
         is_last
     }
 
-    /// Adds what was found, except what relayed nothing since `since`.
+    /// Adds what was found, except what relayed nothing lately.
     fn add(&mut self, found: SpenderSums) {
-        if self.since.is_none() || found.sums.bytes() > ByteCount::ZERO {
+        if self.recent.is_none() || found.sums.bytes() > ByteCount::ZERO {
             self.push(found);
         }
     }
@@ -144,9 +145,9 @@ impl SpenderWalk {
     }
 
     /// One row for each spender that was found, and one for the rest, in no order. `period`: what the rows add up to without
-    /// `since`.
+    /// `recent`.
     pub fn rows(self, period: &PeriodBytes) -> Vec<SpenderSums> {
-        let Self { since, found: mut rows, rest, mut places, .. } = self;
+        let Self { recent, found: mut rows, rest, mut places, .. } = self;
         places.sort_unstable();
         // The first row of each key, among the rows with the same upper half of the hash. Almost always these rows have one key.
         let mut firsts: Vec<usize> = vec![];
@@ -162,7 +163,7 @@ impl SpenderWalk {
                 }
             }
         }
-        if since.is_some() {
+        if recent.is_some() {
             rows.push(rest);
         } else {
             fit(&mut rows, rest, period);

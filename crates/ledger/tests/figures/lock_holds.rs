@@ -85,7 +85,7 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     looks.print("look for a page of grants");
     once("page of grants", || page.rows(books.grants(), books.now()));
     let (mut looks, mut sums) = (Steps::default(), SpenderWalk::new(SpenderKind::User, None));
-    while !looks.time(|| sums.look(books.grants(), books.now())) {}
+    while !looks.time(|| sums.look(books.grants())) {}
     looks.print("look for the sums of users");
     let user = User::new("user-7").ok_or("a user")?;
     once("revocation of a user", || books.revoke_all_of(&SpenderKey::User(user.clone())));

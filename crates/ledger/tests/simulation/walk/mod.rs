@@ -344,7 +344,7 @@ fn visible(books: &mut Books) -> Visible {
 /// The rows of who spends.
 fn spenders(books: &Books, kind: SpenderKind) -> Vec<SpenderSums> {
     let mut walk = SpenderWalk::new(kind, None);
-    while !walk.look(books.grants(), books.now()) {}
+    while !walk.look(books.grants()) {}
     let mut rows = walk.rows(&books.period_bytes());
     rows.sort_by(|a, b| a.order().cmp(&b.order()));
     rows

@@ -157,7 +157,7 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
     // The claims of a row are not less in proportion.
     let all = PeriodBytes { used: ByteCount::new(u64::MAX), ..broker.books.period_bytes() };
     let mut walk = SpenderWalk::new(SpenderKind::User, None);
-    while !walk.look(broker.books.grants(), broker.books.now()) {}
+    while !walk.look(broker.books.grants()) {}
     let rows = walk.rows(&all);
     let is_exact = broker.settings.sources == ONE && broker.pages.is_empty() && !broker.may_break;
     (0..3).find_map(|user| {

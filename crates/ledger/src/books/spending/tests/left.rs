@@ -116,7 +116,7 @@ fn of_past(broker: &Broker, kind: SpenderKind, start: Timestamp) -> Vec<(String,
     let past = broker.books.budget().past();
     let (period, used) = *past.iter().find(|(period, _)| period.start == start).unwrap();
     let mut walk = SpenderWalk::of_past(kind, period.start);
-    while !walk.look(broker.books.grants(), broker.books.now()) {}
+    while !walk.look(broker.books.grants()) {}
     let mut rows = walk.rows(&broker.books.budget().past_bytes(start));
     rows.sort_by(|a, b| a.order().cmp(&b.order()));
     let bytes = rows.iter().map(|row| row.sums.bytes());

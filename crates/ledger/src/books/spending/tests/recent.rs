@@ -1,17 +1,19 @@
 //! Who spends now: the bytes of the last minutes, as reported and as counted.
 
-use turn_budget::SpenderKind;
+use turn_budget::{Interval, SpenderKind};
 
 use super::*;
-use crate::spending::{SpenderWalk, UNGRANTED_MAX};
+use crate::spending::{RecentTime, SpenderWalk, UNGRANTED_MAX};
 
 impl Broker {
     /// Key, measured and claimed bytes of each spender in the last seconds, most bytes first.
     fn recent(&self, kind: SpenderKind, seconds: u64) -> Vec<(String, u64, u64)> {
-        let now = self.books.now();
-        let since = Timestamp::from_millis(now.as_millis() - i64::try_from(seconds * 1_000).unwrap());
-        let mut walk = SpenderWalk::new(kind, Some(since));
-        while !walk.look(self.books.grants(), now) {}
+        self.lately(kind, RecentTime { reported: last(seconds, self.books.now()), counted: None })
+    }
+
+    fn lately(&self, kind: SpenderKind, time: RecentTime) -> Vec<(String, u64, u64)> {
+        let mut walk = SpenderWalk::new(kind, Some(time));
+        while !walk.look(self.books.grants()) {}
         let name = |key: Option<SpenderKey>| key.map_or("-".into(), |key| key.to_string());
         let row = |row: SpenderSums| (name(row.key), row.sums.measured().get(), row.sums.claimed().get());
         let mut rows = walk.rows(&self.books.period_bytes());
@@ -29,6 +31,10 @@ impl Broker {
         self.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
         grant
     }
+}
+
+fn last(seconds: u64, end: Timestamp) -> Interval {
+    Interval::new(end.minus(Duration::from_secs(seconds)), end)
 }
 
 fn row(name: &str, measured: u64, claimed: u64) -> (String, u64, u64) {
@@ -51,8 +57,8 @@ fn the_last_minutes_alone_say_who_spends_now() {
     assert_eq!(broker.by_user(900), [row("ann", 0, 25 * MB), row("bob", 0, 15 * MB)]);
     assert_eq!(broker.recent(SpenderKind::Label, 300), [row("room-1", 0, 5 * MB)]);
     assert_eq!(broker.recent(SpenderKind::Call, 300), [row("-", 0, 5 * MB)], "of no call");
-    let since = at(20 * 60 - 300);
-    let mut page = GrantPage::new(GrantFilter::default(), 9, None, Some(since));
+    let time = RecentTime { reported: last(300, at(20 * 60)), counted: None };
+    let mut page = GrantPage::new(GrantFilter::default(), 9, None, Some(time));
     assert!(page.look(broker.books.grants(), broker.books.now()));
     let grants = page.rows(broker.books.grants(), broker.books.now());
     let grants: Vec<_> = grants.iter().map(|grant| (grant.id, grant.spent.bytes().get())).collect();
@@ -90,8 +96,29 @@ fn a_count_replaces_what_was_claimed_for_its_time() {
     assert_eq!(broker.by_user(600), [row("ann", 0, 50 * MB)], "younger than the count");
     assert!(broker.count(at(180), true, &[(ann.id, 3 * MB), (stranger, 4 * MB)], 0));
     assert_eq!(broker.by_user(720), [row("ann", 3 * MB, 45 * MB), row("-", 4 * MB, 0)]);
-    let unknown = broker.books.grants().recent_unknown_bytes(at(0), broker.books.now());
+    let time = RecentTime { reported: last(720, at(720)), counted: None };
+    let unknown = broker.books.grants().recent_unknown_bytes(time);
     assert_eq!(unknown.get(), 4 * MB);
+}
+
+#[test]
+fn whom_a_count_shows_is_seen_in_the_counted_minutes_and_others_in_those_since() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let (ann, thief) = (broker.caller("ann"), broker.mint(requester("thief"), 7_200).unwrap());
+    for minute in 1..=12 {
+        broker.books.advance(at(60 * minute));
+        broker.beat(ann, 5 * MB * minute);
+    }
+    let bob = broker.caller("bob");
+    broker.books.advance(at(780));
+    broker.beat(bob, 3 * MB);
+    assert!(broker.count(at(0), true, &[], 0));
+    assert!(broker.count(at(180), false, &[(ann.id, 15 * MB), (thief.id, 900 * MB)], 0));
+    let reported = last(300, broker.books.now());
+    let by_user = |counted| broker.lately(SpenderKind::User, RecentTime { reported, counted });
+    assert_eq!(by_user(None), [row("ann", 0, 20 * MB), row("bob", 0, 3 * MB)], "the thief reports nothing");
+    let both = by_user(Some(last(300, at(180))));
+    assert_eq!(both, [row("thief", 900 * MB, 0), row("ann", 0, 20 * MB), row("bob", 0, 3 * MB)]);
 }
 
 #[test]
