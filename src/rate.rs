@@ -70,17 +70,7 @@ impl Lately {
 
     /// The time that a rate is the average of: it begins with the first minute that has bytes, and is at most as long as the window.
     pub fn averaged(&self) -> Duration {
-        self.span.min(self.window())
-    }
-
-    /// The end of the provider's count, if that says something about now.
-    pub fn counted_until(&self) -> Option<Timestamp> {
-        self.time.counted.map(|counted| counted.to)
-    }
-
-    /// The length of the time that was asked for.
-    pub fn window(&self) -> Duration {
-        Duration::from_millis(self.time.reported.millis())
+        self.span.min(Duration::from_millis(self.time.reported.millis()))
     }
 
     /// What was used, scaled to the window if `span` is longer.

@@ -8,16 +8,8 @@ use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
 use crate::alert::{Act, Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
-use crate::rate::{Lately, PresentRate, WINDOW};
-use turn_ledger::{SpenderKey, SpenderKind, SpenderSums};
-
-/// Who spends, by kind, most bytes first: in this period, and in the time of `lately`.
-#[derive(Debug, Default)]
-struct FoundSpenders {
-    of_period: BTreeMap<SpenderKind, Vec<SpenderSums>>,
-    lately: Option<Lately>,
-    recent: BTreeMap<SpenderKind, Vec<SpenderSums>>,
-}
+use crate::rate::{PresentRate, WINDOW};
+use turn_ledger::ByteCount;
 
 impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. Without the lease nothing is due:
@@ -35,23 +27,13 @@ impl Account {
             (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)
         });
         // All spenders are read only if one of the alerts will show them.
-        let found = if self.guarded.lock().alerts.will_show_spending(&input) {
-            self.find_spenders().await
+        let spending = if self.guarded.lock().alerts.will_show_spending(&input) {
+            self.find_spenders(input.budget.used, cost).await
         } else {
-            FoundSpenders::default()
+            Spending::default()
         };
-        let Evaluation { made, dropped } = self.with_all(|Guarded { books, alerts, .. }| {
-            let is_blocked = |spender: &SpenderKey| books.is_blocked(spender);
-            let used = input.budget.used;
-            let spending = Spending::new(
-                &found.of_period,
-                found.lately.as_ref().map(|lately| (lately, &found.recent)),
-                used,
-                is_blocked,
-                cost,
-            );
-            alerts.evaluate(&input, &spending, is_delivered)
-        });
+        let Evaluation { made, dropped } =
+            self.with_all(|Guarded { alerts, .. }| alerts.evaluate(&input, &spending, is_delivered));
         for kind in dropped {
             self.metrics.alerts.count([kind.name(), "dropped"]);
         }
@@ -62,20 +44,23 @@ impl Account {
     }
 
     /// Who spends, of the kinds that an alert can name.
-    async fn find_spenders(&self) -> FoundSpenders {
+    async fn find_spenders(&self, used: ByteCount, cost: AlertCost) -> Spending {
         // The kept lists are up to ten seconds old, so they may lack the spender who has caused the alert.
         self.forget_lists();
-        let mut found = FoundSpenders::default();
+        let (mut of_period, mut recent, mut lately) = (BTreeMap::new(), BTreeMap::new(), None);
         for kind in NAMED_KINDS {
-            let of_period = self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None).await;
-            found.of_period.insert(kind, of_period);
+            let list = self.spenders(kind, SpentIn::ThisPeriod).await;
+            of_period.insert(kind, list.page(TOP_SPENDERS, None).await);
             let list = self.spenders(kind, SpentIn::Last(WINDOW)).await;
-            found.lately = list.lately;
-            found.recent.insert(kind, list.page(usize::MAX, None).await);
+            lately = list.lately;
+            recent.insert(kind, list.page(usize::MAX, None).await);
         }
         // Whoever follows the alert gets lists of that moment.
         self.forget_lists();
-        found
+        let recent = lately.map(|lately| (lately, recent));
+        self.read(|books| {
+            Spending::new(&of_period, recent.as_ref(), used, |spender| books.is_blocked(spender), cost)
+        })
     }
 
     /// The mints of the last week.

@@ -84,9 +84,8 @@ impl Alert {
         lines.push(format!("First: {}", self.first_step()));
         lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
         // Unless the first step has named this spender.
-        let is_named =
-            |now: &SpenderNow| self.culprit().is_some_and(|(_, spender, _)| *spender == now.spender);
-        lines.extend(self.spending.now.as_ref().filter(|now| !is_named(now)).map(mostly));
+        let is_other = |now: &&SpenderNow| self.culprit().is_none_or(|(_, of, _)| *of != now.spender);
+        lines.extend(self.spending.now.as_ref().filter(is_other).map(mostly));
         lines.extend(self.spenders());
         lines.extend(self.spending.cost.as_ref().map(cost));
         let BudgetFigures { used, limit, uncut_overshoot, likely_overshoot, .. } = self.budget;

@@ -85,11 +85,6 @@ impl AlertInput {
         self.faults.iter().find(|found| found.fault == fault)
     }
 
-    /// The parts of the limit that raise an alert, rising.
-    fn thresholds(&self) -> BTreeSet<u16> {
-        self.percents.iter().copied().chain(BEYOND).collect()
-    }
-
     /// Whether usage has reached so many percent of the limit.
     fn has_reached(&self, percent: u64) -> bool {
         let times = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
@@ -229,10 +224,10 @@ impl AlertRules {
             self.sent.percents.retain(|percent| input.has_reached((*percent).into()));
         }
         let mut highest = None;
-        for percent in input.thresholds() {
+        for percent in input.percents.iter().copied().chain(BEYOND) {
             if input.has_reached(percent.into()) && !self.sent.percents.contains(&percent) {
                 self.sent.percents.push(percent);
-                highest = Some(percent);
+                highest = highest.max(Some(percent));
             }
         }
         if highest.is_none() && self.is_sum_due(input) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{Money, Price, forecast};
-use crate::rate::Lately;
+use crate::rate::{Lately, WINDOW};
 use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Timestamp};
 
 /// How many spenders an alert names.
@@ -17,12 +17,10 @@ pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 /// that to end one can end honest callers. Calls are left out: one call is small.
 pub const NAMED_KINDS: [SpenderKind; 5] =
     [SpenderKind::User, SpenderKind::Key, SpenderKind::Address, SpenderKind::Label, SpenderKind::Origin];
-/// How many of these are proven.
-const PROVEN: usize = 3;
 
 /// Whether a caller cannot choose the name of a spender of this kind.
-pub(super) fn is_proven(kind: SpenderKind) -> bool {
-    NAMED_KINDS[..PROVEN].contains(&kind)
+pub(super) const fn is_proven(kind: SpenderKind) -> bool {
+    matches!(kind, SpenderKind::User | SpenderKind::Key | SpenderKind::Address)
 }
 
 /// The largest spenders of a period and its cost, at one instant.
@@ -83,6 +81,11 @@ impl TopSpender {
         self.is_blocked && self.usable == 0
     }
 
+    /// Whether it has a name and a large part of all bytes, and something is left to end.
+    pub(super) fn is_to_be_ended(&self, all: ByteCount) -> bool {
+        self.key.is_some() && self.is_large(all) && !self.is_ended()
+    }
+
     /// Whether its part of all bytes is large.
     pub(super) fn is_large(&self, all: ByteCount) -> bool {
         self.bytes.percent_of(all) > LARGE_SPENDER_PERCENT
@@ -114,7 +117,7 @@ impl Spending {
     /// have most bytes first, and the bytes without a name are one of the rows. The second map has all rows of the minutes beside it.
     pub fn new(
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
-        recent: Option<(&Lately, &BTreeMap<SpenderKind, Vec<SpenderSums>>)>,
+        recent: Option<&(Lately, BTreeMap<SpenderKind, Vec<SpenderSums>>)>,
         used: ByteCount,
         is_blocked: impl Fn(&SpenderKey) -> bool,
         cost: AlertCost,
@@ -140,11 +143,10 @@ impl SpenderNow {
         };
         let known = recent.values().map(sum).max()?;
         let all = known.max(lately.bytes());
-        let can_be_ended = |of: &TopSpender| of.key.is_some() && of.is_large(all) && !of.is_ended();
         let mut culprit: Option<(SpenderKind, TopSpender)> = None;
         for kind in NAMED_KINDS.into_iter().filter(|kind| is_proven(*kind)) {
             let rows = recent.get(&kind).into_iter().flatten();
-            let found = rows.map(|row| TopSpender::of(row, &is_blocked)).find(can_be_ended);
+            let found = rows.map(|row| TopSpender::of(row, &is_blocked)).find(|of| of.is_to_be_ended(all));
             let is_more = |of: &TopSpender| {
                 culprit.as_ref().is_none_or(|(_, than)| of.bytes > than.bytes.plus(than.bytes))
             };
@@ -157,7 +159,7 @@ impl SpenderNow {
             (by, first.unwrap_or(unknown))
         });
         let is_used = spender.bytes > ByteCount::ZERO;
-        let (minutes, counted_until) = (lately.window().as_secs() / 60, lately.counted_until());
+        let (minutes, counted_until) = (WINDOW.as_secs() / 60, lately.time.counted.map(|counted| counted.to));
         is_used.then_some(Self { by, spender, all, minutes, counted_until })
     }
 }
@@ -351,7 +353,7 @@ mod tests {
         let of = |lately, bytes| {
             let lately = Lately::reported(ByteCount::new(lately));
             let is_blocked = |spender: &SpenderKey| spender.to_string() == "bob";
-            Spending::new(&BTreeMap::new(), Some((&lately, &rows(bytes))), USED, is_blocked, cost()).now
+            Spending::new(&BTreeMap::new(), Some(&(lately, rows(bytes))), USED, is_blocked, cost()).now
         };
         let now = |bytes| of(0, bytes);
         let spender =

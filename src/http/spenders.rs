@@ -260,7 +260,7 @@ pub async fn list_spenders(
         by: kind.map_or(GRANT, SpenderKind::name),
         since: since.map(|span| format!("{}m", span.as_secs() / 60)),
         seconds: lately.map(|lately| lately.averaged().as_secs()),
-        counted_until: lately.and_then(|lately| lately.counted_until()),
+        counted_until: lately.and_then(|lately| Some(lately.time.counted?.to)),
         period: month_of(period),
         used_bytes,
         as_of,

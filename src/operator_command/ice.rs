@@ -19,7 +19,7 @@ use tokio::process::Command;
 use tokio::time::sleep;
 use url::Url;
 
-use super::{BODY_MAX, OperatorError, Options, directory_of, local, respond, send};
+use super::{BODY_MAX, OperatorError, Options, directory_of, local, send};
 use crate::config::Config;
 use crate::http::parameter_forms::span;
 use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
@@ -57,7 +57,7 @@ pub struct IceOptions {
     user: Option<String>,
     /// The credential's lifetime in seconds; the longest one unless given
     #[arg(long, value_name = "SECONDS")]
-    ttl: Option<u64>,
+    ttl: Option<String>,
 }
 
 /// The form of a program's configuration.
@@ -85,13 +85,6 @@ struct Minted {
     grant: Option<String>,
 }
 
-/// What is known of the credential in the file.
-struct Written {
-    life: Duration,
-    /// The token of its grant.
-    grant: Option<String>,
-}
-
 /// Writes the file; with `--every` again and again, until the process ends.
 pub async fn keep_ice(
     config: &Config,
@@ -101,7 +94,7 @@ pub async fn keep_ice(
     let url = options.url.clone().unwrap_or_else(|| local(config));
     loop {
         let (outcome, written) = match write(config, wanted, &url).await {
-            Ok(written) => (after(wanted, written.life).await, Some(written)),
+            Ok(written) => (after(wanted, written.ttl).await, Some(written)),
             Err(error) => (Err(error), None),
         };
         let Some(every) = wanted.every else { return outcome };
@@ -116,16 +109,16 @@ pub async fn keep_ice(
 }
 
 /// Runs the command after a write. Returns what to print.
-async fn after(wanted: &IceOptions, life: Duration) -> Result<String, OperatorError> {
+async fn after(wanted: &IceOptions, life: u64) -> Result<String, OperatorError> {
     if let Some(command) = &wanted.then {
         run_in_shell(command).await.map_err(OperatorError::Then)?;
     }
-    Ok(format!("{} is written, with a credential of {} s", wanted.write.display(), life.as_secs()))
+    Ok(format!("{} is written, with a credential of {} s", wanted.write.display(), life))
 }
 
 /// Waits until the next write is due: after [`pause`], or once the credential is revoked.
-async fn next_write(config: &Config, url: &Url, written: &Written, every: Duration) {
-    let mut left = pause(every, written.life);
+async fn next_write(config: &Config, url: &Url, written: &Minted, every: Duration) {
+    let mut left = pause(every, Duration::from_secs(written.ttl));
     while left > RETRY {
         sleep(RETRY).await;
         left -= RETRY;
@@ -140,15 +133,10 @@ async fn next_write(config: &Config, url: &Url, written: &Written, every: Durati
 
 /// Whether the broker refuses this grant. The request closes a connection that is not open, which changes nothing.
 async fn is_refused(config: &Config, url: &Url, grant: &str) -> bool {
-    let response = async {
-        let client = HttpClient::new(&config.network)?;
-        let close = client.request(Method::POST, joined(url, &["api", "connections", "ice", "close"]));
-        respond(config, &client, close.bearer_auth(grant), url).await
-    };
-    let Ok(response) = response.await else { return false };
-    let said = body(BODY_MAX, response).await.ok();
-    let said = said.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-    said.is_some_and(|said| said["code"] == "INVALID_GRANT")
+    let Ok(client) = HttpClient::new(&config.network) else { return false };
+    let close = client.request(Method::POST, joined(url, &["api", "connections", "ice", "close"]));
+    let closed = send(config, &client, close.bearer_auth(grant), url).await;
+    matches!(closed, Err(OperatorError::Refused(said)) if said.contains("INVALID_GRANT"))
 }
 
 /// The time until the next write: at most three quarters of the credential's life, so that there is time for attempts that fail, but at
@@ -158,11 +146,11 @@ fn pause(every: Duration, life: Duration) -> Duration {
 }
 
 /// Writes the file once.
-async fn write(config: &Config, wanted: &IceOptions, url: &Url) -> Result<Written, OperatorError> {
+async fn write(config: &Config, wanted: &IceOptions, url: &Url) -> Result<Minted, OperatorError> {
     let path = &wanted.write;
     let (servers, written) = mint(config, wanted, url).await?;
     let text = text_of(wanted.form, &servers);
-    replace(path, text.as_bytes()).map_err(|error| OperatorError::file(path, error))?;
+    replace(path, text.as_bytes()).map_err(|error| OperatorError::File { path: path.clone(), error })?;
     Ok(written)
 }
 
@@ -170,13 +158,12 @@ async fn mint(
     config: &Config,
     wanted: &IceOptions,
     url: &Url,
-) -> Result<(IceServerList, Written), OperatorError> {
+) -> Result<(IceServerList, Minted), OperatorError> {
     let is_wanted = |name: &str| wanted.key.as_deref().is_none_or(|key| key == name);
     let key = config.server_keys.keys.iter().find(|key| is_wanted(key.name.as_str()));
     let key = key.ok_or(OperatorError::NoServerKey)?;
     let mut target = joined(url, &["api", "turn-credentials"]);
-    let ttl = wanted.ttl.map(|ttl| ttl.to_string());
-    let query = [("user", &wanted.user), ("ttl", &ttl)];
+    let query = [("user", &wanted.user), ("ttl", &wanted.ttl)];
     let given = query.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     target.query_pairs_mut().extend_pairs(given);
     let client = HttpClient::new(&config.network)?;
@@ -184,13 +171,10 @@ async fn mint(
     let response = send(config, &client, request, url).await?;
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
     let body = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
-    let minted: Minted = serde_json::from_slice(&body).map_err(|_| not_a_broker())?;
-    let servers = IceServerList::clean(minted.ice_servers, OnBadUrl::Drop).map_err(|_| not_a_broker())?;
-    if servers.relays() {
-        Ok((servers, Written { life: Duration::from_secs(minted.ttl), grant: minted.grant }))
-    } else {
-        Err(OperatorError::NoRelay)
-    }
+    let mut minted: Minted = serde_json::from_slice(&body).map_err(|_| not_a_broker())?;
+    let servers = IceServerList::clean(std::mem::take(&mut minted.ice_servers), OnBadUrl::Drop)
+        .map_err(|_| not_a_broker())?;
+    if servers.relays() { Ok((servers, minted)) } else { Err(OperatorError::NoRelay) }
 }
 
 /// Replaces the file as a whole, so that no program reads a part of it. Others may read the new file as they may read the old one, unless

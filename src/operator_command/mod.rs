@@ -74,14 +74,12 @@ pub enum OperatorError {
     #[error("{0} exists. Choose another name: a backup overwrites nothing.")]
     Exists(PathBuf),
     /// A file cannot be written.
-    #[error("{path} cannot be written: {error}. {remedy}")]
+    #[error("{path} cannot be written: {error}. {}", remedy(error))]
     File {
         /// The file.
         path: PathBuf,
         /// The system's error.
         error: io::Error,
-        /// What to do.
-        remedy: &'static str,
     },
     /// The response ended early.
     #[error(
@@ -95,14 +93,11 @@ pub enum OperatorError {
     },
 }
 
-impl OperatorError {
-    /// A file cannot be written.
-    fn file(path: &Path, error: io::Error) -> Self {
-        let remedy = match error.kind() {
-            io::ErrorKind::ResourceBusy => "A mounted file cannot be replaced. Mount its directory instead.",
-            _ => "Choose a directory that this user may write to, on a disk with free space.",
-        };
-        Self::File { path: path.to_owned(), error, remedy }
+/// What to do about a file that cannot be written.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => "A mounted file cannot be replaced. Mount its directory instead.",
+        _ => "Choose a directory that this user may write to, on a disk with free space.",
     }
 }
 
@@ -169,8 +164,8 @@ async fn perform(config: &Config, command: &OperatorCommand, url: &Url) -> Resul
     send(config, &client, request, url).await
 }
 
-/// Sends a request to the broker, and returns its response.
-async fn respond(
+/// Sends a request to the broker, and returns a response with status 200.
+async fn send(
     config: &Config,
     client: &HttpClient,
     mut request: RequestBuilder,
@@ -180,17 +175,7 @@ async fn respond(
         request = config.access.hosts.with_allowed_host(request);
     }
     let sent = async { client.execute(request.build()?).await };
-    sent.await.map_err(|error| OperatorError::Unreachable { url: url.to_string(), error })
-}
-
-/// Sends a request to the broker, and returns a response with status 200.
-async fn send(
-    config: &Config,
-    client: &HttpClient,
-    request: RequestBuilder,
-    url: &Url,
-) -> Result<Response, OperatorError> {
-    let response = respond(config, client, request, url).await?;
+    let response = sent.await.map_err(|error| OperatorError::Unreachable { url: url.to_string(), error })?;
     let status = response.status();
     if status == StatusCode::OK {
         return Ok(response);
@@ -206,7 +191,7 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
     let incomplete = |error| OperatorError::Incomplete { path: path.to_owned(), error };
     let unwritten = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => OperatorError::Exists(path.to_owned()),
-        _ => OperatorError::file(path, error),
+        _ => OperatorError::File { path: path.to_owned(), error },
     };
     let mut file = NamedTempFile::new_in(directory_of(path)).map_err(unwritten)?;
     let mut bytes = 0_u64;
@@ -234,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_mounted_file_is_no_matter_of_space() {
-        let error = OperatorError::file(Path::new("/f"), io::ErrorKind::ResourceBusy.into()).to_string();
+        let error = io::ErrorKind::ResourceBusy.into();
+        let error = OperatorError::File { path: "/f".into(), error }.to_string();
         assert!(error.contains("Mount its directory") && !error.contains("free space"), "{error}");
     }
 

@@ -99,9 +99,8 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     let spenders = page["spenders"].as_array()?;
     let period = format!("the period of {}", shown(page, "/period")?);
     let time = shown(page, "/since").map_or(period, |since| format!("the last {since}"));
-    let counted =
-        shown(page, "/countedUntil").map(|until| format!("; by the count up to {until} where that is more"));
-    let counted = counted.unwrap_or_default();
+    let counted = |until| format!("; by the count up to {until} where that is more");
+    let counted = shown(page, "/countedUntil").map(counted).unwrap_or_default();
     let mut text = format!(
         "Spent in {time} by {by}, as of {as_of}{counted}\n{:>12}  {:8}  grants  usable  {by}",
         "GB", "evidence"

@@ -31,8 +31,8 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
     match kind {
         AlertKind::Used(100) => format!("The bandwidth limit is reached: {}.", usage(input)),
         AlertKind::Used(percent) => {
-            let BudgetFigures { used, limit, .. } = input.budget;
-            let percent = if percent < PERCENT_MAX { percent.into() } else { used.percent_of(limit).floor() };
+            let all = input.budget.used.percent_of(input.budget.limit).floor();
+            let percent = if percent < PERCENT_MAX { percent.into() } else { all };
             format!("{percent} % of the bandwidth limit is used: {}.", usage(input))
         }
         AlertKind::Began(fault) => input.found(fault).map(FoundFault::what).unwrap_or_default(),
@@ -197,20 +197,18 @@ impl Alert {
     /// is proven who that is, and there is something left to end. Returns the kind, the spender, and the words for the share.
     pub(in crate::alert) fn culprit(&self) -> Option<(SpenderKind, &TopSpender, String)> {
         let kind = self.acts_as();
-        let is_about_rate =
-            matches!(kind, AlertKind::Began(Fault::AssumptionBroken | Fault::AssumptionRaised));
-        let Spending { now, by, top, .. } = &self.spending;
-        let of = |(by, spender, all): (SpenderKind, _, _), of: String| {
-            let spender: &TopSpender = spender;
-            let can_be_ended = spender.key.is_some() && spender.is_large(all) && !spender.is_ended();
-            let share = format!("{:.0} % of {of}", spender.bytes.percent_of(all));
-            (is_proven(by) && can_be_ended).then_some((by, spender, share))
+        let asks_who = match kind {
+            AlertKind::Began(fault) => matches!(fault, Fault::AssumptionBroken | Fault::AssumptionRaised),
+            _ => matches!(kind, AlertKind::Used(80..)),
         };
-        let now = now.as_ref().filter(|_| is_about_rate || matches!(kind, AlertKind::Used(80..)));
-        let now = now.and_then(|now| of((now.by, &now.spender, now.all), now.time()));
-        let is_reached = matches!(kind, AlertKind::Used(100..));
-        let of_period = || of(((*by)?, top.first()?, self.all_bytes()), "this period".to_owned());
-        now.or_else(|| of_period().filter(|_| is_reached))
+        let Spending { now, by, top, .. } = &self.spending;
+        let now = now.as_ref().filter(|_| asks_who).map(|now| (now.by, &now.spender, now.all, now.time()));
+        let of_period = by.zip(top.first()).filter(|_| matches!(kind, AlertKind::Used(100..)));
+        let of_period = of_period.map(|(by, first)| (by, first, self.all_bytes(), "this period".to_owned()));
+        let mut found = now.into_iter().chain(of_period);
+        let (by, spender, all, time) =
+            found.find(|(by, spender, all, _)| is_proven(*by) && spender.is_to_be_ended(*all))?;
+        Some((by, spender, format!("{:.0} % of {time}", spender.bytes.percent_of(all))))
     }
 }
 

@@ -95,7 +95,8 @@ impl RecentMinutes {
     fn lately(&self, time: RecentTime) -> MinuteBytes {
         let reported = self.within(time.reported);
         let counted = time.counted.map(|counted| self.within(counted)).unwrap_or_default();
-        if counted.total() > reported.total() { counted } else { reported }
+        let all = |of: MinuteBytes| of.measured.plus(of.claimed);
+        if all(counted) > all(reported) { counted } else { reported }
     }
 
     fn within(&self, Interval { from, to }: Interval) -> MinuteBytes {
@@ -111,10 +112,6 @@ impl RecentMinutes {
 impl MinuteBytes {
     fn plus(self, more: Self) -> Self {
         Self { measured: self.measured.plus(more.measured), claimed: self.claimed.plus(more.claimed) }
-    }
-
-    fn total(self) -> ByteCount {
-        self.measured.plus(self.claimed)
     }
 
     fn as_spent(self, seen_at: Timestamp) -> Spent {
