@@ -12,7 +12,7 @@ use crate::minutes::{Minutes, SourceRows, UsageChange};
 use crate::promise::{Effect, GrantMinutes, OwnedTime, PromisedTime, Rates};
 use crate::source::IceSource;
 use crate::timeline::{Slice, SourceTerms, Timeline};
-use crate::units::{BillingDay, BitRate, ByteCount, Interval, Minute, Period, Spread, Timestamp};
+use crate::units::{BillingDay, BitRate, ByteCount, Interval, Minute, Period, Timestamp};
 use crate::verdict::PeriodBytes;
 use crate::verdict::{BudgetMode, Figures, Refusal, Request, STRICT_LIFE_MIN, decide};
 
@@ -350,15 +350,6 @@ impl Budget {
             total.live = total.live.saturating_add(slice.live);
         }
         total
-    }
-
-    /// What was used in the last [`RECENT_MAX`]: as counted or, where no count reaches yet, as reported. Of the first minute, only the part
-    /// that lies in this time.
-    pub fn used_lately(&self) -> ByteCount {
-        let since = self.now.minus(RECENT_MAX);
-        let first = Minute::of(since);
-        let of_first = Spread { bytes: self.slice(first.interval()).used, over: first.interval() };
-        of_first.after(since).plus(self.slice(Interval::new(first.end(), self.now)).used)
     }
 
     /// What two answers agree on, what the broker has watched, and what app servers vouched for since, without what pages claimed.
