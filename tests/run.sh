@@ -93,6 +93,7 @@ browser demo '`turn-broker demo` as somebody meets it'
 using=("${names[@]}") names=()
 # These wait most of the time. They run one after the other, beside three of the others.
 step fleet 'three real coturns: load, death and return' tests/coturn/fleet.sh
+step exact 'short sessions at real coturns are counted exactly' tests/coturn/exact.sh
 browser renewal 'a call over the second of two coturns, the first dead, outlasts two renewals and a restart; browser, broker and coturn count the same bytes'
 browser p2pcf 'the unmodified p2pcf'
 step deployed 'broker and coturn as docs/OPERATE.md sets them up' tests/coturn/deployed.sh

@@ -17,10 +17,8 @@ FIRST, SECOND = fleet.HOSTS[:2]
 # The options of a client, and the bytes that its kind adds to each packet that it receives.
 KINDS = {"UDP": ([], 4), "TCP": (["-t"], 4), "TLS": (["-t", "-S"], 4), "TCP to peers": (["-T"], 0)}
 # Packets of a session. coturn's command line shows them from 2,048 on, in steps.
-PACKETS = [1, 1_900] if ROUNDS == 1 else [1, 100, 1_900, 5_000]
+PACKETS = [1_900] if ROUNDS == 1 else [1, 100, 1_900, 5_000]
 PACKET_BYTES = 1_000
-# The broker answers such a request with figures that are a second old at most.
-COUNTED_WITHIN = 3
 
 
 def used():
@@ -67,12 +65,15 @@ def check_exact():
             ledger = used()
             for nth in range(ROUNDS):
                 received += relay([FIRST, SECOND][nth % 2], kind, packets)
-            # coturn ends a session about a second after its client has released it.
-            fleet.within(10, lambda: used() - ledger >= received and used() - ledger <= most(logged() - before, 0))
-            time.sleep(COUNTED_WITHIN)
-            relayed, counted = logged() - before, used() - ledger
-            fleet.check(f"{kind}, {packets} packets: the ledger has what coturn relayed, within half a per cent",
-                        abs(counted - relayed) <= relayed * 0.005 + 1_000 and received <= counted, (received, relayed, counted))
+            def figures():
+                return received, logged() - before, used() - ledger
+
+            def is_exact():
+                _, relayed, counted = figures()
+                return abs(counted - relayed) <= relayed * 0.005 + 1_000 and received <= counted
+
+            # coturn ends a session about a second after its client has released it, and later on a busy machine.
+            fleet.check(f"{kind}, {packets} packets: the ledger has what coturn relayed, within half a per cent", fleet.within(40, is_exact), figures())
 
 
 def reject(action):

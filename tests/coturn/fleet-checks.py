@@ -18,7 +18,8 @@ DIRECTORY = pathlib.Path(os.environ["WORK_DIR"])
 BROKER = "http://127.0.0.1:3001"
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 SECRET, PASSWORD, OPERATOR = "fleet-secret-0123456789", "fleet-cli-0123456789", "fleet-operator-0123456789-0123456789"
-REPORTS_PASSWORD, REPORTS_PORT = "fleet-stats-0123456789", 6390
+# coturn 4.17 denies the address that it reports to as a peer.
+REPORTS_PASSWORD, REPORTS_HOST, REPORTS_PORT = "fleet-stats-0123456789", "127.0.0.4", 6390
 # So many relays die, in turn. Of more than two, one each minute.
 DEATHS = int(os.environ.get("RELAY_DEATHS", "2"))
 # A relay is left out when so many seconds have passed since it died.
@@ -47,7 +48,7 @@ def coturn(host, more=(), without=()):
     fixed = "use-auth-secret cli allow-loopback-peers no-tls no-dtls simple-log log-file=stdout realm=fleet.test listening-port=3478 cli-port=5766"
     lines = [line for line in fixed.split() if line not in without] + [*more] + [f"{name}={host}" for name in ("listening-ip", "relay-ip", "cli-ip")]
     lines += [f"static-auth-secret={SECRET}", f"cli-password={PASSWORD}", f"userdb={own}/db", f"pidfile={own}/pid"]
-    lines.append(f'redis-statsdb="ip=127.0.0.1 dbname={HOSTS.index(host)} password={REPORTS_PASSWORD} port={REPORTS_PORT} connect_timeout=5"')
+    lines.append(f'redis-statsdb="ip={REPORTS_HOST} dbname={HOSTS.index(host)} password={REPORTS_PASSWORD} port={REPORTS_PORT} connect_timeout=5"')
     (own / "conf").write_text("\n".join(lines) + "\n")
     return subprocess.Popen(["turnserver", "-c", own / "conf"], stdout=open(own / "log", "w"), stderr=subprocess.STDOUT)
 
@@ -57,7 +58,7 @@ def broker(limited_gb=1_000):
         "HOST": "127.0.0.1", "PORT": "3001", "ICE_SOURCES": "coturn,stun", "COTURN_SECRET": SECRET, "COTURN_CLI_PASSWORD": PASSWORD,
         "COTURN_URLS": ",".join(f"r{nth}=turn:{host}:3478" for nth, host in enumerate(HOSTS)), "COTURN_CLI": ",".join(f"{host}={host}:5766" for host in HOSTS),
         "OPERATOR_TOKEN": OPERATOR, "RATE_LIMIT_REQUESTS": "10000", "BUDGET_MODE": "strict", "RESERVED_PERCENT_PER_CLIENT": "100",
-        "COTURN_STATS_LISTEN": f"127.0.0.1:{REPORTS_PORT}", "COTURN_STATS_PASSWORD": REPORTS_PASSWORD,
+        "COTURN_STATS_LISTEN": f"{REPORTS_HOST}:{REPORTS_PORT}", "COTURN_STATS_PASSWORD": REPORTS_PASSWORD,
         "COTURN_LIMITS": f"{LIMITED}={limited_gb}", "USER_LIMIT_GB": str(USER_GB),
         "TURN_TTL_SECONDS": "300", "STATE_DIR": str(DIRECTORY / "state"), "LOG_FORMAT": "json",
     }
