@@ -123,6 +123,31 @@ test('a wall clock set back does not extend the lifetime, and sleep counts', asy
   assert.equal(username(await client.iceServers()), 'user-3');
 });
 
+for (const hours of [65 / 60, 25, -25]) {
+  test(`a device whose clock is ${hours.toFixed(1)} hours off gets a relay with one request, and keeps it`, async () => {
+    const { broker, time } = world;
+    time.wallOffset = 7 * 3_600_000 + hours * 3_600_000;
+    const client = world.client();
+    for (let minutes = 0; minutes < 5; minutes += 1) {
+      assert.equal(username(await client.iceServers()), 'user-1');
+      await time.pass(60, 10);
+    }
+    assert.deepEqual([broker.of('mint').length, world.errors], [1, []]);
+  });
+}
+
+test('a clock that is set forward asks for the next credentials, and the last ones serve until they come', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  await client.iceServers();
+  time.wallOffset = 25 * 3_600_000;
+  broker.next('mint', error(429, 'RATE_LIMITED', { 'Retry-After': '5' }));
+  assert.equal(username(await client.iceServers()), 'user-1');
+  await time.pass(10);
+  assert.equal(username(await client.iceServers()), 'user-2');
+  assert.equal(broker.of('mint').length, 3);
+});
+
 test('a response that was minted ahead is renewed by its remaining lifetime', async () => {
   const { broker, time } = world;
   const at = (seconds) => new Date(time.server + seconds * 1_000).toISOString();
@@ -291,9 +316,12 @@ test('an old answer of a service worker is no credential', async () => {
   await world.time.pass(450, 10);
   world.broker.next('mint', { body: JSON.stringify(answer) });
   assert.equal(username(await client.iceServers()), username(first), 'the first one lives on');
-  const other = world.client({ storage: null, onError: ({ code }) => codes.push(code) });
-  world.broker.next('mint', { body: JSON.stringify({ ...answer, grant: 'other', expiresAt: new Date(Date.now()).toISOString() }) });
-  assert.deepEqual(urls(await other.iceServers()), STUN);
+  await world.time.pass(140, 10);
+  assert.equal(username(await client.iceServers()), 'user-2');
+  const expiresAt = new Date(world.time.server).toISOString();
+  await world.time.pass(460, 10);
+  world.broker.next('mint', { body: JSON.stringify({ ...answer, grant: 'other', expiresAt }) });
+  assert.equal(username(await client.iceServers()), 'user-2', 'it had expired when the last one came');
   assert.deepEqual(codes, ['STALE_ANSWER', 'STALE_ANSWER']);
 });
 

@@ -231,10 +231,7 @@ class Credential {
   isForgotten = false;
   /** It was minted in place of one that was forgotten or refused. */
   replacesFailed = false;
-  /**
-   * When the response came, by two clocks. The one that moved more counts: the monotonic clock may stop during sleep, the wall
-   * clock may be set.
-   */
+  /** When the response came, by two clocks: the monotonic clock may stop during sleep, the wall clock may be set. */
   #bornWall;
   #bornTicks;
   #lifeMax;
@@ -261,6 +258,7 @@ class Credential {
     this.tookMs = tookMs;
   }
 
+  /** By the clock that moved more. It decides only when to ask for another one. */
   get age() {
     return Math.max(performance.now() - this.#bornTicks, Date.now() - this.#bornWall);
   }
@@ -269,8 +267,9 @@ class Credential {
     return this.#lifeMax - this.age;
   }
 
+  /** By the monotonic clock alone: a wall clock that is set takes no relay away. */
   get isAlive() {
-    return this.lifeLeft > 0;
+    return performance.now() - this.#bornTicks < this.#lifeMax;
   }
 
   /** Must be replaced before a new call uses it. Without a grant that the broker knows, it cannot be renewed. */
@@ -325,6 +324,8 @@ class Credentials {
   #retryAt = -Infinity;
   /** @type {Promise<void> | null} */
   #refreshing = null;
+  /** The broker's time when this page's monotonic clock was 0, or earlier: as its answers say. */
+  #brokerStart = -Infinity;
 
   /**
    * @param {Broker} broker
@@ -437,8 +438,8 @@ class Credentials {
     if (!isAnswer(answer)) {
       throw new TurnClientError('BAD_ANSWER', `the answer of ${this.#broker.urlOf(this.#path)} has no ICE servers: ${this.#broker.remedy}`);
     }
-    if (Date.parse(answer.expiresAt) <= Date.now() || (answer.grant !== undefined && answer.grant === this.current?.grant)) {
-      throw new TurnClientError('STALE_ANSWER', `the answer of ${this.#broker.urlOf(this.#path)} is an old one: let service workers and caches pass it by, and check the clock`);
+    if (this.#isOld(answer)) {
+      throw new TurnClientError('STALE_ANSWER', `the answer of ${this.#broker.urlOf(this.#path)} is an old one: let service workers and caches pass it by`);
     }
     if (answer.grant === undefined && answer.degraded) {
       this.#stun = answer.iceServers;
@@ -504,9 +505,17 @@ class Credentials {
     }
   }
 
+  /** It came before, or had expired by the time of the answers before. @param {Answer} answer */
+  #isOld({ grant, expiresAt }) {
+    const cameBefore = grant !== undefined && this.#issued.some(({ answer }) => answer.grant === grant);
+    return cameBefore || Date.parse(expiresAt) <= this.#brokerStart + performance.now();
+  }
+
   /** @param {Credential} credential */
   #keep(credential) {
     this.current = credential;
+    const start = Date.parse(credential.answer.issuedAt) - performance.now();
+    if (start > this.#brokerStart) this.#brokerStart = start;
     this.#issued = [...this.#issued.filter(({ isAlive }) => isAlive), credential].slice(-ISSUED_MAX);
   }
 
@@ -896,8 +905,8 @@ class Watch {
   async #open() {
     const { current } = this.#credentials;
     if (!this.#connection && this.#credential && current?.grant) this.#credential = current;
-    const grant = this.#credential?.isAlive ? this.#credential.grant : null;
-    if (!grant) return;
+    if (!this.#credential?.grant || this.#credential.lifeLeft <= 0) return;
+    const { grant } = this.#credential;
     const id = this.#options.connectionId ?? globalThis.crypto?.randomUUID?.();
     const connection = (this.#connection ??= { id, grant, base: this.#meter.reported, isOpen: false });
     const { relayed } = this.#meter.since(connection.base);
