@@ -114,12 +114,16 @@ class Peer {
   }
 }
 
+/** What the second end keeps for its next call, as `sessionStorage` does for the first. */
+const kept = new Map();
+const memory = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key) };
+
 /** The two ends of one call. Each function is one step of renewal.mjs. */
 globalThis.call = {
   /** @param {{token?: string, label?: string}} [user] */
   async connect({ token, label } = {}) {
     const options = { label, getToken: token && (() => token) };
-    this.peers = [await Peer.join('a', true, sessionStorage, options), await Peer.join('b', false, null, options)];
+    this.peers = [await Peer.join('a', true, sessionStorage, options), await Peer.join('b', false, memory, options)];
     const [a, b] = this.peers;
     const open = Promise.all([a.isOpen(), b.isOpen()]);
     a.signalTo(b);

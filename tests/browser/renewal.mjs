@@ -1,12 +1,13 @@
 // turn-client.js in a real browser: a call over the second of two relays, of which the first is dead, across two renewals of credentials
 // that live for 20 s, a restart of the broker during the call, and a page that closes. The call must lose no message, and every byte must be counted.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { coturnEgress, coturnHasClosed, rows } from './counts.mjs';
 import {
-  BROKER, atRest, directory, openConnections, runTest, startBroker, startCoturn, status, sum, theyAgree, usedBytes,
+  BROKER, atRest, directory, openConnections, runTest, start, startBroker, startCoturn, status, sum, theyAgree, usedBytes,
 } from './harness.mjs';
-import { launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
+import { coturnProcess, launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
 
 const RUN_SECONDS_MAX = 240;
 /** The client looks every 5 s at most whether its credentials are due, so it renews them in the last quarter of this. */
@@ -15,6 +16,8 @@ const RENEWALS = 2;
 const MESSAGES_PER_SECOND = 50;
 /** The longest allowed gap between two messages. A measured ICE restart took 22 to 105 ms, and a busy machine pauses for seconds. */
 const SILENCE_MS_MAX = 10_000;
+/** The longest time until a call connects whose credentials are refused. ICE itself gives up after 15 s. Measured: 0.2 to 1.8 s. */
+const REFUSED_MS_MAX = 10_000;
 /** Nothing runs at the first one, so the broker leaves it out. */
 const RELAYS = 'turn:127.0.0.2:3478?transport=udp,turn:127.0.0.1:3478?transport=udp';
 /** The user of a broker whose UDP is dropped. */
@@ -99,6 +102,8 @@ async function run() {
   assert.equal(await broker.stop(), 'status 0');
   await onlyThePageReachesTheRelay(browser, site);
   say('a relay that the broker does not reach is handed out, degraded');
+  const ms = await aNewSecretLosesNoCall(browser, site, coturn);
+  say(`a call whose credentials the relay refused connected after ${ms} ms`);
   await browser.close();
   assert.ok(!broker.log.includes('"given_up":true'), 'no connection timed out');
   assert.match(broker.log, /it has the feature `short-lives`, and must serve nobody/, 'the program says which times it has');
@@ -172,6 +177,31 @@ async function onlyThePageReachesTheRelay(browser, site) {
   await until('both to relay', async () => (await look()).every(({ connectionId, relayed }) => connectionId && relayed));
   assert.ok((await look()).every(({ status: { degraded, source } }) => degraded && source === 'coturn'));
   assert.equal(await broker.stop(), 'status 0');
+}
+
+/** Both ends have credentials of an earlier call, which the relay refuses since it has another secret. They may use nothing but the relay. */
+async function aNewSecretLosesNoCall(browser, site, coturn) {
+  const broker = await startBroker(site, {}, 'before');
+  const page = await browser.newPage();
+  await page.goto(site);
+  await page.waitForFunction(() => globalThis.call);
+  await page.evaluate(() => call.connect());
+  await page.evaluate(() => call.hangUp());
+  assert.equal(await broker.stop(), 'status 0');
+  await coturn.stop();
+  const secret = randomBytes(24).toString('hex');
+  await start(coturnProcess(directory, secret));
+  const next = await startBroker(site, { COTURN_SECRET: secret }, 'after');
+  const ms = await page.evaluate(async () => {
+    const begun = performance.now();
+    await call.connect();
+    return Math.round(performance.now() - begun);
+  });
+  const ends = await page.evaluate(() => call.look());
+  assert.ok(ends.every(({ faults }) => faults.some((fault) => fault.startsWith('TURN_REFUSED'))), JSON.stringify(ends));
+  assert.ok(ms < REFUSED_MS_MAX, `${ms} ms`);
+  assert.equal(await next.stop(), 'status 0');
+  return ms;
 }
 
 await runTest(run, RUN_SECONDS_MAX);

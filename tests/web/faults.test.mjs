@@ -205,3 +205,70 @@ test('a rejection by a foreign relay, or an unreachable relay, changes nothing',
   await time.pass(10);
   assert.deepEqual([broker.of('mint').length, pc.configurations.length, world.errors], [1, 0, []]);
 });
+
+/** A peer connection with kept credentials that a relay rejects: in `new` where it may use only a relay, else while ICE checks others. */
+async function refusedCall(client, { type = 'offer', state = 'new' } = {}) {
+  const pc = new Peer({ iceServers: await client.iceServers() });
+  client.watch(pc);
+  pc.describe(type);
+  if (type === 'offer') Object.assign(pc, { signalingState: 'have-local-offer', currentLocalDescription: null, currentRemoteDescription: null });
+  if (state !== 'new') pc.become(state);
+  await settle();
+  pc.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:relay.example:3478' });
+  await settle();
+  return pc;
+}
+
+for (const state of ['new', 'checking']) {
+  test(`a call that meets refused credentials in ${state} gets others and restarts ICE at once`, async () => {
+    const { broker, time } = world;
+    const client = world.client();
+    const pc = await refusedCall(client, { state });
+    assert.deepEqual([broker.of('mint').length, username(pc.configuration.iceServers), pc.restarts], [2, 'user-2', 0], 'its offer waits for the answer');
+    pc.signalingState = 'stable';
+    pc.describe();
+    await settle();
+    assert.deepEqual([pc.restarts, time.elapsed], [1, 0]);
+    pc.describe('offer', 'g2');
+    Object.assign(pc.statistics, { generation: 'g2' });
+    pc.become('connected');
+    await time.pass(60);
+    assert.deepEqual([pc.restarts, broker.of('mint').length, broker.of('open').map(({ token }) => token)], [1, 2, ['grant-2']]);
+  });
+}
+
+test('the end that answered waits for the other end to restart, and restarts itself if that does not', async () => {
+  const { time } = world;
+  const [waits, served] = [world.client({ storage: null }), world.client({ storage: null })];
+  const [first, second] = [await refusedCall(waits, { type: 'answer' }), await refusedCall(served, { type: 'answer' })];
+  second.describe('answer', 'g2');
+  await time.pass(1);
+  assert.deepEqual([first.restarts, second.restarts], [0, 0]);
+  await time.pass(1);
+  assert.deepEqual([first.restarts, second.restarts], [1, 0]);
+});
+
+test('two calls with the same refused credentials share the request for others', async () => {
+  const { broker } = world;
+  const client = world.client();
+  const iceServers = await client.iceServers();
+  const other = new Peer({ iceServers });
+  client.watch(other);
+  await refusedCall(client, { type: 'answer' });
+  other.describe('answer');
+  other.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:relay.example:3478' });
+  await settle();
+  assert.deepEqual([username(other.configuration.iceServers), broker.of('mint').length], ['user-2', 2]);
+});
+
+test('a refusal of the request for others is told, and asked again when the broker says so', async () => {
+  const { broker, time } = world;
+  const seen = [];
+  const client = world.client({ onStatus: ({ degraded, reason }) => seen.push([degraded, reason]) });
+  await client.iceServers();
+  broker.next('mint', error(429, 'RATE_LIMITED', { 'Retry-After': '10' }));
+  const pc = await refusedCall(client, { type: 'answer' });
+  assert.deepEqual([world.errors, seen.at(-1)], [['TURN_REFUSED', 'RATE_LIMITED'], [true, 'RATE_LIMITED']]);
+  await time.pass(20);
+  assert.deepEqual([username(pc.configuration.iceServers), pc.restarts, seen.at(-1)], ['user-2', 1, [false, null]]);
+});

@@ -34,6 +34,8 @@ const FAILED_MAX = 30 * SECOND;
 const RESTART_TURN_MAX = 30 * SECOND;
 /** How long ICE may take without a relay before one is fetched. Most direct paths connect within a second or two. */
 const RELAY_AFTER_SECONDS = 3;
+/** How long the end that answered waits for the other end to restart ICE with credentials in place of refused ones. */
+const ANSWERER_RESTARTS_AFTER = 1.5 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
 /** A leaked credential works for so long. Calls go on: credentials are renewed. */
@@ -367,7 +369,7 @@ class Credentials {
     const reason = credential?.answer.reason ?? this.#reason;
     if (credential?.isAlive) {
       const { answer, expiresAt } = credential;
-      return { source: answer.source, degraded: answer.degraded === true, reason, expiresAt };
+      return { source: answer.source, degraded: answer.degraded === true || credential.isRefused, reason, expiresAt };
     }
     return { source: reason && 'stun', degraded: reason !== null, reason, expiresAt: null };
   }
@@ -623,6 +625,8 @@ class Watch {
   #credential = null;
   /** The newest credential of the peer connection. @type {Credential | null} */
   #given = null;
+  /** The newest credential is in place of a refused or unknown one. */
+  #replacesFailed = false;
   /** A credential that is used from the next ICE generation on. @type {{credential: Credential, generations: Set<string>} | null} */
   #pending = null;
   /** When to restart ICE for the pending credential. */
@@ -721,12 +725,12 @@ class Watch {
    */
   #onCandidateError({ errorCode, url }) {
     const credential = this.#given;
-    if (!credential || credential.isRefused) return;
+    if (!credential) return;
+    if (credential.isRefused) return this.#run();
     const relays = credential.iceServers.filter(({ username }) => username).flatMap(({ urls }) => urls);
     if (!relays.includes(url)) return;
     if (errorCode === 701) credential.unreached.add(url);
-    const isConnected = ['connected', 'completed'].includes(this.#pc.iceConnectionState);
-    const isUnreached = !isConnected && relays.every((relay) => credential.unreached.has(relay));
+    const isUnreached = !isConnected(this.#pc) && relays.every((relay) => credential.unreached.has(relay));
     if (![400, 401].includes(errorCode) && !isUnreached) return;
     this.#credentials.markRefused(credential, url);
     const unreached = new TurnClientError('TURN_UNREACHED', 'no URL of the relay was reached', { status: errorCode });
@@ -771,9 +775,9 @@ class Watch {
     const state = this.#pc.iceConnectionState;
     this.#failedSince = state === 'failed' ? (this.#failedSince ?? performance.now()) : null;
     const isLost = this.#failedSince !== null && performance.now() - this.#failedSince >= FAILED_MAX;
-    const isConnected = state === 'connected' || state === 'completed';
-    this.#waitingSince = isConnected || !isDescribed(this.#pc) ? null : (this.#waitingSince ?? performance.now());
-    if (isConnected || this.#connection) await this.#read();
+    const hasPath = isConnected(this.#pc);
+    this.#waitingSince = hasPath || !isDescribed(this.#pc) ? null : (this.#waitingSince ?? performance.now());
+    if (hasPath || this.#connection) await this.#read();
     if (this.#isOver) return;
     if (isClosed(this.#pc)) return void this.stop();
     if (this.#needsRelay && !isLost) this.#renew();
@@ -788,7 +792,7 @@ class Watch {
     }
     if (this.#isOver || performance.now() < this.#dueAt) return;
     if (this.#connection?.isOpen) await this.#heartbeat();
-    else if (isConnected) await this.#open();
+    else if (hasPath) await this.#open();
   }
 
   /** Keeps the last counts if the browser gives none. */
@@ -806,10 +810,11 @@ class Watch {
 
   /**
    * On demand, a peer connection needs a relay while it uses one, and when ICE has failed or has not connected in time.
-   * Credentials that it does not use are not renewed.
+   * Credentials that it does not use are not renewed. Otherwise it needs one once ICE runs, and in place of refused credentials at once:
+   * ICE that may use only a relay stays in `new` without one.
    */
   get #needsRelay() {
-    if (!this.#isOnDemand) return this.#pc.iceConnectionState !== 'new';
+    if (!this.#isOnDemand) return this.#pc.iceConnectionState !== 'new' || this.#given?.isRefused === true;
     const isUsed = this.#given !== null && this.#meter.relayed === true;
     return isUsed || performance.now() >= this.#relayAt;
   }
@@ -821,8 +826,11 @@ class Watch {
   get #relayAt() {
     if (!this.#isOnDemand || this.#waitingSince === null) return Infinity;
     const after = (this.#options.relayAfterSeconds ?? RELAY_AFTER_SECONDS) * SECOND;
-    const isAnswerer = this.#pc.currentLocalDescription?.type === 'answer';
-    return Math.min(this.#waitingSince + after, this.#failedSince ?? Infinity) + (isAnswerer ? after / 2 : 0);
+    return Math.min(this.#waitingSince + after, this.#failedSince ?? Infinity) + (this.#isAnswerer ? after / 2 : 0);
+  }
+
+  get #isAnswerer() {
+    return this.#pc.currentLocalDescription?.type === 'answer';
   }
 
   /** Fetches the next credential when it is due, and sets it on the peer connection. */
@@ -842,6 +850,7 @@ class Watch {
    */
   #give(credential) {
     const before = this.#given?.iceServers ?? [];
+    this.#replacesFailed = this.#given !== null && (this.#given.isRefused || this.#given.isForgotten);
     const isSame = JSON.stringify(before) === JSON.stringify(credential.iceServers);
     this.#given = credential;
     if (!isSame) {
@@ -868,16 +877,21 @@ class Watch {
     return this.#meter.relayed === true || this.#isWaiting;
   }
 
-  /** On demand, ICE is not connected. */
+  /** ICE is not connected, and what it had was refused, or it fetches credentials on demand. */
   get #isWaiting() {
-    return this.#isOnDemand && this.#waitingSince !== null;
+    return (this.#isOnDemand && this.#waitingSince !== null) || this.#isReplacing;
+  }
+
+  get #isReplacing() {
+    return this.#replacesFailed && !isConnected(this.#pc);
   }
 
   /**
    * How long to wait before the restart. Both ends renew at about the same time and need one restart, so the controlling end
-   * goes first. Ends that wait for a relay took turns before they fetched credentials.
+   * goes first. Ends that wait for a relay on demand took turns before they fetched credentials.
    */
   get #restartTurn() {
+    if (this.#isReplacing) return this.#isAnswerer ? ANSWERER_RESTARTS_AFTER : 0;
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
   }
@@ -999,6 +1013,9 @@ class Watch {
 
 /** `close()` fires no event at its own end. @param {RTCPeerConnection} pc */
 const isClosed = (pc) => pc.signalingState === 'closed' || pc.connectionState === 'closed';
+
+/** @param {RTCPeerConnection} pc */
+const isConnected = (pc) => ['connected', 'completed'].includes(pc.iceConnectionState);
 
 /** Offer and answer are set, or ICE runs, so it can connect. @param {RTCPeerConnection} pc */
 const isDescribed = (pc) => pc.iceConnectionState !== 'new' || Boolean(pc.currentLocalDescription && pc.currentRemoteDescription);
