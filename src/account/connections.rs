@@ -2,8 +2,8 @@
 
 use super::Account;
 use turn_ledger::{
-    Books, Caller, ClientKey, Closed, GrantId, Label, Limited, OpenError, Opened, Outcome, Refusal, Report,
-    ReportError, Spender, SpenderKey,
+    Books, Caller, ClientKey, Closed, Grant, GrantId, GrantRow, Label, Limited, OpenError, Opened, Outcome,
+    Refusal, Report, ReportError, Spender, SpenderKey,
 };
 
 impl Account {
@@ -74,6 +74,15 @@ impl Account {
             books.heartbeat(caller, id, report)
         });
         taken.map(|outcome| self.counted(outcome))
+    }
+
+    /// Whether the relay of this grant ends its calls now: the limit is reached, or that of the relay.
+    pub fn ends_calls_of(&self, grant: &Grant) -> bool {
+        self.read(|books| {
+            let owner = books.grants().get(grant.id).map(GrantRow::owner);
+            let budget = books.budget();
+            budget.ends_calls(grant.source) || owner.is_some_and(|owner| budget.ends_calls_of(owner))
+        })
     }
 
     /// The refusal for a server key that has reached its limit. Counts the refusal in the metrics.

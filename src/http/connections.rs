@@ -24,7 +24,7 @@ use crate::json::count;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
 use turn_base::body::read_json;
-use turn_base::error::{ApiError, ErrorBody};
+use turn_base::error::{ApiError, Code, ErrorBody};
 use turn_base::random;
 use turn_base::request::bearer::bearer;
 use turn_ledger::{
@@ -106,6 +106,10 @@ pub struct ConnectionBody {
     /// Interval of the heartbeats in seconds. Three missed heartbeats close the connection.
     #[schema(example = 30)]
     heartbeat_seconds: u64,
+    /// `BUDGET_EXHAUSTED` while the relay ends the calls of this grant, because a limit is reached. Then ask for other credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "BUDGET_EXHAUSTED")]
+    code: Option<&'static str>,
 }
 
 /// Opens a connection.
@@ -147,7 +151,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         Opened::New => StatusCode::CREATED,
         Opened::Already => StatusCode::OK,
     };
-    Ok((status, Json(connection_body(&app, id))).into_response())
+    Ok((status, Json(connection_body(&app, &call, id))).into_response())
 }
 
 /// Keeps a connection alive and reports its bytes.
@@ -171,7 +175,7 @@ pub async fn heartbeat_connection(
 ) -> JsonResult<ConnectionBody> {
     let taken = app.account.heartbeat(call.caller(), call.client, &id, call.request.report());
     taken.map_err(|why| not_taken(&app, &call, why))?;
-    Ok(Json(connection_body(&app, id)))
+    Ok(Json(connection_body(&app, &call, id)))
 }
 
 /// Closes a connection. Works with `navigator.sendBeacon`.
@@ -317,8 +321,10 @@ fn checked_id(id: &str) -> Result<&str, ApiError> {
     }
 }
 
-fn connection_body(app: &App, connection_id: String) -> ConnectionBody {
-    ConnectionBody { connection_id, heartbeat_seconds: app.config.usage.heartbeat.as_secs() }
+fn connection_body(app: &App, call: &AuthorizedReport, connection_id: String) -> ConnectionBody {
+    let is_ended = call.grant.is_some_and(|grant| app.account.ends_calls_of(&grant));
+    let code = is_ended.then(|| Code::BudgetExhausted.into());
+    ConnectionBody { connection_id, heartbeat_seconds: app.config.usage.heartbeat.as_secs(), code }
 }
 
 impl ConnectionRequest {

@@ -54,6 +54,7 @@ async function run() {
   for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) await theOperatorBlocksAnn(name, viewport);
   await theNextCallIsBlocked(example);
   await theOtherUserNoticedNothing();
+  await aCutCallIsTold();
 
   assert.equal(alert.spenders[0].key, 'ann');
   await browser.close();
@@ -75,8 +76,9 @@ async function theUserCalls(site, user) {
 /** The example of turn-client.js shows the message of the broker. */
 async function theNextCallIsRefused(example) {
   assert.deepEqual(await mint('bob'), [200, undefined]);
-  assert.equal(await noticeOf(example, 'ann', 'refused'), LIMIT_MESSAGE);
-  say(`Ann's page: ${LIMIT_MESSAGE}`);
+  const notice = await noticeOf(example, 'ann', 'refused');
+  assert.match(notice, /^Your monthly limit is used up or reserved\./);
+  say(`Ann's page: ${notice}`);
 }
 
 /** The relay knows no limit of a user. The renewal is refused, so the call ends when its credentials expire. */
@@ -150,7 +152,7 @@ async function theOperatorBlocksAnn(name, viewport) {
 
 async function theNextCallIsBlocked(example) {
   assert.deepEqual(await mint('ann'), [403, 'USER_BLOCKED']);
-  assert.match(await noticeOf(example, 'ann', 'blocked'), /unblock/);
+  assert.match(await noticeOf(example, 'ann', 'blocked'), /^The operator has blocked you\./);
 }
 
 async function theOtherUserNoticedNothing() {
@@ -160,6 +162,16 @@ async function theOtherUserNoticedNothing() {
   const ends = await look('bob');
   assert.deepEqual(ends.map(({ faults, disorder }) => [...faults, disorder]), [[0], [0]], 'no error, and no message is lost');
   say(`Bob received ${sum(ends.map(({ arrived }) => arrived))} messages, the longest silence was ${Math.max(...ends.map(({ silence }) => silence))} ms`);
+}
+
+/** The operator lowers the limit below what is used. The relay cuts Bob's call, and his page says why within some heartbeats. */
+async function aCutCallIsTold() {
+  assert.equal((await operator('/api/budget/limit', 'POST', { limitGB: 0.0001 })).status, 200);
+  const isTold = ({ status: { degraded }, faults }) => degraded && faults.some((fault) => fault.startsWith('BUDGET_EXHAUSTED'));
+  await until('both ends of Bob to say so', async () => (await look('bob')).every(isTold));
+  const [{ status: { message } }] = await look('bob');
+  assert.match(message, /^The monthly limit of the relay is used up or reserved\./);
+  say(`Bob's page: ${message}`);
 }
 
 /** What the example shows to this user. */

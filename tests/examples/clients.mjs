@@ -111,7 +111,7 @@ async function withoutABrokerThePageWorks() {
 
 async function theTypesAreRight() {
   typeChecked({
-    'useWebRTC.tsx': readFileSync(HOOK, 'utf8'), 'client.ts': clients.block('FOR_THE_USER'), 'vue/useCall.ts': clients.block("from 'vue'"), 'svelte/call.ts': clients.block("from 'svelte'"),
+    'useWebRTC.tsx': readFileSync(HOOK, 'utf8'), 'client.ts': clients.block('type TurnStatus'), 'vue/useCall.ts': clients.block("from 'vue'"), 'svelte/call.ts': clients.block("from 'svelte'"),
     'next/call-button.tsx': clients.block("'use client'"), 'process.d.ts': 'declare const process: { env: Record<string, string | undefined> };',
   }, app);
 }
@@ -168,7 +168,7 @@ async function theReactNoticeSaysWhyThereIsNoRelay() {
   const page = await inBrowser(browser, code, { files: { 'useWebRTC.tsx': readFileSync(HOOK, 'utf8') }, env, folder: app, expected: /status of 429/ });
   await until('the hook', () => page.evaluate(() => globalThis.start));
   await page.evaluate(async () => { await globalThis.start(); });
-  await until('the reason', () => page.evaluate(() => /^Monthly bandwidth limit of 0 GB has been reached/.test(document.querySelector('[role=status]')?.textContent ?? '')));
+  await until('the reason', () => page.evaluate(() => /^The monthly limit of the relay is used up or reserved/.test(document.querySelector('[role=status]')?.textContent ?? '')));
   await page.close();
 }
 

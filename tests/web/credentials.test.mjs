@@ -195,7 +195,7 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     broker.always('mint', undefined);
     await time.pass(600, 10);
     assert.equal(username(await client.iceServers()), 'user-2', 'the client recovers');
-    assert.deepEqual({ ...client.status(), expiresAt: null }, { source: 'cloudflare', degraded: false, reason: null, expiresAt: null });
+    assert.deepEqual({ ...client.status(), expiresAt: null }, { source: 'cloudflare', degraded: false, reason: null, message: null, expiresAt: null });
   });
 }
 
@@ -279,7 +279,7 @@ test('STUN as the first source is a normal response without grant or expiry', as
   broker.always('mint', { body: { iceServers: [{ urls: 'stun:own.example' }], source: 'stun', degraded: false } });
   const client = world.client();
   assert.deepEqual(urls(await client.iceServers()), ['stun:own.example']);
-  assert.deepEqual(client.status(), { source: 'stun', degraded: false, reason: null, expiresAt: null });
+  assert.deepEqual(client.status(), { source: 'stun', degraded: false, reason: null, message: null, expiresAt: null });
   await time.pass(3_599, 60);
   await client.iceServers();
   assert.equal(broker.of('mint').length, 1);
@@ -293,12 +293,46 @@ test('the status shows a fallback source, and the expiry by the page’s clock',
   const { broker } = world;
   const seen = [];
   const client = world.client({ onStatus: (status) => seen.push(status) });
-  assert.deepEqual(client.status(), { source: null, degraded: false, reason: null, expiresAt: null });
+  assert.deepEqual(client.status(), { source: null, degraded: false, reason: null, message: null, expiresAt: null });
   broker.next('mint', { body: broker.minted({ source: 'coturn', degraded: true, reason: 'PROVIDER_UNAVAILABLE' }) });
   await client.iceServers();
   const expiresAt = new Date(Date.now() + 600_000);
-  assert.deepEqual(client.status(), { source: 'coturn', degraded: true, reason: 'PROVIDER_UNAVAILABLE', expiresAt });
+  assert.deepEqual(client.status(), { source: 'coturn', degraded: true, reason: 'PROVIDER_UNAVAILABLE', message: 'The relay has a fault. Calls may fail on some networks.', expiresAt });
   assert.deepEqual(seen, [client.status()]);
+});
+
+const TEXTS = {
+  BUDGET_EXHAUSTED: 'The monthly limit of the relay is used up or reserved.', USER_BLOCKED: 'The operator has blocked you.',
+  ADDRESS_BLOCKED: 'The operator has blocked your network.', ADDRESS_LIMIT_REACHED: 'Your network has used its limit of today.',
+};
+for (const [code, text] of Object.entries(TEXTS)) {
+  for (const [how, answer] of [['a refusal', error(403, code)], ['a STUN answer', degraded(code)]]) {
+    test(`${code} in ${how} has a text for the person, also while the last credentials live, and when the person calls again`, async () => {
+      const { broker, time } = world;
+      const said = [];
+      const client = world.client({ onStatus: ({ degraded, message }) => said.push([degraded, message]) });
+      await client.iceServers();
+      broker.always('mint', answer);
+      await time.pass(460, 10);
+      assert.equal(username(await client.iceServers()), 'user-1');
+      const told = [true, `${text} Calls may fail on some networks.`];
+      assert.deepEqual(said.at(-1), told);
+      await time.pass(200, 10);
+      await client.iceServers();
+      assert.deepEqual([said.length, said.at(-1), broker.of('mint').length], [3, told, 2], 'again without a request');
+      broker.always('mint', undefined);
+      await time.pass(200, 10);
+      await client.iceServers();
+      assert.deepEqual(said.at(-1), [false, null]);
+    });
+  }
+}
+
+test('each refusal of a mint that lasts has a text for the person', () => {
+  const source = readFileSync(new URL('../../src/web/turn-client/turn-client.js', import.meta.url), 'utf8');
+  const texts = [...source.match(/const REFUSALS = \{([^}]*)\}/)[1].matchAll(/^ {2}([A-Z_]+):/gm)].map(([, code]) => code);
+  const { enum: codes } = JSON.parse(readFileSync(new URL('../../src/web/openapi.json', import.meta.url), 'utf8')).components.schemas.ErrorBody.properties.code;
+  assert.deepEqual(codes.filter((code) => /BLOCKED$|_LIMIT_REACHED$|^BUDGET/.test(code)).sort(), texts.filter((code) => codes.includes(code)).sort());
 });
 
 test('without onError, errors are warnings in the console', async (context) => {

@@ -183,7 +183,7 @@ test('the notice follows the status of the client', async () => {
   broker.next('mint', degraded('DISABLED'));
   await useWebRTC(() => {}, true).start();
   assert.equal(states.at(-1), 'changed', 'React renders the notice again');
-  assert.match(RelayNotice(), /^No relay now \(DISABLED\)\./);
+  assert.match(RelayNotice(), /^The relay is switched off\./);
 });
 
 test('the page without the module reads the counts of every browser', async () => {

@@ -31,7 +31,7 @@ const mints = () => world.broker.of('mint').length;
 test('nothing is requested, and the servers are STUN servers', async () => {
   const client = world.client();
   assert.deepEqual(urls(await client.iceServers({ when: 'needed' })), STUN);
-  assert.deepEqual([world.broker.asked.length, client.status()], [0, { source: null, degraded: false, reason: null, expiresAt: null }]);
+  assert.deepEqual([world.broker.asked.length, client.status()], [0, { source: null, degraded: false, reason: null, message: null, expiresAt: null }]);
 });
 
 test('the page may choose the STUN servers', async () => {

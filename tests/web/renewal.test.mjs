@@ -270,6 +270,31 @@ test('a watched call whose grant is revoked asks at once, and a blocked user lea
   assert.equal(broker.of('mint').length, 2);
 });
 
+test('a call that the relay ends at the limit is told, also one that continues, and calls again without a relay', async () => {
+  const { broker, time } = world;
+  const said = [];
+  const client = world.client({ onStatus: ({ degraded, reason }) => said.push([degraded, reason]) });
+  await world.call(client);
+  await time.pass(20);
+  broker.always('heartbeat', ({ path }) => ({ body: { connectionId: path.split('/')[3], heartbeatSeconds: 30, code: 'BUDGET_EXHAUSTED' } }));
+  broker.always('mint', error(429, 'BUDGET_EXHAUSTED', { 'Retry-After': '1900800' }));
+  await time.pass(40);
+  assert.deepEqual([said.at(-1), world.errors, broker.of('mint').length], [[true, 'BUDGET_EXHAUSTED'], ['BUDGET_EXHAUSTED'], 2]);
+  await time.pass(120);
+  assert.equal(broker.of('mint').length, 2);
+  await client.iceServers();
+  assert.deepEqual([said.length, client.status().degraded], [3, true]);
+});
+
+test('a call that one relay ends gets another one, and restarts ICE at once', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(20);
+  broker.next('heartbeat', { body: { heartbeatSeconds: 30, code: 'BUDGET_EXHAUSTED' } });
+  await time.pass(16);
+  assert.deepEqual([username(pc.configuration.iceServers), pc.restarts], ['user-2', 1]);
+});
+
 test('a broker that forgets its grants again and again gets one mint at once and then one in 5 minutes', async () => {
   const { broker, time } = world;
   broker.always('open', forgotten);

@@ -29,12 +29,9 @@ export interface TurnClientOptions {
   stunUrls?: string[];
   /** Replaces the global `fetch`. */
   fetch?: (url: string, init?: RequestInit) => Promise<Response>;
-  /**
-   * Called for every error. Nothing needs to be done: the client retries, and the call continues. Default: `console.warn`. With
-   * `USER_BLOCKED`, `USER_LIMIT_REACHED` and `BUDGET_EXHAUSTED`, `message` is for your user.
-   */
+  /** Called for every error. Nothing needs to be done: the client retries, and the call continues. Default: `console.warn`. */
   onError?: (error: TurnClientError) => void;
-  /** Called after each attempt to get credentials, whether it succeeded or not. */
+  /** Called after each attempt to get credentials, whether it succeeded or not, and by `iceServers()` while it waits for the next one. */
   onStatus?: (status: TurnStatus) => void;
 }
 
@@ -59,10 +56,12 @@ export class TurnClientError extends Error {
 export interface TurnStatus {
   /** `cloudflare`, `coturn`, …; `stun` for public STUN servers; null before the first response. */
   readonly source: string | null;
-  /** The credentials come from a fallback source, or there is no relay: calls that need one may fail. */
+  /** The credentials come from a fallback source, a relay or the broker refuses them, or there is no relay: calls that need one may fail. */
   readonly degraded: boolean;
   /** Code or reason of the last failed attempt, or the broker's reason for a fallback source. */
   readonly reason: string | null;
+  /** If `degraded`: why, in a sentence for your user. For other words or languages, use `reason`. */
+  readonly message: string | null;
   /** Expiry of the credentials by this machine's clock; null without credentials. */
   readonly expiresAt: Date | null;
 }

@@ -34,7 +34,7 @@ const FAILED_MAX = 30 * SECOND;
 const RESTART_TURN_MAX = 30 * SECOND;
 /** How long ICE may take without a relay before one is fetched. Most direct paths connect within a second or two. */
 const RELAY_AFTER_SECONDS = 3;
-/** How long the end that answered waits for the other end to restart ICE with credentials in place of refused ones. */
+/** How long the end that answered waits for the other end to restart ICE with credentials in place of failed ones. */
 const ANSWERER_RESTARTS_AFTER = 1.5 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
@@ -43,8 +43,26 @@ const LIFE_SECONDS = 3_600;
 const MINT_PAUSE_MAX = 5 * MINUTE;
 const RETRY_AFTER_MAX = 15 * MINUTE;
 const REPORT_PAUSE_MAX = MINUTE;
-/** Reasons that last, so that an early retry would not help. */
-const LASTING_REASONS = ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED', 'USER_LIMIT_REACHED', 'USER_BLOCKED', 'ADDRESS_BLOCKED', 'BLOCKED'];
+/** The refusals that last, so that an early retry would not help, and what the person reads. @type {Record<string, string>} */
+const REFUSALS = {
+  NOT_CONFIGURED: 'The relay is switched off.',
+  DISABLED: 'The relay is switched off.',
+  BUDGET_EXHAUSTED: 'The monthly limit of the relay is used up or reserved.',
+  KEY_LIMIT_REACHED: 'The monthly limit of the relay is used up or reserved.',
+  USER_LIMIT_REACHED: 'Your monthly limit is used up or reserved.',
+  GRANT_LIMIT_REACHED: 'This call has used what it may.',
+  ADDRESS_LIMIT_REACHED: 'Your network has used its limit of today.',
+  USER_BLOCKED: 'The operator has blocked you.',
+  ADDRESS_BLOCKED: 'The operator has blocked your network.',
+  BLOCKED: 'The operator has blocked this app.',
+};
+/** What the person reads while there is no relay, or the one that there is may fail. @param {string | null} reason */
+const messageOf = (reason) => {
+  const why = isOffline() ? 'You are offline.' : 'The relay has a fault.';
+  return `${REFUSALS[reason ?? ''] ?? why} Calls may fail on some networks.`;
+};
+/** The code of a grant that the broker does not know or has revoked. */
+const UNKNOWN_GRANT = 'INVALID_GRANT';
 /** Responses that are kept, to find the one that a peer connection was made with. */
 const ISSUED_MAX = 8;
 
@@ -223,15 +241,13 @@ class Broker {
 
 /** One minted response, or a STUN response that is not degraded. The latter has no grant and no expiry. */
 class Credential {
-  /** A relay rejected it, or was not reached. */
-  isRefused = false;
+  /** Why there must be another one: a relay rejects it or is not reached, or the broker does not know its grant or ends its calls. @type {string | null} */
+  failure = null;
   /** The relay of a page's error: the broker names another one, if it has one. @type {string | null} */
   failedUrl = null;
   /** URLs that the browser did not reach. @type {Set<string>} */
   unreached = new Set();
-  /** The broker does not know its grant, or has revoked it. */
-  isForgotten = false;
-  /** It was minted in place of one that was forgotten or refused. */
+  /** It was minted in place of one that failed. */
   replacesFailed = false;
   /** When the response came, by two clocks: the monotonic clock may stop during sleep, the wall clock may be set. */
   #bornWall;
@@ -276,7 +292,7 @@ class Credential {
 
   /** Must be replaced before a new call uses it. Without a grant that the broker knows, it cannot be renewed. */
   get isDue() {
-    return this.isRefused || this.age >= this.#refreshAt || (this.grant === null && this.#lifeMax < Infinity);
+    return this.failure !== null || this.age >= this.#refreshAt || (this.grant === null && this.#lifeMax < Infinity);
   }
 
   /** The broker renews it from now on. */
@@ -286,7 +302,7 @@ class Credential {
 
   /** Must be replaced in a running call. */
   get isDueInCall() {
-    return this.isDue && (this.isRefused || this.grant === null || this.age >= this.#refreshAt + this.#jitter * (this.#lifeMax - this.#refreshAt));
+    return this.isDue && (this.failure !== null || this.grant === null || this.age >= this.#refreshAt + this.#jitter * (this.#lifeMax - this.#refreshAt));
   }
 
   /** By the page's clock. */
@@ -358,7 +374,10 @@ class Credentials {
   async iceServers({ when = 'now' } = {}) {
     this.when = when;
     const isFresh = () => this.current !== null && !this.current.isDue;
-    if (when === 'now' && !isFresh()) await this.refresh();
+    if (when === 'now' && !isFresh()) {
+      if (this.#isPaused) this.#tell();
+      await this.refresh();
+    }
     const isUsed = when === 'now' ? this.current?.isAlive : isFresh();
     return copied(isUsed && this.current ? this.current.iceServers : this.#stun);
   }
@@ -366,12 +385,16 @@ class Credentials {
   /** @returns {TurnStatus} */
   status() {
     const credential = this.current;
-    const reason = credential?.answer.reason ?? this.#reason;
-    if (credential?.isAlive) {
-      const { answer, expiresAt } = credential;
-      return { source: answer.source, degraded: answer.degraded === true || credential.isRefused, reason, expiresAt };
-    }
-    return { source: reason && 'stun', degraded: reason !== null, reason, expiresAt: null };
+    const reason = credential?.answer.reason ?? this.#reason ?? credential?.failure ?? null;
+    const living = credential?.isAlive ? credential : null;
+    const isRefused = reason !== null && reason in REFUSALS;
+    const degraded = living ? living.answer.degraded === true || living.failure !== null || isRefused : reason !== null;
+    const source = living ? living.answer.source : reason && 'stun';
+    return { source, degraded, reason, message: degraded ? messageOf(reason) : null, expiresAt: living?.expiresAt ?? null };
+  }
+
+  #tell() {
+    harmless(this.#onStatus, this.status());
   }
 
   /**
@@ -390,46 +413,34 @@ class Credentials {
   }
 
   /**
-   * The broker does not know the grant, or has revoked it. It is asked once for new credentials, and after that at a limited rate.
-   * So the page of a user who is blocked learns that from the broker. Until then the credential is used.
+   * The credential stays in use until there is another one. The broker is asked once at once, and after that at a limited rate. So the
+   * page of a user who is blocked learns that from the broker.
    * @param {Credential} credential
+   * @param {string} code
+   * @param {string | null} [url] Of the relay.
    */
-  forgetGrant(credential) {
-    credential.grant = null;
-    credential.isForgotten = true;
-    this.#replace(credential, credential.replacesFailed ? this.#mintedAt : -Infinity);
-  }
-
-  /**
-   * A relay rejected the credential, or the browser did not reach it. It stays in use until there is another one. The broker is asked
-   * once at once, and after that at a limited rate.
-   * @param {Credential} credential
-   * @param {string} url
-   */
-  markRefused(credential, url) {
-    credential.isRefused = true;
+  markFailed(credential, code, url = null) {
+    if (credential.failure !== null) return;
+    credential.failure = code;
     credential.failedUrl = url;
-    this.#replace(credential, credential.replacesFailed ? this.#mintedAt : -Infinity);
-  }
-
-  /**
-   * @param {Credential} credential
-   * @param {number} since No request is sent within 5 minutes of this time.
-   */
-  #replace(credential, since) {
     if (credential !== this.current) return;
     harmless(() => this.#storage?.removeItem(this.#key));
-    this.#retryAt = Math.max(this.#retryAt, since + MINT_PAUSE_MAX);
+    if (credential.replacesFailed) this.#retryAt = Math.max(this.#retryAt, this.#mintedAt + MINT_PAUSE_MAX);
+    if (this.#isPaused) this.#tell();
+  }
+
+  get #isPaused() {
+    return performance.now() < this.#retryAt;
   }
 
   /** Never rejects. */
   refresh() {
-    if (performance.now() < this.#retryAt) return Promise.resolve();
+    if (this.#isPaused) return Promise.resolve();
     this.#refreshing ??= this.#mint()
       .catch((error) => this.#failed(error))
       .finally(() => {
         this.#refreshing = null;
-        harmless(this.#onStatus, this.status());
+        this.#tell();
       });
     return this.#refreshing;
   }
@@ -445,13 +456,14 @@ class Credentials {
     }
     if (answer.grant === undefined && answer.degraded) {
       this.#stun = answer.iceServers;
-      throw new TurnClientError(answer.reason ?? 'BAD_ANSWER', 'the broker offers no relay', { status: 200 });
+      const reason = answer.reason ?? 'BAD_ANSWER';
+      throw new TurnClientError(reason, messageOf(reason), { status: 200 });
     }
     this.#failures = 0;
     this.#reason = null;
     this.#mintedAt = performance.now();
     const credential = new Credential(answer, Date.now(), this.#mintedAt - startedAt);
-    credential.replacesFailed = this.current !== null && (this.current.isForgotten || this.current.isRefused);
+    credential.replacesFailed = this.current !== null && this.current.failure !== null;
     this.#keep(credential);
     if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, credential.stored));
   }
@@ -525,7 +537,7 @@ class Credentials {
   #failed(error) {
     this.#failures += 1;
     this.#reason = error.code;
-    const secondsMin = LASTING_REASONS.includes(error.code) ? MINT_PAUSE_MAX / SECOND : 0;
+    const secondsMin = error.code in REFUSALS ? MINT_PAUSE_MAX / SECOND : 0;
     const pauseMs = pause(this.#failures, MINT_PAUSE_MAX, Math.max(secondsMin, error.retryAfterSeconds ?? 0));
     this.#retryAt = performance.now() + pauseMs;
     globalThis.addEventListener?.('online', this.#onOnline, { once: true });
@@ -625,7 +637,7 @@ class Watch {
   #credential = null;
   /** The newest credential of the peer connection. @type {Credential | null} */
   #given = null;
-  /** The newest credential is in place of a refused or unknown one. */
+  /** The newest credential is in place of one that the relay does not serve. */
   #replacesFailed = false;
   /** A credential that is used from the next ICE generation on. @type {{credential: Credential, generations: Set<string>} | null} */
   #pending = null;
@@ -726,16 +738,17 @@ class Watch {
   #onCandidateError({ errorCode, url }) {
     const credential = this.#given;
     if (!credential) return;
-    if (credential.isRefused) return this.#run();
+    if (credential.failure !== null) return this.#run();
     const relays = credential.iceServers.filter(({ username }) => username).flatMap(({ urls }) => urls);
     if (!relays.includes(url)) return;
     if (errorCode === 701) credential.unreached.add(url);
     const isUnreached = !isConnected(this.#pc) && relays.every((relay) => credential.unreached.has(relay));
     if (![400, 401].includes(errorCode) && !isUnreached) return;
-    this.#credentials.markRefused(credential, url);
     const unreached = new TurnClientError('TURN_UNREACHED', 'no URL of the relay was reached', { status: errorCode });
     const refused = new TurnClientError('TURN_REFUSED', 'a relay rejected the credentials', { status: errorCode });
-    this.#broker.report(isUnreached ? unreached : refused);
+    const error = isUnreached ? unreached : refused;
+    this.#credentials.markFailed(credential, error.code, url);
+    this.#broker.report(error);
     this.#run();
   }
 
@@ -810,11 +823,11 @@ class Watch {
 
   /**
    * On demand, a peer connection needs a relay while it uses one, and when ICE has failed or has not connected in time.
-   * Credentials that it does not use are not renewed. Otherwise it needs one once ICE runs, and in place of refused credentials at once:
+   * Credentials that it does not use are not renewed. Otherwise it needs one once ICE runs, and in place of failed credentials at once:
    * ICE that may use only a relay stays in `new` without one.
    */
   get #needsRelay() {
-    if (!this.#isOnDemand) return this.#pc.iceConnectionState !== 'new' || this.#given?.isRefused === true;
+    if (!this.#isOnDemand) return this.#pc.iceConnectionState !== 'new' || (this.#given !== null && this.#given.failure !== null);
     const isUsed = this.#given !== null && this.#meter.relayed === true;
     return isUsed || performance.now() >= this.#relayAt;
   }
@@ -850,7 +863,9 @@ class Watch {
    */
   #give(credential) {
     const before = this.#given?.iceServers ?? [];
-    this.#replacesFailed = this.#given !== null && (this.#given.isRefused || this.#given.isForgotten);
+    const failure = this.#given?.failure ?? null;
+    // The relay may know a credential that the broker does not know.
+    this.#replacesFailed = failure !== null && (failure !== UNKNOWN_GRANT || !isConnected(this.#pc));
     const isSame = JSON.stringify(before) === JSON.stringify(credential.iceServers);
     this.#given = credential;
     if (!isSame) {
@@ -877,13 +892,9 @@ class Watch {
     return this.#meter.relayed === true || this.#isWaiting;
   }
 
-  /** ICE is not connected, and what it had was refused, or it fetches credentials on demand. */
+  /** ICE is not connected, and what it had failed, or it fetches credentials on demand. */
   get #isWaiting() {
-    return (this.#isOnDemand && this.#waitingSince !== null) || this.#isReplacing;
-  }
-
-  get #isReplacing() {
-    return this.#replacesFailed && !isConnected(this.#pc);
+    return (this.#isOnDemand && this.#waitingSince !== null) || (this.#replacesFailed && !isConnected(this.#pc));
   }
 
   /**
@@ -891,7 +902,7 @@ class Watch {
    * goes first. Ends that wait for a relay on demand took turns before they fetched credentials.
    */
   get #restartTurn() {
-    if (this.#isReplacing) return this.#isAnswerer ? ANSWERER_RESTARTS_AFTER : 0;
+    if (this.#replacesFailed) return this.#isAnswerer ? ANSWERER_RESTARTS_AFTER : 0;
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
   }
@@ -947,12 +958,14 @@ class Watch {
    * @param {Connection} connection
    * @param {string} path
    * @param {object} body
-   * @param {(answer: { connectionId?: string, heartbeatSeconds?: number } | null) => void} onAnswer
+   * @param {(answer: { connectionId?: string, heartbeatSeconds?: number, code?: string } | null) => void} onAnswer
    */
   async #send(connection, path, body, onAnswer) {
     try {
       const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body });
       onAnswer(answer);
+      // The relay ends the calls of this grant.
+      if (answer?.code && this.#credential?.grant === connection.grant) this.#credentials.markFailed(this.#credential, answer.code);
       if (this.#connection !== connection) return; // the page was hidden meanwhile and is back: the next report is due
       this.#failures = 0;
       this.#dueAt = performance.now() + this.#heartbeatMs;
@@ -965,7 +978,8 @@ class Watch {
         if ([401, 404].includes(status)) this.#connection = null;
       }
       if (status === 401 && this.#credential?.grant === connection.grant) {
-        this.#credentials.forgetGrant(this.#credential);
+        this.#credential.grant = null;
+        this.#credentials.markFailed(this.#credential, UNKNOWN_GRANT);
         this.#credential = null;
       }
       this.#broker.report(error);
@@ -1092,6 +1106,8 @@ function harmless(call, ...parameters) {
     return undefined;
   }
 }
+
+const isOffline = () => globalThis.navigator?.onLine === false;
 
 /** The default of `onError`. @param {{ code: string, message: string }} error */
 const warn = ({ code, message }) => console.warn(`turn-client: ${code}: ${message}`);

@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 use turn_ledger::GrantId;
 
 use crate::support::socket_client::SocketClient;
-use crate::support::{OPERATOR, TestBroker, eventually};
+use crate::support::{OPERATOR, REPORTER, TestBroker, eventually};
 
 use super::{Call, Credential, FILLER, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
 
@@ -146,6 +146,26 @@ async fn a_spent_budget_ends_all_calls_within_one_packet() {
     assert!(allocate(&credential).await.is_err());
     assert!(refused(&broker, "spent").await >= Some(1));
     assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
+}
+
+#[tokio::test]
+async fn a_report_says_that_the_relay_ends_the_calls() {
+    for (at_limit, expected) in [("revoke", json!("BUDGET_EXHAUSTED")), ("none", json!(null))] {
+        let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.1"), ("AT_LIMIT", at_limit)]).await;
+        let grant = broker.grant().await;
+        broker.open(&grant, "page").await;
+        broker.open(REPORTER, "server").await;
+        let code = async || broker.heartbeat(&grant, "page", json!({})).await.json()["code"].clone();
+        assert_eq!(code().await, json!(null));
+        broker.advance(20);
+        let report = json!({"bytesReceived": 101_000_000, "relayed": true});
+        assert_eq!(broker.heartbeat(REPORTER, "server", report).await.status, 200);
+        assert_eq!(
+            (broker.status().await["status"].as_str(), code().await),
+            (Some("LIMIT_EXCEEDED"), expected.clone())
+        );
+        assert_eq!(broker.open(&grant, "page").await.json()["code"], expected);
+    }
 }
 
 #[tokio::test]

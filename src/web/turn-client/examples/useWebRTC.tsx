@@ -18,10 +18,6 @@ interface Negotiation {
   ignoresOffer: boolean;
 }
 
-/** The codes whose messages are for the user, and what the broker said. */
-const FOR_THE_USER = ['BUDGET_EXHAUSTED', 'USER_LIMIT_REACHED', 'USER_BLOCKED'];
-const said = new Map<string, string>();
-
 /** What the user should know now: why there is no relay. */
 let notice: string | null = null;
 const listeners = new Set<() => void>();
@@ -37,9 +33,7 @@ const subscribe = (listener: () => void) => {
 // One client for the app, outside the hook: it keeps the credentials, and all components share one request.
 const turn = createTurnClient({
   baseUrl: import.meta.env.VITE_BROKER_URL,
-  // An error comes before the status that follows from it.
-  onError: ({ code, message }) => (FOR_THE_USER.includes(code) ? said.set(code, message) : console.warn(code, message)),
-  onStatus: ({ degraded, reason }) => note(degraded ? said.get(reason ?? '') ?? `No relay now (${reason}). Calls may fail on some networks.` : null),
+  onStatus: ({ message }) => note(message),
 });
 
 /**
