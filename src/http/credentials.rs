@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::mint_request::{KnownRequest, MintQuery, identify};
-use super::parameter_forms::UserOrNone;
+use super::parameter_forms::UserInPath;
 use super::refusals::{address_limit_reached, budget_exhausted, not_minted};
 use super::request_log::Minted;
 use super::schema::source_schema;
@@ -71,7 +71,7 @@ pub struct CredentialsBody {
 /// because a `HEAD` would mint a credential and discard it.
 #[utoipa::path(
     get, path = "/api/turn-credentials",
-    params(MintQuery, ("user" = inline(Option<UserOrNone>), Query, description = "With a server key alone: the user of that server who spends. `username` and `customIdentifier` mean the same.")),
+    params(MintQuery, ("user" = inline(Option<UserInPath>), Query, description = "With a server key alone: the user of that server who spends. `username` and `customIdentifier` mean the same.")),
     responses(
         (status = 200, description = "A credential. If no source can mint one: public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody, examples(
             ("credential" = (summary = "A credential", value = json!({

@@ -12,6 +12,7 @@
 //! of `Basic`. Without `SERVER_KEYS` none of them is read.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,8 @@ use crate::limit::{Allowance, RateLeft};
 use crate::mint::token::GrantToken;
 use crate::mint::{MintRequest, Place, client_at};
 
+/// The broker's own route for credentials.
+pub(super) const MINT_PATH: &str = "/api/turn-credentials";
 /// What a label is.
 pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : @ / -";
 
@@ -139,6 +142,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let client = Some(ClientAddr(address));
     if let Some(key) = shown_key(app, &request.headers, &request.uri, client)? {
         let asked = asked.and_then(|(ttl, place, of_format)| {
+            refuse_mistyped_name(&request.uri)?;
             Ok((ServerMint { ttl, user: named_user(query)?, label, place }, of_format))
         });
         return for_server(app, &key, asked, request, known);
@@ -368,7 +372,7 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
         None if is_one_word(&request.headers) => {
             Err(invalid_token("Send the key as `Authorization: Bearer KEY`, with the word Bearer."))
         }
-        _ if parameters(request.uri.query(), USER).iter().any(|user| !user.is_empty()) => {
+        _ if !parameters(request.uri.query(), USER).is_empty() => {
             Err(invalid_token("Send a server key with `user`: only a server may name one."))
         }
         _ => Ok(()),
@@ -407,6 +411,27 @@ pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> 
             USER_PARAMETERS.join(", ")
         ))),
     }
+}
+
+/// Refuses a parameter that a server may have mistyped, because its credential would have no user: an empty `user`, and on the broker's own
+/// route an empty name of another parameter, and each parameter that is not known. In the other formats programs send more.
+fn refuse_mistyped_name(uri: &Uri) -> Result<(), ApiError> {
+    let is_own = uri.path() == MINT_PATH;
+    let names = if is_own { &USER_PARAMETERS[..] } else { &[USER] };
+    for name in names {
+        if parameters(uri.query(), name).iter().any(|user| user.is_empty()) {
+            return Err(ApiError::invalid(format!(
+                "Set `{name}` to a user of {USER_FORM}, or leave it out."
+            )));
+        }
+    }
+    let mut known: Vec<_> = MintQuery::into_params(|| None).into_iter().map(|one| one.name).collect();
+    known.extend(USER_PARAMETERS.map(str::to_owned));
+    let sent: HashMap<String, String> = parse_query(uri.query())?;
+    if !is_own || sent.keys().all(|name| known.contains(name)) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("Use no other name than `{}`.", known.join("`, `"))))
 }
 
 /// A user by the name that a server gives.

@@ -234,7 +234,7 @@ macro_rules! forms {
 }
 
 forms! {
-    /// A user in a path.
+    /// A user that is named.
     UserInPath = text().min_length(Some(1)).max_length(Some(USER_MAX)).pattern(Some(format!("^{}$", user_pattern())));
     /// The kind of spender in the path of a block.
     KindInPath = text().enum_values(Some(["users", "addresses"]));

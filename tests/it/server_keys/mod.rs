@@ -190,7 +190,7 @@ async fn a_wrong_key_is_401_and_counts_as_a_wrong_token_where_only_a_key_can_be(
 /// A typing error must not become an anonymous credential.
 #[tokio::test]
 async fn a_mistyped_key_and_a_user_without_a_key_get_401() {
-    let (cloudflare, broker) = with_keys(&[USERS]).await;
+    let (cloudflare, broker) = with_keys(&[USERS, ("RATE_LIMIT_REQUESTS", "11")]).await;
     for path in [
         "/api/turn-credentials",
         "/turn?service=turn",
@@ -206,6 +206,7 @@ async fn a_mistyped_key_and_a_user_without_a_key_get_401() {
         let request = token.iter().fold(request, RequestBuilder::bearer_auth);
         assert_eq!(Answer::of(request).await.error(), (401, "INVALID_TOKEN".into()));
     }
+    assert_eq!(broker.get("/api/turn-credentials?user=").await.error(), (401, "INVALID_TOKEN".into()));
     assert_eq!(cloudflare.history().mints(), 1);
     let without_bearer = broker.request(Method::GET, "/api/turn-credentials").header("authorization", KEY);
     assert_eq!(Answer::of(without_bearer).await.error(), (401, "INVALID_TOKEN".into()));
@@ -269,10 +270,32 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
         "user=ann&user=ann",
         "user=ann&username=bob",
         "username=a&customIdentifier=b",
+        // Mistyped: the credential would have no user.
+        "usr=ann",
+        "User=ann",
+        "user=",
+        "user",
+        "user=ann&username=",
+        "key=0",
     ]) {
         let request = broker.request(Method::GET, &format!("/api/turn-credentials?{query}")).bearer_auth(KEY);
         assert_eq!(Answer::of(request).await.error(), (400, "INVALID_REQUEST".into()), "{query}");
     }
+}
+
+/// Programs send parameters of their own, and empty ones.
+#[tokio::test]
+async fn in_the_formats_of_programs_only_an_empty_user_is_refused() {
+    let (_cloudflare, broker) = with_keys(&[("DOORS", "turn,ice")]).await;
+    for (query, expected) in [
+        ("turn?service=turn&username=&session=7", 200),
+        ("ice?service=turn&namespace=default", 200),
+        ("turn?service=turn&user=", 400),
+        ("ice?service=turn&user", 400),
+    ] {
+        assert_eq!(broker.get_as(KEY, &format!("/{query}")).await.status, expected, "{query}");
+    }
+    assert_eq!(broker.get("/api/turn-credentials?usr=ann").await.status, 200, "a page's are ignored");
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ async fn from_page(broker: &TestBroker, address: &str, token: &str, path: &str, 
 async fn grants_for(broker: &TestBroker, users: impl Iterator<Item = String>) -> Vec<String> {
     let mut granted = vec![];
     for user in users {
-        let path = format!("/api/turn-credentials?user={user}");
+        let name = if user.is_empty() { String::new() } else { format!("?user={user}") };
+        let path = format!("/api/turn-credentials{name}");
         granted.push(broker.get_as(KEY, &path).await.grant());
     }
     granted
