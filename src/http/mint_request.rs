@@ -45,6 +45,7 @@ use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
 use crate::bounds::TTL_MIN;
 use crate::config::parse_number;
+use crate::ice::http_ice::LIFE_MAX;
 use crate::ice::key_name::KeyName;
 use crate::ice::url::IceUrl;
 use crate::limit::wrong_tokens::Role;
@@ -65,6 +66,10 @@ pub struct MintQuery {
     #[param(value_type = Option<u64>, minimum = 60, maximum = 172_800, example = 3600)]
     #[serde(default, deserialize_with = "text")]
     ttl: Option<Box<str>>,
+    /// In place of `ttl`: as many seconds, or `TURN_TTL_SECONDS` if that is less.
+    #[param(value_type = Option<u64>, minimum = 60, maximum = 172_800, example = 3600)]
+    #[serde(rename = "ttlAtMost", default, deserialize_with = "text")]
+    ttl_at_most: Option<Box<str>>,
     /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
     /// trusted.
     #[param(inline, value_type = LabelOrNone, required = false, example = "room-1")]
@@ -135,9 +140,12 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let label = common.as_ref().ok().and_then(|common| common.label.clone());
     // Wrong parameters are refused only below, when the spender is known for the log.
     let asked = parse_query(query).and_then(|of_format| {
-        let MintQuery { ttl, region, failed, .. } = common?;
+        let MintQuery { ttl, ttl_at_most, region, failed, .. } = common?;
         let place = accepted_place(app, region, failed)?;
-        Ok((accepted_life(ttl.as_deref(), app.config.ice.ttl_max)?, place, of_format))
+        let life_max = app.config.ice.ttl_max;
+        let at_most = accepted_life("ttlAtMost", ttl_at_most.as_deref(), LIFE_MAX)?;
+        let life = accepted_life("ttl", ttl.as_deref(), life_max)?;
+        Ok((life.unwrap_or(life_max).min(at_most.unwrap_or(life_max)), place, of_format))
     });
     let client = Some(ClientAddr(address));
     if let Some(key) = shown_key(app, &request.headers, &request.uri, client)? {
@@ -271,13 +279,14 @@ fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>)
     Ok(Place { turn_key, region, failed: failed.map(|text| host_of(text).into()) })
 }
 
-/// The requested lifetime; `ttl_max` without one.
-fn accepted_life(ttl: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
-    let Some(text) = ttl else { return Ok(ttl_max) };
+/// The lifetime that the parameter `name` requests.
+fn accepted_life(name: &str, text: Option<&str>, ttl_max: Duration) -> Result<Option<Duration>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
     let range = TTL_MIN.get().as_secs()..=ttl_max.as_secs();
     let (min, max) = (range.start(), range.end());
-    let expected = || format!("Set `ttl` to a whole number of seconds from {min} to {max}.");
-    parse_number(text, &range).map(Duration::from_secs).ok_or_else(|| ApiError::invalid(expected()))
+    let expected = || format!("Set `{name}` to a whole number of seconds from {min} to {max}.");
+    let life = parse_number(text, &range).map(Duration::from_secs);
+    life.map(Some).ok_or_else(|| ApiError::invalid(expected()))
 }
 
 /// The paths at which a server key may also be in the query, in a form that is read as a query, or in another header.
@@ -486,10 +495,10 @@ mod tests {
         let max = Duration::from_secs(86_400);
         let ttl = |query| {
             let query = parse_query::<MintQuery>(query).ok()?;
-            accepted_life(query.ttl.as_deref(), max).ok().map(|ttl| ttl.as_secs())
+            accepted_life("ttl", query.ttl.as_deref(), max).ok().map(|ttl| ttl.map(|ttl| ttl.as_secs()))
         };
         let good = [None, Some("other=1"), Some("ttl=60"), Some("ttl=86400")];
-        assert_eq!(good.map(ttl), [86_400, 86_400, 60, 86_400].map(Some));
+        assert_eq!(good.map(ttl), [None, None, Some(60), Some(86_400)].map(Some));
         for query in "ttl=59 ttl=86401 ttl= ttl ttl=1e3 ttl=-60 ttl=+60 ttl=60.5 ttl=60&ttl=60".split(' ') {
             assert_eq!(ttl(Some(query)), None, "{query}");
         }

@@ -15,7 +15,7 @@ use turn_base::web_url::WebhookUrl;
 
 /// The longest life that a provider may state. The books assume that no credential lives longer, not even a credential that is missing in a
 /// restored ledger.
-const LIFE_MAX: Duration = Duration::from_secs(172_800);
+pub const LIFE_MAX: Duration = Duration::from_secs(172_800);
 
 /// The request for a list. Its `Debug` form shows only method and host.
 #[derive(Clone, Debug)]

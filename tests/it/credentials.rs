@@ -79,11 +79,19 @@ async fn a_client_may_request_a_shorter_life_and_one_out_of_range_mints_nothing(
         assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
         assert!(answer.json()["message"].as_str().unwrap().contains("3600"), "{query}");
     }
+    for query in ["ttlAtMost=59", "ttlAtMost=172801", "ttlAtMost=60&ttl=3601"] {
+        let answer = broker.get(&format!("/api/turn-credentials?{query}")).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
+    }
     assert_eq!(cloudflare.history().mints(), 0);
+    for (query, ttl) in [("ttlAtMost=172800", 3_600), ("ttlAtMost=1800", 1_800), ("ttlAtMost=60&ttl=600", 60)]
+    {
+        assert_eq!(broker.get(&format!("/api/turn-credentials?{query}")).await.json()["ttl"], ttl, "{query}");
+    }
     let body = broker.get("/api/turn-credentials?ttl=60").await.json();
     assert_eq!(json!([body["ttl"], body["expiresAt"]]), json!([60, "2025-01-15T12:01:00.000Z"]));
     assert_eq!(body["refreshAfter"], "2025-01-15T12:00:45.000Z");
-    assert_eq!(cloudflare.history().requests()[0].ttl, Some(60));
+    assert_eq!(cloudflare.history().requests().last().unwrap().ttl, Some(60));
     assert_eq!(broker.mint().await.json()["ttl"], 3_600);
 }
 

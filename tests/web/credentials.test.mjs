@@ -38,7 +38,7 @@ test('the request has the ttl option, and the base URL may end in a slash', asyn
 
 test('the base URL may be a URL object, and null is the page’s own origin', async () => {
   for (const baseUrl of [new URL('https://broker.example'), null]) await world.client({ baseUrl, storage: null }).iceServers();
-  assert.deepEqual(world.broker.asked.map(({ url }) => url), ['https://broker.example/api/turn-credentials?ttl=3600', '/api/turn-credentials?ttl=3600']);
+  assert.deepEqual(world.broker.asked.map(({ url }) => url), ['https://broker.example/api/turn-credentials?ttlAtMost=3600', '/api/turn-credentials?ttlAtMost=3600']);
 });
 
 test('the request has the label and a token of the sign-in; a renewal has the grant', async () => {
@@ -52,14 +52,15 @@ test('the request has the label and a token of the sign-in; a renewal has the gr
   assert.deepEqual(broker.of('mint').map(({ token }) => token), ['jwt-1', 'grant-1']);
 });
 
-test('a grant that does not renew is followed by a token of the sign-in', async () => {
+test('a grant whose sign-in is over renews with a token of the user beside it', async () => {
   const { broker, time } = world;
   const client = world.client({ getToken: () => 'jwt' });
   await client.iceServers();
   await time.pass(450, 10);
   broker.next('mint', error(401, 'UNAUTHORIZED'));
   assert.equal(username(await client.iceServers()), 'user-2');
-  assert.deepEqual(broker.of('mint').map(({ token }) => token), ['jwt', 'grant-1', 'jwt']);
+  const beside = broker.of('mint').map(({ token, headers }) => [token, headers['X-Auth-Token']]);
+  assert.deepEqual(beside, [['jwt', undefined], ['grant-1', undefined], ['grant-1', 'jwt']]);
 });
 
 test('a sign-in that fails is reported, and public STUN servers are used', async () => {
@@ -369,23 +370,23 @@ test('an error names the URL that was asked, and what to do about a wrong baseUr
     return said;
   };
   assert.deepEqual(await messages({ body: '<!doctype html>' }), [
-    'BAD_ANSWER', 'the answer of http://localhost:5173/api/turn-credentials?ttl=3600 has no ICE servers: set baseUrl to the address of the broker',
+    'BAD_ANSWER', 'the answer of http://localhost:5173/api/turn-credentials?ttlAtMost=3600 has no ICE servers: set baseUrl to the address of the broker',
   ]);
   const baseUrl = 'http://localhost:3002/';
   assert.deepEqual(await messages({ body: '<!doctype html>' }, { baseUrl, label: 'room-1' }), [
-    'BAD_ANSWER', 'the answer of http://localhost:3002/api/turn-credentials?ttl=3600&label=room-1 has no ICE servers: check that baseUrl is the address of the broker',
+    'BAD_ANSWER', 'the answer of http://localhost:3002/api/turn-credentials?ttlAtMost=3600&label=room-1 has no ICE servers: check that baseUrl is the address of the broker',
   ]);
   assert.deepEqual(await messages({ status: 404 }, { baseUrl }), [
-    'HTTP_404', 'http://localhost:3002/api/turn-credentials?ttl=3600 answered 404: check that baseUrl is the address of the broker',
+    'HTTP_404', 'http://localhost:3002/api/turn-credentials?ttlAtMost=3600 answered 404: check that baseUrl is the address of the broker',
   ]);
   for (const status of [502, 503, 504]) {
     assert.deepEqual(await messages({ status }, { baseUrl }), [
-      `HTTP_${status}`, `http://localhost:3002/api/turn-credentials?ttl=3600 answered ${status}: the broker, or the proxy in front of it, does not answer`,
+      `HTTP_${status}`, `http://localhost:3002/api/turn-credentials?ttlAtMost=3600 answered ${status}: the broker, or the proxy in front of it, does not answer`,
     ]);
   }
   const [code, message] = await messages(new TypeError('Failed to fetch'), { baseUrl });
   assert.equal(code, 'NETWORK');
-  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials\?ttl=3600: check that baseUrl .*CLIENT_URL.*connect-src/);
+  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials\?ttlAtMost=3600: check that baseUrl .*CLIENT_URL.*connect-src/);
 });
 
 test('types and README list the codes that the client makes itself', () => {
@@ -395,6 +396,15 @@ test('types and README list the codes that the client makes itself', () => {
   assert.ok(made.size >= 5, [...made].join());
   assert.deepEqual(listed(text('turn-client.d.ts').match(/Otherwise `NETWORK`[^/]*/)[0].replace('`CLIENT_URL`', '')), made);
   assert.deepEqual(listed(text('README.md').match(/and `NETWORK`[^.]*/)[0]), made);
+});
+
+test('a device that is offline is told so, and not to change settings', async () => {
+  const said = [];
+  globalThis.navigator.onLine = false;
+  world.broker.always('mint', new TypeError('Failed to fetch'));
+  const client = world.client({ onError: ({ code, message }) => said.push(code, message) });
+  await client.iceServers();
+  assert.deepEqual([said, client.status().message], [['NETWORK', 'the device is offline'], 'You are offline. Calls may fail on some networks.']);
 });
 
 test('callbacks that throw are ignored', async () => {

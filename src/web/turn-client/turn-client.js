@@ -13,7 +13,7 @@
  *   degraded: boolean, reason?: string, grant?: string }} Answer
  * @typedef {{ sent: number, received: number }} Bytes
  * @typedef {{ id: string | undefined, grant: string, base: Bytes, isOpen: boolean }} Connection
- * @typedef {{ method?: string, token?: string | null, body?: object, keepalive?: boolean }} Request
+ * @typedef {{ method?: string, token?: string | null, userToken?: string | null, body?: object, keepalive?: boolean }} Request
  */
 
 const PUBLIC_STUN = ['stun:stun.l.google.com:19302', 'stun:stun1.l.google.com:19302'];
@@ -188,8 +188,11 @@ class Broker {
    * @returns {Promise<any>}
    * @throws {TurnClientError}
    */
-  async ask(path, { method = 'GET', token, body, keepalive = false } = {}) {
-    const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { 'Content-Type': 'application/json' }) };
+  async ask(path, { method = 'GET', token, userToken, body, keepalive = false } = {}) {
+    const headers = {
+      ...(token && { Authorization: `Bearer ${token}` }), ...(userToken && { 'X-Auth-Token': userToken }),
+      ...(body && { 'Content-Type': 'application/json' }),
+    };
     const deadline = new AbortController();
     const request = { method, headers, ...(body && { body: JSON.stringify(body) }), signal: deadline.signal, keepalive };
     try {
@@ -203,6 +206,7 @@ class Broker {
       throw new TurnClientError(code, message, { status: response.status, retryAfterSeconds });
     } catch (cause) {
       if (cause instanceof TurnClientError) throw cause;
+      if (isOffline()) throw new TurnClientError('NETWORK', 'the device is offline', { cause });
       // A refused origin looks the same if the request had a token: the browser hides the answer to its preflight.
       const needed = 'The broker must run, its CLIENT_URL must have this origin, and a CSP of the page must allow it in connect-src';
       const message = `no response from ${this.urlOf(path)}: ${this.remedy}. ${needed}`;
@@ -325,8 +329,6 @@ class Credentials {
   #getToken;
   /** The first one that the broker does not reject is used. @type {string[]} */
   #paths;
-  /** Whether the page leaves the lifetime to this module. */
-  #isOwnLife;
   #storage;
   #key;
   #onStatus;
@@ -353,11 +355,11 @@ class Credentials {
     this.#broker = broker;
     this.#getToken = getToken;
     this.#stun = stunUrls.map((urls) => ({ urls }));
-    this.#isOwnLife = ttl === undefined;
     const labels = label ? [['label', label]] : [];
     const path = (/** @type {string[][]} */ query) => `${MINT}?${new URLSearchParams(query)}`.replace(/\?$/, '');
-    const whole = path([['ttl', String(ttl ?? LIFE_SECONDS)], ...labels]);
-    this.#paths = [...new Set([whole, ...(this.#isOwnLife ? [path(labels)] : []), MINT])];
+    const life = ttl === undefined ? ['ttlAtMost', String(LIFE_SECONDS)] : ['ttl', String(ttl)];
+    const whole = path([life, ...labels]);
+    this.#paths = [...new Set([whole, MINT])];
     this.#storage = storage === undefined ? sessionStorageIfAny() : storage;
     this.#key = `turn-client ${broker.url}${whole}`;
     this.#onStatus = onStatus;
@@ -479,6 +481,9 @@ class Credentials {
       } catch (error) {
         if (!(error instanceof TurnClientError) || error.status !== 401) throw error;
       }
+      // Its sign-in is over. With a token of the user beside it, it renews.
+      const userToken = await this.#userToken(this.#getToken);
+      return this.#send(userToken && grant, userToken);
     }
     return this.#send(await this.#userToken(this.#getToken));
   }
@@ -500,22 +505,21 @@ class Credentials {
   }
 
   /**
-   * If the broker rejects the requested ttl or label, the default is better than no relay. A broker whose maximum is below the module's own
-   * lifetime rejects that, too.
+   * If the broker rejects the requested ttl or label, the default is better than no relay.
    * @param {string | null} token
+   * @param {string | null} [userToken] Beside a grant.
    * @returns {Promise<Answer>}
    */
-  async #send(token) {
+  async #send(token, userToken = null) {
     const failed = this.current?.failedUrl;
     const more = failed ? `${this.#path === MINT ? '?' : '&'}${new URLSearchParams({ failed })}` : '';
     try {
-      return await this.#broker.ask(this.#path + more, { token });
+      return await this.#broker.ask(this.#path + more, { token, userToken });
     } catch (error) {
       if (!(error instanceof TurnClientError) || error.status !== 400 || this.#path === MINT) throw error;
-      if (!this.#isOwnLife) this.#broker.report(error);
-      this.#isOwnLife = false;
+      this.#broker.report(error);
       this.#paths.shift();
-      return this.#send(token);
+      return this.#send(token, userToken);
     }
   }
 
