@@ -76,12 +76,14 @@ export const onSubmit = (id, done) => $(id).addEventListener('submit', (event) =
 export function choice(name, chosen) {
   /** @type {NodeListOf<HTMLElement>} */
   const buttons = document.querySelectorAll(`[data-${name}]`);
+  const press = (/** @type {string} */ value) => buttons.forEach((button) => button.setAttribute('aria-pressed', String(button.dataset[name] === value)));
   for (const button of buttons) {
     button.addEventListener('click', () => {
-      for (const other of buttons) other.setAttribute('aria-pressed', String(other === button));
+      press(button.dataset[name] ?? '');
       chosen(button.dataset[name] ?? '');
     });
   }
+  return press;
 }
 
 /** Fetches a public resource, without cache and cookies. @param {string} path Relative to this page's folder. */

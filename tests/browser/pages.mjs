@@ -169,10 +169,17 @@ async function anActionNeedsASecondClick(page) {
   assert.equal((await status()).frozen, true);
   await theFiguresAreTheSame(page, 'frozen, under another limit');
   assert.match(await text(page, 'freeze-note'), /^New callers now get STUN only\./);
+  assert.match(await text(page, 'minting-why'), /The operator has stopped it\./);
+  assert.ok(await page.$eval('#minting-why', (why) => parseFloat(getComputedStyle(why).fontSize) >= 17), 'the reason is as large as the headline');
+  const range = () => page.$eval('[data-range][aria-pressed=true]', ({ dataset }) => dataset.range);
+  assert.equal(await range(), 'hour', 'while there is a fault');
   await act('#freeze', '#confirm-yes');
   await until('minting', async () => (await text(page, 'minting')) === 'Minting');
   await operator('/api/budget/limit', 'POST', { limitGB: 0.01 });
   await theFiguresAreTheSame(page, 'beyond the limit');
+  assert.match(await text(page, 'limit-at-why'), /^(?:< )?[\d.]+ [kMG]B an hour still flow, at \$[\d.]+ an hour\.$/);
+  assert.equal(await range(), 'hour', 'at the limit, too');
+  await picture(page, 'dashboard-at-the-limit');
   await operator('/api/budget/limit', 'POST', { limitGB: 750.5 });
   await theFiguresAreTheSame(page, 'below the limit again');
   nothingWentWrong(page);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Fault, ask, token } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, mbps, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
-import { curves, lanes, marks, period, rates, tableRows, unknown } from '../../src/web/dashboard/series.js';
+import { curves, firstRange, lanes, marks, period, rates, tableRows, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
 import { reliability, bound, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, providerState, relayRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
@@ -143,10 +143,10 @@ test('all that the page says of the provider agrees, with its answer and the rem
 });
 
 test('the gravest hints come first', () => {
-  const hints = [['NOT_DURABLE', 'warning'], ['NO_REPORTS', 'critical'], ['CLOCK_WRONG', 'warning'], ['DISABLED', 'critical']]
+  const hints = [['ASSUMPTION', 'info'], ['NOT_DURABLE', 'warning'], ['NO_REPORTS', 'critical'], ['CLOCK_WRONG', 'warning'], ['DISABLED', 'critical']]
     .map(([code, severity]) => ({ code, severity, message: 'text' }));
   const notes = hintNotes(overview({ hints })).map(({ code, mark }) => `${code} ${mark}`);
-  assert.deepEqual(notes, ['NO_REPORTS bad', 'DISABLED bad', 'NOT_DURABLE warn', 'CLOCK_WRONG warn']);
+  assert.deepEqual(notes, ['NO_REPORTS bad', 'DISABLED bad', 'NOT_DURABLE warn', 'CLOCK_WRONG warn', 'ASSUMPTION quiet']);
 });
 
 test('the reliability verdict depends on who counted the usage', () => {
@@ -237,8 +237,17 @@ test('the limit at this rate is an instant, or not before the reset', () => {
   assert.deepEqual(limitAt(null), { mark: 'good', word: 'not before the reset', why: 'The average since 18 Nov leads to 9.00 GB at the reset.' });
   assert.deepEqual([limitAt('2026-11-25T09:30:00Z').mark, limitAt('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
   assert.deepEqual([limitAt('2026-11-20T14:24:17Z').mark, limitAt('2026-11-20T14:24:17Z').word], ['bad', 'in about 17 s']);
-  assert.equal(limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB } }).word, 'it is reached');
+  const flows = (freeGB, mbps) => limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB }, rate: { mbps, until: '', limitAt: null }, cost: { forecast: null, freeGB, pricePerGB: '0.05', currency: 'USD' } });
+  assert.deepEqual(flows(5, 40), { mark: 'bad', word: 'it is reached', why: '18.00 GB an hour still flow, at $0.90 an hour.' });
+  assert.equal(flows(1000, 0).why, '0.00 GB an hour still flow, at $0.00 an hour.');
   assert.equal(limitAt(null, { cost: { forecast: null } }).why, '');
+});
+
+test('the rates begin with the last hour while there is a fault and in the first hours of traffic', () => {
+  const hours = (count) => ({ now: 30 * 3600, points: [{ at: 6 * 3600, usedBytes: 0, liveGrants: 0 }, { at: (30 - count) * 3600, usedBytes: 1, liveGrants: 1 }] });
+  const calm = { minting: { on: true }, hints: [{ severity: 'warning' }] };
+  assert.deepEqual([firstRange(hours(1), calm), firstRange(hours(7), calm), firstRange({ now: 0, points: [] }, calm)], ['hour', 'day', 'hour']);
+  assert.deepEqual([{ ...calm, minting: { on: false } }, { ...calm, hints: [{ severity: 'critical' }] }].map((status) => firstRange(hours(7), status)), ['hour', 'hour']);
 });
 
 test('the bar is scaled to the limit, and what is beyond it is shown apart', () => {
@@ -297,7 +306,9 @@ test('where the browser blocks site data, the sign-in is kept in the page', asyn
 test('responses to callers are summed by reason', () => {
   const answers = [{ source: 'cloudflare', reason: null, count: 3 }, { source: 'stun', reason: 'DISABLED', count: 1 }, { source: 'manual', reason: 'DISABLED', count: 2 }];
   const rows = callerRows(overview({}, { callers: { ...overview().callers, answers } }));
-  assert.deepEqual(rows.map(({ name, value }) => [name, value]), [['from the first source', '3'], ['degraded', '3'], ['DISABLED', '3'], ['refused', '0']]);
+  assert.deepEqual(rows.map(({ name, value }) => [name, value]), [['from the first source', '3'], ['degraded', '3'], ['FROZEN', '3'], ['refused', '0']]);
+  const disabled = callerRows(overview({ minting: { on: false, code: 'DISABLED', message: '', until: null } }, { callers: { ...overview().callers, answers } }));
+  assert.equal(disabled[2].name, 'DISABLED', 'the code of the headline');
 });
 
 test('each code of refused mints has a row', () => {

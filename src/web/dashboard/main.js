@@ -8,7 +8,7 @@ import { showConnections } from './connections.js';
 import { size } from './format.js';
 import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
-import { curves, marks, period, rates, tableRows, unknown } from './series.js';
+import { curves, firstRange, marks, period, rates, tableRows, unknown } from './series.js';
 import * as spenders from './spenders.js';
 import { Table } from './table.js';
 import { showAvailable, showOverview, showPast, showUnavailable } from './view.js';
@@ -32,7 +32,9 @@ const tokenField = $('token', HTMLInputElement);
 let overview = null;
 /** @type {Date | null} */
 let answeredAt = null;
-let range = 'day';
+/** As a person has chosen. @type {string | null} */
+let range = null;
+let shownRange = '';
 /** @type {Series | null} */
 let series = null;
 /** @type {{usage: UsagePlot, rate: RatePlot} | null} */
@@ -57,6 +59,7 @@ async function read() {
     await readSeries(latest);
   }
   seriesIn -= 1;
+  if (series && rangeOf(series, latest) !== shownRange) showRates(series, latest);
   answeredAt = new Date(latest.at);
   showAvailable();
   shown();
@@ -76,7 +79,7 @@ async function readSeries(latest) {
   spenders.showPeriods(whole.pastPeriods);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
-  showRates(series);
+  showRates(series, latest);
   await spenders.refresh(latest);
 }
 
@@ -94,6 +97,11 @@ const rateTable = new Table($('rate-rows'), {
   ],
 });
 
+const pressRange = choice('range', (chosen) => {
+  range = chosen;
+  if (series && overview) showRates(series, overview);
+});
+
 /** The charts are as wide as the board, which is hidden at first. */
 const charts = () => (plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) });
 
@@ -109,17 +117,23 @@ function showUsage({ period: whole, past }, latest) {
   showPast(past);
 }
 
-/** @param {Series} series */
-function showRates({ period: whole, day, hour, marks: happened }) {
+/** @param {Series} series @param {Overview} latest */
+const rangeOf = ({ day }, { status }) => range ?? firstRange(day, status);
+
+/** @param {Series} series @param {Overview} latest */
+function showRates(series, latest) {
+  const { period: whole, day, hour, marks: happened } = series;
+  shownRange = rangeOf(series, latest);
+  pressRange(shownRange);
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
   /** @type {Record<string, typeof week>} */
   const ranges = { hour, day, week, period: whole };
-  const shown = rates(ranges[range], unknown(whole));
+  const shown = rates(ranges[shownRange], unknown(whole));
   const seen = happened.filter(({ at }) => at >= shown.x[0]);
   /** @param {(number | null)[]} values */
   const most = (values) => values.reduce((/** @type {number} */ a, b) => Math.max(a, b ?? 0), 0);
   charts().rate.update(shown, seen, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
-  rateTable.show(tableRows(shown, ranges[range].step, seen));
+  rateTable.show(tableRows(shown, ranges[shownRange].step, seen));
 }
 
 async function run() {
@@ -232,10 +246,6 @@ document.addEventListener('click', ({ target }) => {
   if (link) setTimeout(() => goTo(String(link.getAttribute('href')).slice(1)));
 });
 addEventListener('hashchange', () => goTo(location.hash.slice(1)));
-choice('range', (chosen) => {
-  range = chosen;
-  if (series) showRates(series);
-});
 
 if (token.get()) signIn();
 else signOut();

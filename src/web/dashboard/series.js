@@ -31,6 +31,19 @@ export function period(usage, overview) {
   };
 }
 
+const YOUNG_SECONDS = 6 * HOUR;
+
+/**
+ * The range of rates until a person chooses one: the last hour while there is a fault, and in the first hours of traffic.
+ * @param {Pick<Period, 'now' | 'points'>} day
+ * @param {{minting: {on: boolean}, hints: {severity: string}[]}} status
+ */
+export function firstRange({ now, points }, { minting, hints }) {
+  const hasFault = !minting.on || hints.some(({ severity }) => severity === 'critical');
+  const first = points.find(({ usedBytes, liveGrants }) => usedBytes > 0 || liveGrants > 0);
+  return hasFault || first === undefined || now - first.at < YOUNG_SECONDS ? 'hour' : 'day';
+}
+
 /** The alerts and the start of the process, in order of time. @param {{at: string, event: string}[]} alerts @param {{startedAt: number}} period @returns {Mark[]} */
 export function marks(alerts, { startedAt }) {
   const ofAlerts = alerts.map(({ at, event }) => ({ at: seconds(at), text: event.replace(/[._]/g, ' ') }));

@@ -57,11 +57,12 @@ export function reliability(overview) {
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
 
-const BY_GRAVITY = ['bad', 'warn'];
+const MARKS = { critical: 'bad', warning: 'warn', info: 'quiet' };
+const BY_GRAVITY = Object.values(MARKS);
 
 /** The gravest first. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
 export function hintNotes(overview) {
-  const notes = overview.status.hints.map(({ code, severity, message }) => ({ code, mark: severity === 'critical' ? 'bad' : 'warn', text: message }));
+  const notes = overview.status.hints.map(({ code, severity, message }) => ({ code, mark: MARKS[severity], text: message }));
   return notes.sort((a, b) => BY_GRAVITY.indexOf(a.mark) - BY_GRAVITY.indexOf(b.mark));
 }
 
@@ -129,9 +130,17 @@ export function rate(overview) {
   return { word: mbps(present), why: `${minutes} ${size((present * 1e6 * 3600) / 8)} an hour.` };
 }
 
+/** What the present rate makes in an hour, and what that costs. @param {Pick<Overview, 'bytes' | 'rate' | 'cost'>} overview */
+function hourly({ bytes, rate: { mbps: present }, cost }) {
+  const hour = (present * 1e6 * 3600) / 8;
+  const billed = bytes.used >= cost.freeGB * 1e9 ? hour / 1e9 : 0;
+  return `${size(hour)} an hour still flow, at ${money(billed * Number(cost.pricePerGB), cost.currency)} an hour.`;
+}
+
 /** When usage reaches the limit at the present rate. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost'>} overview @returns {Verdict} */
-export function limitAt({ at, bytes, rate: { limitAt: instant }, cost: { forecast } }) {
-  if (bytes.used >= bytes.limit) return verdict('bad', 'it is reached');
+export function limitAt(overview) {
+  const { at, bytes, rate: { limitAt: instant }, cost: { forecast } } = overview;
+  if (bytes.used >= bytes.limit) return verdict('bad', 'it is reached', hourly(overview));
   const why = forecast ? `The average since ${date(new Date(forecast.since))} leads to ${size(forecast.usedBytes)} at the reset.` : '';
   if (instant === null) return verdict('good', 'not before the reset', why);
   const left = (Date.parse(instant) - Date.parse(at)) / 1000;
@@ -170,8 +179,13 @@ export function providerState(provider) {
 /** @param {string} name @param {string | number} value @param {Partial<Row>} [more] @returns {Row} */
 const row = (name, value, more) => ({ name, value: typeof value === 'number' ? count(value) : value, ...more });
 
-/** Responses to callers since the start. @param {Pick<Overview, 'callers'>} overview @returns {Row[]} */
-export function callerRows({ callers }) {
+/**
+ * Responses to callers since the start. Callers get `DISABLED` also while an operator has stopped minting. Here it has the code of the
+ * headline: the setting stays as it is while the process runs, so all others were by an operator.
+ * @param {Pick<Overview, 'callers' | 'status'>} overview @returns {Row[]}
+ */
+export function callerRows({ callers, status }) {
+  const stopped = status.minting.code === 'DISABLED' ? 'DISABLED' : 'FROZEN';
   /** @typedef {typeof callers.answers} Answers */
   const sum = (/** @type {{count: number}[]} */ answers) => answers.reduce((total, { count }) => total + count, 0);
   const isDegraded = (/** @type {Answers[number]} */ { reason }) => reason !== null;
@@ -181,7 +195,7 @@ export function callerRows({ callers }) {
   return [
     row('from the first source', sum(callers.answers.filter((answer) => !isDegraded(answer)))),
     row('degraded', sum(degraded), { isWarning: degraded.length > 0 }),
-    ...[...reasons].map((reason) => row(String(reason), sum(degraded.filter((answer) => answer.reason === reason)), { isSub: true })),
+    ...[...reasons].map((reason) => row(reason === 'DISABLED' ? stopped : String(reason), sum(degraded.filter((answer) => answer.reason === reason)), { isSub: true })),
     row('refused', refused, { isWarning: refused > 0 }),
     ...callers.refusals.map(({ code, count }) => row(code, count, { isSub: true })),
     ...(callers.addressRefused ? [row('because of one address', callers.addressRefused, { isSub: true })] : []),
