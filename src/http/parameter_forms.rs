@@ -32,7 +32,8 @@ pub struct SpendersQuery {
     #[param(inline, value_type = SinceOrNone, required = false, example = "5m")]
     #[serde(default, deserialize_with = "since")]
     pub(super) since: Option<Duration>,
-    /// The month in which a period began: this one, or one of the twelve before it, of which users, labels and server keys are known.
+    /// The month in which a period began: with `BILLING_DAY=15`, `2025-01` ends on 15 February. This one, or one of the twelve before it, of
+    /// which users, labels and server keys are known.
     #[param(inline, value_type = MonthOrNone, required = false, example = "2025-01")]
     #[serde(default, deserialize_with = "month")]
     pub(super) period: Option<String>,

@@ -199,7 +199,7 @@ fn evidence_schema() -> RefOr<Schema> {
 ///
 /// The sums cover a period, or with `since` the last minutes, as this process has heard of them, reported or, up to `countedUntil`, counted. Without counts by grant, they are
 /// what clients claim, and `evidence` says so. With `Accept: text/csv`, the 10,000 largest rows of the period and the rest as one, with their
-/// share of the cost, in columns of FOCUS 1.2 and others that begin with `x_`; `limit` and `cursor` do not apply.
+/// share of the cost. Some columns are named as in FOCUS 1.2, which demands more, others begin with `x_`. `limit` and `cursor` do not apply.
 #[utoipa::path(
     get, path = "/api/spenders",
     params(SpendersQuery),

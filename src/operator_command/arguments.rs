@@ -33,10 +33,10 @@ pub enum OperatorCommand {
         /// Only the last minutes, 1m to 15m: who spends now
         #[arg(long, value_name = "5m", value_parser = MINUTES, hide_possible_values = true)]
         since: Option<String>,
-        /// The period that began in this month: this one, or one of the twelve before it
+        /// The period that began in this month, one of the last 13: with `BILLING_DAY=15`, 2030-10 is 15 October to 15 November
         #[arg(long, value_name = "MONTH", conflicts_with = "since")]
         period: Option<String>,
-        /// Print a CSV with the costs, in the columns of FOCUS
+        /// Print a CSV with the costs; its first columns have the names of FOCUS 1.2, of which it is a part
         #[arg(long, conflicts_with = "since")]
         csv: bool,
     },

@@ -97,7 +97,7 @@ pub(super) fn summary(status: &Value) -> Option<String> {
 pub(super) fn spenders(page: &Value) -> Option<String> {
     let (by, as_of) = (shown(page, "/by")?, shown(page, "/asOf")?);
     let spenders = page["spenders"].as_array()?;
-    let period = format!("the period of {}", shown(page, "/period")?);
+    let period = format!("the period that began in {}", shown(page, "/period")?);
     let time = shown(page, "/since").map_or(period, |since| format!("the last {since}"));
     let counted = |until| format!("; by the count up to {until} where that is more");
     let counted = shown(page, "/countedUntil").map(counted).unwrap_or_default();
@@ -271,7 +271,7 @@ mod tests {
             "spenders": [row(Some("ann\u{1b}"), 1_500_000_000), row(None, 7)], "next": "x"});
         assert_eq!(
             spenders(&body).unwrap(),
-            "Spent in the period of 2025-01 by user, as of 2025-01-15T12:00:00.000Z\n\
+            "Spent in the period that began in 2025-01 by user, as of 2025-01-15T12:00:00.000Z\n\
              \x20         GB  evidence  grants  usable  user\n\
              \x20     1.5000  measured       2       1  ann\\u{1b}\n\
              \x20     0.0000  measured       2       1  (no user)\n\

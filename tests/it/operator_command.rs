@@ -83,7 +83,7 @@ fn spenders_are_listed() {
     let broker = start(&[]);
     let table = output_of(&broker, &["spenders", "label"]);
     assert!(
-        table.starts_with("Spent in the period of 20")
+        table.starts_with("Spent in the period that began in 20")
             && table.contains(" by label, as of")
             && table.contains("No usage is known."),
         "{table}"
@@ -94,6 +94,9 @@ fn spenders_are_listed() {
     assert!(csv.starts_with("BillingPeriodStart,") && csv.trim_end().ends_with(",x_Grants"), "{csv}");
     let unknown = command_at(&broker, &["spenders", "--period", "1999-01"], OPERATOR);
     assert!(error_of(&unknown).contains("Set `period` to a month from 20"), "{}", error_of(&unknown));
+    let help = output_of(&broker, &["spenders", "--help"]);
+    assert!(help.contains("with `BILLING_DAY=15`, 2030-10 is 15 October to 15 November"), "{help}");
+    assert!(help.contains("names of FOCUS 1.2, of which it is a part"), "{help}");
     let json: Value = serde_json::from_str(&output_of(&broker, &["spenders", "--json"])).unwrap();
     assert_eq!((&json["by"], &json["spenders"]), (&"user".into(), &serde_json::json!([])));
 }

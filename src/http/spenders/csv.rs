@@ -1,5 +1,5 @@
-//! The sums of a period as CSV, for a tool that reads bills: the columns of FOCUS 1.2 for what they can say, and ours, which begin with
-//! `x_`. Tests: below, and `tests/it/spenders.rs`.
+//! The sums of a period as CSV, for a tool that reads bills: those columns of FOCUS 1.2 that can be filled, which are not all that it
+//! demands, and ours, which begin with `x_`. Tests: below, and `tests/it/spenders.rs`.
 //! Each row has a share of the period's cost by its bytes, so no row gets the free bytes alone. The rows add up to the bytes and the cost.
 
 use serde_json::json;

@@ -2,7 +2,7 @@
 import * as actions from './actions.js';
 import { showBlocked } from './blocked.js';
 import { ask, file } from './broker.js';
-import { time } from './format.js';
+import { date, time } from './format.js';
 import { $, element, put, visible } from './page.js';
 import * as words from './spending.js';
 import { Table, buttonIn } from './table.js';
@@ -24,7 +24,7 @@ let month = '';
 /** @type {import('./api.d.ts').Schemas['PastPeriod'][]} */
 let past = [];
 const months = element('select', { 'aria-label': 'Period of the spenders' });
-const csv = element('button', { type: 'button', textContent: 'CSV', title: 'Download these rows with their costs, in the columns of FOCUS' });
+const csv = element('button', { type: 'button', textContent: 'CSV', title: 'Download these rows with their costs' });
 /** @type {Overview | null} */
 let overview = null;
 /** @type {import('./spending.js').Spenders | null} */
@@ -191,7 +191,7 @@ async function read(isMore) {
 export function showPeriods(earlier) {
   past = earlier;
   const option = (/** @type {string} */ value, textContent = value) => element('option', { value, textContent, selected: value === month });
-  months.replaceChildren(option('', 'this period'), ...past.map(({ start }) => option(start.slice(0, 7))));
+  months.replaceChildren(option('', 'this period'), ...past.map(({ start, end }) => option(start.slice(0, 7), `${start.slice(0, 7)}: ${date(new Date(start))} – ${date(new Date(end))}`)));
 }
 
 async function download() {
