@@ -26,11 +26,8 @@ use crate::http::{
     health, live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
     wire_formats,
 };
-use crate::web;
-use crate::web::navigation;
-use crate::web::pages;
-use turn_base::body::BODY_MAX;
-use turn_base::error::ApiError;
+use crate::web::{self, navigation, pages};
+use turn_base::{ApiError, BODY_MAX};
 use turn_signaling_server::{Signaling, p2pcf, peerjs, polls, reports, rooms, routes};
 
 /// All routes. [`build`] adds the outermost layers.

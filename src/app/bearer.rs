@@ -4,10 +4,7 @@ use strum::{EnumDiscriminants, VariantArray};
 
 use super::App;
 use crate::auth::server_keys::ServerKey;
-use turn_base::broker::Broker;
-use turn_base::request::bearer::TokenDigest;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::sign_in::is_jwt;
+use turn_base::{Broker, ClientAddr, TokenDigest, is_jwt};
 use turn_ledger::Grant;
 
 /// What a bearer token proves. `CallerKind` is who has such a token.

@@ -7,13 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderValue};
 use serde_json::value::to_raw_value;
-use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
-use turn_base::error::ApiError;
-use turn_base::sign_in::is_jwt;
+use turn_base::{ApiError, Broker, Minted, Unverified, Verified, WebClient, is_jwt};
 use turn_ledger::{
     Books, ClientKey, GrantId, NotAdmitted, SfuSession, Spender, SpenderKey, SpenderKind, Timestamp, User,
 };
-use turn_signaling::call::CallEvent;
+use turn_signaling::CallEvent;
 
 use super::process::Process;
 use crate::auth::Auth;

@@ -50,11 +50,7 @@ use crate::store::writer::Store;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use turn_base::access::volatile_kind;
-use turn_base::backoff::RetryPolicy;
-use turn_base::clock::Clock;
-use turn_base::http_client::HttpClient;
-use turn_base::random;
-use turn_base::request::bearer::TokenDigest;
+use turn_base::{Clock, HttpClient, RetryPolicy, TokenDigest, random};
 use turn_ledger::{
     BudgetMode, CountOwner, EndedBy, IceSource, IdDigest, TokenKey, TokenKeys, strict_life_min,
 };

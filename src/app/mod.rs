@@ -22,7 +22,7 @@ use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::Mint;
 use crate::mint::ending::Ending;
 use crate::telemetry::log::hide;
-use turn_base::request::bearer::TokenDigest;
+use turn_base::TokenDigest;
 use turn_ledger::{IceSource, Snapshot};
 use turn_limits::{Bounds, MemoryQuota};
 use turn_relay::Relay;

@@ -15,11 +15,7 @@ use crate::limit::wrong_tokens::WrongTokens;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
-use turn_base::body::Bodies;
-use turn_base::clock::Clock;
-use turn_base::random::{self, NoRandomness};
-use turn_base::request::bearer::TokenDigest;
-use turn_base::request::id::RequestIds;
+use turn_base::{Bodies, Clock, NoRandomness, RequestIds, TokenDigest, random};
 use turn_ledger::Timestamp;
 
 /// The most open sockets. Further connections wait in the system's queue.

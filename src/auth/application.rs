@@ -14,12 +14,9 @@ use parking_lot::Mutex;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use turn_base::broker::{Verified, WebClient};
-use turn_base::clock::Clock;
-use turn_base::error::{ApiError, Code};
-use turn_base::http_client::{CallError, HttpClient, post_webhook};
-use turn_base::throttle::Throttle;
-use turn_base::web_url::WebhookUrl;
+use turn_base::{
+    ApiError, CallError, Clock, Code, HttpClient, Throttle, Verified, WebClient, WebhookUrl, post_webhook,
+};
 use turn_ledger::{ClientKey, Label, Timestamp, User};
 use turn_limits::{Bounds, MemoryQuota, PerHolder, Rate, SHARES};
 

@@ -15,8 +15,8 @@ use url::Url;
 use super::TokenFault;
 use super::key_set::KeySet;
 use crate::telemetry::metrics::Metrics;
-use turn_base::clock::Clock;
-use turn_base::http_client::{CallError, HttpClient, body};
+use turn_base::http_client::body;
+use turn_base::{CallError, Clock, HttpClient};
 
 /// The longest document that is read.
 const DOCUMENT_MAX: usize = 64 * 1_024;
@@ -180,8 +180,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
-    use turn_base::clock::SystemClock;
-    use turn_base::http_client::{HttpClient, Network};
+    use turn_base::{HttpClient, Network, SystemClock};
 
     const ONE: &str = "192.0.2.1";
 

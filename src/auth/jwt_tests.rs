@@ -10,7 +10,7 @@ use turn_ledger::{Timestamp, User};
 
 use super::jwt::{self, TokenFault, claims, header};
 use crate::config::testing::load;
-use turn_base::sign_in::is_jwt;
+use turn_base::is_jwt;
 
 const SECRET: &str = "a-secret-of-at-least-32-characters";
 

@@ -10,10 +10,7 @@ use turn_ledger::{ClientKey, SIGN_IN_MAX};
 
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
-use turn_base::broker::{Unverified, Verified, WebClient};
-use turn_base::clock::Clock;
-use turn_base::http_client::HttpClient;
-use turn_base::sign_in::is_jwt;
+use turn_base::{Clock, HttpClient, Unverified, Verified, WebClient, is_jwt};
 
 mod application;
 mod issuer_keys;

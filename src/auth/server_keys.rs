@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use turn_base::request::bearer::TokenDigest;
+use turn_base::TokenDigest;
 use turn_ledger::Label;
 
 use crate::config::ServerKeyConfig;

@@ -15,8 +15,7 @@ use super::host::{self, AllowedHosts};
 use super::origin::{self, AllowedOrigins};
 use super::public_url::PublicUrl;
 use super::settings::Settings;
-use turn_base::request::client_addr::TrustedProxies;
-use turn_base::web_url::is_visible_ascii;
+use turn_base::{TrustedProxies, is_visible_ascii};
 
 /// The lengths of a bearer token: nobody types one, and it must fit in a header line.
 const TOKEN_CHARS: RangeInclusive<usize> = 32..=1_024;

@@ -8,7 +8,7 @@ use secrecy::SecretSlice;
 
 use super::form::{form, own_secret};
 use super::settings::Settings;
-use turn_base::web_url::{WebhookUrl, is_visible_ascii};
+use turn_base::{WebhookUrl, is_visible_ascii};
 
 /// The shortest signing key. 16 random bytes cannot be guessed.
 const KEY_BYTES_MIN: usize = 16;

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::form::{form, own_secret, switch, visible};
 use super::settings::Settings;
-use turn_base::web_url::{WebhookUrl, parse_web_url};
+use turn_base::{WebhookUrl, parse_web_url};
 
 /// The lengths of a secret: HS256 needs as many bytes as its hash has.
 const SECRET_CHARS: RangeInclusive<usize> = 32..=1_024;

@@ -7,7 +7,7 @@ use url::Url;
 use super::database_url::DatabaseUrl;
 use super::form::{Formed, form, parse_base, seconds};
 use super::settings::Settings;
-use turn_base::trust::Trust;
+use turn_base::Trust;
 use turn_ledger::IceSource;
 
 /// The longest name of a schema, in bytes: `PostgreSQL` cuts a longer one.

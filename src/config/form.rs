@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
-use turn_base::web_url::{is_visible_ascii, parse_web_url};
+use turn_base::{is_visible_ascii, parse_web_url};
 use url::{Host, Url};
 
 /// The longest identifier at the provider. Real ones have 32 characters.

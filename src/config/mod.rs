@@ -56,7 +56,7 @@ use std::collections::BTreeSet;
 
 use secrecy::{ExposeSecret, SecretString};
 use settings::Settings;
-use turn_base::http_client::Network;
+use turn_base::Network;
 use turn_ledger::{BudgetMode, ByteCount, EndedBy, IceSource, MINT_SLACK, strict_life_min};
 
 /// Every setting. The `Debug` form shows no secret.

@@ -6,8 +6,7 @@ use ipnet::IpNet;
 
 use super::form::{form, path};
 use super::settings::Settings;
-use turn_base::http_client::{HttpsProxy, Network};
-use turn_base::trust::Trust;
+use turn_base::{HttpsProxy, Network, Trust};
 
 pub(super) fn read(settings: &mut Settings<'_>) -> Network {
     let expected = "the URL of a proxy such as http://proxy.example:3128";

@@ -9,7 +9,7 @@ use super::form::{form, parse_base};
 use super::host::{self, AllowedHost};
 use super::origin::canonical;
 use super::settings::Settings;
-use turn_base::web_url::is_visible_ascii;
+use turn_base::is_visible_ascii;
 
 /// The longest URL, so that an alert with its link fits into a chat message.
 const PUBLIC_URL_MAX: usize = 200;

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::budget::read_limits;
 use super::form::{entries, fault_of_keys, is_quoted, is_varied, number};
 use super::settings::Settings;
-use turn_base::web_url::is_visible_ascii;
+use turn_base::is_visible_ascii;
 use turn_ledger::{ByteCount, Label};
 
 /// The most keys. Each one is a time series.

@@ -11,7 +11,7 @@ use super::environment::{Environment, read_file, writable_by_others};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
 use super::names::{Misspelled, Names, Setting};
 use super::problem::{ConfigErrors, ConfigProblem};
-use turn_base::web_url::WebhookUrl;
+use turn_base::WebhookUrl;
 
 /// The most entries of a list. Real lists have under twenty.
 const LIST_ENTRIES_MAX: usize = 256;

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use turn_sfu_proxy::SfuConfig;
-use turn_signaling::ayame::AyameSettings;
-use turn_signaling::call::ProtocolName;
-use turn_signaling::rooms;
+use turn_signaling::{AyameSettings, ProtocolName, rooms};
 use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;

@@ -1,6 +1,6 @@
 //! The modules that `SIGNALING` can name, and the paths at which each is served.
 
-use turn_signaling::call::ProtocolName;
+use turn_signaling::ProtocolName;
 
 use super::form::is_at_or_below;
 

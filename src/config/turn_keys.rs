@@ -10,7 +10,7 @@ use super::form::{
 };
 use super::settings::Settings;
 use crate::ice::key_name::KeyName;
-use turn_base::web_url::is_visible_ascii;
+use turn_base::is_visible_ascii;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.
 pub const KEYS_MAX: usize = 16;

@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
-use turn_base::request::header::entries;
+use turn_base::entries;
 
 /// Headers of one connection, not of a request.
 const OF_CONNECTION: [HeaderName; 6] = [

@@ -11,10 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use turn_base::random::{self, NoRandomness};
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::header::only_line;
-use turn_signaling::signing::SigningKey;
+use turn_base::{ClientAddr, NoRandomness, only_line, random};
+use turn_signaling::SigningKey;
 
 /// The header of a forwarded request. In a response: the request was refused, and nothing was done.
 pub const FORWARDED: HeaderName = HeaderName::from_static("turn-broker-forwarded");

@@ -24,10 +24,7 @@ use tower::ServiceExt;
 use tower_http::timeout::TimeoutBody;
 
 use crate::telemetry::metrics::Metrics;
-use turn_base::body::BODY_MAX;
-use turn_base::clock::Clock;
-use turn_base::error::ApiError;
-use turn_base::throttle::Throttle;
+use turn_base::{ApiError, BODY_MAX, Clock, Throttle};
 use turn_ledger::ClientKey;
 use turn_limits::{Bounds, MemoryQuota, MemoryUse, SHARES};
 
@@ -394,7 +391,7 @@ async fn here(router: Router, request: Request<Bytes>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_base::clock::SystemClock;
+    use turn_base::SystemClock;
 
     #[test]
     fn a_client_has_an_eighth_of_the_places_or_its_share_if_others_wait_and_four_48s_leave_places_for_others()

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::AppState;
 use crate::store::storage::LedgerFile;
-use turn_base::error::{ApiError, ErrorBody};
+use turn_base::{ApiError, ErrorBody};
 
 /// The most bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;

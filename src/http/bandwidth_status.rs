@@ -16,7 +16,7 @@ use crate::alert::MintingBody;
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
 use crate::rate::PresentRate;
-use turn_base::schema::one_of;
+use turn_base::one_of;
 use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};
 
 const HOUR_MILLIS: u128 = 3_600_000;

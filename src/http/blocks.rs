@@ -13,9 +13,7 @@ use super::parameter_forms::{BlockQuery, KindInPath, LastingQuery, SpenderQuery,
 use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::auth::Auth;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::query::Query;
-use turn_base::schema::one_of;
+use turn_base::{ApiError, ErrorBody, Query, one_of};
 use turn_ledger::{Books, SpenderKey, SpenderKind, Timestamp};
 use turn_limits::Holder;
 

@@ -22,8 +22,7 @@ use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::{IceResponse, Place, Revocation, why_failed};
-use turn_base::body::read_json;
-use turn_base::error::{ApiError, ErrorBody, ProviderError};
+use turn_base::{ApiError, ErrorBody, ProviderError, read_json};
 
 /// The longest life that Cloudflare accepts, in seconds.
 const TTL_MAX: u64 = 172_800;

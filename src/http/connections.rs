@@ -23,10 +23,7 @@ use crate::app::{App, BearerToken};
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
-use turn_base::body::read_json;
-use turn_base::error::{ApiError, Code, ErrorBody};
-use turn_base::random;
-use turn_base::request::bearer::bearer;
+use turn_base::{ApiError, Code, ErrorBody, bearer, random, read_json};
 use turn_ledger::{
     Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, SpenderKind, User,
     is_dots,

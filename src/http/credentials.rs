@@ -20,8 +20,7 @@ use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
 use crate::mint::{IceResponse, MintRequest};
-use turn_base::error::ApiError;
-use turn_base::schema::one_of;
+use turn_base::{ApiError, one_of};
 use turn_ledger::{IceSource, NotAdmitted, Timestamp};
 
 /// ICE servers with their lifetime and source.

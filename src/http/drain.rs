@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::overview::relays::{DrainingBody, draining_body};
 use super::{AppState, JsonResult};
-use turn_base::error::{ApiError, ErrorBody};
+use turn_base::{ApiError, ErrorBody};
 
 /// Whether a relay is drained.
 #[derive(Debug, Serialize, ToSchema)]

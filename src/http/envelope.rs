@@ -16,19 +16,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
-use super::AppState;
-use super::head;
 use super::request_log::{self, Minted, RequestHead};
+use super::{AppState, head};
 use crate::alert::StopCode;
 use crate::app::App;
 use crate::app::process::Process;
 use crate::forward::{CountedSocket, FORWARDED};
 use crate::telemetry::metrics::{Metrics, RequestLabels};
-use turn_base::body;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::id::REQUEST_ID;
-use turn_base::response::Verbatim;
+use turn_base::{ApiError, ClientAddr, ErrorBody, REQUEST_ID, Verbatim, body};
 use turn_ledger::ClientKey;
 
 /// The groups of routes that balancers, monitoring and people look at. Their answers do not show that clients reach this replica.

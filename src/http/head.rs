@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 
 use crate::config::AllowedHosts;
-use turn_base::error::ApiError;
+use turn_base::ApiError;
 
 /// Routes that are served under any host, because the probes of a container platform use an address as host. Their responses
 /// contain no data.

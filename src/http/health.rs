@@ -17,8 +17,7 @@ use super::{AppState, JsonResult};
 use crate::alert::{Fault, MintingBody, StopCode};
 use crate::app::process::Process;
 use crate::forward::PROOF;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::schema::one_of;
+use turn_base::{ApiError, ErrorBody, one_of};
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]

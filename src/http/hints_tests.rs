@@ -14,7 +14,7 @@ use crate::alert::{
 };
 use crate::config::{Config, Environment};
 use crate::rate::PresentRate;
-use turn_base::clock::SystemClock;
+use turn_base::SystemClock;
 use turn_ledger::{
     BitRate, BoundBreak, ClientKey, ClockDoubt, IceSource, LackCause, NotAdmitted, PeriodCounts, Refusal,
     SeenRate, Snapshot,

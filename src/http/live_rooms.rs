@@ -7,15 +7,13 @@ use axum::extract::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
-use turn_signaling::call::{CallName, MemberId, ProtocolName};
-use turn_signaling::calls::{Call, Member};
+use turn_signaling::{Call, CallName, Member, MemberId, ProtocolName};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::{AppState, JsonResult};
 use crate::account::SpentIn;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::schema::one_of;
+use turn_base::{ApiError, ErrorBody, one_of};
 
 /// Longest list of calls.
 const LIST_MAX: usize = 1_000;

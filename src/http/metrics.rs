@@ -7,7 +7,7 @@ use super::AppState;
 use crate::app::App;
 use crate::app::process::Process;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
-use turn_base::error::ApiError;
+use turn_base::ApiError;
 use turn_ledger::Timestamp;
 
 /// Counters and gauges for Prometheus.

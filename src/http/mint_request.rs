@@ -25,13 +25,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use turn_base::broker::{Broker, Verified, WebClient};
-use turn_base::error::{ApiError, Code};
-use turn_base::request::bearer::bearer;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::header::page_origin;
-use turn_base::request::query::{form_or_none, parameters, parse_query};
-use turn_base::sign_in::is_jwt;
+use turn_base::{
+    ApiError, Broker, ClientAddr, Code, Verified, WebClient, bearer, form_or_none, is_jwt, page_origin,
+    parameters, parse_query,
+};
 use turn_ledger::{GrantRow, Label, Requester, Spender, User};
 use utoipa::IntoParams;
 

@@ -37,7 +37,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::app::App;
-use turn_base::error::ApiError;
+use turn_base::ApiError;
 
 /// The state that each handler gets, except those of a standby.
 pub type AppState = State<Arc<App>>;

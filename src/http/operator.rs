@@ -15,11 +15,7 @@ use crate::app::App;
 use crate::app::process::Process;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
 use crate::mint::token::GrantToken;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::bearer::{TokenDigest, bearer};
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::query::{Query, form};
-use turn_base::sign_in::is_jwt;
+use turn_base::{ApiError, ClientAddr, ErrorBody, Query, TokenDigest, bearer, form, is_jwt};
 use turn_ledger::{Books, ByteCount, Connection, Interval, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.

@@ -17,8 +17,7 @@ use super::mint_request::shown_key;
 use super::refusals;
 use crate::app::App;
 use crate::config::AllowedOrigins;
-use turn_base::error::ApiError;
-use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
+use turn_base::{ApiError, ORIGIN_SHOWN_MAX, only_line};
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";

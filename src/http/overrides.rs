@@ -18,9 +18,7 @@ use super::{AppState, JsonResult};
 use crate::config::AMOUNT_MAX;
 use crate::json::plain_number;
 use crate::mint::{Revocation, why_failed};
-use turn_base::body::read_json;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::schema::one_of;
+use turn_base::{ApiError, ErrorBody, one_of, read_json};
 use turn_ledger::{ByteCount, GrantId, IceSource, Timestamp};
 
 /// A new limit.

@@ -25,7 +25,7 @@ use crate::rate::PresentRate;
 use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use relays::{RelayBody, relays};
-use turn_base::error::Code;
+use turn_base::Code;
 use turn_ledger::{ByteCount, Figures, IceSource, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.

@@ -9,8 +9,7 @@ use utoipa::openapi::schema::{AnyOf, AnyOfBuilder};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use turn_base::error::ApiError;
-use turn_base::request::query::form_or_none;
+use turn_base::{ApiError, form_or_none};
 use turn_ledger::{GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
 
 /// The longest block with an end.

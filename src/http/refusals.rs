@@ -8,8 +8,7 @@ use serde_json::Number;
 use crate::alert::{MintStop, StopCode};
 use crate::auth::TokenFault;
 use crate::json::plain_number;
-use turn_base::broker::Unverified;
-use turn_base::error::{ApiError, Code};
+use turn_base::{ApiError, Code, Unverified};
 use turn_ledger::{ByteCount, LimitKind, LimitUsage, Refusal, wait_seconds};
 
 /// The refusal of a foreign request. `message`: what to do instead.

@@ -13,10 +13,7 @@ use axum::response::Response;
 use crate::alert::StopCode;
 use crate::app::App;
 use crate::mint::IceResponse;
-use turn_base::error::ErrorBody;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::header::ORIGIN_SHOWN_MAX;
-use turn_base::response::Polled;
+use turn_base::{ClientAddr, ErrorBody, ORIGIN_SHOWN_MAX, Polled};
 use turn_ledger::{GrantId, IceSource, Label, Spender, User};
 
 /// Routes that somebody reads every few seconds.

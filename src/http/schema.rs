@@ -3,7 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::alert::Severity;
-use turn_base::schema::one_of;
+use turn_base::one_of;
 use turn_ledger::IceSource;
 
 /// The schema of a field that names the source of a grant. A session of the SFU has a grant, too, with the source `sfu`.

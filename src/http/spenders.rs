@@ -22,10 +22,7 @@ use crate::account::SpentIn;
 use crate::app::App;
 use crate::rate::Lately;
 use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::header::entries;
-use turn_base::request::query::Query;
-use turn_base::schema::one_of;
+use turn_base::{ApiError, ErrorBody, Query, entries, one_of};
 use turn_ledger::{
     Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, RecentTime,
     Spender, SpenderKind, SpenderSums, Timestamp, spender_lists,

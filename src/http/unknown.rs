@@ -4,7 +4,7 @@ use axum::http::Uri;
 
 use super::AppState;
 use crate::config::WireFormat;
-use turn_base::error::ApiError;
+use turn_base::ApiError;
 
 /// The 404 for a path that no route has, with the setting that would serve the path, if there is one. Allowed pages may read the response,
 /// because some clients show nothing else.

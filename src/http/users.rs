@@ -13,8 +13,7 @@ use super::mint_request::checked_user;
 use super::parameter_forms::{SpenderQuery, UserInPath, only};
 use super::{AppState, JsonResult};
 use crate::mint::RevokedAll;
-use turn_base::error::ErrorBody;
-use turn_base::request::query::Query;
+use turn_base::{ErrorBody, Query};
 use turn_ledger::SpenderKey;
 
 /// The result of revoking all credentials of a user, a label, an address and so on.

@@ -26,9 +26,7 @@ use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::ice::url::IceUrl;
 use crate::mint::IceResponse;
-use turn_base::body::{BODY_MAX, gather};
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::query::{form, form_or_none};
+use turn_base::{ApiError, BODY_MAX, ErrorBody, form, form_or_none, gather};
 use turn_ledger::User;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.

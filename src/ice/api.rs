@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::call;
 use super::cloudflare::{self, Cloudflare};
 use super::http_ice::{self, HttpIce, Listed};
-use turn_base::http_client::CallError;
+use turn_base::CallError;
 use turn_ledger::{IceSource, RevocationAnswer};
 
 /// A provider's API.

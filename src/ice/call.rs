@@ -7,7 +7,8 @@ use std::time::Duration;
 use reqwest::Response;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
-use turn_base::http_client::{CallError, body};
+use turn_base::CallError;
+use turn_base::http_client::body;
 
 /// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);

@@ -11,7 +11,7 @@ use url::Url;
 use super::call;
 use super::http_ice::Listed;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
-use turn_base::http_client::{Api, CallError, HttpClient};
+use turn_base::{Api, CallError, HttpClient};
 use turn_ledger::RevocationAnswer;
 
 /// The beginning of the identifier of each credential that the program mints for itself. Nobody else gets these credentials.

@@ -14,8 +14,7 @@ use super::rest::RestServer;
 use super::server::IceServer;
 use super::udp_relay;
 use super::url::IceUrl;
-use turn_base::clock::Clock;
-use turn_base::random;
+use turn_base::{Clock, random};
 use turn_ledger::{Books, BudgetMode, CountOwner, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 

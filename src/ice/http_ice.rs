@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::call;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
-use turn_base::http_client::{CallError, HttpClient, successful};
-use turn_base::web_url::WebhookUrl;
+use turn_base::http_client::successful;
+use turn_base::{CallError, HttpClient, WebhookUrl};
 
 /// The longest life that a provider may state. The books assume that no credential lives longer, not even a credential that is missing in a
 /// restored ledger.
@@ -166,7 +166,7 @@ fn parse(body: &[u8]) -> Result<Listed, CallError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use turn_base::http_client::{HttpClient, Network};
+    use turn_base::{HttpClient, Network};
 
     fn urls(body: &str) -> Vec<String> {
         let listed = parse(body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {body}"));

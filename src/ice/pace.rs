@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use turn_base::http_client::CallError;
+use turn_base::CallError;
 
 /// Requests a second at the start. Cloudflare asks its users to start with at most 500 mints a second.
 const RATE_FIRST: f64 = 500.0;

@@ -12,7 +12,7 @@ use super::api::MintingApi;
 use super::breaker::{Breaker, BreakerState};
 use super::key_name::KeyName;
 use super::pace::Pace;
-use turn_base::http_client::CallError;
+use turn_base::CallError;
 use turn_ledger::IdDigest;
 
 /// A TURN key that mints, with what its calls have shown.

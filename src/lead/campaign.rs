@@ -16,8 +16,7 @@ pub use crate::store::postgres::standby::Electorate;
 use crate::store::rows::FORMAT;
 use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
-use turn_base::clock::Clock;
-use turn_base::throttle::Throttle;
+use turn_base::{Clock, Throttle};
 
 /// How often the row is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);

@@ -26,7 +26,7 @@ use tower_governor::key_extractor::KeyExtractor;
 
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
-use turn_base::clock::Clock;
+use turn_base::Clock;
 use turn_ledger::{USERS_FACTOR, User, wait_seconds};
 use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 

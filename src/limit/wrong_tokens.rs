@@ -13,9 +13,7 @@ use turn_ledger::ClientKey;
 use turn_limits::{Bucket, PerAddress, Rate, Row, Visit};
 
 use crate::telemetry::metrics::Metrics;
-use turn_base::clock::Clock;
-use turn_base::request::bearer::TokenDigest;
-use turn_base::throttle::Throttle;
+use turn_base::{Clock, Throttle, TokenDigest};
 
 /// How many wrong tokens a client may send.
 const WRONG: Rate = Rate { burst: 20, each: Duration::from_secs(3) };

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::Mint;
 use super::revocation::RevokedAll;
 use crate::alert::rules::AtLimitState;
-use turn_base::clock::Clock;
+use turn_base::Clock;
 use turn_ledger::{GrantId, RevocableWalk};
 
 /// The time from one step to the next.

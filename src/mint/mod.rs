@@ -14,7 +14,7 @@ use crate::ice::fleet::{Candidate, Fit, Fleet, OwnRelay, RelayState};
 use crate::ice::key_name::KeyName;
 use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
-use turn_base::random::{self, NoRandomness};
+use turn_base::{NoRandomness, random};
 use turn_ledger::{
     Books, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, NotAdmitted, Requester, Spender,
     Timestamp,

@@ -21,10 +21,7 @@ use crate::ice::http_ice::Listed;
 use crate::ice::key_name::KeyName;
 use crate::ice::turn_keys::{TurnKey, order};
 use crate::telemetry::metrics::Metrics;
-use turn_base::clock::Clock;
-use turn_base::http_client::CallError;
-use turn_base::random;
-use turn_base::throttle::Throttle;
+use turn_base::{CallError, Clock, Throttle, random};
 use turn_ledger::{IdDigest, RevocationAnswer, Timestamp};
 
 /// The most credentials that are minted ahead of callers.

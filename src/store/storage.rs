@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::changes::{Changes, Contents};
 use super::rows::{FORMAT, StoreError};
-use turn_base::random::{self, NoRandomness};
+use turn_base::{NoRandomness, random};
 use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
 pub use turn_store::outcome::Lost;
 

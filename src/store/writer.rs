@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::changes::{Changes, Contents};
 use super::storage::{CopyLedger, Failure, Lost, OpenError, Storage, WriteError, closed};
-use turn_base::clock::{self, Clock, SystemClock};
+use turn_base::{Clock, SystemClock, clock};
 use turn_ledger::Written;
 
 /// A change for which no response waits is written within this time.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use turn_base::throttle::Throttle;
+use turn_base::Throttle;
 
 /// The most lines of one code in a window. A person who tries something by hand finds each refusal in the log.
 const LINES: u64 = 10;
@@ -48,7 +48,7 @@ impl RefusalLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_base::throttle::LOG_WINDOW;
+    use turn_base::LOG_WINDOW;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use turn_base::clock::{Clock, SystemClock};
+use turn_base::{Clock, SystemClock};
 
 use crate::client::Client;
 use crate::support::REPORTER;

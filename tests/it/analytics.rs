@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use turn_base::http_client::{HttpClient, Network};
+use turn_base::{HttpClient, Network};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::OwnKey;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};

@@ -7,9 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::{Arg, Command, CommandFactory};
 use strum::VariantArray;
-use turn_base::error::Code;
-use turn_broker::alert::StopCode;
-use turn_broker::alert::{Act, ActFacts, AlertKind, Fault, FaultFacts};
+use turn_base::Code;
+use turn_broker::alert::{Act, ActFacts, AlertKind, Fault, FaultFacts, StopCode};
 use turn_broker::app::places::Place;
 use turn_broker::cli::CommandLine;
 

@@ -9,8 +9,7 @@ use turn_broker::store::rows::FORMAT;
 use turn_ledger::MinuteRow;
 
 use crate::support::process::{Process, run};
-use crate::support::slot_key;
-use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, eventually, once_free};
+use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, eventually, once_free, slot_key};
 
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {

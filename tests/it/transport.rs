@@ -7,7 +7,7 @@ use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, eventually, finished
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use turn_base::body::{COMING_PER_CLIENT_MAX, PARTS_MAX, REQUEST_TIMEOUT};
+use turn_base::{COMING_PER_CLIENT_MAX, PARTS_MAX, REQUEST_TIMEOUT};
 use turn_broker::listen::LINGER_BYTES_MAX;
 
 async fn read_to_end(socket: &mut TcpStream) -> String {

@@ -14,6 +14,8 @@
 //! | [`throttle`] | log lines that clients can cause |
 //! | [`trust`] | the authorities of every outgoing connection |
 //! | [`schema`] | schemas of the `OpenAPI` document |
+//!
+//! What has a name of its own is also at the root, so that one `use` takes it.
 
 pub mod access;
 pub mod backoff;
@@ -30,3 +32,21 @@ pub mod sign_in;
 pub mod throttle;
 pub mod trust;
 pub mod web_url;
+
+pub use backoff::RetryPolicy;
+pub use body::{
+    BODY_MAX, BODY_OWN, Bodies, BodyProgress, COMING_PER_CLIENT_MAX, PARTS_MAX, REQUEST_TIMEOUT, gather,
+    parse_json, read_json,
+};
+pub use broker::{Broker, Minted, Unverified, Verified, WebClient};
+pub use clock::{Clock, SystemClock};
+pub use error::{ApiError, Code, ErrorBody, ProviderError};
+pub use http_client::{Api, CallError, ClientError, HttpClient, HttpsProxy, Network, post_webhook};
+pub use random::NoRandomness;
+pub use request::{bearer::*, client_addr::*, header::*, id::*, query::*};
+pub use response::{Polled, Received, Verbatim};
+pub use schema::one_of;
+pub use sign_in::{is_jwt, is_known_enough, require, signed_in, user_of};
+pub use throttle::{LOG_WINDOW, Throttle};
+pub use trust::Trust;
+pub use web_url::{WebhookUrl, is_visible_ascii, parse_web_url};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use turn_base::broker::Broker;
+use turn_base::Broker;
 use turn_budget::{GrantId, Spender, Timestamp, User};
 use turn_ledger::{NotAdmitted, SfuSession};
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use turn_budget::GrantId;
 
 use super::session_id::SessionId;
-use turn_signaling::signing::{self, SigningKey};
+use turn_signaling::{SigningKey, signing};
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.
 pub(crate) const LIFE: Duration = Duration::from_secs(48 * 3_600);

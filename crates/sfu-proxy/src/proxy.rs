@@ -9,14 +9,11 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use parking_lot::Mutex;
 use serde_json::Value;
-use turn_base::body::Bodies;
-use turn_base::clock::Clock;
-use turn_base::http_client::HttpClient;
+use turn_base::{Bodies, Clock, HttpClient};
 use turn_budget::{GrantId, Label, Spender, Timestamp};
 use turn_ledger::SfuSession;
 use turn_limits::Holder;
-use turn_signaling::call::{CallName, ProtocolName};
-use turn_signaling::calls::Call;
+use turn_signaling::{Call, CallName, ProtocolName};
 
 use crate::broker::SfuBroker;
 use crate::fault::{SfuFault, SfuResult, TEXT, text_of_refusal};

@@ -15,17 +15,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::{Value, json};
-use turn_base::body;
-use turn_base::broker::{Unverified, WebClient};
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::bearer::bearer;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::header::page_origin;
-use turn_base::request::query::parameters;
-use turn_base::response::Verbatim;
-use turn_base::sign_in::{is_known_enough, signed_in};
+use turn_base::{
+    ApiError, ClientAddr, ErrorBody, Unverified, Verbatim, WebClient, bearer, body, is_known_enough,
+    page_origin, parameters, signed_in,
+};
 use turn_budget::{ClientKey, Label, Spender, User, wait_seconds};
-use turn_signaling::call::ProtocolName;
+use turn_signaling::ProtocolName;
 use url::form_urlencoded;
 
 use crate::fault::{SfuFault, SfuResult};

@@ -22,7 +22,7 @@ use super::session::{Caller, OpenedSession, Session, SessionLoad};
 use super::session_id::SessionId;
 use super::taken::VideoRates;
 use super::track::{Replies, TrackId};
-use turn_signaling::deadlines::Deadlines;
+use turn_signaling::Deadlines;
 
 /// Sessions in the table.
 pub const SESSIONS_MAX: usize = 8_192;

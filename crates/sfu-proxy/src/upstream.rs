@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use turn_base::http_client::{self, Api, CallError, HttpClient};
+use turn_base::{Api, CallError, HttpClient, http_client};
 use turn_limits::MemoryUse;
 
 use crate::answer::{SfuAnswer, parse_answer};
@@ -146,7 +146,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use turn_base::http_client::{HttpClient, Network};
+    use turn_base::{HttpClient, Network};
     use turn_budget::BitRate;
 
     /// A deadline that is waited for.

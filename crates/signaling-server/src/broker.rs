@@ -4,13 +4,8 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
 use serde_json::value::RawValue;
-use turn_base::body::Bodies;
-use turn_base::broker::Broker;
-use turn_base::clock::Clock;
-use turn_base::http_client::HttpClient;
-use turn_base::request::client_addr::TrustedProxies;
-use turn_signaling::call::{CallEvent, ProtocolName};
-use turn_signaling::dropped::Dropped;
+use turn_base::{Bodies, Broker, Clock, HttpClient, TrustedProxies};
+use turn_signaling::{CallEvent, Dropped, ProtocolName};
 
 /// What the service gives to signaling.
 pub struct Service {

@@ -5,12 +5,9 @@ use std::sync::Arc;
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-use turn_base::broker::{Minted, WebClient};
-use turn_base::error::ApiError;
-use turn_base::http_client::post_webhook;
-use turn_base::web_url::WebhookUrl;
+use turn_base::{ApiError, Minted, WebClient, WebhookUrl, post_webhook};
 use turn_budget::{Call, ClientKey, Spender, User};
-use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
+use turn_signaling::{Closing, Event, Question, Reply, Text, Webhook};
 
 use crate::broker::Counted;
 use crate::hub::{AnyHub, Asked};

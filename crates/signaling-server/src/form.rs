@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use turn_base::error::ApiError;
+use turn_base::ApiError;
 
 /// The most fields of a form.
 const FIELDS_MAX: usize = 16;

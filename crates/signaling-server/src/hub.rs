@@ -10,14 +10,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_base::broker::WebClient;
-use turn_base::clock;
+use turn_base::{WebClient, clock};
 use turn_budget::{SpenderKind, User};
 use turn_limits::{Holder, MemoryUse, PerHolder, Rate};
-use turn_signaling::call::ProtocolName;
-use turn_signaling::dropped::Dropped;
-use turn_signaling::protocol::{
-    Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade,
+use turn_signaling::{
+    Action, Closing, Dropped, Event, Limits, Protocol, ProtocolName, Question, Reply, SocketId, Text, Upgrade,
 };
 
 use crate::broker::{Counted, ServerBroker};

@@ -8,7 +8,7 @@ use crate::memory::WAITING_BYTES_MAX;
 use crate::outbox::FRAME_BYTES;
 use crate::testing::FakeBroker;
 use turn_budget::ClientKey;
-use turn_signaling::ayame::{Ayame, AyameSettings, QUEUED_FRAMES_MAX, SignIn};
+use turn_signaling::{Ayame, AyameSettings, QUEUED_FRAMES_MAX, SignIn};
 
 /// Returns each text to its sender, and asks about `ask`.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turn_base::clock;
 use turn_limits::{Bounds, Holder, MemoryQuota, MemoryUse};
-use turn_signaling::protocol::Limits;
+use turn_signaling::Limits;
 
 use crate::broker::{Counted, ServerBroker};
 use crate::inbox::Inbox;
@@ -125,7 +125,7 @@ mod tests {
     use crate::outbox::Frame;
     use crate::testing::FakeBroker;
     use turn_budget::ClientKey;
-    use turn_signaling::protocol::Closing;
+    use turn_signaling::Closing;
 
     const MB: usize = 1_000_000;
     const LIMITS: Limits = Limits {

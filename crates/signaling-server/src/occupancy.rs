@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use turn_base::error::ApiError;
+use turn_base::ApiError;
 use turn_budget::User;
 use turn_limits::{Bounds, Counts, Holder};
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_limits::{Holder, MemoryUse, Share};
 use turn_signaling::flood::largest_sender;
-use turn_signaling::protocol::{Closing, Limits, Text};
+use turn_signaling::{Closing, Limits, Text};
 
 /// The longest time for which a frame may wait, also if the client reads other frames meanwhile: a waiting frame counts for its sender.
 const FRAME_WAIT_MAX: Duration = Duration::from_secs(10);

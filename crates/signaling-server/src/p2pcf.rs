@@ -15,19 +15,11 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use parking_lot::Mutex;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::header::ORIGIN_SHOWN_MAX;
-use turn_base::response::{Polled, Verbatim};
-use turn_base::sign_in::user_of;
-use turn_base::throttle::Throttle;
+use turn_base::{ApiError, ClientAddr, ErrorBody, ORIGIN_SHOWN_MAX, Polled, Throttle, Verbatim, user_of};
 use turn_budget::{ClientKey, Timestamp};
 use turn_limits::Holder;
-use turn_signaling::call::ProtocolName;
-use turn_signaling::p2pcf::{
-    DeleteKeys, Operation, Origin, P2pcf, P2pcfAnswer, P2pcfResponse, Refusal, Request,
-};
-use turn_signaling::protocol::Action;
+use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcfAnswer, P2pcfResponse, Refusal, Request};
+use turn_signaling::{Action, P2pcf, ProtocolName};
 
 use crate::broker::{Counted, ServerBroker, Service};
 use crate::form::media_type;

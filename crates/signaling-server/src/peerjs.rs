@@ -11,16 +11,12 @@ use axum::http::header::{CACHE_CONTROL, UPGRADE};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use serde_json::json;
-use turn_base::error::ApiError;
-use turn_base::random;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::response::Verbatim;
-use turn_signaling::call::ProtocolName;
+use turn_base::{ApiError, ClientAddr, Verbatim, random};
+use turn_signaling::ProtocolName;
 use turn_signaling::uuid::uuid;
 
 use crate::server::Signaling;
-use crate::socket::SocketRequest;
-use crate::socket::Sockets;
+use crate::socket::{SocketRequest, Sockets};
 use crate::with_state::with_state;
 
 type Peerjs = State<Arc<Sockets>>;

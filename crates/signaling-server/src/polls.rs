@@ -9,8 +9,7 @@ use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use parking_lot::Mutex;
-use turn_base::error::ApiError;
-use turn_base::request::client_addr::ClientAddr;
+use turn_base::{ApiError, ClientAddr};
 use turn_budget::ClientKey;
 use turn_limits::{PerHolder, Rate};
 

@@ -12,19 +12,15 @@ use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use turn_base::error::ApiError;
-use turn_base::random;
-use turn_base::request::header::only_line;
-use turn_base::sign_in::require;
+use turn_base::{ApiError, only_line, random, require};
 use turn_budget::{USER_MAX, User, is_dots};
-use turn_signaling::call::ProtocolName;
+use turn_signaling::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::broker::Service;
 use crate::form::Form;
 use crate::settings::RoomsConfig;
-use crate::socket::SocketRequest;
-use crate::socket::Sockets;
+use crate::socket::{SocketRequest, Sockets};
 use crate::with_state::with_state;
 
 /// The only kind of party that this server has.

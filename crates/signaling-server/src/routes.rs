@@ -6,13 +6,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use turn_base::error::ApiError;
-use turn_base::sign_in::require;
-use turn_signaling::call::ProtocolName;
+use turn_base::{ApiError, require};
+use turn_signaling::ProtocolName;
 
 use crate::server::Signaling;
-use crate::socket::SocketRequest;
-use crate::socket::Sockets;
+use crate::socket::{SocketRequest, Sockets};
 use crate::with_state::with_state;
 
 /// A header in which a client of Ayame may name its room.

@@ -6,16 +6,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use turn_base::clock;
-use turn_base::throttle::Throttle;
+use turn_base::{Throttle, clock};
 use turn_limits::Holder;
-use turn_signaling::ayame::{Ayame, SignIn};
-use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
-use turn_signaling::peerjs::Peerjs;
-use turn_signaling::protocol::{Closing, Event, Protocol};
-use turn_signaling::rooms::Rooms;
-use turn_signaling::yjs::Yjs;
+use turn_signaling::{Ayame, Closing, Event, Peerjs, Protocol, ProtocolName, Rooms, SignIn, Yjs};
 
 use crate::broker::Service;
 use crate::hub::{AnyHub, BLOCKED, Hub, Shared};

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use axum::http::HeaderName;
-use turn_base::web_url::WebhookUrl;
-use turn_signaling::ayame::AyameSettings;
-use turn_signaling::rooms;
+use turn_base::WebhookUrl;
+use turn_signaling::{AyameSettings, rooms};
 
 /// The protocols that are on, with their settings.
 #[derive(Clone, Debug)]

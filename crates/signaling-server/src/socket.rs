@@ -9,16 +9,10 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::response::Response;
 use tokio_tungstenite::tungstenite;
 use tokio_util::task::TaskTracker;
-use turn_base::broker::WebClient;
-use turn_base::clock;
-use turn_base::error::ApiError;
-use turn_base::response::Received;
-use turn_base::throttle::Throttle;
+use turn_base::{ApiError, Received, Throttle, WebClient, clock};
 use turn_budget::ClientKey;
 use turn_limits::Holder;
-use turn_signaling::call::ProtocolName;
-use turn_signaling::dropped::Dropped;
-use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
+use turn_signaling::{Closing, Dropped, Event, ProtocolName, SocketId, Text, Upgrade};
 
 use crate::broker::{Counted, Service};
 use crate::hub::{AnyHub, OpenSocket};

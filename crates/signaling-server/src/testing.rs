@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderValue};
-use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
+use turn_base::{Broker, Minted, Unverified, Verified, WebClient};
 use turn_budget::{ClientKey, Spender, SpenderKind, User};
-use turn_signaling::call::CallEvent;
+use turn_signaling::CallEvent;
 
 use crate::broker::{Counted, ServerBroker};
 

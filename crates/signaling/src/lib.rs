@@ -36,5 +36,19 @@ mod sockets;
 pub mod uuid;
 pub mod yjs;
 
+pub use ayame::{Ayame, AyameSettings, QUEUED_FRAMES_MAX, SignIn};
+pub use call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+pub use calls::{Call, CallAction, Calls, Member};
+pub use deadlines::Deadlines;
+pub use dropped::Dropped;
+pub use p2pcf::P2pcf;
+pub use peerjs::Peerjs;
+pub use protocol::{
+    Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
+};
+pub use rooms::Rooms;
+pub use signing::SigningKey;
+pub use yjs::Yjs;
+
 #[cfg(test)]
 mod testing;

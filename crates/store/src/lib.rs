@@ -13,3 +13,10 @@ pub mod outcome;
 pub mod rows;
 pub mod tables;
 pub mod takeovers;
+
+pub use election::{Action, Election};
+pub use lease::Lease;
+pub use observation::Observation;
+pub use outcome::{Answer, Lost, Shard, Step, Term};
+pub use rows::{Pruned, StoreError};
+pub use takeovers::{LOSS_STATED, Takeovers};

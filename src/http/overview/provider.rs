@@ -12,7 +12,7 @@ use crate::ice::turn_keys::TurnKey;
 use crate::mint::pool::PoolCounts;
 use crate::mint::provider::ProviderFailure;
 use crate::telemetry::metrics::Metrics;
-use turn_base::http_client::CallError;
+use turn_base::CallError;
 use turn_ledger::Period;
 
 /// The provider that mints over the network.

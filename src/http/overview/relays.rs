@@ -6,7 +6,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
 use crate::ice::fleet::{OwnRelay, RelayState};
-use turn_base::schema::one_of;
+use turn_base::one_of;
 use turn_ledger::{ByteCount, RelayLoad, Timestamp};
 
 /// A relay of `COTURN_URLS`.

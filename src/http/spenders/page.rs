@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use turn_base::error::ApiError;
+use turn_base::ApiError;
 use turn_ledger::{ByteCount, GrantId, GrantPlace, ListedGrant, Place, SpenderKey, SpenderKind};
 
 /// The first `limit` of the rows, and the cursor of the page after them. `rows` has one more row if there is such a page.

@@ -8,7 +8,7 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Type};
 
-use turn_base::error::Code;
+use turn_base::Code;
 
 /// The errors of all routes that mint.
 const MINT_ERRORS: [&str; 13] = [

@@ -19,9 +19,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use turn_base::clock;
-use turn_base::random::NoRandomness;
-use turn_base::throttle::Throttle;
+use turn_base::{NoRandomness, Throttle, clock};
 
 use crate::config::DatabaseConfig;
 use crate::store::rows::FORMAT;

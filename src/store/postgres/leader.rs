@@ -7,9 +7,7 @@ use std::time::Duration;
 use tokio_postgres::Statement;
 use tokio_postgres::types::{ToSql, Type};
 use turn_base::backoff::step;
-use turn_base::clock;
-use turn_base::random;
-use turn_base::throttle::Throttle;
+use turn_base::{Throttle, clock, random};
 
 use super::connect::{Connection, Database, DatabaseError, Values, within};
 use super::loss;
@@ -18,7 +16,7 @@ use super::rows::RowBatch;
 use super::takeovers::Takeovers;
 use crate::store::rows::{FORMAT, StoreError};
 use crate::store::storage::{Failure, Lost, WriteError};
-use turn_store::outcome::{Answer, Shard, Step, Term};
+use turn_store::{Answer, Shard, Step, Term};
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);

@@ -15,8 +15,7 @@ use super::{loss, schema};
 use crate::config::DatabaseConfig;
 use crate::store::rows::{KEY_HEAD, KEY_TOKEN_KEY};
 use crate::store::storage::Storage;
-use turn_base::clock::Clock;
-use turn_base::random;
+use turn_base::{Clock, random};
 use turn_ledger::Timestamp;
 
 /// How often a replica shows that it is there.

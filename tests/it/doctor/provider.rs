@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
-use turn_base::clock::{Clock, SystemClock};
+use turn_base::{Clock, SystemClock};
 
 use super::{FakeWebhook, World, doctor};
 use crate::support::fake_issuer::{FakeIssuer, Signer};

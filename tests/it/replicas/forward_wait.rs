@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use turn_base::body::BODY_MAX;
+use turn_base::BODY_MAX;
 use turn_broker::forward::{FORWARDED, HELD_PER_CLIENT_MAX};
 use turn_broker::listen::{Ended, SOCKETS_PER_PEER_MAX};
 

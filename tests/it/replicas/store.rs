@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use turn_base::clock::SystemClock;
+use turn_base::SystemClock;
 use turn_broker::config::DatabaseConfig;
 use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::changes::{Changes, Contents};

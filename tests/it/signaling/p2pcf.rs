@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_base::body::BODY_OWN;
+use turn_base::BODY_OWN;
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
 

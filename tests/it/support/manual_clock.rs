@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use turn_base::clock::Clock;
+use turn_base::Clock;
 use turn_ledger::{Boot, Timestamp};
 
 /// All kinds of time at full resolution. They move together or separately.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use turn_budget::{Spender, Timestamp};
 use turn_ledger::SfuSession;
-use turn_signaling::call::ProtocolName;
+use turn_signaling::ProtocolName;
 
 use super::Sessions;
 use crate::lock::LIFE;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_budget::{GrantId, Timestamp};
-use turn_signaling::call::{CallName, MemberId, ProtocolName};
-use turn_signaling::calls::{Call, Member};
+use turn_signaling::{Call, CallName, Member, MemberId, ProtocolName};
 
 use super::Sessions;
 use crate::session::{Caller, Session};

@@ -12,11 +12,8 @@ use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use turn_base::body::{BODY_MAX, parse_json, read};
-use turn_base::error::ApiError;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::query::parameters;
-use turn_base::web_url::parse_web_url;
+use turn_base::body::read;
+use turn_base::{ApiError, BODY_MAX, ClientAddr, parameters, parse_json, parse_web_url};
 use turn_budget::ClientKey;
 
 use super::Reports;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded};
-use turn_base::clock::{Clock, SystemClock};
+use turn_base::{Clock, SystemClock};
 use turn_ledger::{Minute, Timestamp};
 
 const KEY_ID: &str = "demo";

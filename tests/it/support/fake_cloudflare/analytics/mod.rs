@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
-use turn_base::clock::Clock;
+use turn_base::Clock;
 
 pub(crate) use fault::AnalyticsFault;
 
