@@ -30,114 +30,86 @@ pub struct SfuFault {
     pub retry_in: Option<Duration>,
 }
 
-impl SfuFault {
+/// The errors, one entry each: its name, status and code, what is wrong or what to do, and when to try again.
+macro_rules! faults {
+    ($(#[$meaning:meta] $name:ident: $status:literal $code:literal $text:literal $(, in $seconds:literal s)?;)*) => {
+        impl SfuFault {
+            $(#[$meaning]
+            pub const $name: Self = Self { status: $status, code: $code, description: $text, retry_in: None }
+                $(.retry_in(Duration::from_secs($seconds)))?;)*
+        }
+    };
+}
+
+faults! {
     /// The body does not have the form that the call expects.
-    pub const MALFORMED: Self =
-        Self::new(400, "invalid_request", "Send JSON as the SFU's API describes it, with each key once.");
+    MALFORMED: 400 "invalid_request" "Send JSON as the SFU's API describes it, with each key once.";
     /// The name of the room is not allowed.
-    pub const BAD_ROOM: Self = Self::new(
-        400,
-        "invalid_request",
-        "Name the room with 1 to 128 bytes, without control characters, and not `.` or `..`.",
-    );
+    BAD_ROOM: 400 "invalid_request"
+        "Name the room with 1 to 128 bytes, without control characters, and not `.` or `..`.";
     /// The token of the application's sign-in is not valid.
-    pub const BAD_TOKEN: Self = Self::new(
-        401,
-        "unauthorized",
-        "Sign in again and send a new token: this one has expired, or is not valid here.",
-    );
+    BAD_TOKEN: 401 "unauthorized"
+        "Sign in again and send a new token: this one has expired, or is not valid here.";
     /// The caller has no token and names no room, or has not signed in and must.
-    pub const UNAUTHORIZED: Self = Self::new(
-        401,
-        "unauthorized",
-        "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.",
-    );
+    UNAUTHORIZED: 401 "unauthorized"
+        "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.";
     /// Only a token may name a room, and this one names none.
-    pub const NOT_IN_TOKEN: Self = Self::new(
-        403,
-        "room_not_in_token",
-        "Send a token whose claim `room` names the room: SFU_ROOMS is token.",
-    );
+    NOT_IN_TOKEN: 403 "room_not_in_token"
+        "Send a token whose claim `room` names the room: SFU_ROOMS is token.";
     /// The session belongs to another browser, or the browser sends no cookies.
-    pub const NO_COOKIE: Self = Self::new(
-        401,
-        "session_locked",
-        "The request has no valid cookie of this session. A page of another origin needs SFU_LOCK=false, and a proxy must not change the path.",
-    );
+    NO_COOKIE: 401 "session_locked"
+        "The request has no valid cookie of this session. A page of another origin needs SFU_LOCK=false, and a proxy must not change the path.";
     /// Without locks: the session belongs to another caller.
-    pub const LOCKED: Self =
-        Self::new(401, "session_locked", "This session belongs to another user, grant or address.");
+    LOCKED: 401 "session_locked" "This session belongs to another user, grant or address.";
     /// The session is over, or another process opened it: this broker was restarted since, or does not lead any more.
-    pub const GONE: Self =
-        Self::new(410, "session_gone", "This session is over, or of before a restart. Open a new session.");
+    GONE: 410 "session_gone" "This session is over, or of before a restart. Open a new session.";
     /// The operator has blocked the user, or revoked the session.
-    pub const BLOCKED: Self =
-        Self::new(403, "user_blocked", "The operator has blocked this user or revoked this session.");
+    BLOCKED: 403 "user_blocked" "The operator has blocked this user or revoked this session.";
     /// The operator has blocked the client's address.
-    pub const ADDRESS_BLOCKED: Self =
-        Self::new(403, "address_blocked", "The operator has blocked this client's address.");
+    ADDRESS_BLOCKED: 403 "address_blocked" "The operator has blocked this client's address.";
     /// The operator has blocked the label, the origin or the call.
-    pub const SPENDER_BLOCKED: Self =
-        Self::new(403, "blocked", "The operator has blocked this label, origin or call.");
+    SPENDER_BLOCKED: 403 "blocked" "The operator has blocked this label, origin or call.";
     /// A track of another room, or of a session that is not known.
-    pub const OTHER_ROOM: Self =
-        Self::new(403, "other_room", "Tracks can be pulled only from sessions of the same room.");
+    OTHER_ROOM: 403 "other_room" "Tracks can be pulled only from sessions of the same room.";
     /// Replies on a data channel that its session does not send.
-    pub const NO_CHANNEL: Self =
-        Self::new(404, "no_such_channel", "That session has no open data channel of this dataChannelName.");
+    NO_CHANNEL: 404 "no_such_channel" "That session has no open data channel of this dataChannelName.";
     /// The path does not have this method.
-    pub const METHOD: Self = Self::new(405, "method_not_allowed", "Use the method in the Allow header.");
+    METHOD: 405 "method_not_allowed" "Use the method in the Allow header.";
     /// The body is too long.
-    pub const TOO_LARGE: Self = Self::new(413, "payload_too_large", "The body is too long.");
+    TOO_LARGE: 413 "payload_too_large" "The body is too long.";
     /// The address opens sessions too fast, or has too many.
-    pub const TOO_MANY_SESSIONS: Self =
-        Self::new(429, "too_many_sessions", "This address opens too many sessions.");
+    TOO_MANY_SESSIONS: 429 "too_many_sessions" "This address opens too many sessions.";
     /// The session makes calls too fast, or its address has too many in progress.
-    pub const TOO_FAST: Self = Self::new(429, "too_many_requests", "This session makes too many calls.")
-        .retry_in(Duration::from_secs(1));
+    TOO_FAST: 429 "too_many_requests" "This session makes too many calls.", in 1 s;
     /// The session, or its address, has as many tracks as it may.
-    pub const TOO_MANY_TRACKS: Self =
-        Self::new(429, "too_many_tracks", "The session, or its address, has as many tracks as it may.");
+    TOO_MANY_TRACKS: 429 "too_many_tracks" "The session, or its address, has as many tracks as it may.";
     /// The client takes as much as it may at a time.
-    pub const TOO_MUCH: Self = Self::new(
-        429,
-        "client_limit_reached",
-        "Close tracks: this client, or one that gets the replies, pulls as much at a time as SFU_MBPS_PER_CLIENT allows.",
-    );
+    TOO_MUCH: 429 "client_limit_reached"
+        "Close tracks: this client, or one that gets the replies, pulls as much at a time as SFU_MBPS_PER_CLIENT allows.";
     /// The budget is spent, or minting is stopped: nothing more is sent to clients.
-    pub const SPENT: Self =
-        Self::new(429, "budget_exhausted", "The bandwidth of this period is spent or reserved.");
+    SPENT: 429 "budget_exhausted" "The bandwidth of this period is spent or reserved.";
     /// The user has used the limit of a user.
-    pub const USER_SPENT: Self =
-        Self::new(429, "user_limit_reached", "The bandwidth of this user is spent or reserved.");
+    USER_SPENT: 429 "user_limit_reached" "The bandwidth of this user is spent or reserved.";
     /// The address has used its limit of this day.
-    pub const ADDRESS_SPENT: Self =
-        Self::new(429, "address_limit_reached", "The bandwidth of this address is spent for this day.");
+    ADDRESS_SPENT: 429 "address_limit_reached" "The bandwidth of this address is spent for this day.";
     /// The ledger cannot be written.
-    pub const NOT_RECORDED: Self = Self::new(503, "ledger_unavailable", "The ledger cannot be written.");
+    NOT_RECORDED: 503 "ledger_unavailable" "The ledger cannot be written.";
     /// The ledger's time is in doubt.
-    pub const CLOCK_IN_DOUBT: Self =
-        Self::new(503, "clock_disagrees", "The clock of the broker's machine is too far ahead.");
+    CLOCK_IN_DOUBT: 503 "clock_disagrees" "The clock of the broker's machine is too far ahead.";
     /// A table of the proxy is full, or too many calls to the SFU are in progress.
-    pub const FULL: Self = Self::new(503, "overloaded", "Too many sessions, tracks or calls are open.");
+    FULL: 503 "overloaded" "Too many sessions, tracks or calls are open.";
     /// A user's token cannot be verified now.
-    pub const NO_KEYS: Self = Self::new(
-        503,
-        "overloaded",
-        "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
-    )
-    .retry_in(Duration::from_secs(10));
+    NO_KEYS: 503 "overloaded"
+        "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.", in 10 s;
     /// The SFU cannot be reached, or its answer cannot be used.
-    pub const UNREACHABLE: Self = Self::new(502, "sfu_unreachable", "The SFU cannot be reached.");
+    UNREACHABLE: 502 "sfu_unreachable" "The SFU cannot be reached.";
     /// The SFU, or what stands before it, has answered with something else than JSON. It is not shown: it would run on our origin.
-    pub const NOT_JSON: Self = Self::new(502, "sfu_bad_answer", "The SFU's answer is not JSON.");
+    NOT_JSON: 502 "sfu_bad_answer" "The SFU's answer is not JSON.";
     /// The SFU has not answered in time.
-    pub const TIMED_OUT: Self = Self::new(504, "sfu_timeout", "The SFU did not answer in time.");
+    TIMED_OUT: 504 "sfu_timeout" "The SFU did not answer in time.";
+}
 
-    const fn new(status: u16, code: &'static str, description: &'static str) -> Self {
-        Self { status, code, description, retry_in: None }
-    }
-
+impl SfuFault {
     /// The same, with the time after which to try again.
     #[must_use]
     pub const fn retry_in(self, wait: Duration) -> Self {
