@@ -26,6 +26,40 @@ use turn_budget::{GrantId, Traffic};
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
+/// [`Conn`] for a socket of a server: the methods that are given, those that all such sockets share, and those that no server uses.
+macro_rules! conn_of_a_server {
+    ($socket:ident: $($methods:tt)*) => {
+        #[async_trait]
+        impl Conn for $socket {
+            $($methods)*
+
+            fn local_addr(&self) -> Result<SocketAddr, Error> {
+                Ok(self.socket.local_addr()?)
+            }
+
+            fn remote_addr(&self) -> Option<SocketAddr> {
+                None
+            }
+
+            fn as_any(&self) -> &(dyn Any + Send + Sync) {
+                self
+            }
+
+            async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
+                Err(unused())
+            }
+
+            async fn recv(&self, _: &mut [u8]) -> Result<usize, Error> {
+                Err(unused())
+            }
+
+            async fn send(&self, _: &[u8]) -> Result<usize, Error> {
+                Err(unused())
+            }
+        }
+    };
+}
+
 /// The socket to one client. Until it is assigned it belongs to no grant, and its bytes are not billed.
 pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
@@ -97,19 +131,12 @@ impl ClientSocket {
     }
 }
 
-#[async_trait]
-impl Conn for ClientSocket {
+conn_of_a_server! {
+    ClientSocket:
+
     async fn send_to(&self, datagram: &[u8], client: SocketAddr) -> Result<usize, Error> {
         let send = || self.try_send(datagram, client);
         Ok(self.socket.async_io(Interest::WRITABLE, send).await?)
-    }
-
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
     }
 
     /// Does nothing: all clients share the socket, and it must still send the response to a Refresh with lifetime 0.
@@ -117,23 +144,7 @@ impl Conn for ClientSocket {
         Ok(())
     }
 
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
-    }
-
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(unused())
-    }
-
-    async fn recv(&self, _: &mut [u8]) -> Result<usize, Error> {
-        Err(unused())
-    }
-
     async fn recv_from(&self, _: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Err(unused())
-    }
-
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
         Err(unused())
     }
 }
@@ -233,8 +244,9 @@ impl PeerSocket {
     }
 }
 
-#[async_trait]
-impl Conn for PeerSocket {
+conn_of_a_server! {
+    PeerSocket:
+
     /// Never returns once the allocation has ended. On an error the library would delete the client's current allocation,
     /// which can be a newer one.
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
@@ -262,33 +274,9 @@ impl Conn for PeerSocket {
         Ok(self.socket.send_to(payload, peer).await?)
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
     async fn close(&self) -> Result<(), Error> {
         self.has_ended.store(true, Ordering::Release);
         Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
-    }
-
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(unused())
-    }
-
-    async fn recv(&self, _: &mut [u8]) -> Result<usize, Error> {
-        Err(unused())
-    }
-
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-        Err(unused())
     }
 }
 
