@@ -219,25 +219,8 @@ const PATH_EXPECTED: &str =
     "a path such as /calls that no other route has: letters, digits, - _ and . between slashes";
 
 /// The first parts of the paths of all routes outside signaling.
-const OTHER_ROUTES: [&str; 17] = [
-    "_matrix",
-    "api",
-    "dashboard",
-    "demo",
-    "health",
-    "ice",
-    "leader",
-    "link",
-    "metrics",
-    "openapi.json",
-    "ready",
-    "relay-check",
-    "turn",
-    "turn-client.d.ts",
-    "turn-client.js",
-    "turn-client.tgz",
-    "v1",
-];
+const OTHER_ROUTES: &str = "_matrix api dashboard demo health ice leader link metrics openapi.json ready \
+    relay-check turn turn-client.d.ts turn-client.js turn-client.tgz v1";
 /// The one path below `/api` that a protocol may have. Older versions of Orange use it.
 const OLDER_SFU: &str = "/api/calls";
 
@@ -247,8 +230,8 @@ fn parse_path(text: &str) -> Option<String> {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_allowed);
     let mut segments = path.strip_prefix('/')?.split('/');
-    let is_taken =
-        is_fixed_path(path) || segments.clone().next().is_some_and(|first| OTHER_ROUTES.contains(&first));
+    let is_of_another = |first| OTHER_ROUTES.split(' ').any(|route| route == first);
+    let is_taken = is_fixed_path(path) || segments.clone().next().is_some_and(is_of_another);
     let is_free = path == OLDER_SFU || !is_taken;
     (path.len() <= PATH_MAX && is_free && segments.all(is_segment)).then(|| path.to_owned())
 }

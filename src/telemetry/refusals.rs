@@ -1,38 +1,31 @@
-//! Summaries of refusals in the log. A client can cause as many refusals as it can send requests. So each of the [`SUMMARIZED`] codes
-//! logs at most [`LINES`] lines in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The next line says how many were left out.
+//! Summaries of refusals in the log. A client can cause as many refusals as it can send requests. So each code that is summarized logs at
+//! most [`LINES`] lines in [`LOG_WINDOW`](turn_base::LOG_WINDOW). The next line says how many were left out. All other errors have a line
+//! each.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
-use turn_base::Throttle;
+use axum::http::StatusCode;
+use strum::VariantArray;
+use turn_base::{Code, Throttle};
 
 /// The most lines of one code in a window. A person who tries something by hand finds each refusal in the log.
 const LINES: u64 = 10;
-/// The codes that are summarized. All other errors have a line each.
-const SUMMARIZED: [&str; 15] = [
-    "RATE_LIMITED",
-    "BUDGET_EXHAUSTED",
-    "USER_LIMIT_REACHED",
-    "KEY_LIMIT_REACHED",
-    "GRANT_LIMIT_REACHED",
-    "ADDRESS_LIMIT_REACHED",
-    "USER_BLOCKED",
-    "ADDRESS_BLOCKED",
-    "BLOCKED",
-    "ORIGIN_NOT_ALLOWED",
-    "LEDGER_UNAVAILABLE",
-    "GRANTS_FULL",
-    "CLOCK_DISAGREES",
-    "NO_LEADER",
-    "OVERLOADED",
-];
+
+/// Whether errors with this code are summarized.
+fn is_summarized(code: Code) -> bool {
+    let of_many = [StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    of_many.contains(&code.status()) && code != Code::ShuttingDown
+}
 
 /// One throttle for each summarized code.
 #[derive(Debug)]
-pub struct RefusalLog([Throttle; SUMMARIZED.len()]);
+pub struct RefusalLog(HashMap<&'static str, Throttle>);
 
 impl Default for RefusalLog {
     fn default() -> Self {
-        Self(SUMMARIZED.map(|_| Throttle::of_lines(LINES)))
+        let summarized = Code::VARIANTS.iter().filter(|code| is_summarized(**code));
+        Self(summarized.map(|code| (code.into(), Throttle::of_lines(LINES))).collect())
     }
 }
 
@@ -40,8 +33,7 @@ impl RefusalLog {
     /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last line that was written. `n` is
     /// 0 for a code that is not summarized.
     pub fn pass(&self, code: &str, now: Instant) -> Option<u64> {
-        let nth = SUMMARIZED.iter().position(|summarized| *summarized == code);
-        nth.map_or(Some(0), |nth| self.0[nth].pass(now))
+        self.0.get(code).map_or(Some(0), |throttle| throttle.pass(now))
     }
 }
 
@@ -59,8 +51,9 @@ mod tests {
         }
         assert_eq!(log.pass("RATE_LIMITED", now), None);
         assert_eq!(log.pass("BUDGET_EXHAUSTED", now), Some(0));
-        for _ in 0..3 {
+        for _ in 0..=LINES {
             assert_eq!(log.pass("INVALID_REQUEST", now), Some(0));
+            assert_eq!(log.pass("SHUTTING_DOWN", now), Some(0));
         }
         assert_eq!(log.pass("RATE_LIMITED", now + LOG_WINDOW), Some(1));
     }
