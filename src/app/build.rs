@@ -21,14 +21,10 @@ use crate::auth::Auth;
 use crate::auth::server_keys::ServerKeys;
 use crate::config::{CloudflareConfig, Config, CoturnCliConfig, CoturnRelay, HttpIceConfig, TurnKeyConfig};
 use crate::forward::ForwardKey;
-use crate::ice::api::MintingApi;
-use crate::ice::cloudflare::Cloudflare;
-use crate::ice::fleet::{Fleet, OwnRelay};
-use crate::ice::http_ice::HttpIce;
-use crate::ice::key_name::KeyName;
-use crate::ice::rest::{RestSecret, RestServer};
-use crate::ice::server::IceServerList;
-use crate::ice::turn_keys::{OwnKey, TurnKey};
+use crate::ice::{
+    Cloudflare, Fleet, HttpIce, IceServerList, KeyName, MintingApi, OwnKey, OwnRelay, RestSecret, RestServer,
+    TurnKey,
+};
 use crate::lead::Lead;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
@@ -39,12 +35,8 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::coturn::stats::CoturnStats;
 use crate::meter::reference_clock::ReferenceClock;
-use crate::mint::credential_source::{CredentialSource, HttpSource};
-use crate::mint::ending::Ending;
 use crate::mint::pool::PAGE_LIFE;
-use crate::mint::provider::Provider;
-use crate::mint::token::GrantKeys;
-use crate::mint::{Mint, Source};
+use crate::mint::{CredentialSource, Ending, GrantKeys, HttpSource, Mint, Provider, Source};
 use crate::store::changes::Contents;
 use crate::store::writer::Store;
 use crate::telemetry::log::LostLines;

@@ -12,8 +12,7 @@ use turn_relay::{Event, Note, Relay, RelayBroker, Username};
 use super::BuildError;
 use crate::account::Account;
 use crate::config::RelayConfig;
-use crate::ice::rest::{RestSecret, RestServer};
-use crate::ice::url::IceUrl;
+use crate::ice::{IceUrl, RestSecret, RestServer};
 use crate::telemetry::metrics::Metrics;
 
 /// What the relay needs of the service.

@@ -13,9 +13,7 @@ use super::ice_urls::read_urls;
 use super::settings::Settings;
 use super::turn_keys::{TurnKeyConfig, read_keys};
 use crate::bounds::TTL_MIN;
-use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer, UrlChoice};
-use crate::ice::turn_keys::OwnKey;
-use crate::ice::url::IceUrl;
+use crate::ice::{IceServerList, IceServersError, IceUrl, OnBadUrl, OwnKey, RawIceServer, UrlChoice};
 use turn_ledger::{IceSource, SourceSettings};
 
 const URL_CHOICES: &[(&str, UrlChoice)] = &[("short", UrlChoice::Short), ("all", UrlChoice::All)];

@@ -43,12 +43,10 @@ use crate::auth::server_keys::ServerKey;
 use crate::bounds::TTL_MIN;
 use crate::config::parse_number;
 use crate::ice::http_ice::LIFE_MAX;
-use crate::ice::key_name::KeyName;
-use crate::ice::url::IceUrl;
+use crate::ice::{IceUrl, KeyName};
 use crate::limit::wrong_tokens::Role;
 use crate::limit::{Allowance, RateLeft};
-use crate::mint::token::GrantToken;
-use crate::mint::{MintRequest, Place, client_at};
+use crate::mint::{GrantToken, MintRequest, Place, client_at};
 
 /// The broker's own route for credentials.
 pub(super) const MINT_PATH: &str = "/api/turn-credentials";

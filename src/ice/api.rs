@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::call;
-use super::cloudflare::{self, Cloudflare};
-use super::http_ice::{self, HttpIce, Listed};
+use super::{Cloudflare, HttpIce, Listed, call, cloudflare, http_ice};
 use turn_base::CallError;
 use turn_ledger::{IceSource, RevocationAnswer};
 

@@ -8,9 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use super::call;
-use super::http_ice::Listed;
-use super::server::{IceServerList, OneOrMany, RawIceServer};
+use super::{IceServerList, Listed, OneOrMany, RawIceServer, call};
 use turn_base::{Api, CallError, HttpClient};
 use turn_ledger::RevocationAnswer;
 

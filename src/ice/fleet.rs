@@ -8,12 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::cloudflare::OWN_IDENTIFIERS;
-use super::health::RelayHealth;
-use super::key_name::KeyName;
-use super::rest::RestServer;
-use super::server::IceServer;
-use super::udp_relay;
-use super::url::IceUrl;
+use super::{IceServer, IceUrl, KeyName, RelayHealth, RestServer, udp_relay};
 use turn_base::{Clock, random};
 use turn_ledger::{Books, BudgetMode, CountOwner, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};

@@ -8,8 +8,7 @@ use reqwest::{Method, Request};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::call;
-use super::server::{IceServerList, OneOrMany, RawIceServer};
+use super::{IceServerList, OneOrMany, RawIceServer, call};
 use turn_base::http_client::successful;
 use turn_base::{CallError, HttpClient, WebhookUrl};
 

@@ -7,8 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 
-use super::server::IceServerList;
-use super::url::IceUrl;
+use super::{IceServerList, IceUrl};
 use turn_ledger::Timestamp;
 
 /// The secret that makes and checks passwords.

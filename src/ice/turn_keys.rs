@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use reqwest::StatusCode;
 
-use super::api::MintingApi;
-use super::breaker::{Breaker, BreakerState};
-use super::key_name::KeyName;
-use super::pace::Pace;
+use super::{Breaker, BreakerState, KeyName, MintingApi, Pace};
 use turn_base::CallError;
 use turn_ledger::IdDigest;
 

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use tokio::net::lookup_host;
 use turn_relay::client::UdpRelay;
 
-use super::server::{IceServer, IceServerList};
-use super::url::IceUrl;
+use super::{IceServer, IceServerList, IceUrl};
 
 /// The relay of an entry, at the first address of its name. `None` if its name has no address, or the resolver does not answer.
 pub async fn of(server: &IceServer, url: &IceUrl) -> Option<UdpRelay> {

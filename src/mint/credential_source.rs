@@ -4,13 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::MintRequest;
-use super::pool::PooledCredential;
-use super::provider::Provider;
-use crate::ice::fleet::{Fleet, OwnRelay};
-use crate::ice::http_ice::Listed;
-use crate::ice::rest::RestServer;
-use crate::ice::server::IceServerList;
+use super::{MintRequest, PooledCredential, Provider};
+use crate::ice::{Fleet, IceServerList, Listed, OwnRelay, RestServer};
 use turn_ledger::{GrantId, IceSource, IdDigest, Timestamp};
 
 /// A source that mints credentials.

@@ -14,8 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::Mint;
-use super::revocation::RevokedAll;
+use super::{Mint, RevokedAll};
 use crate::alert::rules::AtLimitState;
 use turn_base::Clock;
 use turn_ledger::{GrantId, RevocableWalk};

@@ -9,11 +9,7 @@ use std::time::Duration;
 
 use crate::account::{Account, RenewalRight};
 use crate::alert::{MintFacts, StopCode};
-use crate::ice::breaker::BreakerState;
-use crate::ice::fleet::{Candidate, Fit, Fleet, OwnRelay, RelayState};
-use crate::ice::key_name::KeyName;
-use crate::ice::server::UrlChoice;
-use crate::ice::turn_keys::TurnKey;
+use crate::ice::{BreakerState, Candidate, Fit, Fleet, KeyName, OwnRelay, RelayState, TurnKey, UrlChoice};
 use turn_base::{NoRandomness, random};
 use turn_ledger::{
     Books, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, NotAdmitted, Requester, Spender,
@@ -29,11 +25,14 @@ mod revocation;
 pub mod token;
 
 pub use answer::{IceResponse, IssuedCredential};
-use credential_source::{CredentialSource, Minted};
-use pool::PoolCounts;
-use provider::{Filled, Provider, ProviderFailure};
+use credential_source::Minted;
+pub use credential_source::{CredentialSource, HttpSource};
+pub use ending::Ending;
+pub use pool::{Moment, Pool, PoolCounts, PooledCredential};
+use provider::Filled;
+pub use provider::{Provider, ProviderFailure};
 pub use revocation::{Revocation, RevokedAll, why_failed};
-use token::GrantKeys;
+pub use token::{GrantKeys, GrantToken};
 
 /// How often the pool is checked for missing credentials.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);

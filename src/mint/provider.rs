@@ -12,14 +12,11 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
-use super::new_id;
-use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
-use crate::ice::breaker::BreakerState;
+use super::{Moment, Pool, PoolCounts, PooledCredential, new_id};
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::{self, is_of_the_key, says_unknown_key};
-use crate::ice::http_ice::Listed;
-use crate::ice::key_name::KeyName;
-use crate::ice::turn_keys::{TurnKey, order};
+use crate::ice::turn_keys::order;
+use crate::ice::{BreakerState, KeyName, Listed, TurnKey};
 use crate::telemetry::metrics::Metrics;
 use turn_base::{CallError, Clock, Throttle, random};
 use turn_ledger::{IdDigest, RevocationAnswer, Timestamp};

@@ -9,9 +9,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::credential_source::CredentialSource;
-use super::provider::Provider;
-use super::{Mint, Source};
+use super::{CredentialSource, Mint, Provider, Source};
 use crate::account::Account;
 use turn_ledger::{
     EndedBy, GrantId, GrantRow, IdDigest, Minute, OnRevocation, RevocationAnswer, SourceFacts, Timestamp,

@@ -3,8 +3,7 @@
 
 use turn_limits::{Bounds, Counts, Holder, PerHolder, Rate, SHARES};
 
-use super::fault::{SfuFault, SfuResult};
-use super::session::SessionLoad;
+use super::{SessionLoad, SfuFault, SfuResult};
 
 /// The most sessions of one address or user. A page has one, so this is a large office.
 pub(crate) const PER_ADDRESS_MAX: usize = 64;

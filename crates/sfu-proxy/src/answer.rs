@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::name::Name;
-use super::session_id::SessionId;
-use super::track::{Direction, TrackId};
+use super::{Direction, SessionId, TrackId};
 
 /// A track or a data channel of an answer, or of the state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,15 +6,11 @@ use std::time::Duration;
 use turn_budget::SpenderKind;
 use turn_ledger::NotAdmitted;
 
-use crate::answer::SfuAnswer;
-use crate::fault::{SfuFault, SfuResult};
-use crate::path::SfuCall;
-use crate::proxy::SfuProxy;
-use crate::request::{self, Pull, RequestedTracks};
-use crate::session_id::SessionId;
-use crate::sessions::Sessions;
-use crate::track::Replies;
-use crate::upstream::{ForwardedRequest, Returned, is_gone};
+use crate::upstream::is_gone;
+use crate::{
+    ForwardedRequest, Pull, Replies, RequestedTracks, Returned, SessionId, Sessions, SfuAnswer, SfuCall,
+    SfuFault, SfuProxy, SfuResult, request,
+};
 
 /// How long a client should wait after a pull that was refused because minting is stopped.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);

@@ -53,3 +53,17 @@ pub use proxy::{Service, SfuProxy};
 pub use session_id::SessionId;
 pub use sessions::SESSIONS_MAX;
 pub use settings::SfuConfig;
+
+use addresses::Addresses;
+use answer::SfuAnswer;
+use description::Description;
+use fault::{SfuFault, SfuResult};
+use lock::{GivenServers, LockKey};
+use path::SfuCall;
+use proxy::Opening;
+use request::{Pull, Push, RequestedTracks};
+use session::{Caller, OpenedSession, Session, SessionLoad};
+use sessions::{Sessions, SfuTerms};
+use taken::{Taken, VideoRates};
+use track::{Direction, MediaKind, Replies, TrackId};
+use upstream::{ForwardedRequest, Returned, SfuResponse, Upstream};

@@ -15,16 +15,13 @@ use turn_ledger::SfuSession;
 use turn_limits::Holder;
 use turn_signaling::{Call, CallName, ProtocolName};
 
-use crate::broker::SfuBroker;
-use crate::fault::{SfuFault, SfuResult, TEXT, text_of_refusal};
-use crate::lock::{GivenServers, LIFE, LockKey, SERVERS_LIFE};
-use crate::request;
-use crate::session::{Caller, OpenedSession};
-use crate::session_id::SessionId;
-use crate::sessions::{Sessions, SfuTerms};
-use crate::settings::SfuConfig;
-use crate::taken::{Taken, VideoRates, kbps};
-use crate::upstream::{ForwardedRequest, Returned, SfuResponse, Upstream};
+use crate::fault::{TEXT, text_of_refusal};
+use crate::lock::{LIFE, SERVERS_LIFE};
+use crate::taken::kbps;
+use crate::{
+    Caller, ForwardedRequest, GivenServers, LockKey, OpenedSession, Returned, SessionId, Sessions, SfuBroker,
+    SfuConfig, SfuFault, SfuResponse, SfuResult, SfuTerms, Taken, Upstream, VideoRates, request,
+};
 
 /// A credential is handed out again only in the first part of its life: the life divided by this number.
 const FIRST_PART: u32 = 4;

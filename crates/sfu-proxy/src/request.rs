@@ -8,12 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::description::{Description, kinds};
-use super::fault::{SfuFault, SfuResult};
+use super::description::kinds;
 use super::name::Name;
-use super::path::SfuCall;
-use super::session_id::SessionId;
-use super::track::{Direction, MediaKind, TrackId};
+use super::{Description, Direction, MediaKind, SessionId, SfuCall, SfuFault, SfuResult, TrackId};
 
 /// A request, as it goes to the SFU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

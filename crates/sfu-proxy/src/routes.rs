@@ -23,13 +23,13 @@ use turn_budget::{ClientKey, Label, Spender, User, wait_seconds};
 use turn_signaling::ProtocolName;
 use url::form_urlencoded;
 
-use crate::fault::{SfuFault, SfuResult};
 use crate::name::room;
-use crate::path::{Route, SfuCall, route};
-use crate::proxy::{Opening, SfuProxy};
-use crate::session::Caller;
-use crate::session_id::SessionId;
-use crate::upstream::{ForwardedRequest, Returned, SENT, SfuResponse, passing};
+use crate::path::{Route, route};
+use crate::upstream::{SENT, passing};
+use crate::{
+    Caller, ForwardedRequest, Opening, Returned, SessionId, SfuCall, SfuFault, SfuProxy, SfuResponse,
+    SfuResult,
+};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;

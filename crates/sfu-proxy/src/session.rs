@@ -10,13 +10,11 @@ use std::time::Duration;
 use turn_budget::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
-use super::answer::SfuAnswer;
-use super::fault::{SfuFault, SfuResult};
 use super::name::Name;
-use super::request::{Pull, RequestedTracks};
-use super::session_id::SessionId;
-use super::taken::{Taken, VideoRates};
-use super::track::{Direction, MediaKind, Replies, TrackId};
+use super::{
+    Direction, MediaKind, Pull, Replies, RequestedTracks, SessionId, SfuAnswer, SfuFault, SfuResult, Taken,
+    TrackId, VideoRates,
+};
 use session_track::Track;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.

@@ -14,14 +14,11 @@ use std::time::Duration;
 use turn_budget::{GrantId, User};
 use turn_limits::{Bounds, Holder};
 
-use super::addresses::{Addresses, PER_ADDRESS_MAX};
-use super::answer::SfuAnswer;
-use super::fault::{SfuFault, SfuResult};
-use super::request::Pull;
-use super::session::{Caller, OpenedSession, Session, SessionLoad};
-use super::session_id::SessionId;
-use super::taken::VideoRates;
-use super::track::{Replies, TrackId};
+use super::addresses::PER_ADDRESS_MAX;
+use super::{
+    Addresses, Caller, OpenedSession, Pull, Replies, Session, SessionId, SessionLoad, SfuAnswer, SfuFault,
+    SfuResult, TrackId, VideoRates,
+};
 use turn_signaling::Deadlines;
 
 /// Sessions in the table.

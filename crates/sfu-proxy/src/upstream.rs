@@ -12,11 +12,9 @@ use serde_json::Value;
 use turn_base::{Api, CallError, HttpClient, http_client};
 use turn_limits::MemoryUse;
 
-use crate::answer::{SfuAnswer, parse_answer};
-use crate::fault::{SfuFault, SfuResult};
-use crate::path::{SfuCall, upstream};
-use crate::session_id::SessionId;
-use crate::settings::SfuConfig;
+use crate::answer::parse_answer;
+use crate::path::upstream;
+use crate::{SessionId, SfuAnswer, SfuCall, SfuConfig, SfuFault, SfuResult};
 
 /// The time limit of one call: connecting, response and body.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);

@@ -10,14 +10,10 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::path::SfuCall;
-use crate::proxy::SfuProxy;
-use crate::request;
-use crate::session_id::SessionId;
+use crate::sessions::CLOSE_INTERVAL;
 use crate::sessions::looks::Look;
-use crate::sessions::{CLOSE_INTERVAL, Sessions};
-use crate::track::TrackId;
-use crate::upstream::{ForwardedRequest, SfuResponse, is_gone};
+use crate::upstream::is_gone;
+use crate::{ForwardedRequest, SessionId, Sessions, SfuCall, SfuProxy, SfuResponse, TrackId, request};
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);

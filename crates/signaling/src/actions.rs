@@ -1,8 +1,6 @@
 //! The actions that follow from the current event of a protocol, in their order. Empty between two events.
 
-use crate::call::CallEvent;
-use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Question, SocketId, Text};
+use crate::{Action, CallEvent, Closing, Dropped, Question, SocketId, Text};
 
 /// The actions so far.
 #[derive(Debug, Default)]

@@ -36,6 +36,7 @@ mod sockets;
 pub mod uuid;
 pub mod yjs;
 
+use actions::Actions;
 pub use ayame::{Ayame, AyameSettings, QUEUED_FRAMES_MAX, SignIn};
 pub use call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 pub use calls::{Call, CallAction, Calls, Member};
@@ -48,6 +49,7 @@ pub use protocol::{
 };
 pub use rooms::Rooms;
 pub use signing::SigningKey;
+use sockets::Sockets;
 pub use yjs::Yjs;
 
 #[cfg(test)]

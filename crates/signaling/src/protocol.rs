@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 use turn_budget::{GrantId, User};
 use turn_limits::Holder;
 
-use crate::call::CallEvent;
-use crate::dropped::Dropped;
+use crate::{CallEvent, Dropped};
 
 /// A socket, numbered by the shell. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

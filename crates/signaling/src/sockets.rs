@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::actions::Actions;
-use crate::deadlines::Deadlines;
-use crate::protocol::{Action, SocketId};
+use crate::{Action, Actions, Deadlines, SocketId};
 
 /// The open sockets, each with its row and its timers.
 pub(crate) struct Sockets<S> {

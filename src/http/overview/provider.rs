@@ -7,10 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::ice::key_name::KeyName;
-use crate::ice::turn_keys::TurnKey;
-use crate::mint::pool::PoolCounts;
-use crate::mint::provider::ProviderFailure;
+use crate::ice::{KeyName, TurnKey};
+use crate::mint::{PoolCounts, ProviderFailure};
 use crate::telemetry::metrics::Metrics;
 use turn_base::CallError;
 use turn_ledger::Period;

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use crate::answer::Entry;
 use crate::name::Name;
-use crate::request::Pull;
-use crate::session_id::SessionId;
-use crate::track::{Direction, MediaKind, Replies, TrackId};
+use crate::{Direction, MediaKind, Pull, Replies, SessionId, TrackId};
 
 /// A track or a data channel of a session.
 #[derive(Clone, Debug)]

@@ -7,10 +7,7 @@ use turn_limits::Bounds;
 
 use super::{PER_SESSION_MAX, Sessions};
 use crate::addresses::TRACKS;
-use crate::fault::{SfuFault, SfuResult};
-use crate::request::{Pull, Push, RequestedTracks};
-use crate::session_id::SessionId;
-use crate::track::{MediaKind, Replies};
+use crate::{MediaKind, Pull, Push, Replies, RequestedTracks, SessionId, SfuFault, SfuResult};
 
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and no bound is exceeded. Returns what it

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::Sessions;
-use crate::answer::SfuAnswer;
-use crate::session::Session;
-use crate::session_id::SessionId;
+use crate::{Session, SessionId, SfuAnswer};
 
 /// A look at one session: the SFU is asked for its state.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,7 @@ use turn_signaling::ProtocolName;
 use super::Sessions;
 use crate::lock::LIFE;
 use crate::name::room;
-use crate::session::{Caller, OpenedSession};
-use crate::session_id::SessionId;
-use crate::taken::Taken;
+use crate::{Caller, OpenedSession, SessionId, Taken};
 
 impl Sessions {
     /// Adds a session that was open before a restart. No page uses it any more. Until a look finds no track, it takes what its row says.

@@ -8,8 +8,7 @@ use turn_budget::{GrantId, Timestamp};
 use turn_signaling::{Call, CallName, Member, MemberId, ProtocolName};
 
 use super::Sessions;
-use crate::session::{Caller, Session};
-use crate::session_id::SessionId;
+use crate::{Caller, Session, SessionId};
 
 impl Sessions {
     /// The calls: rooms with a session that has tracks, or that was not looked at yet. `wall`: the same instant as `now`, by the wall

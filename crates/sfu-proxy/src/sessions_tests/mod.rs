@@ -15,10 +15,9 @@ use super::*;
 use crate::addresses::{CALLS_PER_ADDRESS_MAX, NEW_SESSIONS};
 use crate::answer::Entry;
 use crate::name::Name;
-use crate::request::{Push, RequestedTracks};
 use crate::session::{CALLS, FAILED_LOOKS_MAX};
-use crate::taken::Taken;
-use crate::track::{AUDIO_KBPS, Direction, MediaKind};
+use crate::track::AUDIO_KBPS;
+use crate::{Direction, MediaKind, Push, RequestedTracks, Taken};
 use turn_budget::{ClientKey, Timestamp};
 use turn_ledger::SfuSession;
 

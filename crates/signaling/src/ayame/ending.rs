@@ -9,8 +9,7 @@ use strum::VariantArray;
 use super::message::BYE;
 use super::socket::{SocketStage, Timer};
 use super::{Ayame, closing};
-use crate::call::MediaAfter;
-use crate::protocol::{Closing, Question, SocketId};
+use crate::{Closing, MediaAfter, Question, SocketId};
 
 impl Ayame {
     /// Closes a socket.

@@ -29,10 +29,7 @@ use std::time::Duration;
 
 use turn_limits::{Holder, PerHolder, Rate};
 
-use crate::actions::Actions;
-use crate::deadlines::Deadlines;
-use crate::dropped::Dropped;
-use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::{Action, Actions, Deadlines, Dropped, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Message};
 use room::AyameRooms;
 use socket::{Socket, Timer};

@@ -10,9 +10,7 @@ use super::ice::IceServers;
 use super::message::{Accept, Register, Verdict};
 use super::socket::{Registration, SocketStage, Stage, Timer};
 use super::{Ayame, SignIn, closing};
-use crate::call::CallEvent;
-use crate::object;
-use crate::protocol::{Closing, Question, Reply, SocketId, Text};
+use crate::{CallEvent, Closing, Question, Reply, SocketId, Text, object};
 
 /// The reason in a `reject` when the application names none, or cannot be asked.
 const NO_REASON: &str = "InternalServerError";

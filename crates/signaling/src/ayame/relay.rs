@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::message::{Frame, Message};
 use super::socket::{Registration, SocketStage, Timer};
 use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
-use crate::call::CallEvent;
-use crate::dropped::Dropped;
-use crate::protocol::{Closing, SocketId, Text};
+use crate::{CallEvent, Closing, Dropped, SocketId, Text};
 
 impl Ayame {
     /// Handles a frame.

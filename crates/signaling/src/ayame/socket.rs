@@ -8,9 +8,7 @@ use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
 use super::message::{ForWebhook, Frame, Verdict, WebhookBody};
-use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
-use crate::object;
-use crate::protocol::{Upgrade, Webhook};
+use crate::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName, Upgrade, Webhook, object};
 
 /// One timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]

@@ -21,9 +21,7 @@ use std::time::Duration;
 use turn_budget::Timestamp;
 use turn_limits::Holder;
 
-use crate::dropped::Dropped;
-use crate::object;
-use crate::protocol::Action;
+use crate::{Action, Dropped, object};
 pub use answer::{P2pcfAnswer, P2pcfResponse, Refusal};
 pub use body::Operation;
 pub use delete_key::DeleteKeys;

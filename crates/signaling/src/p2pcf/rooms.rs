@@ -15,9 +15,7 @@ use turn_limits::{Bounds, Counts, Holder, SHARES};
 
 use super::answer::Refusal;
 use super::body::{Own, Package};
-use crate::actions::Actions;
-use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
-use crate::deadlines::Deadlines;
+use crate::{Actions, CallEvent, CallName, Deadlines, MediaAfter, MemberId, ProtocolName};
 
 /// Entries of one room. Each page connects to each other page, so real rooms are far smaller.
 const ROOM_ENTRIES_MAX: usize = 64;

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::object;
-use crate::protocol::Text;
+use crate::{Text, object};
 
 /// The first message to a peer.
 pub(super) const OPEN: &str = r#"{"type":"OPEN"}"#;

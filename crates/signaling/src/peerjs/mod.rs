@@ -22,10 +22,7 @@ use std::time::Duration;
 use turn_budget::SIGN_IN_MAX;
 use turn_limits::{Bucket, Holder, Rate};
 
-use crate::actions::Actions;
-use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
-use crate::sockets::Sockets;
+use crate::{Action, Actions, Closing, Dropped, Event, Limits, Protocol, SocketId, Sockets, Text, Upgrade};
 use message::{Incoming, MessageKind};
 use waiting::{Expired, Message, Waiting};
 

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use turn_limits::{Bounds, Counts, Holder, SHARES};
 
-use crate::deadlines::Deadlines;
 use crate::flood::largest_sender;
-use crate::protocol::Text;
+use crate::{Deadlines, Text};
 
 /// How long a message waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::profile::Profile;
-use crate::object;
-use crate::protocol::{Closing, Text};
+use crate::{Closing, Text, object};
 
 /// The longest `userUpdate`, in bytes. A full one has about 1 KiB.
 const USER_UPDATE_MAX: usize = 8 * 1024;

@@ -23,9 +23,7 @@ use std::time::Duration;
 
 use turn_limits::{Bucket, Holder, Rate};
 
-use crate::deadlines::Deadlines;
-use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::{Action, Closing, Deadlines, Dropped, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Incoming, Refusal};
 use room::{Arrival, Room};
 pub use shared::Settings;

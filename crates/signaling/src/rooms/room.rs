@@ -12,10 +12,10 @@ use super::message::{Ai, DirectMessage, Incoming, MuteUser, Outgoing, Refusal, R
 use super::profile::Profile;
 use super::shared::{Out, Settings};
 use super::user_cookie::Visitor;
-use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
-use crate::dropped::Dropped;
-use crate::protocol::{Closing, SocketId, Text, Upgrade};
 use crate::uuid::uuid;
+use crate::{
+    CallEvent, CallName, Closing, Dropped, MediaAfter, MemberId, ProtocolName, SocketId, Text, Upgrade,
+};
 
 /// The shortest time between two states: 10 a second. A user that speaks changes its state several times a second.
 const STATE_PAUSE: Duration = Duration::from_millis(100);

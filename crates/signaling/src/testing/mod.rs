@@ -11,10 +11,9 @@ use std::time::Duration;
 use turn_budget::ClientKey;
 use turn_limits::Holder;
 
-use crate::ayame::AyameSettings;
-use crate::call::CallEvent;
-use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Event, Protocol, Question, SocketId, Upgrade, Webhook};
+use crate::{
+    Action, AyameSettings, CallEvent, Closing, Dropped, Event, Protocol, Question, SocketId, Upgrade, Webhook,
+};
 use walk::Walked;
 
 /// The client of a socket whose test names none: each has an address of its own.

@@ -7,12 +7,10 @@ use turn_budget::User;
 use turn_limits::Rate;
 
 use super::{World, ayame_settings, register};
-use crate::ayame::{self, Ayame, SignIn};
-use crate::dropped::Dropped;
-use crate::peerjs::{self, Peerjs};
-use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::rooms::{Rooms, Settings};
-use crate::yjs::{self, Yjs};
+use crate::rooms::Settings;
+use crate::{
+    Ayame, Dropped, Event, Peerjs, Protocol, Rooms, SignIn, SocketId, Upgrade, Yjs, ayame, peerjs, yjs,
+};
 
 /// What a test does with each protocol.
 trait Check {

@@ -8,8 +8,7 @@ use proptest::prelude::*;
 use turn_budget::{GrantId, User};
 
 use super::World;
-use crate::call::{CallEvent, CallName, MemberId};
-use crate::protocol::{Closing, Event, Protocol, Question, Reply, SocketId, Upgrade};
+use crate::{CallEvent, CallName, Closing, Event, MemberId, Protocol, Question, Reply, SocketId, Upgrade};
 
 /// The rooms in which sockets meet, for protocols that have rooms.
 pub(crate) const ROOMS: [&str; 2] = ["a", "b"];

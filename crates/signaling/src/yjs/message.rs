@@ -6,8 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::topics::TOPICS_PER_SOCKET_MAX;
-use crate::object;
-use crate::protocol::Text;
+use crate::{Text, object};
 
 pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 

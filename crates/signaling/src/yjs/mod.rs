@@ -15,11 +15,7 @@ use std::time::Duration;
 
 use turn_limits::{Bucket, Holder, Rate};
 
-use crate::actions::Actions;
-use crate::deadlines::Deadlines;
-use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
-use crate::sockets::Sockets;
+use crate::{Action, Actions, Closing, Deadlines, Dropped, Event, Limits, Protocol, SocketId, Sockets, Text};
 use message::{Incoming, Publish};
 use topics::{OverBound, Recipients, Subscriber, Subscriptions, Topics};
 

@@ -16,11 +16,9 @@ use turn_budget::{GrantId, User};
 
 use super::connection_id::ulid;
 use super::{Ayame, AyameSettings, SignIn};
-use crate::call::{CallEvent, MediaAfter, MemberId};
-use crate::dropped::Dropped;
-use crate::protocol::{Event, Question, Reply, SocketId, Upgrade, Webhook};
 use crate::testing::walk::{Walked, grant};
 use crate::testing::{ayame_settings as settings, client, register};
+use crate::{CallEvent, Dropped, Event, MediaAfter, MemberId, Question, Reply, SocketId, Upgrade, Webhook};
 
 const NOTHING: [&str; 0] = [];
 const NOBODY: [u64; 0] = [];

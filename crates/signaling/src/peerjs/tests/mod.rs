@@ -8,9 +8,8 @@ mod walk;
 use std::time::Duration;
 
 use super::{Peerjs, is_id};
-use crate::dropped::Dropped;
-use crate::protocol::{SocketId, Upgrade};
 use crate::testing::client;
+use crate::{Dropped, SocketId, Upgrade};
 
 const NOTHING: [&str; 0] = [];
 const OPEN: &str = r#"{"type":"OPEN"}"#;

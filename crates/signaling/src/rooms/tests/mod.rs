@@ -13,10 +13,8 @@ use turn_budget::{ClientKey, User};
 
 use super::room::Room;
 use super::{Rooms, Settings};
-use crate::call::CallEvent;
-use crate::dropped::Dropped;
-use crate::protocol::{Event, Protocol, Upgrade};
 use crate::testing::client_of;
+use crate::{CallEvent, Dropped, Event, Protocol, Upgrade};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.

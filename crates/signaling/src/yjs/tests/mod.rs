@@ -8,9 +8,8 @@ mod walk;
 use std::time::Duration;
 
 use super::{REFUSED_FOR, Yjs};
-use crate::dropped::Dropped;
-use crate::protocol::{Action, Event, Protocol, SocketId, Upgrade};
 use crate::testing::client;
+use crate::{Action, Dropped, Event, Protocol, SocketId, Upgrade};
 
 const NOTHING: [&str; 0] = [];
 
