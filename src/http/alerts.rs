@@ -5,8 +5,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::AppState;
-use super::schema::severity_schema;
+use super::{AppState, schema};
 use crate::alert::rules::KeptAlert;
 use crate::json::plain_number;
 use turn_ledger::Timestamp;
@@ -32,7 +31,7 @@ pub struct AlertBody {
     #[schema(example = "budget.used_80")]
     event: &'static str,
     /// The severity.
-    #[schema(schema_with = severity_schema)]
+    #[schema(schema_with = schema::severity)]
     severity: &'static str,
     /// When it happened.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]

@@ -6,17 +6,15 @@ use axum::Json;
 use axum::extract::Request;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
-use super::AppState;
 use super::hints::HintBody;
 use super::operator::is_operator;
 use super::overview::relays::{DrainingBody, draining};
+use super::{AppState, schema};
 use crate::alert::MintingBody;
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
 use crate::rate::PresentRate;
-use turn_base::one_of;
 use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};
 
 const HOUR_MILLIS: u128 = 3_600_000;
@@ -48,13 +46,13 @@ pub struct StatusBody {
     #[schema(example = 3)]
     active_connections: usize,
     /// Whether the limit is reached.
-    #[schema(schema_with = status_schema)]
+    #[schema(schema_with = schema::budget_status)]
     status: &'static str,
     /// When the period began.
     #[schema(value_type = String, format = DateTime, example = "2025-01-01T00:00:00Z")]
     period_start: Timestamp,
     /// Where the figure comes from.
-    #[schema(schema_with = knowledge_schema)]
+    #[schema(schema_with = schema::knowledge)]
     source: &'static str,
     /// The end of the provider's own count; null without one.
     #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T11:58:00Z")]
@@ -135,17 +133,6 @@ pub struct GrantsBody {
     /// Grants whose first connection was reported in this period.
     #[schema(example = 388)]
     reported: u64,
-}
-
-fn status_schema() -> RefOr<Schema> {
-    one_of(["OK", "LIMIT_EXCEEDED"], "`LIMIT_EXCEEDED` as soon as usage has reached the limit.")
-}
-
-fn knowledge_schema() -> RefOr<Schema> {
-    one_of(
-        ["measured+estimate", "estimate"],
-        "Where the figure comes from. `measured` is the provider's own count up to `asOf`.",
-    )
 }
 
 /// Returns the usage of this period and what is left of the budget.

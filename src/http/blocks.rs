@@ -7,13 +7,12 @@ use axum::Json;
 use axum::extract::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::parameter_forms::{BlockQuery, KindInPath, LastingQuery, SpenderQuery, only};
-use super::{AppState, JsonResult};
+use super::{AppState, JsonResult, schema};
 use crate::app::App;
 use crate::auth::Auth;
-use turn_base::{ApiError, ErrorBody, Query, one_of};
+use turn_base::{ApiError, ErrorBody, Query};
 use turn_ledger::{Books, SpenderKey, SpenderKind, Timestamp};
 use turn_limits::Holder;
 
@@ -22,7 +21,7 @@ const EXPECTED: &str = "Name a user as `GET /api/spenders` does; or an IPv4 addr
 /// A spender, and the end of its block.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BlockedBody {
-    #[schema(schema_with = by_schema)]
+    #[schema(schema_with = schema::spender_kind)]
     by: &'static str,
     /// The user, label, origin, call, server key or address; an IPv6 prefix stands for one client.
     #[schema(example = "192.0.2.7")]
@@ -52,10 +51,6 @@ pub struct BlocksBody {
     count: usize,
     /// Users first, then labels, origins, addresses, calls and server keys.
     blocks: Vec<BlockedBody>,
-}
-
-fn by_schema() -> RefOr<Schema> {
-    one_of(SpenderKind::ALL.map(SpenderKind::name), "What kind of spender it is.")
 }
 
 impl BlockedBody {

@@ -7,20 +7,17 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
-use super::AppState;
 use super::mint_request::{KnownRequest, MintQuery, identify};
 use super::parameter_forms::UserInPath;
 use super::refusals::{address_limit_reached, budget_exhausted, not_minted};
 use super::request_log::Minted;
-use super::schema::source_schema;
+use super::{AppState, schema};
 use crate::alert::StopCode;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
-use crate::mint::token::GrantToken;
-use crate::mint::{IceResponse, MintRequest};
-use turn_base::{ApiError, one_of};
+use crate::mint::{GrantToken, IceResponse, MintRequest};
+use turn_base::ApiError;
 use turn_ledger::{IceSource, NotAdmitted, Timestamp};
 
 /// ICE servers with their lifetime and source.
@@ -48,13 +45,13 @@ pub struct CredentialsBody {
     #[schema(value_type = String, format = DateTime, required = false, example = "2025-01-16T06:00:00Z")]
     refresh_after: Option<Timestamp>,
     /// The source of the ICE servers.
-    #[schema(schema_with = source_schema)]
+    #[schema(schema_with = schema::source)]
     source: IceSource,
     /// Whether the first of `ICE_SOURCES` was skipped, or its relay is in another region than asked for or fails the broker's probes.
     degraded: bool,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = reason_schema, required = false)]
+    #[schema(schema_with = schema::reason, required = false)]
     reason: Option<&'static str>,
     /// Proof that these credentials were issued here: the bearer token for reporting connections and for one renewal. It gives
     /// no access to a TURN server. Absent with STUN servers only.
@@ -101,11 +98,6 @@ pub struct CredentialsBody {
 )]
 pub async fn get_turn_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
     Ok(mint(&app, request, |answer, IgnoredAny| Json(body(&app, answer))).await)
-}
-
-/// The schema of the reason of a degraded response.
-fn reason_schema() -> RefOr<Schema> {
-    one_of(StopCode::REASONS.map(StopCode::reason), "Why the answer is degraded. Only with `degraded: true`.")
 }
 
 /// Mints, and responds in one of the wire formats. `Q`: the parameters that only this format has.

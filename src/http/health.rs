@@ -9,15 +9,14 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::operator::is_operator;
 use super::refusals::not_minted;
-use super::{AppState, JsonResult};
+use super::{AppState, JsonResult, schema};
 use crate::alert::{Fault, MintingBody, StopCode};
 use crate::app::process::Process;
 use crate::forward::PROOF;
-use turn_base::{ApiError, ErrorBody, one_of};
+use turn_base::{ApiError, ErrorBody};
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,7 +33,7 @@ pub struct HealthBody {
     version: &'static str,
     /// Whether this replica leads. Absent where no other can: without `DATABASE_URL`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = role_schema, required = false)]
+    #[schema(schema_with = schema::role, required = false)]
     role: Option<&'static str>,
 }
 
@@ -43,10 +42,6 @@ impl HealthBody {
         let uptime = process.clock.instant().saturating_duration_since(process.started);
         Self { status: "ok", uptime_seconds: uptime.as_secs(), version: env!("CARGO_PKG_VERSION"), role }
     }
-}
-
-fn role_schema() -> RefOr<Schema> {
-    one_of(["leader", "standby"], "Whether this replica leads. Absent without `DATABASE_URL`.")
 }
 
 /// This replica leads.
@@ -66,7 +61,7 @@ pub struct ReadyBody {
     /// Whether the provider mints, and one of the relays answers the probes: `up` or `down`. While it is down, callers get the next of
     /// `ICE_SOURCES`, or else a relay that fails the probes, so the process is ready. Absent if no provider is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = provider_schema, required = false)]
+    #[schema(schema_with = schema::provider, required = false)]
     pub(super) provider: Option<&'static str>,
     /// Whether a metered credential would be issued now, and why not. Absent at a standby.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,13 +71,6 @@ pub struct ReadyBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "the leader has other settings: give all replicas the same")]
     pub(super) warning: Option<String>,
-}
-
-fn provider_schema() -> RefOr<Schema> {
-    one_of(
-        ["up", "down"],
-        "Whether the provider mints, and one of the relays answers the probes. Absent if no provider is configured.",
-    )
 }
 
 /// Checks that the process is alive.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::schema::severity_schema;
+use super::schema;
 use crate::alert::FoundFault;
 use turn_ledger::Timestamp;
 
@@ -14,7 +14,7 @@ pub struct HintBody {
     #[schema(example = "NO_REPORTS")]
     code: &'static str,
     /// The severity.
-    #[schema(schema_with = severity_schema)]
+    #[schema(schema_with = schema::severity)]
     severity: &'static str,
     /// What it means, and what to do.
     #[schema(example = "No client has reported a connection: the estimate cannot see usage.")]

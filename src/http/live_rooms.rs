@@ -9,11 +9,10 @@ use sha2::{Digest, Sha256};
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
 use turn_signaling::{Call, CallName, Member, MemberId, ProtocolName};
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
-use super::{AppState, JsonResult};
+use super::{AppState, JsonResult, schema};
 use crate::account::SpentIn;
-use turn_base::{ApiError, ErrorBody, one_of};
+use turn_base::{ApiError, ErrorBody};
 
 /// Longest list of calls.
 const LIST_MAX: usize = 1_000;
@@ -32,7 +31,7 @@ pub struct LiveCallsBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveCallBody {
-    #[schema(schema_with = protocol_schema)]
+    #[schema(schema_with = schema::protocol)]
     protocol: &'static str,
     /// The room, as its clients name it.
     #[schema(example = "room-1")]
@@ -83,15 +82,11 @@ pub struct EndedRoomBody {
 /// A call that was ended.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndedCallBody {
-    #[schema(schema_with = protocol_schema)]
+    #[schema(schema_with = schema::protocol)]
     protocol: &'static str,
     /// Members that were in it.
     #[schema(example = 2)]
     members: usize,
-}
-
-fn protocol_schema() -> RefOr<Schema> {
-    one_of(ProtocolName::ALL.map(ProtocolName::as_str), "The signaling protocol.")
 }
 
 /// Lists the calls that are going on.

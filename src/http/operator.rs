@@ -9,8 +9,7 @@ use chrono::DateTime;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::schema::source_schema;
-use super::{AppState, JsonResult};
+use super::{AppState, JsonResult, schema};
 use crate::app::App;
 use crate::app::process::Process;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
@@ -138,7 +137,7 @@ pub struct OpenConnectionBody {
     #[schema(required = true, example = "room-1")]
     label: Option<String>,
     /// The source of the grant's credential.
-    #[schema(schema_with = source_schema)]
+    #[schema(schema_with = schema::source)]
     source: &'static str,
     /// Whether the packets go through the relay; null until reported.
     #[schema(required = true, example = true)]

@@ -8,17 +8,14 @@ use axum::Json;
 use axum::extract::{Path, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use strum::VariantArray;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::bandwidth_status::{StatusBody, status};
-use super::schema::grant_source_schema;
-use super::{AppState, JsonResult};
+use super::{AppState, JsonResult, schema};
 use crate::config::AMOUNT_MAX;
 use crate::json::plain_number;
 use crate::mint::{Revocation, why_failed};
-use turn_base::{ApiError, ErrorBody, one_of, read_json};
+use turn_base::{ApiError, ErrorBody, read_json};
 use turn_ledger::{ByteCount, GrantId, IceSource, Timestamp};
 
 /// A new limit.
@@ -80,9 +77,7 @@ pub async fn set_limit(app: AppState, request: Request) -> JsonResult<StatusBody
 #[utoipa::path(
     post, path = "/api/budget/freeze",
     request_body(content = FreezeOverride, example = json!({"frozen": true})),
-    responses(
-        (status = 200, description = "The state of the budget.", body = StatusBody),
-    )
+    responses((status = 200, description = "The state of the budget.", body = StatusBody))
 )]
 pub async fn set_frozen(app: AppState, request: Request) -> JsonResult<StatusBody> {
     let FreezeOverride { frozen } = read_json(request).await?;
@@ -100,10 +95,10 @@ pub struct RevocationBody {
     grant: String,
     /// Always true: the grant cannot be renewed.
     revoked: bool,
-    #[schema(schema_with = grant_source_schema)]
+    #[schema(schema_with = schema::grant_source)]
     source: IceSource,
     /// What the source did.
-    #[schema(schema_with = provider_schema)]
+    #[schema(schema_with = schema::revocation)]
     provider: &'static str,
     /// When the grant was revoked, which is the time of the first of several calls.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
@@ -159,12 +154,6 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
         reservation_released: false,
         message: message(revocation, source_status, issued.source),
     }))
-}
-
-/// The schema of the result at the source.
-fn provider_schema() -> RefOr<Schema> {
-    let said = "`revoked`: the source has revoked the credential. `unknown`: the source does not know it. `failed`: the source could not be reached or did not accept it, and is asked again every 10 s. `cut`: its sessions are ended within seconds. `unsupported`: the source cannot revoke; the credential works until it expires.";
-    one_of(Revocation::VARIANTS.iter().map(<&str>::from), said)
 }
 
 fn message(revocation: Revocation, source_status: Option<u16>, source: IceSource) -> Cow<'static, str> {

@@ -11,9 +11,8 @@ use serde::Serialize;
 use strum::VariantArray;
 use utoipa::ToSchema;
 
-use super::AppState;
 use super::bandwidth_status::{StatusBody, mbps, status};
-use super::schema::source_schema;
+use super::{AppState, schema};
 use crate::alert::{AlertCost, Forecast, StopCode};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
@@ -118,7 +117,7 @@ pub struct RevokedBody {
     /// The grant's id.
     #[schema(example = "nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     grant: String,
-    #[schema(schema_with = source_schema)]
+    #[schema(schema_with = schema::source)]
     source: IceSource,
     /// When it was revoked.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
@@ -236,7 +235,7 @@ pub struct RefusalsBody {
 /// Responses of one kind.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AnswersBody {
-    #[schema(schema_with = source_schema)]
+    #[schema(schema_with = schema::source)]
     source: IceSource,
     /// Why the first source was skipped; null if it was not.
     #[schema(required = true, example = json!(null))]

@@ -12,20 +12,18 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::blocks::BlocksBody;
 use super::parameter_forms::{GrantsQuery, SpendersQuery};
-use super::schema::grant_source_schema;
-use super::{AppState, JsonResult};
+use super::{AppState, JsonResult, schema};
 use crate::account::SpentIn;
 use crate::app::App;
 use crate::rate::Lately;
 use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
-use turn_base::{ApiError, ErrorBody, Query, entries, one_of};
+use turn_base::{ApiError, ErrorBody, Query, entries};
 use turn_ledger::{
     Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, RecentTime,
-    Spender, SpenderKind, SpenderSums, Timestamp, spender_lists,
+    Spender, SpenderKind, SpenderSums, Timestamp,
 };
 
 /// How many blocks a page lists. So it fits into what the command `turn-broker spenders` reads.
@@ -36,7 +34,7 @@ const BLOCKED_SHOWN_MAX: usize = 50;
 #[serde(rename_all = "camelCase")]
 pub struct SpendersBody {
     /// What the sums are grouped by.
-    #[schema(schema_with = by_schema)]
+    #[schema(schema_with = schema::spender_list)]
     by: &'static str,
     /// Only what was spent in the last minutes, as in the query; null for the whole period.
     #[schema(required = true, example = "5m")]
@@ -87,7 +85,7 @@ pub struct SpenderBody {
     /// Bytes that connections reported or were charged by time since their grants were counted.
     #[schema(example = 3_900_000_000_u64)]
     claimed_bytes: u64,
-    #[schema(schema_with = evidence_schema)]
+    #[schema(schema_with = schema::evidence)]
     evidence: &'static str,
     /// Whether it is blocked. Not in the row without a key, and not of single grants.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,7 +140,7 @@ pub struct GrantBody {
     /// The call that the credential was minted for: the protocol of the signaling and the room.
     #[schema(required = true, example = "ayame/room-1")]
     call: Option<String>,
-    #[schema(schema_with = grant_source_schema)]
+    #[schema(schema_with = schema::grant_source)]
     source: IceSource,
     /// `session` if a program that knows a relay's secret has made the credential, and a session of it was listed. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,28 +166,17 @@ pub struct GrantBody {
     /// Bytes that its connections reported or were charged by time in this period, after the instant of the count.
     #[schema(example = 900_000_000_u64)]
     claimed_bytes: u64,
-    #[schema(schema_with = evidence_schema)]
+    #[schema(schema_with = schema::evidence)]
     evidence: &'static str,
 }
 
-fn by_schema() -> RefOr<Schema> {
-    one_of(spender_lists(), "What the sums are grouped by.")
-}
-
-const MEASURED: &str = "measured";
-const CLAIMED: &str = "claimed";
+pub(super) const MEASURED: &str = "measured";
+pub(super) const CLAIMED: &str = "claimed";
 
 /// `measured` if the source has counted at least half of these bytes, otherwise `claimed`. Not all bytes have to be counted, because claims
 /// run ahead of the count.
 fn evidence(measured: ByteCount, claimed: ByteCount) -> &'static str {
     if measured > ByteCount::ZERO && measured >= claimed { MEASURED } else { CLAIMED }
-}
-
-fn evidence_schema() -> RefOr<Schema> {
-    one_of(
-        [MEASURED, CLAIMED],
-        "`measured` if the source counted at least as much as was claimed, else `claimed`.",
-    )
 }
 
 /// Lists who spends.

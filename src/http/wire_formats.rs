@@ -23,8 +23,7 @@ use super::mint_request::{MintQuery, USER_FORM};
 use super::origin::{is_foreign, refuse_foreign};
 use super::parameter_forms::UserOrNone;
 use crate::app::App;
-use crate::ice::server::{IceServer, IceServerList};
-use crate::ice::url::IceUrl;
+use crate::ice::{IceServer, IceServerList, IceUrl};
 use crate::mint::IceResponse;
 use turn_base::{ApiError, BODY_MAX, ErrorBody, form, form_or_none, gather};
 use turn_ledger::User;
@@ -133,10 +132,7 @@ pub struct MeteredServer {
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
 #[utoipa::path(
     get, path = "/turn",
-    params(
-        TurnRestQuery,
-        MintQuery,
-    ),
+    params(TurnRestQuery, MintQuery),
     responses(
         (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
@@ -168,9 +164,7 @@ pub async fn post_turn_rest_credentials(app: AppState, request: Request) -> Resu
 #[utoipa::path(
     get, path = "/_matrix/client/v3/voip/turnServer",
     params(MintQuery),
-    responses(
-        (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
-    )
+    responses((status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody))
 )]
 pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<Response, ApiError> {
     Ok(mint(&app, request, |answer, IgnoredAny| Json(turn_rest(&app, &answer))).await)
@@ -220,9 +214,7 @@ pub async fn get_ice_links(app: AppState, request: Request) -> Result<Response, 
 #[utoipa::path(
     get, path = "/api/v1/turn/credentials",
     params(MintQuery),
-    responses(
-        (status = 200, description = "ICE servers.", body = Vec<MeteredServer>),
-    )
+    responses((status = 200, description = "ICE servers.", body = Vec<MeteredServer>))
 )]
 pub async fn get_metered_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
     Ok(mint(&app, request, |answer, IgnoredAny| Json(metered(answer.servers(&app.stun)))).await)

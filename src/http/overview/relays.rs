@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
+use crate::http::schema;
 use crate::ice::fleet::{OwnRelay, RelayState};
-use turn_base::one_of;
 use turn_ledger::{ByteCount, RelayLoad, Timestamp};
 
 /// A relay of `COTURN_URLS`.
@@ -19,7 +18,7 @@ pub(in crate::http) struct RelayBody {
     /// The name of its region; null without one.
     #[schema(required = true, example = "eu")]
     region: Option<String>,
-    #[schema(schema_with = state_schema)]
+    #[schema(schema_with = schema::relay_state)]
     state: &'static str,
     /// Since when the probes have said that it is up or down; null since the start.
     #[schema(value_type = Option<String>, format = DateTime, required = true, example = json!(null))]
@@ -50,12 +49,6 @@ pub(in crate::http) struct DrainingBody {
     /// Sessions in the last listing; null if nobody lists them.
     #[schema(required = true, example = 0)]
     pub sessions: Option<usize>,
-}
-
-const ABOUT_STATE: &str = "`down`: it fails the probes, and gets new credentials only while nothing else serves. `used up`: it has reached its limit. `draining`: the operator has drained it. These two get no new credentials. `unlisted`: nobody lists and ends its sessions now.";
-
-fn state_schema() -> RefOr<Schema> {
-    one_of(["up", "down", "unlisted", "draining", "used up"], ABOUT_STATE)
 }
 
 /// The relays that are drained.
