@@ -9,9 +9,7 @@ use turn_base::{ApiError, Minted, WebClient, WebhookUrl, post_webhook};
 use turn_budget::{Call, ClientKey, Spender, User};
 use turn_signaling::{Closing, Event, Question, Reply, Text, Webhook};
 
-use crate::broker::Counted;
-use crate::hub::{AnyHub, Asked};
-use crate::socket::Sockets;
+use crate::{AnyHub, Asked, Counted, Sockets};
 
 /// The most webhooks, sign-ins and mints in progress. A webhook that does not answer takes 5 s, and sockets can be opened and closed faster
 /// than that.

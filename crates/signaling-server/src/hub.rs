@@ -17,10 +17,9 @@ use turn_signaling::{
     Action, Closing, Dropped, Event, Limits, Protocol, ProtocolName, Question, Reply, SocketId, Text, Upgrade,
 };
 
-use crate::broker::{Counted, ServerBroker};
-use crate::memory::{Mailbox, Memory};
 use crate::occupancy::Place;
-use crate::outbox::{Frame, Sent, TooSlow};
+use crate::outbox::Frame;
+use crate::{Counted, Mailbox, Memory, Sent, ServerBroker, TooSlow};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };

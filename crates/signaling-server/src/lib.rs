@@ -41,5 +41,16 @@ pub use reports::NoDirectory;
 pub use server::Signaling;
 pub use settings::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
+use hub::{AnyHub, Asked, Hub, OpenSocket};
+use inbox::Inbox;
+use memory::{Mailbox, Memory};
+use occupancy::Occupancy;
+use outbox::{Outbox, Sent, TooSlow};
+use p2pcf::P2pcfShell;
+use polls::Polls;
+use reports::Reports;
+use rooms::RoomRoutes;
+use socket::{SocketRequest, Sockets};
+
 #[cfg(test)]
 mod testing;

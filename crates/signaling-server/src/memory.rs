@@ -11,9 +11,8 @@ use turn_base::clock;
 use turn_limits::{Bounds, Holder, MemoryQuota, MemoryUse};
 use turn_signaling::Limits;
 
-use crate::broker::{Counted, ServerBroker};
-use crate::inbox::Inbox;
-use crate::outbox::{FRAME_BYTES, Outbox, Sent};
+use crate::outbox::FRAME_BYTES;
+use crate::{Counted, Inbox, Outbox, Sent, ServerBroker};
 
 /// The most bytes that wait.
 pub(crate) const WAITING_BYTES_MAX: usize = 64_000_000;

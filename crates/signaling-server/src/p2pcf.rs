@@ -21,9 +21,8 @@ use turn_limits::Holder;
 use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcfAnswer, P2pcfResponse, Refusal, Request};
 use turn_signaling::{Action, P2pcf, ProtocolName};
 
-use crate::broker::{Counted, ServerBroker, Service};
 use crate::form::media_type;
-use crate::settings::P2pcfConfig;
+use crate::{Counted, P2pcfConfig, ServerBroker, Service};
 
 /// What a person who opens the URL sees.
 const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";

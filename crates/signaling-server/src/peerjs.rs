@@ -15,9 +15,8 @@ use turn_base::{ApiError, ClientAddr, Verbatim, random};
 use turn_signaling::ProtocolName;
 use turn_signaling::uuid::uuid;
 
-use crate::server::Signaling;
-use crate::socket::{SocketRequest, Sockets};
 use crate::with_state::with_state;
+use crate::{Signaling, SocketRequest, Sockets};
 
 type Peerjs = State<Arc<Sockets>>;
 

@@ -17,11 +17,9 @@ use turn_budget::{USER_MAX, User, is_dots};
 use turn_signaling::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
-use crate::broker::Service;
 use crate::form::Form;
-use crate::settings::RoomsConfig;
-use crate::socket::{SocketRequest, Sockets};
 use crate::with_state::with_state;
+use crate::{RoomsConfig, Service, SocketRequest, Sockets};
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";

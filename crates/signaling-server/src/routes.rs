@@ -9,9 +9,8 @@ use axum::routing::{MethodRouter, get};
 use turn_base::{ApiError, require};
 use turn_signaling::ProtocolName;
 
-use crate::server::Signaling;
-use crate::socket::{SocketRequest, Sockets};
 use crate::with_state::with_state;
+use crate::{Signaling, SocketRequest, Sockets};
 
 /// A header in which a client of Ayame may name its room.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");

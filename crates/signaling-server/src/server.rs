@@ -11,16 +11,12 @@ use turn_limits::Holder;
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::{Ayame, Closing, Event, Peerjs, Protocol, ProtocolName, Rooms, SignIn, Yjs};
 
-use crate::broker::Service;
-use crate::hub::{AnyHub, BLOCKED, Hub, Shared};
-use crate::memory::Memory;
-use crate::occupancy::{Occupancy, SIGNALING_SOCKETS_MAX};
-use crate::p2pcf::P2pcfShell;
-use crate::polls::Polls;
-use crate::reports::{NoDirectory, Reports};
-use crate::rooms::RoomRoutes;
-use crate::settings::Protocols;
-use crate::socket::Sockets;
+use crate::hub::{BLOCKED, Shared};
+use crate::occupancy::SIGNALING_SOCKETS_MAX;
+use crate::{
+    AnyHub, Hub, Memory, NoDirectory, Occupancy, P2pcfShell, Polls, Protocols, Reports, RoomRoutes, Service,
+    Sockets,
+};
 
 /// The protocols that are on. One that is off is `None`.
 pub struct Signaling {

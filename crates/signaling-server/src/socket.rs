@@ -14,14 +14,10 @@ use turn_budget::ClientKey;
 use turn_limits::Holder;
 use turn_signaling::{Closing, Dropped, Event, ProtocolName, SocketId, Text, Upgrade};
 
-use crate::broker::{Counted, Service};
-use crate::hub::{AnyHub, OpenSocket};
 use crate::inbox::READ_BUFFER;
-use crate::memory::{Mailbox, Memory};
-use crate::occupancy::{Occupancy, Place};
+use crate::occupancy::Place;
 use crate::outbox::Frame;
-use crate::polls::Polls;
-use crate::settings::AyameConfig;
+use crate::{AnyHub, AyameConfig, Counted, Mailbox, Memory, Occupancy, OpenSocket, Polls, Service};
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);

@@ -18,8 +18,7 @@ use turn_budget::ClientKey;
 use turn_limits::{PerHolder, Rate};
 use turn_signaling::uuid::uuid;
 
-use crate::broker::{Counted, Service};
-use crate::settings::ReportsConfig;
+use crate::{Counted, ReportsConfig, Service};
 use file::ReportFile;
 
 /// How many reports a client may send at once.
