@@ -19,18 +19,10 @@ pub(super) const MODULES: [(&str, Module, &[&str]); 7] = [
     ("sfu", Module::Protocol(ProtocolName::Sfu), &["/partytracks", "/api/calls"]),
     ("peerjs", Module::Protocol(ProtocolName::Peerjs), &["/peerjs"]),
     ("yjs", Module::Protocol(ProtocolName::Yjs), &["/yjs"]),
-    (
-        "reports",
-        Module::Reports,
-        &[
-            "/api/bugReport",
-            "/api/deadTrack",
-            "/call-quality-feedback",
-            "/api/reportRefresh",
-            "/api/debugInfo",
-        ],
-    ),
+    ("reports", Module::Reports, &OF_REPORTS),
 ];
+const OF_REPORTS: [&str; 5] =
+    ["/api/bugReport", "/api/deadTrack", "/call-quality-feedback", "/api/reportRefresh", "/api/debugInfo"];
 
 /// Whether `path` is one of these usual paths, or below one.
 pub(super) fn are_at(usual: &[&str], path: &str) -> bool {

@@ -335,9 +335,8 @@ impl Provider {
 fn in_order(keys: &[Arc<TurnKey>], preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
     let weights: Vec<u32> = keys.iter().map(|key| key.weight).collect();
     let first = keys.iter().position(|key| Some(key.name) == preferred);
-    // Without randomness 0 will do: then no grant id can be made either, and nothing is minted.
-    let random = random::bytes().map(u64::from_be_bytes).unwrap_or_default();
-    order(&weights, first, random).into_iter().filter_map(|index| keys.get(index))
+    // Without randomness it is 0, which will do: then no grant id can be made either, and nothing is minted.
+    order(&weights, first, random::number()).into_iter().filter_map(|index| keys.get(index))
 }
 
 /// A call for the pool. Dropping it reports the result to the pool. Without a credential, the call counts as lost.
