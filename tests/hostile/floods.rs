@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::client::Client;
 use crate::honest::Tally;
 use crate::unfinished::{Counts, Load, keep};
-use crate::{Attack, Form, Outcome, address, grouped, memory, program, size};
+use crate::{Form, Outcome, address, grouped, memory, program, size};
 
 /// How much the memory may grow because of a spray. Bytes.
 const SPRAY_MEMORY_MAX: u64 = 64_000_000;
@@ -32,48 +32,22 @@ const MEMORY_PER_SOCKET_MAX: u64 = 80 * 1024;
 const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_MAX: u32 = 8;
 
-pub(crate) const ATTACKS: &[Attack] = &[
-    Attack {
-        name: "spray from four IPv6 /48s",
-        allowance: "newcomers elsewhere get their ten; 64 MB",
-        run: |form| Box::pin(spray(form, form.choose(8_000, 200_000), ipv6)),
-    },
-    Attack {
-        name: "spray from ten IPv4 /16s",
-        allowance: "newcomers elsewhere get their ten; 64 MB",
-        run: |form| Box::pin(spray(form, form.choose(8_000, 1_000_000), ipv4)),
-    },
-    Attack {
-        name: "bodies of one-byte chunks from one peer",
-        allowance: "256 sockets, 25 MB",
-        run: |form| Box::pin(hold(form, Load::Body { chunk: 1 }, false)),
-    },
-    Attack {
-        name: "bodies of one-byte chunks through a trusted proxy",
-        allowance: "82 kB a socket",
-        run: |form| Box::pin(hold(form, Load::Body { chunk: 1 }, true)),
-    },
-    Attack {
-        name: "bodies of 20-byte chunks through a trusted proxy",
-        allowance: "82 kB a socket",
-        run: |form| Box::pin(hold(form, Load::Body { chunk: 20 }, true)),
-    },
-    Attack {
-        name: "heads of 31 KiB from one peer",
-        allowance: "256 sockets, 25 MB",
-        run: |form| Box::pin(hold(form, Load::Head { kib: 31 }, false)),
-    },
-    Attack {
-        name: "heads of 15 KiB through a trusted proxy",
-        allowance: "82 kB a socket",
-        run: |form| Box::pin(hold(form, Load::Head { kib: 15 }, true)),
-    },
-    Attack {
-        name: "silent sockets of one peer",
-        allowance: "256 sockets, its own health check is served",
-        run: |form| Box::pin(hold(form, Load::Silence, false)),
-    },
-];
+attacks! { form:
+    "spray from four IPv6 /48s", "newcomers elsewhere get their ten; 64 MB" =>
+        spray(form, form.choose(8_000, 200_000), ipv6);
+    "spray from ten IPv4 /16s", "newcomers elsewhere get their ten; 64 MB" =>
+        spray(form, form.choose(8_000, 1_000_000), ipv4);
+    "bodies of one-byte chunks from one peer", "256 sockets, 25 MB" =>
+        hold(form, Load::Body { chunk: 1 }, false);
+    "bodies of one-byte chunks through a trusted proxy", "82 kB a socket" =>
+        hold(form, Load::Body { chunk: 1 }, true);
+    "bodies of 20-byte chunks through a trusted proxy", "82 kB a socket" =>
+        hold(form, Load::Body { chunk: 20 }, true);
+    "heads of 31 KiB from one peer", "256 sockets, 25 MB" => hold(form, Load::Head { kib: 31 }, false);
+    "heads of 15 KiB through a trusted proxy", "82 kB a socket" => hold(form, Load::Head { kib: 15 }, true);
+    "silent sockets of one peer", "256 sockets, its own health check is served" =>
+        hold(form, Load::Silence, false);
+}
 
 /// The n-th address of ten /16s. They have 655,360 addresses. After the last one, the first ones are used again.
 fn ipv4(n: u32) -> String {

@@ -12,6 +12,14 @@
 #[expect(dead_code, unused_imports, reason = "the integration tests use more of it")]
 mod support;
 
+/// A table of attacks: the name, the allowance, and how to run it in the form that is chosen.
+macro_rules! attacks {
+    ($form:ident: $($name:literal, $allowance:literal => $run:expr;)*) => {
+        pub(crate) const ATTACKS: &[crate::Attack] =
+            &[$(crate::Attack { name: $name, allowance: $allowance, run: |$form| Box::pin($run) }),*];
+    };
+}
+
 mod client;
 mod document;
 mod floods;

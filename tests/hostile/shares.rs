@@ -13,7 +13,7 @@ use crate::honest::Tally;
 use crate::support::fake_coturn_cli::{FakeCoturnCli, PASSWORD};
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::unfinished::{Counts, Load, keep};
-use crate::{Attack, Form, Outcome, address, grouped, memory, program};
+use crate::{Form, Outcome, address, grouped, memory, program};
 
 const KEY: &str = "key-of-the-hostile-server-0123456789";
 const OTHER_KEY: &str = "key-of-another-server-01234567890123";
@@ -25,38 +25,15 @@ const COMING_MAX: u64 = 512;
 /// Questions in progress for one address.
 const QUESTIONS_MAX: usize = 16;
 
-pub(crate) const ATTACKS: &[Attack] = &[
-    Attack {
-        name: "names of one key, with USER_LIMIT_GB",
-        allowance: "a quarter of the rows: newcomers of others get theirs",
-        run: |form| Box::pin(names(form)),
-    },
-    Attack {
-        name: "one named user of a key",
-        allowance: "a sixteenth of the key's rate",
-        run: |form| Box::pin(one_user(form)),
-    },
-    Attack {
-        name: "names of one key in strict mode",
-        allowance: "half of what is left",
-        run: |form| Box::pin(reserved(form)),
-    },
-    Attack {
-        name: "made-up tokens of three addresses",
-        allowance: "16 questions of each",
-        run: |form| Box::pin(questions(form)),
-    },
-    Attack {
-        name: "slow bodies of one forwarded address",
-        allowance: "512 of 8,192",
-        run: |form| Box::pin(bodies(form)),
-    },
-    Attack {
-        name: "four /64s of one /48",
-        allowance: "others there are served",
-        run: |form| Box::pin(neighbours(form)),
-    },
-];
+attacks! { form:
+    "names of one key, with USER_LIMIT_GB", "a quarter of the rows: newcomers of others get theirs" =>
+        names(form);
+    "one named user of a key", "a sixteenth of the key's rate" => one_user(form);
+    "names of one key in strict mode", "half of what is left" => reserved(form);
+    "made-up tokens of three addresses", "16 questions of each" => questions(form);
+    "slow bodies of one forwarded address", "512 of 8,192" => bodies(form);
+    "four /64s of one /48", "others there are served" => neighbours(form);
+}
 
 /// Mints of a key for one user after another. Returns how many were served.
 async fn mint_for(client: &mut Client, key: &str, users: impl Iterator<Item = String>) -> u64 {

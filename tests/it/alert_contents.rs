@@ -5,8 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use turn_broker::alert::AlertKind;
 
-use crate::support::fake_webhook::FakeWebhook;
-use crate::support::{REPORTER, TestBroker, finished};
+use crate::support::{FakeWebhook, REPORTER, TestBroker, finished};
 
 const MB: u64 = 1_000_000;
 

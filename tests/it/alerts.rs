@@ -18,11 +18,10 @@ use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::ByteCount;
 
-use crate::support::fake_webhook::{FakeWebhook, PATH, Reply};
-use crate::support::http_server::Received;
-use crate::support::log::Log;
-use crate::support::manual_clock::{ManualClock, timestamp};
-use crate::support::{HeldPort, eventually, finished};
+use crate::support::fake_webhook::PATH;
+use crate::support::{
+    FakeWebhook, HeldPort, Log, ManualClock, Received, Reply, eventually, finished, timestamp,
+};
 
 const START: &str = "2025-01-15T12:00:00Z";
 const SECRET: &str = "hush-signing-fixture";

@@ -12,8 +12,7 @@ use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalyt
 use turn_ledger::polls::spans::Span;
 use turn_ledger::{BilledDirections, ByteCount};
 
-use crate::support::manual_clock::timestamp;
-use crate::support::{AnalyticsFault, FakeCloudflare, Fault};
+use crate::support::{AnalyticsFault, FakeCloudflare, Fault, timestamp};
 
 const TOKEN: &str = "analytics-fixture-token";
 const ACCOUNT: &str = "account-fixture-id";

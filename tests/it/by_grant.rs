@@ -6,9 +6,8 @@ use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 use turn_ledger::{ByteCount, GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
-use crate::support::log::Log;
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, broker_with, eventually,
+    AnalyticsFault, FakeCloudflare, Log, REPORTER, StateDir, TestBroker, broker_at, broker_with, eventually,
     facts, hint_codes,
 };
 

@@ -119,8 +119,7 @@ async fn only_the_right_token_reports_and_another_grants_connection_is_not_found
     let (mine, other) = (broker.grant().await, broker.grant().await);
     broker.open(&mine, "c").await;
     for id in ["c", "unknown"] {
-        let beat = broker.heartbeat(&other, id, json!({})).await;
-        assert_eq!(beat.error(), (404, "NOT_FOUND".into()), "{id}");
+        assert_eq!(broker.heartbeat(&other, id, json!({})).await.error(), (404, "NOT_FOUND".into()), "{id}");
     }
     assert_eq!(close(&broker, &other, "c").await.error(), (404, "NOT_FOUND".into()));
     assert_eq!(broker.status().await["activeConnections"], 1);

@@ -1,15 +1,14 @@
 //! The meter of coturn: the ledger counts coturn's bytes, and sessions end when their grant expires or is revoked, or when
 //! the budget is spent.
 
-use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::fake_coturn_cli::PASSWORD;
+use crate::support::{
+    CliFault, FakeCoturnCli, FakeCoturnReports, FakeSession, ManualClock, OPERATOR, START, StateDir,
+    TestBroker, USERS, all_connected, eventually, user_token,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::fake_coturn_reports::{FakeCoturnReports, all_connected};
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
-use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
 use serde_json::{Value, json};
 use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::log::LostLines;

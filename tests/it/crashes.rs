@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::process::Process;
-use crate::support::{COTURN, StateDir, eventually, http_client};
+use crate::support::{COTURN, Process, StateDir, eventually, http_client};
 
 /// How often the program is killed. Set `CRASHES=50` for a longer run.
 fn crashes() -> u64 {

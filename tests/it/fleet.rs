@@ -9,9 +9,11 @@ use turn_broker::meter::coturn::CoturnMeter;
 
 use turn_broker::ice::fleet::OwnRelay;
 
-use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::fake_coturn_reports::{FakeCoturnReports, all_connected};
-use crate::support::{OPERATOR, StateDir, TestBroker, eventually, with_cloudflare_and};
+use crate::support::fake_coturn_cli::PASSWORD;
+use crate::support::{
+    CliFault, FakeCoturnCli, FakeCoturnReports, FakeSession, OPERATOR, StateDir, TestBroker, all_connected,
+    eventually, with_cloudflare_and,
+};
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");
 

@@ -1,8 +1,8 @@
 //! The source `http`: any other provider that answers with a list of ICE servers.
 
-use crate::support::fake_webhook::{FakeWebhook, Reply};
-use crate::support::log::Log;
-use crate::support::{Fault, StateDir, TestBroker, eventually, hint_codes, with_cloudflare_and};
+use crate::support::{
+    FakeWebhook, Fault, Log, Reply, StateDir, TestBroker, eventually, hint_codes, with_cloudflare_and,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -239,6 +239,5 @@ async fn what_pages_report_is_charged_and_a_revocation_ends_the_renewal() {
     assert_eq!(broker.used().await, 5_000_000);
     let revoked = broker.order(Method::POST, &format!("/api/credentials/{grant}/revoke")).await;
     assert_eq!(revoked.json()["provider"], "unsupported");
-    let report = broker.heartbeat(&grant, "c", json!({})).await;
-    assert_eq!(report.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(broker.heartbeat(&grant, "c", json!({})).await.error(), (401, "INVALID_GRANT".into()));
 }

@@ -8,11 +8,9 @@ pub(crate) mod probe;
 
 use std::sync::Arc;
 
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_with, eventually, hint_codes,
-    with_cloudflare_and,
+    AnalyticsFault, FakeCloudflare, ManualClock, REPORTER, START, TestBroker, broker_with, eventually,
+    hint_codes, with_cloudflare_and,
 };
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;

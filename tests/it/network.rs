@@ -1,7 +1,6 @@
 //! How other services are reached: which authorities are trusted, and through which proxy.
 
-use crate::support::tls::{AUTHORITY, TlsServer};
-use crate::support::{FakeCloudflare, broker_at};
+use crate::support::{AUTHORITY, FakeCloudflare, TlsServer, broker_at};
 
 /// The source of a credential that a broker with these settings mints.
 async fn source(cloudflare: &FakeCloudflare, settings: &[(&str, &str)]) -> String {

@@ -1,14 +1,12 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
-use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{COTURN, Fault, OPERATOR, StateDir, eventually, with_cloudflare};
+use crate::support::process::{command, run};
+use crate::support::{COTURN, Fault, OPERATOR, Process, StateDir, USERS, eventually, user_token, with_cloudflare};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use serde_json::Value;
 use turn_ledger::Timestamp;
-
-use crate::support::process::{Process, command, run};
 
 fn start(settings: &[(&str, &str)]) -> Process {
     Process::start(&[&COTURN[..], &[("OPERATOR_TOKEN", OPERATOR)], settings].concat())

@@ -7,13 +7,10 @@ use futures_util::future::join_all;
 use reqwest::Method;
 
 use crate::doctor::doctor;
-use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET};
-use crate::support::http2_front::Http2Front;
-use crate::support::manual_clock::ManualClock;
-use crate::support::proxy::{Harm, Proxy};
-use crate::support::test_broker::START;
-use crate::support::tls::AUTHORITY;
-use crate::support::{API_TOKEN, Answer, FakeCloudflare, TestBroker, broker_at};
+use crate::support::{
+    API_TOKEN, AUTHORITY, Answer, FakeCloudflare, FakeSfu, Harm, Http2Front, ManualClock, Proxy, START,
+    TestBroker, broker_at, sfu_at,
+};
 
 async fn source(broker: &TestBroker) -> String {
     broker.mint().await.json()["source"].as_str().unwrap().to_owned()
@@ -76,13 +73,7 @@ async fn a_session_at_the_sfu_opens_on_a_new_connection_after_one_that_hangs() {
     let sfu = FakeSfu::start().await;
     let front = Http2Front::start(sfu.url().trim_end_matches("/v1")).await;
     let api = format!("{}/v1", front.url());
-    let settings = [
-        ("SIGNALING", "sfu"),
-        ("CALLS_APP_ID", SFU_APP),
-        ("CALLS_APP_SECRET", SFU_SECRET),
-        ("CALLS_API_URL", api.as_str()),
-        ("CA_FILE", AUTHORITY),
-    ];
+    let settings = [&sfu_at(&api)[..], &[("CA_FILE", AUTHORITY)]].concat();
     let broker = TestBroker::start_at(&settings, Arc::new(ManualClock::at(START))).await;
     let open = async || {
         let path = "/partytracks/sessions/new?correlationId=room";

@@ -1,8 +1,8 @@
 //! Tests of operator overrides while the service runs.
 
-use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::{
-    Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+    Answer, Fault, OPERATOR, REPORTER, TestBroker, USERS, eventually, user_token, with_cloudflare,
+    with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};

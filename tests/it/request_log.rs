@@ -1,9 +1,7 @@
 //! The log as an operator reads it: one line for each mint, no line for a poll, and summaries of refusals.
 
-use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::process::Process;
 use crate::support::repository::sources;
-use crate::support::{COTURN, OPERATOR};
+use crate::support::{COTURN, OPERATOR, Process, USERS, user_token};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -102,8 +100,7 @@ async fn of_many_refusals_the_log_has_ten_lines_for_each_code_with_the_setting()
     assert_eq!(process.mint().await.status, 200);
     for _ in 0..50 {
         assert_eq!(process.mint().await.status, 429);
-        let foreign = process.get_with(MINT, &[("origin", "https://elsewhere.example")]).await;
-        assert_eq!(foreign.status, 403);
+        assert_eq!(process.get_with(MINT, &[("origin", "https://elsewhere.example")]).await.status, 403);
     }
     let mut lines = lines(process);
     let refusals = of(&lines, "request").len();

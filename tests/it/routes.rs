@@ -13,11 +13,11 @@ use turn_broker::http::route::{ErrorForm, Route};
 use turn_broker::router::table;
 
 use crate::openapi::document;
-use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::manual_clock::ManualClock;
 use crate::support::repository::sources;
-use crate::support::test_broker::{START, config};
-use crate::support::{Answer, COTURN, MONITOR, OPERATOR, REPORTER, StateDir, TestBroker};
+use crate::support::test_broker::config;
+use crate::support::{
+    Answer, COTURN, MONITOR, ManualClock, OPERATOR, REPORTER, START, StateDir, TestBroker, USERS, user_token,
+};
 
 const TABLE: &str = include_str!("routes.txt");
 

@@ -7,9 +7,8 @@ use serde_json::Value;
 use turn_broker::config::{Config, Environment};
 use turn_ledger::{DecidedBy, EndedBy, IceSource, OnRevocation, SourceSettings};
 
-use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::repository::root;
-use crate::support::{COTURN, MANUAL, TestBroker, with_cloudflare};
+use crate::support::{COTURN, FakeWebhook, MANUAL, Reply, TestBroker, with_cloudflare};
 
 const EXAMPLE: &str = include_str!("../../.env.example");
 

@@ -1,12 +1,9 @@
 //! Tests of who spends: sums, grants, the limit of a user, revoking and blocking a user.
 
 use crate::support::fake_cloudflare::Fault;
-use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::log::Log;
-use crate::support::manual_clock::ManualClock;
 use crate::support::{
-    Answer, COTURN, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, eventually, facts,
-    with_cloudflare_and,
+    Answer, COTURN, Log, ManualClock, OPERATOR, REPORTER, StateDir, TestBroker, USERS, broker_at, eventually,
+    facts, user_token, with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -57,8 +54,7 @@ async fn the_sums_name_who_has_spent_most() {
     let first = page("limit=1").await;
     let second = page(&format!("limit=1&cursor={}", first["next"].as_str().unwrap())).await;
     assert_eq!((keys(&second), &second["next"]), (vec![("ann".into(), 4_000_000)], &Value::Null));
-    let refused = broker.operator("/api/spenders?by=nobody").await;
-    assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()));
+    assert_eq!(broker.operator("/api/spenders?by=nobody").await.error(), (400, "INVALID_REQUEST".into()));
 }
 
 #[tokio::test]
@@ -270,8 +266,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     assert_eq!(blocked_of(first.operator("/api/spenders?by=address").await.json()), Some(false.into()));
     assert_eq!(blocked_of(first.operator("/api/spenders?by=grant").await.json()), None);
     first.advance(460);
-    let renewal = first.mint_with(&ann).await;
-    assert_eq!(renewal.error(), (403, "USER_BLOCKED".into()));
+    assert_eq!(first.mint_with(&ann).await.error(), (403, "USER_BLOCKED".into()));
     first.finish().await;
     let second = broker(&settings).await;
     assert_eq!(mint_as(&second, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
@@ -493,8 +488,7 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
     let nobody_ends_them = json!({"revoked": 2, "ended": 0, "left": 0, "cut": 0, "callsUntil": until,
         "message": message});
     assert_eq!(revoked.json(), nobody_ends_them, "a coturn without a command line");
-    let refused = broker.post(&ann, "/api/connections", json!({})).await;
-    assert_eq!(refused.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(broker.post(&ann, "/api/connections", json!({})).await.error(), (401, "INVALID_GRANT".into()));
     assert!(broker.post(&bob, "/api/connections", json!({})).await.status.is_success());
     let rows = broker.operator("/api/grants?user=ann").await.json();
     let rows = rows["grants"].as_array().unwrap();

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::process::Process;
-use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, eventually, finished, with_cloudflare};
+use crate::support::{Fault, OPERATOR, Process, REPORTER, TestBroker, eventually, finished, with_cloudflare};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -4,14 +4,13 @@ mod keys;
 mod rates;
 mod tokens;
 
-use crate::support::fake_issuer::{Signer, USERS, sign, user_token};
-use crate::support::fake_webhook::{FakeWebhook, Reply};
+use crate::support::fake_issuer::sign;
+use crate::support::{
+    Answer, FakeCloudflare, FakeWebhook, MANUAL, OPERATOR, REPORTER, Reply, Signer, StateDir, TestBroker,
+    USERS, broker_at, once_free, user_token, with_cloudflare_and,
+};
 use std::path::Path;
 
-use crate::support::{
-    Answer, FakeCloudflare, MANUAL, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, once_free,
-    with_cloudflare_and,
-};
 use reqwest::Method;
 use serde_json::{Value, json};
 use turn_broker::store::file::FileStorage;

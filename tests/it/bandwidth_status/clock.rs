@@ -1,8 +1,8 @@
 //! The status while the wall clock is behind, is ahead or jumps. Hints say so.
 
-use crate::support::manual_clock::timestamp;
 use crate::support::{
-    COTURN, FakeCloudflare, StateDir, TestBroker, broker_at, broker_with, eventually, with_cloudflare_and,
+    COTURN, FakeCloudflare, StateDir, TestBroker, broker_at, broker_with, eventually, timestamp,
+    with_cloudflare_and,
 };
 use serde_json::json;
 use std::time::Duration;

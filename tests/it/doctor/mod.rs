@@ -10,11 +10,10 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::fake_webhook::{self, FakeWebhook};
 use crate::support::process::command;
-use crate::support::turn_server::RELAYED;
 use crate::support::{
-    API_TOKEN, COTURN, FakeCloudflare, Fault, OPERATOR, StateDir, TestBroker, TurnServer, eventually,
+    API_TOKEN, COTURN, FakeCloudflare, FakeWebhook, Fault, OPERATOR, RELAYED, StateDir, TestBroker, TurnServer,
+    eventually, fake_webhook,
 };
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";

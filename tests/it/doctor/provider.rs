@@ -7,10 +7,7 @@ use serde_json::json;
 use turn_base::{Clock, SystemClock};
 
 use super::{FakeWebhook, World, doctor};
-use crate::support::fake_issuer::{FakeIssuer, Signer};
-use crate::support::fake_sfu::{SFU_APP, SFU_SECRET};
-use crate::support::fake_webhook::Reply;
-use crate::support::{AnalyticsFault, Fault};
+use crate::support::{AnalyticsFault, FakeIssuer, Fault, Reply, SFU_APP, SFU_SECRET, Signer};
 
 #[tokio::test]
 async fn each_refusal_of_the_provider_has_a_remedy_and_the_other_checks_run() {

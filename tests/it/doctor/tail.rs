@@ -10,10 +10,8 @@ use turn_broker::doctor::{self, Check, CheckState, Finding, Options, Progress};
 use turn_ledger::Minute;
 use turn_relay::client::{Allocation, UdpRelay};
 
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::{START, config};
-use crate::support::turn_server::RELAYED;
-use crate::support::{FakeCloudflare, TurnServer, broker_at, eventually};
+use crate::support::test_broker::config;
+use crate::support::{FakeCloudflare, ManualClock, RELAYED, START, TurnServer, broker_at, eventually};
 
 /// What `doctor --tail` finds. `meanwhile`: what happens at the provider and at the relay.
 async fn tried(

@@ -9,10 +9,7 @@ use turn_ledger::{Books, ReadingOutcome};
 
 use super::probe::count_probes;
 use super::{GB, meter, read_twice, with_analytics, with_analytics_at};
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
-use crate::support::turn_server::RELAYED;
-use crate::support::{FakeCloudflare, StateDir, TestBroker, TurnServer};
+use crate::support::{FakeCloudflare, ManualClock, RELAYED, START, StateDir, TestBroker, TurnServer};
 
 const MB: u64 = 1_000_000;
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::turn_server::RELAYED;
-use crate::support::{FakeCloudflare, TestBroker, TurnServer, hint_codes};
+use crate::support::{FakeCloudflare, RELAYED, TestBroker, TurnServer, hint_codes};
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::MeterState;

@@ -9,9 +9,8 @@ use turn_ledger::GrantId;
 
 mod fill;
 
-use crate::support::test_broker::START;
 use crate::support::{
-    Answer, FakeCloudflare, Fault, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+    Answer, FakeCloudflare, Fault, START, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
 };
 
 const READY: &str = "turn_broker_pool_ready";

@@ -6,8 +6,7 @@ use serde_json::json;
 use tokio::net::UdpSocket;
 use turn_ledger::GrantId;
 
-use crate::support::socket_client::SocketClient;
-use crate::support::{OPERATOR, REPORTER, TestBroker, eventually};
+use crate::support::{OPERATOR, REPORTER, SocketClient, TestBroker, eventually};
 
 use super::{Call, Credential, FILLER, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
 

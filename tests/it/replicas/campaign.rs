@@ -12,9 +12,7 @@ use turn_broker::store::rows::FORMAT;
 use turn_broker::telemetry::metrics::Metrics;
 
 use super::LEASE;
-use crate::support::fake_database::{CutOff, FakeDatabase, FakeElectorate, FakeStorage};
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
+use crate::support::{CutOff, FakeDatabase, FakeElectorate, FakeStorage, ManualClock, START};
 
 /// A look: how much time passes before it, and what it shows. `None`: the database cannot be reached.
 type Look = (u64, Option<Observation>);

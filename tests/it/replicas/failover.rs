@@ -7,8 +7,7 @@ use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::Lost;
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
-use crate::support::eventually;
-use crate::support::postgres::TestDatabase;
+use crate::support::{TestDatabase, eventually};
 
 struct Servers {
     primary: TestDatabase,

@@ -13,9 +13,7 @@ use turn_broker::listen::UNREAD_PER_PEER_MAX;
 
 use super::by_hand::{ByHand, head};
 use super::{TestReplica, pair};
-use crate::support::fake_database::FakeDatabase;
-use crate::support::proxy::Proxy;
-use crate::support::{Answer, OPERATOR, client_builder, eventually};
+use crate::support::{Answer, FakeDatabase, OPERATOR, Proxy, client_builder, eventually};
 
 #[tokio::test]
 async fn the_rate_of_a_client_is_one_over_all_replicas() {
@@ -49,8 +47,7 @@ async fn a_grant_is_valid_at_every_replica() {
     let grant = answer["grant"].as_str().unwrap();
     let opened = standby.open(grant, "c").await;
     assert_eq!((opened.status.as_u16(), opened.json()["connectionId"].as_str()), (201, Some("c")));
-    let beat = leader.heartbeat(grant, "c", json!({"bytesReceived": 5})).await;
-    assert_eq!(beat.status, 200);
+    assert_eq!(leader.heartbeat(grant, "c", json!({"bytesReceived": 5})).await.status, 200);
     for replica in [&leader, &standby] {
         replica.clock.advance(Duration::from_secs(86_400 * 7 / 8));
     }
@@ -199,8 +196,7 @@ async fn who_has_the_address_of_a_dead_leader_gets_no_request() {
         standby.clock.advance(ANSWER_MAX);
         database.change_row(|row| row.leader = Some(of_row));
         standby.has_looked().await;
-        let asked = standby.operator("/api/overview").await;
-        assert_eq!(asked.error(), (503, "NO_LEADER".into()));
+        assert_eq!(standby.operator("/api/overview").await.error(), (503, "NO_LEADER".into()));
         let ready = standby.operator("/ready").await;
         assert!(ready.error() == (503, "NO_LEADER".into()) && ready.text.contains(&taken), "{}", ready.text);
     }

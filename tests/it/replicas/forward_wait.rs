@@ -16,9 +16,7 @@ use turn_broker::listen::{Ended, SOCKETS_PER_PEER_MAX};
 
 use super::by_hand::{ByHand, FakeLeader, head};
 use super::{TestReplica, pair};
-use crate::support::fake_database::FakeDatabase;
-use crate::support::proxy::{Harm, Proxy};
-use crate::support::{Answer, eventually};
+use crate::support::{Answer, FakeDatabase, Harm, Proxy, eventually};
 
 #[tokio::test]
 async fn a_request_waits_while_nobody_leads() {

@@ -11,8 +11,7 @@ use turn_broker::forward::{ANSWER_MAX, HELD_BY_ANYBODY_MAX};
 
 use super::TestReplica;
 use super::by_hand::{FakeLeader, head};
-use crate::support::fake_database::FakeDatabase;
-use crate::support::{Answer, eventually, finished};
+use crate::support::{Answer, FakeDatabase, eventually, finished};
 
 /// The longest body of a request.
 const LONG: usize = 1 << 20;

@@ -15,11 +15,10 @@ use turn_broker::lead::lease::Lease;
 use turn_broker::telemetry::log::LostLines;
 
 use super::{LEASE, TestReplica, pair};
-use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET};
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
-use crate::support::{Answer, COTURN, OPERATOR, eventually};
+use crate::support::fake_coturn_cli::PASSWORD;
+use crate::support::{
+    Answer, COTURN, FakeCoturnCli, FakeSession, FakeSfu, ManualClock, OPERATOR, START, eventually, sfu_at,
+};
 
 #[tokio::test]
 async fn a_leader_without_a_lease_ends_no_session_at_coturn() {
@@ -54,18 +53,14 @@ async fn call_sfu(replica: &TestReplica, method: Method, call: &str, body: &Valu
 async fn a_leader_without_a_lease_closes_no_session_of_the_sfu() {
     let sfu = FakeSfu::start().await;
     let url = sfu.url();
-    let settings = [
-        ("SIGNALING", "sfu"),
-        ("CALLS_APP_ID", SFU_APP),
-        ("CALLS_APP_SECRET", SFU_SECRET),
-        ("CALLS_API_URL", &*url),
+    let of_test = [
         ("SFU_LOCK", "off"),
         ("SFU_MBPS_PER_CLIENT", "10000"),
         // One track has 80 Mbps, so it takes 100 s.
         ("ESTIMATED_MBPS_PER_CONNECTION", "80"),
         ("BANDWIDTH_LIMIT_GB", "1"),
     ];
-    let (database, leader, _standby) = pair(&settings).await;
+    let (database, leader, _standby) = pair(&[&sfu_at(&url)[..], &of_test].concat()).await;
     let mut sessions = vec![];
     for _ in 0..2 {
         let opened = call_sfu(&leader, Method::POST, "new?correlationId=r", &Value::Null).await;

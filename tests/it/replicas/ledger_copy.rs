@@ -9,9 +9,8 @@ use turn_broker::store::storage::Storage;
 use turn_ledger::{IceSource, Timestamp, TokenKeys};
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored, with_leader};
-use crate::support::postgres::TestDatabase;
 use crate::support::process::run;
-use crate::support::{StateDir, eventually, once_free};
+use crate::support::{StateDir, TestDatabase, eventually, once_free};
 
 fn copy(direction: &str, state: &StateDir, database: &TestDatabase) -> Output {
     let url = database.url();

@@ -30,10 +30,8 @@ use turn_broker::listen::replica::Replica;
 use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 
-use crate::support::fake_database::FakeDatabase;
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::{START, config};
-use crate::support::{Api, COTURN, eventually};
+use crate::support::test_broker::config;
+use crate::support::{Api, COTURN, FakeDatabase, ManualClock, START, eventually};
 
 /// `LEASE_SECONDS`.
 const LEASE: Duration = Duration::from_secs(5);

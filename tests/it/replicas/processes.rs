@@ -6,10 +6,7 @@ use reqwest::Method;
 
 use super::store::replica;
 use crate::doctor::doctor;
-use crate::support::postgres::{TestDatabase, url_at};
-use crate::support::process::Process;
-use crate::support::proxy::{Harm, Proxy};
-use crate::support::{COTURN, OPERATOR, eventually};
+use crate::support::{COTURN, Harm, OPERATOR, Process, Proxy, TestDatabase, eventually, url_at};
 
 /// The exit status of a replica that has lost its lead.
 const LOST: i32 = 75;

@@ -9,10 +9,10 @@ use turn_broker::listen::Ended;
 use turn_ledger::Timestamp;
 
 use super::{LEASE, TestReplica, pair};
-use crate::support::fake_database::FakeDatabase;
-use crate::support::fake_webhook::FakeWebhook;
-use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, REPORTER, eventually, hint_codes};
+use crate::support::{
+    API_TOKEN, COTURN, FakeCloudflare, FakeDatabase, FakeWebhook, Fault, Got, REPORTER, SocketClient,
+    eventually, hint_codes,
+};
 
 #[tokio::test]
 async fn one_replica_leads_and_both_serve() {
@@ -47,8 +47,7 @@ async fn after_a_kill_the_standby_leads_with_all_that_was_answered() {
     let (database, leader, standby) = pair(&[]).await;
     let grant = leader.mint().await.grant();
     standby.mint().await;
-    let opened = leader.open(&grant, "c").await;
-    assert_eq!(opened.status, 201);
+    assert_eq!(leader.open(&grant, "c").await.status, 201);
     let figures = |status: serde_json::Value| {
         ["reservedGB", "grants", "activeConnections"].map(|field| status[field].clone())
     };
@@ -146,8 +145,7 @@ async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_the
     assert!(minting["message"].as_str().unwrap().contains("not sure that it still leads"), "{minting}");
     assert!(!refused.text.contains("not sure that it still leads"), "{}", refused.text);
     assert_eq!(leader.get("/api/bandwidth-status").await.status, 200, "what is not stored is answered");
-    let limit = leader.set_limit(7).await;
-    assert_eq!(limit.error(), (503, "NO_LEADER".into()));
+    assert_eq!(leader.set_limit(7).await.error(), (503, "NO_LEADER".into()));
     assert_eq!(leader.status().await["bandwidthLimitGB"], 1_000, "nothing was changed");
     assert!(!standby.leads().await, "its lease has not passed");
     standby.takes_over().await;

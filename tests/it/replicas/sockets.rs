@@ -4,9 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{TestReplica, pair};
-use crate::support::eventually;
-use crate::support::fake_database::FakeDatabase;
-use crate::support::socket_client::{Got, SocketClient};
+use crate::support::{FakeDatabase, Got, SocketClient, eventually};
 
 async fn socket(replica: &TestReplica, client: &str) -> SocketClient {
     let mut socket =

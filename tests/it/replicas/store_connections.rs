@@ -1,10 +1,8 @@
 //! How the database is reached: TLS, poolers, and what a replica is told of the address of others.
 
-use crate::support::pooler::{Pooler, Pooling};
-use crate::support::postgres::{TestDatabase, url_at};
-use crate::support::process::Process;
-use crate::support::proxy::{Harm, Proxy};
-use crate::support::{COTURN, eventually, finished};
+use crate::support::{
+    COTURN, Harm, Pooler, Pooling, Process, Proxy, TestDatabase, eventually, finished, url_at,
+};
 
 use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::writer::Store;

@@ -6,10 +6,7 @@ use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::{Lost, Storage, WriteError};
 
 use super::store::{assert_lost, batch, blocking, lead, loaded, replica, seq, stored_batches, written};
-use crate::support::eventually;
-use crate::support::log::Log;
-use crate::support::postgres::{TestDatabase, url_at};
-use crate::support::proxy::{Harm, Proxy};
+use crate::support::{Harm, Log, Proxy, TestDatabase, eventually, url_at};
 
 /// A leader behind a proxy, and another replica that sees the database directly.
 struct Leader {

@@ -7,9 +7,7 @@ use tokio::net::TcpListener;
 use turn_broker::listen::Ended;
 
 use super::{LEASE, STEP, TestReplica, pair};
-use crate::support::fake_database::FakeDatabase;
-use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{OPERATOR, eventually};
+use crate::support::{FakeDatabase, OPERATOR, USERS, eventually, user_token};
 
 #[tokio::test]
 async fn a_client_has_one_fresh_rate_allowance_after_a_takeover() {
@@ -58,8 +56,7 @@ async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
     for _ in 0..2 {
         standby.step().await;
     }
-    let open = standby.open("x", "c").await;
-    assert_eq!(open.status, 401, "what is answered is passed on");
+    assert_eq!(standby.open("x", "c").await.status, 401, "what is answered is passed on");
     let held = async || standby.metric("turn_broker_forwarded_requests_total{outcome=\"held\"}").await;
     let before = held().await;
     let take_over = async {

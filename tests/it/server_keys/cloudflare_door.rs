@@ -1,8 +1,7 @@
 //! `DOORS=cloudflare`: the bodies and statuses of Cloudflare's API.
 
 use super::{KEY, OTHER_KEY, grants, with_keys};
-use crate::support::fake_webhook::{FakeWebhook, Reply};
-use crate::support::{API_TOKEN, Answer, COTURN, Fault, TestBroker, with_cloudflare_and};
+use crate::support::{API_TOKEN, Answer, COTURN, FakeWebhook, Fault, Reply, TestBroker, with_cloudflare_and};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 

@@ -2,9 +2,7 @@
 //! the service, and no key is in a log line or in a response.
 
 use super::{KEY, KEYS, with_keys};
-use crate::support::fake_webhook::{FakeWebhook, Reply};
-use crate::support::log::Log;
-use crate::support::{Answer, TestBroker};
+use crate::support::{Answer, FakeWebhook, Log, Reply, TestBroker};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;

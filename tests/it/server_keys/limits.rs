@@ -1,8 +1,7 @@
 //! The limit of a server key: its share of the period, with reservation in strict mode.
 
 use super::{KEY, KEYS, OTHER_KEY, with_keys};
-use crate::support::fake_issuer::USERS;
-use crate::support::{Answer, StateDir, TestBroker, eventually, with_cloudflare_and};
+use crate::support::{Answer, StateDir, TestBroker, USERS, eventually, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::json;
 

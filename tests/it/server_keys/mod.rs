@@ -5,9 +5,9 @@ mod hostile;
 mod limits;
 mod reports;
 
-use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::{
-    Answer, COTURN, FakeCloudflare, MONITOR, OPERATOR, REPORTER, TestBroker, with_cloudflare_and,
+    Answer, COTURN, FakeCloudflare, MONITOR, OPERATOR, REPORTER, TestBroker, USERS, user_token,
+    with_cloudflare_and,
 };
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -248,8 +248,7 @@ async fn without_server_keys_key_and_api_are_not_read() {
     for path in ["/turn?service=turn&key=x&api=y", "/ice?service=turn&key=x", "/turn?api_key=x&apiKey=y"] {
         assert_eq!(broker.get(path).await.status, 200, "{path}");
     }
-    let named = broker.get("/turn?service=turn&username=ann").await;
-    assert_eq!(named.status, 200);
+    assert_eq!(broker.get("/turn?service=turn&username=ann").await.status, 200);
     assert!(grants(&broker).await.iter().all(|grant| grant["user"].is_null()), "nobody may name a user");
 }
 
@@ -262,8 +261,7 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
     assert_eq!((&grant["user"], &grant["label"]), (&json!("ann"), &json!("room-1")));
     assert_eq!(grant["address"], Value::Null, "the server's address is nobody's");
     broker.order(Method::POST, "/api/users/ann/block").await;
-    let blocked = broker.get_as(KEY, path).await;
-    assert_eq!(blocked.error(), (403, "USER_BLOCKED".into()));
+    assert_eq!(broker.get_as(KEY, path).await.error(), (403, "USER_BLOCKED".into()));
     let long = "u".repeat(129);
     let queries = ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"];
     for query in queries.into_iter().chain([

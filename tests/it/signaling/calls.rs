@@ -6,9 +6,9 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::log::Log;
-use crate::support::socket_client::SocketClient;
-use crate::support::{Answer, Fault, OPERATOR, TestBroker, eventually, with_cloudflare_and};
+use crate::support::{
+    Answer, Fault, Log, OPERATOR, SocketClient, TestBroker, eventually, with_cloudflare_and,
+};
 
 const RELAY: [(&str, &str); 5] = [
     ("SIGNALING", "ayame"),
@@ -177,8 +177,7 @@ async fn the_operator_ends_a_room_and_no_other() {
 #[tokio::test]
 async fn calls_go_on_while_the_budget_is_frozen() {
     let broker = with_relay().await;
-    let frozen = broker.freeze(true).await;
-    assert_eq!(frozen.status, StatusCode::OK);
+    assert_eq!(broker.freeze(true).await.status, StatusCode::OK);
     let (mut a, b) = (join(&broker, "r").await, join(&broker, "r").await);
     a.send(r#"{"type":"connected"}"#).await;
     let call = &calls(&broker).await["calls"][0];

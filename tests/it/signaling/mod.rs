@@ -12,8 +12,7 @@ mod sign_in;
 mod unfinished;
 mod yjs;
 
-use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{TestBroker, eventually};
+use crate::support::{Got, SocketClient, TestBroker, eventually};
 
 /// The text frame that arrives next.
 async fn next_text(socket: &mut SocketClient) -> String {

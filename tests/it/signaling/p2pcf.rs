@@ -6,8 +6,7 @@ use turn_base::BODY_OWN;
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
 
-use crate::support::process::Process;
-use crate::support::{Answer, OPERATOR, StateDir, TestBroker};
+use crate::support::{Answer, OPERATOR, Process, StateDir, TestBroker};
 
 /// `START` in milliseconds since 1970.
 const NOW_MS: i64 = 1_736_942_400_000;

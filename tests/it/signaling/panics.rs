@@ -2,8 +2,7 @@
 
 use reqwest::Method;
 
-use crate::support::fake_sfu::{SFU_APP, SFU_SECRET};
-use crate::support::{Answer, StateDir, TestBroker};
+use crate::support::{Answer, SFU_APP, SFU_SECRET, StateDir, TestBroker};
 
 const OWN: &str = "https://app.example";
 

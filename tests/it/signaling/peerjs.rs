@@ -7,10 +7,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{assert_next, next_text, refused};
-use crate::support::fake_issuer::{USERS, sign, user_token};
-use crate::support::process::Process;
-use crate::support::socket_client::SocketClient;
-use crate::support::{Answer, OPERATOR, TestBroker};
+use crate::support::fake_issuer::sign;
+use crate::support::{Answer, OPERATOR, Process, SocketClient, TestBroker, USERS, user_token};
 
 const OPEN: &str = r#"{"type":"OPEN"}"#;
 const APP: &str = "https://app.example";
@@ -114,8 +112,7 @@ async fn a_page_with_a_wrong_key_is_told_so() {
 #[tokio::test]
 async fn a_page_is_told_why_its_socket_is_closed() {
     let broker = start(&[USERS, ("AUTH_REQUIRED", "true")]).await;
-    let blocked = broker.post(OPERATOR, "/api/users/eve/block", json!({})).await;
-    assert_eq!(blocked.status, 200);
+    assert_eq!(broker.post(OPERATOR, "/api/users/eve/block", json!({})).await.status, 200);
     let expired = sign(&json!({"sub": "ann", "exp": 1}));
     for (token, code) in
         [("random", "UNAUTHORIZED"), (&*expired, "INVALID_TOKEN"), (&*user_token("eve"), "USER_BLOCKED")]

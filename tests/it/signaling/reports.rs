@@ -6,9 +6,7 @@ use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
-use crate::support::fake_webhook::{FakeWebhook, Reply};
-use crate::support::http_server::Received;
-use crate::support::{Answer, StateDir, TestBroker, client_builder};
+use crate::support::{Answer, FakeWebhook, Received, Reply, StateDir, TestBroker, client_builder};
 
 const REPORTS: (&str, &str) = ("SIGNALING", "reports");
 

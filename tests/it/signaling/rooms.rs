@@ -4,9 +4,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::socket_client::SocketClient;
-use crate::support::{Answer, StateDir, TestBroker, client_builder};
+use crate::support::{Answer, SocketClient, StateDir, TestBroker, USERS, client_builder, user_token};
 
 const ROOMS: (&str, &str) = ("SIGNALING", "rooms");
 const USER: &str = "cf-access-authenticated-user-email";

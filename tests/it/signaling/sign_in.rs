@@ -5,10 +5,11 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::assert_next;
-use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
-use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET};
-use crate::support::socket_client::SocketClient;
-use crate::support::{Answer, OPERATOR, TestBroker, eventually};
+use crate::support::fake_issuer::sign;
+use crate::support::{
+    Answer, FakeIssuer, FakeSfu, OPERATOR, Signer, SocketClient, TestBroker, USERS, eventually, sfu_at,
+    user_token,
+};
 
 /// The time of [`TestBroker::start`].
 const NOW: i64 = 1_736_942_400;
@@ -203,12 +204,7 @@ async fn a_name_in_a_room_is_that_of_the_token() {
 async fn with_rooms_of_tokens_a_page_names_no_room_of_the_sfu() {
     let sfu = FakeSfu::start().await;
     let url = sfu.url();
-    let base = [
-        ("SIGNALING", "sfu"),
-        ("CALLS_APP_ID", SFU_APP),
-        ("CALLS_APP_SECRET", SFU_SECRET),
-        ("CALLS_API_URL", &url),
-    ];
+    let base = sfu_at(&url);
     for (rooms, without_claim) in [("any", 201), ("token", 403)] {
         let broker = TestBroker::start(&[&base[..], &[USERS, ("SFU_ROOMS", rooms)]].concat()).await;
         let open = async |token: Option<&str>, query: &str| {
@@ -397,15 +393,7 @@ async fn a_refused_socket_takes_a_place_like_any_other() {
 async fn the_token_in_a_query_of_the_sfu_stays_here() {
     let sfu = FakeSfu::start().await;
     let url = sfu.url();
-    let settings = [
-        REQUIRED[0],
-        REQUIRED[1],
-        ("SIGNALING", "sfu"),
-        ("CALLS_APP_ID", SFU_APP),
-        ("CALLS_APP_SECRET", SFU_SECRET),
-        ("CALLS_API_URL", &url),
-    ];
-    let broker = TestBroker::start(&settings).await;
+    let broker = TestBroker::start(&[&REQUIRED[..], &sfu_at(&url)].concat()).await;
     let open = async |token: &str| {
         let path = format!("/partytracks/sessions/new?CreatingSession&correlationId=r&token={token}");
         broker.send(Method::POST, &path).await

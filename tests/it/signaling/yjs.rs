@@ -4,9 +4,8 @@
 use serde_json::json;
 
 use super::{assert_next, next_text};
-use crate::support::TestBroker;
-use crate::support::fake_issuer::{USERS, sign};
-use crate::support::socket_client::{Got, SocketClient};
+use crate::support::fake_issuer::sign;
+use crate::support::{Got, SocketClient, TestBroker, USERS};
 
 const PATH: &str = "/yjs";
 

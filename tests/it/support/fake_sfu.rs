@@ -19,6 +19,16 @@ pub(crate) const SFU_SECRET: &str = "sfu-fixture-secret";
 /// The app.
 pub(crate) const SFU_APP: &str = "app-1";
 
+/// The settings of the app at the SFU with this URL.
+pub(crate) fn sfu_at(url: &str) -> [(&str, &str); 4] {
+    [
+        ("SIGNALING", "sfu"),
+        ("CALLS_APP_ID", SFU_APP),
+        ("CALLS_APP_SECRET", SFU_SECRET),
+        ("CALLS_API_URL", url),
+    ]
+}
+
 /// The response to one request, in place of the usual one.
 #[derive(Clone, Debug)]
 pub(crate) enum SfuFault {

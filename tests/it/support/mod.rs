@@ -33,12 +33,26 @@ pub(crate) mod wait;
 
 pub(crate) use api::{Answer, Api};
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
+pub(crate) use fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession};
+pub(crate) use fake_coturn_reports::{FakeCoturnReports, all_connected};
+pub(crate) use fake_database::{CutOff, FakeDatabase, FakeElectorate, FakeStorage};
+pub(crate) use fake_issuer::{FakeIssuer, Signer, USERS, user_token};
+pub(crate) use fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault, sfu_at};
+pub(crate) use fake_webhook::{FakeWebhook, Reply};
 pub(crate) use held_port::HeldPort;
-use manual_clock::ManualClock;
+pub(crate) use http_server::Received;
+pub(crate) use http2_front::Http2Front;
+pub(crate) use log::Log;
+pub(crate) use manual_clock::{ManualClock, timestamp};
+pub(crate) use pooler::{Pooler, Pooling};
+pub(crate) use postgres::{TestDatabase, url_at};
+pub(crate) use process::Process;
+pub(crate) use proxy::{Harm, Proxy};
+pub(crate) use socket_client::{Got, SocketClient};
 pub(crate) use state_dir::{StateDir, once_free};
-use test_broker::START;
-pub(crate) use test_broker::TestBroker;
-pub(crate) use turn_server::TurnServer;
+pub(crate) use test_broker::{START, TestBroker};
+pub(crate) use tls::{AUTHORITY, TlsServer};
+pub(crate) use turn_server::{RELAYED, TurnServer, start_redirect};
 pub(crate) use wait::{eventually, finished};
 
 /// A client without time limits. A test sets its own.

@@ -18,9 +18,7 @@ use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
-use super::api::Api;
-use super::manual_clock::ManualClock;
-use super::{MONITOR, OPERATOR, REPORTER, once_free};
+use super::{Api, MONITOR, ManualClock, OPERATOR, REPORTER, once_free};
 
 /// The start time of tests: in the middle of a period, at a whole second.
 pub(crate) const START: &str = "2025-01-15T12:00:00Z";

@@ -1,7 +1,6 @@
 //! The keys of an issuer: when they are fetched, and what is served while they cannot be.
 
-use crate::support::TestBroker;
-use crate::support::fake_issuer::{FakeIssuer, Signer};
+use crate::support::{FakeIssuer, Signer, TestBroker};
 use reqwest::StatusCode;
 use serde_json::json;
 

@@ -1,7 +1,6 @@
 //! Whose allowance a request counts against: that of its user and of its address, or that of anonymous callers.
 
-use crate::support::fake_issuer::{Signer, USERS, user_token};
-use crate::support::{TestBroker, with_cloudflare_and};
+use crate::support::{Signer, TestBroker, USERS, user_token, with_cloudflare_and};
 
 use super::claims;
 

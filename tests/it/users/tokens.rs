@@ -1,7 +1,6 @@
 //! Which tokens name a user, and which are refused.
 
-use crate::support::TestBroker;
-use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, user_token};
+use crate::support::{FakeIssuer, Signer, TestBroker, USERS, user_token};
 use serde_json::{Value, json};
 
 use super::{NOW, claims};

@@ -9,8 +9,7 @@ mod webhooks;
 
 use serde_json::{Value, json};
 
-use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{FakeCloudflare, TestBroker, with_cloudflare_and};
+use crate::support::{FakeCloudflare, Got, SocketClient, TestBroker, with_cloudflare_and};
 
 const PATH: &str = "/signaling";
 

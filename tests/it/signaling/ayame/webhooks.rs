@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::support::fake_webhook::{FakeWebhook, Reply};
-use crate::support::http_server::Received;
-use crate::support::log::Log;
+use crate::support::{FakeWebhook, Log, Received, Reply};
 
 /// A broker with both webhooks.
 async fn with_webhooks(

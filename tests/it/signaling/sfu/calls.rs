@@ -1,14 +1,13 @@
 //! Rooms of the SFU as calls: whose credentials are whose, what the operator sees, and how a room ends.
 
-use crate::support::fake_issuer::{USERS, sign};
-use crate::support::{Answer, COTURN, OPERATOR, TestBroker, eventually};
+use crate::support::fake_issuer::sign;
+use crate::support::{Answer, COTURN, FakeSfu, OPERATOR, TestBroker, USERS, eventually};
 use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Page, sent, start};
-use crate::support::fake_sfu::FakeSfu;
 
 const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
 

@@ -3,9 +3,7 @@
 use reqwest::Method;
 
 use super::{sent, start};
-use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::fake_sfu::FakeSfu;
-use crate::support::{Answer, COTURN, TestBroker};
+use crate::support::{Answer, COTURN, FakeSfu, TestBroker, USERS, user_token};
 
 const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
 

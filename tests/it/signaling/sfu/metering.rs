@@ -3,10 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Page, error, of_app, start};
+use super::{Page, error, start};
 use crate::measured::{read, read_twice, with_analytics};
-use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
-use crate::support::{COTURN, TestBroker, eventually};
+use crate::support::{COTURN, FakeSfu, SFU_APP, SFU_SECRET, SfuFault, TestBroker, eventually, sfu_at};
 use turn_ledger::{Books, ReadingOutcome};
 
 /// One track has 80 Mbps, which are 10 MB a second.
@@ -50,7 +49,8 @@ async fn pulled_tracks_are_charged_by_time_until_a_look_does_not_find_them() {
 async fn an_empty_data_set_of_the_sfu_releases_nothing_that_its_sessions_took_in_strict_mode() {
     let sfu = FakeSfu::start().await;
     let url = sfu.url();
-    let settings = [&of_app(&url)[..], &[("BUDGET_MODE", "strict")]].concat();
+    let of_test = [("SFU_MBPS_PER_CLIENT", "10000"), ("BUDGET_MODE", "strict")];
+    let settings = [&sfu_at(&url)[..], &of_test].concat();
     let (cloudflare, broker) = with_analytics(&settings).await;
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
     let [a, b] = Page::of_room(&broker, "r").await;
@@ -114,8 +114,7 @@ async fn a_spent_budget_closes_what_pulls_by_force_and_a_higher_limit_opens_it_a
     assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
     let c = Page::join(&broker, "r").await;
     assert_eq!(c.push().await.status, 200, "a new session may open and send");
-    let ice = broker.get("/partytracks/generate-ice-servers").await;
-    assert_eq!(ice.status, 200);
+    assert_eq!(broker.get("/partytracks/generate-ice-servers").await.status, 200);
 
     assert_eq!(broker.set_limit(2).await.status, 200);
     assert_eq!(b.pull(&a).await.status, 200);

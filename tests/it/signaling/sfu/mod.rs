@@ -8,18 +8,16 @@ mod owners;
 mod replies;
 mod restart;
 
-use crate::support::{Answer, COTURN, TestBroker};
+use crate::support::{
+    Answer, COTURN, FakeSfu, ManualClock, SFU_APP, SFU_SECRET, START, SfuFault, TestBroker, sfu_at,
+    user_token,
+};
 use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
-
-use crate::support::fake_issuer::user_token;
-use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
 
 const PREFIXES: [&str; 2] = ["/partytracks", "/api/calls"];
 
@@ -34,18 +32,8 @@ async fn at(sfu: &FakeSfu, settings: &[(&str, &str)]) -> TestBroker {
 }
 
 async fn at_clock(sfu: &FakeSfu, settings: &[(&str, &str)], clock: Arc<ManualClock>) -> TestBroker {
-    TestBroker::start_at(&[&of_app(&sfu.url())[..], settings].concat(), clock).await
-}
-
-/// The settings of the app at this SFU.
-fn of_app(url: &str) -> [(&str, &str); 5] {
-    [
-        ("SIGNALING", "sfu"),
-        ("CALLS_APP_ID", SFU_APP),
-        ("CALLS_APP_SECRET", SFU_SECRET),
-        ("CALLS_API_URL", url),
-        ("SFU_MBPS_PER_CLIENT", "10000"),
-    ]
+    let rate = [("SFU_MBPS_PER_CLIENT", "10000")];
+    TestBroker::start_at(&[&sfu_at(&sfu.url())[..], &rate, settings].concat(), clock).await
 }
 
 /// A browser's page in a room.

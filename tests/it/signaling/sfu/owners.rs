@@ -1,13 +1,14 @@
 //! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
 
-use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
+use crate::support::fake_issuer::sign;
+use crate::support::{
+    Answer, COTURN, FakeIssuer, OPERATOR, SfuFault, Signer, TestBroker, USERS, eventually, user_token,
+};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, pulled};
 use super::{Page, error, sent, start};
-use crate::support::fake_sfu::SfuFault;
-use crate::support::{Answer, COTURN, OPERATOR, TestBroker, eventually};
 
 /// A page of a user, with a label.
 async fn join<'a>(broker: &'a TestBroker, user: &str) -> Page<'a> {

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, call, pulled};
 use super::{Page, at, error};
-use crate::support::fake_sfu::FakeSfu;
-use crate::support::{StateDir, TestBroker, eventually};
+use crate::support::{FakeSfu, StateDir, TestBroker, eventually};
 
 /// What a page keeps while the broker restarts.
 type Kept = (String, Option<String>);
