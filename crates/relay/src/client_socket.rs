@@ -2,12 +2,10 @@
 //! allocation for as long as the server lets it, it adds a LIFETIME to the library's requests, and signs them again. Tests:
 //! `tests/it/doctor`.
 
-use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use stun::addr::AlternateServer;
 use stun::agent::TransactionId;
@@ -24,7 +22,9 @@ use stun::message::{
 use stun::textattrs::Realm;
 use tokio::net::UdpSocket;
 use turn::proto::lifetime::Lifetime;
-use webrtc_util::{Conn, Error};
+use webrtc_util::Error;
+
+use crate::unconnected::unconnected;
 
 /// The LIFETIME that is asked for, in seconds. A server grants its maximum instead.
 const A_DAY: u32 = 86_400;
@@ -150,18 +150,11 @@ fn lifetime(message: &Message) -> Option<u32> {
     u32::try_from(lifetime.0.as_secs()).ok()
 }
 
-#[async_trait]
-impl Conn for ClientSocket {
-    async fn connect(&self, server: SocketAddr) -> Result<(), Error> {
-        Conn::connect(&self.socket, server).await
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        Conn::recv(&self.socket, buffer).await
-    }
+unconnected! {
+    ClientSocket:
 
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        let (length, from) = Conn::recv_from(&self.socket, buffer).await?;
+        let (length, from) = self.socket.recv_from(buffer).await?;
         if let Some(answer) = parsed(&buffer[..length]) {
             *self.refusal.lock() = refusal(&answer);
             if let Some(granted) = lifetime(&answer) {
@@ -171,29 +164,13 @@ impl Conn for ClientSocket {
         Ok((length, from))
     }
 
-    async fn send(&self, packet: &[u8]) -> Result<usize, Error> {
-        Conn::send(&self.socket, packet).await
-    }
-
     async fn send_to(&self, packet: &[u8], server: SocketAddr) -> Result<usize, Error> {
         let longer = if self.lengthens { self.replaced(packet) } else { None };
         let packet = longer.as_ref().map_or(packet, |request| &request.raw);
-        Conn::send_to(&self.socket, packet, server).await
-    }
-
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Conn::local_addr(&self.socket)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        Conn::remote_addr(&self.socket)
+        Ok(self.socket.send_to(packet, server).await?)
     }
 
     async fn close(&self) -> Result<(), Error> {
-        Conn::close(&self.socket).await
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+        Ok(())
     }
 }

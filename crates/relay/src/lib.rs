@@ -18,6 +18,7 @@ mod peers;
 mod server;
 mod sockets;
 pub mod tunnel;
+mod unconnected;
 
 pub use allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
 pub use broker::{Event, Note, RelayBroker};

@@ -2,7 +2,6 @@
 //! it counts bytes and enforces the limit. The peer socket belongs to one allocation: it filters peers. Neither socket passes
 //! packets once the allocation has ended.
 
-use std::any::Any;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -21,44 +20,11 @@ use crate::allocation_rules::ALLOCATIONS_MAX;
 use crate::broker::{Event, Note};
 use crate::count::Meter;
 use crate::peers::PeerPolicy;
+use crate::unconnected::{unconnected, unused};
 use turn_budget::{GrantId, Traffic};
 
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
-
-/// [`Conn`] for a socket of a server: the methods that are given, those that all such sockets share, and those that no server uses.
-macro_rules! conn_of_a_server {
-    ($socket:ident: $($methods:tt)*) => {
-        #[async_trait]
-        impl Conn for $socket {
-            $($methods)*
-
-            fn local_addr(&self) -> Result<SocketAddr, Error> {
-                Ok(self.socket.local_addr()?)
-            }
-
-            fn remote_addr(&self) -> Option<SocketAddr> {
-                None
-            }
-
-            fn as_any(&self) -> &(dyn Any + Send + Sync) {
-                self
-            }
-
-            async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-                Err(unused())
-            }
-
-            async fn recv(&self, _: &mut [u8]) -> Result<usize, Error> {
-                Err(unused())
-            }
-
-            async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-                Err(unused())
-            }
-        }
-    };
-}
 
 /// The socket to one client. Until it is assigned it belongs to no grant, and its bytes are not billed.
 pub(crate) struct ClientSocket {
@@ -131,7 +97,7 @@ impl ClientSocket {
     }
 }
 
-conn_of_a_server! {
+unconnected! {
     ClientSocket:
 
     async fn send_to(&self, datagram: &[u8], client: SocketAddr) -> Result<usize, Error> {
@@ -244,7 +210,7 @@ impl PeerSocket {
     }
 }
 
-conn_of_a_server! {
+unconnected! {
     PeerSocket:
 
     /// Never returns once the allocation has ended. On an error the library would delete the client's current allocation,
@@ -278,11 +244,6 @@ conn_of_a_server! {
         self.has_ended.store(true, Ordering::Release);
         Ok(())
     }
-}
-
-/// The error of the methods of [`Conn`] that the library calls only when it acts as a TURN client, never as a server.
-fn unused() -> Error {
-    Error::Other("not used by a server".to_owned())
 }
 
 /// A length as `u64`.
