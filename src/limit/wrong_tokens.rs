@@ -101,16 +101,10 @@ impl WrongTokens {
     /// Whether this right token of a client is accepted.
     pub fn accepts(&self, client: IpAddr, shown: &str) -> bool {
         let (key, now, shown) = (ClientKey::of(client), self.clock.since_boot(), TokenDigest::of_text(shown));
-        let accept = |visit: Visit<'_, Tokens>| match visit.factor {
+        let accept = |visit: Visit<'_, Tokens>| {
             // Guesses of others do not close a row for the client.
-            1 if !visit.is_shared => {
-                if visit.row.accept(shown.clone(), now) {
-                    Ok(())
-                } else {
-                    Err(())
-                }
-            }
-            _ => Ok(()),
+            let decides = visit.factor == 1 && !visit.is_shared;
+            if decides && !visit.row.accept(shown.clone(), now) { Err(()) } else { Ok(()) }
         };
         self.clients.lock().try_each(key, now, accept).is_ok()
     }

@@ -150,7 +150,9 @@ impl Ending {
     fn note_limit(&self, is_at_limit: bool) -> bool {
         let was_at_limit = std::mem::replace(&mut self.progress.lock().is_at_limit, is_at_limit);
         if is_at_limit && !was_at_limit {
-            self.mint.drop_pool();
+            if let Some(provider) = self.mint.provider() {
+                provider.drop_pool();
+            }
             tracing::warn!(
                 "the limit is reached: all credentials of sources that can revoke are being revoked"
             );

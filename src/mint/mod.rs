@@ -361,13 +361,6 @@ impl Mint {
         states.max_by_key(|state| state.gauge()).unwrap_or(BreakerState::Closed)
     }
 
-    /// Discards the credentials that were minted ahead.
-    pub fn drop_pool(&self) {
-        if let Some(provider) = self.provider() {
-            provider.drop_pool();
-        }
-    }
-
     /// Counts of the pool.
     pub fn pool_counts(&self) -> PoolCounts {
         self.provider().map(|provider| provider.pool_counts()).unwrap_or_default()

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
@@ -117,7 +116,7 @@ pub async fn read(bodies: &Bodies, parts: &Parts, body: Body, bytes_max: usize) 
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
     }
-    let announced = announced_length(&parts.headers);
+    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(ApiError::payload_too_large(bytes_max));
     }
@@ -190,10 +189,6 @@ fn capacity(before: usize, length: usize, bytes_max: usize, announced: Option<us
     }
     let believed = announced.filter(|announced| length > BELIEVED_FROM && *announced >= length);
     believed.unwrap_or((2 * before).min(bytes_max)).max(length)
-}
-
-fn announced_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Says what to do about wrong JSON, and where it is wrong. `field`: the path of the wrong field.

@@ -140,10 +140,8 @@ pub struct ErrorBody {
     pub request_id: String,
     /// For the log only: the origin that was refused.
     #[serde(skip)]
-    #[schema(ignore)]
     pub refused_origin: Option<String>,
     /// For the log only: what the operator can do, if that is not the message.
     #[serde(skip)]
-    #[schema(ignore)]
     pub remedy: Option<&'static str>,
 }
