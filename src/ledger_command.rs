@@ -13,13 +13,12 @@ use crate::app::setup;
 use crate::config::Config;
 use crate::json::plain_number;
 use crate::store::changes::Contents;
-use crate::store::file::FileStorage;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::ledger_file::FILE_NAME;
 use crate::store::postgres::connect::Database;
-use crate::store::postgres::copy::{self, CopyError};
-use crate::store::rows::FORMAT;
-use crate::store::storage::{OpenError, Storage};
+use crate::store::postgres::copy;
+use crate::store::postgres::copy::CopyError;
+use crate::store::{FORMAT, FileStorage, OpenError, Storage};
 use crate::telemetry::words;
 use turn_base::random;
 use turn_ledger::{

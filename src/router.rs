@@ -15,9 +15,7 @@ use tower::ServiceBuilder;
 use tower_http::cors::CorsLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 
-use crate::app::App;
-use crate::app::process::Standby;
-use crate::app::rights::{Action, CallerKind, may};
+use crate::app::{Action, App, CallerKind, Standby, may};
 use crate::config::WireFormat;
 use crate::http::route::ErrorForm::{self, Own};
 use crate::http::route::{Group, Handlers, Route, route};

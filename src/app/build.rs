@@ -10,9 +10,7 @@ use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
 
 use super::opening::{owner_of, setup};
-use super::process::Process;
-use super::relay::{self, RelayAccount};
-use super::{App, BrokerCore, BuildError, IN_FLIGHT};
+use super::{App, BrokerCore, BuildError, IN_FLIGHT, Process, RelayAccount, relay};
 use crate::account::Account;
 use crate::alert::AlertKind;
 use crate::alert::dispatcher::AlertDispatcher;

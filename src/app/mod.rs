@@ -41,7 +41,9 @@ pub use bearer::BearerToken;
 pub use broker_core::BrokerCore;
 pub use build::{build, build_leading};
 pub use opening::{bound_assumes, settings_digest, setup};
-use process::Process;
+pub use process::{Process, Standby};
+use relay::RelayAccount;
+pub use rights::{Action, CallerKind, may};
 
 /// The most requests in progress. A request counts as soon as its body has been read. The slowest takes 4 s, so 1,024 / 4 = 256 a second
 /// are served even while the provider does not answer.

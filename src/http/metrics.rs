@@ -4,8 +4,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
-use crate::app::App;
-use crate::app::process::Process;
+use crate::app::{App, Process};
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
 use turn_base::ApiError;
 use turn_ledger::Timestamp;

@@ -10,8 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{AppState, JsonResult, schema};
-use crate::app::App;
-use crate::app::process::Process;
+use crate::app::{App, Process};
 use crate::limit::wrong_tokens::{Role, WrongTokens};
 use crate::mint::token::GrantToken;
 use turn_base::{ApiError, ClientAddr, ErrorBody, Query, TokenDigest, bearer, form, is_jwt};

@@ -7,8 +7,7 @@ use axum::routing::MethodRouter;
 use utoipa::openapi::HttpMethod;
 use utoipa_axum::PathItemExt;
 
-use crate::app::App;
-use crate::app::rights::CallerKind;
+use crate::app::{App, CallerKind};
 
 /// The handlers of a path, by their methods.
 pub type Handlers = MethodRouter<Arc<App>>;

@@ -13,8 +13,7 @@ use super::lease::Lease;
 use crate::store::changes::Contents;
 use crate::store::postgres::observation::Observation;
 pub use crate::store::postgres::standby::Electorate;
-use crate::store::rows::FORMAT;
-use crate::store::writer::Store;
+use crate::store::{FORMAT, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::{Clock, Throttle};
 

@@ -1,4 +1,4 @@
-//! The stored ledger. A [`Store`](writer::Store) writes batches to a [`Storage`](storage::Storage): a [`file`], or a database
+//! The stored ledger. A [`Store`] writes batches to a [`Storage`]: a [`file`], or a database
 //! ([`postgres`]). Both have the same [`rows`].
 
 pub mod file;
@@ -6,7 +6,11 @@ pub mod postgres;
 pub mod storage;
 pub mod writer;
 
+pub use file::FileStorage;
+pub use storage::{BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError};
+pub use turn_store::rows::{BadRow, FORMAT, OnBadRow, StoreError};
 pub use turn_store::{contradictions, rows};
+pub use writer::Store;
 
 /// What is written and read: the books, and the alerts, which are stored as a whole.
 pub mod changes {

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::changes::{Changes, Contents};
-use super::rows::StoreError;
+use super::{BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, StoreError, WriteError};
 use turn_ledger::{Stored, TokenKeys};
-
-use super::storage::{BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError};
 
 /// A disk in memory that can fail, shared with the test.
 #[derive(Clone, Debug, Default)]

@@ -6,12 +6,9 @@ use std::path::Path;
 use crate::support::process::run;
 use crate::support::{COTURN, REPORTER, StateDir, eventually, facts, once_free, with_cloudflare_and};
 use serde_json::{Value, json};
-use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::inspect::LedgerCopy;
 use turn_broker::store::file::ledger_file::FILE_NAME;
-use turn_broker::store::rows::FORMAT;
-use turn_broker::store::storage::{OpenError, Storage};
-use turn_broker::store::writer::Store;
+use turn_broker::store::{FORMAT, FileStorage, OpenError, Storage, Store};
 use turn_ledger::{
     Batch, Grant, GrantId, GrantRow, Head, IceSource, Minute, MinuteRow, SourceRows, Timestamp,
 };

@@ -9,9 +9,7 @@ use std::path::Path;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::{Value, json};
 use turn_broker::store::changes::{Changes, Contents};
-use turn_broker::store::file::FileStorage;
-use turn_broker::store::rows::FORMAT;
-use turn_broker::store::storage::Storage;
+use turn_broker::store::{FORMAT, FileStorage, Storage};
 use turn_ledger::{Batch, GrantId, GrantRow, Head, Stored, Timestamp, TokenKey};
 
 use crate::ledger_file::LedgerFile;

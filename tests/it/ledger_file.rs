@@ -7,8 +7,7 @@ pub(crate) mod walk;
 
 use tempfile::TempDir;
 use turn_broker::store::contradictions::contradictions;
-use turn_broker::store::file::FileStorage;
-use turn_broker::store::storage::Storage;
+use turn_broker::store::{FileStorage, Storage};
 use turn_ledger::{Batch, Stored, Timestamp};
 
 use crate::support::once_free;

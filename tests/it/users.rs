@@ -13,8 +13,7 @@ use std::path::Path;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::store::file::FileStorage;
-use turn_broker::store::writer::Store;
+use turn_broker::store::{FileStorage, Store};
 use turn_ledger::{Spender, Stored};
 
 /// The time of [`TestBroker::start`].

@@ -11,8 +11,7 @@ use super::unchanged::UnchangedFile;
 use super::{builder, tables};
 use crate::store::changes::Contents;
 use crate::store::contradictions::contradictions;
-use crate::store::rows::{self, BadRow, OnBadRow, StoreError};
-use crate::store::storage::OpenError;
+use crate::store::{BadRow, OnBadRow, OpenError, StoreError, rows};
 
 /// A ledger's file, with a shared lock. What redb writes into it stays in memory.
 #[derive(Debug)]

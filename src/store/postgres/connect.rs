@@ -22,8 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use turn_base::{NoRandomness, Throttle, clock};
 
 use crate::config::DatabaseConfig;
-use crate::store::rows::FORMAT;
-use crate::store::storage::OpenError;
+use crate::store::{FORMAT, OpenError};
 
 /// The longest time for one statement.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);

@@ -3,9 +3,7 @@
 use std::process::Output;
 
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::file::FileStorage;
-use turn_broker::store::rows::FORMAT;
-use turn_broker::store::storage::Storage;
+use turn_broker::store::{FORMAT, FileStorage, Storage};
 use turn_ledger::{IceSource, Timestamp, TokenKeys};
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored, with_leader};

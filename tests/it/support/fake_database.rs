@@ -10,9 +10,8 @@ use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::changes::{Changes, Contents};
 use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::takeovers::Takeovers;
-use turn_broker::store::rows::{FORMAT, StoreError};
-use turn_broker::store::storage::{
-    BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError,
+use turn_broker::store::{
+    BackupError, CopyLedger, FORMAT, LedgerFile, Lost, OpenError, Storage, StoreError, WriteError,
 };
 use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
 

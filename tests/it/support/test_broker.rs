@@ -13,8 +13,7 @@ use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::store::changes::Contents;
-use turn_broker::store::file::FileStorage;
-use turn_broker::store::writer::Store;
+use turn_broker::store::{FileStorage, Store};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
