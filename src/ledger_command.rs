@@ -12,13 +12,11 @@ use crate::alert::rules::KeptAlert;
 use crate::app::setup;
 use crate::config::Config;
 use crate::json::plain_number;
-use crate::store::changes::Contents;
-use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::ledger_file::FILE_NAME;
 use crate::store::postgres::connect::Database;
 use crate::store::postgres::copy;
 use crate::store::postgres::copy::CopyError;
-use crate::store::{FORMAT, FileStorage, OpenError, Storage};
+use crate::store::{Contents, FORMAT, FileStorage, LedgerCopy, OpenError, Storage};
 use crate::telemetry::words;
 use turn_base::random;
 use turn_ledger::{

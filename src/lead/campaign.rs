@@ -10,10 +10,8 @@ use tokio::time::timeout;
 use super::Lead;
 use super::election::{Action, Election};
 use super::lease::Lease;
-use crate::store::changes::Contents;
-use crate::store::postgres::observation::Observation;
 pub use crate::store::postgres::standby::Electorate;
-use crate::store::{FORMAT, Store};
+use crate::store::{Contents, FORMAT, Observation, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::{Clock, Throttle};
 

@@ -6,10 +6,14 @@ pub mod postgres;
 pub mod storage;
 pub mod writer;
 
+pub use changes::{Changes, Contents};
 pub use file::FileStorage;
+pub use file::inspect::LedgerCopy;
+pub use postgres::standby::Standby;
+pub use postgres::storage::PostgresStorage;
 pub use storage::{BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError};
 pub use turn_store::rows::{BadRow, FORMAT, OnBadRow, StoreError};
-pub use turn_store::{contradictions, rows};
+pub use turn_store::{Observation, Takeovers, contradictions, rows};
 pub use writer::Store;
 
 /// What is written and read: the books, and the alerts, which are stored as a whole.

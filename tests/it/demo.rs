@@ -107,8 +107,7 @@ async fn only_the_documented_variables_have_an_effect() {
         ("RUST_LOG", "info"),
     ];
     let demo = Demo::start(&[], &noise);
-    let status = demo.process.get("/api/bandwidth-status").await.json();
-    assert_eq!(status["bandwidthLimitGB"], json!(0.25));
+    assert_eq!(demo.process.get("/api/bandwidth-status").await.json()["bandwidthLimitGB"], json!(0.25));
     let refused = demo.process.get_as("somebody-elses-token-0123456789ab", "/api/overview").await;
     assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
     let token = demo.token.clone();

@@ -6,9 +6,8 @@ use std::path::Path;
 use crate::support::process::run;
 use crate::support::{COTURN, REPORTER, StateDir, eventually, facts, once_free, with_cloudflare_and};
 use serde_json::{Value, json};
-use turn_broker::store::file::inspect::LedgerCopy;
 use turn_broker::store::file::ledger_file::FILE_NAME;
-use turn_broker::store::{FORMAT, FileStorage, OpenError, Storage, Store};
+use turn_broker::store::{FORMAT, FileStorage, LedgerCopy, OpenError, Storage, Store};
 use turn_ledger::{
     Batch, Grant, GrantId, GrantRow, Head, IceSource, Minute, MinuteRow, SourceRows, Timestamp,
 };

@@ -8,8 +8,7 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::{Value, json};
-use turn_broker::store::changes::{Changes, Contents};
-use turn_broker::store::{FORMAT, FileStorage, Storage};
+use turn_broker::store::{Changes, Contents, FORMAT, FileStorage, Storage};
 use turn_ledger::{Batch, GrantId, GrantRow, Head, Stored, Timestamp, TokenKey};
 
 use crate::ledger_file::LedgerFile;

@@ -172,8 +172,7 @@ async fn an_endless_answer_and_one_without_a_relay_are_failures() {
     let stun = Reply::Text(r#"{"iceServers":[{"urls":"stun:a.example"}]}"#);
     for reply in [Reply::EndlessBody, Reply::Redirect, Reply::Text("<html>"), stun] {
         let (_provider, broker) = with_provider(&[reply], &[]).await;
-        let body = broker.mint().await.json();
-        assert_eq!(body["reason"], "PROVIDER_UNAVAILABLE", "{reply:?}");
+        assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE", "{reply:?}");
         assert_eq!(reserved(&broker.status().await), "0.00", "{reply:?}");
     }
 }

@@ -101,8 +101,7 @@ async fn a_key_for_which_a_pause_holds_costs_no_mint_while_another_works() {
     cloudflare.next(Fault::AsksForPause);
     broker.get("/api/turn-credentials?region=us").await;
     for _ in 0..5 {
-        let body = broker.get("/api/turn-credentials?region=us").await.json();
-        assert_eq!(body["source"], "cloudflare");
+        assert_eq!(broker.get("/api/turn-credentials?region=us").await.json()["source"], "cloudflare");
     }
     assert_eq!(mints(&cloudflare), BTreeMap::from([("key-eu".into(), 5), ("key-us".into(), 1)]));
 }

@@ -185,8 +185,7 @@ async fn grants_are_listed_and_filtered() {
     let carol = format!("Bearer {}", user_token("carol"));
     let page = [("origin", "https://app.example"), ("authorization", &*carol)];
     broker.get_with("/api/turn-credentials", &page).await.grant();
-    let all = broker.operator("/api/grants").await.json();
-    assert_eq!(all["grants"].as_array().unwrap().len(), 3);
+    assert_eq!(broker.operator("/api/grants").await.json()["grants"].as_array().unwrap().len(), 3);
     for (origin, expected) in [("https://app.example", vec!["carol"]), ("https://other.example", vec![])] {
         let of_origin = broker.operator(&format!("/api/grants?origin={origin}")).await.json();
         let users = of_origin["grants"].as_array().unwrap().iter().map(|row| row["user"].clone());

@@ -197,8 +197,7 @@ async fn without_a_relay_the_response_has_public_stun_servers_and_an_empty_user(
         let expected = json!({"uris": stun, "username": "", "password": "", "ttl": 300});
         assert_eq!(broker.get(route).await.json(), expected);
     }
-    let body = broker.get(ROUTES[2]).await.json();
-    assert_eq!(body["iceServers"][0]["urls"], json!([stun[0]]));
+    assert_eq!(broker.get(ROUTES[2]).await.json()["iceServers"][0]["urls"], json!([stun[0]]));
 }
 
 #[tokio::test]

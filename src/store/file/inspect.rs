@@ -9,9 +9,8 @@ use redb::{Database, ReadableDatabase, StorageBackend, StorageError};
 use super::ledger_file::{FILE_NAME, catch_panic, guard, open_error, require_format};
 use super::unchanged::UnchangedFile;
 use super::{builder, tables};
-use crate::store::changes::Contents;
 use crate::store::contradictions::contradictions;
-use crate::store::{BadRow, OnBadRow, OpenError, StoreError, rows};
+use crate::store::{BadRow, Contents, OnBadRow, OpenError, StoreError, rows};
 
 /// A ledger's file, with a shared lock. What redb writes into it stays in memory.
 #[derive(Debug)]

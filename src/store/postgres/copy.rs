@@ -12,11 +12,11 @@ use super::blocking::Blocking;
 use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values, within_time};
 use super::rows::{RowBatch, Snapshot};
 use super::schema;
-use crate::store::changes::Contents;
-use crate::store::file::inspect::LedgerCopy;
-use crate::store::file::{FileStorage, backup};
-use crate::store::rows::{self, FORMAT, KEY_MOVED, StoreError};
-use crate::store::storage::{BackupError, CopyLedger, LedgerFile, OpenError};
+use crate::store::file::backup;
+use crate::store::rows::{self, KEY_MOVED};
+use crate::store::{
+    BackupError, Contents, CopyLedger, FORMAT, FileStorage, LedgerCopy, LedgerFile, OpenError, StoreError,
+};
 
 /// Rows of one statement.
 const ROWS_TOGETHER: usize = 10_000;

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use turn_broker::lead::Replica;
 use turn_broker::lead::campaign::{Campaign, Candidate, Electorate};
-use turn_broker::store::postgres::observation::Observation;
-use turn_broker::store::rows::FORMAT;
+use turn_broker::store::{FORMAT, Observation};
 use turn_broker::telemetry::metrics::Metrics;
 
 use super::LEASE;

@@ -2,9 +2,7 @@
 
 use turn_broker::config::DatabaseConfig;
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::postgres::standby::Standby;
-use turn_broker::store::postgres::storage::PostgresStorage;
-use turn_broker::store::storage::Lost;
+use turn_broker::store::{Lost, PostgresStorage, Standby};
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
 use crate::support::{TestDatabase, eventually};

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use turn_base::SystemClock;
 use turn_broker::config::DatabaseConfig;
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::changes::{Changes, Contents};
-use turn_broker::store::postgres::observation::Observation;
-use turn_broker::store::postgres::standby::Standby;
-use turn_broker::store::postgres::storage::PostgresStorage;
-use turn_broker::store::storage::{Lost, Storage, WriteError};
+use turn_broker::store::{
+    Changes, Contents, Lost, Observation, PostgresStorage, Standby, Storage, WriteError,
+};
 use turn_ledger::{
     Batch, ClaimedUsage, Head, IceSource, Minute, MinuteRow, SourceRows, SpenderKey, Timestamp, User,
 };

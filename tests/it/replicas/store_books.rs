@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 
 use tokio::runtime::Runtime;
-use turn_broker::store::postgres::storage::PostgresStorage;
-use turn_broker::store::storage::Storage;
+use turn_broker::store::{PostgresStorage, Storage};
 use turn_ledger::{Batch, Stored, Timestamp};
 
 use super::store::{lead, replica};

@@ -5,8 +5,7 @@ use super::store::{
 };
 use crate::support::postgres::TestDatabase;
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::changes::Contents;
-use turn_broker::store::storage::{Lost, Storage};
+use turn_broker::store::{Contents, Lost, Storage};
 use turn_ledger::{Grant, GrantId, GrantRow, IceSource, Timestamp};
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! Every outcome of a write: whatever happens to the answer, the batch is stored once, and only a completed commit is answered.
 
 use tokio::task::JoinHandle;
-use turn_broker::store::postgres::standby::Standby;
-use turn_broker::store::postgres::storage::PostgresStorage;
-use turn_broker::store::storage::{Lost, Storage, WriteError};
+use turn_broker::store::{Lost, PostgresStorage, Standby, Storage, WriteError};
 
 use super::store::{assert_lost, batch, blocking, lead, loaded, replica, seq, stored_batches, written};
 use crate::support::{Harm, Log, Proxy, TestDatabase, eventually, url_at};

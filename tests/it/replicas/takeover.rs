@@ -65,8 +65,7 @@ async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
     };
     let (minted, ()) = tokio::join!(standby.mint(), take_over);
     assert_eq!(minted.status, 200);
-    let status = standby.status().await;
-    assert_eq!(status["grants"]["issued"], 1, "the one that was answered");
+    assert_eq!(standby.status().await["grants"]["issued"], 1, "the one that was answered");
 }
 
 /// A replica that the others do not reach: nobody listens at this address.

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use turn_broker::lead::Replica;
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::changes::{Changes, Contents};
-use turn_broker::store::postgres::observation::Observation;
-use turn_broker::store::postgres::takeovers::Takeovers;
 use turn_broker::store::{
-    BackupError, CopyLedger, FORMAT, LedgerFile, Lost, OpenError, Storage, StoreError, WriteError,
+    BackupError, Changes, Contents, CopyLedger, FORMAT, LedgerFile, Lost, Observation, OpenError, Storage,
+    StoreError, Takeovers, WriteError,
 };
 use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
 

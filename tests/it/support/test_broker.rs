@@ -12,8 +12,7 @@ use tokio::task::JoinHandle;
 use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::listen::{Ended, Shutdown};
-use turn_broker::store::changes::Contents;
-use turn_broker::store::{FileStorage, Store};
+use turn_broker::store::{Contents, FileStorage, Store};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
