@@ -1,7 +1,7 @@
 //! Access to the mint: rate limit, origins and proxies. The limiter uses the library's own clock, so these tests set a short
 //! window instead of moving the clock, and none of them asserts a duration.
 
-use crate::support::{Answer, StateDir, TestBroker, with_cloudflare_and};
+use crate::support::{ALL_DOORS, Answer, MINT_PATHS, StateDir, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 use reqwest::header::HeaderName;
 
@@ -253,17 +253,9 @@ const MINTS: [&[(&str, &str)]; 6] = [
 /// A page could not read the response, but the request would have minted a credential.
 #[tokio::test]
 async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wire_format() {
-    let settings = [("CLIENT_URL", "https://app.example"), ("DOORS", "turn,matrix,ice,link,metered")];
+    let settings = [("CLIENT_URL", "https://app.example"), ALL_DOORS];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
-    let routes = [
-        "/api/turn-credentials",
-        "/turn?service=turn",
-        "/_matrix/client/v3/voip/turnServer",
-        "/ice?service=turn",
-        "/link",
-        "/api/v1/turn/credentials",
-    ];
-    for route in routes {
+    for route in MINT_PATHS {
         for headers in MINTS_NOTHING {
             let answer = broker.get_with(route, headers).await;
             assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{route} {headers:?}");
@@ -271,9 +263,9 @@ async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wi
         }
     }
     assert_eq!(cloudflare.history().mints(), 0);
-    let refused = u64::try_from(routes.len() * MINTS_NOTHING.len()).unwrap();
+    let refused = u64::try_from(MINT_PATHS.len() * MINTS_NOTHING.len()).unwrap();
     assert_eq!(broker.metric("turn_broker_origins_refused_total").await, Some(refused));
-    for route in routes {
+    for route in MINT_PATHS {
         for headers in MINTS {
             let answer = broker.get_with(route, headers).await;
             assert!(answer.status.is_success(), "{route} {headers:?}");

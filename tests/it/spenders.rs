@@ -2,8 +2,8 @@
 
 use crate::support::fake_cloudflare::Fault;
 use crate::support::{
-    Answer, COTURN, Log, ManualClock, OPERATOR, REPORTER, StateDir, TestBroker, USERS, broker_at, eventually,
-    facts, user_token, with_cloudflare_and,
+    ALL_DOORS, Answer, COTURN, Log, ManualClock, OPERATOR, REPORTER, StateDir, TestBroker, USERS, broker_at,
+    eventually, facts, user_token, with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -283,7 +283,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
 #[tokio::test]
 async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also_after_a_restart() {
     let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path()), ("DOORS", "turn,matrix,ice,link,metered")];
+    let settings = [("STATE_DIR", state.path()), ALL_DOORS];
     let first = broker(&settings).await;
     let grant = mint_as(&first, "ann", "?ttl=600").await.grant();
     let blocked = first.order(Method::POST, "/api/addresses/127.0.0.1/block?for=1h").await.json();

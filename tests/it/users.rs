@@ -6,8 +6,8 @@ mod tokens;
 
 use crate::support::fake_issuer::sign;
 use crate::support::{
-    Answer, FakeCloudflare, FakeWebhook, MANUAL, OPERATOR, REPORTER, Reply, Signer, StateDir, TestBroker,
-    USERS, broker_at, once_free, user_token, with_cloudflare_and,
+    ALL_DOORS, Answer, FakeCloudflare, FakeWebhook, MANUAL, MINT_PATHS, OPERATOR, REPORTER, Reply, Signer,
+    StateDir, TestBroker, USERS, broker_at, once_free, user_token, with_cloudflare_and,
 };
 use std::path::Path;
 
@@ -140,16 +140,8 @@ async fn an_address_with_made_up_tokens_has_a_sixteenth_of_the_questions_in_prog
 
 #[tokio::test]
 async fn a_user_is_required_if_the_operator_says_so() {
-    let (cloudflare, broker) =
-        with_cloudflare_and(&[REQUIRED[0], REQUIRED[1], ("DOORS", "turn,matrix,ice,link,metered")]).await;
-    for path in [
-        "/api/turn-credentials",
-        "/turn?service=turn",
-        "/_matrix/client/v3/voip/turnServer",
-        "/ice?service=turn",
-        "/link",
-        "/api/v1/turn/credentials",
-    ] {
+    let (cloudflare, broker) = with_cloudflare_and(&[REQUIRED[0], REQUIRED[1], ALL_DOORS]).await;
+    for path in MINT_PATHS {
         let refused = [broker.get(path).await, mint_at(&broker, path, "no-grant").await];
         for answer in refused {
             assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path}");
@@ -259,16 +251,10 @@ async fn a_grant_renews_until_the_sign_in_is_over_and_later_only_with_a_token_of
 #[tokio::test]
 async fn a_label_is_stored_or_refused_at_every_route_that_mints() {
     let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path()), ("DOORS", "turn,matrix,ice,link,metered")];
+    let settings = [("STATE_DIR", state.path()), ALL_DOORS];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
-    for path in [
-        "/api/turn-credentials?",
-        "/turn?service=turn&",
-        "/_matrix/client/v3/voip/turnServer?",
-        "/ice?service=turn&",
-        "/link?",
-        "/api/v1/turn/credentials?",
-    ] {
+    for path in MINT_PATHS {
+        let path = format!("{path}{}", if path.contains('?') { '&' } else { '?' });
         for bad in ["a%20b", "%C3%BC", &"x".repeat(65), "a&label=b"] {
             let answer = broker.get(&format!("{path}label={bad}")).await;
             assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{path} {bad}");

@@ -1,6 +1,6 @@
 //! Other wire formats of the mint: their fields, and that the same rules apply to them as to `/api/turn-credentials`.
 
-use crate::support::{API_TOKEN, Answer, FakeCloudflare, TestBroker, with_cloudflare_and};
+use crate::support::{ALL_DOORS, API_TOKEN, Answer, FakeCloudflare, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::json;
 
@@ -11,10 +11,9 @@ const ROUTES: [&str; 5] = [
     "/link",
     "/api/v1/turn/credentials",
 ];
-const ALL: (&str, &str) = ("DOORS", "turn,matrix,ice,link,metered");
 
 async fn with_all(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
-    with_cloudflare_and(&[&[ALL], settings].concat()).await
+    with_cloudflare_and(&[&[ALL_DOORS], settings].concat()).await
 }
 
 /// A request of a page of another site.
@@ -66,7 +65,8 @@ async fn a_response_in_stunners_format_configures_a_peer_connection() {
 #[tokio::test]
 async fn links_of_whip_and_whep_have_one_header_for_each_url() {
     let servers = r#"[{"urls": "stun:stun.example"}, {"urls": ["turn:turn.example", "turns:turn.example"], "username": "a\"b\\", "credential": "ü"}]"#;
-    let broker = TestBroker::start(&[ALL, ("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", servers)]).await;
+    let broker =
+        TestBroker::start(&[ALL_DOORS, ("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", servers)]).await;
     let answer = broker.get_with("/link", &[("origin", "http://localhost:5173")]).await;
     assert_eq!((answer.status.as_u16(), &*answer.text), (204, ""));
     let links = answer.headers.get_all("link").iter().map(|link| str::from_utf8(link.as_bytes()).unwrap());
@@ -191,7 +191,7 @@ async fn matrix_clients_of_every_version_get_a_credential_and_errors_in_their_fo
 
 #[tokio::test]
 async fn without_a_relay_the_response_has_public_stun_servers_and_an_empty_user() {
-    let broker = TestBroker::start(&[ALL]).await;
+    let broker = TestBroker::start(&[ALL_DOORS]).await;
     let stun = ["stun:stun.l.google.com:19302", "stun:stun1.l.google.com:19302"];
     for route in &ROUTES[..2] {
         let expected = json!({"uris": stun, "username": "", "password": "", "ttl": 300});

@@ -6,7 +6,7 @@ mod limits;
 mod reports;
 
 use crate::support::{
-    Answer, COTURN, FakeCloudflare, MONITOR, OPERATOR, REPORTER, TestBroker, USERS, user_token,
+    Answer, COTURN, FakeCloudflare, MINT_PATHS, MONITOR, OPERATOR, REPORTER, TestBroker, USERS, user_token,
     with_cloudflare_and,
 };
 use reqwest::{Method, RequestBuilder};
@@ -79,12 +79,7 @@ async fn a_stolen_key_is_bounded_by_its_own_rate_and_another_key_is_not_touched(
 async fn the_key_is_the_bearer_token_a_parameter_or_a_header_and_no_origin_matters() {
     let (cloudflare, broker) = with_keys(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     let foreign = |request: RequestBuilder| request.header("origin", "https://foreign.example");
-    for path in [
-        "/api/turn-credentials",
-        "/turn?service=turn",
-        "/ice?service=turn",
-        "/_matrix/client/v3/voip/turnServer",
-    ] {
+    for path in &MINT_PATHS[..4] {
         assert_eq!(
             Answer::of(foreign(broker.request(Method::GET, path)).bearer_auth(KEY)).await.status,
             200,
@@ -191,12 +186,7 @@ async fn a_wrong_key_is_401_and_counts_as_a_wrong_token_where_only_a_key_can_be(
 #[tokio::test]
 async fn a_mistyped_key_and_a_user_without_a_key_get_401() {
     let (cloudflare, broker) = with_keys(&[USERS, ("RATE_LIMIT_REQUESTS", "11")]).await;
-    for path in [
-        "/api/turn-credentials",
-        "/turn?service=turn",
-        "/ice?service=turn",
-        "/_matrix/client/v3/voip/turnServer",
-    ] {
+    for path in &MINT_PATHS[..4] {
         let mistyped = broker.get_as(&KEY.replace('0', "1"), path).await;
         assert_eq!(mistyped.error(), (401, "INVALID_TOKEN".into()), "{path}");
     }

@@ -67,6 +67,17 @@ pub(crate) fn client_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy().tls_certs_only([])
 }
 
+/// `DOORS` with every format that a GET can ask for.
+pub(crate) const ALL_DOORS: (&str, &str) = ("DOORS", "turn,matrix,ice,link,metered");
+/// A mint in each format: that of the service, and those of [`ALL_DOORS`].
+pub(crate) const MINT_PATHS: [&str; 6] = [
+    "/api/turn-credentials",
+    "/turn?service=turn",
+    "/_matrix/client/v3/voip/turnServer",
+    "/ice?service=turn",
+    "/link",
+    "/api/v1/turn/credentials",
+];
 /// The operator's token in tests.
 pub(crate) const OPERATOR: &str = "operator-fixture-token-0123456789";
 /// The reporter's token in tests.
