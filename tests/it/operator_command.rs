@@ -1,7 +1,9 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
 use crate::support::process::{command, run};
-use crate::support::{COTURN, Fault, OPERATOR, Process, StateDir, USERS, eventually, user_token, with_cloudflare};
+use crate::support::{
+    COTURN, Fault, OPERATOR, Process, StateDir, USERS, eventually, user_token, with_cloudflare,
+};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 

@@ -5,7 +5,7 @@ use crate::evidence::{Excesses, Reading, ReadingOutcome};
 use crate::minutes::{Basis, ChangeKind};
 use crate::testing;
 use crate::timeline::{ProofRule, SeenRate};
-use crate::units::{BitRate, Day, Minute};
+use crate::units::{BitRate, Day, Minute, Spread};
 use crate::verdict::Refusal;
 
 const MINUTE: u64 = 60_000;

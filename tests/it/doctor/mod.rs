@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::support::process::command;
 use crate::support::{
-    API_TOKEN, COTURN, FakeCloudflare, FakeWebhook, Fault, OPERATOR, RELAYED, StateDir, TestBroker, TurnServer,
-    eventually, fake_webhook,
+    API_TOKEN, COTURN, FakeCloudflare, FakeWebhook, Fault, OPERATOR, RELAYED, StateDir, TestBroker,
+    TurnServer, eventually, fake_webhook,
 };
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
