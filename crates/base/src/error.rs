@@ -18,8 +18,6 @@ use turn_ledger::{NotRecorded, TooManyBlocked};
 
 pub use body::{Code, ErrorBody, ProviderError};
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// Why a request failed, and what the caller can do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
@@ -79,19 +77,6 @@ impl ApiError {
         Self::unauthorized(format!("Send {expected} as `Authorization: Bearer <token>`."))
     }
 
-    /// The bearer token is not a grant of this ledger, or the grant has expired.
-    pub fn invalid_grant() -> Self {
-        Self::new(Code::InvalidGrant, "Invalid grant token").message(
-            "Fetch new credentials and send the `grant` in that response. For an app server: check its key, or REPORTER_TOKEN.",
-        )
-    }
-
-    /// The operator has revoked the grant.
-    pub fn grant_revoked() -> Self {
-        Self::new(Code::InvalidGrant, "Grant revoked")
-            .message("Fetch new credentials: the operator has revoked these.")
-    }
-
     /// The operator has blocked a spender of this kind.
     pub fn blocked(kind: SpenderKind) -> Self {
         let (code, error) = match kind {
@@ -110,34 +95,10 @@ impl ApiError {
         Self::new(Code::NotFound, "Not found").message(message)
     }
 
-    /// No such route.
-    pub fn no_route() -> Self {
-        Self::not_found(
-            "Open / in a browser, or see /openapi.json for all routes. This is turn-broker: GET /api/turn-credentials returns ICE servers.",
-        )
-    }
-
-    /// A route of the operator, without an `OPERATOR_TOKEN`.
-    pub fn no_operator() -> Self {
-        Self::not_found("Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.")
-    }
-
-    /// The route exists, the method does not.
-    pub fn method_not_allowed() -> Self {
-        Self::new(Code::MethodNotAllowed, "Method not allowed")
-            .message("See /openapi.json for the methods of this route.")
-    }
-
     /// The body is longer than the longest that is read.
     pub fn payload_too_large(bytes_max: usize) -> Self {
         Self::new(Code::PayloadTooLarge, "Payload too large")
             .message(format!("Send at most {bytes_max} bytes."))
-    }
-
-    /// The request names a host that is not served.
-    pub fn misdirected() -> Self {
-        Self::new(Code::MisdirectedRequest, "Misdirected request")
-            .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
     }
 
     /// The client is over a limit. `error`: what there is too much of.
@@ -150,40 +111,9 @@ impl ApiError {
         Self::new(Code::LedgerUnavailable, "Ledger unavailable").message(message)
     }
 
-    /// The leader cannot write the ledger.
-    pub fn not_recorded() -> Self {
-        Self::ledger_unavailable(
-            "Check the log, and the disk that holds STATE_DIR or the database: the ledger cannot be written.",
-        )
-        .retry_in(SECOND)
-    }
-
-    /// Several replicas share the ledger, and this one reaches no leader.
-    pub fn no_leader() -> Self {
-        Self::new(Code::NoLeader, "No leader")
-            .message("Try again in a second, with jitter: no leader of this service can be reached.")
-            .retry_in(SECOND)
-    }
-
     /// Something is full: `message` says what to do.
     pub fn full(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::Overloaded, "Overloaded").message(message).retry_in(SECOND)
-    }
-
-    /// Too many requests are in progress, or a table is full.
-    pub fn overloaded() -> Self {
-        Self::full("Try again in a second.")
-    }
-
-    /// The process is shutting down.
-    pub fn shutting_down() -> Self {
-        Self::new(Code::ShuttingDown, "Shutting down").message("Try again in a second.").retry_in(SECOND)
-    }
-
-    /// A fault of this service.
-    pub fn internal() -> Self {
-        Self::new(Code::Internal, "Internal error")
-            .message("Report the requestId to the operator of this service.")
+        Self::new(Code::Overloaded, "Overloaded").message(message).retry_in(Duration::from_secs(1))
     }
 
     /// The error for a status that a layer returned without an [`ErrorBody`].
@@ -195,6 +125,50 @@ impl ApiError {
             _ => Self::internal(),
         }
     }
+}
+
+/// The errors that always say the same, one entry each: the function, the code, a short text for people, what the caller can do, and when to
+/// try again.
+macro_rules! fixed {
+    ($(#[$meaning:meta] $name:ident: $code:ident $error:literal $message:literal $(, in $seconds:literal s)?;)*) => {
+        impl ApiError {
+            $(#[$meaning]
+            pub fn $name() -> Self {
+                Self::new(Code::$code, $error).message($message)$(.retry_in(Duration::from_secs($seconds)))?
+            })*
+        }
+    };
+}
+
+fixed! {
+    /// The bearer token is not a grant of this ledger, or the grant has expired.
+    invalid_grant: InvalidGrant "Invalid grant token"
+        "Fetch new credentials and send the `grant` in that response. For an app server: check its key, or REPORTER_TOKEN.";
+    /// The operator has revoked the grant.
+    grant_revoked: InvalidGrant "Grant revoked" "Fetch new credentials: the operator has revoked these.";
+    /// No such route.
+    no_route: NotFound "Not found"
+        "Open / in a browser, or see /openapi.json for all routes. This is turn-broker: GET /api/turn-credentials returns ICE servers.";
+    /// A route of the operator, without an `OPERATOR_TOKEN`.
+    no_operator: NotFound "Not found" "Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.";
+    /// The route exists, the method does not.
+    method_not_allowed: MethodNotAllowed "Method not allowed"
+        "See /openapi.json for the methods of this route.";
+    /// The request names a host that is not served.
+    misdirected: MisdirectedRequest "Misdirected request"
+        "Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.";
+    /// The leader cannot write the ledger.
+    not_recorded: LedgerUnavailable "Ledger unavailable"
+        "Check the log, and the disk that holds STATE_DIR or the database: the ledger cannot be written.", in 1 s;
+    /// Several replicas share the ledger, and this one reaches no leader.
+    no_leader: NoLeader "No leader"
+        "Try again in a second, with jitter: no leader of this service can be reached.", in 1 s;
+    /// Too many requests are in progress, or a table is full.
+    overloaded: Overloaded "Overloaded" "Try again in a second.", in 1 s;
+    /// The process is shutting down.
+    shutting_down: ShuttingDown "Shutting down" "Try again in a second.", in 1 s;
+    /// A fault of this service.
+    internal: Internal "Internal error" "Report the requestId to the operator of this service.";
 }
 
 /// A change of the operator is in effect, but not stored. The error for a mint that is not stored is [`ApiError::not_recorded`].
