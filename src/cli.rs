@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::bounds;
+use crate::demo;
+use crate::doctor;
 use crate::ledger_command::LedgerCommand;
 use crate::operator_command::{IceOptions, OperatorCommand, Options};
-use crate::{bounds, demo, doctor};
 use turn_base::parse_web_url;
 
 /// turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
