@@ -15,10 +15,13 @@ use crate::ice::udp_relay;
 use crate::ice::url::IceUrl;
 use turn_ledger::IceSource;
 use turn_relay::client::{RelayError, relay_to_itself};
-use turn_relay::tunnel::{private_peer, relays_tcp};
+use turn_relay::tunnel::{allocations_of_one, private_peer, relays_tcp};
 
 /// The most URLs that are tried. Real responses have one over UDP for each relay.
 const URLS_MAX: usize = 16;
+
+/// So many allocations at once are no call's. The shipped `user-quota` is 8.
+const ALLOCATIONS_MAX: usize = 33;
 
 /// The time limit for one connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -82,7 +85,13 @@ async fn refuses_tunnels(url: &IceUrl, server: &IceServer) -> Verdict {
         );
     }
     match private_peer(&relay).await {
-        Ok(None) => ok("it refuses private peers and allocations for TCP"),
+        Ok(None) if allocations_of_one(&relay, ALLOCATIONS_MAX).await == ALLOCATIONS_MAX => warn(
+            format!(
+                "one credential can make {ALLOCATIONS_MAX} allocations, and is promised one LIABILITY_MBPS_PER_GRANT"
+            ),
+            "set user-quota and max-bps in turnserver.conf so that their product is LIABILITY_MBPS_PER_GRANT",
+        ),
+        Ok(None) => ok("it refuses private peers, allocations for TCP, and too many of one credential"),
         Ok(Some(peer)) => warn(
             format!("it relays to the private address {peer}: a credential is a tunnel into its network"),
             "add the lines denied-peer-ip of docs/turnserver.conf",

@@ -78,7 +78,7 @@ is 'the status uses the count of coturn' measured+estimate "$(status source)"
 (cd broker && "$BROKER" doctor >../doctor.log 2>&1) && doctor=0 || doctor=$?
 is 'doctor finds no problem, but for the version of Debian' '0 0 1' "$doctor $(grep -c '^FAIL' doctor.log || :) $(grep '^warn' doctor.log | grep -c CVE-2026-27624)"
 is 'doctor has nothing else to warn of' 1 "$(grep -c '^warn' doctor.log || :)"
-is 'private peers and allocations for TCP are refused' 1 "$(grep -c 'refuses private peers and allocations for TCP' doctor.log || :)"
+is 'private peers, allocations for TCP and too many are refused' 1 "$(grep -c 'refuses private peers, allocations for TCP, and too many' doctor.log || :)"
 is 'the bound holds' true "$(status boundHolds)"
 is 'doctor sends a datagram through an allocation' 1 "$(grep -c '^ok  *turn .*relays at' doctor.log || :)"
 

@@ -11,16 +11,16 @@ const WORDS_MAX = [
   [['docs/CLIENTS.md', 'src/web/turn-client/README.md'], 3_550],
   [['docs/PROGRAMS.md'], 2_000],
   [['docs/SIGNALING.md'], 3_000],
-  [['docs/OPERATE.md'], 5_350],
+  [['docs/OPERATE.md'], 5_400],
   [['docs/COTURN.md'], 1_600],
   [['docs/PROVIDER.md'], 1_500],
   [['docs/BUDGET.md'], 2_600],
-  [['docs/RUNBOOK.md'], 2_650],
+  [['docs/RUNBOOK.md'], 2_700],
   [['docs/REFERENCE.md'], 3_550],
   [['docs/ARCHITECTURE.md'], 2_200],
   [['docs/PERFORMANCE.md'], 1_200],
   [['CONTRIBUTING.md', 'SECURITY.md'], 1_550],
-  [['CHANGELOG.md'], 1_000],
+  [['CHANGELOG.md'], 1_100],
 ];
 const DECISION_WORDS_MAX = 400;
 

@@ -1,4 +1,5 @@
-//! Whether a relay can be used as a tunnel into private networks or for TCP: `doctor` asks for both, and both must be refused.
+//! Whether a relay can be used as a tunnel into private networks or for TCP, or by one credential for many calls: `doctor` asks for all of
+//! that, and all must be refused.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -37,6 +38,21 @@ pub async fn private_peer(relay: &UdpRelay) -> Result<Option<Ipv4Addr>, RelayErr
     }
     allocation.close().await;
     Ok(allowed)
+}
+
+/// How many allocations a credential can have at once, of `most` that are tried.
+pub async fn allocations_of_one(relay: &UdpRelay, most: usize) -> usize {
+    let mut allocations = Vec::new();
+    while allocations.len() < most
+        && let Ok(allocation) = Allocation::open(relay, false).await
+    {
+        allocations.push(allocation);
+    }
+    let count = allocations.len();
+    for allocation in allocations {
+        allocation.close().await;
+    }
+    count
 }
 
 /// Whether the relay makes an allocation for TCP to peers (RFC 6062). `None`: it has no answer over TCP.
