@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { coturnEgress, coturnHasClosed, endedAllocations, metric, rows } from './counts.mjs';
 import { BROKER, coturnSecret, directory, operator, operatorToken, runTest, startBroker, startCoturn, status, sum, theyAgree } from './harness.mjs';
-import { launchBrowser, serveSite, until } from './processes.mjs';
+import { coturnReports, launchBrowser, serveSite, until } from './processes.mjs';
 import { openPage, part } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 1_200;
@@ -30,7 +30,8 @@ const LIFE_SECONDS = 10;
 /** How long a call must go on after its credentials have expired. The relay and the broker at coturn end what has expired within 2 s. */
 const BEYOND_SECONDS = 5;
 
-const cliPassword = randomBytes(24).toString('hex');
+const [cliPassword, statsPassword] = [0, 1].map(() => randomBytes(24).toString('hex'));
+const reports = coturnReports(statsPassword);
 let browser;
 let broker;
 let site;
@@ -43,7 +44,7 @@ async function run() {
   await theCallsOver(await theRelay());
   await theCallsOver(await theCoturn());
   await browser.close();
-  assert.ok(![operatorToken, coturnSecret, cliPassword].some((secret) => broker.log.includes(secret)), 'the log has no secret');
+  assert.ok(![operatorToken, coturnSecret, cliPassword, statsPassword].some((secret) => broker.log.includes(secret)), 'the log has no secret');
 }
 
 async function theRelay() {
@@ -58,12 +59,11 @@ async function theRelay() {
 }
 
 async function theCoturn() {
-  const coturn = await startCoturn([`cli-password=${cliPassword}`, 'cli-ip=127.0.0.1', `cli-port=${CLI_PORT}`]);
+  const coturn = await startCoturn([`cli-password=${cliPassword}`, 'cli-ip=127.0.0.1', `cli-port=${CLI_PORT}`, reports.line]);
   /** The broker's user names end with the grant. */
   const names = (ids) => [...new Set([...coturn.log.matchAll(/username=<([^>]+)>/g)].map(([, name]) => name))].filter((name) => ids.some((id) => name.endsWith(id)));
   return {
-    name: 'coturn', settings: { COTURN_CLI: `127.0.0.1:${CLI_PORT}`, COTURN_CLI_PASSWORD: cliPassword }, bytes: COTURN_BYTES_EACH_WAY, mbps: COTURN_MBPS,
-    /** A session that ends at full rate is charged at this rate until coturn is read again. */
+    name: 'coturn', settings: { COTURN_CLI: `127.0.0.1:${CLI_PORT}`, COTURN_CLI_PASSWORD: cliPassword, ...reports.settings }, bytes: COTURN_BYTES_EACH_WAY, mbps: COTURN_MBPS,
     rest: settledSpender,
     hasEnded: (ids) => names(ids).length === ids.length && coturnHasClosed(coturn.log, names(ids)),
     egress: (ids) => coturnEgress(coturn.log, names(ids)),

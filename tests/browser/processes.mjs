@@ -91,6 +91,12 @@ export function coturnProcess(directory, secret, cli = ['no-cli']) {
   return new Process('coturn', directory, 'turnserver', ['-c', path], {}, ({ log }) => log.includes('UDP listener opened'));
 }
 
+/** Where a coturn reports its sessions: the line for it, and the broker's settings. @param {string} password */
+export const coturnReports = (password) => ({
+  line: `redis-statsdb="ip=127.0.0.2 dbname=0 password=${password} port=6390 connect_timeout=5"`,
+  settings: { COTURN_STATS_LISTEN: '127.0.0.2:6390', COTURN_STATS_PASSWORD: password },
+});
+
 export function brokerProcess(directory, env, name = 'broker', program = process.env.TURN_BROKER_BIN) {
   const serves = () => fetch(`http://${env.HOST}:${env.PORT}/ready`).then(({ ok }) => ok, () => false);
   return new Process(name, directory, program, [], env, serves);

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::client::Client;
 use crate::honest::Tally;
 use crate::support::fake_coturn_cli::{FakeCoturnCli, PASSWORD};
+use crate::support::fake_coturn_reports::FakeCoturnReports;
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::unfinished::{Counts, Load, keep};
 use crate::{Form, Outcome, address, grouped, memory, program};
@@ -93,13 +94,16 @@ async fn one_user(form: Form) -> Outcome {
 
 async fn reserved(_: Form) -> Outcome {
     let cli = FakeCoturnCli::start().await;
-    let at = cli.config().address;
+    let (at, reports) = (cli.config().address, FakeCoturnReports::start(0).await);
+    let [listen, password] = reports.settings();
     let process = program(&[
         KEYS,
         PROXIED,
         ("BUDGET_MODE", "strict"),
         ("COTURN_CLI", &at),
         ("COTURN_CLI_PASSWORD", PASSWORD),
+        listen,
+        password,
     ]);
     let (server, mut honest) = (address(&process), Tally::default());
     // The first listing shows that the command line answers.
