@@ -134,7 +134,7 @@ async function anAlertIsSent(alerts) {
   await until('the alert', () => alerts.length > 0);
   await setLimit(LIMIT_GB);
   const [{ event, link }] = alerts;
-  assert.deepEqual([event, link], ['budget.used_95', `${BROKER}/dashboard#spenders`]);
+  assert.deepEqual([event, link], ['budget.used_95', `${BROKER}/dashboard#by-user=ann`]);
   say(`alert ${event}: ${link}`);
   return alerts;
 }
