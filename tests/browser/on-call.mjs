@@ -32,7 +32,7 @@ export async function fromAnAlertToABlockedUser(page, alert, user, name) {
   await page.click('#sign-in-form button');
   await until('the spenders in view', () => page.evaluate(() => {
     const row = document.querySelector('#spenders-panel tbody tr')?.getBoundingClientRect();
-    return row && row.top > 0 && row.bottom < innerHeight && document.activeElement.id === 'spenders';
+    return row && row.top > 0 && row.bottom < innerHeight && ['spenders', 'by-user'].includes(document.activeElement.id);
   }));
   await step('2-who-spends');
   await page.click(`#spenders-panel tbody tr:first-child button[aria-label="Block ${user}"]`);

@@ -148,8 +148,8 @@ wait $coturn || :
 turnserver -c "$WORK_DIR/here.conf" >coturn.log 2>&1 &
 until_it served
 OLD=$(sed -n 's/^COTURN_SECRET=//p' .env)
-# accepts SECRET [OPTION...]: whether coturn relays with a credential of that secret.
-accepts() { if timeout 60 turnutils_uclient -c -y -m 1 -n 2 -u user -W "$@" $ADDRESS 2>&1 | grep -q 'tot_recv_bytes ~ [1-9]'; then echo yes; else echo no; fi; }
+# accepts SECRET [OPTION...]: whether coturn relays with a credential of that secret. Each has a user of its own, with its quota.
+accepts() { if timeout 60 turnutils_uclient -c -y -m 1 -n 2 -u "user-$(date +%N)" -W "$@" $ADDRESS 2>&1 | grep -q 'tot_recv_bytes ~ [1-9]'; then echo yes; else echo no; fi; }
 is 'coturn accepts credentials of the old and of the new secret, and of no other' 'yes yes no' \
     "$(accepts "$OLD") $(accepts "$NEW") $(accepts another)"
 is 'coturn serves TLS at 443, too' 'serial=02 yes' \
