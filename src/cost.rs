@@ -2,10 +2,11 @@
 //! rounded up. No admission depends on them.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use turn_ledger::{ByteCount, Period, Timestamp, lossy};
+use turn_ledger::{ByteCount, IceSource, Period, Timestamp, lossy};
 
 /// There is no forecast before so much time has passed since the first use in the period: the rate of a few hours is not that of whole
 /// days.
@@ -78,6 +79,28 @@ impl Price {
     }
 }
 
+/// What each source charges. Cloudflare's TURN service and SFU share a price and the free bytes. Other sources, such as own relays, cost nothing
+/// unless they have a price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prices {
+    /// That of Cloudflare.
+    pub cloudflare: Price,
+    /// Those of other sources.
+    pub others: BTreeMap<IceSource, Price>,
+}
+
+impl Prices {
+    /// The cost of what the sources have relayed in a whole period so far.
+    pub fn of(&self, used: &BTreeMap<IceSource, ByteCount>) -> Money {
+        let is_cloudflares = |source: &IceSource| matches!(source, IceSource::Cloudflare | IceSource::Sfu);
+        let of_cloudflare = used.iter().filter(|(source, _)| is_cloudflares(source)).map(|(_, bytes)| *bytes);
+        let of_cloudflare = self.cloudflare.of(of_cloudflare.fold(ByteCount::ZERO, ByteCount::plus));
+        let of_other = |(source, price): (&IceSource, &Price)| Some(price.of(*used.get(source)?));
+        let of_others = self.others.iter().filter_map(of_other);
+        of_others.fold(of_cloudflare, |sum, cost| Money(sum.0.saturating_add(cost.0)))
+    }
+}
+
 /// The bytes at the end of the period if the average rate since `since` continues, rounded up. `None` in the first day after `since`. The
 /// rate is `used` / `elapsed`, and the whole time is from `since` to the end.
 pub fn forecast(period: Period, since: Timestamp, now: Timestamp, used: ByteCount) -> Option<ByteCount> {
@@ -120,6 +143,19 @@ mod tests {
         assert_eq!(cost(cloudflare, 1_001 * GB), "0.05");
         assert_eq!(cost(cloudflare, 3_000 * GB), "100.00");
         assert_eq!(cost(price(0.0, 0), 3_000 * GB), "0.00");
+    }
+
+    #[test]
+    fn each_source_has_its_price_and_own_relays_use_no_free_bytes() {
+        let others = BTreeMap::from([(IceSource::Http, price(0.4, 0))]);
+        let prices = Prices { cloudflare: price(0.05, 1_000), others };
+        let used = |bytes: &[(IceSource, u64)]| {
+            bytes.iter().map(|(source, gb)| (*source, ByteCount::new(gb * GB))).collect()
+        };
+        let cost = |bytes: &[(IceSource, u64)]| prices.of(&used(bytes)).to_string();
+        assert_eq!(cost(&[(IceSource::Coturn, 5_000), (IceSource::Cloudflare, 1_000)]), "0.00");
+        assert_eq!(cost(&[(IceSource::Cloudflare, 600), (IceSource::Sfu, 600)]), "10.00");
+        assert_eq!(cost(&[(IceSource::Cloudflare, 1_100), (IceSource::Http, 2_000)]), "805.00");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::alert::dispatcher::Outbox;
 use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
 use crate::alert::{Act, Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
-use crate::config::{Config, PriceConfig};
+use crate::config::Config;
 use crate::rate::{PresentRate, WINDOW};
 use turn_ledger::ByteCount;
 
@@ -15,13 +15,12 @@ impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. Without the lease nothing is due:
     /// the replica that leads evaluates them.
     pub async fn evaluate_alerts(&self, facts: ServiceFacts, config: &Config, is_delivered: bool) {
-        let PriceConfig { price, currency } = &config.prices;
         if !self.holds_lease() {
             return;
         }
         let (input, cost) = self.with_all(|Guarded { books, over_limit, alerts, .. }| {
             let snapshot = self.snapshot_of(books);
-            let cost = AlertCost::of(price, currency, &snapshot.figures, books.budget().used_since());
+            let cost = AlertCost::of(&config.prices, books.budget());
             alerts.mints.observe(snapshot.figures.now, snapshot.counts);
             let of_books = AlertInput::of(&snapshot, facts, PresentRate::of(books), config);
             (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cost::{Money, Price, forecast};
+use crate::config::PriceConfig;
+use crate::cost::{Money, forecast};
 use crate::rate::{Lately, WINDOW};
-use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Timestamp};
+use turn_ledger::{Budget, ByteCount, SpenderKey, SpenderKind, SpenderSums, Timestamp};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -206,14 +207,16 @@ fn explaining(
 }
 
 impl AlertCost {
-    /// The cost at this instant. `since`: the first use of the period.
-    pub fn of(price: &Price, currency: &str, figures: &Figures, since: Timestamp) -> Self {
-        let at_end = forecast(figures.period, since, figures.now, figures.used);
-        Self {
-            currency: currency.to_owned(),
-            so_far: price.of(figures.used),
-            forecast: at_end.map(|used| Forecast { used, cost: price.of(used) }),
-        }
+    /// The cost at this instant.
+    pub fn of(PriceConfig { prices, currency }: &PriceConfig, budget: &Budget) -> Self {
+        let (since, figures) = (budget.used_since(), budget.figures());
+        let at_end = |used| forecast(figures.period, since, figures.now, used);
+        let used = budget.used_by_source(figures.period);
+        let forecast = at_end(figures.used).map(|all| {
+            let later = used.iter().filter_map(|(source, bytes)| Some((*source, at_end(*bytes)?))).collect();
+            Forecast { used: all, cost: prices.of(&later) }
+        });
+        Self { currency: currency.clone(), so_far: prices.of(&used), forecast }
     }
 }
 

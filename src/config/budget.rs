@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::form::{Formed, form, number, one_of, parse_decimal, path, seconds};
 use super::memory::grants_in;
 use super::settings::Settings;
-use crate::cost::{Money, Price};
+use crate::cost::{Money, Price, Prices};
 use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, IceSource, KeptAddresses};
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
@@ -75,6 +75,8 @@ const ACTIONS: &[(&str, bool)] = &[("refuse", false), ("fallback", true)];
 const AT_LIMIT: &[(&str, bool)] = &[("none", false), ("revoke", true)];
 const ADDRESSES: &[(&str, KeptAddresses)] =
     &[("full", KeptAddresses::Full), ("prefix", KeptAddresses::Prefix), ("none", KeptAddresses::None)];
+/// The metered sources that are not Cloudflare's.
+const OTHERS: [IceSource; 3] = [IceSource::Coturn, IceSource::Http, IceSource::Relay];
 const DIRECTIONS: &[(&str, BilledDirections)] =
     &[("egress", BilledDirections::Egress), ("both", BilledDirections::Both)];
 
@@ -82,8 +84,9 @@ const DIRECTIONS: &[(&str, BilledDirections)] =
 #[derive(Clone, Debug)]
 pub struct PriceConfig {
     /// The price of each GB above the free ones, 0 to 1,000,000 with at most six decimals: `PRICE_PER_GB`; 0.05 when unset. And the free
-    /// GB of a period, 0 to 1,000,000: `FREE_GB`; 1,000 when unset.
-    pub price: Price,
+    /// GB of a period, 0 to 1,000,000: `FREE_GB`; 1,000 when unset. Both are those of Cloudflare; `source=value` after a comma is that of
+    /// another source, which without it is 0.
+    pub prices: Prices,
     /// Three capital letters, as in ISO 4217. `CURRENCY`; USD when unset.
     pub currency: String,
 }
@@ -140,10 +143,17 @@ impl PriceConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let per_gb = form("a price from 0 to 1000000, at most six decimals", parse_price);
         let currency = form("the three letters of a currency, as USD", parse_currency);
+        let (per_gb, others) = settings.about_money().get("PRICE_PER_GB", "0.05", by_source(per_gb));
+        let (free, free_of) = settings.about_money().get("FREE_GB", "1000", by_source(gb));
+        let has_free = free_of.keys().all(|source| others.contains_key(source));
+        settings.refuse_if("FREE_GB", !has_free, "expected sources that PRICE_PER_GB names");
+        let price = |(source, per_gb): (IceSource, Money)| {
+            (source, Price { per_gb, free: free_of.get(&source).copied().unwrap_or_default() })
+        };
         Self {
-            price: Price {
-                per_gb: settings.about_money().get("PRICE_PER_GB", "0.05", per_gb),
-                free: settings.about_money().get("FREE_GB", "1000", gb),
+            prices: Prices {
+                cloudflare: Price { per_gb, free },
+                others: others.into_iter().map(price).collect(),
             },
             currency: settings.about_money().get("CURRENCY", "USD", currency),
         }
@@ -193,6 +203,26 @@ pub(super) fn read_limits<K: Ord>(
 fn billing_day(text: &str) -> Formed<BillingDay> {
     let day = number(1..=31);
     form("a day of the month from 1 to 31", |text| day(text).ok().and_then(BillingDay::new))(text)
+}
+
+/// The value for Cloudflare, and those of other metered sources: `0.05,http=0.40`.
+fn by_source<T>(form: impl Fn(&str) -> Formed<T>) -> impl Fn(&str) -> Formed<(T, BTreeMap<IceSource, T>)> {
+    move |text| {
+        let mut entries = text.split(',').map(str::trim);
+        let cloudflares = form(entries.next().unwrap_or_default())?;
+        let mut others = BTreeMap::new();
+        for entry in entries {
+            let (source, value) = entry.split_once('=').unwrap_or_default();
+            let source = source.parse().ok().filter(|source| OTHERS.contains(source));
+            let Some(source) = source else {
+                return Err(
+                    "expected the value for Cloudflare, then coturn=, http= or relay= and theirs".into()
+                );
+            };
+            others.insert(source, form(value)?);
+        }
+        Ok((cloudflares, others))
+    }
 }
 
 /// A price. One with more than six decimals is refused, because it could round to zero.

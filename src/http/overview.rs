@@ -4,7 +4,7 @@
 mod provider;
 pub(super) mod relays;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::alert::{AlertCost, Forecast, StopCode};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::config::PriceConfig;
+use crate::cost::Prices;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
 use crate::mint::ending::EndingProgress;
@@ -25,7 +26,7 @@ use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use relays::{RelayBody, relays};
 use turn_base::Code;
-use turn_ledger::{ByteCount, Figures, IceSource, Revoked, Snapshot, Timestamp};
+use turn_ledger::{Budget, ByteCount, IceSource, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.
 const REVOKED_MAX: usize = 20;
@@ -190,6 +191,21 @@ pub struct CostBody {
     /// Null in the first day of its use.
     #[schema(required = true)]
     forecast: Option<ForecastBody>,
+    /// Each metered source. Cloudflare's TURN service and SFU share the free GB, so their costs can add up to less than that of both.
+    by_source: Vec<SourceCostBody>,
+}
+
+/// What a source has relayed in this period, and the cost of these bytes alone.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceCostBody {
+    #[schema(schema_with = schema::grant_source)]
+    source: IceSource,
+    /// Billed bytes.
+    #[schema(example = 1_800_000_000_000_u64)]
+    used_bytes: u64,
+    #[schema(example = "12.35")]
+    cost: String,
 }
 
 /// The end of the period, if its average rate since the first use continues.
@@ -275,12 +291,12 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         let grant = grant.to_string();
         RevokedBody { grant, source, revoked_at, expires_at }
     };
-    let (snapshot, PresentRate { rate, until, limit_at }, since, usable, revoked) =
+    let (snapshot, PresentRate { rate, until, limit_at }, cost, usable, revoked) =
         app.account.read(|books| {
             let (snapshot, grants) = (app.account.snapshot_of(books), books.grants());
             let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));
             let revoked = grants.revoked().take(REVOKED_MAX).map(body).collect();
-            (snapshot, PresentRate::of(books), books.budget().used_since(), usable, revoked)
+            (snapshot, PresentRate::of(books), cost_body(&app.config.prices, books.budget()), usable, revoked)
         });
     Json(OverviewBody {
         at: snapshot.figures.now,
@@ -288,7 +304,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
         rate: RateBody { mbps: mbps(rate), until, limit_at },
-        cost: cost_body(&app.config.prices, &snapshot.figures, since),
+        cost,
         usable,
         alert_percents: app.config.alert_percents.clone(),
         sign_in: app.core.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
@@ -332,9 +348,15 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
     }
 }
 
-/// What the period costs. `since`: its first use, where the average rate of the forecast begins.
-fn cost_body(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, since: Timestamp) -> CostBody {
-    let AlertCost { currency, so_far, forecast } = AlertCost::of(price, currency, figures, since);
+/// What the period costs.
+fn cost_body(prices: &PriceConfig, budget: &Budget) -> CostBody {
+    let (AlertCost { currency, so_far, forecast }, since) =
+        (AlertCost::of(prices, budget), budget.used_since());
+    let Prices { cloudflare: price, .. } = &prices.prices;
+    let of_source = |(source, used): (IceSource, ByteCount)| {
+        let cost = prices.prices.of(&BTreeMap::from([(source, used)])).to_string();
+        SourceCostBody { source, used_bytes: used.get(), cost }
+    };
     let forecast_body =
         |Forecast { used, cost }| ForecastBody { used_bytes: used.get(), cost: cost.to_string(), since };
     CostBody {
@@ -343,6 +365,7 @@ fn cost_body(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, s
         free_gb: plain_number(price.free.as_gb()),
         so_far: so_far.to_string(),
         forecast: forecast.map(forecast_body),
+        by_source: budget.used_by_source(budget.period).into_iter().map(of_source).collect(),
     }
 }
 

@@ -215,7 +215,8 @@ pub async fn list_spenders(
             return Err(ApiError::invalid("Ask for a CSV without `since`, and not by `grant`."));
         };
         let list = app.account.spenders(kind, time).await;
-        let used = list.used;
+        let by_source = app.account.read(|books| books.budget().used_by_source(period));
+        let used = (list.used, app.config.prices.prices.of(&by_source));
         let csv = csv::of(&app.config, kind, period, used, &list.page(usize::MAX, None).await);
         return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response());
     }

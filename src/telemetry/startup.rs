@@ -106,6 +106,13 @@ fn report_budget(config: &Config) {
 }
 
 fn report_meters(config: &Config) {
+    let has_price = config.prices.prices.others.contains_key(&IceSource::Http);
+    if config.ice.sources.contains(&IceSource::Http) && !has_price {
+        tracing::warn!(
+            remedy = "set it: PRICE_PER_GB=0.05,http=0.40",
+            "the source http has no price, so it costs nothing here"
+        );
+    }
     if let Some(analytics) = &config.meter.analytics {
         let (every, lag) = (analytics.interval.as_secs(), analytics.lag.as_secs());
         tracing::info!("Measured usage: Cloudflare's own count, every {every} s, up to {lag} s ago");

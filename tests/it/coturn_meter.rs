@@ -95,6 +95,22 @@ async fn the_ledger_counts_the_bytes_that_coturn_lists() {
     let bytes = broker.used().await;
     assert!((5 * GB..=5 * GB + 2_047 * 1_200).contains(&bytes), "{bytes}");
     assert!(!relay.was_cut());
+    let overview = broker.get_as(OPERATOR, "/api/overview").await.json();
+    assert_eq!(overview["cost"]["soFar"], "0.00", "an own relay costs nothing");
+}
+
+#[tokio::test]
+async fn an_own_relay_costs_what_its_price_says() {
+    let relay = Relay::start().await;
+    let broker = relay.broker(&[("PRICE_PER_GB", "0.05,coturn=1"), ("FREE_GB", "1000,coturn=3")]).await;
+    let (user, _) = minted(&broker).await;
+    relay.carries(&user, 5 * GB);
+    broker.advance(10);
+    look(&broker).await;
+    let cost = broker.get_as(OPERATOR, "/api/overview").await.json()["cost"].clone();
+    // Two GB above the free ones, and a claim of some MB.
+    assert_eq!((&cost["soFar"], &cost["bySource"][0]["cost"]), (&json!("2.01"), &json!("2.01")), "{cost}");
+    assert_eq!(cost["bySource"][0]["source"], "coturn");
 }
 
 #[tokio::test]

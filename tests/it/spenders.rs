@@ -99,7 +99,7 @@ fn cells(csv: &str) -> Vec<Vec<&str>> {
 #[tokio::test]
 async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_also_as_csv_with_costs() {
     let state = StateDir::new();
-    let prices = [("PRICE_PER_GB", "0.05"), ("FREE_GB", "0.1")];
+    let prices = [("PRICE_PER_GB", "0,coturn=0.05"), ("FREE_GB", "0,coturn=0.1")];
     let settings = [&[("STATE_DIR", state.path())], &prices[..]].concat();
     let first = broker(&settings).await;
     for (user, bytes) in [("ann", 90_000_000), ("=bob", 40_000_000)] {

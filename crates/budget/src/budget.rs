@@ -326,6 +326,20 @@ impl Budget {
         std::iter::successors(before(&self.period), before).take(PAST_PERIODS)
     }
 
+    /// What each metered source has used in a period: this one, or an earlier one.
+    pub fn used_by_source(&self, period: Period) -> BTreeMap<IceSource, ByteCount> {
+        let mut used = BTreeMap::new();
+        for timeline in self.metered() {
+            let minutes = &timeline.minutes;
+            let is_present = period == self.period;
+            let bytes =
+                if is_present { minutes.used() } else { minutes.days.used(period).unwrap_or_default() };
+            let sum = used.entry(timeline.terms.owner.source).or_insert(ByteCount::ZERO);
+            *sum = sum.plus(bytes);
+        }
+        used
+    }
+
     /// Bytes of an earlier period; `None` if nothing is known of it.
     fn used_in(&self, period: Period) -> Option<ByteCount> {
         self.metered().filter_map(|timeline| timeline.minutes.days.used(period)).reduce(ByteCount::plus)

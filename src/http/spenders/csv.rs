@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::config::Config;
-use crate::cost::shares;
+use crate::cost::{Money, shares};
 use turn_ledger::{ByteCount, Period, SpenderKey, SpenderKind, SpenderSums, Sums, Timestamp};
 
 /// The characters with which a formula begins, also in their full-width forms.
@@ -18,16 +18,16 @@ const HEAD: &str = "BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,Charge
                     SubAccountId,Tags,ConsumedQuantity,ConsumedUnit,BilledCost,BillingCurrency,\
                     x_By,x_Bytes,x_MeasuredBytes,x_ClaimedBytes,x_Evidence,x_MarginPercent,x_Grants\r\n";
 
-/// The sums of a period by a kind of spender. `used`: all bytes of the period. `rows`: most bytes first.
+/// The sums of a period by a kind of spender. `used`: all bytes of the period, and what they cost. `rows`: most bytes first.
 pub(super) fn of(
     config: &Config,
     kind: SpenderKind,
     period: Period,
-    used: ByteCount,
+    (used, cost): (ByteCount, Money),
     rows: &[SpenderSums],
 ) -> String {
     let rows = largest(rows, ROWS_MAX);
-    let costs = shares(config.prices.price.of(used), rows.iter().map(|(_, sums)| sums.bytes()), used);
+    let costs = shares(cost, rows.iter().map(|(_, sums)| sums.bytes()), used);
     let (start, end) = (instant(period.start), instant(period.end));
     let margin = if config.meter.analytics.is_some() { config.meter.sampling_percent } else { 0 };
     let beginning = format!("{start},{end},{start},{end},Usage,turn-broker,TURN relay");
