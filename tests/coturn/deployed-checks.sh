@@ -45,7 +45,7 @@ certificate 1
 sed -e "s|^CERTIFICATE=.*|CERTIFICATE=$WORK_DIR/letsencrypt|" lines.sh >lines-here.sh
 (sudo() { [ "$1" = chown ] || "$@"; } && . ./lines-here.sh)
 is 'files with secrets are readable for their owner only' '600 600' "$(stat -c %a coturn/turnserver.conf .env | xargs)"
-is 'every value is filled in, except optional ones' '#aux-server=203.0.113.10:443' "$(grep -E '^#[a-z-]+=' coturn/turnserver.conf | xargs -d '\n')"
+is 'every value is filled in, except optional ones' '#tls-listening-port=443' "$(grep -E '^#[a-z-]+=' coturn/turnserver.conf | xargs -d '\n')"
 
 # --- coturn and broker, started as documented --------------------------------------------------------------------------
 # The paths in the container become paths here.
@@ -142,17 +142,16 @@ is 'coturn serves the next certificate after SIGUSR2' serial=02 "$(served)"
 # --- a new secret ------------------------------------------------------------------------------------------------------------
 NEW=$(openssl rand -hex 32)
 sed "s|=the output of.*|=$NEW|" new-secret >line
-sed -i -e '/^static-auth-secret=/r line' -e 's/^#aux-server=/aux-server=/' here.conf
+sed -i -e '/^static-auth-secret=/r line' -e /^tls-listening-port/d -e 's/^#tls-listening-port/tls-listening-port/' here.conf
 kill $coturn
 wait $coturn || :
 turnserver -c "$WORK_DIR/here.conf" >coturn.log 2>&1 &
-until_it served
+until_it served 443
 OLD=$(sed -n 's/^COTURN_SECRET=//p' .env)
-# accepts SECRET [OPTION...]: whether coturn relays with a credential of that secret. Each has a user of its own, with its quota.
+# accepts SECRET: whether coturn relays with a credential of that secret. Each has a user of its own, with its quota.
 accepts() { if timeout 60 turnutils_uclient -c -y -m 1 -n 2 -u "user-$(date +%N)" -W "$@" $ADDRESS 2>&1 | grep -q 'tot_recv_bytes ~ [1-9]'; then echo yes; else echo no; fi; }
 is 'coturn accepts credentials of the old and of the new secret, and of no other' 'yes yes no' \
     "$(accepts "$OLD") $(accepts "$NEW") $(accepts another)"
-is 'coturn serves TLS at 443, too' 'serial=02 yes' \
-    "$(served 443) $(accepts "$NEW" -S -t -p 443)"
+is 'coturn serves TLS at 443' serial=02 "$(served 443)"
 [ $failed = 0 ] || tail -n 40 coturn.log broker.log doctor.log
 exit $failed
