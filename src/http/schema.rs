@@ -6,9 +6,12 @@ use turn_ledger::{IceSource, SpenderKind, spender_lists};
 use turn_signaling::ProtocolName;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::spenders::{CLAIMED, MEASURED};
 use crate::alert::{Severity, StopCode};
 use crate::mint::Revocation;
+
+/// The evidence for bytes.
+pub(super) const MEASURED: &str = "measured";
+pub(super) const CLAIMED: &str = "claimed";
 
 macro_rules! schemas {
     ($($name:ident: $strings:expr, $description:literal;)*) => {

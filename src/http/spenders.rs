@@ -170,13 +170,10 @@ pub struct GrantBody {
     evidence: &'static str,
 }
 
-pub(super) const MEASURED: &str = "measured";
-pub(super) const CLAIMED: &str = "claimed";
-
 /// `measured` if the source has counted at least half of these bytes, otherwise `claimed`. Not all bytes have to be counted, because claims
 /// run ahead of the count.
 fn evidence(measured: ByteCount, claimed: ByteCount) -> &'static str {
-    if measured > ByteCount::ZERO && measured >= claimed { MEASURED } else { CLAIMED }
+    if measured > ByteCount::ZERO && measured >= claimed { schema::MEASURED } else { schema::CLAIMED }
 }
 
 /// Lists who spends.

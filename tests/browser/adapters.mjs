@@ -143,7 +143,7 @@ function passes(answer, request) { pass(request, BROKER, answer); }
 export const startFront = () => new Promise((resolve) => { server.listen(new URL(FRONT).port, '127.0.0.1', resolve); });
 const stopFront = () => new Promise((resolve) => { server.close(resolve); server.closeAllConnections(); });
 
-/** A good answer, that is to be kept for so long. */
+/** A good answer whose `refreshAfter` is so many seconds from now. */
 function made(seconds) {
   const after = (later) => new Date(Date.now() + later * 1_000).toISOString();
   const server = { urls: ['turn:192.0.2.1:3478?transport=udp'], username: 'made', credential: 'made' };

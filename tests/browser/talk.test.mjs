@@ -1,5 +1,5 @@
 // The eight tests of an adapter (CONTRIBUTING.md, "Rules for adapters"), for Nextcloud Talk: php-cli, Guzzle and the listener, at a broker that
-// misbehaves as it is told to. tests/browser/servers.mjs has the same listener at ours.
+// fails in the way that a test sets. tests/browser/servers.mjs has the same listener and our broker.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';

@@ -398,7 +398,7 @@ test('types and README list the codes that the client makes itself', () => {
   assert.deepEqual(listed(text('README.md').match(/and `NETWORK`[^.]*/)[0]), made);
 });
 
-test('a device that is offline is told so, and not to change settings', async () => {
+test('offline, the page says that the device is offline, and gives no advice about settings', async () => {
   const said = [];
   globalThis.navigator.onLine = false;
   world.broker.always('mint', new TypeError('Failed to fetch'));

@@ -255,7 +255,7 @@ test('two calls with the same refused credentials share the request for others',
   assert.deepEqual([username(other.configuration.iceServers), broker.of('mint').length], ['user-2', 2]);
 });
 
-test('a refusal of the request for others is told, and asked again when the broker says so', async () => {
+test('the page says that others were refused, and asks again when the broker says so', async () => {
   const { broker, time } = world;
   const seen = [];
   const client = world.client({ onStatus: ({ degraded, reason }) => seen.push([degraded, reason]) });

@@ -270,7 +270,7 @@ test('a watched call whose grant is revoked asks at once, and a blocked user lea
   assert.equal(broker.of('mint').length, 2);
 });
 
-test('a call that the relay ends at the limit is told, also one that continues, and calls again without a relay', async () => {
+test('the page says that the relay has ended a call at the limit; the call may continue, or begin again without a relay', async () => {
   const { broker, time } = world;
   const said = [];
   const client = world.client({ onStatus: ({ degraded, reason }) => said.push([degraded, reason]) });

@@ -107,7 +107,7 @@ impl Books {
 
     /// Why a requester gets no credential, if the operator has blocked its address or one of its names.
     pub fn block_of(&self, requester: &Requester) -> Option<NotAdmitted> {
-        // Each mint asks this several times. While nobody is blocked, it makes no name.
+        // Each mint asks this several times. While nobody is blocked, the name is not made.
         if self.blocks.rows.is_empty() {
             return None;
         }

@@ -67,8 +67,8 @@ impl Sessions {
     }
 
     /// Takes the complete listing at `at`, which is not before the last one's time, and the sessions that have ended since the last one.
-    /// A session that no earlier listing showed is counted from its own start. `rate` is the rate in each direction that is assumed of a grant. `reset`: a reset since the last listing, at which
-    /// each session's new bytes are divided in proportion to the time.
+    /// A session that no earlier listing showed is counted from its own start. `rate`: what is assumed of a grant in each direction.
+    /// `reset`: a reset since the last listing, at which each session's new bytes are divided in proportion to the time.
     pub fn take(
         &mut self,
         [sessions, ended]: [&[Session]; 2],
