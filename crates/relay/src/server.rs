@@ -212,7 +212,7 @@ impl Relay {
         // in the meter until the next call.
         if let Some(as_of) = self.clients.broker.may_count_until() {
             let (granted, by_grant) = self.meter.take();
-            let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
+            let carried = Carried { as_of, granted, is_shown: true, ..Carried::default() };
             self.clients.broker.carry(&carried, &by_grant);
         }
         self.meter.allow(if is_written { self.clients.broker.remaining() } else { ByteCount::ZERO });

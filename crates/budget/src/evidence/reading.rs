@@ -27,8 +27,8 @@ pub struct Carried {
     pub as_of: Timestamp,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
-    /// The part of `granted` that the source has shown. Only this part is proven; the rest is estimated.
-    pub shown: ByteCount,
+    /// Whether the source has shown `granted`. Else it is an estimate, and nothing of it is proven.
+    pub is_shown: bool,
     /// Other bytes.
     pub other: ByteCount,
     /// Bytes of the period before this one, granted and other, which no other field has. Zero unless the last count was before the reset.

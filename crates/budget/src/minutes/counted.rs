@@ -220,7 +220,7 @@ impl Minutes {
         let latest = self.days.latest();
         self.carry_before(carried.before);
         self.hidden = carried.hidden;
-        let (mut left, mut shown_left) = (u128::from(carried.granted.get()), u128::from(carried.shown.get()));
+        let mut left = u128::from(carried.granted.get());
         for day in Day::between(self.period.start, carried.as_of.plus_millis(1)) {
             let before = self.days.get(day);
             let (until, is_last) = (day.end().min(carried.as_of), carried.as_of < day.end());
@@ -244,8 +244,9 @@ impl Minutes {
                 bytes = bytes.max(left);
             }
             // Only what the source has shown is proven, not what was estimated.
-            let shown = ByteCount::saturating(if is_last { shown_left } else { bytes.min(shown_left) });
-            (left, shown_left) = (left.saturating_sub(bytes), shown_left.saturating_sub(bytes));
+            let shown = if is_last { left } else { bytes.min(left) };
+            let shown = ByteCount::saturating(if carried.is_shown { shown } else { 0 });
+            left = left.saturating_sub(bytes);
             self.spread_counted(bytes, Interval::new(before.as_of, until));
             let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
             let (other, lost) = if is_last { (carried.other, carried.lost) } else { Default::default() };

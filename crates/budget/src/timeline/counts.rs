@@ -84,7 +84,7 @@ impl Timeline {
         // A count that ends at the start of a day would be no count of that day.
         let as_of = carried.as_of.max(self.minutes.period.start.plus_millis(1)).min(self.now);
         self.minutes.carry(&Carried { as_of, ..*carried });
-        self.add_flowed(carried.shown);
+        self.add_flowed(if carried.is_shown { carried.granted } else { ByteCount::ZERO });
         if self.now.since(carried.as_of) <= GOOD_FOR {
             self.read_at = self.now;
         }

@@ -92,7 +92,8 @@ impl CoturnUsage {
         let millis = now.millis_since(std::mem::replace(&mut self.complete_at, now));
         let [before, lost, hidden] =
             [before, lost, self.sessions.hidden(now, rate)].map(|traffic| traffic.billed(billed));
-        let mut carried = Carried { as_of: now, is_after_gap, before, lost, hidden, ..Carried::default() };
+        let mut carried =
+            Carried { as_of: now, is_shown: true, is_after_gap, before, lost, hidden, ..Carried::default() };
         let mut by_grant = BTreeMap::new();
         for (grant, traffic) in added {
             let bytes = traffic.billed(billed);
@@ -100,7 +101,6 @@ impl CoturnUsage {
             *sum = sum.plus(bytes);
             by_grant.insert(grant, bytes);
         }
-        carried.shown = carried.granted;
         let bytes = carried.granted.plus(carried.other);
         self.load = self.load.next(listing.sessions.len(), bytes, millis);
         Some(ListedBytes { carried, by_grant })

@@ -342,7 +342,7 @@ impl<D: Disk> Broker<D> {
         if self.settings.sources.contains(&IceSource::Relay) && self.books.may_count() {
             let since = std::mem::replace(&mut self.relayed_until, world.now);
             let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
-            let carried = Carried { as_of: self.books.now(), granted, shown: granted, ..Carried::default() };
+            let carried = Carried { as_of: self.books.now(), granted, is_shown: true, ..Carried::default() };
             self.books.carry(IceSource::Relay, &carried);
             if world.by_grant.is_some() {
                 self.books.add_grant_traffic(IceSource::Relay, &relayed_by_grant(world, since));
