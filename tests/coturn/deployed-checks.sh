@@ -153,5 +153,7 @@ accepts() { if timeout 60 turnutils_uclient -c -y -m 1 -n 2 -u "user-$(date +%N)
 is 'coturn accepts credentials of the old and of the new secret, and of no other' 'yes yes no' \
     "$(accepts "$OLD") $(accepts "$NEW") $(accepts another)"
 is 'coturn serves TLS at 443' serial=02 "$(served 443)"
+# Three heartbeats have passed since coturn's start.
+is 'coturn keeps its connections to the broker' 0 "$(grep -c 'Redis connection broken' coturn.log || :)"
 [ $failed = 0 ] || tail -n 40 coturn.log broker.log doctor.log
 exit $failed

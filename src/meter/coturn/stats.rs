@@ -1,8 +1,10 @@
 //! coturn's own counter. With the line `redis-statsdb`, coturn tells a Redis of each allocation, and this is that Redis. It relies on these
 //! facts (coturn 4.6.1 to 4.17):
 //!
-//! - Each thread of a relay has a connection. It authenticates, selects the database of the line, which is the relay's place in
+//! - Each thread that relays has a connection. It authenticates, selects the database of the line, which is the relay's place in
 //!   `COTURN_URLS`, and publishes a heartbeat every 5 seconds.
+//! - Threads that check credentials connect, too, if the Redis is there when coturn starts. They never publish, so a silent connection stays
+//!   open.
 //! - At the end of a session it publishes the exact total under `turn/realm/R/user/U/allocation/ID/total_traffic`. A user's name may have
 //!   slashes, so the key is read from its right end. The same key with `/peer` has the bytes of the other leg, and `/traffic` the parts of
 //!   the total, which the command line lists too.
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::net::sockopt::set_socket_keepalive;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -27,7 +30,7 @@ use turn_ledger::{SESSIONS_MAX, Session};
 
 /// The longest time to authenticate.
 const LOGIN_MAX: Duration = Duration::from_secs(5);
-/// After three heartbeats that did not come, a connection is closed.
+/// After three heartbeats that did not come, a connection that has published is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// So long after a connection was closed, each thread has sent a heartbeat over another one.
 const RECONNECTED: Duration = Duration::from_secs(10);
@@ -57,7 +60,7 @@ pub struct Reports {
 
 #[derive(Debug, Default)]
 struct Heard {
-    /// Open connections that have authenticated.
+    /// Open connections that have published.
     connections: usize,
     /// When each thread has connected again; `None` if no connection was closed.
     complete_at: Option<Instant>,
@@ -86,7 +89,7 @@ impl Reports {
         Taken { ended: own_sessions_removed(std::mem::take(&mut heard.ended)), is_live, is_after_gap }
     }
 
-    /// Whether a thread of the relay is connected.
+    /// Whether a thread of the relay reports.
     pub fn is_connected(&self) -> bool {
         self.heard.lock().connections > 0
     }
@@ -102,7 +105,7 @@ impl Reports {
     }
 }
 
-/// A connection of a thread of this relay.
+/// A connection over which a thread of this relay publishes.
 struct Connection(Arc<Reports>);
 
 impl Connection {
@@ -134,13 +137,16 @@ impl CoturnStats {
 
     /// Answers commands until one side closes the connection, is silent, or does not authenticate.
     async fn serve(self: Arc<Self>, mut socket: TcpStream) {
-        let mut client = Client { stats: &self, is_known: false, connection: None };
+        let mut client = Client::new(&self);
         let mut received = Vec::with_capacity(COMMAND_MAX);
         loop {
-            let silence_max = if client.is_known { SILENCE_MAX } else { LOGIN_MAX };
-            match timeout(silence_max, socket.read_buf(&mut received)).await {
-                Ok(Ok(count)) if count > 0 => {}
-                _ => return,
+            let more = socket.read_buf(&mut received);
+            let read = match client.silence_max() {
+                Some(silence_max) => timeout(silence_max, more).await.unwrap_or(Ok(0)),
+                None => more.await,
+            };
+            if !read.is_ok_and(|count| count > 0) {
+                return;
             }
             let (mut answers, mut done) = (String::new(), 0);
             let unread = loop {
@@ -168,10 +174,21 @@ struct Client<'a> {
     /// Whether it has authenticated.
     is_known: bool,
     /// Set once it has selected its relay.
+    relay: Option<&'a Arc<Reports>>,
+    /// Set once it has published.
     connection: Option<Connection>,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    fn new(stats: &'a CoturnStats) -> Self {
+        Self { stats, is_known: false, relay: None, connection: None }
+    }
+
+    /// After so long without a command the connection is closed. `None`: it may be silent.
+    fn silence_max(&self) -> Option<Duration> {
+        if self.is_known { self.connection.as_ref().map(|_| SILENCE_MAX) } else { Some(LOGIN_MAX) }
+    }
+
     /// The answer to a command. `None`: the connection must be closed.
     fn answer(&mut self, words: &[Cow<'_, str>]) -> Option<&'static str> {
         let (name, rest) = words.split_first()?;
@@ -186,15 +203,15 @@ impl Client<'_> {
             _ if !self.is_known => Some("-NOAUTH Authentication required.\r\n"),
             ("SELECT", [place]) => {
                 let relay = place.parse::<usize>().ok().and_then(|place| self.stats.relays.get(place));
-                let Some(relay) = relay else { return Some("-ERR DB index is out of range\r\n") };
-                self.connection = Some(Connection::open(relay));
-                Some("+OK\r\n")
+                self.relay = relay;
+                Some(if relay.is_some() { "+OK\r\n" } else { "-ERR DB index is out of range\r\n" })
             }
             ("PUBLISH", [key, message]) => {
-                if let Some(Connection(reports)) = &self.connection
-                    && let Some(ended) = ended(key, message)
-                {
-                    reports.end(ended);
+                if let Some(relay) = self.relay {
+                    self.connection.get_or_insert_with(|| Connection::open(relay));
+                    if let Some(session) = ended(key, message) {
+                        relay.end(session);
+                    }
                 }
                 Some(":1\r\n")
             }
@@ -288,6 +305,8 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((socket, _)) if connections.len() < CONNECTIONS_MAX => {
+                        // A relay whose machine is gone says nothing, and neither do some threads of one that is there.
+                        let _ = set_socket_keepalive(&socket, true);
                         connections.spawn(serve(socket));
                     }
                     Ok(_) => {

@@ -78,12 +78,34 @@ async fn a_relay_with_the_password_reports_and_nobody_else() {
     assert_eq!((taken.ended.len(), taken.is_live, taken.is_after_gap), (0, true, false));
     let (_other, answers) = ask(address, &(command(&["AUTH", "word"]) + &command(&["SELECT", "1"])), 2).await;
     assert_eq!(answers, "+OK\r\n-ERR DB index is out of range\r\n");
-    let (thread, _) = ask(address, &login, 2).await;
+    let (of_credentials, _) = ask(address, &login, 2).await;
+    drop(of_credentials);
+    sleep(Duration::from_millis(50)).await;
+    assert!(reports.take().is_live, "a thread that never published");
+    let (thread, _) = ask(address, &(login + &command(&["publish", "__XXX__", "__YYY__"])), 3).await;
     drop(thread);
     while reports.take().is_live {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(reports.take().is_after_gap, "a connection was closed");
+}
+
+/// coturn's threads that check credentials are connected and silent.
+#[test]
+fn who_has_published_must_go_on_and_who_only_knows_the_password_may_be_silent() {
+    let config =
+        CoturnStatsConfig { listen: ([127, 0, 0, 1], 6_390).into(), password: "word".to_owned().into() };
+    let stats = CoturnStats::new(config, 1);
+    let mut client = Client::new(&stats);
+    assert_eq!(client.silence_max(), Some(LOGIN_MAX));
+    let mut say = |words: &[&str]| {
+        client.answer(&words.iter().map(|word| Cow::Borrowed(*word)).collect::<Vec<_>>());
+        client.silence_max()
+    };
+    assert_eq!([say(&["AUTH", "word"]), say(&["SELECT", "0"])], [None, None]);
+    assert!(!stats.relays[0].is_connected());
+    assert_eq!(say(&["publish", "__XXX__", "__YYY__"]), Some(SILENCE_MAX));
+    assert!(stats.relays[0].is_connected());
 }
 
 #[tokio::test]
