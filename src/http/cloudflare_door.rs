@@ -17,6 +17,7 @@ use super::AppState;
 use super::credentials::answer;
 use super::envelope::with_error;
 use super::mint_request::{KnownRequest, ServerMint, checked_user, for_server, shown_key, wrong_key};
+use super::parameter_forms::UserOrNone;
 use super::refusals::too_many_of_server;
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
@@ -37,7 +38,7 @@ pub struct CloudflareMintRequest {
     #[schema(minimum = 1, maximum = 172_800, example = 86_400)]
     ttl: Option<u64>,
     /// The user that the credential is for. No control characters.
-    #[schema(max_length = 128, example = "user-7")]
+    #[schema(value_type = Option<UserOrNone>, inline, example = "user-7")]
     custom_identifier: Option<String>,
 }
 

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::mint_request::{LABEL_FORM, USER_FORM, refuse_tokens};
 use super::operator::{client_of, wrong_token};
+use super::parameter_forms::UserInPath;
 use super::refusals::budget_exhausted;
 use super::{AppState, JsonResult};
 use crate::app::{Action, App, BearerToken, CallerKind, may};
@@ -57,7 +58,7 @@ pub struct ConnectionRequest {
     #[schema(example = 150_000)]
     bytes_received: Option<u64>,
     /// Only for opening, and only by an app server: the user that this connection's traffic counts for. No control characters.
-    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", example = "user-7")]
+    #[schema(value_type = Option<UserInPath>, inline, example = "user-7")]
     user: Option<String>,
     /// Only for opening, and only by an app server: a name of your own, such as a room.
     #[schema(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
