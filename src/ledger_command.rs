@@ -20,8 +20,8 @@ use crate::store::{Contents, FORMAT, FileStorage, LedgerCopy, OpenError, Storage
 use crate::telemetry::words;
 use turn_base::random;
 use turn_ledger::{
-    ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, Minute, Snapshot, SourceRows, Timestamp,
-    TokenKey,
+    ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, LeftKey, Minute, Snapshot, SourceRows,
+    SpenderKey, Sums, Timestamp, TokenKey,
 };
 
 /// The most findings that are printed.
@@ -36,7 +36,11 @@ pub enum LedgerCommand {
     /// Print a summary of the ledger
     Show,
     /// Print the ledger as JSON, without secrets
-    Export,
+    Export {
+        /// Also who spends, who is blocked, and the names that apps have given to connections
+        #[arg(long)]
+        people: bool,
+    },
     /// Find errors in the ledger; exit status 0 or 1
     Verify,
     /// Sign new grant tokens with a new key, while no service runs; earlier tokens are good until their grants have ended
@@ -105,7 +109,9 @@ pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Re
             let mut ledger = LedgerCopy::take(directory)?;
             return Ok(report_of(&ledger.path.display().to_string(), &ledger.findings()));
         }
-        LedgerCommand::Export => format!("{:#}", document(&LedgerCopy::take(directory)?.stored()?)),
+        LedgerCommand::Export { people } => {
+            format!("{:#}", document(&LedgerCopy::take(directory)?.stored()?, people))
+        }
         LedgerCommand::Show => {
             let ledger = LedgerCopy::take(directory)?;
             let stored = ledger.stored()?;
@@ -189,8 +195,8 @@ fn report_of(path: &str, findings: &[String]) -> Report {
     Report { text, is_sound: false }
 }
 
-/// What `export` prints. It leaves out the token keys, coturn's sessions, which contain TURN user names, who spends and who is blocked.
-fn document(contents: &Contents) -> Value {
+/// What `export` prints. It leaves out the token keys, and coturn's sessions, which contain TURN user names. `people`: whether it has names.
+fn document(contents: &Contents, people: bool) -> Value {
     let stored = &contents.books;
     let sources = stored.sources.iter().map(|(owner, rows)| (owner.to_string(), source_document(rows)));
     let grant = |id: &GrantId, row: &GrantRow| {
@@ -206,11 +212,13 @@ fn document(contents: &Contents) -> Value {
             "renewed": extra.renewed,
             "revoked_at": extra.revoked_at,
             "kbps": (*source == IceSource::Sfu).then(|| row.sfu_kbps()),
+            "bytes": row.spent().measured.plus(row.spent().claimed),
+            "spender": row.spender.as_ref().filter(|_| people),
         })
     };
     let connection = |open: &Connection| {
         json!({
-            "id": open.name.id(),
+            "id": people.then(|| open.name.id()),
             "grant": open.name.grant(),
             "source": open.counted_by.source,
             "opened_at": open.opened_at,
@@ -222,6 +230,11 @@ fn document(contents: &Contents) -> Value {
     };
     // The texts of an alert name who spends.
     let alert = |KeptAlert { alert, waits }: &KeptAlert| json!({ "event": alert.kind.name(), "at": alert.at, "budget": alert.budget, "waits": waits });
+    let spender = |((period, kind, key), row): (&LeftKey, &Sums)| {
+        let key = key.as_ref().map(ToString::to_string);
+        json!({ "period": period.start(), "kind": kind.name(), "key": key, "sums": row })
+    };
+    let block = |(who, until): (&SpenderKey, &Option<Timestamp>)| json!({ "kind": who.kind().name(), "key": who.to_string(), "until": until });
     let head = stored.head.as_ref();
     json!({
         "format": FORMAT,
@@ -232,6 +245,8 @@ fn document(contents: &Contents) -> Value {
         "issued": stored.grants.iter().map(|(id, row)| grant(id, row)).collect::<Vec<_>>(),
         "renewals": stored.grants.iter().filter(|(_, row)| row.extra().renewed).count(),
         "orders": head.map(|head| head.overrides),
+        "spenders": people.then(|| stored.spenders.iter().map(spender).collect::<Vec<_>>()),
+        "blocked": people.then(|| stored.blocks.iter().map(block).collect::<Vec<_>>()),
         "alerts": contents.alerts.latest().map(alert).collect::<Vec<_>>(),
     })
 }

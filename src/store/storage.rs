@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::Receiver;
 
 use super::changes::{Changes, Contents};
-use super::rows::{FORMAT, StoreError};
+use super::rows::{FORMAT, FORMAT_OLDEST, StoreError};
 use turn_base::{NoRandomness, random};
 use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
 pub use turn_store::outcome::Lost;
@@ -147,7 +147,7 @@ pub enum OpenError {
     },
     /// Another version wrote the file.
     #[error(
-        "{path} has format {found}, but this version reads format {FORMAT}. Run the version that wrote it, or move the file away to start with an empty ledger."
+        "{path} has format {found}, but this version reads {FORMAT_OLDEST} to {FORMAT}. Run the version that wrote it, or move the file away to start with an empty ledger."
     )]
     OtherFormat {
         /// The file.

@@ -7,6 +7,7 @@ use crate::support::process::run;
 use crate::support::{COTURN, REPORTER, StateDir, eventually, facts, once_free, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::store::file::ledger_file::FILE_NAME;
+use turn_broker::store::rows::FORMAT_OLDEST;
 use turn_broker::store::{FORMAT, FileStorage, LedgerCopy, OpenError, Storage, Store};
 use turn_ledger::{
     Batch, Grant, GrantId, GrantRow, Head, IceSource, Minute, MinuteRow, SourceRows, Timestamp,
@@ -270,7 +271,7 @@ fn a_directory_that_cannot_be_used_is_named_in_the_error() {
 fn a_ledger_of_another_format_is_refused() {
     let state = StateDir::new();
     drop(FileStorage::open(state.path().as_ref()).unwrap());
-    for found in [0, FORMAT + 1] {
+    for found in [FORMAT_OLDEST - 1, FORMAT + 1] {
         let database = once_free(|| redb::Database::open(state.file())).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction
@@ -283,8 +284,9 @@ fn a_ledger_of_another_format_is_refused() {
         let copied = once_free(|| LedgerCopy::take(state.path().as_ref()));
         for error in [open(state.path().as_ref()), copied.unwrap_err()] {
             let said = error.to_string();
-            let expected =
-                format!("ledger.redb has format {found}, but this version reads format {FORMAT}. Run");
+            let expected = format!(
+                "ledger.redb has format {found}, but this version reads {FORMAT_OLDEST} to {FORMAT}. Run"
+            );
             assert!(said.contains(&expected), "{said}");
         }
     }

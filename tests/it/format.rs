@@ -1,5 +1,6 @@
 //! A ledger of the present format as text, which this version must read to the same values and write to the same bytes, in a file and in a
-//! database alike. If the form of a stored row changes, raise `FORMAT` in `crates/store/src/rows.rs`, then write the text again:
+//! database alike; and rows of each earlier format (`formats`), as the version of that format wrote them. If the form of a stored row changes, move the rows of the text to `formats`, raise `FORMAT` in
+//! `crates/store/src/rows.rs`, say in `migration.rs` what changes, and write the text again:
 //! `UPDATE_FORMAT=1 cargo test --locked -p turn-broker --test it format::`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,9 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::{Value, json};
-use turn_broker::store::{Changes, Contents, FORMAT, FileStorage, Storage};
-use turn_ledger::{Batch, GrantId, GrantRow, Head, Stored, Timestamp, TokenKey};
+use turn_broker::store::rows::FORMAT_OLDEST;
+use turn_broker::store::{Changes, Contents, FORMAT, FileStorage, LedgerCopy, Storage};
+use turn_ledger::{Batch, GrantId, GrantRow, Head, Overrides, Stored, Timestamp, TokenKey};
 
 use crate::ledger_file::LedgerFile;
 use crate::ledger_file::walk::faults::Fault;
@@ -19,7 +21,7 @@ use crate::support::{StateDir, once_free};
 /// Where the text is.
 const PATH: &str = "tests/it/format.txt";
 /// Tables whose keys and rows are bytes. Those of `meta` are text, but for the keys of grant tokens.
-const TABLES: [&str; 8] =
+pub(crate) const TABLES: [&str; 8] =
     ["meta", "minutes", "days", "open_connections", "grants", "sessions", "spenders", "blocks"];
 /// Rows of each table in the text.
 const ROWS_MAX: usize = 8;
@@ -74,6 +76,12 @@ fn written(contents: Contents) -> Rows {
 
 /// The values that these rows are read as.
 fn read(rows: &Rows) -> Contents {
+    let state = state_of(rows);
+    once_free(|| FileStorage::open(state.path().as_ref())).unwrap().read().unwrap()
+}
+
+/// A ledger with these rows.
+fn state_of(rows: &Rows) -> StateDir {
     let state = StateDir::new();
     drop(FileStorage::open(state.path().as_ref()).unwrap());
     let database = once_free(|| Database::open(state.file())).unwrap();
@@ -85,8 +93,7 @@ fn read(rows: &Rows) -> Contents {
         }
     }
     write.commit().unwrap();
-    drop(database);
-    once_free(|| FileStorage::open(state.path().as_ref())).unwrap().read().unwrap()
+    state
 }
 
 /// The text: the rows, then what they are read as.
@@ -213,5 +220,58 @@ fn a_ledger_of_this_format_is_read_and_written_as_it_was() {
     for (table, rows) in written(read(&rows)) {
         let kept = rows_of(&kept).remove(&table).unwrap_or_default();
         assert_eq!(rows, kept, "rows of {table} are written otherwise; raise FORMAT");
+    }
+}
+
+/// What a ledger of each earlier format has, but for the figures that this version has no more.
+#[test]
+fn a_ledger_of_an_earlier_format_is_opened_and_stays_beside_the_new_one() {
+    for format in FORMAT_OLDEST..FORMAT {
+        let rows = earlier(format);
+        let state = state_of(&rows);
+        let before = std::fs::read(state.file()).unwrap();
+        assert!(!LedgerCopy::take(state.path().as_ref()).unwrap().stored().unwrap().books.grants.is_empty());
+        let read = || once_free(|| FileStorage::open(state.path().as_ref())).unwrap().read().unwrap();
+        let contents = read();
+        has_what_earlier_ones_have(format, &rows, &contents.books);
+        assert_eq!(format!("{:?}", read()), format!("{contents:?}"), "it has the present format now");
+        let kept = Path::new(state.path()).join(format!("ledger.redb.format-{format}"));
+        assert!(std::fs::read(kept).unwrap() == before, "format {format}");
+    }
+}
+
+/// The rows of an earlier format.
+pub(crate) fn earlier(format: i32) -> Rows {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/formats/{format}.txt"));
+    rows_of(&format!("\n{}", std::fs::read_to_string(path).unwrap()))
+}
+
+/// Compares the books that `rows` are read as with what the version of that format wrote.
+pub(crate) fn has_what_earlier_ones_have(format: i32, rows: &Rows, books: &Stored) {
+    let days: usize = books.sources.values().map(|source| source.days.len()).sum();
+    let minutes: usize = books.sources.values().map(|source| source.minutes.len()).sum();
+    let counts = [
+        ("days", days),
+        ("minutes", minutes),
+        ("grants", books.grants.len()),
+        ("sessions", books.sessions.len()),
+        ("open_connections", books.connections.len()),
+        ("spenders", books.spenders.len()),
+    ];
+    for (table, count) in counts {
+        assert_eq!(count, rows[table].len(), "{table} of format {format}");
+    }
+    let blocks: Vec<_> = books.blocks.iter().map(|(who, until)| (who.to_string(), until.is_some())).collect();
+    let address = ("203.0.113.7".to_owned(), true);
+    let user = ("0".to_owned(), false);
+    assert_eq!(blocks, if format < 23 { vec![user, address] } else { vec![user] });
+    assert_ne!(books.head.as_ref().unwrap().overrides, Overrides::default(), "format {format}");
+    // Its figures were written as 11, 12 (the one that is no more), 13, 14 and 15.
+    let grants = format!("{:?}", books.grants);
+    let figures = "closed: ByteCount(11), assumed: ByteCount(13), vouched: ByteCount(14), excess: Excess { bytes: ByteCount(15)";
+    assert_eq!(grants.contains(figures), format >= 24, "format {format}");
+    for day in books.sources.values().flat_map(|source| source.days.values()).flatten() {
+        let [seen, agreed] = [(day.as_of, day.total()), (day.agreed.until, day.agreed.bytes)];
+        assert!(format >= 24 || seen == agreed, "one answer acted until format 23: {day:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use turn_broker::store::rows::FORMAT;
@@ -77,7 +78,7 @@ async fn export_contains_everything_except_secrets() {
     let document: Value = serde_json::from_str(&exported).unwrap();
     assert_eq!(document["format"], FORMAT);
     assert_eq!(document["counts"]["counts"]["issued"], 2);
-    assert_eq!(document["connections"][0]["id"], "call-9");
+    assert_eq!(document["connections"][0]["id"], Value::Null);
     assert_eq!(document["issued"].as_array().unwrap().len(), 2);
     assert_eq!(document["renewals"], 0);
     assert!(document["sources"]["coturn"]["minutes"].is_array(), "{exported}");
@@ -110,6 +111,28 @@ async fn export_has_alerts_without_the_names_in_them() {
     let exported = text(&ledger(&state, "export").stdout);
     assert!(exported.contains("budget.used_"), "{exported}");
     assert!(!exported.contains("ann-of-the-export"), "{exported}");
+}
+
+#[tokio::test]
+async fn export_with_people_has_who_spends_and_who_is_blocked() {
+    let state = StateDir::new();
+    let broker = TestBroker::start(&settings(&state)).await;
+    assert_eq!(broker.get("/api/turn-credentials?label=room").await.status, 200);
+    let call = json!({"connectionId": "call-9", "user": "bob"});
+    assert_eq!(broker.post(REPORTER, "/api/connections", call).await.status, 201);
+    broker.advance(60);
+    broker.heartbeat(REPORTER, "call-9", json!({"bytesReceived": 500})).await;
+    broker.order(Method::POST, "/api/block?user=eve").await;
+    broker.finish().await;
+    let command = |options: &[&str]| run(&[&["ledger", "export"], options].concat(), &settings(&state));
+    let document: Value = serde_json::from_slice(&command(&["--people"]).stdout).unwrap();
+    let names = ["/issued/0/spender/label", "/connections/0/id", "/spenders/0/key", "/blocked/0/key"];
+    let found = names.map(|at| document.pointer(at).cloned().unwrap_or_default());
+    assert_eq!(found, ["room", "call-9", "bob", "eve"], "{document:#}");
+    let without = text(&command(&[]).stdout);
+    for name in ["room", "call-9", "bob", "eve"] {
+        assert!(!without.contains(&format!("\"{name}\"")), "{name} in {without}");
+    }
 }
 
 #[tokio::test]

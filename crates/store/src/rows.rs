@@ -5,6 +5,7 @@
 
 mod error;
 pub mod keys;
+mod migration;
 mod pruning;
 mod sources;
 
@@ -19,6 +20,7 @@ use turn_ledger::{Connection, Name, Owner, SessionId, SpenderKey};
 use crate::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
 use keys::read_keys;
+pub use migration::{FORMAT_OLDEST, Migrated};
 pub use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 
@@ -168,10 +170,14 @@ pub fn write<A: Serialize>(
         let key = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
         to_row(&(ordered(day.number()), kind.name(), key))
     })?;
-    write_rows(to, BLOCKS, &batch.blocks, |key| to_row(&(key.kind().name(), key.to_string())))?;
+    write_rows(to, BLOCKS, &batch.blocks, block_key)?;
     replace_named(to, KEY_COPIED, None)?;
     put(to, KEY_HEAD, Some(&batch.head))?;
     pruned.remove(to, batch.sources.keys(), batch.head.now)
+}
+
+fn block_key(blocked: &SpenderKey) -> Result<Vec<u8>, postcard::Error> {
+    to_row(&(blocked.kind().name(), blocked.to_string()))
 }
 
 /// Whether the ledger was copied to another place, so that no broker may begin with this one.

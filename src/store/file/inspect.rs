@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, StorageBackend, StorageError};
+use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, StorageError};
 
-use super::ledger_file::{FILE_NAME, catch_panic, guard, open_error, require_format};
+use super::ledger_file::{FILE_NAME, catch_panic, guard, known_format, open_error};
 use super::unchanged::UnchangedFile;
 use super::{builder, tables};
 use crate::store::contradictions::contradictions;
+use crate::store::rows::Migrated;
 use crate::store::{BadRow, Contents, OnBadRow, OpenError, StoreError, rows};
 
 /// A ledger's file, with a shared lock. What redb writes into it stays in memory.
@@ -19,6 +20,8 @@ pub struct LedgerCopy {
     pub path: PathBuf,
     /// The file's length in bytes.
     pub bytes: u64,
+    /// The format of its rows.
+    pub(super) format: i32,
     copy: Database,
 }
 
@@ -28,13 +31,13 @@ impl LedgerCopy {
         let path = directory.join(FILE_NAME);
         let file = open_locked(directory, &path)?;
         let bytes = file.len().map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
-        let copy = guard(&path, || open(file, &path))?;
-        Ok(Self { path, bytes, copy })
+        let (copy, format) = guard(&path, || open(file, &path))?;
+        Ok(Self { path, bytes, format, copy })
     }
 
-    /// The rows of the ledger, for another store.
-    pub(in crate::store) fn rows(&self) -> Result<redb::ReadTransaction, StoreError> {
-        Ok(self.copy.begin_read()?)
+    /// The rows of the ledger, in the present format.
+    pub(in crate::store) fn rows(&self) -> Result<Migrated<ReadTransaction>, StoreError> {
+        Ok(Migrated { rows: self.copy.begin_read()?, format: self.format })
     }
 
     /// What the books would start with.
@@ -43,7 +46,7 @@ impl LedgerCopy {
     }
 
     fn read(&self, bad: OnBadRow<'_>) -> Result<Contents, StoreError> {
-        rows::read(&self.copy.begin_read()?, bad)
+        rows::read(&self.rows()?, bad)
     }
 
     /// The errors of the ledger, one sentence each. Empty without errors.
@@ -79,7 +82,7 @@ impl LedgerCopy {
 
 /// Opens the file. A file that was closed properly needs no repair. If redb begins one all the same, the file is refused, because the
 /// repair would return it to an earlier state.
-fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
+fn open(file: UnchangedFile, path: &Path) -> Result<(Database, i32), OpenError> {
     let unusable = |error: StoreError| open_error(path, error);
     let was_closed = was_closed(&file).map_err(|error| unusable(StorageError::Io(error).into()))?;
     let mut builder = builder();
@@ -90,9 +93,9 @@ fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
     });
     let copy = builder.create_with_backend(file).map_err(|error| unusable(error.into()))?;
     let transaction = copy.begin_read().map_err(|error| unusable(error.into()))?;
-    require_format(path, tables::format(&transaction).map_err(unusable)?)?;
+    let format = known_format(path, tables::format(&transaction).map_err(unusable)?)?;
     drop(transaction);
-    Ok(copy)
+    Ok((copy, format))
 }
 
 /// Whether the last writer has closed the file. The file begins with a magic number of 9 bytes. In the byte after it, redb stores whether a

@@ -9,7 +9,7 @@ use std::sync::Once;
 
 use turn_base::access::open_own;
 
-use crate::store::rows::{FORMAT, StoreError};
+use crate::store::rows::{FORMAT, FORMAT_OLDEST, StoreError};
 use crate::store::storage::{Broken, OpenError};
 
 /// The file's name in the state directory.
@@ -19,16 +19,16 @@ pub const FILE_NAME: &str = "ledger.redb";
 pub(super) const PART_NAME: &str = "ledger.redb.part";
 
 /// Creates the empty file `part`, or empties an incomplete one. Only its owner can read it, because it will hold the key that signs grant
-/// tokens. The process that creates it keeps it locked until it is renamed to `ledger`. `None`: another process creates the ledger, or has
-/// created it.
-pub(super) fn make_part(part: &Path, ledger: &Path) -> io::Result<Option<File>> {
+/// tokens. The process that creates it keeps it locked until it is renamed to the ledger. `is_made`: whether another process has made the
+/// ledger. `None`: it has, or makes it now.
+pub(super) fn make_part(part: &Path, is_made: impl Fn() -> io::Result<bool>) -> io::Result<Option<File>> {
     let file = open_own(part, File::options().read(true).write(true).truncate(false))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => return Ok(None),
         locked => locked?,
     }
     // The file may have become the ledger since it was opened.
-    if ledger.try_exists()? {
+    if is_made()? {
         return Ok(None);
     }
     file.set_len(0)?;
@@ -77,10 +77,10 @@ pub(super) fn open_error(path: &Path, error: StoreError) -> OpenError {
     }
 }
 
-/// Refuses a file of any other format.
-pub(super) fn require_format(path: &Path, found: Option<i32>) -> Result<(), OpenError> {
+/// The format of a file. Refuses one that this version cannot read.
+pub(super) fn known_format(path: &Path, found: Option<i32>) -> Result<i32, OpenError> {
     match found {
-        Some(FORMAT) => Ok(()),
+        Some(found @ FORMAT_OLDEST..=FORMAT) => Ok(found),
         Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),
         None => Err(OpenError::damaged(path, &"it has no format number")),
     }

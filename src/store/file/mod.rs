@@ -18,10 +18,11 @@ mod unchanged;
 
 use super::changes::{Changes, Contents};
 use super::contradictions::missing;
-use super::rows::{self, KEY_MOVED, Pruned, ReadRows, StoreError};
+use super::rows::{self, FORMAT, KEY_MOVED, Pruned, ReadRows, StoreError};
 use super::storage::{BackupError, CopyLedger, LedgerFile, OpenError, Storage, WriteError, closed};
 use inspect::LedgerCopy;
 use ledger_file::{FILE_NAME, PART_NAME, guard, make_part, open_error};
+use turn_base::access::{make_directory, open_own};
 use turn_ledger::{Stored, TokenKeys};
 use turn_store::tables;
 
@@ -46,6 +47,14 @@ fn require_lock(path: &Path) -> io::Result<()> {
         Ok(()) => Err(refused()),
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Err(refused()),
         Err(_) => Ok(()),
+    }
+}
+
+/// Whether this path leads to this opened file.
+fn is_same_file(path: &Path, file: &File) -> bool {
+    match (metadata(path), file.metadata()) {
+        (Ok(there), Ok(opened)) => (there.dev(), there.ino()) == (opened.dev(), opened.ino()),
+        _ => false,
     }
 }
 
@@ -132,12 +141,8 @@ impl FileStorage {
     /// same inode counts as its return, because a restored backup lacks what was written after the backup. If the last check found the
     /// file, this one does not compare inodes, because some file systems of containers change them.
     fn require_in_place(&mut self) -> Result<(), StoreError> {
-        let is_same_file = || match (metadata(&self.path), self.file.metadata()) {
-            (Ok(there), Ok(opened)) => (there.dev(), there.ino()) == (opened.dev(), opened.ino()),
-            _ => false,
-        };
         let is_there = self.path.try_exists().unwrap_or(true);
-        self.was_gone = !is_there || self.was_gone && !is_same_file();
+        self.was_gone = !is_there || self.was_gone && !is_same_file(&self.path, &self.file);
         if !self.was_gone {
             return Ok(());
         }
@@ -147,39 +152,64 @@ impl FileStorage {
 
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
-        turn_base::access::make_directory(directory).map_err(unusable)?;
+        make_directory(directory).map_err(unusable)?;
         access::tighten(directory)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {
-            return Self::create(directory, path, |_| Ok(()));
+            return Self::create(directory, path, None, |_| Ok(()));
         }
+        let file = File::open(&path).map_err(unusable)?;
         // redb itself checks a file only after a crash. A file that is damaged otherwise is refused here, and stays as it is.
-        LedgerCopy::take(directory)?.check_pages()?;
+        let mut copy = LedgerCopy::take(directory)?;
+        copy.check_pages()?;
+        if copy.format < FORMAT {
+            return Self::migrate(directory, path, &file, &copy);
+        }
+        drop(copy);
         let database = builder().open(&path).map_err(|error| open_error(&path, error.into()))?;
         Self::new(database, path).map_err(unusable)
+    }
+
+    /// Writes a ledger of an earlier format into a new file, which takes its place. The old one stays beside it, named after its format.
+    fn migrate(directory: &Path, path: PathBuf, file: &File, old: &LedgerCopy) -> Result<Self, OpenError> {
+        let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+        let kept = directory.join(format!("{FILE_NAME}.format-{}", old.format));
+        let keep = || {
+            let mut kept = open_own(&kept, File::options().write(true).truncate(true))?;
+            io::copy(&mut &*file, &mut kept)?;
+            kept.sync_all()
+        };
+        keep().map_err(unusable)?;
+        let rows = old.rows().map_err(|error| open_error(&path, error))?;
+        let made =
+            Self::create(directory, path, Some(file), |mut transaction| rows::copy(&rows, &mut transaction))?;
+        tracing::info!(kept = %kept.display(), "the ledger had format {}, and has format {FORMAT} now", old.format);
+        Ok(made)
     }
 
     /// Creates a ledger with these rows in this directory. Refuses to replace an existing ledger.
     pub(in crate::store) fn create_of(directory: &Path, rows: &impl ReadRows) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
-        turn_base::access::make_directory(directory).map_err(unusable)?;
+        make_directory(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if path.try_exists().map_err(unusable)? {
             return Err(OpenError::Exists(path));
         }
-        Self::create(directory, path, |mut transaction| rows::copy(rows, &mut transaction)).map(drop)
+        Self::create(directory, path, None, |mut transaction| rows::copy(rows, &mut transaction)).map(drop)
     }
 
-    /// Creates a ledger. The file gets its name when it is complete and synced.
+    /// Creates a ledger. The file gets its name when it is complete and synced. `replaced`: the file that has this name until then.
     fn create(
         directory: &Path,
         path: PathBuf,
+        replaced: Option<&File>,
         put_rows: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
     ) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         let part = directory.join(PART_NAME);
+        let is_made = || replaced.map_or_else(|| path.try_exists(), |file| Ok(!is_same_file(&path, file)));
         let file =
-            make_part(&part, &path).map_err(unusable)?.ok_or_else(|| OpenError::InUse(path.clone()))?;
+            make_part(&part, is_made).map_err(unusable)?.ok_or_else(|| OpenError::InUse(path.clone()))?;
         let made = builder().create_file(file).map_err(|error| open_error(&part, error.into())).and_then(
             |database| {
                 let store = Self::new(database, part.clone()).map_err(unusable)?;

@@ -22,7 +22,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use turn_base::{NoRandomness, Throttle, clock};
 
 use crate::config::DatabaseConfig;
-use crate::store::{FORMAT, OpenError};
+use crate::store::OpenError;
+use crate::store::rows::{FORMAT, FORMAT_OLDEST};
 
 /// The longest time for one statement.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -95,7 +96,7 @@ pub enum DatabaseError {
     SharedSession,
     /// Another version wrote the ledger.
     #[error(
-        "the ledger in the database has format {0}, but this version reads format {FORMAT}. Run the version that wrote it."
+        "the ledger in the database has format {0}, but this version reads {FORMAT_OLDEST} to {FORMAT}. Run the version that wrote it."
     )]
     OtherFormat(i32),
     /// There is no random name for a session.

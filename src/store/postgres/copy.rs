@@ -2,26 +2,19 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::time::Duration;
 
-use tokio_postgres::types::Type;
 use turn_base::random;
 use turn_ledger::{Timestamp, TokenKey};
 
 use super::blocking::Blocking;
-use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values, within_time};
-use super::rows::{RowBatch, Snapshot};
+use super::connect::{Connection, Database, DatabaseError, SESSION_NAME};
+use super::rows::{RowBatch, Snapshot, commit};
 use super::schema;
 use crate::store::file::backup;
-use crate::store::rows::{self, KEY_MOVED};
+use crate::store::rows::{self, FORMAT, FORMAT_OLDEST, KEY_MOVED, Migrated};
 use crate::store::{
-    BackupError, Contents, CopyLedger, FORMAT, FileStorage, LedgerCopy, LedgerFile, OpenError, StoreError,
+    BackupError, Contents, CopyLedger, FileStorage, LedgerCopy, LedgerFile, OpenError, StoreError,
 };
-
-/// Rows of one statement.
-const ROWS_TOGETHER: usize = 10_000;
-/// The longest time for the commit of a whole ledger.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Changes the row of a new ledger, whose epoch is 0. The row stays locked until the commit, so no replica leads meanwhile.
 const CLAIM_NEW: &str = "UPDATE shard SET epoch = 1, seq = 1 WHERE id = 1 AND epoch = 0 AND NOT held";
@@ -31,8 +24,6 @@ const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, hel
     began = (seq || began)[1:16], sessions = ('turn-broker ledger copy'::text || sessions)[1:16] WHERE id = 1 \
  AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval '5 s') \
     AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1])";
-const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) \
-    ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row";
 
 /// The error if [`CLAIM_LEFT`] has changed nothing.
 const IN_USE: &str =
@@ -53,24 +44,6 @@ impl LedgerSession {
         let runtime = Blocking::new()?;
         let connection = runtime.get().block_on(database.connect(SESSION_NAME))?;
         Ok(Self { runtime, connection })
-    }
-
-    async fn commit(&self) -> Result<(), DatabaseError> {
-        let commit = self.connection.client.batch_execute("COMMIT");
-        within_time(COMMIT_TIMEOUT, commit).await
-    }
-
-    /// Puts the rows of a batch in the current transaction. Removes nothing.
-    async fn put(&self, batch: &RowBatch) -> Result<(), DatabaseError> {
-        let RowBatch { kinds, keys, rows, .. } = batch;
-        let items =
-            kinds.chunks(ROWS_TOGETHER).zip(keys.chunks(ROWS_TOGETHER)).zip(rows.chunks(ROWS_TOGETHER));
-        for ((kinds, keys), rows) in items {
-            let values: Values<'_> =
-                &[(&kinds, Type::INT2_ARRAY), (&keys, Type::BYTEA_ARRAY), (&rows, Type::BYTEA_ARRAY)];
-            self.connection.execute(PUT_ITEMS, values).await?;
-        }
-        Ok(())
     }
 }
 
@@ -103,9 +76,9 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
                 database.schema()
             )));
         }
-        session.put(&batch).await?;
+        batch.put(&session.connection).await?;
         FileStorage::mark_moved(directory)?;
-        session.commit().await.map_err(|error| {
+        commit(&session.connection).await.map_err(|error| {
             CopyError::from(format!(
                 "{error}. Run turn-broker ledger copy --to-database again before you start the service: the file is marked as moved, and the database may be empty."
             ))
@@ -117,24 +90,25 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
 /// Puts the rows that `make` makes of the ledger in a database that no replica uses. Meanwhile nobody else changes the ledger.
 fn change_alone(
     database: &Database,
-    make: impl FnOnce(&Snapshot<'_>, &mut RowBatch) -> Result<(), CopyError>,
+    make: impl FnOnce(&Migrated<Snapshot<'_>>, &mut RowBatch) -> Result<(), CopyError>,
 ) -> Result<(), CopyError> {
     let session = LedgerSession::open(database)?;
     let (runtime, connection) = (session.runtime.get(), &session.connection);
-    runtime.block_on(async {
+    let format = runtime.block_on(async {
         schema::make(connection, database.schema()).await?;
         connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         let found = connection.one("SELECT format FROM shard").await?.get(0);
-        if found != FORMAT {
+        if !(FORMAT_OLDEST..=FORMAT).contains(&found) {
             return Err(CopyError::from(DatabaseError::OtherFormat(found)));
         }
-        if connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(IN_USE.into()) }
+        if connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(found) } else { Err(IN_USE.into()) }
     })?;
     let mut batch = RowBatch::default();
-    make(&Snapshot { runtime, client: &connection.client }, &mut batch)?;
+    let rows = Snapshot { runtime, client: &connection.client };
+    make(&Migrated { rows, format }, &mut batch)?;
     runtime.block_on(async {
-        session.put(&batch).await?;
-        Ok(session.commit().await?)
+        batch.put(connection).await?;
+        Ok(commit(connection).await?)
     })
 }
 
@@ -147,7 +121,7 @@ pub fn rotate_key(database: &Database, now: Timestamp) -> Result<(), CopyError> 
     })
 }
 
-fn read(snapshot: &Snapshot<'_>) -> Result<Contents, OpenError> {
+fn read(snapshot: &Migrated<Snapshot<'_>>) -> Result<Contents, OpenError> {
     rows::read(snapshot, &mut Err).map_err(OpenError::of_database)
 }
 

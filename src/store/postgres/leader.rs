@@ -12,9 +12,9 @@ use turn_base::{Throttle, clock, random};
 use super::connect::{Connection, Database, DatabaseError, Values, within};
 use super::loss;
 use super::observation::Observation;
-use super::rows::RowBatch;
+use super::rows::{RowBatch, commit};
 use super::takeovers::Takeovers;
-use crate::store::rows::{FORMAT, StoreError};
+use crate::store::rows::{FORMAT, FORMAT_OLDEST, StoreError};
 use crate::store::storage::{Failure, Lost, WriteError};
 use turn_store::{Answer, Shard, Step, Term};
 
@@ -39,6 +39,9 @@ const WRITE: &str = "
      gone AS (DELETE FROM item USING unnest($8::smallint[], $9::bytea[]) AS old (kind, key)
                 WHERE item.kind = old.kind AND item.key = old.key AND EXISTS (TABLE fence))
     SELECT count(*) FROM fence";
+/// The rows of an earlier format are replaced in the same transaction.
+const MIGRATE: &str =
+    "UPDATE shard SET format = $4 WHERE id = 1 AND epoch = $1 AND seq = $2 AND sessions[1] = $3";
 /// `FOR UPDATE` waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 
@@ -60,6 +63,8 @@ pub(super) struct Leader {
     database: Arc<Database>,
     session: Option<(Connection, Statement)>,
     term: Term,
+    /// The format of the rows.
+    pub(super) format: i32,
     /// Limits the log lines about writes whose outcome is unknown.
     unknown_writes: Throttle,
     /// Why the write in progress has not succeeded yet.
@@ -73,7 +78,7 @@ impl Leader {
         node: &Node,
         seen: &Observation,
     ) -> Result<Option<Self>, DatabaseError> {
-        if seen.format != FORMAT {
+        if !(FORMAT_OLDEST..=FORMAT).contains(&seen.format) {
             return Err(DatabaseError::OtherFormat(seen.format));
         }
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
@@ -94,15 +99,31 @@ impl Leader {
             (&VERSION, Type::TEXT),
         ];
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
-        let term = Term::new(row.get(0), row.get(1), session);
+        let (term, format) = (Term::new(row.get(0), row.get(1), session), row.get(2));
         let (session, failure) = (Some((connection, write)), Failure::default());
-        Ok(Some(Self { database, session, term, unknown_writes: Throttle::default(), failure }))
+        Ok(Some(Self { database, session, term, format, unknown_writes: Throttle::default(), failure }))
     }
 
     /// Whether a leader has written before the election. A takeover raises epoch and `seq`, a write only `seq`. A ledger that was copied
     /// from a file has equal numbers until a leader writes.
     pub(super) const fn was_written(&self) -> bool {
         self.term.seq > self.term.epoch
+    }
+
+    /// Replaces rows of an earlier format by these. Fails if another replica leads now.
+    pub(super) async fn migrate(&mut self, rows: &RowBatch) -> Result<(), DatabaseError> {
+        let Term { epoch, seq, session, .. } = self.term.clone();
+        let (connection, _) = self.session().await?;
+        connection.run("BEGIN").await?;
+        let leads: Values<'_> =
+            &[(&epoch, Type::INT8), (&seq, Type::INT8), (&session, Type::TEXT), (&FORMAT, Type::INT4)];
+        if connection.execute(MIGRATE, leads).await? != 1 {
+            return Err(DatabaseError::Refused("another replica leads".into()));
+        }
+        rows.put(connection).await?;
+        commit(connection).await?;
+        self.format = FORMAT;
+        Ok(())
     }
 
     /// Writes a batch once. Returns when its outcome is known. `is_held`: `false` if this replica releases the ledger with this write.

@@ -2,6 +2,7 @@
 //! snapshot.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use tokio::runtime::Runtime;
@@ -9,8 +10,16 @@ use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
-use super::connect::{DatabaseError, READ_TIMEOUT, within, within_time};
+use super::connect::{Connection, DatabaseError, READ_TIMEOUT, Values, within, within_time};
 use crate::store::rows::{ReadRows, Replaced, StoreError, Table, TakeRow, WriteRows};
+
+/// Rows of one statement.
+const ROWS_TOGETHER: usize = 10_000;
+/// The longest time for the commit of a whole ledger.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
+
+const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) \
+    ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row";
 
 /// The columns of a batch: kind, key and row of each row that is put, kind and key of each row that is removed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,6 +46,26 @@ impl WriteRows for RowBatch {
         }
         Ok(())
     }
+}
+
+impl RowBatch {
+    /// Puts the rows in the current transaction. Removes nothing.
+    pub(super) async fn put(&self, connection: &Connection) -> Result<(), DatabaseError> {
+        let Self { kinds, keys, rows, .. } = self;
+        let items =
+            kinds.chunks(ROWS_TOGETHER).zip(keys.chunks(ROWS_TOGETHER)).zip(rows.chunks(ROWS_TOGETHER));
+        for ((kinds, keys), rows) in items {
+            let values: Values<'_> =
+                &[(&kinds, Type::INT2_ARRAY), (&keys, Type::BYTEA_ARRAY), (&rows, Type::BYTEA_ARRAY)];
+            connection.execute(PUT_ITEMS, values).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a transaction that has changed a whole ledger.
+pub(super) async fn commit(connection: &Connection) -> Result<(), DatabaseError> {
+    within_time(COMMIT_TIMEOUT, connection.client.batch_execute("COMMIT")).await
 }
 
 /// Everything that is stored, as of the first statement of a transaction.

@@ -13,7 +13,7 @@ use super::observation::Observation;
 use super::rows::{RowBatch, Snapshot};
 use crate::store::changes::{Changes, Contents};
 use crate::store::contradictions::missing;
-use crate::store::rows::{self as ledger_rows, Pruned, StoreError};
+use crate::store::rows::{self as ledger_rows, FORMAT, Migrated, Pruned, StoreError};
 use crate::store::storage::{CopyLedger, Failure, GROUP_MAX, OpenError, Storage, WriteError};
 use turn_ledger::{Stored, TokenKeys};
 
@@ -57,17 +57,25 @@ impl PostgresStorage {
 impl Storage for PostgresStorage {
     /// Reads everything that earlier leaders have committed. The election is committed, so no earlier leader can write any more.
     fn read(&mut self) -> Result<Contents, OpenError> {
-        let was_written = self.leader.was_written();
+        let (was_written, format) = (self.leader.was_written(), self.leader.format);
         let runtime = self.runtime.get();
         let (connection, _) = runtime.block_on(self.leader.session())?;
         let snapshot = Snapshot::begin(runtime, &connection.client)?;
         if ledger_rows::is_moved(&snapshot).map_err(OpenError::of_database)? {
             return Err(OpenError::MovedToFile);
         }
-        let contents = ledger_rows::read(&snapshot, &mut Err).map_err(OpenError::of_database)?;
-        snapshot.end()?;
+        let rows = Migrated { rows: snapshot, format };
+        let contents = ledger_rows::read(&rows, &mut Err).map_err(OpenError::of_database)?;
+        let mut migrated = RowBatch::default();
+        if rows.format < FORMAT {
+            ledger_rows::copy(&rows, &mut migrated).map_err(OpenError::of_database)?;
+        }
+        rows.rows.end()?;
         if let Some(missing) = missing(&contents.books, was_written) {
             return Err(OpenError::damaged_database(&missing));
+        }
+        if !migrated.rows.is_empty() {
+            runtime.block_on(self.leader.migrate(&migrated))?;
         }
         self.pruned = Pruned::of(&contents.books);
         Ok(contents)

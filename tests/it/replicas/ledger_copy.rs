@@ -172,6 +172,6 @@ async fn a_database_that_this_version_cannot_read_is_not_copied() {
     database.run("INSERT INTO item VALUES (1, '\\x09', '\\x00')").await;
     assert_says(&copy("--from-database", &back, &database), 1, &[r#"row "?" of "minutes" has a broken key"#]);
     database.run("UPDATE shard SET format = format + 1").await;
-    assert_says(&copy("--from-database", &back, &database), 1, &[format!("format {FORMAT}").as_str()]);
+    assert_says(&copy("--from-database", &back, &database), 1, &[format!("to {FORMAT}").as_str()]);
     assert!(!back.file().exists());
 }

@@ -50,6 +50,18 @@ pub struct GrantRow {
     pub(super) extra: Option<Box<GrantExtra>>,
 }
 
+/// The first fields of a stored [`GrantRow`], up to three of the figures in `spent`. A migration finds by them what comes later.
+pub type GrantRowUpToClosed = (
+    IceSource,
+    (Timestamp, Timestamp),
+    Option<Box<str>>,
+    Option<PromisedTime>,
+    Option<ClientKey>,
+    Option<Spender>,
+    (GrantState, Day),
+    Option<[ByteCount; 3]>,
+);
+
 /// Reads a spender with one allocation. For an `Arc`, `serde` would make a `Box` first.
 fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<Spender>>, D::Error> {
     Ok(Option::<Spender>::deserialize(from)?.map(Arc::new))
@@ -224,7 +236,7 @@ impl GrantRow {
     }
 
     /// What it has spent in the period of its figures.
-    pub(crate) fn spent(&self) -> Spent {
+    pub fn spent(&self) -> Spent {
         self.spent.as_deref().copied().unwrap_or_default()
     }
 

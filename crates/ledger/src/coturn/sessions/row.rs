@@ -43,6 +43,9 @@ pub struct SessionRow {
     pub(super) is_missing: bool,
 }
 
+/// The first fields of a stored [`SessionRow`], up to `traffic`. A migration finds by them what comes later.
+pub type SessionRowUpToTraffic = (Box<str>, GrantId, Option<Duration>, Reach, Timestamp, u64, Traffic);
+
 impl SessionRow {
     pub(super) fn new(session: &Session, at: Timestamp) -> Self {
         let age = session.age.unwrap_or_default().saturating_add(AGE_UNIT);
