@@ -141,13 +141,16 @@ async fn while_coturn_reports_nothing_strict_mode_mints_nothing_and_the_bound_do
     all_connected(&broker.app).await;
     look(&broker).await;
     assert_eq!(broker.mint().await.status, 200);
-    let Relay { reports, .. } = relay;
+    let counted_until = broker.status().await["asOf"].clone();
+    let Relay { reports, coturn: _listing, .. } = relay;
     drop(reports);
     broker.advance(31);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
     let named =
         async || broker.hint("ASSUMPTION_BROKEN").await.is_some_and(|hint| hint.contains("redis-statsdb"));
     eventually("a hint that names the line", named).await;
+    assert!(broker.app.coturn_meters[0].look().await.is_err(), "the listing alone shows no ends");
+    assert_eq!(broker.status().await["asOf"], counted_until);
     assert_eq!(broker.mint().await.json()["source"], "stun");
 }
 

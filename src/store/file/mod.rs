@@ -254,6 +254,7 @@ impl FileStorage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::rows::KEY_FORMAT;
 
     #[test]
     fn a_file_that_was_not_complete_at_a_power_cut_is_made_anew() {
@@ -267,6 +268,21 @@ mod tests {
         drop(being_made);
         assert!(FileStorage::open(directory.path()).is_ok());
         assert!(!part.exists());
+    }
+
+    #[test]
+    fn a_ledger_that_another_process_has_migrated_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        let store = FileStorage::open(directory.path()).unwrap();
+        store.change(|ledger| tables::put(ledger, KEY_FORMAT, &(FORMAT - 1).to_be_bytes())).unwrap();
+        drop(store);
+        let (file, old) = (File::open(&path).unwrap(), LedgerCopy::take(directory.path()).unwrap());
+        let migrated = FileStorage::migrate(directory.path(), path.clone(), &file, &old).unwrap();
+        drop(migrated);
+        let late = FileStorage::migrate(directory.path(), path.clone(), &file, &old).unwrap_err();
+        assert!(matches!(late, OpenError::InUse(_)), "{late}");
+        assert_eq!(LedgerCopy::take(directory.path()).unwrap().format, FORMAT);
     }
 
     #[test]
