@@ -37,6 +37,7 @@ mod http_source;
 mod key_choice;
 mod key_rotation;
 mod layers;
+mod leaks;
 mod ledger_command;
 mod ledger_file;
 mod measured;

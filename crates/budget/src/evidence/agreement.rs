@@ -1,7 +1,8 @@
 //! Whether two answers of a provider agree. Tests: below.
 //! One wrong answer must take nothing from a caller who keeps the rules. So what releases promises, raises a rate or ends calls rests on two
 //! answers that were given at least 60 s apart. A later answer has all bytes of an earlier one, and what credentials can have relayed since.
-//! Within the margin it agrees if it is neither lower nor higher than that. What ends or raises something is the lower of the two.
+//! What ends something is the lower of the two, if within the margin the later one is not lower. What releases or raises something is the
+//! first one, if the later one is not higher either than what is promised explains.
 
 use std::time::Duration;
 
@@ -68,23 +69,24 @@ impl Agreement {
         sampling: u32,
         promised_since: impl Fn(Timestamp) -> u128,
     ) -> Self {
-        let agrees = |first: &Answer| {
-            let least = u128::from(first.total.get()).saturating_sub(first.total.share_up(sampling));
-            let (granted, margin) = (u128::from(first.granted.get()), first.granted.share_up(sampling));
-            let most = granted.saturating_add(margin).saturating_add(promised_since(first.as_of));
-            u128::from(answer.total.get()) >= least && u128::from(answer.granted.get()) <= most
-        };
-        match self.waiting.filter(agrees) {
-            None => Self { waiting: Some(answer), ..self },
-            Some(first) if answer.at.since(first.at) < APART => self,
-            Some(first) => Self {
-                until: self.until.max(first.as_of),
-                bytes: self.bytes.max(first.total.min(answer.total)),
-                granted: first.granted,
-                at_most: first.at_most,
-                waiting: Some(answer),
-            },
+        let Some(first) = self.waiting else { return Self { waiting: Some(answer), ..self } };
+        let least = first.total.minus(ByteCount::saturating(first.total.share_up(sampling)));
+        if answer.total < least {
+            return Self { waiting: Some(answer), ..self };
         }
+        if answer.at.since(first.at) < APART {
+            return self;
+        }
+        // Both have the lower one's bytes, also if nothing explains how much the second one has grown: only a count that is explained
+        // releases what was promised.
+        let heard =
+            Self { bytes: self.bytes.max(first.total.min(answer.total)), waiting: Some(answer), ..self };
+        let (granted, margin) = (u128::from(first.granted.get()), first.granted.share_up(sampling));
+        let most = granted.saturating_add(margin).saturating_add(promised_since(first.as_of));
+        if u128::from(answer.granted.get()) > most {
+            return heard;
+        }
+        Self { until: self.until.max(first.as_of), granted: first.granted, at_most: first.at_most, ..heard }
     }
 }
 
@@ -124,14 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_no_promise_explains_agrees_with_none_before_it() {
+    fn an_answer_that_no_promise_explains_releases_nothing_and_shows_the_bytes_of_the_one_before_it() {
         assert_eq!(agreed(&[(0, 80), (60, 94)]), (0, 80), "10 bytes and the margin");
-        assert_eq!(agreed(&[(0, 80), (60, 95)]), (-9_400, 0));
-        assert_eq!(
-            agreed(&[(0, 40), (60, 81), (120, 41), (180, 82), (240, 42)]),
-            (-9_400, 0),
-            "each second one is low"
-        );
+        assert_eq!(agreed(&[(0, 80), (60, 95)]), (-9_400, 80));
+        // A leak grows by far more than was promised, and the broker may ask twice a minute.
+        assert_eq!(agreed(&[(0, 100), (30, 1_000), (60, 2_000), (90, 3_000), (120, 4_000)]), (-9_400, 2_000));
+        let each_second_one_is_low = [(0, 40), (60, 81), (120, 41), (180, 82), (240, 42)];
+        assert_eq!(agreed(&each_second_one_is_low), (-9_400, 41));
     }
 
     #[test]
