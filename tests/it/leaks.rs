@@ -39,9 +39,10 @@ async fn minutes(is_guest: bool, mints_again: bool, settings: &[(&str, &str)]) -
     let (mut state, mut answers_over) = (MeterState::default(), 0);
     for minute in 0.. {
         if mints_again || minute == 0 {
-            let _ = match is_guest {
-                true => broker.get_as(KEY, "/api/turn-credentials?user=guest").await,
-                false => broker.mint_from(&format!("203.0.113.{minute}")).await,
+            let _ = if is_guest {
+                broker.get_as(KEY, "/api/turn-credentials?user=guest").await
+            } else {
+                broker.mint_from(&format!("203.0.113.{minute}")).await
             };
         }
         let (history, now) = (cloudflare.history(), timestamp(START).plus(Duration::from_secs(60 * minute)));

@@ -41,7 +41,7 @@ const WRITE: &str = "
     SELECT count(*) FROM fence";
 /// The rows of an earlier format are replaced in the same transaction.
 const MIGRATE: &str =
-    "UPDATE shard SET format = $4 WHERE id = 1 AND epoch = $1 AND seq = $2 AND sessions[1] = $3";
+    "UPDATE shard SET format = $4 WHERE id = 1 AND sessions[1] = $3 AND epoch = $1 AND seq = $2";
 /// `FOR UPDATE` waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 
