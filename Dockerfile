@@ -38,6 +38,12 @@ RUN find src crates -name '*.rs' -exec touch {} + \
     && mkdir /image/licenses && cp LICENSE-MIT LICENSE-APACHE /image/licenses/ && ./third-party.sh >/image/licenses/THIRD-PARTY
 
 FROM scratch
+ARG BROKER_REVISION=
+LABEL org.opencontainers.image.title="turn-broker" \
+    org.opencontainers.image.description="TURN credentials under a monthly budget" \
+    org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+    org.opencontainers.image.version="0.1.0" \
+    org.opencontainers.image.revision="$BROKER_REVISION"
 COPY --from=build /image/turn-broker /usr/local/bin/turn-broker
 COPY --from=build /image/licenses /usr/share/doc/turn-broker
 # This image has no chown and no /etc/passwd, so the owner is a number, one that is unused on most hosts.

@@ -147,3 +147,16 @@ fn the_first_production_settings_are_eleven_that_exist() {
     let unknown: Vec<_> = first.difference(&names_in(SETTINGS)).copied().collect();
     assert!(unknown.is_empty(), "no such setting: {unknown:?}");
 }
+
+#[test]
+fn image_and_manifests_name_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, expected) in [
+        ("Dockerfile", format!("image.version=\"{version}\"")),
+        ("deploy/kubernetes/one.yaml", format!("turn-broker:{version}\n")),
+        ("deploy/kubernetes/replicas.yaml", format!("turn-broker:{version}\n")),
+        ("deploy/kubernetes/kustomization.yaml", format!("newTag: {version}}}")),
+    ] {
+        assert!(std::fs::read_to_string(file).unwrap().contains(&expected), "{file}: {expected}");
+    }
+}
