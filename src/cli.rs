@@ -1,9 +1,12 @@
 //! The command line, as clap reads it. Wrong usage ends with status 64, `EX_USAGE` of sysexits.h.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
 
 use crate::bounds;
 use crate::demo;
@@ -14,7 +17,7 @@ use turn_base::parse_web_url;
 
 /// turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
 #[derive(Debug, Parser)]
-#[command(name = "turn-broker", version = bounds::version(), disable_help_subcommand = true)]
+#[command(name = "turn-broker", version = bounds::version())]
 #[command(after_help = "\
 status, spenders, grants, freeze, unfreeze, limit, block, allow, revoke, forget and backup call a running broker. All but status need
 its OPERATOR_TOKEN.
@@ -57,9 +60,25 @@ pub enum Command {
     Ledger(LedgerCommand),
     /// Keep a program's ICE servers in a file (docs/PROGRAMS.md)
     Ice(IceOptions),
+    /// Print the completions of a shell: turn-broker completions bash >/etc/bash_completion.d/turn-broker
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page: turn-broker man >/usr/local/share/man/man1/turn-broker.1
+    Man,
     /// A command for a running broker.
     #[command(flatten)]
     Operator(OperatorCommand),
+}
+
+/// Writes what [`Command::Completions`] or, without a shell, [`Command::Man`] prints.
+pub fn describe(shell: Option<Shell>, to: &mut impl Write) -> io::Result<()> {
+    let mut command = CommandLine::command();
+    match shell {
+        Some(shell) => Ok(generate(shell, &mut command, "turn-broker", to)),
+        None => Man::new(command).render(to),
+    }
 }
 
 const BAD_URL: &str = "give --url an address such as https://turn.example.com or http://127.0.0.1:3001, without user and password";
@@ -102,6 +121,21 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn completions_and_the_manual_page_have_each_command() {
+        let printed = |shell| {
+            let mut text = vec![];
+            describe(shell, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let pages = [Some(Shell::Bash), Some(Shell::Zsh), Some(Shell::Fish), None].map(printed);
+        for command in CommandLine::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(pages.iter().all(|page| page.replace("\\-", "-").contains(name)), "{name}");
+        }
+        assert!(parsed("help limit").unwrap_err().to_string().contains("GB"));
     }
 
     #[test]

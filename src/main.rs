@@ -7,11 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap_complete::Shell;
 use futures_util::future::select_all;
 use governor::clock::DefaultClock;
 use reqwest::Method;
 use rustix::net::sockopt::set_ipv6_v6only;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_base::clock::{Clock, SystemClock};
@@ -86,6 +88,11 @@ pub(crate) fn main() -> ExitCode {
     })
 }
 
+fn printed(shell: Option<Shell>) -> Result<ExitCode, Failure> {
+    cli::describe(shell, &mut std::io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     keep_secrets_in_memory();
     match command {
@@ -96,6 +103,8 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
                 demo.map_err(|error| Failure::new(&error, matches!(error, DemoError::Config(_))))?;
             return serve(&config, "the environment alone, by demo", Some((listener, greeting)));
         }
+        Command::Completions { shell } => return printed(Some(*shell)),
+        Command::Man => return printed(None),
         _ => {}
     }
     let environment = Environment::of_process(shared.env_file.as_deref());
@@ -262,6 +271,7 @@ async fn serve_until_signal(
         None => (listen(config).await?, None),
     };
     startup::report(config, listener.local_addr()?, Some(&app.account.snapshot()));
+    tell_systemd();
     if let Some(greeting) = greeting {
         // It contains the operator's token. Standard output is the log, which may go to a file or a collector.
         let _ = writeln!(std::io::stderr(), "{greeting}");
@@ -270,6 +280,26 @@ async fn serve_until_signal(
     let ended = listen::run(listener, app, routes, shutdown).await;
     watching.abort();
     Ok(exit_code(ended))
+}
+
+/// Tells systemd that the service listens, and then again and again that its tasks run (`Type=notify`, `WatchdogSec`). Does nothing if
+/// systemd has not asked for it.
+fn tell_systemd() {
+    let tell = |state| {
+        if let Err(error) = sd_notify::notify(&[state]) {
+            tracing::warn!(%error, "systemd was not told that the service runs");
+        }
+    };
+    tell(NotifyState::Ready);
+    if let Some(longest) = sd_notify::watchdog_enabled() {
+        tokio::spawn(async move {
+            let mut next = tokio::time::interval(longest / 3);
+            loop {
+                next.tick().await;
+                tell(NotifyState::Watchdog);
+            }
+        });
+    }
 }
 
 /// Serves as one of several replicas on one database.
@@ -285,6 +315,7 @@ async fn serve_as_replica(
     let settings = app::settings_digest(config);
     let electorate = Standby::new(database, address.port(), settings, clock.clone());
     startup::report(config, address, None);
+    tell_systemd();
     let (config, lease) = (config.clone(), database.lease);
     let replica = Replica { config, lease, electorate, clock, lost_lines };
     Ok(exit_code(Box::pin(replica.run(listener, shutdown)).await?))

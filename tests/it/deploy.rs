@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 use turn_broker::telemetry::metrics::RequestLabels;
 
-use crate::support::TestBroker;
+use crate::support::process::Process;
+use crate::support::{COTURN, TestBroker};
 
 const DASHBOARD: &str = include_str!("../../deploy/grafana-dashboard.json");
 const RULES: &str = include_str!("../../deploy/prometheus-rules.yml");
@@ -159,4 +160,20 @@ fn image_and_manifests_name_this_version() {
     ] {
         assert!(std::fs::read_to_string(file).unwrap().contains(&expected), "{file}: {expected}");
     }
+}
+
+/// As systemd does for `Type=notify` and `WatchdogSec`.
+#[test]
+fn systemd_is_told_that_the_service_listens_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let told = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "300000")];
+    let _process = Process::start(&[&COTURN[..], &told].concat());
+    let next = || {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).trim().to_owned()
+    };
+    assert_eq!([next(), next(), next()], ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]);
 }
