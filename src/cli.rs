@@ -76,9 +76,10 @@ pub enum Command {
 pub fn describe(shell: Option<Shell>, to: &mut impl Write) -> io::Result<()> {
     let mut command = CommandLine::command();
     match shell {
-        Some(shell) => Ok(generate(shell, &mut command, "turn-broker", to)),
-        None => Man::new(command).render(to),
+        Some(shell) => generate(shell, &mut command, "turn-broker", to),
+        None => Man::new(command).render(to)?,
     }
+    Ok(())
 }
 
 const BAD_URL: &str = "give --url an address such as https://turn.example.com or http://127.0.0.1:3001, without user and password";

@@ -1,20 +1,22 @@
 //! `GET /metrics`: the counters, and the figures that are read at the moment of the scrape. Tests: `tests/it/operator.rs`.
 
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use crate::app::{App, Process};
-use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
+use crate::telemetry::metrics::{Metrics, OPENMETRICS, PROMETHEUS, ScrapedFigures, prometheus_text};
 use turn_base::ApiError;
+use turn_base::request::header::entries;
 use turn_ledger::Timestamp;
 
 /// Counters and gauges for Prometheus.
 #[utoipa::path(
     get, path = "/metrics",
-    responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
+    responses((status = 200, description = "OpenMetrics text for a client that accepts it, else Prometheus text 0.0.4.", body = String, content_type = OPENMETRICS))
 )]
-pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
+pub async fn get_metrics(app: AppState, headers: HeaderMap) -> Result<Response, ApiError> {
     for key in app.server_keys.all().iter() {
         let (used, _) = app.account.change(|books| books.server_use(&key.name));
         app.metrics.server_key_use(key.name.as_str(), used.get());
@@ -29,7 +31,7 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
     let mut scraped = ScrapedFigures::default();
     add_budget(&app, &mut scraped);
     add_service(&app, &mut scraped);
-    rendered(&app.metrics, &scraped)
+    rendered(&app.metrics, &scraped, &headers)
 }
 
 /// Adds gauges, each with its help and its value.
@@ -97,10 +99,16 @@ pub(super) fn add_process(scraped: &mut ScrapedFigures, process: &Process, leads
     }
 }
 
-/// The response.
-pub(super) fn rendered(metrics: &Metrics, scraped: &ScrapedFigures) -> Result<Response, ApiError> {
+/// The response, in the newest form that the client accepts.
+pub(super) fn rendered(
+    metrics: &Metrics,
+    scraped: &ScrapedFigures,
+    request: &HeaderMap,
+) -> Result<Response, ApiError> {
     let text = metrics.render(scraped).map_err(|_| ApiError::internal())?;
-    Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+    let is_new = entries(request, &ACCEPT).any(|entry| entry.starts_with("application/openmetrics-text"));
+    let (form, text) = if is_new { (OPENMETRICS, text) } else { (PROMETHEUS, prometheus_text(&text)) };
+    Ok(([(CONTENT_TYPE, form), (VARY, "accept")], text).into_response())
 }
 
 /// Seconds since 1970.

@@ -153,5 +153,5 @@ pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Resp
     check_monitor(&standby, &request)?;
     let mut scraped = ScrapedFigures::default();
     add_process(&mut scraped, &standby, false);
-    rendered(&standby.metrics, &scraped)
+    rendered(&standby.metrics, &scraped, request.headers())
 }

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
+use axum::http::{HeaderMap, HeaderName, Request};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ pub mod wrong_tokens;
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// How many users of one address, or clients of one /48, can use half of their allowance, whatever heavier ones there do.
 const LIGHT_MAX: u32 = 1_000;
@@ -144,11 +146,14 @@ impl RateLeft {
         self.remaining >= self.limit / 2
     }
 
-    /// Adds the headers of the IETF draft to a response.
+    /// Adds the headers of the IETF draft to a response: those of its versions up to 7, and those since version 8.
     pub fn describe(self, headers: &mut HeaderMap) {
-        headers.insert(LIMIT, HeaderValue::from(self.limit));
-        headers.insert(REMAINING, HeaderValue::from(self.remaining));
-        headers.insert(RESET, HeaderValue::from(wait_seconds(self.reset)));
+        let (limit, left, reset) = (self.limit, self.remaining, wait_seconds(self.reset));
+        let old = [(LIMIT, limit.into()), (REMAINING, left.into()), (RESET, reset.into())];
+        let new =
+            [(POLICY, format!("\"mints\";q={limit}")), (STATE, format!("\"mints\";r={left};t={reset}"))];
+        let new = new.into_iter().filter_map(|(name, value)| Some((name, value.try_into().ok()?)));
+        headers.extend(old.into_iter().chain(new));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `/metrics` reports. Each broker has its own registry and there are no globals, so two brokers in one process (as in
 //! the tests) never mix their counts. Label values come from closed sets: no client can add a time series.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -13,7 +14,36 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 /// The media type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of [`prometheus_text`].
+pub const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A text of [`Metrics::render`] in the older form: there a counter is described under the name of its series, no metric has a
+/// unit, and a value that only informs is a gauge.
+pub fn prometheus_text(text: &str) -> String {
+    let kinds: BTreeMap<_, _> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let mut old = String::with_capacity(text.len());
+    for line in text.lines() {
+        let described = ["# HELP ", "# TYPE "].iter().find_map(|head| {
+            line.strip_prefix(head).map(|rest| (*head, rest.split_once(' ').unwrap_or((rest, ""))))
+        });
+        let Some((head, (name, rest))) = described else {
+            if !line.starts_with('#') {
+                old.extend([line, "\n"]);
+            }
+            continue;
+        };
+        let (suffix, kind) = match kinds.get(name) {
+            Some(&"counter") => ("_total", "counter"),
+            Some(&"info") => ("_info", "gauge"),
+            kind => ("", kind.copied().unwrap_or("untyped")),
+        };
+        let rest = if head == "# TYPE " { kind } else { rest };
+        old.extend([head, name, suffix, " ", rest, "\n"]);
+    }
+    old
+}
 
 /// The commit that this program was built from, if the build was told.
 const REVISION: Option<&str> = option_env!("BROKER_REVISION");

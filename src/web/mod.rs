@@ -7,12 +7,17 @@ mod package;
 pub mod pages;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::sync::LazyLock;
 
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG,
+    HeaderName, IF_NONE_MATCH, VARY,
 };
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use turn_base::request::header::entries;
 
@@ -34,7 +39,7 @@ const TURN_CLIENT_TYPES: &str = include_str!("turn-client/turn-client.d.ts");
     (status = 304, description = "`If-None-Match` names this version"),
 ))]
 pub async fn get_open_api(headers: HeaderMap) -> Response {
-    file("application/json", OPEN_API.as_bytes(), &headers)
+    text_file("application/json", OPEN_API, &GZIPPED[0], &headers)
 }
 
 /// Returns the browser module: credentials, renewal, reports.
@@ -43,7 +48,7 @@ pub async fn get_open_api(headers: HeaderMap) -> Response {
     (status = 304, description = "`If-None-Match` names this version"),
 ))]
 pub async fn get_turn_client(headers: HeaderMap) -> Response {
-    let script = file("text/javascript; charset=utf-8", TURN_CLIENT.as_bytes(), &headers);
+    let script = text_file("text/javascript; charset=utf-8", TURN_CLIENT, &GZIPPED[1], &headers);
     ([(TYPES, "/turn-client.d.ts")], script).into_response()
 }
 
@@ -53,7 +58,7 @@ pub async fn get_turn_client(headers: HeaderMap) -> Response {
     (status = 304, description = "`If-None-Match` names this version"),
 ))]
 pub async fn get_turn_client_types(headers: HeaderMap) -> Response {
-    file("application/typescript; charset=utf-8", TURN_CLIENT_TYPES.as_bytes(), &headers)
+    text_file("application/typescript; charset=utf-8", TURN_CLIENT_TYPES, &GZIPPED[2], &headers)
 }
 
 /// Returns the browser module as an npm package of the broker's version.
@@ -65,6 +70,38 @@ pub async fn get_turn_client_types(headers: HeaderMap) -> Response {
 ))]
 pub async fn get_turn_client_package(headers: HeaderMap) -> Response {
     file("application/gzip", &package::TARBALL, &headers)
+}
+
+/// The texts, gzipped once.
+static GZIPPED: [LazyLock<Vec<u8>>; 3] = [
+    LazyLock::new(|| gzipped(OPEN_API)),
+    LazyLock::new(|| gzipped(TURN_CLIENT)),
+    LazyLock::new(|| gzipped(TURN_CLIENT_TYPES)),
+];
+
+fn gzipped(text: &str) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(vec![], Compression::best());
+    gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).expect("writing to memory does not fail")
+}
+
+/// A file of text, gzipped for a client that reads that.
+fn text_file(
+    content_type: &'static str,
+    text: &'static str,
+    gzipped: &'static [u8],
+    request: &HeaderMap,
+) -> Response {
+    let reads_gzip = |entry: &str| {
+        let (coding, weight) = entry.split_once(';').unwrap_or((entry, ""));
+        coding.trim() == "gzip" && !["q=0", "q=0.0", "q=0.00", "q=0.000"].contains(&weight.trim())
+    };
+    let is_gzipped = entries(request, &ACCEPT_ENCODING).any(reads_gzip);
+    let mut response = file(content_type, if is_gzipped { gzipped } else { text.as_bytes() }, request);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if is_gzipped {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
 /// A file that pages of any origin may load.

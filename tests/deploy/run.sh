@@ -11,6 +11,22 @@ promtool=$unpacked/usr/bin/promtool
 "$promtool" test rules deploy/prometheus-rules.test.yml
 "$promtool" check config --syntax-only deploy/prometheus.yml
 
+# What a broker serves to clients of either form.
+need curl=curl ip=iproute2 unshare=util-linux
+broker .
+export TURN_BROKER_BIN promtool
+# shellcheck disable=SC2016 # the shell inside expands it
+isolate sh -c '
+    set -eu
+    token=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d " \n")
+    HOST=127.0.0.1 PORT=3001 ICE_SOURCES=stun METRICS_TOKEN=$token "$TURN_BROKER_BIN" >/dev/null &
+    metrics() { curl -sf -H "Authorization: Bearer $token" "$@" http://127.0.0.1:3001/metrics; }
+    until metrics >/dev/null; do sleep 0.1; done
+    metrics | "$promtool" check metrics
+    [ "$(metrics -H "Accept: application/openmetrics-text" | tail -n 1)" = "# EOF" ]
+    kill $!'
+echo 'the metrics have the form of Prometheus, and on request that of OpenMetrics'
+
 # Against the schemas of Kubernetes, which the package contains. A name that is in none of them is an error.
 need python3=python3-venv
 checker=${CARGO_TARGET_DIR:-target}/kubernetes/bin

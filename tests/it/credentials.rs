@@ -50,6 +50,8 @@ async fn a_minted_response_has_servers_times_source_grant_and_headers() {
         ("ratelimit-limit", "10"),
         ("ratelimit-remaining", "9"),
         ("ratelimit-reset", "30"),
+        ("ratelimit-policy", "\"mints\";q=10"),
+        ("ratelimit", "\"mints\";r=9;t=30"),
     ] {
         assert_eq!(answer.header(name), Some(value), "{name}");
     }

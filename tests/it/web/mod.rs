@@ -20,6 +20,21 @@ const FILES: [(&str, &str, &str); 3] = [
 ];
 
 #[tokio::test]
+async fn texts_are_gzipped_for_who_reads_that() {
+    let broker = TestBroker::start(&[]).await;
+    for path in ["/openapi.json", "/turn-client.js", "/turn-client.d.ts"] {
+        let plain = broker.get_with(path, &[("accept-encoding", "br, gzip;q=0")]).await;
+        assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")));
+        let request = broker.request(Method::GET, path).header("accept-encoding", "br, gzip;q=0.5");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        let mut text = String::new();
+        GzDecoder::new(&*answer.bytes().await.unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, plain.text, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_keeps_the_module_its_types_and_the_document_for_an_hour_and_then_revalidates() {
     let broker = TestBroker::start(&[]).await;
     for (path, content_type, holds) in FILES {
