@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,9 +18,7 @@ use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::ByteCount;
 
 use crate::support::fake_webhook::PATH;
-use crate::support::{
-    FakeWebhook, HeldPort, Log, ManualClock, Received, Reply, eventually, finished, timestamp,
-};
+use crate::support::prelude::*;
 
 const START: &str = "2025-01-15T12:00:00Z";
 const SECRET: &str = "hush-signing-fixture";

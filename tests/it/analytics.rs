@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::Duration;
 
 use turn_base::{HttpClient, Network};
 use turn_broker::config::AnalyticsConfig;
@@ -12,7 +11,7 @@ use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalyt
 use turn_ledger::polls::spans::Span;
 use turn_ledger::{BilledDirections, ByteCount};
 
-use crate::support::{AnalyticsFault, FakeCloudflare, Fault, timestamp};
+use crate::support::prelude::*;
 
 const TOKEN: &str = "analytics-fixture-token";
 const ACCOUNT: &str = "account-fixture-id";

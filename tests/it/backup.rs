@@ -1,14 +1,11 @@
 //! `GET /api/backup`: a consistent copy of the ledger while the broker serves.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use reqwest::Method;
-use serde_json::json;
 use turn_broker::store::file::inspect::LedgerCopy;
 
-use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, once_free};
+use crate::support::prelude::*;
 
 const SETTINGS: [(&str, &str); 4] = [COTURN[0], COTURN[1], COTURN[2], ("RATE_LIMIT_REQUESTS", "10000")];
 

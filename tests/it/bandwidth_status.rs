@@ -4,8 +4,7 @@ mod clock;
 mod likely;
 mod strict;
 
-use crate::support::{REPORTER, TestBroker, eventually, hint_codes, with_cloudflare, with_cloudflare_and};
-use serde_json::json;
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn the_page_about_the_budget_explains_every_field_and_every_code_of_the_status() {

@@ -1,15 +1,11 @@
 //! Tests of the bytes of each grant by Cloudflare's count: what a poll counts, what is final, and that a failure leaves the
 //! total as it is.
 
-use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 use turn_ledger::{ByteCount, GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
-use crate::support::{
-    AnalyticsFault, FakeCloudflare, Log, REPORTER, StateDir, TestBroker, broker_at, broker_with, eventually,
-    facts, hint_codes,
-};
+use crate::support::prelude::*;
 
 const NOON: &str = "2025-01-15T12:00:00Z";
 

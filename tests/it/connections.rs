@@ -1,8 +1,6 @@
 //! Reports of connections.
 
-use crate::support::{Answer, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
-use reqwest::Method;
-use serde_json::json;
+use crate::support::prelude::*;
 
 /// Each call about the connection `c`.
 const CALLS: [(Method, &str); 4] = [

@@ -1,15 +1,13 @@
 //! The client of coturn's CLI: it reads the listing and ends sessions. Whatever coturn or its clients do, a call ends in time
 //! with a clear error.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
 use turn_broker::config::CoturnCliConfig;
 use turn_broker::meter::coturn::cli::{CUTS_MAX, CliError, CoturnCli, DEADLINE};
 use turn_ledger::{Listing, SESSIONS_MAX, SessionId};
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::{HeldPort, finished};
+use crate::support::prelude::*;
 
 const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";
 

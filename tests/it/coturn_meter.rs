@@ -2,14 +2,8 @@
 //! the budget is spent.
 
 use crate::support::fake_coturn_cli::PASSWORD;
-use crate::support::{
-    CliFault, FakeCoturnCli, FakeCoturnReports, FakeSession, ManualClock, OPERATOR, START, StateDir,
-    TestBroker, USERS, all_connected, eventually, user_token,
-};
-use std::sync::Arc;
-use std::time::Duration;
+use crate::support::prelude::*;
 
-use serde_json::{Value, json};
 use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::log::LostLines;
 

@@ -1,10 +1,8 @@
 //! Tests that every issued grant is on disk: the program is killed under load, again and again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use crate::support::{COTURN, Process, StateDir, eventually, http_client};
+use crate::support::prelude::*;
 
 /// How often the program is killed. Set `CRASHES=50` for a longer run.
 fn crashes() -> u64 {

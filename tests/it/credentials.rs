@@ -2,12 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{
-    Answer, FakeCloudflare, Fault, Shape, StateDir, TestBroker, broker_at, eventually, with_cloudflare,
-    with_cloudflare_and,
-};
-use reqwest::Method;
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 use strum::VariantArray;
 use turn_broker::alert::StopCode;
 use turn_broker::store::file::ledger_file::FILE_NAME;

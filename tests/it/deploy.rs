@@ -1,13 +1,11 @@
 //! The files in deploy/: every series that the dashboard and the alert rules name exists, and every alert has a test.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use serde_json::Value;
 use turn_broker::telemetry::metrics::RequestLabels;
 
+use crate::support::prelude::*;
 use crate::support::process::Process;
-use crate::support::{COTURN, TestBroker};
 
 const DASHBOARD: &str = include_str!("../../deploy/grafana-dashboard.json");
 const RULES: &str = include_str!("../../deploy/prometheus-rules.yml");

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::support::prelude::*;
 use crate::support::process::{Process, command};
-use crate::support::{COTURN, StateDir, eventually};
 
 const SETTINGS: [(&str, &str); 8] = [
     ("HOST", "127.0.0.1"),

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use secrecy::SecretString;
-use serde_json::Value;
 use turn_broker::config::CoturnCliConfig;
 use turn_broker::meter::coturn::cli::CoturnCli;
 
 use crate::doctor::doctor;
-use crate::support::eventually;
+use crate::support::prelude::*;
 
 const SECRET: &str = "real-coturn-secret";
 const PASSWORD: &str = "real-coturn-password";

@@ -14,7 +14,7 @@ use turn_broker::cli::CommandLine;
 
 use crate::deploy::metrics_of_a_broker;
 use crate::openapi::document;
-use crate::support::TestBroker;
+use crate::support::prelude::*;
 
 const REFERENCE: &str = include_str!("../../docs/REFERENCE.md");
 const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");

@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
+use crate::support::prelude::*;
 use crate::support::process::run;
-use crate::support::{COTURN, REPORTER, StateDir, eventually, facts, once_free, with_cloudflare_and};
-use serde_json::{Value, json};
 use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::rows::FORMAT_OLDEST;
 use turn_broker::store::{FORMAT, FileStorage, LedgerCopy, OpenError, Storage, Store};

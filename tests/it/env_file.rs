@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-use crate::support::StateDir;
+use crate::support::prelude::*;
 use crate::support::process::{Process, command};
 
 /// The output of the program in a directory with this `.env`, and its standard error. A health check ends even if the settings are valid.

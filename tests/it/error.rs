@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::openapi::document;
+use crate::support::prelude::*;
 use crate::support::repository::sources;
-use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
-use reqwest::Method;
-use serde_json::Value;
 use turn_ledger::ClientKey;
 use turn_limits::MemoryUse;
 

@@ -1,19 +1,13 @@
 //! Several relays of the operator's own: a credential names one of them, and each has its own listing.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use reqwest::Method;
-use serde_json::{Value, json};
 use turn_broker::meter::coturn::CoturnMeter;
 
 use turn_broker::ice::fleet::OwnRelay;
 
 use crate::support::fake_coturn_cli::PASSWORD;
-use crate::support::{
-    CliFault, FakeCoturnCli, FakeCoturnReports, FakeSession, OPERATOR, StateDir, TestBroker, all_connected,
-    eventually, with_cloudflare_and,
-};
+use crate::support::prelude::*;
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");
 

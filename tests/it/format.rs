@@ -8,7 +8,6 @@ use std::fmt::{Debug, Write};
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use serde_json::{Value, json};
 use turn_broker::store::rows::FORMAT_OLDEST;
 use turn_broker::store::{Changes, Contents, FORMAT, FileStorage, LedgerCopy, Storage};
 use turn_ledger::{Batch, GrantId, GrantRow, Head, Overrides, Stored, Timestamp, TokenKey};
@@ -16,7 +15,7 @@ use turn_ledger::{Batch, GrantId, GrantRow, Head, Overrides, Stored, Timestamp, 
 use crate::ledger_file::LedgerFile;
 use crate::ledger_file::walk::faults::Fault;
 use crate::ledger_file::walk::{Scenario, restored_equals_written};
-use crate::support::{StateDir, once_free};
+use crate::support::prelude::*;
 
 /// Where the text is.
 const PATH: &str = "tests/it/format.txt";

@@ -1,7 +1,7 @@
 //! The rules of a request's head: one `Host`, the hosts that are served, and where a body ends. The tests write to sockets
 //! directly, because no HTTP client sends these requests.
 
-use crate::support::{OPERATOR, REPORTER, TestBroker, with_cloudflare_and};
+use crate::support::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,10 +1,6 @@
 //! The source `http`: any other provider that answers with a list of ICE servers.
 
-use crate::support::{
-    FakeWebhook, Fault, Log, Reply, StateDir, TestBroker, eventually, hint_codes, with_cloudflare_and,
-};
-use reqwest::Method;
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 const LIST: &str =
     r#"[{"urls":"stun:a.example:3478"},{"urls":"turn:a.example:3478","username":"u","credential":"c"}]"#;

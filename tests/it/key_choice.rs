@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
-use crate::support::{FakeCloudflare, Fault, StateDir, TestBroker};
+use crate::support::prelude::*;
 
 const EU_AND_US: &str = "eu=key-eu:token-of-eu-fixture:3,us=key-us:token-of-us-fixture:0";
 

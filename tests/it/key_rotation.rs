@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
-use crate::support::{FakeCloudflare, Fault, StateDir, TestBroker};
+use crate::support::prelude::*;
 
 const API_TOKEN: &str = "rest-fixture-token";
 const FIRST: &str = "eu=key-eu:token-of-eu-fixture:0\nkey-20250101=first:token-of-first-fixture:1\n";

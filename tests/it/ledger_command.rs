@@ -3,14 +3,12 @@
 use std::process::Output;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
-use reqwest::Method;
-use serde_json::{Value, json};
 
 use turn_broker::store::rows::FORMAT;
 use turn_ledger::MinuteRow;
 
+use crate::support::prelude::*;
 use crate::support::process::{Process, run};
-use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, eventually, once_free, slot_key};
 
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {

@@ -10,7 +10,7 @@ use turn_broker::store::contradictions::contradictions;
 use turn_broker::store::{FileStorage, Storage};
 use turn_ledger::{Batch, Stored, Timestamp};
 
-use crate::support::once_free;
+use crate::support::prelude::*;
 use walk::disk::Disk;
 use walk::faults::Fault;
 use walk::{Scenario, restored_equals_written};

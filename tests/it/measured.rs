@@ -6,13 +6,7 @@ mod new_ledger;
 mod owners;
 pub(crate) mod probe;
 
-use std::sync::Arc;
-
-use crate::support::{
-    AnalyticsFault, FakeCloudflare, ManualClock, REPORTER, START, TestBroker, broker_with, eventually,
-    hint_codes, with_cloudflare_and,
-};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;
 use turn_broker::meter::cloudflare::{CloudflareMeter, MeterState};
 use turn_broker::mint::ending::EndingState;

@@ -1,6 +1,6 @@
 //! How other services are reached: which authorities are trusted, and through which proxy.
 
-use crate::support::{AUTHORITY, FakeCloudflare, TlsServer, broker_at};
+use crate::support::prelude::*;
 
 /// The source of a credential that a broker with these settings mints.
 async fn source(cloudflare: &FakeCloudflare, settings: &[(&str, &str)]) -> String {

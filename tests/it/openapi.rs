@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::support::{Answer, StateDir, TestBroker};
-use serde_json::Value;
+use crate::support::prelude::*;
 
 /// What every broker serves at `/openapi.json`.
 pub(crate) fn document() -> Value {

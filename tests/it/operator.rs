@@ -1,11 +1,6 @@
 //! The operator's routes and the health checks.
 
-use crate::support::{
-    Answer, FakeCloudflare, Fault, MONITOR, OPERATOR, REPORTER, TestBroker, broker_at, eventually,
-    with_cloudflare, with_cloudflare_and,
-};
-use reqwest::Method;
-use serde_json::json;
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn health_reports_uptime_and_ready_is_503_with_the_reason_while_the_process_shuts_down() {

@@ -1,13 +1,10 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
+use crate::support::prelude::*;
 use crate::support::process::{command, run};
-use crate::support::{
-    COTURN, Fault, OPERATOR, Process, StateDir, USERS, eventually, user_token, with_cloudflare,
-};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use serde_json::Value;
 use turn_ledger::Timestamp;
 
 fn start(settings: &[(&str, &str)]) -> Process {

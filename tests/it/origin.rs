@@ -1,8 +1,7 @@
 //! Access to the mint: rate limit, origins and proxies. The limiter uses the library's own clock, so these tests set a short
 //! window instead of moving the clock, and none of them asserts a duration.
 
-use crate::support::{ALL_DOORS, Answer, MINT_PATHS, StateDir, TestBroker, with_cloudflare_and};
-use reqwest::Method;
+use crate::support::prelude::*;
 use reqwest::header::HeaderName;
 
 #[tokio::test]

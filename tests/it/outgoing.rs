@@ -1,16 +1,10 @@
 //! Outgoing connections that hang, break or are found slowly. The services at the other end are fakes behind a front or a proxy, with real
 //! sockets.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
-use reqwest::Method;
 
 use crate::doctor::doctor;
-use crate::support::{
-    API_TOKEN, AUTHORITY, Answer, FakeCloudflare, FakeSfu, Harm, Http2Front, ManualClock, Proxy, START,
-    TestBroker, broker_at, sfu_at,
-};
+use crate::support::prelude::*;
 
 async fn source(broker: &TestBroker) -> String {
     broker.mint().await.json()["source"].as_str().unwrap().to_owned()

@@ -1,11 +1,6 @@
 //! Tests of operator overrides while the service runs.
 
-use crate::support::{
-    Answer, Fault, OPERATOR, REPORTER, TestBroker, USERS, eventually, user_token, with_cloudflare,
-    with_cloudflare_and,
-};
-use reqwest::Method;
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 /// The id in a grant token, as the log and the list of connections show it.
 #[tokio::test]

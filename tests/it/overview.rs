@@ -1,11 +1,6 @@
 //! The data of the dashboard: overview, latest alerts, the provider's count over time.
 
-use std::time::Duration;
-
-use crate::support::{
-    Fault, REPORTER, StateDir, TestBroker, eventually, facts, with_cloudflare, with_cloudflare_and,
-};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 use turn_broker::alert::AlertKind;
 use turn_broker::alert::Fault::ProviderDown as DOWN;
 use turn_ledger::{ByteCount, Day, IceSource, Reading, ReadingOutcome};

@@ -3,7 +3,7 @@
 use turn_broker::app::places::PLACES;
 
 use crate::acts::has_test;
-use crate::support::with_cloudflare_and;
+use crate::support::prelude::*;
 
 /// The test that fills places of this kind by one owner, and what the next owner then gets.
 fn test_of(place: &str) -> &'static str {

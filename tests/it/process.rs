@@ -1,13 +1,9 @@
 //! The program: its lines at start, a bad configuration, exit and shutdown, and that it reveals no secret.
 
+use crate::support::prelude::*;
 use crate::support::process::{Process, program, run};
-use crate::support::{
-    API_TOKEN, Answer, FakeCloudflare, Fault, HeldPort, OPERATOR, REPORTER, StateDir, eventually,
-};
 use std::process::Command;
 
-use reqwest::Method;
-use serde_json::{Value, json};
 use turn_broker::store::file::ledger_file::FILE_NAME;
 
 fn messages(log: &str) -> Vec<String> {

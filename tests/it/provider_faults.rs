@@ -1,11 +1,7 @@
 //! A Cloudflare that misbehaves. Whatever it does, the caller gets a response, no text of the provider's body leaks, and no
 //! credential that no client has is charged.
 
-use std::time::Duration;
-
-use serde_json::json;
-
-use crate::support::{API_TOKEN, Fault, TestBroker, eventually, finished, with_cloudflare};
+use crate::support::prelude::*;
 
 /// Every fault after which there is no credential.
 const FATAL: [Fault; 15] = [

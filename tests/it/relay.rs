@@ -5,18 +5,15 @@ mod ends;
 mod limits;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
-use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
 use turn_ledger::GrantId;
 use webrtc_util::Conn;
 
-use crate::support::{TestBroker, eventually, finished};
+use crate::support::prelude::*;
 
 /// The payload of a packet. Channel data adds four bytes.
 const PAYLOAD: usize = 1_000;

@@ -1,9 +1,6 @@
 //! Tests of renewals. A grant allows one renewal, which counts against the client's allowance for renewals.
 
-use std::time::Duration;
-
-use crate::support::{Answer, FakeCloudflare, Fault, REPORTER, TestBroker, with_cloudflare_and};
-use reqwest::Method;
+use crate::support::prelude::*;
 
 /// A broker that allows one request per client, and the grant of a client that has made it.
 async fn spent() -> (FakeCloudflare, TestBroker, String) {

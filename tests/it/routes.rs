@@ -2,10 +2,7 @@
 //! is in the table of routes, and each route answers so.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use reqwest::{Method, RequestBuilder};
-use serde_json::json;
 use strum::VariantArray;
 use turn_broker::app::rights::{Action, CallerKind, may};
 use turn_broker::config::{Config, Environment};
@@ -13,11 +10,9 @@ use turn_broker::http::route::{ErrorForm, Route};
 use turn_broker::router::table;
 
 use crate::openapi::document;
+use crate::support::prelude::*;
 use crate::support::repository::sources;
 use crate::support::test_broker::config;
-use crate::support::{
-    Answer, COTURN, MONITOR, ManualClock, OPERATOR, REPORTER, START, StateDir, TestBroker, USERS, user_token,
-};
 
 const TABLE: &str = include_str!("routes.txt");
 

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use turn_broker::listen::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 
-use crate::support::{REPORTER, TestBroker, eventually};
+use crate::support::prelude::*;
 
 const LIMITED: &str = "turn_broker_sockets_limited_total{outcome=\"closed_idle\"}";
 

@@ -3,12 +3,11 @@
 
 use std::any::Any;
 
-use serde_json::Value;
 use turn_broker::config::{Config, Environment};
 use turn_ledger::{DecidedBy, EndedBy, IceSource, OnRevocation, SourceSettings};
 
+use crate::support::prelude::*;
 use crate::support::repository::root;
-use crate::support::{COTURN, FakeWebhook, MANUAL, Reply, TestBroker, with_cloudflare};
 
 const EXAMPLE: &str = include_str!("../../.env.example");
 

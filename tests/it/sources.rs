@@ -1,7 +1,6 @@
 //! The order of sources, the kill switch, and what happens when the budget is spent.
 
-use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare_and};
-use serde_json::json;
+use crate::support::prelude::*;
 use turn_broker::ice::rest::RestSecret;
 
 const COTURN: [(&str, &str); 2] = [

@@ -1,12 +1,7 @@
 //! Tests of who spends: sums, grants, the limit of a user, revoking and blocking a user.
 
 use crate::support::fake_cloudflare::Fault;
-use crate::support::{
-    ALL_DOORS, Answer, COTURN, Log, ManualClock, OPERATOR, REPORTER, StateDir, TestBroker, USERS, broker_at,
-    eventually, facts, user_token, with_cloudflare_and,
-};
-use reqwest::Method;
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 async fn broker(settings: &[(&str, &str)]) -> TestBroker {
     TestBroker::start(&[&COTURN[..], &[USERS], settings].concat()).await

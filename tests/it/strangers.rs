@@ -1,8 +1,6 @@
 //! The limits of one client address, and of a revoked grant, over HTTP. The tests of the books check the arithmetic.
 
-use crate::support::{Answer, MANUAL, REPORTER, StateDir, TestBroker, with_cloudflare, with_cloudflare_and};
-use reqwest::Method;
-use serde_json::json;
+use crate::support::prelude::*;
 
 const HUGE: u64 = 9_007_199_254_740_991;
 

@@ -1,9 +1,6 @@
 //! Limits on time and size below HTTP, and shutdown.
 
-use std::time::Duration;
-
-use crate::support::{Fault, OPERATOR, Process, REPORTER, TestBroker, eventually, finished, with_cloudflare};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use turn_base::{COMING_PER_CLIENT_MAX, PARTS_MAX, REQUEST_TIMEOUT};

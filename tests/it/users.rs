@@ -5,14 +5,9 @@ mod rates;
 mod tokens;
 
 use crate::support::fake_issuer::sign;
-use crate::support::{
-    ALL_DOORS, Answer, FakeCloudflare, FakeWebhook, MANUAL, MINT_PATHS, OPERATOR, REPORTER, Reply, Signer,
-    StateDir, TestBroker, USERS, broker_at, once_free, user_token, with_cloudflare_and,
-};
+use crate::support::prelude::*;
 use std::path::Path;
 
-use reqwest::Method;
-use serde_json::{Value, json};
 use turn_broker::store::{FileStorage, Store};
 use turn_ledger::{Spender, Stored};
 

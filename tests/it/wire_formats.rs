@@ -1,8 +1,6 @@
 //! Other wire formats of the mint: their fields, and that the same rules apply to them as to `/api/turn-credentials`.
 
-use crate::support::{ALL_DOORS, API_TOKEN, Answer, FakeCloudflare, TestBroker, with_cloudflare_and};
-use reqwest::Method;
-use serde_json::json;
+use crate::support::prelude::*;
 
 const ROUTES: [&str; 5] = [
     "/turn?username=me",

@@ -1,11 +1,6 @@
 //! The status while the wall clock is behind, is ahead or jumps. Hints say so.
 
-use crate::support::{
-    COTURN, FakeCloudflare, StateDir, TestBroker, broker_at, broker_with, eventually, timestamp,
-    with_cloudflare_and,
-};
-use serde_json::json;
-use std::time::Duration;
+use crate::support::prelude::*;
 
 use super::hint_codes;
 

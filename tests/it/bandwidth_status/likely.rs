@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::measured::probe::count_probes;
 use crate::measured::{meter, read, read_twice, with_analytics};
-use crate::support::{RELAYED, StateDir, TurnServer, hint_codes};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 use turn_broker::meter::cloudflare::MeterState;
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 

@@ -1,6 +1,6 @@
 //! The status in strict mode: what is reserved never exceeds the limit.
 
-use crate::support::{Answer, with_cloudflare_and};
+use crate::support::prelude::*;
 
 use super::hint_codes;
 

@@ -8,13 +8,9 @@ mod tail;
 
 use std::process::Output;
 
-use serde_json::Value;
-
+use crate::support::fake_webhook;
+use crate::support::prelude::*;
 use crate::support::process::command;
-use crate::support::{
-    API_TOKEN, COTURN, FakeCloudflare, FakeWebhook, Fault, OPERATOR, RELAYED, StateDir, TestBroker,
-    TurnServer, eventually, fake_webhook,
-};
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
 

@@ -1,13 +1,9 @@
 //! Findings of `turn-broker doctor` about a provider that does not mint, and about analytics that fail.
 
-use std::time::Duration;
-
-use reqwest::StatusCode;
-use serde_json::json;
 use turn_base::{Clock, SystemClock};
 
 use super::{FakeWebhook, World, doctor};
-use crate::support::{AnalyticsFault, FakeIssuer, Fault, Reply, SFU_APP, SFU_SECRET, Signer};
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn each_refusal_of_the_provider_has_a_remedy_and_the_other_checks_run() {

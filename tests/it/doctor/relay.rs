@@ -3,7 +3,7 @@
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::World;
-use crate::support::{RELAYED, TurnServer, start_redirect};
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn a_relay_that_does_not_relay_is_a_failure_with_a_remedy() {

@@ -1,8 +1,6 @@
 //! `doctor --tail`: with a relay that relays on after the end of its credentials, and a count that says until when it was billed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::SecondsFormat;
 use tokio::task::JoinHandle;
@@ -10,8 +8,8 @@ use turn_broker::doctor::{self, Check, CheckState, Finding, Options, Progress};
 use turn_ledger::Minute;
 use turn_relay::client::{Allocation, UdpRelay};
 
+use crate::support::prelude::*;
 use crate::support::test_broker::config;
-use crate::support::{FakeCloudflare, ManualClock, RELAYED, START, TurnServer, broker_at, eventually};
 
 /// What `doctor --tail` finds. `meanwhile`: what happens at the provider and at the relay.
 async fn tried(

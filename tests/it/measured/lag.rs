@@ -1,7 +1,6 @@
 //! When a count is settled: by Cloudflare's clock and ours, after the lag.
 
-use crate::support::{AnalyticsFault, COTURN, TestBroker, facts, hint_codes, timestamp};
-use serde_json::json;
+use crate::support::prelude::*;
 use turn_broker::meter::cloudflare::MeterState;
 use turn_ledger::ReadingOutcome;
 

@@ -1,6 +1,6 @@
 //! A new ledger whose TURN keys were in use before: its volume was lost, or somebody else has the keys.
 
-use crate::support::{StateDir, TestBroker, broker_with, hint_codes};
+use crate::support::prelude::*;
 use turn_broker::alert::Fault;
 use turn_ledger::{BitRate, GrantId, LackCause};
 

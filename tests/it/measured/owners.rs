@@ -1,15 +1,13 @@
 //! A count releases only what is promised to its owner: a TURN key of one account.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use serde_json::json;
 use turn_broker::meter::cloudflare::MeterState;
 use turn_ledger::{Books, ReadingOutcome};
 
 use super::probe::count_probes;
 use super::{GB, meter, read_twice, with_analytics, with_analytics_at};
-use crate::support::{FakeCloudflare, ManualClock, RELAYED, START, StateDir, TestBroker, TurnServer};
+use crate::support::prelude::*;
 
 const MB: u64 = 1_000_000;
 

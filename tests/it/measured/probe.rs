@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{FakeCloudflare, RELAYED, TestBroker, TurnServer, hint_codes};
+use crate::support::prelude::*;
 use chrono::SecondsFormat;
-use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::MeterState;
 use turn_ledger::{Minute, ReadingOutcome};
 

@@ -1,13 +1,10 @@
 //! Filling the pool: a few calls at a time, independent of callers, and less than half of them wasted.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use turn_broker::ice::breaker::{FAILURES_TO_OPEN, OPEN_MAX};
 use turn_broker::mint::provider::{Filled, Provider};
 
 use super::{AHEAD, CALLERS, steady_callers, steady_callers_of};
-use crate::support::{FakeCloudflare, Fault, TestBroker, eventually, finished, with_cloudflare};
+use crate::support::prelude::*;
 
 /// A provider, and a frozen broker with this demand. The freeze stops the periodic refill, so a test calls `fill` itself.
 async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {

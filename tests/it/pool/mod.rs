@@ -3,15 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::Method;
-use serde_json::{Value, json};
 use turn_ledger::GrantId;
 
 mod fill;
 
-use crate::support::{
-    Answer, FakeCloudflare, Fault, START, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
-};
+use crate::support::prelude::*;
 
 const READY: &str = "turn_broker_pool_ready";
 const HANDED_OUT: &str = "turn_broker_pool_handed_out_total";

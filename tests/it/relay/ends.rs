@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 
-use serde_json::json;
 use tokio::net::UdpSocket;
 use turn_ledger::GrantId;
 
-use crate::support::{OPERATOR, REPORTER, SocketClient, TestBroker, eventually};
+use crate::support::prelude::*;
 
 use super::{Call, Credential, FILLER, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
 

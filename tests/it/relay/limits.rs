@@ -3,7 +3,7 @@
 use tokio::net::UdpSocket;
 use turn_relay::ALLOCATIONS_PER_GRANT_MAX;
 
-use crate::support::eventually;
+use crate::support::prelude::*;
 
 use super::{Credential, FILLER, PAYLOAD, a_peer, allocate, broker_with, ended, refused};
 

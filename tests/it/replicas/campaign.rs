@@ -1,8 +1,7 @@
 //! The way to the lead, with a database that answers as a test has written down.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 
 use tokio::sync::Notify;
 use turn_broker::lead::Replica;
@@ -11,7 +10,7 @@ use turn_broker::store::{FORMAT, Observation};
 use turn_broker::telemetry::metrics::Metrics;
 
 use super::LEASE;
-use crate::support::{CutOff, FakeDatabase, FakeElectorate, FakeStorage, ManualClock, START};
+use crate::support::prelude::*;
 
 /// A look: how much time passes before it, and what it shows. `None`: the database cannot be reached.
 type Look = (u64, Option<Observation>);

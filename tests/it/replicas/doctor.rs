@@ -1,7 +1,7 @@
 //! `turn-broker doctor` with a database: it says what is wrong with it, and changes nothing.
 
 use crate::doctor::{Examined, doctor};
-use crate::support::{Pooler, Pooling, TestBroker, TestDatabase, url_at};
+use crate::support::prelude::*;
 
 async fn examined(database: &TestDatabase, settings: &[(&str, &str)]) -> Examined {
     let schema = ("DATABASE_SCHEMA", database.schema.as_str());

@@ -5,7 +5,7 @@ use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::{Lost, PostgresStorage, Standby};
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
-use crate::support::{TestDatabase, eventually};
+use crate::support::prelude::*;
 
 struct Servers {
     primary: TestDatabase,

@@ -1,11 +1,8 @@
 //! How a request reaches the leader through another replica.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 
-use reqwest::Method;
-use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use turn_broker::forward::{ANSWER_MAX, FORWARDED};
@@ -13,7 +10,7 @@ use turn_broker::listen::UNREAD_PER_PEER_MAX;
 
 use super::by_hand::{ByHand, head};
 use super::{TestReplica, pair};
-use crate::support::{Answer, FakeDatabase, OPERATOR, Proxy, client_builder, eventually};
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn the_rate_of_a_client_is_one_over_all_replicas() {

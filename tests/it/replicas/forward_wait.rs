@@ -1,13 +1,9 @@
 //! Forwarded requests while nobody leads, and while the leader ends.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::{Method, RequestBuilder};
-use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use turn_base::BODY_MAX;
@@ -16,7 +12,7 @@ use turn_broker::listen::{Ended, SOCKETS_PER_PEER_MAX};
 
 use super::by_hand::{ByHand, FakeLeader, head};
 use super::{TestReplica, pair};
-use crate::support::{Answer, FakeDatabase, Harm, Proxy, eventually};
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn a_request_waits_while_nobody_leads() {

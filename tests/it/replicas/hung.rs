@@ -1,9 +1,6 @@
 //! Requests for a leader that takes them and does not answer, or not to the end, whatever the reason, and their bodies.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
-use reqwest::Method;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use turn_base::clock;
@@ -11,7 +8,7 @@ use turn_broker::forward::{ANSWER_MAX, HELD_BY_ANYBODY_MAX};
 
 use super::TestReplica;
 use super::by_hand::{FakeLeader, head};
-use crate::support::{Answer, FakeDatabase, eventually, finished};
+use crate::support::prelude::*;
 
 /// The longest body of a request.
 const LONG: usize = 1 << 20;

@@ -1,10 +1,5 @@
 //! What a leader does not do once its lease has ended: another replica may lead then, and knows more.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use reqwest::Method;
-use serde_json::{Value, json};
 use turn_broker::alert::ServiceFacts;
 use turn_broker::alert::dispatcher::Outbox;
 use turn_broker::app;
@@ -16,9 +11,7 @@ use turn_broker::telemetry::log::LostLines;
 
 use super::{LEASE, TestReplica, pair};
 use crate::support::fake_coturn_cli::PASSWORD;
-use crate::support::{
-    Answer, COTURN, FakeCoturnCli, FakeSession, FakeSfu, ManualClock, OPERATOR, START, eventually, sfu_at,
-};
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn a_leader_without_a_lease_ends_no_session_at_coturn() {

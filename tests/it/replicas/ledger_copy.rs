@@ -7,8 +7,8 @@ use turn_broker::store::{FORMAT, FileStorage, Storage};
 use turn_ledger::{IceSource, Timestamp, TokenKeys};
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored, with_leader};
+use crate::support::prelude::*;
 use crate::support::process::run;
-use crate::support::{StateDir, TestDatabase, eventually, once_free};
 
 fn copy(direction: &str, state: &StateDir, database: &TestDatabase) -> Output {
     let url = database.url();

@@ -21,8 +21,6 @@ mod takeover;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -30,8 +28,8 @@ use turn_broker::listen::replica::Replica;
 use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 
+use crate::support::prelude::*;
 use crate::support::test_broker::config;
-use crate::support::{Api, COTURN, FakeDatabase, ManualClock, START, eventually};
 
 /// `LEASE_SECONDS`.
 const LEASE: Duration = Duration::from_secs(5);

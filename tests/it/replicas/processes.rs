@@ -2,11 +2,9 @@
 
 use turn_broker::lead::campaign::Electorate;
 
-use reqwest::Method;
-
 use super::store::replica;
 use crate::doctor::doctor;
-use crate::support::{COTURN, Harm, OPERATOR, Process, Proxy, TestDatabase, eventually, url_at};
+use crate::support::prelude::*;
 
 /// The exit status of a replica that has lost its lead.
 const LOST: i32 = 75;

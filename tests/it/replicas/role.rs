@@ -1,18 +1,11 @@
 //! Who leads, what a replica says of itself, and what a change of the lead keeps.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use serde_json::json;
 use turn_broker::lead::Replica;
 use turn_broker::listen::Ended;
 use turn_ledger::Timestamp;
 
 use super::{LEASE, TestReplica, pair};
-use crate::support::{
-    API_TOKEN, COTURN, FakeCloudflare, FakeDatabase, FakeWebhook, Fault, Got, REPORTER, SocketClient,
-    eventually, hint_codes,
-};
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn one_replica_leads_and_both_serve() {

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{TestReplica, pair};
-use crate::support::{FakeDatabase, Got, SocketClient, eventually};
+use crate::support::prelude::*;
 
 async fn socket(replica: &TestReplica, client: &str) -> SocketClient {
     let mut socket =

@@ -1,8 +1,6 @@
 //! How the database is reached: TLS, poolers, and what a replica is told of the address of others.
 
-use crate::support::{
-    COTURN, Harm, Pooler, Pooling, Process, Proxy, TestDatabase, eventually, finished, url_at,
-};
+use crate::support::prelude::*;
 
 use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::writer::Store;

@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 use turn_broker::store::{Lost, PostgresStorage, Standby, Storage, WriteError};
 
 use super::store::{assert_lost, batch, blocking, lead, loaded, replica, seq, stored_batches, written};
-use crate::support::{Harm, Log, Proxy, TestDatabase, eventually, url_at};
+use crate::support::prelude::*;
 
 /// A leader behind a proxy, and another replica that sees the database directly.
 struct Leader {

@@ -1,13 +1,10 @@
 //! What the next leader knows of clients and of what an operator has set through any replica, and which requests wait for it.
 
-use std::sync::Arc;
-
-use serde_json::json;
 use tokio::net::TcpListener;
 use turn_broker::listen::Ended;
 
 use super::{LEASE, STEP, TestReplica, pair};
-use crate::support::{FakeDatabase, OPERATOR, USERS, eventually, user_token};
+use crate::support::prelude::*;
 
 #[tokio::test]
 async fn a_client_has_one_fresh_rate_allowance_after_a_takeover() {

@@ -1,9 +1,7 @@
 //! `DOORS=cloudflare`: the bodies and statuses of Cloudflare's API.
 
 use super::{KEY, OTHER_KEY, grants, with_keys};
-use crate::support::{API_TOKEN, Answer, COTURN, FakeWebhook, Fault, Reply, TestBroker, with_cloudflare_and};
-use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 const LIST: &str = "/v1/turn/keys/any-key-id/credentials/generate-ice-servers";
 const ONE: &str = "/v1/turn/keys/any-key-id/credentials/generate";

@@ -2,14 +2,13 @@
 //! the service, and no key is in a log line or in a response.
 
 use super::{KEY, KEYS, with_keys};
-use crate::support::{Answer, FakeWebhook, Log, Reply, TestBroker};
+use crate::support::prelude::*;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::string::string_regex;
 use proptest::test_runner::{Config, TestRunner};
-use reqwest::{Method, RequestBuilder};
 
 const PATHS: [&str; 11] = [
     "/v1/turn/keys/x/credentials/generate-ice-servers",

@@ -1,9 +1,7 @@
 //! The limit of a server key: its share of the period, with reservation in strict mode.
 
 use super::{KEY, KEYS, OTHER_KEY, with_keys};
-use crate::support::{Answer, StateDir, TestBroker, USERS, eventually, with_cloudflare_and};
-use reqwest::Method;
-use serde_json::json;
+use crate::support::prelude::*;
 
 /// A mint of the key for this user.
 async fn mint(broker: &TestBroker, user: &str) -> Answer {

@@ -5,12 +5,7 @@ mod hostile;
 mod limits;
 mod reports;
 
-use crate::support::{
-    Answer, COTURN, FakeCloudflare, MINT_PATHS, MONITOR, OPERATOR, REPORTER, TestBroker, USERS, user_token,
-    with_cloudflare_and,
-};
-use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 pub(super) const KEY: &str = "app-fixture-key-0123456789-0123456789";
 pub(super) const OTHER_KEY: &str = "janus-fixture-key-0123456789-012345678";

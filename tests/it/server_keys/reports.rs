@@ -1,9 +1,7 @@
 //! Reports of servers with a key, and of pages that have a grant from one. 10 Mbps for 8 s are 10 MB.
 
 use super::{KEY, OTHER_KEY, grants, with_keys};
-use crate::support::{Answer, REPORTER, TestBroker};
-use reqwest::Method;
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 const HUGE: u64 = 9_007_199_254_740_991;
 const SLOW: (&str, &str) = ("CLAIMS_MBPS_PER_CLIENT", "10");

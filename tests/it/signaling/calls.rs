@@ -1,14 +1,7 @@
 //! What a call means for the ledger and for the operator: connections and revocations of its members, the list of calls, and
 //! the end of a room. Over Ayame, since every protocol uses the same code.
 
-use std::time::Duration;
-
-use reqwest::StatusCode;
-use serde_json::{Value, json};
-
-use crate::support::{
-    Answer, Fault, Log, OPERATOR, SocketClient, TestBroker, eventually, with_cloudflare_and,
-};
+use crate::support::prelude::*;
 
 const RELAY: [(&str, &str); 5] = [
     ("SIGNALING", "ayame"),

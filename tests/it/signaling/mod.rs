@@ -12,7 +12,7 @@ mod sign_in;
 mod unfinished;
 mod yjs;
 
-use crate::support::{Got, SocketClient, TestBroker, eventually};
+use crate::support::prelude::*;
 
 /// The text frame that arrives next.
 async fn next_text(socket: &mut SocketClient) -> String {

@@ -1,12 +1,10 @@
 //! P2PCF as its client and a browser see it: statuses, texts and headers, over the real router.
 
-use reqwest::Method;
-use serde_json::{Value, json};
 use turn_base::BODY_OWN;
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
 
-use crate::support::{Answer, OPERATOR, Process, StateDir, TestBroker};
+use crate::support::prelude::*;
 
 /// `START` in milliseconds since 1970.
 const NOW_MS: i64 = 1_736_942_400_000;

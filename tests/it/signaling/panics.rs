@@ -1,8 +1,6 @@
 //! A panic in a handler of signaling is an error response, as in every other route.
 
-use reqwest::Method;
-
-use crate::support::{Answer, SFU_APP, SFU_SECRET, StateDir, TestBroker};
+use crate::support::prelude::*;
 
 const OWN: &str = "https://app.example";
 

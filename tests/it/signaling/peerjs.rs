@@ -3,12 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::Method;
-use serde_json::json;
-
 use super::{assert_next, next_text, refused};
 use crate::support::fake_issuer::sign;
-use crate::support::{Answer, OPERATOR, Process, SocketClient, TestBroker, USERS, user_token};
+use crate::support::prelude::*;
 
 const OPEN: &str = r#"{"type":"OPEN"}"#;
 const APP: &str = "https://app.example";

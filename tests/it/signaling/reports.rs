@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use reqwest::StatusCode;
 use reqwest::redirect::Policy;
-use serde_json::{Value, json};
 
-use crate::support::{Answer, FakeWebhook, Received, Reply, StateDir, TestBroker, client_builder};
+use crate::support::prelude::*;
 
 const REPORTS: (&str, &str) = ("SIGNALING", "reports");
 

@@ -1,10 +1,8 @@
 //! Rooms as Orange's page uses them: a name, a socket, states.
 
 use reqwest::redirect::Policy;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
 
-use crate::support::{Answer, SocketClient, StateDir, TestBroker, USERS, client_builder, user_token};
+use crate::support::prelude::*;
 
 const ROOMS: (&str, &str) = ("SIGNALING", "rooms");
 const USER: &str = "cf-access-authenticated-user-email";

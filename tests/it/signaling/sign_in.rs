@@ -1,15 +1,10 @@
 //! Sign-in: the user's token at each protocol. What Ayame does with the token of a `register` is tested in `turn_signaling::ayame`.
 
 use futures_util::future::join_all;
-use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::{Value, json};
 
 use super::assert_next;
 use crate::support::fake_issuer::sign;
-use crate::support::{
-    Answer, FakeIssuer, FakeSfu, OPERATOR, Signer, SocketClient, TestBroker, USERS, eventually, sfu_at,
-    user_token,
-};
+use crate::support::prelude::*;
 
 /// The time of [`TestBroker::start`].
 const NOW: i64 = 1_736_942_400;

@@ -1,7 +1,7 @@
 //! Messages that clients begin and do not finish. What they occupy is bounded, and costs nobody else a socket.
 
 use super::{assert_next, next_text};
-use crate::support::{SocketClient, TestBroker, eventually};
+use crate::support::prelude::*;
 
 /// Enough of them to exceed what may wait at all sockets, with a message that is just not too long.
 const SOCKETS: usize = 250;

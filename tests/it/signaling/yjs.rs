@@ -1,11 +1,9 @@
 //! y-webrtc. What follows from each message, and every limit, is tested in `turn_signaling::yjs`. Here the same protocol runs over
 //! real sockets.
 
-use serde_json::json;
-
 use super::{assert_next, next_text};
 use crate::support::fake_issuer::sign;
-use crate::support::{Got, SocketClient, TestBroker, USERS};
+use crate::support::prelude::*;
 
 const PATH: &str = "/yjs";
 

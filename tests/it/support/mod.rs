@@ -55,6 +55,17 @@ pub(crate) use tls::{AUTHORITY, TlsServer};
 pub(crate) use turn_server::{RELAYED, TurnServer, start_redirect};
 pub(crate) use wait::{eventually, finished};
 
+/// What nearly every test needs.
+pub(crate) mod prelude {
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use reqwest::{Method, RequestBuilder, StatusCode};
+    pub(crate) use serde_json::{Value, json};
+
+    pub(crate) use super::*;
+}
+
 /// A client without time limits. A test sets its own.
 pub(crate) fn http_client() -> reqwest::Client {
     client_builder().build().unwrap()

@@ -1,8 +1,6 @@
 //! The keys of an issuer: when they are fetched, and what is served while they cannot be.
 
-use crate::support::{FakeIssuer, Signer, TestBroker};
-use reqwest::StatusCode;
-use serde_json::json;
+use crate::support::prelude::*;
 
 use super::{NOW, claims};
 

@@ -1,6 +1,6 @@
 //! Whose allowance a request counts against: that of its user and of its address, or that of anonymous callers.
 
-use crate::support::{Signer, TestBroker, USERS, user_token, with_cloudflare_and};
+use crate::support::prelude::*;
 
 use super::claims;
 

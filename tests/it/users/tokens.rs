@@ -1,7 +1,6 @@
 //! Which tokens name a user, and which are refused.
 
-use crate::support::{FakeIssuer, Signer, TestBroker, USERS, user_token};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 use super::{NOW, claims};
 

@@ -5,10 +5,8 @@ pub(crate) mod pages;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::support::TestBroker;
+use crate::support::prelude::*;
 use flate2::read::GzDecoder;
-use reqwest::Method;
-use serde_json::json;
 use tar::Archive;
 
 const PACKAGE: &str = "/turn-client.tgz";

@@ -1,7 +1,6 @@
 //! The pages over HTTP: their policies, their size, and when they exist.
 
-use crate::support::{Answer, Api, TestBroker, client_builder};
-use reqwest::Method;
+use crate::support::prelude::*;
 use turn_ledger::SpenderKind;
 
 const PAGES: [&str; 2] = ["/dashboard", "/relay-check"];

@@ -7,9 +7,7 @@ mod routes;
 mod timers;
 mod webhooks;
 
-use serde_json::{Value, json};
-
-use crate::support::{FakeCloudflare, Got, SocketClient, TestBroker, with_cloudflare_and};
+use crate::support::prelude::*;
 
 const PATH: &str = "/signaling";
 

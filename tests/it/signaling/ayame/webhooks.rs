@@ -1,9 +1,7 @@
 //! The application's webhooks.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::support::{FakeWebhook, Log, Received, Reply};
+use crate::support::prelude::*;
 
 /// A broker with both webhooks.
 async fn with_webhooks(

@@ -1,11 +1,8 @@
 //! Rooms of the SFU as calls: whose credentials are whose, what the operator sees, and how a room ends.
 
 use crate::support::fake_issuer::sign;
-use crate::support::{Answer, COTURN, FakeSfu, OPERATOR, TestBroker, USERS, eventually};
+use crate::support::prelude::*;
 use std::collections::BTreeMap;
-
-use reqwest::Method;
-use serde_json::{Value, json};
 
 use super::{Page, sent, start};
 

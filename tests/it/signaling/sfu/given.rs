@@ -1,9 +1,7 @@
 //! ICE servers that a browser gets again, because partytracks asks for them with each attempt to open a session.
 
-use reqwest::Method;
-
 use super::{sent, start};
-use crate::support::{Answer, COTURN, FakeSfu, TestBroker, USERS, user_token};
+use crate::support::prelude::*;
 
 const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
 

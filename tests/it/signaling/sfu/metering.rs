@@ -1,11 +1,8 @@
 //! What sessions take from each other is charged, and is closed by force when the budget is spent.
 
-use reqwest::Method;
-use serde_json::{Value, json};
-
 use super::{Page, error, start};
 use crate::measured::{read, read_twice, with_analytics};
-use crate::support::{COTURN, FakeSfu, SFU_APP, SFU_SECRET, SfuFault, TestBroker, eventually, sfu_at};
+use crate::support::prelude::*;
 use turn_ledger::{Books, ReadingOutcome};
 
 /// One track has 80 Mbps, which are 10 MB a second.

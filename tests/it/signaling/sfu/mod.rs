@@ -8,14 +8,8 @@ mod owners;
 mod replies;
 mod restart;
 
-use crate::support::{
-    Answer, COTURN, FakeSfu, ManualClock, SFU_APP, SFU_SECRET, START, SfuFault, TestBroker, sfu_at,
-    user_token,
-};
-use std::sync::Arc;
+use crate::support::prelude::*;
 
-use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
 

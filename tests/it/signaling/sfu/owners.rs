@@ -1,11 +1,7 @@
 //! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
 
 use crate::support::fake_issuer::sign;
-use crate::support::{
-    Answer, COTURN, FakeIssuer, OPERATOR, SfuFault, Signer, TestBroker, USERS, eventually, user_token,
-};
-use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 use super::metering::{MB, RATE, pulled};
 use super::{Page, error, sent, start};

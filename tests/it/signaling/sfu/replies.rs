@@ -1,11 +1,8 @@
 //! Replies on data channels: the SFU sends them to the page that opened the channel, which takes one track more then.
 
-use reqwest::Method;
-use serde_json::{Value, json};
-
 use super::metering::{MB, RATE, pulled};
 use super::{Page, start};
-use crate::support::{Answer, eventually};
+use crate::support::prelude::*;
 
 impl Page<'_> {
     async fn open_channel(&self, name: &str) -> Answer {

@@ -1,11 +1,9 @@
 //! Sessions of the SFU outlive a restart: they are charged until a look does not find them, and closed by force as before. Their pages must
 //! open new ones.
 
-use serde_json::{Value, json};
-
 use super::metering::{MB, RATE, call, pulled};
 use super::{Page, at, error};
-use crate::support::{FakeSfu, StateDir, TestBroker, eventually};
+use crate::support::prelude::*;
 
 /// What a page keeps while the broker restarts.
 type Kept = (String, Option<String>);
