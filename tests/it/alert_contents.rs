@@ -39,7 +39,7 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act_and_no
     }
     finished("an alert", receiver.wait_for(1)).await;
     let body = receiver.history()[0].json();
-    assert_eq!((&body["event"], &body["spendersBy"]), (&"budget.used_95".into(), &"user".into()));
+    assert_eq!(json!([body["event"], body["spendersBy"]]), json!(["budget.used_95", "user"]));
     let expected = json!([
         {"key": "ann", "bytes": 610 * MB, "percentage": 63.54},
         {"key": "bob", "bytes": 200 * MB, "percentage": 20.83},

@@ -74,7 +74,7 @@ async fn a_second_backup_waits_for_the_first() {
     let broker = start(&state).await;
     let slot = Arc::clone(&broker.app.backup_slot).try_acquire_owned().unwrap();
     let refused = broker.operator("/api/backup").await;
-    assert_eq!(refused.error(), (503, "OVERLOADED".into()));
+    assert_eq!(refused.error(), (503, "OVERLOADED"));
     assert_eq!(refused.header("retry-after"), Some("1"));
     drop(slot);
     assert!(!backup(&broker).await.is_empty());
@@ -104,7 +104,7 @@ async fn only_the_operator_of_a_ledger_on_disk_gets_one() {
     );
     let in_memory = TestBroker::start(&SETTINGS).await;
     let refused = in_memory.operator("/api/backup").await;
-    assert_eq!(refused.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(refused.error(), (404, "NOT_FOUND"));
     assert!(refused.text.contains("Set STATE_DIR"), "{}", refused.text);
 }
 
@@ -118,7 +118,7 @@ async fn to_the_original_a_token_of_its_copy_is_forged_and_the_copy_knows_earlie
     let copy = start(&directory).await;
     let own = copy.grant().await;
     assert_eq!(copy.open(&earlier, "c").await.status, 201);
-    assert_eq!(original.open(&own, "c").await.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(original.open(&own, "c").await.error(), (401, "INVALID_GRANT"));
     assert!(!original.has_hint("LEDGER_LOST_WRITES").await);
     assert!(copy.has_hint("LEDGER_LOST_WRITES").await);
     copy.finish().await;

@@ -136,7 +136,7 @@ async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_t
     }
     poll(&broker).await;
     let rate = broker.overview().await["rate"].clone();
-    assert_eq!((&rate["mbps"], &rate["until"]), (&json!(20), &json!("2025-01-15T12:10:00.000Z")));
+    assert_eq!(json!([rate["mbps"], rate["until"]]), json!([20, "2025-01-15T12:10:00.000Z"]));
     broker.app.account.change(|books| books.override_limit(Some(ByteCount::new(2_000 * MB))));
     broker.app.account.evaluate_alerts(facts(&broker, true), &broker.app.config, true).await;
     let alert = broker.app.account.latest_alerts().remove(0).alert;
@@ -246,7 +246,7 @@ async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     }
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
-    assert_eq!((&status["bandwidthUsedGB"], &status["stale"]), (&"40.00".into(), &false.into()));
+    assert_eq!(json!([status["bandwidthUsedGB"], status["stale"]]), json!(["40.00", false]));
     cloudflare.analytics().heal();
     let taken = poll(&broker).await;
     assert_eq!(spans(&taken)[0], ("11:58".into(), "12:58".into(), true), "what failed is asked again");

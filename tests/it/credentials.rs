@@ -69,16 +69,16 @@ async fn the_provider_is_called_once_with_key_token_ttl_and_our_own_user_agent()
 async fn a_client_may_request_a_shorter_life_and_one_out_of_range_mints_nothing() {
     let (cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
     let answer = broker.get("/api/turn-credentials?ttl=60&ttl=60").await;
-    assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()));
+    assert_eq!(answer.error(), (400, "INVALID_REQUEST"));
     assert_eq!(answer.json()["message"], "Send `ttl` once.");
     for query in ["ttl=59", "ttl=3601", "ttl=abc", "ttl=", "ttl=60.5", "ttl=-60"] {
         let answer = broker.get(&format!("/api/turn-credentials?{query}")).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{query}");
         assert!(answer.json()["message"].as_str().unwrap().contains("3600"), "{query}");
     }
     for query in ["ttlAtMost=59", "ttlAtMost=172801", "ttlAtMost=60&ttl=3601"] {
         let answer = broker.get(&format!("/api/turn-credentials?{query}")).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{query}");
     }
     assert_eq!(cloudflare.history().mints(), 0);
     for (query, ttl) in [("ttlAtMost=172800", 3_600), ("ttlAtMost=1800", 1_800), ("ttlAtMost=60&ttl=600", 60)]
@@ -228,19 +228,19 @@ async fn each_reason_to_mint_nothing_is_the_same_in_the_status_in_ready_and_in_a
         for action in ["fallback", "refuse"] {
             let (broker, answer, _state) = stopped_mint(*code, action).await;
             let stated = broker.get("/api/bandwidth-status").await.json()["minting"].clone();
-            assert_eq!((&stated["on"], &stated["code"]), (&json!(false), &json!(name)));
+            assert_eq!(json!([stated["on"], stated["code"]]), json!([false, name]));
             let ready = broker.get("/ready").await;
             if *code == StopCode::LedgerUnavailable {
-                assert_eq!(ready.error(), (503, name.to_owned()));
+                assert_eq!(ready.error(), (503, name));
                 assert_eq!(ready.json()["message"], stated["message"]);
             } else {
                 assert_eq!(ready.json()["minting"], stated, "{name}");
             }
             if action == "fallback" || status == 200 {
                 let body = answer.json();
-                assert_eq!((&body["source"], &body["reason"]), (&json!("stun"), &json!(reason)), "{name}");
+                assert_eq!(json!([body["source"], body["reason"]]), json!(["stun", reason]), "{name}");
             } else {
-                assert_eq!(answer.error(), (status, name.to_owned()));
+                assert_eq!(answer.error(), (status, name));
             }
             if action == "refuse" && status == 503 {
                 assert_eq!(answer.json()["message"], stated["message"], "{name}");

@@ -38,7 +38,7 @@ async fn the_page_loads_only_its_own_files() {
     }
     let bytes: usize = loaded.iter().map(|(_, file)| file.text.len()).sum();
     assert!(loaded.len() > 15 && bytes < PAGE_BYTES_MAX, "{} files, {bytes} bytes", loaded.len());
-    assert_eq!(demo.process.get("/demo/index.html").await.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(demo.process.get("/demo/index.html").await.error(), (404, "NOT_FOUND"));
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn it_mints_for_its_relay_under_a_small_budget_and_its_token_allows_overri
 
     let order = json!({"limitGB": 0.5});
     let refused = demo.process.post("not-its-token", "/api/budget/limit", order.clone()).await;
-    assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(refused.error(), (401, "UNAUTHORIZED"));
     let raised = demo.process.post(&demo.token, "/api/budget/limit", order).await.json();
     assert_eq!(raised["bandwidthLimitGB"], json!(0.5));
     for _ in 0..40 {
@@ -109,7 +109,7 @@ async fn only_the_documented_variables_have_an_effect() {
     let demo = Demo::start(&[], &noise);
     assert_eq!(demo.process.get("/api/bandwidth-status").await.json()["bandwidthLimitGB"], json!(0.25));
     let refused = demo.process.get_as("somebody-elses-token-0123456789ab", "/api/overview").await;
-    assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(refused.error(), (401, "UNAUTHORIZED"));
     let token = demo.token.clone();
     demo.process.signal("-INT");
     let (greeting, log, code) = demo.process.finish_apart();

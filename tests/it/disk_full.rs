@@ -84,7 +84,7 @@ async fn mint_until_full(process: &Process) -> u64 {
     loop {
         let minted = process.mint().await;
         if minted.status != 200 {
-            assert_eq!(minted.error(), (503, "LEDGER_UNAVAILABLE".into()));
+            assert_eq!(minted.error(), (503, "LEDGER_UNAVAILABLE"));
             return grants;
         }
         assert!(minted.json()["grant"].is_string(), "{}", minted.text);
@@ -113,7 +113,7 @@ async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_spa
     disk.fill();
     let mut grants = 1 + mint_until_full(&process).await;
     eventually("/ready returns LEDGER_UNAVAILABLE", async || {
-        process.get("/ready").await.error() == (503, "LEDGER_UNAVAILABLE".into())
+        process.get("/ready").await.error() == (503, "LEDGER_UNAVAILABLE")
     })
     .await;
     assert_eq!(process.get("/health").await.status, 200);

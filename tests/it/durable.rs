@@ -299,7 +299,7 @@ async fn a_ledger_that_is_moved_away_fails_until_it_is_back() {
     let [path, away] = [&state, &elsewhere].map(|directory| Path::new(directory.path()).join(FILE_NAME));
     broker.grant().await;
     std::fs::rename(&path, &away).unwrap();
-    assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE"));
     assert!(broker.has_hint("LEDGER_FAILING").await);
     broker.app.account.evaluate_alerts(facts(&broker, true), &broker.app.config, true).await;
     let alerts = broker.app.account.latest_alerts();

@@ -12,7 +12,7 @@ use turn_ledger::ClientKey;
 use turn_limits::MemoryUse;
 
 fn assert_form(answer: &Answer, status: u16, code: &str) {
-    assert_eq!(answer.error(), (status, code.into()));
+    assert_eq!(answer.error(), (status, code));
     let body = answer.json();
     assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
     assert_eq!(body["requestId"], answer.header("x-request-id").unwrap());
@@ -197,7 +197,7 @@ async fn a_client_with_a_quarter_of_the_requests_in_progress_gets_503_and_others
     let client = ClientKey::of("203.0.113.9".parse().unwrap());
     let mut taken = broker.app.in_flight.open(client);
     assert!(taken.try_resize(256));
-    assert_eq!(broker.mint_from("203.0.113.9").await.error(), (503, "OVERLOADED".into()));
+    assert_eq!(broker.mint_from("203.0.113.9").await.error(), (503, "OVERLOADED"));
     assert_eq!(broker.mint_from("198.51.100.7").await.status, 200);
     drop(taken);
     assert_eq!(broker.mint_from("203.0.113.9").await.status, 200);

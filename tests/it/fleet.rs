@@ -172,12 +172,9 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
 
     probed(broker, "b.test", &[FAILED, FAILED]);
     let answer = broker.mint().await.json();
-    assert_eq!((&answer["source"], &answer["degraded"]), (&json!("manual"), &json!(true)), "{answer}");
+    assert_eq!(json!([answer["source"], answer["degraded"]]), json!(["manual", true]), "{answer}");
     let ready = broker.operator("/ready").await.json();
-    assert_eq!(
-        (&ready["provider"], &ready["minting"]["code"]),
-        (&json!("down"), &json!("PROVIDER_UNAVAILABLE"))
-    );
+    assert_eq!(json!([ready["provider"], ready["minting"]["code"]]), json!(["down", "PROVIDER_UNAVAILABLE"]));
     let message = ready["minting"]["message"].as_str().unwrap();
     assert!(message.contains("a.test since") && message.contains("b.test since"), "{message}");
 
@@ -216,7 +213,7 @@ async fn where_nothing_else_serves_a_relay_that_fails_the_probes_is_handed_out_d
 
         assert_eq!(broker.status().await["minting"]["on"], true, "{mode}");
         let ready = broker.get("/ready").await.json();
-        assert_eq!((&ready["provider"], &ready["minting"]["on"]), (&json!("down"), &json!(true)), "{ready}");
+        assert_eq!(json!([ready["provider"], ready["minting"]["on"]]), json!(["down", true]), "{ready}");
         let hint = broker.hint("RELAY_DOWN").await.unwrap();
         let said = "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded. a.test since ";
         assert!(hint.starts_with(said), "{hint}");
@@ -315,12 +312,9 @@ async fn the_overview_and_the_metrics_have_a_row_for_each_relay() {
     let overview = fleet.broker.get_as(OPERATOR, "/api/overview").await.json();
     let [a, b] = [0, 1].map(|index| &overview["relays"][index]);
     let start = json!("2025-01-15T12:00:02.000Z");
-    assert_eq!((&a["host"], &a["state"], &a["since"]), (&json!("a.test"), &json!("down"), &start), "{a}");
-    assert_eq!(
-        (&a["failure"], &a["sessions"], &a["used"]),
-        (&json!("no answer in time"), &json!(0), &json!(0))
-    );
-    assert_eq!((&b["host"], &b["state"], &b["since"]), (&json!("b.test"), &json!("up"), &Value::Null), "{b}");
+    assert_eq!(json!([a["host"], a["state"], a["since"]]), json!(["a.test", "down", start]), "{a}");
+    assert_eq!(json!([a["failure"], a["sessions"], a["used"]]), json!(["no answer in time", 0, 0]));
+    assert_eq!(json!([b["host"], b["state"], b["since"]]), json!(["b.test", "up", null]), "{b}");
     assert_eq!(b["sessions"], 2);
     assert!(b["used"].as_u64().unwrap() >= 2 * 2_464_588 && b["bytesPerSecond"].as_u64().unwrap() > 0, "{b}");
     let metrics = fleet.broker.get_as(OPERATOR, "/metrics").await.text;
@@ -366,7 +360,7 @@ async fn a_region_names_its_relay_or_if_that_is_dead_or_used_up_another_one_degr
     }
     for unknown in ["EU", "c.test", "eu%20"] {
         let refused = broker.get(&format!("/api/turn-credentials?region={unknown}")).await;
-        assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{unknown}");
+        assert_eq!(refused.error(), (400, "INVALID_REQUEST"), "{unknown}");
     }
     probed(broker, "a.test", &[Err("no answer in time"), Err("no answer in time")]);
     assert_eq!(minted_at(broker, "region=eu").await, ("b.test".to_owned(), unavailable.clone()));
@@ -398,17 +392,17 @@ async fn a_relay_at_its_limit_gets_no_credentials_its_sessions_end_and_the_next_
         [r#"["turn:b.test:3479","turns:b.test:443"]"#]
     );
     let relays = broker.overview().await["relays"].clone();
-    assert_eq!((&relays[0]["state"], &relays[0]["limit"]), (&json!("used up"), &json!(1_000_000_000)));
+    assert_eq!(json!([relays[0]["state"], relays[0]["limit"]]), json!(["used up", 1_000_000_000]));
     fleet.b.set_sessions([FakeSession { sent: 9_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
     broker.advance(2);
     fleet.look().await;
     let answer = broker.mint().await.json();
-    assert_eq!((&answer["source"], &answer["degraded"]), (&json!("manual"), &json!(false)), "{answer}");
+    assert_eq!(json!([answer["source"], answer["degraded"]]), json!(["manual", false]), "{answer}");
     assert!(broker.used().await >= 10_000_000_000, "all bytes count against the limit of all");
     let minting = broker.status().await["minting"].clone();
     assert_eq!(
-        (&minting["code"], &minting["until"]),
-        (&json!("BUDGET_EXHAUSTED"), &json!("2025-02-01T00:00:00.000Z"))
+        json!([minting["code"], minting["until"]]),
+        json!(["BUDGET_EXHAUSTED", "2025-02-01T00:00:00.000Z"])
     );
     broker.advance_to("2025-02-01T00:00:01Z");
     assert_eq!(broker.mint().await.json()["source"], "coturn", "a new period");
@@ -423,11 +417,7 @@ async fn where_all_relays_are_used_up_and_nothing_follows_the_answer_says_so() {
     fleet.broker.advance(2);
     fleet.look().await;
     let answer = fleet.broker.mint().await.json();
-    assert_eq!(
-        (&answer["source"], &answer["reason"]),
-        (&json!("stun"), &json!("BUDGET_EXHAUSTED")),
-        "{answer}"
-    );
+    assert_eq!(json!([answer["source"], answer["reason"]]), json!(["stun", "BUDGET_EXHAUSTED"]), "{answer}");
 }
 
 /// Where no relay works, what the budget says comes first, as in the status.
@@ -445,7 +435,7 @@ async fn a_spent_budget_is_said_also_where_no_relay_works() {
         let answer = broker.mint().await;
         assert_eq!(code().await, "BUDGET_EXHAUSTED", "{mode}");
         if action == "refuse" {
-            assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into()), "{mode}");
+            assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED"), "{mode}");
         } else {
             assert_eq!(answer.json()["reason"], "BUDGET_EXHAUSTED");
         }
@@ -464,7 +454,7 @@ async fn a_drained_relay_gets_no_credentials_also_after_a_restart_and_its_calls_
     fleet.broker.advance(2);
     fleet.look().await;
     let drained = fleet.broker.order(Method::POST, "/api/relays/b.test/drain").await.json();
-    assert_eq!((&drained["relay"], &drained["sessions"]), (&json!("b.test"), &json!(1)), "{drained}");
+    assert_eq!(json!([drained["relay"], drained["sessions"]]), json!(["b.test", 1]), "{drained}");
     let Fleet { a, b, broker, .. } = fleet;
     broker.finish().await;
     let fleet = Fleet::of(a, b, &settings).await;
@@ -480,10 +470,10 @@ async fn a_drained_relay_gets_no_credentials_also_after_a_restart_and_its_calls_
     fleet.look().await;
     assert_eq!(broker.status().await["draining"], json!([{"relay": "b.test", "sessions": 0}]));
     let ended = broker.order(Method::DELETE, "/api/relays/us/drain").await.json();
-    assert_eq!((&ended["relay"], &ended["draining"]), (&json!("b.test"), &json!(false)));
+    assert_eq!(json!([ended["relay"], ended["draining"]]), json!(["b.test", false]));
     assert_eq!((named(broker, 12).await.len(), &broker.status().await["draining"]), (2, &Value::Null));
     let unknown = broker.order(Method::POST, "/api/relays/c.test/drain").await;
-    assert_eq!(unknown.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(unknown.error(), (404, "NOT_FOUND"));
 }
 
 #[tokio::test]
@@ -552,10 +542,7 @@ async fn a_program_that_knows_the_secret_has_users_with_a_limit_and_blocks() {
     );
     assert_eq!((&spenders["unknownBytes"], &row("relay:ann")["evidence"]), (&json!(0), &json!("measured")));
     let grants = broker.operator("/api/grants?user=relay:ann").await.json();
-    assert_eq!(
-        (&grants["grants"][0]["kind"], &grants["grants"][0]["live"]),
-        (&json!("session"), &json!(true))
-    );
+    assert_eq!(json!([grants["grants"][0]["kind"], grants["grants"][0]["live"]]), json!(["session", true]));
     assert!(!broker.has_hint("UNKNOWN_BYTES").await && !broker.has_hint("ASSUMPTION_BROKEN").await);
 
     // Somebody of the same name who signs in is another user.

@@ -24,8 +24,8 @@ fn reserved(status: &Value) -> &str {
 async fn a_list_of_any_provider_becomes_a_credential_of_the_setting_s_life() {
     let (provider, broker) = with_provider(&[Reply::Text(LIST)], &[("HTTP_ICE_TTL_SECONDS", "600")]).await;
     let body = broker.mint().await.json();
-    assert_eq!((&body["source"], &body["degraded"]), (&json!("http"), &json!(false)));
-    assert_eq!((&body["ttl"], &body["expiresAt"]), (&json!(600), &json!("2025-01-15T12:10:00.000Z")));
+    assert_eq!(json!([body["source"], body["degraded"]]), json!(["http", false]));
+    assert_eq!(json!([body["ttl"], body["expiresAt"]]), json!([600, "2025-01-15T12:10:00.000Z"]));
     let expected = json!([
         {"urls": ["stun:a.example:3478"]},
         {"urls": ["turn:a.example:3478"], "username": "u", "credential": "c"},
@@ -105,7 +105,7 @@ async fn strict_mode_hands_out_a_credential_of_the_whole_life_or_none() {
     let day = AN_HOUR.replace("3600", "86400").leak();
     let (provider, broker) =
         with_provider(&[Reply::Text(day)], &[&strict[..], &[("HTTP_ICE_TTL_SECONDS", "60")]].concat()).await;
-    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
+    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED"));
     assert_eq!(provider.history().len(), 1, "the life is known only from the answer");
     let status = broker.status().await;
     assert_eq!((reserved(&status), &status["grants"]["issued"]), ("0.00", &json!(0)));
@@ -120,7 +120,7 @@ async fn a_provider_that_fails_is_asked_once_more_and_then_named_without_its_url
     assert_eq!(provider.history().len(), 2);
     for calls in [4, 5] {
         let body = broker.mint().await.json();
-        assert_eq!((&body["source"], &body["reason"]), (&json!("stun"), &json!("PROVIDER_UNAVAILABLE")));
+        assert_eq!(json!([body["source"], body["reason"]]), json!(["stun", "PROVIDER_UNAVAILABLE"]));
         assert_eq!(provider.history().len(), calls, "only a failed connection and a 5xx are tried again");
     }
     assert_eq!(broker.status().await["grants"]["issued"], 1);
@@ -234,5 +234,5 @@ async fn what_pages_report_is_charged_and_a_revocation_ends_the_renewal() {
     assert_eq!(broker.used().await, 5_000_000);
     let revoked = broker.order(Method::POST, &format!("/api/credentials/{grant}/revoke")).await;
     assert_eq!(revoked.json()["provider"], "unsupported");
-    assert_eq!(broker.heartbeat(&grant, "c", json!({})).await.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(broker.heartbeat(&grant, "c", json!({})).await.error(), (401, "INVALID_GRANT"));
 }

@@ -53,7 +53,7 @@ async fn a_parameter_that_an_operator_call_does_not_have_is_refused() {
             if operation["tags"][0] == "operator" {
                 let method = method.to_uppercase().parse().unwrap();
                 let answer = broker.order(method, &format!("{example}?usr=ann")).await;
-                assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{path}");
+                assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{path}");
                 refused += 1;
             }
         }

@@ -11,7 +11,7 @@ async fn health_reports_uptime_and_ready_is_503_with_the_reason_while_the_proces
     let minting = broker.status().await["minting"].clone();
     assert_eq!(broker.operator("/ready").await.json(), json!({"status": "ready", "minting": minting}));
     broker.app.draining.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(broker.get("/ready").await.error(), (503, "SHUTTING_DOWN".into()));
+    assert_eq!(broker.get("/ready").await.error(), (503, "SHUTTING_DOWN"));
     assert_eq!(broker.get("/health").await.json(), healthy, "the process is alive");
 }
 
@@ -69,11 +69,11 @@ async fn the_usage_series_adds_up_to_the_total_and_counts_nothing_twice() {
     let within_a_minute = used(&series("from=2025-01-15T11:59:30Z&step=60").await);
     assert_eq!(within_a_minute.iter().sum::<u64>(), 150_000_000);
     let whole = series("").await;
-    assert_eq!((&whole["stepSeconds"], &whole["pastPeriods"]), (&json!(3_600), &json!([])));
+    assert_eq!(json!([whole["stepSeconds"], whole["pastPeriods"]]), json!([3_600, []]));
     assert_eq!(used(&whole).len(), 14 * 24 + 13, "from the period's start to now");
     for query in ["step=0", "step=90", "step=abc", "from=yesterday", "to=1", "step=60"] {
         let answer = broker.operator(&format!("/api/usage?{query}")).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{query}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn after_20_wrong_tokens_in_a_minute_the_tokens_of_an_address_are_not_look
     for n in 0..20 {
         for from in [guesser, dashboard] {
             let answer = wrong(paths[n % 5], Method::GET, from).await;
-            assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{n}");
+            assert_eq!(answer.error(), (401, "UNAUTHORIZED"), "{n}");
         }
     }
     let reports = ["/api/connections", "/api/connections/c/heartbeat", "/api/connections/c/close"];
@@ -121,18 +121,18 @@ async fn after_20_wrong_tokens_in_a_minute_the_tokens_of_an_address_are_not_look
         paths.map(|path| (path, Method::GET)).into_iter().chain(reports.map(|path| (path, Method::POST)));
     for (path, method) in further {
         let answer = wrong(path, method, guesser).await;
-        assert_eq!(answer.error(), (429, "RATE_LIMITED".into()), "{path}");
+        assert_eq!(answer.error(), (429, "RATE_LIMITED"), "{path}");
         assert_eq!(answer.header("retry-after"), Some("60"));
     }
     for token in [OPERATOR, MONITOR] {
-        assert_eq!(right(token, guesser).await.error(), (429, "RATE_LIMITED".into()), "a right guess");
+        assert_eq!(right(token, guesser).await.error(), (429, "RATE_LIMITED"), "a right guess");
         assert_eq!(right(token, "203.0.113.3").await.status, 200, "another address");
     }
     let reported = show(REPORTER, "/api/connections", Method::POST, guesser).await;
-    assert_eq!(reported.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(reported.error(), (429, "RATE_LIMITED"));
     let public = show(OPERATOR, "/api/bandwidth-status", Method::GET, guesser).await;
     assert_eq!(public.status, 200, "as without a token");
-    assert_eq!(right(MONITOR, dashboard).await.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(right(MONITOR, dashboard).await.error(), (429, "RATE_LIMITED"));
     let open = right(OPERATOR, dashboard).await;
     assert_eq!(open.status, 200, "the token that this address used last");
     for line in [r#"wrong_tokens_total{role="operator"} 49"#, r#"wrong_tokens_total{role="reporter"} 4"#] {
@@ -148,11 +148,11 @@ async fn after_20_wrong_tokens_in_a_minute_the_tokens_of_an_address_are_not_look
 async fn the_token_of_monitoring_reads_metrics_also_without_an_operator() {
     let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
     assert_eq!(broker.get_as(MONITOR, "/metrics").await.status, 200);
-    assert_eq!(broker.get_as(MONITOR, "/metrics?a=b").await.error(), (400, "INVALID_REQUEST".into()));
-    assert_eq!(broker.get("/metrics").await.error(), (401, "UNAUTHORIZED".into()));
-    assert_eq!(broker.get_as(MONITOR, "/api/overview").await.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(broker.get_as(MONITOR, "/metrics?a=b").await.error(), (400, "INVALID_REQUEST"));
+    assert_eq!(broker.get("/metrics").await.error(), (401, "UNAUTHORIZED"));
+    assert_eq!(broker.get_as(MONITOR, "/api/overview").await.error(), (404, "NOT_FOUND"));
     let closed = TestBroker::start(&[("OPERATOR_TOKEN", ""), ("METRICS_TOKEN", "")]).await;
-    assert_eq!(closed.get_as(MONITOR, "/metrics").await.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(closed.get_as(MONITOR, "/metrics").await.error(), (404, "NOT_FOUND"));
 }
 
 #[tokio::test]
@@ -163,9 +163,9 @@ async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
     grant.push(last);
     for _ in 0..30 {
         let missing = broker.get("/metrics").await;
-        assert_eq!(missing.error(), (401, "UNAUTHORIZED".into()));
+        assert_eq!(missing.error(), (401, "UNAUTHORIZED"));
         assert!(missing.json()["message"].as_str().unwrap().starts_with("Send the OPERATOR_TOKEN"));
-        assert_eq!(broker.open(&grant, "c").await.error(), (401, "INVALID_GRANT".into()));
+        assert_eq!(broker.open(&grant, "c").await.error(), (401, "INVALID_GRANT"));
     }
 }
 
@@ -212,7 +212,7 @@ async fn the_probe_after_the_start_hands_out_nothing_and_a_broker_that_may_not_m
     assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
     provider_is(&broker, "up").await;
     let status = broker.status().await;
-    assert_eq!((&status["reservedGB"], &status["grants"]["issued"]), (&json!("0.00"), &json!(0)));
+    assert_eq!(json!([status["reservedGB"], status["grants"]["issued"]]), json!(["0.00", 0]));
 
     let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
     provider_is(&broker, "up").await;

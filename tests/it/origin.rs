@@ -15,7 +15,7 @@ async fn ten_requests_at_once_pass_and_the_eleventh_gets_a_wait() {
     }
     let refused = broker.mint().await;
     let body = refused.json();
-    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(refused.error(), (429, "RATE_LIMITED"));
     assert_eq!(body["error"], "Too many credential requests, please try again later");
     assert_eq!(body["requestId"], refused.header("x-request-id").unwrap());
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
@@ -90,7 +90,7 @@ async fn a_foreign_page_is_rejected_before_anything_is_minted_or_counted() {
         "https://app.example:444",
     ] {
         let answer = mint_with_origin(&broker, origin).await;
-        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
+        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED"), "{origin}");
         assert!(answer.json()["message"].as_str().unwrap().contains(origin), "{}", answer.text);
         assert_eq!(
             cors_headers(&answer),
@@ -126,7 +126,7 @@ async fn a_refused_origin_may_read_nothing_but_its_refusal() {
             .header("origin", "https://app.example"),
     ] {
         let answer = Answer::of(request).await;
-        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED"));
         assert!(cors_headers(&answer).is_empty(), "{:?}", answer.headers);
     }
     for path in ["/api/bandwidth-status", "/api/connections", "/none"] {
@@ -154,7 +154,7 @@ async fn an_allowed_page_may_read_that_the_budget_is_spent() {
     let spent = [("CLIENT_URL", "https://app.example"), ("BANDWIDTH_LIMIT_GB", "0")];
     let (_cloudflare, broker) = with_cloudflare_and(&spent).await;
     let answer = mint_with_origin(&broker, "https://app.example").await;
-    assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into()));
+    assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED"));
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(answer.header("ratelimit-remaining"), Some("999"), "it counts as a request");
 }
@@ -257,7 +257,7 @@ async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wi
     for route in MINT_PATHS {
         for headers in MINTS_NOTHING {
             let answer = broker.get_with(route, headers).await;
-            assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{route} {headers:?}");
+            assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED"), "{route} {headers:?}");
             assert!(answer.json()["message"].is_string(), "{}", answer.text);
         }
     }
@@ -300,7 +300,7 @@ async fn a_page_without_an_origin_is_not_told_to_put_it_into_the_settings() {
     let broker = TestBroker::start(&[]).await;
     for (origin, shown) in [("https://evil.example", true), ("null", false), ("", false)] {
         let answer = mint_with_origin(&broker, origin).await;
-        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
+        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED"), "{origin}");
         let told = format!("Add {origin} to CLIENT_URL");
         let message = answer.json()["message"].as_str().unwrap().to_owned();
         assert_eq!(message.starts_with(&told), shown, "{origin}");

@@ -116,7 +116,7 @@ async fn a_pause_is_stated_with_its_end_and_ends_with_the_first_try_that_succeed
     let status = broker.status().await;
     let minting = &status["minting"];
     assert_eq!(*minting, broker.operator("/ready").await.json()["minting"]);
-    assert_eq!((&minting["code"], &minting["until"]), (&json!("PROVIDER_UNAVAILABLE"), &json!(end)));
+    assert_eq!(json!([minting["code"], minting["until"]]), json!(["PROVIDER_UNAVAILABLE", end]));
     let hints = status["hints"].as_array().unwrap();
     let hint = hints.iter().find(|hint| hint["code"] == "PROVIDER_DOWN").unwrap();
     assert_eq!(hint["until"], end);

@@ -41,7 +41,7 @@ struct Credential {
 impl Credential {
     async fn mint(broker: &TestBroker) -> Self {
         let body = broker.mint().await.json();
-        assert_eq!((&body["source"], &body["degraded"]), (&json!("relay"), &json!(false)), "{body}");
+        assert_eq!(json!([body["source"], body["degraded"]]), json!(["relay", false]), "{body}");
         Self::of(&body["iceServers"][0])
     }
 
@@ -158,7 +158,7 @@ async fn a_minted_credential_relays_and_every_byte_is_in_the_status() {
     // Framing is 36 bytes per packet without a channel and 4 with one, plus the handshake.
     assert!(counted <= payload + payload * 4 / 100 + 2_000, "{counted} for {payload}");
     let status = broker.status().await;
-    assert_eq!((&status["source"], &status["stale"]), (&json!("measured+estimate"), &json!(false)));
+    assert_eq!(json!([status["source"], status["stale"]]), json!(["measured+estimate", false]));
     assert_eq!(status["asOf"], "2025-01-15T12:00:00.000Z", "now: nothing is estimated");
     assert_eq!(broker.metric("turn_broker_measured_bytes").await, Some(counted));
     assert_eq!(broker.metric("turn_broker_relay_allocations").await, Some(1));

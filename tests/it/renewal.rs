@@ -54,7 +54,7 @@ async fn renewals_have_an_allowance_of_their_own() {
     assert_eq!(first.header("ratelimit-remaining"), Some("1"));
     assert_eq!(broker.mint_with(&grants[1]).await.status, 200);
     let refused = broker.mint_with(&grants[2]).await;
-    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(refused.error(), (429, "RATE_LIMITED"));
     assert_eq!(refused.header("ratelimit-limit"), Some("2"));
     assert_eq!(cloudflare.history().mints(), 5);
     let elsewhere = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(&grants[2]);
@@ -96,5 +96,5 @@ async fn the_budget_applies_to_a_renewal() {
     let grant = broker.grant().await;
     broker.post(&grant, "/api/connections", serde_json::json!({})).await;
     broker.advance(50);
-    assert_eq!(broker.mint_with(&grant).await.error(), (429, "BUDGET_EXHAUSTED".into()));
+    assert_eq!(broker.mint_with(&grant).await.error(), (429, "BUDGET_EXHAUSTED"));
 }

@@ -46,7 +46,7 @@ async fn a_mint_is_one_line_with_its_outcome() {
     ] {
         assert_eq!(line[field], value, "{field} of {line}");
     }
-    assert_eq!((&named["user"], &named["label"]), (&json!("ann"), &json!("room-1")));
+    assert_eq!(json!([named["user"], named["label"]]), json!(["ann", "room-1"]));
 }
 
 #[tokio::test]

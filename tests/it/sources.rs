@@ -26,7 +26,7 @@ async fn coturn_credentials_name_their_expiry_and_their_grant() {
     assert_eq!(status["boundHolds"], false, "nobody sees or ends its sessions");
     let hints = status["hints"].to_string();
     assert!(hints.contains("SESSIONS_UNSEEN") && hints.contains("COTURN_CLI"), "{hints}");
-    assert_eq!((&body["source"], &body["degraded"]), (&json!("coturn"), &json!(false)));
+    assert_eq!(json!([body["source"], body["degraded"]]), json!(["coturn", false]));
     let server = &body["iceServers"][0];
     let urls = json!(["turn:relay.example:3478?transport=udp", "turns:relay.example:443?transport=tcp"]);
     assert_eq!(server["urls"], urls);
@@ -128,7 +128,7 @@ async fn with_fallback_a_spent_budget_becomes_the_next_unmetered_source_or_stun(
         let (cloudflare, broker) = with_cloudflare_and(&settings(&[&ONE_GB_LIMIT, &COTURN, &fallback])).await;
         spend(&broker, 2).await;
         let body = broker.mint().await.json();
-        assert_eq!((&body["source"], &body["reason"]), (&json!(expected), &json!("BUDGET_EXHAUSTED")));
+        assert_eq!(json!([body["source"], body["reason"]]), json!([expected, "BUDGET_EXHAUSTED"]));
         assert_eq!(cloudflare.history().mints(), 0);
     }
 }

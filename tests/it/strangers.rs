@@ -53,7 +53,7 @@ async fn one_address_opens_256_connections_and_others_are_served() {
             assert_eq!(open_from("2001:db8:1:2::1", &grants[n / 64], &n.to_string()).await.status, 201);
         }
         let refused = open_from("2001:db8:1:2::1", &grants[4], "one-more").await;
-        assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+        assert_eq!(refused.error(), (429, "RATE_LIMITED"));
         assert!(refused.json()["message"].as_str().unwrap().contains("of this address or user"));
         let refusals = "turn_broker_connections_refused_total{outcome=\"address\"}";
         assert_eq!(broker.metric(refusals).await, Some(1));
@@ -76,7 +76,7 @@ async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted
         }
     };
     assert!(lives.len() > 10 && lives.is_sorted_by(|a, b| a >= b), "{lives:?}");
-    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()));
+    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED"));
     let expected = "Monthly bandwidth limit of 1000 GB has room, but your address or your user has reserved its share of it with credentials already issued. Please try again later.";
     assert_eq!(refused.json()["message"], expected);
     assert_eq!(refused.json()["error"], "Bandwidth limit reached");
@@ -109,7 +109,7 @@ async fn a_revoked_grant_gets_401_its_connections_close_and_the_time_is_shown() 
         Answer::of(broker.request(Method::DELETE, "/api/connections/c").bearer_auth(&grant)).await,
     ];
     for call in calls {
-        assert_eq!(call.error(), (401, "INVALID_GRANT".into()));
+        assert_eq!(call.error(), (401, "INVALID_GRANT"));
     }
     assert_eq!(broker.used().await, charged);
     let again = broker.revoke(&grant).await.json();

@@ -23,7 +23,7 @@ async fn foreign(broker: &TestBroker, path: &str) -> Answer {
 async fn a_route_does_not_exist_until_its_format_is_named() {
     let (cloudflare, broker) = with_cloudflare_and(&[]).await;
     for route in ROUTES {
-        assert_eq!(broker.get(route).await.error(), (404, "NOT_FOUND".into()), "{route}");
+        assert_eq!(broker.get(route).await.error(), (404, "NOT_FOUND"), "{route}");
     }
     assert_eq!(cloudflare.history().mints(), 0);
 }
@@ -56,7 +56,7 @@ async fn a_response_in_stunners_format_configures_a_peer_connection() {
         assert_eq!(body["iceServers"][1]["username"], cloudflare.history().last_credential().0);
     }
     let other = broker.get("/ice?service=turn&iceTransportPolicy=none").await;
-    assert_eq!(other.error(), (400, "INVALID_REQUEST".into()));
+    assert_eq!(other.error(), (400, "INVALID_REQUEST"));
     assert_eq!(cloudflare.history().mints(), 3);
 }
 
@@ -107,12 +107,12 @@ async fn a_request_that_is_refused_for_its_form_costs_no_allowance() {
     for query in ["service=sip", "ttl=5", "label=a%20b", "region=nowhere", "username=a&username=b"] {
         for key in ["", key] {
             let refused = broker.get(&format!("/turn?{query}&{key}")).await;
-            assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{query} {key}");
+            assert_eq!(refused.error(), (400, "INVALID_REQUEST"), "{query} {key}");
         }
     }
     for key in ["", key] {
         assert_eq!(broker.get(&format!("/turn?{key}")).await.status, 200);
-        assert_eq!(broker.get(&format!("/turn?{key}")).await.error(), (429, "RATE_LIMITED".into()));
+        assert_eq!(broker.get(&format!("/turn?{key}")).await.error(), (429, "RATE_LIMITED"));
     }
     assert_eq!(cloudflare.history().mints(), 2);
 }
@@ -129,7 +129,7 @@ async fn one_user_of_a_server_key_uses_up_a_sixteenth_of_its_allowance() {
         assert_eq!(mint("guest").await.status, 200);
     }
     for _ in 0..40 {
-        assert_eq!(mint("guest").await.error(), (429, "RATE_LIMITED".into()));
+        assert_eq!(mint("guest").await.error(), (429, "RATE_LIMITED"));
     }
     assert_eq!(mint("other").await.status, 200);
 }
@@ -153,11 +153,11 @@ async fn the_turn_rest_draft_may_be_asked_with_a_form_as_janus_does() {
     for (path, body) in
         [("/turn", "service="), ("/turn", "service=turn&ttl=5"), ("/turn?service=turn", "service=other")]
     {
-        assert_eq!(post(path, body).await.error(), (400, "INVALID_REQUEST".into()), "{path} {body}");
+        assert_eq!(post(path, body).await.error(), (400, "INVALID_REQUEST"), "{path} {body}");
     }
     for path in ["/turn?service=sip", "/ice", "/ice?service=turn&service=turn", "/turn?service=turn&ttl=5"] {
         let answer = broker.get(path).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{path}");
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{path}");
         assert!(!answer.text.contains(API_TOKEN));
     }
     assert_eq!(cloudflare.history().mints(), 4);
@@ -202,19 +202,19 @@ async fn without_a_relay_the_response_has_public_stun_servers_and_an_empty_user(
 async fn every_format_shares_the_rate_limit_the_origin_rule_and_the_budget() {
     let (cloudflare, broker) = with_all(&[("RATE_LIMIT_REQUESTS", "5")]).await;
     for route in ROUTES {
-        assert_eq!(foreign(&broker, route).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{route}");
+        assert_eq!(foreign(&broker, route).await.error(), (403, "ORIGIN_NOT_ALLOWED"), "{route}");
         assert_eq!(broker.send(Method::HEAD, route).await.status, 405, "a HEAD must not mint");
         assert!(broker.get(route).await.status.is_success(), "{route}");
     }
     assert_eq!(cloudflare.history().mints(), 5);
     for route in ROUTES {
-        assert_eq!(broker.get(route).await.error(), (429, "RATE_LIMITED".into()), "{route}");
+        assert_eq!(broker.get(route).await.error(), (429, "RATE_LIMITED"), "{route}");
     }
     assert_eq!(broker.mint().await.status, 429, "one limiter");
     assert_eq!(broker.status().await["grants"]["issued"], 5);
 
     let (_cloudflare, spent) = with_all(&[("BANDWIDTH_LIMIT_GB", "0")]).await;
     for route in ROUTES {
-        assert_eq!(spent.get(route).await.error(), (429, "BUDGET_EXHAUSTED".into()), "{route}");
+        assert_eq!(spent.get(route).await.error(), (429, "BUDGET_EXHAUSTED"), "{route}");
     }
 }

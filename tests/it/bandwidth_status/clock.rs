@@ -107,7 +107,7 @@ async fn the_status_says_that_minting_waits_for_a_clock_that_nobody_confirms() {
     cloudflare.stop().await;
     broker.set_wall(LATER[1]);
     let refused = broker.mint().await;
-    assert_eq!(refused.error(), (503, "CLOCK_DISAGREES".to_owned()));
+    assert_eq!(refused.error(), (503, "CLOCK_DISAGREES"));
     let stated = broker.status().await["minting"].clone();
     assert_eq!((&stated["on"], &stated["code"]), (&json!(false), &refused.json()["code"]));
     assert_eq!(stated["message"], refused.json()["message"]);

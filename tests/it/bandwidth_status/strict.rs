@@ -26,7 +26,7 @@ async fn of_a_hundred_concurrent_callers_only_those_that_fit_are_served() {
         let answer = call.await.unwrap();
         match answer.status.as_u16() {
             200 => minted += 1,
-            _ => assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into())),
+            _ => assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED")),
         }
     }
     assert_eq!((minted, cloudflare.history().mints()), (7, 7));

@@ -78,7 +78,7 @@ async fn what_a_wrong_account_counted_is_forgotten_within_an_hour_of_its_correct
     broker.advance(1_800);
     assert_eq!(read_twice(&broker).await, ReadingOutcome::Taken);
     let status = broker.status().await;
-    assert_eq!((&status["usedBytes"], &status["boundHolds"]), (&json!(180 * GB), &json!(true)));
+    assert_eq!(json!([status["usedBytes"], status["boundHolds"]]), json!([180 * GB, true]));
     assert!(reserved(&broker) < before, "nothing shows that the account is the wrong one");
 
     let clock = broker.clock();
@@ -88,6 +88,6 @@ async fn what_a_wrong_account_counted_is_forgotten_within_an_hour_of_its_correct
     broker.advance(600);
     assert_eq!(read_twice(&broker).await, ReadingOutcome::Taken);
     let status = broker.status().await;
-    assert_eq!((&status["usedBytes"], &status["boundHolds"]), (&json!(100 * MB), &json!(true)));
+    assert_eq!(json!([status["usedBytes"], status["boundHolds"]]), json!([100 * MB, true]));
     assert!(reserved(&broker) < before);
 }

@@ -52,8 +52,8 @@ async fn a_count_without_bytes_releases_nothing_until_it_shows_the_probe() {
     let reserved = broker.status().await["reservedGB"].clone();
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven);
     let status = broker.status().await;
-    assert_eq!((&status["reservedGB"], &status["usedBytes"]), (&reserved, &json!(300_000)));
-    assert_eq!((&status["boundHolds"], &status["stale"]), (&json!(true), &json!(false)));
+    assert_eq!(json!([status["reservedGB"], status["usedBytes"]]), json!([reserved, 300_000]));
+    assert_eq!(json!([status["boundHolds"], status["stale"]]), json!([true, false]));
     assert!(!hint_codes(&status).contains(&"NO_PROBE"));
     // 12:20 of that day.
     let probe = "turn-broker-probe-28949060";
@@ -70,7 +70,7 @@ async fn a_count_without_bytes_releases_nothing_until_it_shows_the_probe() {
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!(counted_until(&status), "2025-01-15T12:24:00.000Z");
-    assert_eq!((&status["usedBytes"], &status["boundHolds"]), (&json!(300_000), &json!(true)));
+    assert_eq!(json!([status["usedBytes"], status["boundHolds"]]), json!([300_000, true]));
     assert_eq!(broker.app.account.read(|books| books.grants().unknown_bytes().get()), 0);
 }
 
@@ -98,7 +98,7 @@ async fn without_a_way_for_udp_a_count_is_believed_and_the_status_says_so() {
     let status = broker.status().await;
     assert_eq!(counted_until(&status), "2025-01-15T12:10:00.000Z");
     let assumed = "2 Mbps per grant until 7200 s after expiry, and that counts without bytes are right";
-    assert_eq!((&status["boundAssumes"], &status["boundHolds"]), (&json!(assumed), &json!(true)));
+    assert_eq!(json!([status["boundAssumes"], status["boundHolds"]]), json!([assumed, true]));
     assert!(hint_codes(&status).contains(&"NO_PROBE"));
 
     broker.advance(1_800);

@@ -143,7 +143,7 @@ async fn a_spent_budget_ends_all_calls_within_one_packet() {
     assert_eq!(status["status"], "LIMIT_EXCEEDED");
     assert!(allocate(&credential).await.is_err());
     assert!(refused(&broker, "spent").await >= Some(1));
-    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
+    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED"));
 }
 
 #[tokio::test]

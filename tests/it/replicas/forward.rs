@@ -89,7 +89,7 @@ async fn the_response_of_the_leader_is_passed_on_as_it_is() {
     let head = standby.send(Method::HEAD, "/api/turn-credentials").await;
     assert_eq!((head.status.as_u16(), head.header("allow")), (405, Some("GET")));
     let long = standby.request(Method::POST, "/api/connections").body("x".repeat(1024 * 1024 + 1));
-    assert_eq!(Answer::of(long).await.error(), (413, "PAYLOAD_TOO_LARGE".into()), "read here");
+    assert_eq!(Answer::of(long).await.error(), (413, "PAYLOAD_TOO_LARGE"), "read here");
     for replica in [&leader, &standby] {
         let too_long = async |path: &str| {
             let request = replica.request(Method::POST, path).body("x".repeat(1024 * 1024 + 1));
@@ -106,7 +106,7 @@ async fn the_response_of_the_leader_is_passed_on_as_it_is() {
     }
     let tracks = standby.request(Method::POST, "/partytracks/sessions/s/tracks/new");
     let tracks = Answer::of(tracks.body("x".repeat(1024 * 1024 + 1))).await;
-    assert_eq!(tracks.error(), (413, "PAYLOAD_TOO_LARGE".into()));
+    assert_eq!(tracks.error(), (413, "PAYLOAD_TOO_LARGE"));
     assert_eq!(tracks.json()["errorCode"], "payload_too_large");
     let preflight = standby.request(Method::OPTIONS, "/api/turn-credentials");
     let preflight = preflight.header("origin", "http://localhost:5173");
@@ -193,9 +193,9 @@ async fn who_has_the_address_of_a_dead_leader_gets_no_request() {
         standby.clock.advance(ANSWER_MAX);
         database.change_row(|row| row.leader = Some(of_row));
         standby.has_looked().await;
-        assert_eq!(standby.operator("/api/overview").await.error(), (503, "NO_LEADER".into()));
+        assert_eq!(standby.operator("/api/overview").await.error(), (503, "NO_LEADER"));
         let ready = standby.operator("/ready").await;
-        assert!(ready.error() == (503, "NO_LEADER".into()) && ready.text.contains(&taken), "{}", ready.text);
+        assert!(ready.error() == (503, "NO_LEADER") && ready.text.contains(&taken), "{}", ready.text);
     }
     let seen = seen.lock().unwrap();
     assert!(

@@ -31,7 +31,7 @@ async fn a_request_waits_while_nobody_leads() {
             if open.status == 201 {
                 return;
             }
-            assert_eq!(open.error(), (503, "NO_LEADER".into()));
+            assert_eq!(open.error(), (503, "NO_LEADER"));
         }
     }
     panic!("no replica has led within 7 s, or no POST has waited");
@@ -64,10 +64,10 @@ async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() 
     let posted = standby.open("any token", "c");
     // The first look at the database may not have ended yet. Then the request waits for it.
     let posted = posted.await;
-    assert_eq!((posted.error(), posted.header("retry-after")), ((503, "NO_LEADER".into()), Some("1")));
+    assert_eq!((posted.error(), posted.header("retry-after")), ((503, "NO_LEADER"), Some("1")));
     assert_eq!(requests.swap(0, Ordering::Relaxed), 1);
     let minted = standby.get_with("/api/turn-credentials", &[("origin", "http://localhost:5173")]).await;
-    assert_eq!(minted.error(), (503, "NO_LEADER".into()));
+    assert_eq!(minted.error(), (503, "NO_LEADER"));
     assert_eq!(requests.load(Ordering::Relaxed), 2, "once more");
     assert_eq!(
         minted.header("access-control-allow-origin"),
@@ -170,7 +170,7 @@ async fn a_replica_whose_leader_is_no_leader_is_not_ready() {
         database.change_row(|row| row.leader = Some(url));
         let (looks, mut requests) = (database.looks(&one.url), 0);
         eventually("some looks", async || {
-            assert_eq!(one.get("/ready").await.error(), (503, "NO_LEADER".into()), "itself: {is_itself}");
+            assert_eq!(one.get("/ready").await.error(), (503, "NO_LEADER"), "itself: {is_itself}");
             requests += 1;
             database.looks(&one.url) > looks + 3
         })
@@ -191,7 +191,7 @@ async fn answer_in_the_end(request: RequestBuilder) -> Answer {
     let mut answer = None;
     eventually("an answer", async || {
         let next = Answer::of(request.try_clone().unwrap()).await;
-        answer = Some(next).filter(|answer| answer.error() != (503, "NO_LEADER".into()));
+        answer = Some(next).filter(|answer| answer.error() != (503, "NO_LEADER"));
         answer.is_some()
     })
     .await;
@@ -220,11 +220,10 @@ async fn the_requests_that_waited_for_a_leader_are_all_answered() {
     };
     let (answered, ()) = tokio::join!(join_all(asked), connect);
     let mut answers = BTreeMap::<_, usize>::new();
-    for answer in answered {
+    for answer in &answered {
         *answers.entry(answer.error()).or_default() += 1;
     }
-    let expected = [((401, "UNAUTHORIZED"), ASKED - 1), ((413, "PAYLOAD_TOO_LARGE"), 1)];
-    assert_eq!(answers, expected.map(|((status, code), count)| ((status, code.to_owned()), count)).into());
+    assert_eq!(answers, [((401, "UNAUTHORIZED"), ASKED - 1), ((413, "PAYLOAD_TOO_LARGE"), 1)].into());
     let metrics = leader.operator("/metrics").await.text;
     assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
 }

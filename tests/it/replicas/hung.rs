@@ -45,10 +45,7 @@ async fn of_the_requests_for_a_leader_that_does_not_answer_so_many_wait_and_none
     for is_proven in [false, true] {
         let answers = answers(is_proven).await;
         for (answer, _) in &answers {
-            assert_eq!(
-                (answer.error(), answer.header("retry-after")),
-                ((503, "NO_LEADER".into()), Some("1"))
-            );
+            assert_eq!((answer.error(), answer.header("retry-after")), ((503, "NO_LEADER"), Some("1")));
         }
         let at_once = answers.iter().filter(|(_, after)| *after < ANSWER_MAX).count();
         assert_eq!(at_once, MORE, "proven: {is_proven}");

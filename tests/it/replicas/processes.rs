@@ -141,7 +141,7 @@ async fn two_replicas_with_one_address_say_which_setting_is_wrong() {
     let says_so = async || {
         let answer = second.operator("/ready").await;
         let text = answer.json()["message"].as_str().unwrap_or_default().to_owned();
-        answer.error() == (503, "NO_LEADER".into())
+        answer.error() == (503, "NO_LEADER")
             && text.starts_with("Set ADVERTISE_URL")
             && text.contains(one_address.1)
     };

@@ -16,13 +16,13 @@ async fn one_replica_leads_and_both_serve() {
         assert_eq!(replica.mint().await.status, 200, "{role}");
     }
     assert_eq!(leader.get("/leader").await.json(), json!({"role": "leader"}));
-    assert_eq!(standby.get("/leader").await.error(), (503, "NO_LEADER".into()));
+    assert_eq!(standby.get("/leader").await.error(), (503, "NO_LEADER"));
     for (replica, leads, issued) in [(&leader, "1", true), (&standby, "0", false)] {
         let metrics = replica.operator("/metrics").await.text;
         assert!(metrics.contains(&format!("turn_broker_leads {leads}\n")), "{metrics}");
         assert_eq!(metrics.contains("turn_broker_used_bytes"), issued, "figures are the leader's");
     }
-    assert_eq!(standby.get("/metrics").await.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(standby.get("/metrics").await.error(), (401, "UNAUTHORIZED"));
     let listed = async || {
         let replicas = standby.operator("/api/overview").await.json()["replicas"].clone();
         let named = |url: &str, leads: bool| {
@@ -127,18 +127,18 @@ async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_the
     database.set_cut_off(&leader.url, true);
     leader.clock.advance(LEASE * 4 / 5 + Duration::from_millis(1));
     for replica in [&leader, &standby] {
-        assert_eq!(replica.get("/ready").await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+        assert_eq!(replica.get("/ready").await.error(), (503, "LEDGER_UNAVAILABLE"));
     }
-    assert_eq!(leader.get("/leader").await.error(), (503, "NO_LEADER".into()));
+    assert_eq!(leader.get("/leader").await.error(), (503, "NO_LEADER"));
     let refused = leader.mint().await;
-    assert_eq!(refused.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    assert_eq!(refused.error(), (503, "LEDGER_UNAVAILABLE"));
     let minting = leader.status().await["minting"].clone();
     assert_eq!(minting["code"], "LEDGER_UNAVAILABLE");
     // A caller is not told about the replicas.
     assert!(minting["message"].as_str().unwrap().contains("not sure that it still leads"), "{minting}");
     assert!(!refused.text.contains("not sure that it still leads"), "{}", refused.text);
     assert_eq!(leader.get("/api/bandwidth-status").await.status, 200, "what is not stored is answered");
-    assert_eq!(leader.set_limit(7).await.error(), (503, "NO_LEADER".into()));
+    assert_eq!(leader.set_limit(7).await.error(), (503, "NO_LEADER"));
     assert_eq!(leader.status().await["bandwidthLimitGB"], 1_000, "nothing was changed");
     assert!(!standby.leads().await, "its lease has not passed");
     standby.takes_over().await;
@@ -276,7 +276,7 @@ async fn a_version_that_is_too_old_forwards_says_so_and_does_not_lead() {
     standby.has_looked().await;
     standby.clock.advance(Duration::from_secs(9));
     standby.has_looked().await;
-    assert_eq!(standby.get("/ready").await.error(), (503, "NO_LEADER".into()));
+    assert_eq!(standby.get("/ready").await.error(), (503, "NO_LEADER"));
     assert_eq!(database.row().epoch, 1);
 }
 

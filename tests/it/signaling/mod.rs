@@ -54,7 +54,7 @@ async fn a_socket_needs_its_protocol_an_upgrade_and_an_allowed_page() {
         let broker =
             TestBroker::start(&[("SIGNALING", protocol), ("CLIENT_URL", app), public, USER_HEADER]).await;
         let plain = broker.get(path).await;
-        assert_eq!(plain.error(), (426, "UPGRADE_REQUIRED".into()), "{path}");
+        assert_eq!(plain.error(), (426, "UPGRADE_REQUIRED"), "{path}");
         assert_eq!(plain.header("upgrade"), Some("websocket"), "{path}");
         assert_eq!(plain.header("connection"), Some("upgrade"), "{path}");
         assert_eq!(plain.header("sec-websocket-version"), Some("13"), "{path}");

@@ -38,7 +38,7 @@ async fn a_panic_in_a_route_of_signaling_becomes_a_500_and_the_next_request_is_s
     broker.break_clock();
     for route in &routes {
         let answer = ask(route).await;
-        assert_eq!(answer.error(), (500, "INTERNAL".into()), "{route:?}");
+        assert_eq!(answer.error(), (500, "INTERNAL"), "{route:?}");
         let may_read = answer.header("access-control-allow-origin").is_some();
         let is_for_pages = ["/p2pcf", "/partytracks/sessions/s/renegotiate", "/api/reportRefresh"];
         assert_eq!(may_read, is_for_pages.contains(&route.1), "{route:?}");

@@ -63,7 +63,7 @@ async fn an_address_asks_for_1200_ids_a_minute() {
     }
     assert_eq!(Answer::of(from("203.0.113.1")).await.status, 200);
     let answer = Answer::of(from("203.0.113.1").header("origin", "http://localhost:5173")).await;
-    assert_eq!(answer.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(answer.error(), (429, "RATE_LIMITED"));
     assert_eq!(answer.header("access-control-allow-origin"), Some("http://localhost:5173"));
     assert_eq!(Answer::of(from("203.0.113.2")).await.status, 200);
     broker.advance(60);
@@ -87,7 +87,7 @@ async fn a_client_with_its_default_path_meets_those_with_another_one() {
     assert_next(&mut a, &offered("b", "a", 2)).await;
     assert_eq!(broker.get("/k/id").await.text.len(), 36);
     assert_eq!(broker.get("/k/peers").await.text, "Unauthorized");
-    assert_eq!(broker.get("/other/other").await.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(broker.get("/other/other").await.error(), (404, "NOT_FOUND"));
     let foreign = [("origin", "https://evil.example")];
     assert_eq!(refused(&broker, &path("/peerjs", "c"), &foreign).await, Some(403));
 }
@@ -152,7 +152,7 @@ async fn a_foreign_page_gets_no_id() {
     let broker = start(&[("CLIENT_URL", APP)]).await;
     let origin = "https://evil.example";
     let answer = broker.get_with("/peerjs/peerjs/id", &[("origin", origin)]).await;
-    assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+    assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED"));
     assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "the refused page may read why");
 }
 

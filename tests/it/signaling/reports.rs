@@ -100,10 +100,10 @@ async fn a_dead_track_is_posted_once_whatever_the_receiver_answers() {
     let empty = r#"{"pullSessionTrace":"","pushedSessionTrace":"","trackId":""}"#;
     for bad in ["{}", empty, r#"["","","t",null,null,null]"#] {
         let answer = post(&broker, "/api/deadTrack", as_text(bad.to_owned())).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{bad}");
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{bad}");
     }
     let long = post(&broker, "/api/deadTrack", as_text(" ".repeat(64 * 1024 + 1))).await;
-    assert_eq!(long.error(), (413, "PAYLOAD_TOO_LARGE".to_owned()));
+    assert_eq!(long.error(), (413, "PAYLOAD_TOO_LARGE"));
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn the_quality_of_a_call_and_a_refresh_are_lines() {
     assert_eq!(kept, [("quality", &quality), ("refresh", &json!({}))]);
     for bad in [&[("meetingId", "m1")][..], &[("experiencedIssues", "true"), ("meetingId", "")]] {
         let answer = post(&broker, "/call-quality-feedback", urlencoded(bad)).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{bad:?}");
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{bad:?}");
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_directory_that_fails_loses_notes_and_refuses_bug_reports() {
     let inside = Path::new(directory.path()).join("reports");
     let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", inside.to_str().unwrap())]).await;
     std::fs::remove_dir_all(&inside).unwrap();
-    assert_eq!(report_bug(&broker).await.error(), (500, "INTERNAL".to_owned()));
+    assert_eq!(report_bug(&broker).await.error(), (500, "INTERNAL"));
     let form = urlencoded(&[("experiencedIssues", "false"), ("meetingId", "m1")]);
     assert_eq!(post(&broker, "/call-quality-feedback", form).await.status, 302);
     assert_eq!(post(&broker, "/api/reportRefresh", urlencoded(&[])).await.status, 200);
@@ -167,7 +167,7 @@ async fn a_client_sends_ten_reports_and_then_one_a_minute_and_another_method_use
     for (passes, wait) in [(0, "60"), (59, "1")] {
         broker.advance(passes);
         let refused = refresh().await;
-        assert_eq!(refused.error(), (429, "RATE_LIMITED".to_owned()));
+        assert_eq!(refused.error(), (429, "RATE_LIMITED"));
         assert_eq!(refused.header("retry-after"), Some(wait));
     }
     broker.advance(1);
@@ -199,7 +199,7 @@ async fn a_report_is_a_form_of_at_most_one_mebibyte() {
         with("url", "//meet.example".into()),
     ] {
         let answer = post(&broker, "/api/bugReport", (kind, body.clone())).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{body}");
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST"), "{body}");
     }
     broker.advance(600);
     for name in ["identity", "roomHistory"] {
@@ -223,17 +223,17 @@ async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
     assert_eq!((own.status.as_u16(), allowed), (200, Some("https://app.example")));
     let nobody = broker.request(reqwest::Method::POST, "/api/bugReport").header("content-type", &kind);
     let nobody = Answer::of(nobody.header("user-agent", "").body(body.clone())).await;
-    assert_eq!(nobody.error(), (400, "INVALID_REQUEST".to_owned()));
+    assert_eq!(nobody.error(), (400, "INVALID_REQUEST"));
 
     let path = format!("/api/debugInfo?id={}", lines(&directory)[0]["id"].as_str().unwrap());
     let opened = broker.request(reqwest::Method::GET, &path).header("sec-fetch-site", "cross-site");
     let opened = Answer::of(opened.header("sec-fetch-mode", "navigate")).await;
     assert_eq!((opened.status.as_u16(), opened.header("access-control-allow-origin")), (200, None));
-    assert_eq!(broker.get("/api/debugInfo").await.error(), (400, "INVALID_REQUEST".to_owned()));
+    assert_eq!(broker.get("/api/debugInfo").await.error(), (400, "INVALID_REQUEST"));
     let unknown = "/api/debugInfo?id=00000000-0000-4000-8000-000000000000";
     let part = path.split_at(path.len() - 1).0;
     for path in [unknown, part, "/api/debugInfo?id=..%2Fledger.redb"] {
-        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".to_owned()), "{path}");
+        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND"), "{path}");
     }
 }
 
@@ -255,7 +255,7 @@ async fn an_address_fills_a_sixteenth_of_the_file_and_a_full_file_drops_and_coun
     let form = || multipart(&[("info", &long), ("description", "no sound")]);
     let from = async |address: &str| post_from(&broker, address, "/api/bugReport", form()).await;
     assert_eq!(from("192.0.2.1").await.status, 200);
-    assert_eq!(from("192.0.2.1").await.error(), (429, "RATE_LIMITED".to_owned()));
+    assert_eq!(from("192.0.2.1").await.error(), (429, "RATE_LIMITED"));
     for n in 2..=18 {
         assert_eq!(from(&format!("192.0.2.{n}")).await.status, 200, "{n}");
     }

@@ -174,8 +174,15 @@ impl Answer {
         self.json()["grant"].as_str().unwrap_or_else(|| panic!("no grant in {}", self.text)).to_owned()
     }
 
-    /// The status and code of an error response.
-    pub(crate) fn error(&self) -> (u16, String) {
-        (self.status.as_u16(), self.json()["code"].as_str().unwrap_or_default().to_owned())
+    /// The status and code of an error response, also of one in the form of the SFU.
+    pub(crate) fn error(&self) -> (u16, &str) {
+        #[derive(Default, serde::Deserialize)]
+        struct Error<'a> {
+            code: Option<&'a str>,
+            #[serde(rename = "errorCode")]
+            of_sfu: Option<&'a str>,
+        }
+        let Error { code, of_sfu } = serde_json::from_str(&self.text).unwrap_or_default();
+        (self.status.as_u16(), code.or(of_sfu).unwrap_or_default())
     }
 }

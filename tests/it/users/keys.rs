@@ -16,7 +16,7 @@ async fn a_new_key_is_fetched_when_its_first_token_comes_and_a_withdrawn_one_is_
     issuer.publish(&[new.public("new")]);
     assert_eq!(broker.mint_with(&by_new).await.status, 200, "at once");
     for _ in 0..3 {
-        assert_eq!(broker.mint_with(&by_old).await.error(), (401, "INVALID_TOKEN".into()));
+        assert_eq!(broker.mint_with(&by_old).await.error(), (401, "INVALID_TOKEN"));
     }
     assert_eq!(issuer.requests(), requests + 1, "the last such call is too recent");
     issuer.publish(&[old.public("old")]);
@@ -44,7 +44,7 @@ async fn while_the_issuer_is_down_the_last_good_keys_stay() {
         issuer.answer(status, body);
         broker.advance(10);
         let answer = broker.mint_with(&unknown).await;
-        assert_eq!(answer.error(), (503, "OVERLOADED".into()), "nobody knows whether the key is good");
+        assert_eq!(answer.error(), (503, "OVERLOADED"), "nobody knows whether the key is good");
         assert_eq!(answer.header("retry-after"), Some("10"));
         assert_eq!(broker.mint_with(&known).await.status, 200);
     }

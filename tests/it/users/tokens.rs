@@ -88,7 +88,7 @@ async fn bad_tokens_are_refused_also_where_anonymous_callers_are_not() {
     ];
     for (what, token) in bad {
         let answer = broker.mint_with(&token).await;
-        assert_eq!(answer.error(), (401, "INVALID_TOKEN".into()), "{what}");
+        assert_eq!(answer.error(), (401, "INVALID_TOKEN"), "{what}");
         assert!(!answer.text.contains(&token), "{what}");
     }
     assert_eq!(broker.mint_with(&hs256.sign(None, &with("nbf", json!(NOW + 29)))).await.status, 200);

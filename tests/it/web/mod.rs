@@ -103,7 +103,7 @@ async fn the_package_has_the_module_the_brokers_version_and_a_readme_with_links_
     assert!(exports.find("types") < exports.find("default"), "TypeScript requires `types` first: {exports}");
     let manifest: serde_json::Value = serde_json::from_str(&files["package/package.json"]).unwrap();
     assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!((&manifest["name"], &manifest["type"]), (&json!("turn-broker-client"), &json!("module")));
+    assert_eq!(json!([manifest["name"], manifest["type"]]), json!(["turn-broker-client", "module"]));
     let exported = json!({"types": "./turn-client.d.ts", "default": "./turn-client.js"});
     assert_eq!(manifest["exports"]["."], exported);
 

@@ -135,11 +135,7 @@ async fn a_browser_is_led_from_the_root_to_the_first_page() {
             (answer.header("vary"), answer.header("cache-control")),
             (Some("accept"), Some("no-store"))
         );
-        assert_eq!(
-            broker.get("/").await.error(),
-            (404, "NOT_FOUND".into()),
-            "a program gets an error in JSON"
-        );
+        assert_eq!(broker.get("/").await.error(), (404, "NOT_FOUND"), "a program gets an error in JSON");
     }
 }
 
@@ -149,11 +145,11 @@ async fn an_unknown_file_and_the_demo_are_not_found_and_a_page_accepts_only_read
     let unknown = "/dashboard/ /dashboard/index.html /dashboard/..%2fmod.rs /dashboard/api.d.ts /relay-check/uplot.js \
                    /relay-check/x/y /docs /docs/main.js /demo /demo/main.js";
     for path in unknown.split(' ') {
-        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
+        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND"), "{path}");
     }
     for path in PAGES {
         let posted = broker.send(Method::POST, path).await;
-        assert_eq!(posted.error(), (405, "METHOD_NOT_ALLOWED".into()), "{path}");
+        assert_eq!(posted.error(), (405, "METHOD_NOT_ALLOWED"), "{path}");
     }
 }
 

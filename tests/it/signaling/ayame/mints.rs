@@ -27,8 +27,8 @@ async fn each_member_gets_its_own_credential_and_the_third_costs_nothing() {
     assert_eq!(calls, ["ayame/r", "ayame/r"]);
     let by_call = broker.operator("/api/spenders?by=call").await.json();
     assert_eq!(
-        (&by_call["spenders"][0]["key"], &by_call["spenders"][0]["grants"]),
-        (&json!("ayame/r"), &json!(2))
+        json!([by_call["spenders"][0]["key"], by_call["spenders"][0]["grants"]]),
+        json!(["ayame/r", 2])
     );
 
     a.send(r#"{"type":"candidate","n":1}"#).await;

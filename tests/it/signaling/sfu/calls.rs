@@ -78,7 +78,7 @@ async fn the_operator_sees_the_sessions_of_a_room_and_ends_them_by_force() {
     let found = calls().await;
     assert_eq!(found["total"], 2);
     let call = &found["calls"][0];
-    assert_eq!((&call["protocol"], &call["room"]), (&json!("sfu"), &json!("r")));
+    assert_eq!(json!([call["protocol"], call["room"]]), json!(["sfu", "r"]));
     assert_eq!(call["connected"], true);
     let members: Vec<_> = call["members"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
     assert_eq!(members, [&json!(a.session), &json!(b.session)]);

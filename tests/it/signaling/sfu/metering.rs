@@ -1,6 +1,6 @@
 //! What sessions take from each other is charged, and is closed by force when the budget is spent.
 
-use super::{Page, error, start};
+use super::{Page, start};
 use crate::measured::{read, read_twice, with_analytics};
 use crate::support::prelude::*;
 use turn_ledger::{Books, ReadingOutcome};
@@ -108,7 +108,7 @@ async fn a_spent_budget_closes_what_pulls_by_force_and_a_higher_limit_opens_it_a
     assert_eq!(closed[0].headers["authorization"], format!("Bearer {SFU_SECRET}"));
     eventually("it is noticed", async || pulled(&broker).await == 0).await;
 
-    assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
+    assert_eq!(b.pull(&a).await.error(), (429, "budget_exhausted"));
     let c = Page::join(&broker, "r").await;
     assert_eq!(c.push().await.status, 200, "a new session may open and send");
     assert_eq!(broker.get("/partytracks/generate-ice-servers").await.status, 200);
@@ -127,7 +127,7 @@ async fn a_close_that_fails_is_tried_again() {
     eventually("it was tried", async || sfu.requests("/tracks/close").len() == 1).await;
     assert_eq!((sfu.tracks(&b.session), pulled(&broker).await), (1, 1), "it is still charged");
     let refused = b.pull(&a).await;
-    assert_eq!(error(&refused), (429, "budget_exhausted".into()), "and counts for its client");
+    assert_eq!(refused.error(), (429, "budget_exhausted"), "and counts for its client");
     assert!(refused.header("retry-after").is_some());
     broker.advance(5);
     eventually("it is closed", async || sfu.tracks(&b.session) == 0).await;
@@ -138,6 +138,6 @@ async fn while_minting_is_stopped_running_pulls_go_on_and_new_ones_wait() {
     let (sfu, broker) = start(&[RATE]).await;
     let (a, b) = call(&broker).await;
     assert_eq!(broker.freeze(true).await.status, 200);
-    assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
+    assert_eq!(b.pull(&a).await.error(), (429, "budget_exhausted"));
     assert_eq!((sfu.tracks(&b.session), pulled(&broker).await), (1, 1));
 }

@@ -106,10 +106,6 @@ fn description(sdp: &str) -> Value {
 }
 
 /// The status and `errorCode` of an error in the SFU's form.
-fn error(answer: &Answer) -> (u16, String) {
-    (answer.status.as_u16(), answer.json()["errorCode"].as_str().unwrap_or_default().to_owned())
-}
-
 #[tokio::test]
 async fn both_prefixes_pass_the_query_the_body_and_its_type_with_the_secret_of_the_app() {
     let (sfu, broker) = start(&[]).await;
@@ -216,12 +212,12 @@ async fn a_track_of_another_room_is_refused_before_the_sfu_is_asked() {
     }
     assert_eq!(a.pull(&b).await.status, 200);
     let before = sfu.history().len();
-    assert_eq!(error(&a.pull(&c).await), (403, "other_room".into()));
+    assert_eq!(a.pull(&c).await.error(), (403, "other_room"));
     let twice = json!({ "tracks": [], "Tracks": [{ "location": "remote", "sessionId": c.session }] });
-    assert_eq!(error(&a.call(Method::POST, "/tracks/new", &twice).await), (400, "invalid_request".into()));
+    assert_eq!(a.call(Method::POST, "/tracks/new", &twice).await.error(), (400, "invalid_request"));
     let channel =
         json!({ "dataChannels": [{ "location": "remote", "sessionId": c.session, "dataChannelName": "x" }] });
-    assert_eq!(error(&a.call(Method::POST, "/datachannels/new", &channel).await), (403, "other_room".into()));
+    assert_eq!(a.call(Method::POST, "/datachannels/new", &channel).await.error(), (403, "other_room"));
     assert_eq!(sfu.history().len(), before);
 }
 
@@ -278,11 +274,11 @@ async fn a_body_may_have_1_mib() {
     assert_eq!(body(1_048_576).to_string().len(), 1_048_576);
     assert_eq!(page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_577)).await;
-    assert_eq!(error(&answer), (413, "payload_too_large".into()));
+    assert_eq!(answer.error(), (413, "payload_too_large"));
     let mut taken = broker.app.bodies.long.open(ClientKey::of(page.address.parse().unwrap()));
     assert!(taken.try_resize(LONG_BYTES_PER_CLIENT_MAX - 1_000_000));
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await;
-    assert_eq!(error(&answer), (503, "overloaded".into()));
+    assert_eq!(answer.error(), (503, "overloaded"));
     let other = Page::join_from(&broker, "r", "203.0.113.2").await;
     assert_eq!(
         other.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status,

@@ -2,7 +2,7 @@
 //! open new ones.
 
 use super::metering::{MB, RATE, call, pulled};
-use super::{Page, at, error};
+use super::{Page, at};
 use crate::support::prelude::*;
 
 /// What a page keeps while the broker restarts.
@@ -54,7 +54,7 @@ async fn a_page_opens_a_new_session_after_a_restart_and_the_old_one_is_charged_u
 
         let broker = at(&sfu, &settings).await;
         let (a, b) = (back(&broker, &a), back(&broker, &b));
-        assert_eq!(error(&b.pull(&a).await), (410, "session_gone".into()));
+        assert_eq!(b.pull(&a).await.error(), (410, "session_gone"));
         let new = Page::join(&broker, "r").await;
         assert_eq!(new.pull(&a).await.status, 200, "what goes on sending is in its room");
         assert_eq!(Page::join(&broker, "other").await.pull(&a).await.status, 403);
