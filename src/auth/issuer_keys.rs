@@ -201,11 +201,8 @@ mod tests {
         // The caller is gone, and what it sent counts no more.
         let mut of_one = keys.waiting.open(ClientKey::of(ONE.parse().unwrap()));
         assert!(of_one.try_resize(WAITING.client_max));
-        assert_eq!(
-            find(ONE).await.map(drop),
-            Err(TokenFault::KeysUnreachable),
-            "its share is full, and it hears that at once"
-        );
+        // Its share is full, and it hears that at once.
+        assert_eq!(find(ONE).await.map(drop), Err(TokenFault::KeysUnreachable));
         let of_another = find("192.0.2.2");
         tokio::pin!(of_another);
         assert!(futures_util::poll!(&mut of_another).is_pending(), "another client waits");

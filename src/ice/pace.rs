@@ -139,11 +139,8 @@ mod tests {
         pace.note(Some(&refusal(300)), start, start);
         pace.note(None, start, start + second);
         let tries = (1..=30).filter(|n| pace.take(start + second * *n).is_ok());
-        assert_eq!(
-            tries.collect::<Vec<_>>(),
-            [10, 20, 30],
-            "and a success from before the pause ends nothing"
-        );
+        // A success from before the pause ends nothing.
+        assert_eq!(tries.collect::<Vec<_>>(), [10, 20, 30]);
         let sent = start + second * 30;
         pace.note(Some(&CallError::Timeout), sent, sent + second);
         assert_eq!(pace.paused_until(sent), Some(start + second * 300));

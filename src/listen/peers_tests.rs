@@ -144,11 +144,8 @@ fn a_connection_ends_when_it_has_waited_for_too_long_and_sooner_while_half_of_al
     assert_eq!((ended(&sockets), ended(&crowd)), (vec![], vec![]), "one is missing");
     let _last = open(&peers, "10.0.0.1");
     peers.end_overdue(after(3));
-    assert_eq!(
-        (ended(&sockets), ended(&crowd)),
-        (vec![0], vec![]),
-        "a replica, and a first request that may come"
-    );
+    // A replica, and a first request that may come.
+    assert_eq!((ended(&sockets), ended(&crowd)), (vec![0], vec![]));
     peers.end_overdue(after(11));
     assert_eq!((ended(&sockets), ended(&crowd).len()), (vec![0], crowd.len()));
     drop(crowd);

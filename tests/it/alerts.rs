@@ -120,11 +120,8 @@ async fn the_log_shows_the_outcome_of_an_alert_and_neither_url_nor_key() {
     let (log, logging) = Log::of_this_thread();
     let plan = [Reply::Status(503), Reply::Status(200), Reply::Status(410)];
     let (history, metrics) = Round::start(&plan, alerts(80)).await.finish().await;
-    assert_eq!(
-        events(&history),
-        ["budget.used_50", "budget.used_50", "budget.used_80"],
-        "410 ends the attempts"
-    );
+    // The 410 ends the attempts.
+    assert_eq!(events(&history), ["budget.used_50", "budget.used_50", "budget.used_80"]);
     assert!(counted(&metrics, AlertKind::Used(80), "failed"));
     drop(logging);
     let text = log.text();

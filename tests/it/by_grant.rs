@@ -108,10 +108,8 @@ async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_rais
     assert_eq!(status["boundHolds"], false, "7.4 % of the limit");
     let raised = reserved(&status) - before;
     assert!(raised > 5.0 && raised < before / 10.0, "{before}, {}", status["reservedGB"]);
-    assert!(
-        status["boundAssumes"].as_str().unwrap().starts_with("2 Mbps"),
-        "one client says nothing of others"
-    );
+    // One client says nothing of others.
+    assert!(status["boundAssumes"].as_str().unwrap().starts_with("2 Mbps"));
     assert_eq!(broker.hint("ASSUMPTION_RAISED").await, None);
     assert!(broker.has_hint("ASSUMPTION_BROKEN").await);
     assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
@@ -330,11 +328,8 @@ async fn what_a_grant_relays_after_a_short_tail_takes_the_default_back_until_the
     broker.advance_to("2025-01-15T13:06:00Z");
     poll(&broker).await;
     assert!(broker.status().await["boundAssumes"].as_str().unwrap().starts_with(SHORT));
-    assert_eq!(
-        broker.metric("turn_broker_tail_seconds").await,
-        Some(720),
-        "with the difference of the clocks"
-    );
+    // With the difference of the clocks.
+    assert_eq!(broker.metric("turn_broker_tail_seconds").await, Some(720));
     broker.advance_to("2025-01-15T16:11:00Z");
     broker.app.account.tidy().await;
     poll(&broker).await;

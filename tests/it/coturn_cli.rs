@@ -38,11 +38,8 @@ async fn a_truncated_listing_is_requested_again_with_a_higher_limit() {
     assert!(coturn.commands().contains(&format!("cc cli-max-output-sessions {SESSIONS_MAX}")));
     let before = coturn.commands().len();
     assert!(sessions(&cli).await.unwrap().is_complete);
-    assert_eq!(
-        coturn.commands().len() - before,
-        3,
-        "coturn keeps the limit: only password, ps and the word follow"
-    );
+    // The relay keeps the limit: only password, ps and the word follow.
+    assert_eq!(coturn.commands().len() - before, 3);
 }
 
 #[tokio::test]

@@ -215,11 +215,8 @@ async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
     };
     let broker = relay.broker(&[&settings[..], &[("ICE_SOURCES", "stun")]].concat()).await;
     let status = broker.status().await;
-    assert_eq!(
-        json!([status["reservedGB"], status["boundHolds"]]),
-        json!([reserved, true]),
-        "the short tail"
-    );
+    // The short tail.
+    assert_eq!(json!([status["reservedGB"], status["boundHolds"]]), json!([reserved, true]));
     relay.carries(&user, GB / 100);
     broker.advance(60);
     look(&broker).await;

@@ -251,11 +251,8 @@ mod tests {
         assert_eq!(grow(Some(1_000_000)), [8_000, 16_000, 32_000, 1_000_000]);
         assert_eq!(grow(None).len(), 8, "chunked");
         assert_eq!(grow(Some(40_000))[..5], [8_000, 16_000, 32_000, 40_000, 80_000], "more than it said");
-        assert_eq!(
-            capacity(0, 300, BODY_MAX, Some(BODY_MAX)),
-            300,
-            "nothing is allocated for what may not come"
-        );
+        // Nothing is allocated for what may not come.
+        assert_eq!(capacity(0, 300, BODY_MAX, Some(BODY_MAX)), 300);
     }
 
     #[derive(serde::Deserialize)]

@@ -175,11 +175,8 @@ fn a_strict_grant_that_crosses_the_reset_must_fit_into_both_periods() {
     };
     assert_eq!(strict(near_the_end(0, 0), 86_400), Some(1_800));
     let full = 100_000_000_000;
-    assert_eq!(
-        strict(near_the_end(full - 10 * 15_000_000, 0), 86_400),
-        Some(1_800),
-        "this period has room for the last ten minutes only"
-    );
+    // This period has room for the last ten minutes only.
+    assert_eq!(strict(near_the_end(full - 10 * 15_000_000, 0), 86_400), Some(1_800));
     assert_eq!(strict(near_the_end(full - 10 * 15_000_000 + 1, 0), 86_400), None);
     assert_eq!(strict(near_the_end(0, full - 141 * 15_000_000), 86_400), Some(1_800));
     assert_eq!(strict(near_the_end(0, full - 141 * 15_000_000 + 1), 86_400), None, "the next period is full");

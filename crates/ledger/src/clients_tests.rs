@@ -75,11 +75,8 @@ fn reserved_bytes_count_until_the_end_of_their_promise() {
     clients.release(of(client), Minute::new(10), 7);
     assert_eq!(clients.shares(of(client), at(300))[0].unwrap().reserved, 1, "the first has ended");
     clients.release(of(client), Minute::new(5), 2);
-    assert_eq!(
-        clients.shares(of(client), at(300))[1].unwrap().reserved,
-        1,
-        "a release after the end changes nothing"
-    );
+    // A release after the end changes nothing.
+    assert_eq!(clients.shares(of(client), at(300))[1].unwrap().reserved, 1);
     assert_eq!(
         clients.shares(of(key("203.0.113.9")), at(0)).map(|share| share.map(|s| s.reserved)),
         [Some(0), None, None]
@@ -118,11 +115,8 @@ fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much()
     let of_share = |share: Option<ClientShare>| share.map(|share| (share.percent, share.reserved));
     assert_eq!([own, group, user].map(of_share), [Some((50, 0)), None, Some((5, 7))]);
     assert_eq!(clients.shares(at_home, at(0)).map(of_share)[0], Some((50, 7)));
-    assert_eq!(
-        clients.shares(of(client), at(0)).map(of_share)[0],
-        Some((5, 0)),
-        "without a user it has its own"
-    );
+    // Without a user it has its own.
+    assert_eq!(clients.shares(of(client), at(0)).map(of_share)[0], Some((5, 0)));
     clients.release(at_home, Minute::new(10), 7);
     assert_eq!(clients.count(), 0);
 
@@ -153,8 +147,6 @@ fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much()
         open(&mut clients, of_user(0));
     }
     assert!(!clients.may_open(of_user(0)) && clients.may_open(of_user(1)));
-    assert!(
-        !clients.may_open(Holder { client: None, user: Some(&users[0]), ..Holder::default() }),
-        "at another address neither"
-    );
+    // At another address neither.
+    assert!(!clients.may_open(Holder { client: None, user: Some(&users[0]), ..Holder::default() }));
 }

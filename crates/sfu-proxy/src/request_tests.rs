@@ -88,11 +88,8 @@ fn each_track_of_an_offer_that_the_sfu_names_is_a_push() {
     let offer = "v=0\r\nm=video 9 UDP 96\r\na=mid:1\r\nm=audio 9 UDP 111\r\na=mid:2\r\n";
     let expected = [push("1", Name::new("v"), MediaKind::Video), push("2", None, MediaKind::Audio)];
     assert_eq!(pushed(offer), Ok(expected.to_vec()));
-    assert_eq!(
-        pushed("v=0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n"),
-        Err(SfuFault::MALFORMED),
-        "it cannot be read"
-    );
+    // It cannot be read.
+    assert_eq!(pushed("v=0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n"), Err(SfuFault::MALFORMED));
 }
 
 #[test]

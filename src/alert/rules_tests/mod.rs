@@ -154,10 +154,8 @@ fn the_latest_alerts_are_kept_whether_delivered_or_not() {
         }
     }
     assert_eq!(rules.latest().count(), KEPT_MAX);
-    assert!(
-        rules.latest().all(|kept| matches!(kept.alert.kind, Began(ProviderDown) | Ended(ProviderDown))),
-        "the oldest are gone"
-    );
+    // The oldest are gone.
+    assert!(rules.latest().all(|kept| matches!(kept.alert.kind, Began(ProviderDown) | Ended(ProviderDown))));
 }
 
 #[test]
@@ -260,11 +258,8 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
         }
     }
     assert_eq!(rules.waiting().count(), KEPT_MAX);
-    assert_eq!(
-        rules.waiting().next().map(|alert| alert.kind),
-        Some(Ended(ProviderDown)),
-        "the first down is gone"
-    );
+    // The first down is gone.
+    assert_eq!(rules.waiting().next().map(|alert| alert.kind), Some(Ended(ProviderDown)));
     assert_eq!(dropped, [Began(ProviderDown)]);
 }
 

@@ -105,17 +105,11 @@ mod tests {
         let relayed = [(one, minutes(&[-3, 121, 122, 125])), (two, minutes(&[126, 128]))];
         let relayed = relayed.map(|(id, minutes)| (id.to_string(), minutes)).into();
         let (bytes, longest) = after_tails(&tails, &relayed, TAIL, NOON);
-        assert_eq!(
-            (bytes.sent.get(), longest),
-            (7 * 3, Duration::from_secs(126 * 60)),
-            "three of the minutes"
-        );
+        // Three of the minutes.
+        assert_eq!((bytes.sent.get(), longest), (7 * 3, Duration::from_secs(126 * 60)));
         let (bytes, longest) = after_tails(&tails, &relayed, TAIL, after(127));
-        assert_eq!(
-            (bytes.sent.get(), longest),
-            (7, Duration::from_secs(126 * 60)),
-            "the others were in the period before"
-        );
+        // The others were in the period before.
+        assert_eq!((bytes.sent.get(), longest), (7, Duration::from_secs(126 * 60)));
         assert_eq!(after_tails(&tails, &BTreeMap::new(), TAIL, NOON), Default::default());
     }
 

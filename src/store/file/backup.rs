@@ -88,11 +88,8 @@ mod tests {
         assert_eq!(written, copy.bytes);
         let mut ledger = LedgerCopy::take(elsewhere.path()).unwrap();
         assert_eq!(ledger.findings(), Vec::<String>::new());
-        assert_eq!(
-            ledger.stored().unwrap().books.keys,
-            stored.books.keys,
-            "the key of grant tokens is copied"
-        );
+        // The key of grant tokens is copied.
+        assert_eq!(ledger.stored().unwrap().books.keys, stored.books.keys);
         assert!(ledger.stored().unwrap().books.is_copy && !stored.books.is_copy);
         drop((store, ledger));
         let original = Database::open(directory.path().join(FILE_NAME)).unwrap();

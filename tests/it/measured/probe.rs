@@ -58,10 +58,8 @@ async fn a_count_without_bytes_releases_nothing_until_it_shows_the_probe() {
     // 12:20 of that day.
     let probe = "turn-broker-probe-28949060";
     let asked = cloudflare.history().requests();
-    assert!(
-        asked.iter().any(|request| request.custom_identifier.as_deref() == Some(probe)),
-        "its credential has its own name"
-    );
+    // Its credential has its own name.
+    assert!(asked.iter().any(|request| request.custom_identifier.as_deref() == Some(probe)));
 
     broker.advance(840);
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven, "it is not counted");
@@ -103,11 +101,8 @@ async fn without_a_way_for_udp_a_count_is_believed_and_the_status_says_so() {
 
     broker.advance(1_800);
     read(&broker, &mut state).await;
-    assert_eq!(
-        broker.status().await["usedBytes"],
-        300_000,
-        "no further probe is charged that relays nothing"
-    );
+    // No further probe is charged that relays nothing.
+    assert_eq!(broker.status().await["usedBytes"], 300_000);
 
     // Half an hour later there is a way.
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;

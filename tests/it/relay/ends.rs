@@ -55,11 +55,8 @@ async fn a_call_outlives_its_credentials_until_a_member_leaves() {
     for grant in grants().await {
         let issued_at = grant["issuedAt"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
         let id = grant["id"].as_str().unwrap().parse::<GrantId>().unwrap();
-        assert_eq!(
-            id.as_bytes()[..5],
-            issued_at.timestamp_millis().to_be_bytes()[3..],
-            "it begins with the time"
-        );
+        // It begins with the time.
+        assert_eq!(id.as_bytes()[..5], issued_at.timestamp_millis().to_be_bytes()[3..]);
     }
     // The clock is at 100 s.
     assert!(a.grant != b.grant && ended(&broker, "expired").await.is_none());
@@ -83,10 +80,8 @@ async fn a_call_outlives_its_credentials_until_a_member_leaves() {
     .await;
     is_cut(&a.call, &a.peer, a.relayed).await;
     is_cut(&b.call, &b.peer, b.relayed).await;
-    assert!(
-        grants().await.iter().filter(|row| !row["revokedAt"].is_null()).count() >= 2,
-        "the renewals are revoked"
-    );
+    // The renewals are revoked.
+    assert!(grants().await.iter().filter(|row| !row["revokedAt"].is_null()).count() >= 2);
     eventually("the release", async || broker.reserved_gb().await < before / 2.0).await;
 }
 

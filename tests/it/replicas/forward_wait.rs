@@ -69,22 +69,16 @@ async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() 
     let minted = standby.get_with("/api/turn-credentials", &[("origin", "http://localhost:5173")]).await;
     assert_eq!(minted.error(), (503, "NO_LEADER"));
     assert_eq!(requests.load(Ordering::Relaxed), 2, "once more");
-    assert_eq!(
-        minted.header("access-control-allow-origin"),
-        Some("http://localhost:5173"),
-        "a page can read it"
-    );
+    // A page can read it.
+    assert_eq!(minted.header("access-control-allow-origin"), Some("http://localhost:5173"));
     assert_eq!(minted.header("x-request-id"), minted.json()["requestId"].as_str());
     for (method, path) in
         [(Method::POST, "sessions/new?correlationId=r"), (Method::GET, "generate-ice-servers")]
     {
         let of_sfu = standby.send(method, &format!("/partytracks/{path}")).await;
         assert!(of_sfu.text.starts_with("no_leader: Try again in a second"), "{path}: {}", of_sfu.text);
-        assert_eq!(
-            of_sfu.header("content-type"),
-            Some("text/plain; charset=utf-8"),
-            "partytracks tries again"
-        );
+        // So partytracks tries again.
+        assert_eq!(of_sfu.header("content-type"), Some("text/plain; charset=utf-8"));
     }
 }
 

@@ -69,11 +69,8 @@ async fn a_ledger_moves_to_a_database_and_back() {
     assert_says(&copy("--from-database", &back, &database), 1, &["is there already", "Move it away"]);
     let row = database.row("SELECT epoch, held, sessions[1] FROM shard").await;
     let row: (i64, bool, Option<String>) = (row.get(0), row.get(1), row.get(2));
-    assert_eq!(
-        row,
-        (3, false, Some("turn-broker ledger copy".into())),
-        "the leader before can write no more"
-    );
+    // The leader before can write no more.
+    assert_eq!(row, (3, false, Some("turn-broker ledger copy".into())));
     let path = back.file();
     let found = blocking(move || {
         once_free(|| FileStorage::open(path.parent().unwrap()))

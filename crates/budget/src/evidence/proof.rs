@@ -131,10 +131,8 @@ mod tests {
         proof.note(minute(20));
         assert!(!proof.believes(at(20), at(5), false, true, at(30)), "it is older than the probe");
         for within in [at(20).plus_millis(1), at(21)] {
-            assert!(
-                !proof.believes(within, at(5), true, true, at(31)),
-                "it lacks the probe, whatever else it has"
-            );
+            // It lacks the probe, whatever else it has.
+            assert!(!proof.believes(within, at(5), true, true, at(31)));
         }
         proof.show(minute(20));
         assert!(proof.believes(at(21), at(5), false, true, at(31)) && !proof.needs_probe());
@@ -184,10 +182,8 @@ mod tests {
             assert!(!proof.is_missing(at(nth)), "{nth}");
         }
         assert!(proof.is_missing(at(58)));
-        assert!(
-            proof.believes(at(-9), at(-9), true, true, at(58)) && proof.is_missing(at(58)),
-            "it ends before the first one"
-        );
+        // It ends before the first one.
+        assert!(proof.believes(at(-9), at(-9), true, true, at(58)) && proof.is_missing(at(58)));
         assert!(proof.believes(at(59), at(0), true, true, at(59)) && !proof.is_missing(at(200)));
     }
 

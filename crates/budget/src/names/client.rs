@@ -124,11 +124,8 @@ mod tests {
     fn the_prefixes_of_a_48_form_one_group() {
         assert_eq!(key("2001:db8:1:2::1").wider(), key("2001:db8:1:3::1").wider());
         assert_ne!(key("2001:db8:1:2::1").wider(), key("2001:db8:2:2::1").wider());
-        assert_ne!(
-            key("2001:db8:1::1"),
-            key("2001:db8:1::1").wider().unwrap(),
-            "a group is not its first client"
-        );
+        // A group is not its first client.
+        assert_ne!(key("2001:db8:1::1"), key("2001:db8:1::1").wider().unwrap());
         assert_eq!(key("203.0.113.9").wider(), None);
     }
 

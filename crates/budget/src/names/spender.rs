@@ -216,11 +216,8 @@ mod tests {
             assert_eq!(User::new(bad), None, "{bad:?}");
         }
         let at_relay = User::at_relay("ann").unwrap();
-        assert_eq!(
-            (at_relay.as_str(), User::new("relay:ann")),
-            ("relay:ann", None),
-            "nobody signs in as that"
-        );
+        // Nobody signs in as that.
+        assert_eq!((at_relay.as_str(), User::new("relay:ann")), ("relay:ann", None));
         assert_eq!(User::parse("relay:ann"), Some(at_relay));
         assert_eq!(User::at_relay(&"u".repeat(500)).unwrap().as_str().len(), USER_MAX);
     }

@@ -115,11 +115,8 @@ fn a_reference_clock_from_before_a_jump_leaves_it_in_doubt() {
     }
     hear(&mut steady, 1_030, 30);
     let contradicted = moment(&mut steady, 9_000 + MONTH, 30);
-    assert_eq!(
-        (contradicted.now.as_secs(), contradicted.in_doubt),
-        (1_030, false),
-        "the wall clock is wrong"
-    );
+    // The wall clock is wrong.
+    assert_eq!((contradicted.now.as_secs(), contradicted.in_doubt), (1_030, false));
 }
 
 /// Otherwise a contradiction would be forgotten an hour after it was heard, and the wrong clock accepted.

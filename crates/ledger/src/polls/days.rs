@@ -101,11 +101,8 @@ mod tests {
         assert_eq!(due(as_of, &[first, last]), [second, first]);
         assert_eq!(due(as_of, &[first, last]), [second, last]);
         let as_of = at("2025-02-03T00:01:00Z");
-        assert_eq!(
-            due(as_of, &[first, last]),
-            [third, second, first],
-            "the second is not counted to its end"
-        );
+        // The second is not counted to its end.
+        assert_eq!(due(as_of, &[first, last]), [third, second, first]);
         assert_eq!(due(as_of, &[first, last]), [third, second, last], "and has no second answer");
         assert_eq!(due(as_of, &[first, last, second]), [third, second], "the next one in turn");
         assert_eq!(counted.of(period).count(), 3, "the day before belongs to another period");

@@ -92,18 +92,12 @@ fn calls_at_the_same_time_do_not_ask_for_more_tracks_than_there_is_room_for() {
     let first = table.ask("a", &push(half)).unwrap();
     let others = RequestedTracks { channel_count: half, ..push(0) };
     let second = table.ask("a", &others).unwrap();
-    assert_eq!(
-        begun(table.ask("a", &others)),
-        Err(SfuFault::TOO_MANY_TRACKS),
-        "the SFU has not answered yet"
-    );
+    // The SFU has not answered yet.
+    assert_eq!(begun(table.ask("a", &others)), Err(SfuFault::TOO_MANY_TRACKS));
     assert_eq!(begun(table.ask("b", &push(half))), Ok(()), "another session");
     table.answer("a", first, Some(&tracks(&(0..half).collect::<Vec<_>>())));
-    assert_eq!(
-        begun(table.ask("a", &others)),
-        Err(SfuFault::TOO_MANY_TRACKS),
-        "one half is there, one is coming"
-    );
+    // One half is there, one is coming.
+    assert_eq!(begun(table.ask("a", &others)), Err(SfuFault::TOO_MANY_TRACKS));
     table.sessions.answered(&id("a"), second, &[], None);
     assert_eq!(begun(table.ask("a", &others)), Ok(()), "the SFU has refused the other half");
     table.sessions.remove(&id("a"));

@@ -122,11 +122,8 @@ fn a_client_takes_no_more_at_a_time_than_its_allowance() {
     }
     assert_eq!([demand(&table, "a", 3), demand(&table, "a", 4)], [Ok(()), Err(SfuFault::TOO_MUCH)]);
     table.add("a", &pull(&["b", "b"]), &[0, 1]);
-    assert_eq!(
-        [demand(&table, "b", 1), demand(&table, "b", 2)],
-        [Ok(()), Err(SfuFault::TOO_MUCH)],
-        "of one address"
-    );
+    // Of one address.
+    assert_eq!([demand(&table, "b", 1), demand(&table, "b", 2)], [Ok(()), Err(SfuFault::TOO_MUCH)]);
     table.ask("b", &pull(&["a"])).unwrap();
     assert_eq!(demand(&table, "b", 1), Err(SfuFault::TOO_MUCH), "what the SFU is asked for counts");
     assert_eq!(demand(&table, "c", 3), Ok(()), "another address has its own");

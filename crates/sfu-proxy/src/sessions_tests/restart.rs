@@ -26,11 +26,8 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     table.sessions.end_room("r", table.now);
     let ended = (Duration::ZERO, videos(2, 2));
     assert_eq!(changed(&mut table)[0], (id("a"), Some(ended), false), "it must still be closed");
-    assert_eq!(
-        table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false),
-        Err(SfuFault::GONE),
-        "no page uses it"
-    );
+    // No page uses it.
+    assert_eq!(table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false), Err(SfuFault::GONE));
     table.sessions.remove(&id("a"));
     assert_eq!(changed(&mut table), [(id("a"), None, false)]);
     table.sessions.report(&id("a"), false);

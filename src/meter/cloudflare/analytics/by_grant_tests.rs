@@ -67,11 +67,8 @@ fn identifiers_that_are_no_grant_ids_are_added_up() {
     let page = Value::from([&others[..], &[row(format!("{OWN_IDENTIFIERS}a"), 5_000)]].concat());
     let (mut counts, mut own) = (GrantCounts::default(), Traffic::new(1, 1));
     let last = add_page(rows(&page), None, &mut counts, &mut own);
-    assert_eq!(
-        (last, own),
-        (Ok(Some(format!("{OWN_IDENTIFIERS}a"))), Traffic::new(2, 5_001)),
-        "of all pages"
-    );
+    // Of all pages.
+    assert_eq!((last, own), (Ok(Some(format!("{OWN_IDENTIFIERS}a"))), Traffic::new(2, 5_001)));
     assert_eq!(counts.by_grant, BTreeMap::from([(grant, Traffic::new(1, 30))]));
     assert_eq!(counts.other, Traffic::new(3, 403));
 }

@@ -280,11 +280,8 @@ async fn a_body_may_have_1_mib() {
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await;
     assert_eq!(answer.error(), (503, "overloaded"));
     let other = Page::join_from(&broker, "r", "203.0.113.2").await;
-    assert_eq!(
-        other.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status,
-        200,
-        "another address"
-    );
+    // Another address.
+    assert_eq!(other.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
     drop(taken);
     assert_eq!(page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
     assert_eq!(sfu.requests("/renegotiate").len(), 3);
@@ -306,11 +303,8 @@ async fn ice_servers_are_minted_here_and_a_failure_is_a_list_of_stun_servers() {
     assert_eq!(over.status, 200);
     assert!(over.json()["iceServers"][0].get("username").is_none(), "{}", over.text);
     assert!(over.text.contains("stun:"), "{}", over.text);
-    assert_eq!(
-        broker.mint().await.status,
-        429,
-        "a mint counts against the mints, whichever route asked for it"
-    );
+    // A mint counts against the mints, whichever route asked for it.
+    assert_eq!(broker.mint().await.status, 429);
     assert!(sfu.history().is_empty());
 }
 

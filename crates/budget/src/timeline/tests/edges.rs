@@ -20,11 +20,8 @@ fn a_raised_margin_counts_for_the_stored_reading() {
     assert_eq!(timeline.minutes.committed(), ByteCount::new(1_000_000), "5 % may be missing");
     assert_eq!(reopened(&timeline, rates(true), 5).minutes.committed(), ByteCount::new(1_000_000));
     assert_eq!(reopened(&timeline, rates(true), 20).minutes.committed(), ByteCount::new(1_187_500));
-    assert_eq!(
-        reopened(&timeline, rates(true), 0).minutes.committed(),
-        ByteCount::new(1_000_000),
-        "never less"
-    );
+    // Never less.
+    assert_eq!(reopened(&timeline, rates(true), 0).minutes.committed(), ByteCount::new(1_000_000));
 }
 
 #[test]

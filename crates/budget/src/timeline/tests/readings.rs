@@ -14,11 +14,8 @@ fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
     assert_eq!(timeline.minutes.used(), ByteCount::new(1_007 + 10 * a_minute));
     let late = ByteCount::new(500);
     timeline.add_bytes(Basis::Granted, Spread::new(late, at(START), at(START + 10 * MINUTE)));
-    assert_eq!(
-        timeline.minutes.used(),
-        ByteCount::new(1_007 + 10 * a_minute),
-        "the provider has counted that time"
-    );
+    // The provider has counted that time.
+    assert_eq!(timeline.minutes.used(), ByteCount::new(1_007 + 10 * a_minute));
 }
 
 #[test]

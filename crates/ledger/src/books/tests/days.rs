@@ -86,11 +86,8 @@ fn a_late_claim_for_a_period_that_was_over_counts_when_its_day_is_in_the_period_
     broker.books.advance(reset.plus_millis(30_000));
     // 3.2 Mbps, but 2 were assumed.
     let _ = broker.books.heartbeat(caller, "c", received(16_000_000)).ok();
-    assert_eq!(
-        usage(&broker),
-        (12_000_000, vec![4_000_000]),
-        "a connection is charged to each period in part"
-    );
+    // A connection is charged to each period in part.
+    assert_eq!(usage(&broker), (12_000_000, vec![4_000_000]));
     for billing_day in [1, 1, 15, 1] {
         change(&mut broker, billing_day);
         let expected = if billing_day == 1 { (16_000_000, vec![]) } else { (12_000_000, vec![4_000_000]) };

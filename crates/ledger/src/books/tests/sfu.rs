@@ -280,11 +280,8 @@ fn only_bytes_of_the_sfu_replace_what_is_promised_there() {
     };
     let before = (used(&books), committed(&books));
     assert_eq!(count(&mut books, IceSource::Cloudflare, 6, 7), ReadingOutcome::Taken);
-    assert_eq!(
-        (used(&books), committed(&books)),
-        (before.0 + 7, before.1 + 7),
-        "TURN says nothing of the SFU"
-    );
+    // TURN says nothing of the SFU.
+    assert_eq!((used(&books), committed(&books)), (before.0 + 7, before.1 + 7));
     assert_eq!(count(&mut books, IceSource::Sfu, 6, 0), ReadingOutcome::Unproven);
     assert_eq!((used(&books), committed(&books)), (before.0 + 7, before.1 + 7));
     assert!(!books.budget().needs_probe(IceSource::Cloudflare, ByteCount::ZERO), "no probe shows the SFU");
@@ -295,11 +292,8 @@ fn only_bytes_of_the_sfu_replace_what_is_promised_there() {
     assert!(books.snapshot().bound_holds());
     books.set_sfu_session(&"a".into(), None);
     books.advance(at(20 * MINUTE));
-    assert_eq!(
-        count(&mut books, IceSource::Sfu, 19, 5),
-        ReadingOutcome::Unproven,
-        "it had pulled until then"
-    );
+    // It had pulled until then.
+    assert_eq!(count(&mut books, IceSource::Sfu, 19, 5), ReadingOutcome::Unproven);
     books.advance(at(78 * MINUTE));
     assert_eq!(count(&mut books, IceSource::Sfu, 77, 5), ReadingOutcome::Unproven);
     let snapshot = books.snapshot();

@@ -41,10 +41,8 @@ fn bytes_after_a_short_tail_take_the_default_back_for_live_and_new_promises_unti
     let before = broker.promised();
     look_at(&mut broker, &looked_at, 1, 900);
     let snapshot = broker.books.snapshot();
-    assert!(
-        snapshot.broken().eq([BoundBreak::Excess]),
-        "one byte, and promises still rely on the short tail"
-    );
+    // One byte, and promises still rely on the short tail.
+    assert!(snapshot.broken().eq([BoundBreak::Excess]));
     broker.books.advance(at(3 * 3_600_000));
     assert_eq!(tail_of(&broker, &live), DEFAULT);
     assert!(broker.promised() > before);

@@ -123,10 +123,8 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
     broker.books.advance(at(60));
     broker.beat(ann, 200 * MB);
-    assert!(
-        broker.books.budget().figures().is_spent() && !broker.books.budget().is_limit_proven(),
-        "a page says so"
-    );
+    // A page says so.
+    assert!(broker.books.budget().figures().is_spent() && !broker.books.budget().is_limit_proven());
     broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
     broker.books.advance(at(120));
     let report = Report { bytes_received: Some(101 * MB), ..Report::default() };

@@ -221,11 +221,8 @@ fn a_renewal_reserves_what_its_chain_relays_under_the_limit_of_a_user() {
         chain.push(grant.id);
     }
     for id in chain {
-        assert_eq!(
-            broker.books.grant_end(id, None),
-            None,
-            "all of the chain relays until the last one expires"
-        );
+        // All of the chain relays until the last one expires.
+        assert_eq!(broker.books.grant_end(id, None), None);
     }
     for _ in 0..2 {
         assert_eq!(broker.share("ann").committed, (3 * 5 + 4 + 2 * 4) * MINUTE_BYTES);
@@ -367,11 +364,8 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     }
     assert_eq!(broker.share("ann").committed, 8 * MINUTE_BYTES, "the first two minutes were seen");
     list(&mut broker, 480);
-    assert_eq!(
-        broker.share("ann").committed,
-        8 * MINUTE_BYTES,
-        "six minutes were not seen, and two are left"
-    );
+    // Six minutes were not seen, and two are left.
+    assert_eq!(broker.share("ann").committed, 8 * MINUTE_BYTES);
 }
 
 #[test]

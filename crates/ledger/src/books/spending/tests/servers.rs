@@ -59,11 +59,8 @@ fn in_strict_mode_a_key_reserves_what_its_grants_may_relay_and_a_chain_counts_on
     broker.books.advance(at(240));
     let renewal = Requester { renews: Some(first.id), ..of_key("app") };
     broker.mint(renewal, SHORT).unwrap();
-    assert_eq!(
-        committed(&mut broker.books),
-        (PROMISED + 4) * MINUTE_BYTES,
-        "of the two, one relays at a time"
-    );
+    // Of the two, one relays at a time.
+    assert_eq!(committed(&mut broker.books), (PROMISED + 4) * MINUTE_BYTES);
     let refused = broker.hold(&of_key("app"));
     let Err(NotAdmitted::Refused(refusal)) = refused else { panic!("{refused:?}") };
     assert_eq!(refusal.limited.unwrap().kind, turn_budget::LimitKind::Server);

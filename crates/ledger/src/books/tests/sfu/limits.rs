@@ -47,11 +47,8 @@ fn strict_mode_promises_a_user_no_more_than_the_limit() {
     let setup = setup_of(BudgetMode::Strict, Some(limit));
     let mut again = restarted(&setup, &mut books, at(9 * MINUTE));
     let share = again.user_share(&user).unwrap();
-    assert_eq!(
-        share.committed.get(),
-        2 * (CLOCKS + 8 + CLOCKS) * TRACK_MINUTE,
-        "what nobody counted is charged to the user"
-    );
+    // What nobody counted is charged to the user.
+    assert_eq!(share.committed.get(), 2 * (CLOCKS + 8 + CLOCKS) * TRACK_MINUTE);
 }
 
 #[test]

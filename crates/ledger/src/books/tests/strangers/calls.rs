@@ -43,9 +43,7 @@ fn the_members_of_calls_of_one_address_are_charged_at_most_its_rate() {
         world.mint(&mut client).unwrap();
         let page = Caller::Grant(client.grants[64]);
         world.broker.books.open(page, "c", None).unwrap();
-        assert!(
-            world.broker.books.heartbeat(page, "c", received(GB)).unwrap().clamped,
-            "reports share the rate"
-        );
+        // Reports share the rate.
+        assert!(world.broker.books.heartbeat(page, "c", received(GB)).unwrap().clamped);
     }
 }

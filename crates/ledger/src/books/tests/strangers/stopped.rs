@@ -53,10 +53,8 @@ fn the_reports_of_a_member_of_a_call_are_claims_and_its_connection_ends_with_the
     assert_eq!(world.broker.books.member_with(grant_id(9)), None);
     world.broker.books.open(member, "m", Some(true)).unwrap();
     assert!(world.broker.books.heartbeat(Caller::Grant(grant), "m", received(5 * GB)).unwrap().clamped);
-    assert!(
-        world.broker.books.heartbeat(member, "m", received(10 * GB)).unwrap().clamped,
-        "what it says is a claim"
-    );
+    // What it says is a claim.
+    assert!(world.broker.books.heartbeat(member, "m", received(10 * GB)).unwrap().clamped);
     assert_eq!(world.broker.books.revoke(grant.id).unwrap().1.len(), 1);
 }
 
