@@ -1,5 +1,6 @@
 use super::*;
-use crate::testing::{Dice, rules};
+use crate::testing::prelude::*;
+use crate::testing::rules;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)

@@ -1,8 +1,6 @@
-use turn_budget::ByteCount;
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::allowance::Allowances;
-use crate::testing;
 
 const HUGE: ByteCount = ByteCount::new(u64::MAX);
 

@@ -1,10 +1,6 @@
-use std::time::Duration;
-
-use turn_budget::{IceSource, Label, RELAY_RATE_MAX};
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::allowance::{Allowance, AllowanceTerms};
-use crate::testing;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)

@@ -1,13 +1,6 @@
-use std::time::Duration;
-
-use turn_budget::{
-    ByteCount, CountOwner, GrantEnd, IceSource, IdDigest, NewShards, PromisedTime, Spender, User,
-};
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::grants::{Bounds, RevocationAnswer};
-use crate::spending::{SpenderTerms, Spent};
-use crate::testing;
 
 /// 2 Mbps for a minute.
 const MINUTE_BYTES: u64 = 15_000_000;

@@ -1,14 +1,6 @@
-use std::time::Duration;
-
-use turn_budget::{
-    ByteCount, Day, Grant, GrantId, MINT_SLACK, Minute, PeriodCounts, Reading, ReadingOutcome, SteadyTime,
-    Timestamp,
-};
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::changes::Head;
-use crate::reports::Caller;
-use crate::testing;
 
 /// 2025-01-15T12:00Z
 const NOON: i64 = 1_736_942_400_000;

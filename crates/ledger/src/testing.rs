@@ -3,21 +3,19 @@
 #[path = "../../budget/src/testing/dice.rs"]
 mod dice;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
-use turn_budget::{
-    BilledDirections, BillingDay, BitRate, Budget, BudgetMode, ByteCount, CountOwner, Day, Grant, GrantId,
-    IceSource, LimitShare, MINT_SLACK, PeriodCounts, ProofRule, Rates, Reading, ReadingOutcome, SourceTerms,
-    SpenderKind, Terms, Timestamp, UsageRules, User,
-};
+use prelude::*;
 
-use crate::books::{Books, Commit, Hold, NotAdmitted, Written};
-use crate::changes::Stored;
-use crate::grants::{Bounds, Requester};
-use crate::open::Setup;
-use crate::spending::{Limited, SpenderSums, SpenderWalk};
+/// What most unit tests use.
+pub(crate) mod prelude {
+    pub(crate) use std::collections::BTreeMap;
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use crate::testing::{self, Broker, Dice, grant_id};
+    pub(crate) use crate::*;
+}
 
 pub(crate) use dice::Dice;
 

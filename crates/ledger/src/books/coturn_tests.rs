@@ -1,13 +1,6 @@
-use turn_budget::{
-    BudgetMode, ByteCount, IceSource, MINT_SLACK, Minute, Moment, SourceTerms, Spender, Traffic, User,
-};
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::coturn::{Reach, Session};
-use crate::grants::{GrantRow, Requester};
-use crate::open::Setup;
-use crate::testing;
-use crate::testing::{Broker, grant_id};
 
 const COTURN: IceSource = IceSource::Coturn;
 const HOUR: u64 = 3_600;

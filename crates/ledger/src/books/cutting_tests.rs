@@ -1,9 +1,5 @@
 //! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
 
-use crate::connection::Report;
-use crate::reports::Caller;
-use turn_budget::{IceSource, MINT_SLACK};
-
 use super::*;
 
 const TAIL: Duration = Duration::from_secs(7_200);

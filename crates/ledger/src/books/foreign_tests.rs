@@ -1,7 +1,6 @@
 //! Sessions of programs that know the secret and make their own user names.
 
 use super::*;
-use crate::spending::{GrantFilter, GrantPage, ListedGrant, SpenderKey};
 
 const GB: u64 = 1_000_000_000;
 

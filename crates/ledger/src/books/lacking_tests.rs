@@ -2,18 +2,9 @@
 
 use std::num::NonZeroU128;
 
-use turn_budget::{
-    BudgetMode, Day, Grant, GrantId, IceSource, Moment, ProofRule, ReadingOutcome, SourceTerms, Standing,
-    SteadyTime,
-};
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::books::Snapshot;
-use crate::changes::{Head, Stored};
-use crate::grants::GrantRow;
-use crate::open::Setup;
-use crate::reports::Caller;
-use crate::testing;
 
 const HOUR: u64 = 3_600;
 

@@ -1,9 +1,6 @@
 //! Several relays: each has its own listing, and a promise names the relay that may carry it.
 
-use turn_budget::IdDigest;
-
 use super::*;
-use crate::books::NotAdmitted;
 
 fn relay(host: &str) -> CountOwner {
     CountOwner { source: COTURN, issuer: Some(IdDigest::of(host)) }

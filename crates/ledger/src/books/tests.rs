@@ -13,14 +13,10 @@ mod strangers;
 mod tails;
 mod vouched;
 
-use std::time::Duration;
-
-use turn_budget::{BillingDay, BitRate, BudgetMode, Reading, ReadingOutcome, SourceTerms, User};
+use crate::testing::prelude::*;
+use crate::testing::{setup, setup_of};
 
 use super::*;
-use crate::grants::Requester;
-use crate::open::Setup;
-use crate::testing::{Broker, grant_id, setup, setup_of};
 
 const GB: u64 = 1_000_000_000;
 /// Minutes by which the clock of the provider may differ from ours. They are promised at both ends.

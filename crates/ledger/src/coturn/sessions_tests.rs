@@ -1,8 +1,6 @@
-use turn_budget::ByteCount;
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::coturn::{HIDDEN_PACKETS_MAX, Reach};
-use crate::testing::Dice;
 
 const RATE: BitRate = BitRate::new(2_000_000);
 /// The most that a session hides.

@@ -2,10 +2,7 @@
 
 use std::num::NonZeroU128;
 
-use turn_budget::SteadyTime;
-
 use super::*;
-use crate::books::NotAdmitted;
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;

@@ -1,10 +1,6 @@
 //! Commits: what is undone, what a crash leaves, and what a grant whose renewal is committed may do.
 
-use turn_budget::SpenderKind;
-
 use super::*;
-use crate::books::{NotAdmitted, NotRecorded, Written};
-use crate::spending::SpenderKey;
 
 fn broker(mode: BudgetMode) -> Broker {
     let mut setup = setup(mode);

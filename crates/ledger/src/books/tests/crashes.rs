@@ -1,7 +1,5 @@
 //! Crashes of the process that relays: what it carried since the last write of its count is in no reading.
 
-use turn_budget::Carried;
-
 use super::*;
 
 /// Bytes in a second of one grant at the assumed rate.

@@ -1,9 +1,6 @@
 //! Another billing day: the days that are counted move to their periods, and nothing is lost or counted twice.
 
-use turn_budget::{Carried, Traffic};
-
 use super::*;
-use crate::coturn::{Listing, Reach, Session, SessionId};
 
 /// An instant of January 2025.
 fn on(day: u64, hour: u64) -> Timestamp {

@@ -1,7 +1,5 @@
 //! A count releases only what is promised to its owner: a TURN key of one account.
 
-use turn_budget::{CountOwner, CountsTaken, IdDigest, PromisedTime, ProofRule, SourceTerms};
-
 use super::*;
 
 const MINUTE: u64 = 60_000;

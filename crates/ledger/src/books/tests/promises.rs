@@ -1,10 +1,7 @@
 //! A promise keeps what was assumed when it was given: later settings make it larger, never smaller, and whatever ends it gives back
 //! exactly what it holds.
 
-use turn_budget::{Charged, EndedBy, GrantsAre, SourceFacts};
-
 use super::*;
-use crate::books::Written;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 const HOUR: u64 = 3_600_000;

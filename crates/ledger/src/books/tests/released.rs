@@ -1,8 +1,6 @@
 //! What is released of a revoked grant, and what is not: the relay's grants, in strict mode.
 
 use super::*;
-use crate::books::{NotRecorded, Written};
-use crate::clients::Holder;
 
 const RELAY: IceSource = IceSource::Relay;
 /// An hour with the time that a mint may take.

@@ -3,14 +3,7 @@
 mod clocks;
 mod limits;
 
-use std::sync::Arc;
-
-use turn_budget::{ByteCount, Call, Label, Moment, ProofRule, SpenderKind};
-
 use super::*;
-use crate::books::NotAdmitted;
-use crate::grants::SfuSession;
-use crate::spending::SpenderTerms;
 
 const MINUTE: u64 = 60_000;
 /// A track of 2 Mbps, as sent with video, and one of 0.1 Mbps, as sent with sound.

@@ -1,7 +1,5 @@
 //! Tests of who spends, as the rows of grants and connections say.
 
-use turn_budget::Label;
-
 use super::*;
 
 fn named(user: Option<&str>, label: Option<&str>) -> Spender {

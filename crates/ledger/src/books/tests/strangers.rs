@@ -6,9 +6,6 @@ mod shares;
 mod stopped;
 
 use super::*;
-use crate::books::NotAdmitted;
-use crate::clients::{CONNECTIONS_PER_CLIENT_MAX, ClientTerms};
-use crate::testing::Dice;
 
 /// In milliseconds.
 const HEARTBEAT: u64 = 30_000;

@@ -1,9 +1,6 @@
 //! Bytes after a tail that is shorter than the default take the default back, until the next start.
 
-use turn_budget::{MINT_SLACK, Traffic};
-
 use super::*;
-use crate::books::BoundBreak;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 const DEFAULT: u64 = 7_200;

@@ -2,11 +2,9 @@
 
 mod reporter;
 
-use turn_budget::{BitRate, Budget, ByteCount, Grant, Minute, Period};
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::grants::{Bounds, GrantTerms};
-use crate::testing;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)

@@ -1,14 +1,6 @@
 //! Clocks that are wrong, and machines that were off or paused.
 
-use turn_ledger::IceSource;
-
-use super::{DAY, ESTIMATE, HOUR, STRICT};
-use crate::check;
-use crate::walk::Scenario;
-use crate::walk::ops::Op::{
-    ClockGlitch, ClockStep, Copy, Crash, From, Join, Mint, Pause, Read, Reboot, Restore, TakeOver, Wait,
-};
-use crate::walk::settings::Settings;
+use super::prelude::*;
 
 /// A glitch of the clock made promises longer than they were when they fitted. The limit of the user was then exceeded in the next period, and
 /// a grant of the present one was taken for a mistake.

@@ -1,18 +1,6 @@
 //! What a provider or coturn counts late, sampled, or under another key.
 
-use turn_ledger::{IceSource, Written};
-
-use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
-use crate::check;
-use crate::walk::Scenario;
-use crate::walk::coturn::Cli;
-use crate::walk::ops::Op::{
-    Beat, Change, Commit, Copy, Coturn, CrashAfterCommit, Flush, Foreign, From, Join, KeyReturns, Mint,
-    MintFromPool, MintUnwritten, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, ReadWrong, RenewWhenDue,
-    ReplaceKey, Reserve, Restore, Wait,
-};
-use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources, Strict};
-use crate::walk::settings::{COTURN, Keys, Settings};
+use super::prelude::*;
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
 #[test]

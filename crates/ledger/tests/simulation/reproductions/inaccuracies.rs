@@ -2,13 +2,9 @@
 
 use strum::VariantArray;
 
-use super::{DAY, ESTIMATE, HOUR, MINUTE, counts, reports};
-use crate::check;
-use crate::walk::Scenario;
+use super::prelude::*;
+use super::{counts, reports};
 use crate::walk::inaccuracies::Inaccuracy;
-use crate::walk::ops::Op::{self, Beat, Change, Late, LoseCounts, Mint, Open, Read, ReadLast, Wait};
-use crate::walk::settings::Change::BillingDay;
-use crate::walk::settings::Settings;
 
 const BUDGET: &str = include_str!("../../../../../docs/BUDGET.md");
 

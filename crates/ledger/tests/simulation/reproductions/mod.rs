@@ -10,6 +10,18 @@ mod tails;
 
 use crate::walk::settings::Settings;
 
+mod prelude {
+    pub(super) use turn_ledger::{IceSource, Written};
+
+    pub(super) use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
+    pub(super) use crate::check;
+    pub(super) use crate::walk::Scenario;
+    pub(super) use crate::walk::coturn::Cli;
+    pub(super) use crate::walk::ops::Op::{self, *};
+    pub(super) use crate::walk::settings::Change::{BillingDay, Limit, Mbps, Sources, Strict};
+    pub(super) use crate::walk::settings::{COTURN, Keys, Settings};
+}
+
 const ESTIMATE: Settings = Settings::DEFAULT;
 const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
 const MINUTE: u64 = 60_000;

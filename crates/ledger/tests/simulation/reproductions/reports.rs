@@ -1,12 +1,6 @@
 //! What clients report of their connections.
 
-use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
-use crate::check;
-use crate::walk::Scenario;
-use crate::walk::ops::Op::{
-    Beat, Down, Freeze, Mint, Open, OpenPage, Pull, ReporterOpens, ReporterVouches, Wait,
-};
-use crate::walk::settings::Settings;
+use super::prelude::*;
 
 /// A connection that was silent over a reset was charged for the time before it. The ended period shows more than was promised.
 #[test]

@@ -1,17 +1,8 @@
 //! What a crash, a restart or a copy leaves.
 
-use turn_ledger::{IceSource, Written};
-
-use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
-use crate::check;
+use super::prelude::*;
 use crate::restart::check_restart;
-use crate::walk::Scenario;
-use crate::walk::coturn::Cli;
-use crate::walk::ops::Op::{
-    Beat, Change, Copy, Coturn, Crash, Flush, Freeze, Join, LoseLedger, Mint, MintFromPool, MintUnwritten,
-    Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, Reboot, RenewWhenDue, Restore, Wait,
-};
-use crate::walk::settings::{self, Settings};
+use crate::walk::settings;
 
 /// No process ran during a whole period. After a restart, the sum of an older period was shown as the previous one.
 #[test]

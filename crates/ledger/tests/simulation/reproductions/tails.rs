@@ -1,10 +1,6 @@
 //! How long a credential is promised, and when its sessions end.
 
-use super::{DAY, HOUR, MINUTE, STRICT};
-use crate::check;
-use crate::walk::Scenario;
-use crate::walk::ops::Op::{Beat, Down, Join, LoseLedger, Mint, Wait};
-use crate::walk::settings::{COTURN, Settings};
+use super::prelude::*;
 
 /// No process ran for longer than the tails of coturn's sessions. They went on for the long tail and ended, and what they
 /// relayed after the short one was in no figure.

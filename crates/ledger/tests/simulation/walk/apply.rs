@@ -1,14 +1,6 @@
 //! What each operation does to a simulated broker and to the world.
 
-use turn_ledger::{ByteCount, Caller, IceSource, MINT_SLACK, Report, SpenderKey, Written};
-
-use super::broker::Broker;
-use super::checks::Excuse;
-use super::disk::Disk;
-use super::minting::{Held, user_named};
-use super::ops::Op;
-use super::settings::{Keys, millis};
-use super::world::World;
+use super::prelude::*;
 
 /// A client waits no longer for its renewal, in milliseconds.
 const LONGEST_WAIT: u64 = 3_600_000;

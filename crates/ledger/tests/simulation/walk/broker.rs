@@ -1,24 +1,16 @@
 //! A broker without sockets: books, disk and clocks.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::collections::VecDeque;
 
-use turn_ledger::{
-    Batch, Books, ByteCount, Connection, Day, Figures, GrantId, Period, SteadyTime, Stored, Suspect,
-    Timestamp,
-};
+use super::prelude::*;
 
-use super::checks::Excuse;
 use super::coturn::{CUT_FOR, Seen};
-use super::disk::Disk;
 use super::foreign::Foreign;
-use super::inaccuracies::Inaccuracy;
-use super::minting::{Held, InFlight};
-use super::settings::{DAY, SOURCE, Settings};
+use super::minting::InFlight;
 use super::settled::Disturbed;
 use super::sfu::Page;
-use super::world::{RELAYS, World};
+use super::world::RELAYS;
 use turn_ledger::polls::days::CountedDays;
 
 /// The provider is asked for its time this often while the books' time is uncertain, in milliseconds.

@@ -3,15 +3,7 @@
 //! relay accepts the credential again, and its holder goes on. A crash also ends all sessions, but not what is relayed. coturn ends
 //! sessions too, and accepts the credential again at once.
 
-use std::collections::BTreeSet;
-
-use turn_ledger::{GrantId, GrantRow, IceSource, Report};
-
-use super::broker::Broker;
-use super::disk::Disk;
-use super::flow::Relaying;
-use super::minting::Held;
-use super::world::World;
+use super::prelude::*;
 
 const RELAY: IceSource = IceSource::Relay;
 

@@ -1,23 +1,14 @@
 //! The checks after each step. A check that would fail for a reason which the bound names as an assumption is left out, with that
 //! reason. All are counted, so that a run which checks too little fails.
 
-use std::time::Duration;
+use super::prelude::*;
 
-use turn_ledger::{
-    ByteCount, Day, Figures, HIDDEN_PACKETS_MAX, IceSource, Limited, Period, Snapshot, Timestamp,
-};
-
-use super::broker::{Broker, Signs};
+use super::broker::Signs;
 use super::coturn::PACKET_BYTES;
-use super::disk::Disk;
-use super::inaccuracies::Inaccuracy;
-use super::limits::{SERVERS, server_named};
-use super::minting::user_named;
+use super::limits::SERVERS;
 use super::promised::Relayed;
-use super::settings::Settings;
 use super::sums;
 use super::tally::Tally;
-use super::world::{METERED, World};
 
 /// Why a check is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]

@@ -2,14 +2,10 @@
 //! A client whose session was ended under a valid credential begins another one at once.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use turn_ledger::{HIDDEN_PACKETS_MAX, IceSource, Listing, Reach, Session, SessionId, Timestamp, Traffic};
+use super::prelude::*;
 
-use super::broker::Broker;
-use super::disk::Disk;
 use super::flow::{Holder, bytes};
-use super::world::World;
 
 /// What the broker has seen of one coturn.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,10 +1,6 @@
 //! The random choice of operations.
 
-use turn_ledger::{IceSource, Written};
-
-use super::faults::Fault;
-use super::ops::Op;
-use super::settings::DAY;
+use super::prelude::*;
 
 /// splitmix64: small, and the same everywhere.
 pub(crate) struct Dice {

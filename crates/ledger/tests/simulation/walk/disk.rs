@@ -1,6 +1,6 @@
 //! The disk of a simulated broker. Changes that were not written before the process dies are lost.
 
-use turn_ledger::{Batch, Stored};
+use super::prelude::*;
 
 /// Storage for the books.
 pub(crate) trait Disk {

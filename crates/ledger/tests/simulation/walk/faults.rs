@@ -1,12 +1,7 @@
 //! The rarer faults, and the operations that they consist of.
 
+use super::prelude::*;
 use strum::IntoEnumIterator as _;
-use turn_ledger::Written;
-
-use super::coturn::Cli;
-use super::dice::Dice;
-use super::ops::Op;
-use super::settings::Change;
 
 /// The rarer faults. Each happens in some of the scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter)]

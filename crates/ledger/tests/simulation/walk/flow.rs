@@ -1,8 +1,6 @@
 //! The bytes of one source: who relays, and what was relayed until any instant.
 
-use std::collections::BTreeSet;
-
-use turn_ledger::GrantId;
+use super::prelude::*;
 
 /// What the broker assumes of one credential, or what its client does.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,9 @@
 //! Sessions of programs that know coturn's secret and ask nobody for credentials. They are no part of the world: nothing is promised for
 //! them, so they add to what is used and committed what the listings show, and change nothing else.
 
-use turn_ledger::{
-    GrantId, HIDDEN_PACKETS_MAX, IceSource, Limited, Reach, Session, SessionId, Timestamp, Traffic, User,
-};
+use super::prelude::*;
 
-use super::broker::Broker;
-use super::coturn::{Cli, STEP_BYTES};
-use super::disk::Disk;
+use super::coturn::STEP_BYTES;
 
 /// coturn numbers the sessions of its second relay thread from here.
 const FIRST: u64 = 2_000_000_000_000_000;

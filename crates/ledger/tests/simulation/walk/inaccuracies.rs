@@ -4,7 +4,7 @@
 //!
 //! What the world does to break an assumption is no inaccuracy, but an [`Excuse`](super::checks::Excuse).
 
-use super::broker::Broker;
+use super::prelude::*;
 
 /// What the books get wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]

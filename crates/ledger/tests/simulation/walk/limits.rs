@@ -2,17 +2,9 @@
 //! books say which credentials must end, and forget none of them over a restart. The steps are those of `src/mint/ending.rs`. A revocation ends
 //! nothing in most worlds: Cloudflare says nothing of calls in progress.
 
-use turn_ledger::{
-    ASK_PAUSE, ByteCount, Grant, GrantId, GrantRow, IceSource, Label, OverLimit, Period, Requester,
-    RevocableWalk, RevocationAnswer,
-};
+use super::prelude::*;
 
-use super::broker::Broker;
 use super::checks::hidden_max;
-use super::dice::Dice;
-use super::disk::Disk;
-use super::settings::{SOURCE, Settings};
-use super::world::World;
 
 /// How many server keys there are.
 pub(crate) const SERVERS: u64 = 2;

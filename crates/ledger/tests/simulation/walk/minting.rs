@@ -1,19 +1,9 @@
 //! The credentials of a simulated broker: reserve, create at the provider, commit, write, settle, like the service.
 
-use std::time::Duration;
+use super::prelude::*;
 
-use turn_ledger::{
-    Caller, ClientKey, Commit, CountOwner, Grant, GrantId, GrantRow, Hold, IceSource, NotAdmitted, Requester,
-    Spender, SpenderKey, SpenderKind, User, Written,
-};
-
-use super::broker::Broker;
-use super::disk::Disk;
-use super::flow::Relaying;
-use super::limits::{number_of_server, server_named};
-use super::settings::{Keys, owner_of};
+use super::limits::number_of_server;
 use super::visible;
-use super::world::{TurnKey, World};
 
 /// The provider's deadline, in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(3);

@@ -1,9 +1,5 @@
 //! One scenario: its operations, and the checks after each step.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 mod apply;
 pub(crate) mod broker;
 mod calls;
@@ -33,21 +29,35 @@ mod truth;
 pub(crate) mod world;
 pub(crate) mod worlds;
 
-use turn_ledger::IceSource::{self, Cloudflare, Relay};
-use turn_ledger::{
-    Books, ByteCount, GrantId, GrantRow, LimitShare, Limited, Period, Snapshot, SpenderKey, SpenderKind,
-    SpenderSums, SpenderWalk, Stored, Timestamp,
-};
+use turn_ledger::IceSource::{Cloudflare, Relay};
 
-use broker::Broker;
 use checks::Checks;
-use dice::Dice;
-use disk::Disk;
-use faults::Fault;
-use ops::Op;
-use settings::{COTURN, Change, Keys, Settings};
+use prelude::*;
+use settings::COTURN;
 use tally::Tally;
-use world::World;
+
+/// What most modules here use.
+mod prelude {
+    pub(super) use std::collections::{BTreeMap, BTreeSet};
+    pub(super) use std::sync::Arc;
+    pub(super) use std::time::Duration;
+
+    pub(super) use turn_ledger::*;
+
+    pub(super) use super::broker::Broker;
+    pub(super) use super::checks::Excuse;
+    pub(super) use super::coturn::Cli;
+    pub(super) use super::dice::Dice;
+    pub(super) use super::disk::Disk;
+    pub(super) use super::faults::Fault;
+    pub(super) use super::flow::Relaying;
+    pub(super) use super::inaccuracies::Inaccuracy;
+    pub(super) use super::limits::server_named;
+    pub(super) use super::minting::{Held, user_named};
+    pub(super) use super::ops::Op;
+    pub(super) use super::settings::{Change, DAY, Keys, ONE, SOURCE, Settings, millis, owner_of};
+    pub(super) use super::world::{METERED, TurnKey, World};
+}
 
 /// 2025-02-01T00:00Z: a reset.
 const RESET: i64 = 1_738_368_000_000;

@@ -1,9 +1,6 @@
 //! The operations of a scenario.
 
-use turn_ledger::Written;
-
-use super::coturn::Cli;
-use super::settings::Change;
+use super::prelude::*;
 
 /// One operation.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,7 @@
 //! The local check: what relays at an instant is promised for its minute, at its source. The bound is one sum over all sources and minutes,
 //! so there an unused promise hides a missing one.
 
-use std::collections::BTreeMap;
-
-use turn_ledger::{CountOwner, Day, IceSource, Minute, Timestamp};
-
-use super::broker::Broker;
-use super::disk::Disk;
-use super::world::{METERED, World};
+use super::prelude::*;
 
 /// What relayed, as far as it kept to what was assumed of it.
 #[derive(Default)]

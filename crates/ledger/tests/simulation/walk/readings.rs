@@ -1,19 +1,8 @@
 //! The readings of a simulated broker: the provider's count of the true bytes, with what it may lack.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use super::prelude::*;
 
-use turn_ledger::{
-    ByteCount, Carried, CountOwner, CountsTaken, Day, GrantCounts, GrantId, IceSource, Minute, Period,
-    Reading, ReadingOutcome, Suspect, Timestamp, Traffic,
-};
-
-use super::broker::Broker;
-use super::checks::Excuse;
-use super::disk::Disk;
-use super::minting::Held;
-use super::settings::{Keys, ONE, SOURCE, millis, owner_of};
-use super::world::{PROBE_BYTES, TurnKey, World};
+use super::world::PROBE_BYTES;
 use turn_ledger::polls::spans::{Spans, spans};
 
 /// The books take fewer grants at once.

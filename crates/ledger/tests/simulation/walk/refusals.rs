@@ -1,15 +1,6 @@
 //! What the books say to a request for a credential, compared with what the request may relay, and with the figures before and after.
 
-use std::time::Duration;
-
-use turn_ledger::{
-    ByteCount, CountOwner, Hold, IceSource, LimitShare, Limited, MINT_SLACK, NotAdmitted, Refusal, Requester,
-    STRICT_LIFE_MIN, Snapshot, SpenderKind,
-};
-
-use super::broker::Broker;
-use super::disk::Disk;
-use super::settings::millis;
+use super::prelude::*;
 
 /// No metered credential is minted while the wall clock is ahead by more.
 const AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);

@@ -1,13 +1,7 @@
 //! What clients, members of calls and the operator do to grants and connections.
 
-use std::collections::BTreeSet;
+use super::prelude::*;
 
-use turn_ledger::{
-    Caller, Connection, Grant, GrantId, GrantRow, IceSource, Report, ReportError, SpenderKey, User,
-};
-
-use super::broker::Broker;
-use super::disk::Disk;
 use super::minting::client_of;
 
 impl<D: Disk> Broker<D> {

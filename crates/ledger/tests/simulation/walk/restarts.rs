@@ -1,16 +1,7 @@
 //! Starts of a simulated broker: after a crash, with other settings, from a copy. And its end, when nobody relays any more.
 
-use std::time::Duration;
+use super::prelude::*;
 
-use turn_ledger::{Books, ByteCount, CountOwner, Day, IceSource, Moment, Snapshot, Timestamp};
-
-use super::broker::Broker;
-use super::checks::Excuse;
-use super::coturn::Cli;
-use super::disk::Disk;
-use super::inaccuracies::Inaccuracy;
-use super::settings::{Change, DAY, ONE, SOURCE, millis};
-use super::world::{METERED, World};
 use turn_ledger::polls::days::CountedDays;
 
 /// The time is known again after this, in milliseconds.

@@ -1,17 +1,9 @@
 //! The settings of a simulated broker, and how it opens its books with them.
 
-use std::time::Duration;
+use super::prelude::*;
 
-use turn_ledger::{
-    BilledDirections, BillingDay, BitRate, Books, Bounds, BudgetMode, ByteCount, ClientTerms, CountOwner,
-    IceSource, IdDigest, Moment, ProofRule, Rates, Setup, SourceTerms, SpenderTerms, Stored, Terms,
-    UsageRules,
-};
-
-use super::dice::Dice;
-use super::flow::Relaying;
-use super::limits::{SERVERS, server_named};
-use super::world::{RELAYS, TurnKey};
+use super::limits::SERVERS;
+use super::world::RELAYS;
 
 /// The settings, and how the world behaves.
 #[derive(Clone, Copy, Debug)]

@@ -1,16 +1,7 @@
 //! What must be so once a disturbance is over, by the rules of docs/BUDGET.md: then the bound is said to hold again. And what no evidence may
 //! do: outlast its period, or say more than was relayed.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use turn_ledger::{Caller, GrantId, IceSource, Report, Snapshot, Suspect, Timestamp, Traffic};
-
-use super::broker::Broker;
-use super::disk::Disk;
-use super::ops::Op;
-use super::settings::{Change, DAY, ONE, SOURCE};
-use super::world::World;
+use super::prelude::*;
 
 /// The longest life and tail of a credential, in milliseconds.
 const LONGEST: u64 = (2 * 86_400 + 20_000) * 1_000;

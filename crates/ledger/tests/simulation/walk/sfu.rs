@@ -2,15 +2,7 @@
 //! the broker knows of it: the SFU says so only when it is asked. It answers a pull, or the answer is lost; a pull comes into effect late,
 //! and so does a close; for a while the SFU does not answer at all.
 
-use std::sync::Arc;
-
-use turn_ledger::{ClientKey, GrantId, IceSource, Minute, SfuSession, Spender, Timestamp};
-
-use super::broker::Broker;
-use super::disk::Disk;
-use super::flow::Relaying;
-use super::minting::user_named;
-use super::world::World;
+use super::prelude::*;
 
 const SFU: IceSource = IceSource::Sfu;
 /// What is pulled is a multiple of this, in bytes per millisecond: 80 kbit/s, a track with sound.

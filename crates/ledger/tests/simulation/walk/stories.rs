@@ -1,12 +1,6 @@
 //! Operations that meet: what goes wrong only if they follow each other closely, which single draws rarely do.
 
-use turn_ledger::Written;
-
-use super::coturn::Cli;
-use super::dice::Dice;
-use super::faults::Fault;
-use super::ops::Op;
-use super::settings::Change;
+use super::prelude::*;
 
 /// The newest grant or page, and the one before it.
 const NEWEST: u64 = 0;

@@ -1,17 +1,8 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
-use turn_ledger::{
-    BoundBreak, ByteCount, ClockDoubt, CountOwner, Day, IceSource, Limited, PeriodBytes, Snapshot,
-    SpenderKey, SpenderKind, SpenderWalk, Sums,
-};
+use super::prelude::*;
 
-use super::broker::Broker;
 use super::coturn::CUT_FOR;
-use super::disk::Disk;
-use super::inaccuracies::Inaccuracy;
-use super::minting::user_named;
-use super::settings::{DAY, ONE, SOURCE, millis, owner_of};
-use super::world::{TurnKey, World};
 
 /// After a start of the machine, the time is in doubt for so long unless a clock says how long it was off, in milliseconds.
 const NEW_FOR: u64 = 300_000;

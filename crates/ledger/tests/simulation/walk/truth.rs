@@ -1,11 +1,8 @@
 //! What was relayed in truth, by the clocks that count it.
 
-use turn_ledger::{GrantId, IceSource, Period, Timestamp};
+use super::prelude::*;
 
-use super::broker::Broker;
-use super::disk::Disk;
 use super::sfu::Page;
-use super::world::{METERED, World};
 
 impl<D: Disk> Broker<D> {
     /// How far the clock that counts a source is ahead, in milliseconds.

@@ -2,12 +2,11 @@
 //! lets it, whatever the broker assumes. Each source sees those of its own credentials, and can report the count up to any time. The
 //! world notes until when somebody relayed faster or longer than was assumed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use turn_ledger::{Charged, GrantId, IceSource};
+use super::prelude::*;
 
-use super::flow::{Flow, Holder, Relaying, bytes};
+use super::flow::{Flow, Holder, bytes};
 
 /// What a probe relays.
 pub(crate) const PROBE_BYTES: u64 = 300_000;

@@ -5,10 +5,7 @@
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
 
 use super::Scenario;
-use super::dice::Dice;
-use super::faults::Fault;
-use super::ops::Op;
-use super::settings::{Change, DAY, Keys, ONE, SOURCE, Settings};
+use super::prelude::*;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;

@@ -1,7 +1,5 @@
 //! What counts show of a chain of renewals above its promise.
 
-use turn_budget::{BitRate, Excess, Minute};
-
 use super::*;
 
 /// Books with a limit of 1,000 GB and thirty idle grants, ten minutes later.

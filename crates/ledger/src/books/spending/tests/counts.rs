@@ -1,7 +1,5 @@
 //! What sources count for each grant: when a count is taken, and what it replaces.
 
-use turn_budget::SpenderKind;
-
 use super::*;
 
 #[test]

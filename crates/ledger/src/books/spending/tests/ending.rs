@@ -1,9 +1,6 @@
 //! Credentials that the broker ends by itself.
 
-use turn_budget::SpenderKind;
-
 use super::*;
-use crate::grants::{OverLimit, RevocableWalk};
 
 fn with_grant_limit(limit: u64) -> Broker {
     let grant_limit = Some(ByteCount::new(limit));

@@ -1,7 +1,5 @@
 //! A person is removed from everything that is stored.
 
-use turn_budget::SpenderKind;
-
 use super::*;
 
 fn of(name: &str, label: &str, address: &str) -> Requester {

@@ -1,7 +1,5 @@
 //! The full table of users: a user without a row would have no limit, so nothing is handed out for one.
 
-use turn_budget::SpenderKind;
-
 use super::*;
 
 /// Room for one user.

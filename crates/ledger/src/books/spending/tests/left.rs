@@ -1,9 +1,6 @@
 //! What left the table of grants.
 
-use turn_budget::{Day, SourceTerms, SpenderKind};
-
 use super::*;
-use crate::spending::{LeftSums, SpenderWalk, Sums};
 
 /// A grant of this user that has relayed these bytes and ended, with the two minutes of the clocks.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {

@@ -1,10 +1,6 @@
 //! The limit of each user, and blocked spenders.
 
-use turn_budget::SpenderKind;
-
 use super::*;
-use crate::books::{BLOCKED_MAX, TooManyBlocked, Written};
-use crate::coturn::Listing;
 
 /// What the user has used, if the limit of the user is the reason for a refusal.
 fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {

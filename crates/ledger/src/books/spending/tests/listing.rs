@@ -1,7 +1,5 @@
 //! Lists of grants and of spenders: their order, their pages, and what is kept of a spender.
 
-use turn_budget::SpenderKind;
-
 use super::*;
 
 fn page(broker: &Broker, filter: &GrantFilter, limit: usize, after: Option<GrantPlace>) -> Vec<ListedGrant> {

@@ -13,25 +13,9 @@ mod resets;
 mod servers;
 mod tails;
 
-use std::time::Duration;
-
-use turn_budget::{
-    BillingDay, BudgetMode, Call, ClientKey, CountsTaken, Grant, Label, PeriodBytes, Spender, SpenderKind,
-    Timestamp,
-};
+use crate::testing::prelude::*;
 
 use super::*;
-use crate::books::{Hold, NotAdmitted};
-use crate::changes::Stored;
-use crate::connection::Report;
-use crate::grants::{Requester, RevocationAnswer, Suspect};
-use crate::open::Setup;
-use crate::reports::Caller;
-use crate::spending::{
-    GrantFilter, GrantPage, GrantPlace, KeptAddresses, ListedGrant, SpenderKey, SpenderSums, SpenderTerms,
-};
-use crate::testing;
-use crate::testing::Broker;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2 Mbps for a minute.

@@ -1,7 +1,5 @@
 //! A rate that counts show above the promises is assumed, once it has made more than a hundredth of the limit.
 
-use turn_budget::{BitRate, Day, Reading};
-
 use super::*;
 
 /// Minutes of a call.

@@ -1,9 +1,6 @@
 //! Who spends now: the bytes of the last minutes, as reported and as counted.
 
-use turn_budget::{Interval, SpenderKind};
-
 use super::*;
-use crate::spending::{RecentTime, SpenderWalk, UNGRANTED_MAX};
 
 impl Broker {
     /// Key, measured and claimed bytes of each spender in the last seconds, most bytes first.

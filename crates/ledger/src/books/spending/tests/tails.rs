@@ -1,7 +1,6 @@
 //! Which grants are asked for after their tail.
 
 use super::*;
-use crate::grants::Tails;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

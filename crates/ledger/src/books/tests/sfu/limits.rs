@@ -1,10 +1,6 @@
 //! Who may pull nothing, or nothing more.
 
-use turn_budget::SpenderKind;
-
 use super::*;
-use crate::books::NotAdmitted;
-use crate::spending::SpenderKey;
 
 #[test]
 fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
