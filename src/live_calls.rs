@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use turn_ledger::GrantId;
-use turn_signaling::call::{CallEvent, CallName};
 use turn_signaling::calls::{Call, CallAction, Calls};
+use turn_signaling::calls::{CallEvent, CallName};
 
 use crate::account::Account;
 use turn_base::clock::Clock;
@@ -86,7 +86,7 @@ impl LiveCalls {
 mod tests {
     use std::collections::BTreeSet;
 
-    use turn_signaling::call::{MediaAfter, MemberId, ProtocolName};
+    use turn_signaling::calls::{MediaAfter, MemberId, ProtocolName};
 
     use super::*;
     use crate::account::testing;

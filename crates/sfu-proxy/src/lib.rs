@@ -6,9 +6,9 @@
 //! | where | what |
 //! |---|---|
 //! | `path`, `header` | which requests and which of their headers go upstream, and which headers of a response come back |
-//! | `request`, `description`, `answer` | the bodies of requests, with exactly what goes upstream; their session descriptions; the answers of the SFU |
-//! | `session_id`, `name` | the id of a session; the names of rooms and tracks |
-//! | `track`, [`taken`] | what a session sends and takes; what it takes at assumed rates |
+//! | `request`, `answer` | the bodies of requests, with exactly what goes upstream; their session descriptions; the answers of the SFU |
+//! | `name` | the id of a session; the names of rooms and tracks |
+//! | `track` | what a session sends and takes; what it takes at assumed rates |
 //! | `sessions`, [`session`] | all sessions with their bounds, timers and rows of the ledger; one session: its owner, its room, its tracks |
 //! | `addresses` | how many sessions one address may open |
 //! | `lock` | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
@@ -30,7 +30,6 @@ mod addresses;
 mod answer;
 mod broker;
 mod call;
-mod description;
 mod fault;
 mod lock;
 mod name;
@@ -39,24 +38,21 @@ mod proxy;
 mod request;
 pub mod routes;
 pub mod session;
-mod session_id;
 mod sessions;
 mod settings;
-pub mod taken;
 mod track;
 mod upstream;
 mod watch;
 
 pub use broker::SfuBroker;
-pub use name::room;
+pub use name::{SessionId, room};
 pub use proxy::{Service, SfuProxy};
-pub use session_id::SessionId;
 pub use sessions::SESSIONS_MAX;
 pub use settings::SfuConfig;
+pub use track::VideoRates;
 
 use addresses::Addresses;
 use answer::SfuAnswer;
-use description::Description;
 use fault::{SfuFault, SfuResult};
 use lock::{GivenServers, LockKey};
 use path::SfuCall;
@@ -64,6 +60,6 @@ use proxy::Opening;
 use request::{Pull, Push, RequestedTracks};
 use session::{Caller, OpenedSession, Session, SessionLoad};
 use sessions::{Sessions, SfuTerms};
-use taken::{Taken, VideoRates};
+use track::Taken;
 use track::{Direction, MediaKind, Replies, TrackId};
 use upstream::{ForwardedRequest, Returned, SfuResponse, Upstream};

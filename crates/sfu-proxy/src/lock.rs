@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use turn_budget::GrantId;
 
-use super::session_id::SessionId;
+use super::name::SessionId;
 use turn_signaling::{SigningKey, signing};
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.

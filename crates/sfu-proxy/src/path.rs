@@ -3,7 +3,7 @@
 
 use strum::VariantArray;
 
-use super::session_id::SessionId;
+use super::name::SessionId;
 
 /// The path of a new session, after the prefix.
 pub(crate) const NEW_SESSION: &str = "/sessions/new";
@@ -104,7 +104,7 @@ pub(crate) fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session_id::SESSION_ID_MAX;
+    use crate::name::SESSION_ID_MAX;
 
     fn session(call: SfuCall) -> Route {
         Route::Session { id: SessionId::new("a1b2").unwrap(), call }

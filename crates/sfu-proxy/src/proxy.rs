@@ -15,10 +15,10 @@ use turn_ledger::SfuSession;
 use turn_limits::Holder;
 use turn_signaling::{Call, CallName, ProtocolName};
 
-use crate::fault::{TEXT, text_of_refusal};
-use crate::lock::{LIFE, SERVERS_LIFE};
-use crate::taken::kbps;
-use crate::{
+use super::fault::{TEXT, text_of_refusal};
+use super::lock::{LIFE, SERVERS_LIFE};
+use super::track::kbps;
+use super::{
     Caller, ForwardedRequest, GivenServers, LockKey, OpenedSession, Returned, SessionId, Sessions, SfuBroker,
     SfuConfig, SfuFault, SfuResponse, SfuResult, SfuTerms, Taken, Upstream, VideoRates, request,
 };

@@ -2,20 +2,18 @@
 //! that it has asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever
 //! closed it.
 
-mod session_track;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use turn_budget::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
+use super::answer::Entry;
 use super::name::Name;
 use super::{
     Direction, MediaKind, Pull, Replies, RequestedTracks, SessionId, SfuAnswer, SfuFault, SfuResult, Taken,
     TrackId, VideoRates,
 };
-use session_track::Track;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);
@@ -306,5 +304,85 @@ impl Session {
     pub(super) fn look_failed(&mut self) -> bool {
         self.failed_looks = self.failed_looks.saturating_add(1);
         self.failed_looks < FAILED_LOOKS_MAX
+    }
+}
+
+// A track or a data channel that a session has, or has asked for. Tests: `src/sessions_tests`.
+
+/// A track or a data channel of a session.
+#[derive(Clone, Debug)]
+struct Track {
+    /// What names it. `None` until the SFU has said so.
+    id: Option<TrackId>,
+    direction: Direction,
+    kind: MediaKind,
+    /// The session that sends it, if it is another one.
+    from: Option<SessionId>,
+    /// The name under which others pull it.
+    name: Option<Name>,
+    /// Whether other sessions may reply on it, a data channel that this session sends. This session takes the replies.
+    replies: Replies,
+    /// The number of the call that asked for it.
+    call: u64,
+    /// A look that begins earlier cannot show that the track is gone. `None` while its call is in progress.
+    settles_at: Option<Duration>,
+}
+
+impl Track {
+    /// A track that the session sends. The caller sets its call.
+    fn pushed(id: Option<TrackId>, name: Option<Name>, kind: MediaKind) -> Self {
+        Self {
+            id,
+            direction: Direction::Local,
+            kind,
+            from: None,
+            name,
+            replies: Replies::Refused,
+            call: 0,
+            settles_at: None,
+        }
+    }
+
+    /// A track that the session takes. The caller sets its call.
+    fn pulled(pull: &Pull) -> Self {
+        let (direction, from) = (Direction::Remote, Some(pull.session.clone()));
+        Self { direction, from, ..Self::pushed(None, pull.name.clone(), pull.kind) }
+    }
+
+    /// Whether the session takes something with it: the track itself, or replies.
+    fn is_pulled(&self) -> bool {
+        self.direction == Direction::Remote || self.replies != Replies::Refused
+    }
+
+    /// Whether it is a data channel of this name that the session sends.
+    fn is_own_channel(&self, name: &Name) -> bool {
+        self.direction == Direction::Local && self.kind == MediaKind::Data && self.name.as_ref() == Some(name)
+    }
+
+    /// Whether the SFU has given it the id of this entry, and the entry does not state the other direction.
+    fn has_id_of(&self, entry: &Entry) -> bool {
+        self.id.is_some()
+            && self.id == entry.id
+            && entry.direction.is_none_or(|direction| direction == self.direction)
+    }
+
+    /// Whether an entry can be this track, as far as both are known. The ids are not compared.
+    fn may_be(&self, entry: &Entry) -> bool {
+        let agree = |is_known: bool, is_stated: bool, is_same: bool| !is_known || !is_stated || is_same;
+        (self.kind == MediaKind::Data) == entry.is_channel
+            && entry.direction.is_none_or(|direction| direction == self.direction)
+            && agree(self.from.is_some(), entry.session.is_some(), self.from == entry.session)
+            && agree(self.name.is_some(), entry.name.is_some(), self.name == entry.name)
+    }
+
+    /// Takes the id, the name and the sending session that the SFU gives to this track. If the entry cannot be what was asked for, the
+    /// track can be of any kind, and is charged as video.
+    fn confirm(&mut self, entry: &Entry) {
+        if !self.may_be(entry) && self.kind == MediaKind::Audio {
+            self.kind = MediaKind::Video;
+        }
+        self.id.clone_from(&entry.id);
+        self.name = entry.name.clone().or_else(|| self.name.take());
+        self.from = entry.session.clone().or_else(|| self.from.take());
     }
 }

@@ -4,22 +4,23 @@
 //! Meanwhile the session is a member of the call in its room.
 
 mod allowance;
-pub(crate) mod looks;
-mod restart;
-mod rooms;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
-use turn_budget::{GrantId, User};
+use turn_budget::{GrantId, Spender, Timestamp, User};
+use turn_ledger::SfuSession;
 use turn_limits::{Bounds, Holder};
 
 use super::addresses::PER_ADDRESS_MAX;
+use super::lock::LIFE;
+use super::name::room;
 use super::{
     Addresses, Caller, OpenedSession, Pull, Replies, Session, SessionId, SessionLoad, SfuAnswer, SfuFault,
-    SfuResult, TrackId, VideoRates,
+    SfuResult, Taken, TrackId, VideoRates,
 };
-use turn_signaling::Deadlines;
+use turn_signaling::{Call, CallName, Deadlines, Member, MemberId, ProtocolName};
 
 /// Sessions in the table.
 pub const SESSIONS_MAX: usize = 8_192;
@@ -241,6 +242,164 @@ impl Sessions {
     fn may_give_way(&self, id: &SessionId) -> bool {
         self.looks.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.load().calls == 0)
     }
+
+    // Sessions as rows of the ledger, where what they take is promised and charged, also after a restart.
+
+    /// Adds a session that was open before a restart. No page uses it any more. Until a look finds no track, it takes what its row says.
+    pub(crate) fn restore(&mut self, session: &OpenedSession, now: Duration) {
+        self.insert(session, Some(now.saturating_add(self.terms.look_interval)), now);
+    }
+
+    /// The row of a session; `None` if it has ended. `books`: the time of the books.
+    pub(crate) fn row(&self, id: &SessionId, now: Duration, books: Timestamp) -> Option<SfuSession> {
+        let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
+        let OpenedSession { owner, spender, .. } = &session.opened;
+        let Taken { kbps, charged_kbps } = session.load().taken;
+        Some(SfuSession {
+            spender: spender.clone(),
+            opened_by: owner.grant,
+            client: owner.address,
+            // In the books' time, because the wall clock may be ahead of it.
+            ends_at: books.plus(ends.saturating_sub(now)),
+            kbps,
+            charged_kbps,
+        })
+    }
+
+    // The rooms of sessions: who is in the call there, and the end of all sessions of a room or of a user.
+
+    /// The calls: rooms with a session that has tracks, or that was not looked at yet. `wall`: the same instant as `now`, by the wall
+    /// clock.
+    pub(crate) fn calls(&self, now: Duration, wall: Timestamp) -> BTreeMap<CallName, Call> {
+        let mut calls = BTreeMap::new();
+        for (id, session) in self.rows.iter().filter(|(id, _)| self.looks.of(id).is_some()) {
+            let Some(room) = &session.opened.room else { continue };
+            let joined = wall.minus(now.saturating_sub(session.since));
+            let name = CallName { protocol: ProtocolName::Sfu, room: Arc::clone(room) };
+            let new = || Call { started: joined, is_connected: false, members: BTreeMap::new() };
+            let call = calls.entry(name).or_insert_with(new);
+            call.started = call.started.min(joined);
+            call.is_connected |= session.load().taken.charged_kbps > 0;
+            let (user, grant) = (session.opened.owner.user.clone(), GrantId::of_session(id.as_str()));
+            call.members.insert(MemberId(id.text()), Member { joined, user, grant: Some(grant) });
+        }
+        calls
+    }
+
+    /// The room in which these sessions are in a call now. `None` if there is none or more than one.
+    pub(crate) fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
+        let in_call = ids.into_iter().filter(|id| self.looks.of(id).is_some());
+        let mut rooms = in_call.filter_map(|id| self.rows.get(id)?.opened.room.as_ref());
+        let first = rooms.next()?;
+        rooms.all(|room| room == first).then(|| Arc::clone(first))
+    }
+
+    /// The sessions that the caller may have opened: from the caller's address, by the caller's user or without a user.
+    pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
+        let is_own = |owner: &Caller| {
+            owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)
+        };
+        self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner)).map(|(id, _)| id)
+    }
+
+    /// Ends the life of all sessions of a room: the next [`Self::elapse`] removes them, or returns them to be closed. No page may
+    /// use them from now on. Returns how many.
+    pub(crate) fn end_room(&mut self, room: &str, now: Duration) -> usize {
+        let is_of_room = |session: &Session| session.opened.room.as_deref() == Some(room);
+        self.rows.values_mut().filter(|session| is_of_room(session)).for_each(|it| it.is_room_ended = true);
+        self.end_where(is_of_room, now)
+    }
+
+    /// Ends the life of the sessions that `is_meant` accepts: the next [`Self::elapse`] removes them, or returns them to be closed. Returns
+    /// how many.
+    pub(crate) fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {
+        let meant = self.rows.iter().filter(|(_, session)| is_meant(session));
+        let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
+        for id in &meant {
+            self.end(id, now);
+        }
+        meant.len()
+    }
+
+    /// The looks that are due, at most `max`. The next look at each of these sessions is due after the interval.
+    pub(crate) fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
+        let mut looks = vec![];
+        while looks.len() < max
+            && let Some(id) = self.looks.pop(now)
+        {
+            self.looks.set(id.clone(), now.saturating_add(self.terms.look_interval));
+            looks.push(Look { id, began: now });
+        }
+        looks
+    }
+
+    /// Makes the look at a session due at once: the SFU may have closed something, or nobody knows what it did.
+    pub(crate) fn look_now(&mut self, id: &SessionId, now: Duration) {
+        if self.rows.contains_key(id) {
+            self.looks.set(id.clone(), now);
+        }
+    }
+
+    /// The SFU has reported the state of a session. A session without tracks leaves its call. If it was opened before a restart,
+    /// it is over.
+    pub(crate) fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
+        let Some(may_go_on) = self.amend(&look.id, |session| session.see(state, look.began)) else { return };
+        self.report(&look.id, true);
+        if !may_go_on {
+            self.end(&look.id, now);
+        }
+        let Some(session) = self.rows.get(&look.id).filter(|session| is_empty(session)) else { return };
+        if session.is_restored() {
+            self.remove(&look.id);
+        } else {
+            self.looks.clear(&look.id);
+        }
+    }
+
+    /// A look has failed. After several in a row the session is over: its tracks are closed by force.
+    pub(crate) fn look_failed(&mut self, id: &SessionId, now: Duration) {
+        let Some(session) = self.rows.get_mut(id) else { return };
+        if !session.look_failed() {
+            self.end(id, now);
+        }
+    }
+
+    /// Ends the life of a session: the next [`Self::elapse`] removes it, or returns it to be closed.
+    fn end(&mut self, id: &SessionId, now: Duration) {
+        self.ends.set(id.clone(), now);
+        self.report(id, false);
+    }
+}
+
+impl OpenedSession {
+    /// The session of a row that was stored before a restart. `None` if `id` is not the id of a session. `books`: the time of the books.
+    pub(crate) fn of_row(id: &str, row: SfuSession, books: Timestamp) -> Option<Self> {
+        let SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps } = row;
+        let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
+        let room = call.and_then(|call| {
+            room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
+        });
+        let owner = Caller { user, grant: opened_by, address: client };
+        let (life, taken) = (ends_at.since(books).min(LIFE), Taken { kbps, charged_kbps });
+        Some(Self { id: SessionId::new(id)?, room, owner, spender, life, taken })
+    }
+}
+
+// When the SFU is asked for the state of a session, and what its answer changes.
+
+/// A look at one session: the SFU is asked for its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// The session.
+    pub id: SessionId,
+    /// When it begins.
+    pub began: Duration,
+}
+
+/// Whether a session has no tracks and asks for none.
+fn is_empty(session: &Session) -> bool {
+    let load = session.load();
+    load.tracks == 0 && load.calls == 0 && load.taken.kbps == 0
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::sessions::CLOSE_INTERVAL;
-use crate::sessions::looks::Look;
-use crate::upstream::is_gone;
-use crate::{ForwardedRequest, SessionId, Sessions, SfuCall, SfuProxy, SfuResponse, TrackId, request};
+use super::sessions::{CLOSE_INTERVAL, Look};
+use super::upstream::is_gone;
+use super::{ForwardedRequest, SessionId, Sessions, SfuCall, SfuProxy, SfuResponse, TrackId, request};
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);

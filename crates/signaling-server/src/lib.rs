@@ -3,10 +3,10 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`routes`], `socket_request` | the paths; what a request for a socket must have |
-//! | `socket`, `inbox` | the upgrade, and the task that reads and writes one socket; what has arrived of an incomplete message |
+//! | [`routes`] | the paths |
+//! | `socket` | what a request for a socket must have; the upgrade, and the task that reads and writes one socket |
 //! | `hub` | one protocol with its sockets: an event goes in, its actions are carried out in order |
-//! | `outbox`, `memory` | what waits to be sent to one socket; what waits at all sockets, and who has sent it |
+//! | `outbox`, `memory` | what waits to be sent to one socket; what waits at all sockets, what has arrived of an incomplete message, and who has sent it |
 //! | `effects` | webhooks and mints |
 //! | [`server`], `protocols` | the protocols that are on, with their timers |
 //! | `occupancy`, [`polls`] | how many sockets are open; how often pages may poll |
@@ -20,7 +20,6 @@ pub mod broker;
 mod effects;
 mod form;
 mod hub;
-mod inbox;
 mod memory;
 mod occupancy;
 mod outbox;
@@ -33,8 +32,6 @@ pub mod routes;
 pub mod server;
 pub mod settings;
 mod socket;
-mod socket_request;
-mod with_state;
 
 pub use broker::{Counted, ServerBroker, Service};
 pub use reports::NoDirectory;
@@ -42,7 +39,6 @@ pub use server::Signaling;
 pub use settings::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use hub::{AnyHub, Asked, Hub, OpenSocket};
-use inbox::Inbox;
 use memory::{Mailbox, Memory};
 use occupancy::Occupancy;
 use outbox::{Outbox, Sent, TooSlow};

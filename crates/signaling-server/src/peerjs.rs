@@ -15,7 +15,7 @@ use turn_base::{ApiError, ClientAddr, Verbatim, random};
 use turn_signaling::ProtocolName;
 use turn_signaling::uuid::uuid;
 
-use crate::with_state::with_state;
+use crate::routes::with_state;
 use crate::{Signaling, SocketRequest, Sockets};
 
 type Peerjs = State<Arc<Sockets>>;

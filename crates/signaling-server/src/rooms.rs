@@ -18,7 +18,7 @@ use turn_signaling::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::form::Form;
-use crate::with_state::with_state;
+use crate::routes::with_state;
 use crate::{RoomsConfig, Service, SocketRequest, Sockets};
 
 /// The only kind of party that this server has.

@@ -9,7 +9,6 @@ use axum::routing::{MethodRouter, get};
 use turn_base::{ApiError, require};
 use turn_signaling::ProtocolName;
 
-use crate::with_state::with_state;
 use crate::{Signaling, SocketRequest, Sockets};
 
 /// A header in which a client of Ayame may name its room.
@@ -39,4 +38,15 @@ async fn ayame(
 async fn yjs(State(sockets): State<Arc<Sockets>>, request: SocketRequest) -> Result<Response, ApiError> {
     require(&*sockets.service.broker, request.known.user.as_ref())?;
     request.open(&sockets, ProtocolName::Yjs)
+}
+
+// Routes with the state that their handlers need, without layers.
+
+/// The routes of a protocol with its state. None without a state.
+pub(crate) fn with_state<T: Clone + Send + Sync + 'static, S>(
+    state: Option<&T>,
+    routes: impl IntoIterator<Item = (&'static str, MethodRouter<T>)>,
+) -> Vec<(String, MethodRouter<S>)> {
+    let Some(state) = state else { return vec![] };
+    routes.into_iter().map(|(path, handlers)| (path.into(), handlers.with_state(state.clone()))).collect()
 }

@@ -4,27 +4,22 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`protocol`] | what the shell tells a protocol, and what a protocol asks of the shell |
-//! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
+//! | [`protocol`] | what the shell tells a protocol, what a protocol asks of the shell, and why it dropped something of a client |
+//! | [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`rooms`] | Orange rooms: who is there, and what each user shares |
 //! | [`ayame`] | rooms of two |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`uuid`] | UUIDs |
-//! | `actions` | what follows from an event |
 //! | [`deadlines`], `sockets` | timers of many sockets; sockets that are pinged |
-//! | [`dropped`] | why a bound dropped something of a client |
 //! | [`flood`] | who has filled a queue |
 //! | `object` | JSON objects |
 //! | [`signing`] | signatures of what a client keeps for us, such as cookies |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
 //! | [`yjs`] | y-webrtc: topics and their subscribers |
 
-mod actions;
 pub mod ayame;
-pub mod call;
 pub mod calls;
 pub mod deadlines;
-pub mod dropped;
 pub mod flood;
 mod object;
 pub mod p2pcf;
@@ -36,16 +31,14 @@ mod sockets;
 pub mod uuid;
 pub mod yjs;
 
-use actions::Actions;
 pub use ayame::{Ayame, AyameSettings, QUEUED_FRAMES_MAX, SignIn};
-pub use call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
-pub use calls::{Call, CallAction, Calls, Member};
+pub use calls::{Call, CallAction, CallEvent, CallName, Calls, MediaAfter, Member, MemberId, ProtocolName};
 pub use deadlines::Deadlines;
-pub use dropped::Dropped;
 pub use p2pcf::P2pcf;
 pub use peerjs::Peerjs;
+use protocol::Actions;
 pub use protocol::{
-    Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
+    Action, Closing, Dropped, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
 };
 pub use rooms::Rooms;
 pub use signing::SigningKey;

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use turn_budget::{GrantId, User};
 use turn_limits::Holder;
 
-use crate::{CallEvent, Dropped};
+use crate::CallEvent;
 
 /// A socket, numbered by the shell. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -309,4 +309,70 @@ pub struct Limits {
     pub drops_floods: bool,
     /// The close frame for a client that reads too slowly.
     pub too_slow: Closing,
+}
+
+// The actions that follow from the current event of a protocol, in their order. Empty between two events.
+
+/// The actions so far.
+#[derive(Debug, Default)]
+pub(crate) struct Actions(Vec<Action>);
+
+impl Actions {
+    pub(crate) fn push(&mut self, action: Action) {
+        self.0.push(action);
+    }
+
+    pub(crate) fn send(&mut self, to: SocketId, text: impl Into<Text>) {
+        self.push(Action::Send { to, text: text.into() });
+    }
+
+    pub(crate) fn close(&mut self, socket: SocketId, close: Closing) {
+        self.push(Action::Close { socket, close });
+    }
+
+    pub(crate) fn ask(&mut self, socket: SocketId, question: Question) {
+        self.push(Action::Ask { socket, question });
+    }
+
+    pub(crate) fn call(&mut self, event: CallEvent) {
+        self.push(Action::Call(event));
+    }
+
+    /// Counts something that a bound has dropped.
+    pub(crate) fn dropped(&mut self, why: Dropped) {
+        self.push(Action::Dropped(why));
+    }
+
+    /// Returns the actions at the end of the event.
+    pub(crate) fn take(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+// Why a bound dropped something of a client. Each case is counted by protocol and reason, so none goes unnoticed.
+
+/// Why a frame, a message, a socket or a row of a client was dropped. Its text is that of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Dropped {
+    /// A client sends more than its rate, or causes more calls of webhooks than its rate: its socket is closed.
+    Flood,
+    /// A frame is too long: its socket is closed.
+    TooLong,
+    /// Too many messages wait already.
+    NotKept,
+    /// A message waited too long for a client that did not come.
+    Expired,
+    /// A message to many clients, or to one client from many, would exceed what may be sent.
+    FanOut,
+    /// A subscription exceeds a bound: its socket is closed a second later.
+    Subscription,
+    /// The table is full, so a user or an entry is refused.
+    NoPlace,
+    /// The oldest socket of a user gives way to a new one.
+    OldSocket,
+    /// The pages of its origin have used up their requests of this month.
+    Quota,
+    /// A full table has removed rows.
+    Forgotten,
 }

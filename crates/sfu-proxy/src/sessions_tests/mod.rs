@@ -10,7 +10,7 @@ mod restart;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::looks::Look;
+use super::Look;
 use super::*;
 use crate::addresses::{CALLS_PER_ADDRESS_MAX, NEW_SESSIONS};
 use crate::answer::Entry;

@@ -18,7 +18,7 @@ use turn_budget::ClientKey;
 
 use super::Reports;
 use crate::form::Form;
-use crate::with_state::with_state;
+use crate::routes::with_state;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;

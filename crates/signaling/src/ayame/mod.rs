@@ -11,11 +11,10 @@
 //! | [`registration`] | from `register` to `accept` or `reject` |
 //! | [`relay`] | frames between the members of a room |
 //! | [`ending`] | every way in which a socket or a room ends |
-//! | [`message`], [`ice`], [`connection_id`] | the formats |
+//! | [`message`], [`ice`] | the formats |
 //! | [`closing`] | what the close frames say |
 
 mod closing;
-mod connection_id;
 mod ending;
 mod ice;
 mod message;

@@ -12,7 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Number, Value};
 use turn_budget::Timestamp;
 
-use super::answer::Refusal;
+use super::Refusal;
 
 /// The length of a room's name, in characters.
 const ROOM_MIN: usize = 4;

@@ -4,30 +4,30 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `answer` | the answer to a request, as a value |
 //! | `body` | the body of a POST, checked in the order of the reference server |
 //! | `rooms` | the entries, from publish to expiry |
 //! | `quota` | how many requests a month the pages of an origin may send |
-//! | `delete_key` | delete keys, which need no storage |
 
-mod answer;
 mod body;
-mod delete_key;
 mod quota;
 mod rooms;
 
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::time::Duration;
 
+use subtle::ConstantTimeEq;
 use turn_budget::Timestamp;
 use turn_limits::Holder;
 
+use crate::protocol::Text;
+use crate::signing::SigningKey;
 use crate::{Action, Dropped, object};
-pub use answer::{P2pcfAnswer, P2pcfResponse, Refusal};
-pub use body::Operation;
-pub use delete_key::DeleteKeys;
-pub use quota::Origin;
 use quota::OriginQuota;
 use rooms::{Listing, P2pcfRooms};
+
+pub use body::Operation;
+pub use quota::Origin;
 
 /// For how long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
@@ -130,5 +130,129 @@ impl P2pcf {
     }
 }
 
+// Delete keys. The key of an entry is computed from its room and its context id, which only its page knows. So the key is the
+// same after each publish and after a restart, and it is not stored.
+
+/// The length of a key, in characters.
+const KEY_CHARS: usize = 24;
+const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// Separates these keys from everything else that is derived from the same secret.
+const PURPOSE: &[u8] = b"delete keys of p2pcf";
+
+/// Computes delete keys.
+#[derive(Debug)]
+pub struct DeleteKeys(SigningKey);
+
+impl DeleteKeys {
+    /// Delete keys that depend only on this secret.
+    pub fn derived_from(secret: &[u8; 64]) -> Self {
+        Self(SigningKey::derived(secret, PURPOSE))
+    }
+
+    /// The key of an entry.
+    fn key(&self, room: &str, context: &str) -> String {
+        // A room's name contains no zero, so two entries never have the same input.
+        let input = [room.as_bytes(), b"\0", context.as_bytes()].concat();
+        let bytes = self.0.code(&input);
+        let character = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
+        bytes.iter().take(KEY_CHARS).map(character).collect()
+    }
+
+    /// Whether `text` is the key of this entry. The time that this takes says nothing about the key.
+    fn matches(&self, room: &str, context: &str, text: &str) -> bool {
+        self.key(room, context).as_bytes().ct_eq(text.as_bytes()).into()
+    }
+}
+
+// The answer to a request, or its refusal, as a value. Refusals have the texts of the reference server where it has any.
+
+/// The answer to a request that is not refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum P2pcfResponse {
+    /// The request concerns no room, and is not refused. The caller makes the answer.
+    Admitted,
+    /// The entries of the room and the packages for the page, as JSON.
+    Listing(Text),
+    /// The entry is deleted.
+    Deleted,
+}
+
+/// The answer to a request, or why nothing was done.
+pub type P2pcfAnswer = Result<P2pcfResponse, Refusal>;
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Pages of this origin are not served.
+    #[error("Unauthorized")]
+    Origin,
+    /// The pages of this origin have sent as many requests as they may in this month.
+    #[error("Over quota")]
+    OverQuota,
+    /// The body is not JSON.
+    #[error("Expected content-type application/json")]
+    MediaType,
+    /// No such method.
+    #[error("Method not allowed")]
+    Method,
+    /// No entry has this context, session and delete key.
+    #[error("No delete key")]
+    NoDeleteKey,
+    /// The page's clock is wrong.
+    #[error("Bad timestamp")]
+    Timestamp,
+    /// The request does not have the form that the protocol needs, as this text says.
+    #[error("{0}")]
+    Invalid(Cow<'static, str>),
+    /// The room has as many entries as it may.
+    #[error("Room is full")]
+    RoomFull,
+    /// The client, or all clients together, have stored as much as they may.
+    #[error("Too many entries")]
+    TooManyEntries,
+}
+
+impl Refusal {
+    const fn invalid(why: &'static str) -> Self {
+        Self::Invalid(Cow::Borrowed(why))
+    }
+
+    fn bad_room(room: &dyn Display) -> Self {
+        Self::Invalid(format!("Bad room id{room}").into())
+    }
+
+    /// The status of the response.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Origin => 401,
+            Self::NoDeleteKey => 404,
+            Self::Method => 405,
+            Self::OverQuota | Self::RoomFull | Self::TooManyEntries => 429,
+            Self::MediaType | Self::Timestamp | Self::Invalid(_) => 400,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod delete_key_tests {
+    use super::*;
+
+    #[test]
+    fn a_key_belongs_to_one_room_and_context_and_depends_on_the_secret() {
+        let keys = DeleteKeys::derived_from(&[7; 64]);
+        let key = keys.key("room", "context");
+        assert_eq!(key.len(), KEY_CHARS);
+        assert!(key.bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert!(keys.matches("room", "context", &key));
+        assert_eq!(DeleteKeys::derived_from(&[7; 64]).key("room", "context"), key);
+        for (room, context) in [("roo", "mcontext"), ("room", "contexu"), ("room", "")] {
+            assert!(!keys.matches(room, context, &key), "{room} {context}");
+        }
+        assert!(!keys.matches("room", "context", &key[..23]) && !keys.matches("room", "context", ""));
+        assert!(!DeleteKeys::derived_from(&[8; 64]).matches("room", "context", &key));
+        assert_eq!(format!("{keys:?}"), "DeleteKeys(SigningKey([redacted]))");
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use turn_budget::{BillingDay, ORIGIN_MAX, Timestamp};
 
-use super::answer::Refusal;
+use super::Refusal;
 use crate::{Actions, Dropped};
 
 /// Origins that are counted. When the table is full, the origin with the fewest requests is forgotten. A program can invent

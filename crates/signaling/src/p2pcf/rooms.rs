@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use turn_budget::User;
 use turn_limits::{Bounds, Counts, Holder, SHARES};
 
-use super::answer::Refusal;
+use super::Refusal;
 use super::body::{Own, Package};
 use crate::{Actions, CallEvent, CallName, Deadlines, MediaAfter, MemberId, ProtocolName};
 

@@ -6,7 +6,6 @@
 //! | where | what |
 //! |---|---|
 //! | [`room`] | the users of one room: who enters, who leaves, what is sent to whom |
-//! | [`shared`] | what all rooms share |
 //! | [`message`] | the messages in both directions |
 //! | [`profile`] | what a user says about itself |
 //! | [`user_cookie`] | the name that a visitor has chosen |
@@ -14,20 +13,18 @@
 mod message;
 mod profile;
 mod room;
-mod shared;
 pub mod user_cookie;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Holder, Rate};
+use turn_limits::{Bounds, Bucket, Counts, Holder, Rate, SHARES};
 
+use crate::protocol::Actions;
 use crate::{Action, Closing, Deadlines, Dropped, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Incoming, Refusal};
 use room::{Arrival, Room};
-pub use shared::Settings;
-use shared::{IDS, Out};
 
 const LIMITS: Limits = Limits {
     // The largest are lines of the client's log, which contain descriptions of whole sessions.
@@ -229,6 +226,41 @@ impl Rooms {
         }
         self.timers.clear(&Timer::Sweep(Arc::clone(name)));
         self.timers.clear(&Timer::Publish(Arc::clone(name)));
+    }
+}
+
+// What all rooms share.
+
+/// The most ids that one client address, or one signed-in user, has taken in all rooms. A member of a room outlives its socket, and the
+/// owner of an id is remembered when its member has left, so the bound on sockets bounds neither. An IPv6 /48 has four times as many.
+const IDS_PER_CLIENT_MAX: usize = 1_024;
+const IDS: Bounds = Bounds { client_max: IDS_PER_CLIENT_MAX, all_max: SHARES * IDS_PER_CLIENT_MAX };
+
+/// The settings of rooms.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The most users of one room. `ROOM_MEMBERS_MAX`, 2 to 256; 64 when unset.
+    pub members_max: usize,
+    /// How often users without a heartbeat are removed, and how long a user may go without one. `ROOM_SWEEP_SECONDS`, 1 to 300; 15 when
+    /// unset.
+    pub sweep: Duration,
+}
+
+/// What all rooms share: the actions of a step, and how many ids are taken.
+#[derive(Default)]
+struct Out {
+    actions: Actions,
+    /// The ids that users in all rooms have taken.
+    ids: Counts,
+    /// Those of `ids` whose users have left.
+    absent: Counts,
+}
+
+impl Out {
+    /// Forgets the owner of an id whose user has left.
+    fn forget(&mut self, owner: &Holder) {
+        self.ids.remove(owner, 1);
+        self.absent.remove(owner, 1);
     }
 }
 

@@ -10,8 +10,8 @@ use turn_limits::{Holder, Share};
 
 use super::message::{Ai, DirectMessage, Incoming, MuteUser, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
-use super::shared::{Out, Settings};
 use super::user_cookie::Visitor;
+use super::{Out, Settings};
 use crate::uuid::uuid;
 use crate::{
     CallEvent, CallName, Closing, Dropped, MediaAfter, MemberId, ProtocolName, SocketId, Text, Upgrade,

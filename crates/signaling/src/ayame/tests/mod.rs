@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use turn_budget::{GrantId, User};
 
-use super::connection_id::ulid;
+use super::socket::ulid;
 use super::{Ayame, AyameSettings, SignIn};
 use crate::testing::walk::{Walked, grant};
 use crate::testing::{ayame_settings as settings, client, register};

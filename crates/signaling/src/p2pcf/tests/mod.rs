@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use turn_budget::{ClientKey, User};
 
 use super::*;
-use crate::call::{CallEvent, MediaAfter};
+use crate::calls::{CallEvent, MediaAfter};
 
 /// 15 January 2025, 12:00 UTC.
 const START_MS: i64 = 1_736_942_400_000;

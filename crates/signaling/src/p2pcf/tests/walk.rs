@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::call::MemberId;
+use crate::calls::MemberId;
 
 /// What happens next.
 #[derive(Clone, Debug)]
