@@ -4,7 +4,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`clock`], [`random`] | the only readers of time and randomness |
-//! | [`broker`], [`sign_in`] | what the broker does for routes of other packages; whose token a request has |
+//! | [`broker`] | what the broker does for routes of other packages; whose token a request has |
 //! | [`request`] | what a request says of its sender: id, client address, token, query |
 //! | [`body`] | reading a body within its bounds |
 //! | [`error`], [`response`] | error responses; what a handler tells the layers around it |
@@ -28,7 +28,6 @@ pub mod random;
 pub mod request;
 pub mod response;
 pub mod schema;
-pub mod sign_in;
 pub mod throttle;
 pub mod trust;
 pub mod web_url;
@@ -39,14 +38,14 @@ pub use body::{
     parse_json, read_json,
 };
 pub use broker::{Broker, Minted, Unverified, Verified, WebClient};
+pub use broker::{is_jwt, is_known_enough, require, signed_in, user_of};
 pub use clock::{Clock, SystemClock};
 pub use error::{ApiError, Code, ErrorBody, ProviderError};
 pub use http_client::{Api, CallError, ClientError, HttpClient, HttpsProxy, Network, post_webhook};
 pub use random::NoRandomness;
-pub use request::{bearer::*, client_addr::*, header::*, id::*, query::*};
+pub use request::{client_addr::*, header::*, query::*};
 pub use response::{Polled, Received, Verbatim};
 pub use schema::one_of;
-pub use sign_in::{is_jwt, is_known_enough, require, signed_in, user_of};
 pub use throttle::{LOG_WINDOW, Throttle};
 pub use trust::Trust;
 pub use web_url::{WebhookUrl, is_visible_ascii, parse_web_url};

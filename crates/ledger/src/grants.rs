@@ -15,10 +15,9 @@ mod indexes;
 mod promises;
 mod row;
 mod sfu;
-mod tails;
 mod terms;
 
-pub use {chains::*, counts::*, ending::*, history::*, row::*, sfu::*, tails::*, terms::*};
+pub use {chains::*, counts::*, ending::*, history::*, promises::*, row::*, sfu::*, terms::*};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::listing::{own_sessions_removed, session, session_id, usage};
 use crate::config::CoturnStatsConfig;
 use turn_base::clock;
-use turn_base::request::bearer::TokenDigest;
+use turn_base::request::header::TokenDigest;
 use turn_ledger::{SESSIONS_MAX, Session};
 
 /// The longest time to authenticate.

@@ -4,11 +4,10 @@
 
 mod agreement;
 mod day;
-mod grant_counts;
 mod owner;
 mod proof;
 mod rate_check;
 mod reading;
 mod traffic;
 
-pub use {agreement::*, day::*, grant_counts::*, owner::*, proof::*, rate_check::*, reading::*, traffic::*};
+pub use {agreement::*, day::*, owner::*, proof::*, rate_check::*, reading::*, traffic::*};

@@ -5,13 +5,11 @@
 mod blocks;
 mod commit;
 mod coturn;
-mod lacking;
 mod operator;
 mod readings;
 mod sfu;
 mod snapshot;
 mod spending;
-mod tails;
 
 pub use {blocks::*, commit::*, snapshot::*, spending::*};
 

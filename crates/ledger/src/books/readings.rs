@@ -1,12 +1,15 @@
 //! The counts of sources, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
 //! These methods change the ledger alone, not the grants. An owner that is not known changes nothing.
 
+use std::time::Duration;
+
 use turn_budget::{
-    Basis, ByteCount, Carried, ChangeKind, CountOwner, IceSource, Minute, ProofRule, Reading, ReadingOutcome,
-    Spread, UsageChange,
+    Basis, ByteCount, Carried, ChangeKind, CountOwner, IceSource, LIFE_MAX, MINT_SLACK, Minute, ProofRule,
+    REFERENCE_DIFFERENCE_TOLERATED, RELAY_RATE_MAX, Reading, ReadingOutcome, Spread, Timestamp, UsageChange,
 };
 
-use super::Books;
+use super::{Books, is_small_beside};
+use crate::lacking::LackCause;
 
 impl Books {
     /// Takes a reading of an owner.
@@ -51,4 +54,134 @@ impl Books {
     pub fn show_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
         self.budget.with(owner.into(), |timeline| timeline.state.proof.show(minute));
     }
+
+    // What is promised when the assumed tail or rate changes. Tests: `src/books/tests/tails.rs`.
+
+    /// Notes the relays whose sessions are not cut now. When that begins at a relay, raises every promise there to the long tail.
+    /// [`Self::advance`] calls this before anything else follows the new time, also at a start and after the machine was suspended. A
+    /// promise that was over when sessions were last seen cut stays over.
+    pub(super) fn follow_cutting(&mut self) {
+        for relay in self.budget.cut_groups() {
+            if self.budget.is_cut(relay) {
+                self.uncut.remove(&relay);
+            } else if self.uncut.insert(relay) {
+                self.raise_tails(relay, self.budget.long_tail(relay), self.budget.cut_until(relay));
+            }
+        }
+    }
+
+    /// Assumes the rate that chains of several clients have shown ([`crate::Grants::rate_shown`]), once counts and app servers show more than
+    /// a hundredth of the limit above the promises. Bytes under unknown identifiers share this tolerance ([`is_small_beside`]). The rate holds
+    /// for live and new grants, until the reset. Any byte after a tail that is shorter than the default of its source takes the default back.
+    pub(super) fn raise_rates(&mut self) {
+        let (excess, unknown) = (self.budget.excess(), self.grants.unknown_bytes());
+        let limit = self.budget.terms.limit;
+        // Nothing has changed since the last call.
+        let judged = Some([limit, excess, unknown]);
+        if std::mem::replace(&mut self.judged_excess, judged) == judged {
+            return;
+        }
+        let mut is_raised = self.budget.restore_tails();
+        let is_small = is_small_beside(excess, unknown, limit);
+        let sources: Vec<_> = self.budget.sources().filter(|_| !is_small).collect();
+        for source in sources {
+            let rate = self.grants.rate_shown(source).min(RELAY_RATE_MAX);
+            if rate > self.budget.rate_at(source) {
+                self.grants.raised.insert(source, rate.per_minute());
+                self.budget.raise_rate(source, rate, self.grants.excess_of_chains(source));
+                is_raised = true;
+            }
+        }
+        if is_raised {
+            self.extend_tails();
+        }
+    }
+
+    /// Raises every promise whose tail or rate is lower than what is assumed now, also a promise that is over: the settings may have
+    /// changed. coturn's sessions were cut until a known time, so what was over at that time stays over.
+    pub(super) fn extend_tails(&mut self) {
+        for (group, tail) in self.budget.tails() {
+            self.raise_tails(group, tail, self.budget.cut_until(group));
+        }
+    }
+
+    /// Raises every promise of a group with a shorter tail than this one, or with a lower rate than is assumed now. A promise that was
+    /// over at `since` stays over. Grants that have left the table count as missing while they may relay with this tail.
+    pub(super) fn raise_tails(&mut self, group: CountOwner, tail: Duration, since: Timestamp) {
+        let after_expiry = tail.saturating_add(MINT_SLACK);
+        self.grants.raise_tails(group, after_expiry, self.budget.bytes_per_minute(group.source), since);
+        self.apply_effects();
+        let may_relay = self.grants.may_relay_until(group, after_expiry, since);
+        if let Some(until) = may_relay.filter(|until| *until > self.now()) {
+            self.lack_until(until, LackCause::Restored);
+        }
+    }
+
+    // How the ledger learns that it lacks grants, and until when they may relay. Tests: `src/books/lacking_tests.rs`.
+
+    /// Notes that the ledger lacks grants that were handed out until now. While the books' time is uncertain, the true time may be later,
+    /// so [`Self::date_lack`] notes this again until the time is certain.
+    pub(super) fn lack_grants(&mut self) {
+        self.lack_grants_of(self.now(), LackCause::Restored);
+        self.lacking.is_undated = self.moment.is_uncertain();
+    }
+
+    /// If the time was uncertain when grants were found missing, notes again that those handed out until now are missing.
+    pub(super) fn date_lack(&mut self) {
+        if self.lacking.is_undated {
+            self.lack_grants();
+        }
+    }
+
+    /// Notes that the ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended.
+    /// The provider's next counts contain the bytes of these grants. If no counts of a provider are read for some source, the bytes are
+    /// missing until the end of the period in which the longest of these grants has ended.
+    fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
+        let ended = last.plus(self.relays_for_max());
+        self.lack_until(ended, cause);
+        let mut sources = self.budget.tails().into_iter().map(|(group, _)| group.source);
+        if !sources.all(|source| source.is_counted_by_provider() && self.budget.is_read(source)) {
+            self.lack_until(self.budget.terms.billing_day.period_at(ended).end, cause);
+        }
+    }
+
+    /// Notes that grants that the ledger lacks may relay until `until`, or until the end that was noted before, if that is later.
+    pub(super) fn lack_until(&mut self, until: Timestamp, cause: LackCause) {
+        self.lacking.extend(until, cause, self.now());
+        self.budget.set_lacks_until(self.lacking.until);
+    }
+
+    /// The longest time from a mint to the last byte of its credential.
+    fn relays_for_max(&self) -> Duration {
+        let tails = self.budget.tails().into_iter().map(|(group, _)| self.budget.long_tail(group));
+        LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default())
+    }
+
+    /// The start and the end of the time before a new ledger began in which somebody may have relayed with a credential that still works.
+    /// `None` for a ledger that did not begin as a new one, if it is known whether the provider counted bytes in this time, or if every
+    /// such credential has ended since.
+    pub fn time_before(&self) -> Option<(Timestamp, Timestamp)> {
+        let (began, longest) = (self.lacking.began?, self.relays_for_max());
+        if began.plus(longest) <= self.now() {
+            return None;
+        }
+        let from = began.minus(longest);
+        // By the clock of the provider, the first bytes of this ledger may lie before the ledger began.
+        let until = began.minus(REFERENCE_DIFFERENCE_TOLERATED);
+        Some((Minute::of(from).start(), Minute::of(until).start()))
+    }
+
+    /// Takes what the provider has counted in [`Self::time_before`] under our keys: the ledger lacks the grants of these bytes. `is_final`:
+    /// whether the provider will count no more of that time.
+    pub fn take_count_before(&mut self, bytes: ByteCount, is_final: bool) {
+        let is_known = is_final || bytes > ByteCount::ZERO;
+        let Some(began) = self.lacking.began.take_if(|_| is_known) else { return };
+        if bytes > ByteCount::ZERO {
+            self.lack_grants_of(began, LackCause::New);
+        }
+    }
 }
+
+#[cfg(test)]
+#[path = "lacking_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use turn_budget::{
 };
 
 use super::Sums;
-use super::promised::PromisedMinutes;
+use super::spent::PromisedMinutes;
 use crate::person::{NamesPerson, Person};
 
 /// The first minute of each source that still counts as promised.

@@ -10,8 +10,8 @@
 //! | `of_grants` | what a change of a grant's bytes changes in the sums |
 //! | `sums`, `left` | the sums of one spender; those of grants that left the table |
 //! | `address_days` | what each address has used today |
-//! | `limited`, `promised` | users and server keys with a limit: their sums, and what is promised for them |
-//! | `walk`, `rows`, `grant_page` | what operators read: the spenders of a kind, and single grants |
+//! | `limited`, `spent` | users and server keys with a limit: their sums, and what is promised for them |
+//! | `walk`, `key`, `grant_page` | what operators read: the spenders of a kind, and single grants |
 //! | `terms` | the settings |
 
 mod address_days;
@@ -20,9 +20,7 @@ mod key;
 mod left;
 mod limited;
 mod of_grants;
-mod promised;
 mod recent;
-mod rows;
 mod spent;
 mod sums;
 mod terms;
@@ -30,4 +28,4 @@ mod walk;
 
 pub use recent::RecentTime;
 pub(crate) use {address_days::*, recent::*};
-pub use {grant_page::*, key::*, left::*, limited::*, rows::*, spent::*, sums::*, terms::*, walk::*};
+pub use {grant_page::*, key::*, left::*, limited::*, spent::*, sums::*, terms::*, walk::*};
