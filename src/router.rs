@@ -24,7 +24,7 @@ use crate::http::{
     health, live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
     wire_formats,
 };
-use crate::web::{self, navigation, pages};
+use crate::web::{self, pages};
 use turn_base::{ApiError, BODY_MAX};
 use turn_signaling_server::{Signaling, p2pcf, peerjs, polls, reports, rooms, routes};
 
@@ -162,7 +162,7 @@ fn browser_routes(app: &Arc<App>) -> Vec<Route> {
         route!(web::get_turn_client_package),
         route!(web::get_turn_client),
         route!(web::get_turn_client_types),
-        Route::new("/", navigation::start(&listed)),
+        Route::new("/", pages::start(&listed)),
     ];
     files.into_iter().chain(dashboard).chain(public).collect()
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::size::{size, size_up};
+use super::body::{size, size_up};
 use super::spending::is_proven;
 use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, SpentGrant, TopSpender};
 use crate::rate::PresentRate;

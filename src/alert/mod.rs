@@ -11,7 +11,6 @@ mod found;
 mod message;
 pub mod mints;
 pub mod rules;
-mod size;
 mod spending;
 mod stop;
 pub mod webhook;

@@ -45,8 +45,7 @@ use turn_ledger::{
 };
 use turn_limits::MemoryQuota;
 use turn_relay::Relay;
-use turn_sfu_proxy::SfuProxy;
-use turn_sfu_proxy::VideoRates;
+use turn_sfu_proxy::{SfuProxy, VideoRates};
 use turn_signaling_server::Signaling;
 
 /// Builds everything that the handlers and the background tasks share.

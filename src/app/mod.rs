@@ -28,22 +28,20 @@ use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
 
-mod bearer;
+pub mod bearer;
 mod broker_core;
 mod build;
 mod opening;
 pub mod places;
 pub mod process;
 mod relay;
-pub mod rights;
 
-pub use bearer::BearerToken;
+pub use bearer::{Action, BearerToken, CallerKind, may};
 pub use broker_core::BrokerCore;
 pub use build::{build, build_leading};
 pub use opening::{bound_assumes, settings_digest, setup};
 pub use process::{Process, Standby};
 use relay::RelayAccount;
-pub use rights::{Action, CallerKind, may};
 
 /// The most requests in progress. A request counts as soon as its body has been read. The slowest takes 4 s, so 1,024 / 4 = 256 a second
 /// are served even while the provider does not answer.

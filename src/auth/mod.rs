@@ -17,7 +17,6 @@ mod issuer_keys;
 mod jwt;
 mod key_set;
 pub mod server_keys;
-mod signature;
 
 use application::Application;
 use issuer_keys::IssuerKeys;

@@ -31,16 +31,15 @@ use turn_limits::{Bounds, MemoryQuota, MemoryUse, SHARES};
 mod connections;
 mod headers;
 mod mac;
-mod target;
 mod upgrade;
 
 pub use connections::CONNECTING_MAX;
+pub use connections::Leader;
 pub use mac::{CHALLENGE, CountedSocket, FORWARDED, ForwardKey, Hop, Nonce, PROOF};
-pub use target::Leader;
 
+use connections::Target;
 use connections::{Connection, Connections};
 use headers::{is_upgrade, remove_of_connection};
-use target::Target;
 use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
 /// The longest time until the head of a response.

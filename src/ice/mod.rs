@@ -2,7 +2,6 @@
 
 use turn_ledger::MINT_SLACK;
 
-pub mod api;
 pub mod breaker;
 pub mod call;
 pub mod cloudflare;
@@ -17,8 +16,8 @@ pub mod turn_keys;
 pub mod udp_relay;
 pub mod url;
 
-pub use api::MintingApi;
 pub use breaker::{Breaker, BreakerState};
+pub use call::MintingApi;
 pub use cloudflare::Cloudflare;
 pub use fleet::{Candidate, Fit, Fleet, OwnRelay, RelayState};
 pub use health::RelayHealth;

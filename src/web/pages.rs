@@ -1,19 +1,22 @@
 //! The pages and the files they load. They contain no data. A page loads nothing from another site and runs no script that
 //! is not one of its files. No other site may frame a page or load its files.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request};
-use axum::http::HeaderMap;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY, VARY,
+};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
-use super::navigation::{self, Link};
 use super::unless_cached;
 use crate::app::App;
 use crate::http::route::Route;
 use turn_base::error::ApiError;
+use turn_base::request::header::entries;
 
 /// Scripts, styles and requests of this origin only. No policy applies to relayed connections: they are not requests.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -101,8 +104,7 @@ pub fn served(app: &App) -> Vec<Link> {
 impl Page {
     /// The page, with links to all `served` pages, and its files.
     pub fn routes(&'static self, served: &[Link]) -> [Route; 2] {
-        let html: Arc<str> =
-            self.html.replacen(navigation::MARK, &navigation::links(served, self.link), 1).into();
+        let html: Arc<str> = self.html.replacen(MARK, &links(served, self.link), 1).into();
         let get_page = async move |headers: HeaderMap| {
             let policies = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
             (policies, same_origin("index.html", &html, &headers))
@@ -138,4 +140,52 @@ fn same_origin(name: &str, text: &str, request: &HeaderMap) -> Response {
         [(CACHE_CONTROL, PAGE_CACHE), (RESOURCE_POLICY, "same-origin"), (REFERRER_POLICY, "no-referrer")];
     (headers, unless_cached(text.as_bytes(), request, ([(CONTENT_TYPE, content_type)], text.to_owned())))
         .into_response()
+}
+
+// The links between the pages, and `/`, which leads a browser to the first page. Both are made from one list: the pages that
+// this process serves. Links are relative, so they work behind a proxy that adds a path.
+
+/// The place of the links in the HTML of a page.
+pub(super) const MARK: &str = "<!-- navigation -->";
+
+/// What a link needs of a page.
+#[derive(Clone, Copy)]
+pub struct Link {
+    /// The path of the page: `/` and one name.
+    pub path: &'static str,
+    /// Its name in the navigation.
+    pub title: &'static str,
+}
+
+/// Links to all pages. The link to `current` is marked.
+pub(super) fn links(pages: &[Link], current: Link) -> String {
+    let mut html = String::from("<nav class=\"pages\" aria-label=\"Pages\">");
+    for page in pages {
+        let mark = if page.path == current.path { " aria-current=\"page\"" } else { "" };
+        write!(html, "<a href=\"{}\"{mark}>{}</a>", relative(*page), page.title).unwrap_or_default();
+    }
+    html + "</nav>"
+}
+
+/// `/`: redirects a browser to the first of `pages`. For other clients the path does not exist.
+pub fn start(pages: &[Link]) -> MethodRouter<Arc<App>> {
+    let first = pages.first().copied();
+    get(async move |headers: HeaderMap| match first.filter(|_| accepts_html(&headers)) {
+        Some(page) => redirect(page),
+        None => ApiError::no_route().into_response(),
+    })
+}
+
+fn redirect(page: Link) -> Response {
+    let headers = [(LOCATION, relative(page)), (VARY, "accept"), (CACHE_CONTROL, "no-store")];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// The path of a page, relative to `/` and to every page.
+fn relative(page: Link) -> &'static str {
+    page.path.trim_start_matches('/')
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    entries(headers, &ACCEPT).any(|range| range.starts_with("text/html"))
 }

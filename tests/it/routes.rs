@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use strum::VariantArray;
-use turn_broker::app::rights::{Action, CallerKind, may};
+use turn_broker::app::bearer::{Action, CallerKind, may};
 use turn_broker::config::{Config, Environment};
 use turn_broker::http::route::{ErrorForm, Route};
 use turn_broker::router::table;

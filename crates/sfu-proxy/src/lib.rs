@@ -60,6 +60,5 @@ use proxy::Opening;
 use request::{Pull, Push, RequestedTracks};
 use session::{Caller, OpenedSession, Session, SessionLoad};
 use sessions::{Sessions, SfuTerms};
-use track::Taken;
-use track::{Direction, MediaKind, Replies, TrackId};
+use track::{Direction, MediaKind, Replies, Taken, TrackId};
 use upstream::{ForwardedRequest, Returned, SfuResponse, Upstream};

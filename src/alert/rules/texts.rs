@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::{AlertInput, AtLimitState};
+use crate::alert::body::size_of;
 use crate::alert::message::{commands_ending, escaped, minute, quoted};
-use crate::alert::size::size_of;
 use crate::alert::spending::is_proven;
 use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, Spending,
@@ -23,6 +23,79 @@ impl Alert {
     pub fn test(at: Timestamp, budget: BudgetFigures) -> Self {
         let (id, kind, spending) = (format!("test/{}", at.as_millis()), AlertKind::Test, Spending::default());
         Self { id, kind, at, what: TEST.into(), callers: TEST_CALLERS.into(), budget, spending, rate: None }
+    }
+
+    /// What the operator should do first.
+    pub fn first_step(&self) -> String {
+        let step = self.acts_as().first_step();
+        let Some((by, spender, share)) = self.culprit() else { return step.to_owned() };
+        let (kind, name) = (by.name(), quoted(spender, by));
+        let others = match by {
+            SpenderKind::User => String::new(),
+            _ => format!(" This also ends others with this {kind}: {} credentials.", spender.usable),
+        };
+        let then = match self.kind {
+            AlertKind::Used(100..) => "Then raise the limit: turn-broker limit GB.",
+            AlertKind::Used(_) => "Or raise the limit: turn-broker limit GB.",
+            _ => step.find("If this is normal").map_or(step, |at| &step[at..]),
+        };
+        format!(
+            "Stop {kind} {name}, who has {share}, with \"Block\" under \"Who spends\" on the dashboard.{others} {then}"
+        )
+    }
+
+    /// The commands of the first step, to be pasted into a shell.
+    pub fn command(&self) -> Option<String> {
+        let (by, spender, _) = self.culprit()?;
+        commands_ending(by, spender.key.as_deref()?)
+    }
+
+    /// How urgent it is.
+    pub fn severity(&self) -> Severity {
+        self.acts_as().severity()
+    }
+
+    /// The kind whose severity, first step and section this alert has. A limit that is reached within a day at the present rate is as urgent
+    /// as one of which 80 % are used, and within an hour as one of which 95 % are.
+    fn acts_as(&self) -> AlertKind {
+        let left = self.rate.and_then(|rate| rate.limit_at).map(|at| at.since(self.at));
+        match self.kind {
+            AlertKind::Used(..95) if left.is_some_and(|left| left < VERY_NEAR) => AlertKind::Used(95),
+            AlertKind::Used(..80) if left.is_some_and(|left| left < NEAR) => AlertKind::Used(80),
+            kind => kind,
+        }
+    }
+
+    /// The part of the dashboard where the operator acts, by its id in the page; for a spender, its list and its name.
+    pub fn section(&self) -> String {
+        let section = self.acts_as().section();
+        if let Some((by, spender, _)) = self.culprit() {
+            let name = spender.key.as_deref().and_then(|key| escaped(key, "%"));
+            return format!("by-{}{}", by.name(), name.map(|name| format!("={name}")).unwrap_or_default());
+        }
+        let Spending { by, now, .. } = &self.spending;
+        match now.as_ref().map(|now| now.by).or(*by) {
+            Some(by) if section == "spenders" => format!("by-{}", by.name()),
+            _ => section.to_owned(),
+        }
+    }
+
+    /// Whom to act on in an alert about usage or the assumed rate: a large spender of the last minutes, or, at the limit, one of the period. It
+    /// is proven who that is, and there is something left to end. Returns the kind, the spender, and the words for the share.
+    pub(in crate::alert) fn culprit(&self) -> Option<(SpenderKind, &TopSpender, String)> {
+        let kind = self.acts_as();
+        let asks_who = match kind {
+            AlertKind::Began(fault) => matches!(fault, Fault::AssumptionBroken | Fault::AssumptionRaised),
+            _ => matches!(kind, AlertKind::Used(80..)),
+        };
+        let Spending { now, by, top, .. } = &self.spending;
+        let now = now.as_ref().filter(|_| asks_who).map(|now| (now.by, &now.spender, now.all, now.time()));
+        let of_period = by.zip(top.first()).filter(|_| matches!(kind, AlertKind::Used(100..)));
+        let of_period = of_period.map(|(by, first)| (by, first, self.all_bytes(), "this period".to_owned()));
+        let mut found = now.into_iter().chain(of_period);
+        let (by, spender, all, time) =
+            found.find(|(by, spender, all, _)| is_proven(*by) && spender.is_to_be_ended(*all))?;
+        Some((by, spender, format!("{:.0} % of {time}", spender.bytes.percent_of(all))))
     }
 }
 
@@ -136,81 +209,6 @@ fn calls_at_limit(input: &AlertInput) -> String {
 const NEAR: Duration = Duration::from_secs(86_400);
 /// And within this time, very near.
 const VERY_NEAR: Duration = Duration::from_secs(3_600);
-
-impl Alert {
-    /// What the operator should do first.
-    pub fn first_step(&self) -> String {
-        let step = self.acts_as().first_step();
-        let Some((by, spender, share)) = self.culprit() else { return step.to_owned() };
-        let (kind, name) = (by.name(), quoted(spender, by));
-        let others = match by {
-            SpenderKind::User => String::new(),
-            _ => format!(" This also ends others with this {kind}: {} credentials.", spender.usable),
-        };
-        let then = match self.kind {
-            AlertKind::Used(100..) => "Then raise the limit: turn-broker limit GB.",
-            AlertKind::Used(_) => "Or raise the limit: turn-broker limit GB.",
-            _ => step.find("If this is normal").map_or(step, |at| &step[at..]),
-        };
-        format!(
-            "Stop {kind} {name}, who has {share}, with \"Block\" under \"Who spends\" on the dashboard.{others} {then}"
-        )
-    }
-
-    /// The commands of the first step, to be pasted into a shell.
-    pub fn command(&self) -> Option<String> {
-        let (by, spender, _) = self.culprit()?;
-        commands_ending(by, spender.key.as_deref()?)
-    }
-
-    /// How urgent it is.
-    pub fn severity(&self) -> Severity {
-        self.acts_as().severity()
-    }
-
-    /// The kind whose severity, first step and section this alert has. A limit that is reached within a day at the present rate is as urgent
-    /// as one of which 80 % are used, and within an hour as one of which 95 % are.
-    fn acts_as(&self) -> AlertKind {
-        let left = self.rate.and_then(|rate| rate.limit_at).map(|at| at.since(self.at));
-        match self.kind {
-            AlertKind::Used(..95) if left.is_some_and(|left| left < VERY_NEAR) => AlertKind::Used(95),
-            AlertKind::Used(..80) if left.is_some_and(|left| left < NEAR) => AlertKind::Used(80),
-            kind => kind,
-        }
-    }
-
-    /// The part of the dashboard where the operator acts, by its id in the page; for a spender, its list and its name.
-    pub fn section(&self) -> String {
-        let section = self.acts_as().section();
-        if let Some((by, spender, _)) = self.culprit() {
-            let name = spender.key.as_deref().and_then(|key| escaped(key, "%"));
-            return format!("by-{}{}", by.name(), name.map(|name| format!("={name}")).unwrap_or_default());
-        }
-        let Spending { by, now, .. } = &self.spending;
-        match now.as_ref().map(|now| now.by).or(*by) {
-            Some(by) if section == "spenders" => format!("by-{}", by.name()),
-            _ => section.to_owned(),
-        }
-    }
-
-    /// Whom to act on in an alert about usage or the assumed rate: a large spender of the last minutes, or, at the limit, one of the period. It
-    /// is proven who that is, and there is something left to end. Returns the kind, the spender, and the words for the share.
-    pub(in crate::alert) fn culprit(&self) -> Option<(SpenderKind, &TopSpender, String)> {
-        let kind = self.acts_as();
-        let asks_who = match kind {
-            AlertKind::Began(fault) => matches!(fault, Fault::AssumptionBroken | Fault::AssumptionRaised),
-            _ => matches!(kind, AlertKind::Used(80..)),
-        };
-        let Spending { now, by, top, .. } = &self.spending;
-        let now = now.as_ref().filter(|_| asks_who).map(|now| (now.by, &now.spender, now.all, now.time()));
-        let of_period = by.zip(top.first()).filter(|_| matches!(kind, AlertKind::Used(100..)));
-        let of_period = of_period.map(|(by, first)| (by, first, self.all_bytes(), "this period".to_owned()));
-        let mut found = now.into_iter().chain(of_period);
-        let (by, spender, all, time) =
-            found.find(|(by, spender, all, _)| is_proven(*by) && spender.is_to_be_ended(*all))?;
-        Some((by, spender, format!("{:.0} % of {time}", spender.bytes.percent_of(all))))
-    }
-}
 
 impl AlertKind {
     /// What the operator should do first.

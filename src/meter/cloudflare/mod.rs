@@ -3,6 +3,11 @@
 //! of the earlier days in turn: if that has grown, bytes are counted later than the lag. Independently, [`by_grant`] asks for the bytes of
 //! each grant.
 
+pub mod analytics;
+pub mod by_grant;
+mod probe;
+mod tail;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +15,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub mod analytics;
-pub mod by_grant;
-mod earlier;
-mod probe;
-mod tail;
-
 use crate::account::Account;
-use crate::ice::api::MintingApi;
+use crate::ice::call::MintingApi;
 use crate::ice::key_name::KeyName;
 use crate::telemetry::metrics::Metrics;
+use analytics::by_grant::{PageBounds, ROWS_MAX};
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use probe::ProbeState;
 use turn_base::backoff::step;
 use turn_ledger::polls::days::{CountedDays, has_grown};
-use turn_ledger::polls::spans::{Span, settled_minute};
+use turn_ledger::polls::spans::{Span, final_after, settled_minute};
 use turn_ledger::{
     BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, Period, Reading, ReadingOutcome,
-    Timestamp,
+    Timestamp, Traffic,
 };
 
 /// Where a second answer decides about something, it is asked for so soon.
@@ -209,6 +209,25 @@ impl CloudflareMeter {
             );
         }
         count_failures("Cloudflare's analytics", asked, failures)
+    }
+
+    // What Cloudflare counted under our keys before a new ledger began. Credentials that relayed then may still work, and the ledger does not
+    // know them: the volume of an earlier ledger was lost, or somebody else uses the key.
+
+    /// Asks for the count of the time before the ledger began, while the books need it (`Books::time_before`). Each poll calls this.
+    async fn count_earlier(&self, now: Timestamp) -> Result<(), AnalyticsError> {
+        // Without the ids of our keys, the count would have the bytes of all keys.
+        let before = self.account.read(Books::time_before).filter(|_| self.api.knows_keys());
+        let Some((from, until)) = before else { return Ok(()) };
+        let span = Span { from, until, age: Duration::ZERO };
+        // The first page is enough to see whether there are bytes.
+        let bounds = PageBounds { rows: ROWS_MAX, pages: 1 };
+        let counts = self.api.count_by_grant(span, false, bounds).await?;
+        let relayed = counts.by_grant.values().fold(counts.other, |sum, bytes| sum.plus(*bytes));
+        let Traffic { sent, received } = relayed;
+        let is_final = now.since(until) >= final_after(self.lag);
+        self.account.change(|books| books.take_count_before(sent.plus(received), is_final));
+        Ok(())
     }
 }
 

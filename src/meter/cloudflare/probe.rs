@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
-use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
+use crate::ice::call::MintingApi;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::udp_relay;
 use turn_ledger::polls::spans::Span;
