@@ -1,6 +1,5 @@
 //! Tests of the list of faults, and that hints and alerts are made from it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use strum::VariantArray;

@@ -10,7 +10,7 @@ use crate::evidence::{Reading, ReadingOutcome};
 use crate::promise::LiveDelta;
 use crate::source::IceSource;
 use crate::testing::{self, Dice};
-use crate::units::{BitRate, Day};
+use crate::units::Day;
 
 const MINUTE: i64 = 60_000;
 /// One grant at the assumed rate, 3 Mbps.

@@ -1,9 +1,5 @@
 //! How many users, ids and sockets there may be.
 
-use std::time::Duration;
-
-use serde_json::json;
-
 use super::*;
 
 #[test]

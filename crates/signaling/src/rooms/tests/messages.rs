@@ -1,9 +1,5 @@
 //! Each message of a client, and what the room does with it.
 
-use std::time::Duration;
-
-use serde_json::json;
-
 use super::*;
 
 #[test]

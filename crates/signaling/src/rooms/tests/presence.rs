@@ -1,9 +1,5 @@
 //! Who is in a room, for how long, and what that means for the call.
 
-use std::time::Duration;
-
-use serde_json::json;
-
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,7 +1,5 @@
 //! Any order of arrivals, messages, silence and disconnects keeps the invariants of rooms.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
