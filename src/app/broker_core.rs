@@ -135,16 +135,11 @@ impl SfuBroker for BrokerCore {
         self.mint.account.recorded().await.is_ok()
     }
 
-    fn remember(
-        &self,
-        session: &Arc<str>,
-        row: &dyn Fn(Timestamp) -> Option<SfuSession>,
-        is_found: bool,
-    ) -> bool {
+    fn remember(&self, id: &Arc<str>, row: &dyn Fn(Timestamp) -> Option<SfuSession>, is_found: bool) -> bool {
         self.mint.account.change(|books| {
-            let is_noted = books.set_sfu_session(session, row(books.now()).as_ref());
+            let is_noted = books.set_sfu_session(id, row(books.now()).as_ref());
             if is_found {
-                books.extend_sfu_session(session);
+                books.extend_sfu_session(id);
             }
             is_noted
         })

@@ -55,11 +55,7 @@ pub struct Process {
 
 impl Process {
     /// A process that starts now.
-    pub fn new(
-        config: Config,
-        clock: Arc<dyn Clock>,
-        lost_lines: LostLines,
-    ) -> Result<Arc<Self>, NoRandomness> {
+    pub fn new(config: Config, clock: Arc<dyn Clock>, lost: LostLines) -> Result<Arc<Self>, NoRandomness> {
         let metrics = Arc::new(Metrics::default());
         Ok(Arc::new(Self {
             started: clock.instant(),
@@ -67,7 +63,7 @@ impl Process {
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
             metrics_token: config.access.metrics_token.as_ref().map(TokenDigest::of),
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
-            lost_lines,
+            lost_lines: lost,
             refusal_log: RefusalLog::default(),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             bodies: Bodies::new(LONG_BODIES),

@@ -293,15 +293,10 @@ impl Forwarder {
     }
 
     /// Sends a request once. Notes that the leader was reached if it has answered.
-    async fn ask(
-        &self,
-        leader: &Arc<Leader>,
-        request: &Request<Bytes>,
-        hop: Hop,
-    ) -> Result<Response, Failure> {
-        let connected = self.connections.get(leader, is_upgrade(request)).await;
+    async fn ask(&self, leader: &Arc<Leader>, asked: &Request<Bytes>, hop: Hop) -> Result<Response, Failure> {
+        let connected = self.connections.get(leader, is_upgrade(asked)).await;
         let mut connection = connected.ok_or(Failure::NotDone)?;
-        let outgoing = outgoing(leader, &connection, request, hop).ok_or(Failure::NotDone)?;
+        let outgoing = outgoing(leader, &connection, asked, hop).ok_or(Failure::NotDone)?;
         connection.sender.ready().await.map_err(|_| Failure::NotDone)?;
         let response = connection.sender.try_send_request(outgoing).await.map_err(|mut error| {
             if error.take_message().is_some() { Failure::NotDone } else { Failure::Sent }
@@ -312,7 +307,7 @@ impl Forwarder {
         }
         *self.reached.lock() = Some(self.clock.since_boot());
         *self.unreached_since.lock() = None;
-        Ok(self.incoming(leader, connection, request, response))
+        Ok(self.incoming(leader, connection, asked, response))
     }
 
     /// The leader's response to `/ready`, as status and body. `None` if there is none.

@@ -91,13 +91,9 @@ pub async fn envelope(
 
 /// Passes a request on once its whole body has arrived. From then on it counts as in progress. It is rejected while too many requests are
 /// in progress, so that these finish in time, or a quarter of these from one client.
-pub async fn admit(
-    State((app, bytes_max)): State<(Arc<App>, usize)>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub async fn admit(State((app, most)): State<(Arc<App>, usize)>, request: Request, next: Next) -> Response {
     // A long body counts until the request is answered, because the body is in memory until then.
-    let (request, _long_body) = match body::gather(&app.bodies, request, bytes_max).await {
+    let (request, _long_body) = match body::gather(&app.bodies, request, most).await {
         Ok(gathered) => gathered,
         Err(error) => return error.into_response(),
     };

@@ -31,12 +31,7 @@ pub trait SfuBroker: Broker {
     /// Replaces the row of a session, and charges the session up to now. `row` makes the row at a time of the books, `None` if the session
     /// has ended. `is_found`: a look has found the session, so what it takes is promised for longer. Returns `false` if nothing was done,
     /// because nobody knows how much time has passed.
-    fn remember(
-        &self,
-        session: &Arc<str>,
-        row: &dyn Fn(Timestamp) -> Option<SfuSession>,
-        is_found: bool,
-    ) -> bool;
+    fn remember(&self, id: &Arc<str>, row: &dyn Fn(Timestamp) -> Option<SfuSession>, is_found: bool) -> bool;
 
     /// Whether this broker may still act as the leader. If not, another broker may know more of the sessions, and closes them.
     fn holds_lease(&self) -> bool;

@@ -121,16 +121,10 @@ impl Sessions {
         self.rows.get(id).is_some_and(|session| session.may_be_used() && has_load(session.load()))
     }
 
-    /// Takes the SFU's answer to a call; `None` if the SFU has refused all of it. `replies`: the channels on which the call asked to reply.
-    pub(crate) fn answered(
-        &mut self,
-        id: &SessionId,
-        call: u64,
-        replies: &[Pull],
-        answer: Option<&SfuAnswer>,
-    ) {
+    /// Takes the SFU's answer to a call; `None` if the SFU has refused all of it. `asked`: the channels on which the call asked to reply.
+    pub(crate) fn answered(&mut self, id: &SessionId, call: u64, asked: &[Pull], answer: Option<&SfuAnswer>) {
         self.amend(id, |session| session.answered(call, answer));
-        for channel in replies {
+        for channel in asked {
             // An entry that states no session or no name can be of this channel.
             let is_granted = answer.into_iter().flat_map(|answer| &answer.entries).any(|entry| {
                 let is_of_sender = entry.session.as_ref().is_none_or(|session| *session == channel.session);

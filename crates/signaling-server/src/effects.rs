@@ -84,15 +84,10 @@ impl Sockets {
         }
     }
 
-    /// The body of a response. `None` if none comes, or if `is_answer` does not accept its status. A failure is logged.
-    async fn post(
-        &self,
-        url: &WebhookUrl,
-        webhook: &Webhook,
-        is_answer: fn(StatusCode) -> bool,
-    ) -> Option<Text> {
+    /// The body of a response. `None` if none comes, or if `is_ok` does not accept its status. A failure is logged.
+    async fn post(&self, url: &WebhookUrl, webhook: &Webhook, is_ok: fn(StatusCode) -> bool) -> Option<Text> {
         let (client, body) = (&self.service.client, webhook.body.clone());
-        match post_webhook(client, url, headers(webhook), body, is_answer).await {
+        match post_webhook(client, url, headers(webhook), body, is_ok).await {
             Ok(body) => String::from_utf8(body).ok().map(Text::from),
             Err(error) => {
                 if let Some(held_back) = self.webhook_log.pass(self.service.clock.instant()) {

@@ -92,16 +92,11 @@ async fn answer(
 }
 
 /// What a request asks for, in the order of the reference server's checks.
-fn operation(
-    method: &Method,
-    headers: &HeaderMap,
-    body: &[u8],
-    wall: Timestamp,
-) -> Result<Operation, Refusal> {
-    if media_type(headers) != "application/json" {
+fn operation(method: &Method, head: &HeaderMap, body: &[u8], wall: Timestamp) -> Result<Operation, Refusal> {
+    if media_type(head) != "application/json" {
         return Err(Refusal::MediaType);
     }
-    let is_delete = headers.get(WORKER_METHOD).is_some_and(|method| method == "DELETE");
+    let is_delete = head.get(WORKER_METHOD).is_some_and(|method| method == "DELETE");
     if is_delete || method == Method::DELETE {
         Operation::delete(body, wall)
     } else if method == Method::POST {

@@ -132,16 +132,11 @@ impl CloudflareAnalytics {
     }
 
     /// Asks within `deadline`. The body of an error response only says which error it is, so a body that cannot be read counts as empty.
-    async fn ask(
-        &self,
-        deadline: Duration,
-        question: &Value,
-        body_max: usize,
-    ) -> Result<RawResponse, CallError> {
+    async fn ask(&self, deadline: Duration, question: &Value, most: usize) -> Result<RawResponse, CallError> {
         let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
         let response = self.api.client.execute(call).await?;
         let (status, at) = (response.status(), date(response.headers()));
-        let received = body(body_max, response).await;
+        let received = body(most, response).await;
         let body = if status == StatusCode::OK { received? } else { received.unwrap_or_default() };
         Ok(RawResponse { status, at, body })
     }

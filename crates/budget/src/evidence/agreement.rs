@@ -60,15 +60,10 @@ impl Agreement {
         Self { until: as_of, bytes: total, granted, at_most, waiting: None }
     }
 
-    /// The same after another answer. `sampling`: the margin of error of an answer, in percent. `promised_since`: the most that credentials can
+    /// The same after another answer. `sampling`: the margin of error of an answer, in percent. `promised`: the most that credentials can
     /// have relayed between an earlier instant and the end of this answer.
     #[must_use]
-    pub(crate) fn with(
-        self,
-        answer: Answer,
-        sampling: u32,
-        promised_since: impl Fn(Timestamp) -> u128,
-    ) -> Self {
+    pub(crate) fn with(self, answer: Answer, sampling: u32, promised: impl Fn(Timestamp) -> u128) -> Self {
         let Some(first) = self.waiting else { return Self { waiting: Some(answer), ..self } };
         let least = first.total.minus(ByteCount::saturating(first.total.share_up(sampling)));
         if answer.total < least {
@@ -82,7 +77,7 @@ impl Agreement {
         let heard =
             Self { bytes: self.bytes.max(first.total.min(answer.total)), waiting: Some(answer), ..self };
         let (granted, margin) = (u128::from(first.granted.get()), first.granted.share_up(sampling));
-        let most = granted.saturating_add(margin).saturating_add(promised_since(first.as_of));
+        let most = granted.saturating_add(margin).saturating_add(promised(first.as_of));
         if u128::from(answer.granted.get()) > most {
             return heard;
         }

@@ -54,18 +54,12 @@ impl Grants {
 
     /// Raises the promises of a group to this tail and rate, as far as they are lower. A promise that was over at `since` or is released
     /// stays as it is. A grant that has ended is live again if its promise rises.
-    pub(crate) fn raise_tails(
-        &mut self,
-        group: CountOwner,
-        tail: Duration,
-        per_minute: u64,
-        since: Timestamp,
-    ) {
+    pub(crate) fn raise_tails(&mut self, group: CountOwner, tail: Duration, rate: u64, since: Timestamp) {
         let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group && !row.is_released());
         let raised = |(id, row): (&GrantId, &GrantRow)| {
             let before = row.promised.filter(|time| time.until.start() > since)?;
             let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
-            let per_minute = before.per_minute.max(per_minute);
+            let per_minute = before.per_minute.max(rate);
             // Nearly all promises stay as they are.
             let is_raised = (until, per_minute) != (before.until, before.per_minute);
             is_raised.then_some((*id, until, per_minute))

@@ -191,14 +191,10 @@ impl LeftSums {
     }
 
     /// The sums of a kind in an earlier period, which began on this day.
-    pub(crate) fn of_past(
-        &self,
-        first_day: Day,
-        kind: SpenderKind,
-    ) -> impl Iterator<Item = (&LeftKey, &Sums)> {
-        let is_of = move |((day, of, _), _): &(&LeftKey, &Sums)| (*day, *of) == (first_day, kind);
-        let past = self.past.range((first_day, kind, None)..).take_while(is_of);
-        past.chain(self.after(first_day, kind, None))
+    pub(crate) fn of_past(&self, first: Day, kind: SpenderKind) -> impl Iterator<Item = (&LeftKey, &Sums)> {
+        let is_of = move |((day, of, _), _): &(&LeftKey, &Sums)| (*day, *of) == (first, kind);
+        let past = self.past.range((first, kind, None)..).take_while(is_of);
+        past.chain(self.after(first, kind, None))
     }
 
     /// The present sums of a kind in the period that begins on this day, after the key `last`.

@@ -12,12 +12,8 @@ use crate::{MediaKind, Pull, Push, Replies, RequestedTracks, SessionId, SfuFault
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and no bound is exceeded. Returns what it
     /// wants in addition to what it has, with the kind of each pull as the sending session has pushed it.
-    pub(crate) fn check_request(
-        &self,
-        id: &SessionId,
-        wanted: RequestedTracks,
-    ) -> SfuResult<RequestedTracks> {
-        let mut wanted = self.check_rooms(id, wanted)?;
+    pub(crate) fn check_request(&self, id: &SessionId, asked: RequestedTracks) -> SfuResult<RequestedTracks> {
+        let mut wanted = self.check_rooms(id, asked)?;
         let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         // An offer also has the mids that the session has already. With `autoDiscover` they come as pushes without a name.
         let is_new =

@@ -117,15 +117,10 @@ async fn dead_track(State(reports): Sink, Sender(client): Sender, request: Reque
 }
 
 /// Appends a report and posts it.
-async fn record(
-    reports: &Reports,
-    client: ClientKey,
-    kind: &'static str,
-    report: &impl Serialize,
-) -> Recorded {
-    let line = reports.line(kind, report)?;
-    reports.keep(client, line.clone()).await?;
-    reports.post(line).await;
+async fn record(to: &Reports, client: ClientKey, kind: &'static str, report: &impl Serialize) -> Recorded {
+    let line = to.line(kind, report)?;
+    to.keep(client, line.clone()).await?;
+    to.post(line).await;
     Ok(Json(json!({ "status": "ok" })))
 }
 
