@@ -10,7 +10,7 @@
 //! | [`ayame`] | rooms of two |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`uuid`] | UUIDs |
-//! | [`deadlines`], `sockets` | timers of many sockets; sockets that are pinged |
+//! | [`deadlines`] | timers of many sockets; sockets that are pinged |
 //! | [`flood`] | who has filled a queue |
 //! | `object` | JSON objects |
 //! | [`signing`] | signatures of what a client keeps for us, such as cookies |
@@ -27,13 +27,13 @@ pub mod peerjs;
 pub mod protocol;
 pub mod rooms;
 pub mod signing;
-mod sockets;
 pub mod uuid;
 pub mod yjs;
 
 pub use ayame::{Ayame, AyameSettings, QUEUED_FRAMES_MAX, SignIn};
 pub use calls::{Call, CallAction, CallEvent, CallName, Calls, MediaAfter, Member, MemberId, ProtocolName};
 pub use deadlines::Deadlines;
+use deadlines::Sockets;
 pub use p2pcf::P2pcf;
 pub use peerjs::Peerjs;
 use protocol::Actions;
@@ -42,7 +42,6 @@ pub use protocol::{
 };
 pub use rooms::Rooms;
 pub use signing::SigningKey;
-use sockets::Sockets;
 pub use yjs::Yjs;
 
 #[cfg(test)]

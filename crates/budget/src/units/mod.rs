@@ -6,9 +6,8 @@ mod clock;
 mod interval;
 mod period;
 mod slot;
-mod standing;
 
-pub use {clock::*, interval::*, period::*, slot::*, standing::*};
+pub use {clock::*, interval::*, period::*, slot::*};
 
 use std::fmt;
 use std::str::FromStr;

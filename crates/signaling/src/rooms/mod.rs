@@ -7,11 +7,9 @@
 //! |---|---|
 //! | [`room`] | the users of one room: who enters, who leaves, what is sent to whom |
 //! | [`message`] | the messages in both directions |
-//! | [`profile`] | what a user says about itself |
 //! | [`user_cookie`] | the name that a visitor has chosen |
 
 mod message;
-mod profile;
 mod room;
 pub mod user_cookie;
 

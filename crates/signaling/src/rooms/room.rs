@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use turn_limits::{Holder, Share};
 
+use super::message::Profile;
 use super::message::{Ai, DirectMessage, Incoming, MuteUser, Outgoing, Refusal, RoomState, User};
-use super::profile::Profile;
 use super::user_cookie::Visitor;
 use super::{Out, Settings};
 use crate::uuid::uuid;
