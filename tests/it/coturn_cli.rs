@@ -112,10 +112,8 @@ async fn every_failure_has_its_own_name_and_ends_in_time() {
             let error = sessions(&cli).await.unwrap_err();
             assert_eq!(<&str>::from(&error), outcome, "{fault:?}: {error}");
             coturn.set_fault(None);
-            assert!(
-                sessions(&cli).await.unwrap().is_complete,
-                "{fault:?}: the next call has a new connection"
-            );
+            // The next call has a new connection.
+            assert!(sessions(&cli).await.unwrap().is_complete, "{fault:?}");
         }));
     }
     for check in checks {

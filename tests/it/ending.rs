@@ -31,11 +31,8 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     assert_eq!(ending(&broker).await, json!({"isAtLimit": false, "left": 0, "revoked": 0}));
     let alerts = async || broker.operator("/api/alerts").await.json()["alerts"].clone();
     eventually("an alert", async || alerts().await[0]["event"].to_string().contains("budget.used_1")).await;
-    assert!(
-        !alerts().await.to_string().contains("are being revoked"),
-        "no claim revokes: {}",
-        alerts().await
-    );
+    // No claim revokes.
+    assert!(!alerts().await.to_string().contains("are being revoked"), "{}", alerts().await);
 
     cloudflare.always(Fault::ServerErrorHtml(503));
     assert_eq!(count(&broker, 100 * MB), ReadingOutcome::Taken);

@@ -134,11 +134,8 @@ async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_als
         assert!((sum("x_Bytes") - f64::from(u32::try_from(used).unwrap())).abs() < 0.5, "{}", answer.text);
         let gb = f64::from(u32::try_from(used).unwrap()) / 1e9;
         assert!((sum("ConsumedQuantity") - gb).abs() < 1e-9, "{}", answer.text);
-        assert!(
-            (sum("BilledCost") - (gb - 0.1) * 0.05).abs() < 2e-6,
-            "the free GB are shared: {}",
-            answer.text
-        );
+        // The free GB are shared.
+        assert!((sum("BilledCost") - (gb - 0.1) * 0.05).abs() < 2e-6, "{}", answer.text);
         for path in ["/api/spenders?by=grant", "/api/spenders?since=5m"] {
             assert_eq!(csv(path).await.error(), (400, "INVALID_REQUEST"), "{path}");
         }
@@ -508,11 +505,8 @@ async fn all_credentials_of_one_value_are_revoked_and_no_others() {
     let address =
         broker.operator("/api/grants").await.json()["grants"][0]["address"].as_str().unwrap().to_owned();
     let body = revoke(&format!("address={address}")).await.json();
-    assert_eq!(
-        (body["revoked"].as_u64(), usable().await),
-        (Some(5), 0),
-        "also what was revoked before: {body}"
-    );
+    // Also what was revoked before.
+    assert_eq!((body["revoked"].as_u64(), usable().await), (Some(5), 0), "{body}");
     let message = body["message"].as_str().unwrap();
     assert!(message.starts_with(&format!("Live credentials of {address}: 5, all revoked.")), "{message}");
     let last = format!("{address} can get new ones: block {address} to refuse them.");

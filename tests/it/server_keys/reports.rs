@@ -165,10 +165,8 @@ async fn a_page_without_a_named_user_has_the_allowance_of_its_own_address() {
     let pages: Vec<_> = addresses.into_iter().zip(&granted).collect();
     assert_eq!(claimed(&broker, &pages).await, 2 * 10_000_000, "two addresses");
     let of_addresses: Vec<_> = grants(&broker).await.iter().map(|grant| grant["address"].clone()).collect();
-    assert!(
-        of_addresses.contains(&json!("203.0.113.10")),
-        "the page's own, not the server's: {of_addresses:?}"
-    );
+    // The page's own, not the server's.
+    assert!(of_addresses.contains(&json!("203.0.113.10")), "{of_addresses:?}");
 }
 
 /// 50 users at as many addresses would have 500 MB.
