@@ -1,7 +1,7 @@
 use super::*;
 use crate::store::testing::MemoryStorage;
 use turn_base::clock::SystemClock;
-use turn_ledger::Caller;
+use turn_ledger::{Books, Caller, Grant, GrantId, IceSource};
 
 const PARTS: usize = 8;
 

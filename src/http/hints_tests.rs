@@ -1,5 +1,6 @@
 //! Tests of the list of faults, and that hints and alerts are made from it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strum::VariantArray;

@@ -1,7 +1,10 @@
 use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
 use crate::cost::Money;
-use turn_ledger::{BillingDay, GrantId, IceSource, SpenderKey, SpenderKind, User};
+use crate::rate::PresentRate;
+use turn_ledger::{
+    BillingDay, ByteCount, GrantId, IceSource, NamesPerson, Person, SpenderKey, SpenderKind, User,
+};
 
 /// Every message. After a change of the texts, the failing test prints the new content.
 const EXPECTED: &str = include_str!("texts.txt");
