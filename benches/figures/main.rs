@@ -22,10 +22,12 @@ mod postgres;
 
 use std::process::Command;
 
+use chrono::Datelike;
 use load::{Load, load, open_socket};
 use response::{body, get};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::{BARE_BYTES, CLOUDFLARE, Server, directory, program};
+use turn_base::clock::{Clock, SystemClock};
 
 const CALLERS: u32 = 64;
 /// The mints of a round with all callers: about a second.
@@ -204,7 +206,10 @@ fn start(rounds: usize) {
 }
 
 fn status(rounds: usize) {
-    let broker = Server::broker(&[]);
+    // The last day of a period, and 16 owners of counts that are idle.
+    let tomorrow = SystemClock.now().to_utc().date_naive().succ_opt().unwrap().day().to_string();
+    let relays: Vec<_> = (1..=16).map(|nth| format!("turn:relay-{nth}.example")).collect();
+    let broker = Server::broker(&[("BILLING_DAY", &tomorrow), ("COTURN_URLS", &relays.join(","))]);
     let bare = Server::bare(body(broker.address, STATUS).unwrap().len());
     let rows = [
         ["status, default log: requests/s ÷ a bare axum route", "≥ 0.75 ×", "×"],

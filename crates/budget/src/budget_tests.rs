@@ -133,6 +133,23 @@ fn a_period_is_used_since_its_first_byte_or_grant() {
 }
 
 #[test]
+fn the_first_use_is_the_next_one_once_the_first_was_taken_back() {
+    let mut ledger = ledger(1_000_000_000);
+    let mut promises = vec![];
+    for minute in [10, 20, 30] {
+        ledger.advance(at(minute * MINUTE));
+        promises.push(reserve(&mut ledger, IceSource::Coturn, A_MINUTE).unwrap());
+    }
+    let mut firsts = vec![];
+    for promise in promises {
+        firsts.push(ledger.used_since());
+        ledger.replace_promise(Some((IceSource::Coturn.into(), promise)), None);
+    }
+    assert_eq!(firsts, [10, 20, 30].map(|minute| Minute::of(at(minute * MINUTE)).start()));
+    assert_eq!(ledger.used_since(), ledger.period.start);
+}
+
+#[test]
 fn an_unmetered_source_is_neither_charged_nor_refused() {
     let mut ledger = ledger(0);
     ledger.charge(bytes(IceSource::Manual, 500));

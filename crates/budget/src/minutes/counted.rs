@@ -98,10 +98,26 @@ impl Minutes {
     /// The first instant of this period from which on something was counted, reported or promised.
     pub fn used_since(&self) -> Option<Timestamp> {
         let counted = self.days.of(self.period).find(|(_, count)| count.total() > ByteCount::ZERO);
-        let mut minutes = (self.first().number()..).map(Minute::new).zip(&self.begun);
-        let begun = minutes.find(|(_, cell)| cell.live > 0 || self.estimate_of(**cell) > 0);
-        let starts = [counted.map(|(day, _)| day.start()), begun.map(|(minute, _)| minute.start())];
+        let starts = [counted.map(|(day, _)| day.start()), self.sums.first_used.map(Minute::start)];
         starts.into_iter().flatten().min()
+    }
+
+    /// Takes note of what a minute has become. A search looks at later minutes only if what was the first use is taken back.
+    pub(super) fn note_used(&mut self, minute: Minute, cell: MinuteRow) {
+        let first = self.sums.first_used;
+        if first == Some(minute) || first.is_none_or(|first| minute < first) && self.is_used(cell) {
+            self.sums.first_used = self.find_used(minute);
+        }
+    }
+
+    /// The first used minute from this one on.
+    pub(super) fn find_used(&self, from: Minute) -> Option<Minute> {
+        let mut minutes = (from.number()..=self.current().number()).map(Minute::new);
+        minutes.find(|minute| self.get(*minute).is_some_and(|cell| self.is_used(cell)))
+    }
+
+    fn is_used(&self, cell: MinuteRow) -> bool {
+        cell.live > 0 || self.estimate_of(cell) > 0
     }
 
     /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
@@ -399,5 +415,24 @@ impl Minutes {
 impl CountedUntil {
     fn of(count: &DayCount) -> Self {
         Self { newest: count.as_of, agreed: count.agreed.until }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::minutes::SourceRows;
+
+    #[test]
+    fn the_first_use_is_known_without_a_look_at_the_minutes() {
+        let terms = crate::testing::terms();
+        let Period { start, end } = terms.billing_day.period_at(Timestamp::from_millis(1_736_000_000_000));
+        let last_day = Timestamp::from_millis(end.as_millis() - 1);
+        let period = Period { start, end };
+        let mut minutes = Minutes::open(period, terms.rates, 0, last_day, &SourceRows::default());
+        let first = minutes.current();
+        minutes.amend(first, |row| row.live = 1);
+        minutes.begun.clear();
+        assert_eq!(minutes.used_since(), Some(first.start()));
     }
 }

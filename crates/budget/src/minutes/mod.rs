@@ -34,6 +34,8 @@ struct Sums {
     until_reset: GrantMinutes,
     /// Grant-minutes after the period's end.
     after_reset: GrantMinutes,
+    /// The first minute that has begun in which something was reported or a grant was live.
+    first_used: Option<Minute>,
 }
 
 /// The sums over the counted days of a period.
@@ -236,6 +238,7 @@ impl Minutes {
         }
         let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
         self.replace_figures(minute, &was, &is);
+        self.note_used(minute, after);
         if (was.unreleased, was.vouched_counted) != (is.unreleased, is.vouched_counted) {
             self.sum_days();
         }
@@ -339,6 +342,7 @@ impl Minutes {
         }
         self.sums.begun = self.sums.begun.plus(next.promised());
         self.begun.push(next);
+        self.note_used(current.next(), next);
     }
 
     /// Begins another period at `now`. The current minute and later ones stay, because grants continue across the

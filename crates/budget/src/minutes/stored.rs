@@ -91,7 +91,7 @@ impl Minutes {
         let mut by_day = BTreeMap::<Day, MinuteFigures>::new();
         // What a minute adds depends on the time that is counted, so the end of the latest count comes first.
         self.sum_days();
-        let mut sums = Sums::default();
+        let mut sums = Sums { first_used: self.find_used(self.first()), ..Sums::default() };
         let (current, reset) = (self.current(), Minute::of(self.period.end));
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
             let minute = Minute::new(number);
