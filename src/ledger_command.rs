@@ -12,6 +12,7 @@ use crate::alert::rules::KeptAlert;
 use crate::app::setup;
 use crate::config::Config;
 use crate::json::plain_number;
+use crate::store::file::access::require_modes;
 use crate::store::file::ledger_file::FILE_NAME;
 use crate::store::postgres::connect::Database;
 use crate::store::postgres::copy;
@@ -106,6 +107,7 @@ pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Re
         }
         LedgerCommand::Copy { to_database, .. } => move_ledger(config, directory, to_database)?,
         LedgerCommand::Verify => {
+            require_modes(directory)?;
             let mut ledger = LedgerCopy::take(directory)?;
             return Ok(report_of(&ledger.path.display().to_string(), &ledger.findings()));
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::report::{Verdict, fail, ok, warn};
+use crate::store::file::access::require_modes;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::rows::FORMAT;
 use crate::store::storage::OpenError;
@@ -23,7 +24,8 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
     // The service creates a missing directory, if its user may write to the nearest directory above.
     let is_there = directory.exists();
     let nearest = if is_there { Some(directory) } else { directory.ancestors().find(|at| at.is_dir()) };
-    let written = tempfile::tempfile_in(nearest.unwrap_or(Path::new(".")));
+    let nearest = nearest.unwrap_or(Path::new("."));
+    let written = tempfile::tempfile_in(nearest);
     let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
     let is_held = matches!(read, Err(OpenError::InUse(_)));
     let mut found = vec![if is_there || is_served {
@@ -39,6 +41,9 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
         } else {
             fail(seen, "make it writable for the service's user (in the image 10001:10001), and run doctor as that user")
         });
+    }
+    if let Err(error) = require_modes(nearest) {
+        found.push(fail(error.to_string(), "move it: in Docker into a named volume, in WSL below /home"));
     }
     if let Ok(stat) = rustix::fs::statvfs(directory) {
         found.push(judge_free_space(stat.f_bavail.saturating_mul(stat.f_frsize)));

@@ -94,7 +94,9 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
     let tightened = mode & (most | SET_GROUP);
     let parent = path.parent().and_then(|parent| std::fs::metadata(parent).ok());
     let parent_mode = parent.map_or(0, |parent| parent.permissions().mode());
-    match file.set_permissions(Permissions::from_mode(tightened)) {
+    let changed = file.set_permissions(Permissions::from_mode(tightened));
+    // Some file systems accept every mode and keep their own.
+    match changed.and_then(|()| require_mode(tightened, file.metadata()?.permissions().mode())) {
         // Whether the change worked or not: Kubernetes gives the group access again at each start, so an operator could not follow a
         // warning.
         _ if (mode | parent_mode) & SET_GROUP != 0 && mode & OTHERS == 0 => {
@@ -111,6 +113,15 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
         ),
     }
     Ok(())
+}
+
+/// Fails if group or others have more permissions than those of `most`, although nobody has given them.
+pub fn require_mode(most: u32, found: u32) -> io::Result<()> {
+    if found & !most & GROUP_AND_OTHERS == 0 {
+        return Ok(());
+    }
+    let why = format!("its file system keeps no modes: every file has {:04o}", found & 0o7777);
+    Err(io::Error::new(ErrorKind::PermissionDenied, why))
 }
 
 /// The kind of the directory's file system, if its files are lost with the machine's memory or with the container. `None` if its files
@@ -174,6 +185,19 @@ mod tests {
         assert_eq!([0o600, 0o644, 0o444].map(|mode| tightened(&file, mode)), [0o600, 0o600, 0o400]);
         let modes = [0o700, 0o775, 0o1777].map(|mode| tightened(&directory, mode));
         assert_eq!(modes, [0o700, 0o700, 0o1777], "a directory like /tmp is shared on purpose");
+    }
+
+    #[test]
+    fn a_mode_that_was_set_is_in_force_only_if_nobody_else_has_more_than_it_gives() {
+        for (most, found, is_kept) in [
+            (0o600, 0o100_600, true),
+            (0o600, 0o100_777, false),
+            (0o600, 0o100_640, false),
+            (0o2700, 0o42_700, true),
+            (0o700, 0o500, true),
+        ] {
+            assert_eq!(require_mode(most, found).is_ok(), is_kept, "{most:o} {found:o}");
+        }
     }
 
     #[test]

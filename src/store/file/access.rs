@@ -16,6 +16,14 @@ const ROOT: u32 = 0;
 /// The permissions of everybody except the owner to write.
 const WRITE_OF_OTHERS: u32 = 0o022;
 
+/// Refuses a directory whose file system keeps no modes if others may write every file there. A new file without a name shows that, so
+/// nothing is changed. Where none can be made, other errors say why.
+pub fn require_modes(directory: &Path) -> Result<(), OpenError> {
+    let made = tempfile::tempfile_in(directory).and_then(|file| file.metadata());
+    let kept = made.map_or(Ok(()), |made| access::require_mode(!WRITE_OF_OTHERS, made.permissions().mode()));
+    kept.map_err(|error| OpenError::Directory { path: directory.to_owned(), error })
+}
+
 /// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. A permission that
 /// cannot be removed is only a warning too, unless it lets others write the ledger. Refuses a ledger that is a link, or that belongs
 /// neither to this user nor to root.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
 
-mod access;
+pub mod access;
 pub mod backup;
 pub mod inspect;
 pub mod ledger_file;
@@ -153,6 +153,7 @@ impl FileStorage {
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         make_directory(directory).map_err(unusable)?;
+        access::require_modes(directory)?;
         access::tighten(directory)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {
@@ -191,6 +192,7 @@ impl FileStorage {
     pub(in crate::store) fn create_of(directory: &Path, rows: &impl ReadRows) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         make_directory(directory).map_err(unusable)?;
+        access::require_modes(directory)?;
         let path = directory.join(FILE_NAME);
         if path.try_exists().map_err(unusable)? {
             return Err(OpenError::Exists(path));
