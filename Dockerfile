@@ -51,7 +51,7 @@ COPY --from=build /image/licenses /usr/share/doc/turn-broker
 COPY --from=build --chown=10001:10001 /image/owned/ /
 # HOST is for `demo`, which by default listens on loopback, where no published port leads. TMPDIR is for a backup of the database: there is
 # no /tmp, and the volume can be written also if the root is read-only.
-ENV STATE_DIR=/data HOST=0.0.0.0 TMPDIR=/data
+ENV STATE_DIR=/data HOST=:: TMPDIR=/data
 VOLUME /data
 USER 10001:10001
 EXPOSE 3001

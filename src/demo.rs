@@ -3,7 +3,7 @@
 //! error, in the fragment of the page's URL, which browsers never send.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,8 +22,8 @@ with its cost, and can end it. It needs no account, reads no `.env`, stores noth
 
 Environment:
   HOST        by default 127.0.0.1: only this machine. With another address of this machine, such as 192.168.1.10,
-              the relay listens there too, and a phone in that network can be the second window. With 0.0.0.0, as in the
-              container image, publish the port under its own number for TCP and UDP, and open the page at
+              the relay listens there too, and a phone in that network can be the second window. With 0.0.0.0 or ::, as in
+              the container image, publish the port under its own number for TCP and UDP, and open the page at
               127.0.0.1. Requests that name another host or port than the demo's own, localhost or loopback are refused
   PORT        the same as --port, which takes precedence
   LOG_FORMAT  text (the default) or json
@@ -92,7 +92,9 @@ impl Demo {
             .with_default("LOG_FORMAT", "text")
             .with_default("RUST_LOG", QUIET);
         let server = Config::from_env(&environment)?.server;
-        let wanted = SocketAddr::new(server.host, if is_port_set { server.port } else { PORT });
+        // The relay of the demo has an IPv4 address.
+        let host = if server.host.is_unspecified() { Ipv4Addr::UNSPECIFIED.into() } else { server.host };
+        let wanted = SocketAddr::new(host, if is_port_set { server.port } else { PORT });
         let (listener, address) =
             listen(wanted, !is_port_set).map_err(|cause| DemoError::Listen { address: wanted, cause })?;
         let token = URL_SAFE_NO_PAD.encode(random::bytes::<24>()?);
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn on_all_addresses_the_relay_has_the_number_of_the_page_and_clients_reach_both_on_loopback() {
-        let settings = [("HOST", "0.0.0.0"), ("PORT", "0")];
+        let settings = [("HOST", "::"), ("PORT", "0")];
         let demo = Demo::prepare(Environment::from_pairs(settings), None).unwrap();
         let address = demo.listener.local_addr().unwrap();
         let relay = demo.config.ice.relay.unwrap();

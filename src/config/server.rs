@@ -11,7 +11,7 @@ use super::settings::Settings;
 /// The listener.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// The address of the listener; `::` accepts IPv4 too on most systems. `HOST`; `0.0.0.0` when unset.
+    /// The address of the listener; `::` accepts IPv4 too, and is `0.0.0.0` where there is no IPv6. `HOST`; `::` when unset.
     pub host: IpAddr,
     /// The port of the listener, 0 to 65535; 0 lets the system pick one. `PORT`; 3001 when unset.
     pub port: u16,
@@ -61,7 +61,7 @@ impl ServerConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let address = parsed("an IP address such as 0.0.0.0, 127.0.0.1 or ::");
         Self {
-            host: settings.get("HOST", "0.0.0.0", address),
+            host: settings.get("HOST", "::", address),
             port: settings.get("PORT", "3001", number(0..=65_535)),
             keep_alive: settings.get("KEEP_ALIVE_SECONDS", "620", seconds(1..=7_200)),
         }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use turn_budget::ClientKey;
+use turn_budget::{ClientKey, canonical};
 
 use crate::table::Key;
 
@@ -21,7 +21,7 @@ pub struct Prefix {
 impl Prefix {
     /// The client at an address: an IPv4 address, or the prefix of `ipv6_length` bits around an IPv6 address.
     pub fn of(address: IpAddr, ipv6_length: u8) -> Self {
-        match address.to_canonical() {
+        match canonical(address) {
             IpAddr::V4(address) => Self::ipv4(address),
             IpAddr::V6(address) => Self::masked(address.to_bits(), ipv6_length.min(128)),
         }

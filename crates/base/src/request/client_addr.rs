@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use super::header::only_line;
+use turn_budget::canonical;
 
 /// The header in which proxies append the address of their client.
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -16,7 +17,7 @@ pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for")
 /// The scheme of the client's request, as a proxy states it.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The client's address, IPv4-mapped IPv6 as IPv4.
+/// The client's address, as IPv4 where an IPv6 one contains that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddr(pub IpAddr);
 
@@ -43,7 +44,7 @@ impl TrustedProxies {
         } else {
             self.named(peer, headers)
         };
-        ClientAddr(address.to_canonical())
+        ClientAddr(canonical(address))
     }
 
     /// The first address that is no trusted proxy: first the peer, then the entries of the header from the right. The walk also ends before
@@ -126,6 +127,8 @@ mod tests {
             ("10.0.0.1", &["6.6.6.6, 203.0.113.9, 10.0.0.2"], "203.0.113.9"),
             ("fd00::1", &["6.6.6.6,203.0.113.9"], "203.0.113.9"),
             ("::ffff:10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9"),
+            ("fd00::1", &["64:ff9b::203.0.113.9"], "203.0.113.9"),
+            ("64:ff9b::10.0.0.1", &["203.0.113.9"], "10.0.0.1"),
             // An entry that cannot be read ends the walk at the last valid hop.
             ("10.0.0.1", &["6.6.6.6, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1", &["6.6.6.6, , 10.0.0.2"], "10.0.0.2"),
@@ -175,7 +178,7 @@ mod tests {
                     (IpAddr::V6(v6), 1) => format!("[{v6}]"),
                     _ => std::net::SocketAddr::new(address, port).to_string(),
                 };
-                (address.to_canonical(), format!("{before}{text}{after}"))
+                (canonical(address), format!("{before}{text}{after}"))
             },
         )
     }

@@ -28,9 +28,9 @@ pub enum ClientKey {
 }
 
 impl ClientKey {
-    /// The client with this address. An IPv4-mapped address is an IPv4 address.
+    /// The client with this address.
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
+        match canonical(address) {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => Self::V6(first_half(address)),
         }
@@ -56,6 +56,14 @@ impl ClientKey {
             Self::V6Group(_) => GROUP_FACTOR,
         }
     }
+}
+
+/// The address as IPv4 if an IPv6 one only contains it: IPv4-mapped, or of NAT64 (`64:ff9b::/96`), behind which all callers are one /64.
+pub fn canonical(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let is_nat64 = v6.to_bits() >> 32 == 0x0064_ff9b << 64;
+    let mapped = if is_nat64 { 0xffff << 32 | v6.to_bits() & 0xffff_ffff } else { v6.to_bits() };
+    Ipv6Addr::from_bits(mapped).to_canonical()
 }
 
 fn first_half(address: Ipv6Addr) -> Prefix {
@@ -115,7 +123,13 @@ mod tests {
     #[test]
     fn a_client_is_an_ipv4_address_or_an_ipv6_prefix_of_64_bits() {
         assert_ne!(key("203.0.113.9"), key("203.0.113.10"));
-        assert_eq!(key("::ffff:203.0.113.9"), key("203.0.113.9"));
+        assert_eq!(["::ffff:203.0.113.9", "64:ff9b::203.0.113.9"].map(key), [key("203.0.113.9"); 2]);
+        assert!(
+            ["64:ff9b:1::203.0.113.9", "64:ff9b::1:203.0.113.9"]
+                .map(key)
+                .iter()
+                .all(|key| key.wider().is_some())
+        );
         assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:3:4:5:6"));
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
     }
