@@ -12,7 +12,6 @@ use futures_util::future::select_all;
 use governor::clock::DefaultClock;
 use reqwest::Method;
 use rustix::net::sockopt::set_ipv6_v6only;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -188,7 +187,6 @@ type Opened = (std::net::TcpListener, String);
 fn serve(config: &Config, origin: &str, opened: Option<Opened>) -> Result<ExitCode, Failure> {
     let (_flushes_on_drop, lost_lines) = log::install(&config.log, &config.secrets)?;
     tracing::info!("settings of {origin}");
-    raise_file_limit();
     // The clock of the rate limit takes some milliseconds to calibrate itself. Meanwhile the ledger is read.
     let _ = std::thread::Builder::new().spawn(DefaultClock::default);
     block_on(serve_until_signal(config, opened, lost_lines))?
@@ -200,25 +198,6 @@ fn keep_secrets_in_memory() {
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
     {
         tracing::warn!(%error, "a core dump would have every secret: set `ulimit -c 0`");
-    }
-}
-
-/// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.
-fn raise_file_limit() {
-    let limits = getrlimit(Resource::Nofile);
-    // With an unlimited hard limit, macOS refuses an unlimited soft limit.
-    let files = limits.maximum.unwrap_or(listen::FILES_WANTED);
-    let raised = Rlimit { current: limits.current.map(|current| current.max(files)), ..limits };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) if files < listen::FILES_WANTED => {
-            tracing::warn!(
-                files,
-                wanted = listen::FILES_WANTED,
-                "the limit on open files is low: raise `ulimit -n`"
-            );
-        }
-        Ok(()) => {}
-        Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
     }
 }
 

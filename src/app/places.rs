@@ -4,7 +4,6 @@
 use turn_sfu_proxy::SESSIONS_MAX;
 
 use super::App;
-use super::process::SOCKETS_MAX;
 use crate::auth::Auth;
 
 /// Places of one kind.
@@ -41,10 +40,10 @@ places! {
         |_, [_, users, _]| *users;
     "connections", "400 bytes each", "a client 256, a key a quarter", "503 `OVERLOADED`",
         |_, [.., connections]| *connections;
-    "sockets", "80 KiB each", "a peer 256; who idles longest closes", "the next waits",
-        |app, _| (SOCKETS_MAX.saturating_sub(app.sockets.available_permits()), SOCKETS_MAX);
-    "coming_bodies", "as sockets", "a forwarded client 512; the oldest ends", "429 `RATE_LIMITED`",
-        |app, _| (app.bodies.coming.count(), SOCKETS_MAX);
+    "sockets", "half of `ulimit -n`, 8,192 at most", "a peer 1/32, at least 16; who idles longest closes", "the next waits",
+        |app, _| (app.sockets_max.saturating_sub(app.sockets.available_permits()), app.sockets_max);
+    "coming_bodies", "as many as `sockets`", "a forwarded client 512; the oldest ends", "429 `RATE_LIMITED`",
+        |app, _| (app.bodies.coming.count(), app.sockets_max);
     "body_bytes", "above 1 KiB each", "a client a sixteenth", "503 `OVERLOADED`",
         |app, _| app.bodies.long.kept();
     "requests", "4 s each", "a client a quarter", "503 `OVERLOADED`",

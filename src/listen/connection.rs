@@ -16,7 +16,7 @@ use turn_ledger::ClientKey;
 
 use super::not_http::FIRST_BYTES;
 
-/// The longest idle time between requests while half of all sockets are open.
+/// The longest wait for a first byte, and between requests, while half of all sockets are open.
 const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 
 /// The system's buffer for what is sent to a client, in bytes. Linux doubles it for its own structures. A client far away gets about one
@@ -212,13 +212,12 @@ impl Connection {
     /// sockets are open.
     pub(super) fn deadline(&self, is_crowded: bool) -> Option<Instant> {
         let state = self.state.lock();
+        // Another replica closes its idle connections itself, and relies on the usual time.
+        let is_shorter = is_crowded && !self.is_of_replica();
+        let longest = |usual: Duration| if is_shorter { usual.min(KEEP_ALIVE_CROWDED) } else { usual };
         match state.phase {
-            Phase::Opened => Some(state.since + REQUEST_TIMEOUT),
-            // Another replica closes its idle connections itself, and relies on the usual time.
-            Phase::Idle { keep_alive } if is_crowded && !self.is_of_replica() => {
-                Some(state.since + keep_alive.min(KEEP_ALIVE_CROWDED))
-            }
-            Phase::Idle { keep_alive } => Some(state.since + keep_alive),
+            Phase::Opened => Some(state.since + longest(REQUEST_TIMEOUT)),
+            Phase::Idle { keep_alive } => Some(state.since + longest(keep_alive)),
             Phase::Receiving { until } => Some(until),
             Phase::Handled | Phase::Upgraded { .. } => None,
         }

@@ -73,7 +73,7 @@ impl Door {
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
         let trusted = process.config.access.trusted_proxies.clone();
         let shared = Arc::new(DoorShared {
-            peers: Peers::new(trusted, Arc::clone(&clock), Arc::clone(&metrics)),
+            peers: Peers::new(trusted, process.sockets_max, Arc::clone(&clock), Arc::clone(&metrics)),
             routes,
             keep_alive: process.config.server.keep_alive,
             not_http: NotHttp::new(clock, metrics),

@@ -37,9 +37,6 @@ use door::{Door, LAST_REQUESTS};
 pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
-/// Open files that the process needs: a socket for each of [`SOCKETS_MAX`](crate::app::process::SOCKETS_MAX) clients, another one for each request that is sent on, and a
-/// reserve.
-pub const FILES_WANTED: u64 = 16_384;
 /// Time to finish after the first signal.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The part of [`DRAIN_MAX`] in which requests in progress may delay the release of a ledger that other replicas share.

@@ -1,6 +1,7 @@
-//! The open connections. A peer that is not a trusted proxy may have at most [`SOCKETS_PER_PEER_MAX`]. If it opens one more, the connection
-//! that has been idle for longest is closed, so a health check from an address at its limit is still served. A connection whose request is
-//! being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
+//! The open connections. A peer that is not a trusted proxy may have a share of them, at most [`SOCKETS_PER_PEER_MAX`]. If it opens one
+//! more, the connection that has been idle for longest is closed, so a health check from an address at its limit is still served. When all
+//! sockets are open, this happens to the peer that has most of them, so that the next newcomer finds a place. A connection whose request
+//! is being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
 //!
 //! The same table bounds what the broker keeps for a peer that does not read: [`UNREAD_PER_PEER_MAX`]. Above that, the connections with the
 //! oldest unread responses are closed. The table also ends connections that wait for too long.
@@ -23,7 +24,11 @@ use crate::forward::{CONNECTING_MAX, CountedSocket, Nonce};
 use crate::telemetry::metrics::Metrics;
 
 /// The most open sockets of one IPv4 address, or of one IPv6 /64.
-pub const SOCKETS_PER_PEER_MAX: usize = 256;
+pub const SOCKETS_PER_PEER_MAX: usize = SOCKETS_MAX / PEERS;
+/// So many peers fill all sockets.
+const PEERS: usize = 32;
+/// What a peer may have at least, however few sockets there are.
+const SOCKETS_PER_PEER_MIN: usize = 16;
 /// The most unread bytes of responses to one IPv4 address, or to one IPv6 /64: what waits to be written, and the system's buffers.
 pub const UNREAD_PER_PEER_MAX: usize = 8_000_000;
 // The system's buffers alone, of as many sockets as a peer may have, stay below the bound on unread bytes.
@@ -36,6 +41,8 @@ const _: () = assert!(CONNECTING_MAX <= SOCKETS_PER_PEER_MAX / 2);
 pub(super) struct Peers {
     table: Mutex<Table>,
     trusted: TrustedProxies,
+    /// The most open sockets.
+    most: usize,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     log: Throttle,
@@ -58,8 +65,14 @@ struct Table {
 }
 
 impl Peers {
-    pub(super) fn new(trusted: TrustedProxies, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log: Throttle::default() })
+    /// `most`: the number of places for sockets.
+    pub(super) fn new(
+        trusted: TrustedProxies,
+        most: usize,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), trusted, most, clock, metrics, log: Throttle::default() })
     }
 
     /// Takes a row for a new socket of `peer`. If the peer has too many sockets, ends those that have been idle for longest. `None` if the
@@ -70,7 +83,8 @@ impl Peers {
         let client = (!self.trusted.contain(peer)).then(|| ClientKey::of(peer));
         let mut table = self.table.lock();
         // The client has a share, and the /48 around it has one that is `factor` times as large. Below, make room in each full share.
-        let is_full = |numbers: &BTreeSet<u64>, factor| numbers.len() >= SOCKETS_PER_PEER_MAX * factor;
+        let share = (self.most / PEERS).max(SOCKETS_PER_PEER_MIN);
+        let is_full = |numbers: &BTreeSet<u64>, factor| numbers.len() >= share * factor;
         while let Some(full) = client.and_then(|client| table.by_client.full(client, is_full)) {
             let Some(idle) = table.uncount_longest(&full, Connection::idle_since) else {
                 self.report(peer, "refused");
@@ -86,6 +100,7 @@ impl Peers {
         if let Some(client) = client {
             table.by_client.change(client, |numbers| numbers.insert(number));
         }
+        self.make_room(&mut table);
         Some(Arc::new(Slot { connection, peers: Arc::clone(self), nonce: OnceLock::new() }))
     }
 
@@ -94,10 +109,24 @@ impl Peers {
         self.table.lock().open.len()
     }
 
+    /// If no place is left, ends the connection that has been idle for longest of those of the client that has most.
+    fn make_room(&self, table: &mut Table) {
+        if table.open.len() < self.most {
+            return;
+        }
+        let shares = table.by_client.iter().filter(|(share, _)| share.factor() == 1);
+        let largest = shares.max_by_key(|(_, numbers)| numbers.len()).map(|(share, _)| share.clone());
+        if let Some(idle) = largest.and_then(|share| table.uncount_longest(&share, Connection::idle_since)) {
+            idle.ended.cancel();
+            self.metrics.sockets_limited.count(["closed_idle"]);
+        }
+    }
+
     /// Ends the connections that have waited for too long.
     pub(super) fn end_overdue(&self, now: Instant) {
-        let table = self.table.lock();
-        let is_crowded = table.open.len() >= SOCKETS_MAX / 2;
+        let mut table = self.table.lock();
+        self.make_room(&mut table);
+        let is_crowded = table.open.len() >= self.most / 2;
         for connection in table.open.values() {
             if connection.deadline(is_crowded).is_some_and(|deadline| deadline <= now) {
                 connection.ended.cancel();

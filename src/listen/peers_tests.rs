@@ -9,9 +9,13 @@ use turn_base::request::client_addr::FORWARDED_FOR;
 const NONE: [usize; 0] = [];
 
 pub(in crate::listen) fn peers() -> Arc<Peers> {
+    peers_with(SOCKETS_MAX)
+}
+
+fn peers_with(most: usize) -> Arc<Peers> {
     let networks = ["10.0.0.0/8".parse().unwrap()].into();
     let trusted = TrustedProxies { networks, client_header: FORWARDED_FOR };
-    Peers::new(trusted, Arc::new(SystemClock), Arc::new(Metrics::default()))
+    Peers::new(trusted, most, Arc::new(SystemClock), Arc::new(Metrics::default()))
 }
 
 fn open(peers: &Arc<Peers>, peer: &str) -> Option<Arc<Slot>> {
@@ -144,13 +148,24 @@ fn a_connection_ends_when_it_has_waited_for_too_long_and_sooner_while_half_of_al
     assert_eq!((ended(&sockets), ended(&crowd)), (vec![], vec![]), "one is missing");
     let _last = open(&peers, "10.0.0.1");
     peers.end_overdue(after(3));
-    // A replica, and a first request that may come.
-    assert_eq!((ended(&sockets), ended(&crowd)), (vec![0], vec![]));
-    peers.end_overdue(after(11));
-    assert_eq!((ended(&sockets), ended(&crowd).len()), (vec![0], crowd.len()));
+    assert_eq!((ended(&sockets), ended(&crowd).len()), (vec![0], crowd.len()), "but not a replica");
     drop(crowd);
     peers.end_overdue(after(621));
     assert_eq!(ended(&sockets), [0, 1]);
+}
+
+#[test]
+fn a_newcomer_finds_a_place_at_the_cost_of_the_address_with_most_sockets() {
+    let peers = peers_with(64);
+    let most = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MIN);
+    let others: Vec<_> = (2..49).map(|nth| open(&peers, &format!("192.0.2.{nth}")).unwrap()).collect();
+    assert_eq!(ended(&most), NONE, "one place is left");
+    let _newcomer = open(&peers, "198.51.100.1").unwrap();
+    assert_eq!((ended(&most), ended(&others)), (vec![0], vec![]), "the next one finds a place");
+    peers.end_overdue(clock::timer_now());
+    assert_eq!((ended(&most), ended(&others)), (vec![0, 1], vec![]), "nobody has left");
+    let _more = open_many(&peers, "192.0.2.1", 3);
+    assert!(ended(&most).len() > 2, "it has its share already");
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(super) struct TimedSocket {
 }
 
 impl TimedSocket {
-    /// `place`: its permit among [`SOCKETS_MAX`](crate::app::process::SOCKETS_MAX).
+    /// `place`: its permit among [`Process::sockets`](crate::app::process::Process::sockets).
     pub(super) fn new(socket: TcpStream, slot: Arc<Slot>, place: OwnedSemaphorePermit) -> Self {
         // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
         // first use.
