@@ -1,12 +1,8 @@
-//! Connections: the address of a host name, and one HTTP request to each API. The request tests
-//! the name of the API's host, the connection and TLS. The header `Date` of the response tests this machine's clock.
+//! Connections: one HTTP request to each API. The request tests the name of the API's host, the connection and TLS. The header `Date` of the response tests this machine's clock.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Method;
-use tokio::net::lookup_host;
-use tokio::time::timeout;
 use url::Url;
 
 use super::report::{Verdict, fail, ok, warn};
@@ -14,19 +10,12 @@ use turn_base::clock::Clock;
 use turn_base::http_client::{HttpClient, date};
 use turn_ledger::Timestamp;
 
-/// The time limit for one name. The system's resolver gives up after 5 s per server.
-const LOOKUP_MAX: Duration = Duration::from_secs(8);
 /// If the clock is wrong by more than this, times in responses are visibly wrong.
 const WARN_ABOVE: Duration = Duration::from_secs(5);
 /// If the clock is wrong by more than this, coturn credentials expire early or late, and signatures are refused.
 const FAIL_ABOVE: Duration = Duration::from_secs(60);
 /// Half a second, in milliseconds: the mean of what a `Date` loses, because it is truncated to the second.
 const HALF_SECOND: u64 = 500;
-
-/// The address that this machine's resolver prefers for a name.
-pub(super) async fn address(host: &str, port: u16) -> Option<SocketAddr> {
-    timeout(LOOKUP_MAX, lookup_host((host, port))).await.ok()?.ok()?.next()
-}
 
 /// Connects to an API as the service would. `variable`: the setting with the URL of the API. Also returns the verdict about this machine's
 /// clock, if the response has a date.

@@ -1,19 +1,18 @@
 //! The check of the relays. At each `turn:` URL over UDP, the doctor makes an allocation with the source's credential, and relays a
-//! datagram from the allocation to the allocation itself. TCP and TLS are for `/relay-check`, which tests them from where the clients are.
-//! If a source has only URLs over TCP and TLS, a TCP connection to each shows whether something listens.
+//! datagram from the allocation to the allocation itself. At each `turns:` URL, it verifies the certificate as a browser does. Relaying
+//! over TCP and TLS is for `/relay-check`, which tests it from where the clients are. If a source has no URL over UDP, a TCP connection
+//! to each other one shows whether something listens.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
 use super::Examination;
-use super::connect::address;
 use super::report::{Check, Verdict, fail, ok, skipped, warn};
+use crate::ice::relays;
 use crate::ice::server::{IceServer, IceServerList};
-use crate::ice::udp_relay;
-use crate::ice::url::IceUrl;
-use turn_ledger::IceSource;
+use crate::ice::url::{IceUrl, Reach};
+use turn_base::Trust;
+use turn_ledger::{IceSource, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 use turn_relay::tunnel::{allocations_of_one, private_peer, relays_tcp};
 
@@ -23,16 +22,17 @@ const URLS_MAX: usize = 16;
 /// So many allocations at once are no call's. The shipped `user-quota` is 8.
 const ALLOCATIONS_MAX: usize = 33;
 
-/// The time limit for one connection.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// A certificate that ends in fewer days should have been renewed: those of 90 days are renewed 30 days before their end.
+const RENEW_DAYS: u64 = 14;
 
 /// Checks the relays of one source.
 pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &mut Examination<'_, '_>) {
     let mut relays = servers.udp_relays().take(URLS_MAX).peekable();
-    if relays.peek().is_none() {
-        for url in servers.urls().filter(|url| url.relays() && !url.is_dtls()).take(URLS_MAX) {
-            doctor.check(Check::Turn, url.as_str(), connects(url)).await;
-        }
+    let (is_only, config, now) = (relays.peek().is_none(), doctor.config, doctor.clock.now());
+    let others = servers.urls().filter(|url| url.relays() && !url.is_dtls());
+    for url in others.filter(|url| is_only || url.reach() == Reach::TurnTls).take(URLS_MAX) {
+        let connects = connects(url, &config.network.trust, now, is_only);
+        doctor.check(Check::Turn, url.as_str(), connects).await;
     }
     for (server, url) in relays {
         doctor.check(Check::Turn, url.as_str(), relays_at(url, server, source)).await;
@@ -42,21 +42,29 @@ pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &m
     }
 }
 
-/// Opens a TCP connection to a URL. Success is only a warning, because nothing was relayed.
-async fn connects(url: &IceUrl) -> Verdict {
-    let Some(address) = address(&url.host, url.port).await else { return unresolved(url) };
-    let port = url.port;
+/// Connects to a URL. Without TLS, success is only a warning, because nothing was relayed. Without a connection, it is a failure if the
+/// source `is_only` reached like this; a bad certificate always is.
+async fn connects(url: &IceUrl, trust: &Trust, now: Timestamp, is_only: bool) -> Verdict {
     let remedy = format!(
-        "check that the server listens on TCP port {port}, and allow it in the firewalls here and there"
+        "check that the server listens on TCP port {}, allow it in the firewalls here and there, and renew its certificate of a known authority for {}",
+        url.port, url.host
     );
-    match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => warn(
+    match relays::connect(url, trust).await {
+        Ok(Some(end)) => judge_certificate(end.saturating_sub(now.since(Timestamp::default())), remedy),
+        Ok(None) => warn(
             "it accepts connections, but nothing was relayed: the source has no turn: URL over UDP",
             "open /relay-check in a browser, which relays over TCP and TLS",
         ),
-        Ok(Err(error)) => fail(format!("no TCP connection: {error}"), remedy),
-        Err(_) => fail("no TCP connection in time", remedy),
+        Err(error) if is_only || error.kind() == ErrorKind::InvalidData => fail(error.to_string(), remedy),
+        Err(error) => warn(error.to_string(), remedy),
     }
+}
+
+/// `left`: how long the certificate is still good.
+fn judge_certificate(left: Duration, remedy: String) -> Verdict {
+    let days = left.as_secs() / 86_400;
+    let seen = format!("TLS works, and its certificate is good for {days} days; nothing was relayed");
+    if days < RENEW_DAYS { warn(seen, remedy) } else { ok(seen) }
 }
 
 /// The failure that a URL's host has no address.
@@ -67,8 +75,8 @@ fn unresolved(url: &IceUrl) -> Verdict {
 
 /// Relays one datagram at a URL over UDP.
 async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdict {
-    let Some(address) = address(&url.host, url.port).await else { return unresolved(url) };
-    match relay_to_itself(&udp_relay::at(address, server), 1).await {
+    let Some(relay) = relays::of(server, url).await else { return unresolved(url) };
+    match relay_to_itself(&relay, 1).await {
         Ok(relayed) => ok(format!("relays at {relayed}")),
         Err(error) => fail(error.to_string(), remedy(error, url.port, source)),
     }
@@ -76,8 +84,7 @@ async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdi
 
 /// Asks a coturn for what a tunnel needs: a private peer, and TCP to peers. Bytes of TCP allocations are in no listing while they live.
 async fn refuses_tunnels(url: &IceUrl, server: &IceServer) -> Verdict {
-    let Some(address) = address(&url.host, url.port).await else { return unresolved(url) };
-    let relay = udp_relay::at(address, server);
+    let Some(relay) = relays::of(server, url).await else { return unresolved(url) };
     if relays_tcp(&relay).await == Some(true) {
         return fail(
             "it makes allocations for TCP, whose bytes are hidden while they live",
@@ -133,7 +140,14 @@ fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::CheckState;
     use super::*;
+
+    #[test]
+    fn a_certificate_that_should_have_been_renewed_is_a_warning() {
+        let state = |days: u64| judge_certificate(Duration::from_secs(days * 86_400), String::new()).state;
+        assert_eq!([0, 13, 14].map(state), [CheckState::Warn, CheckState::Warn, CheckState::Ok]);
+    }
 
     #[test]
     fn the_remedy_of_a_refused_credential_depends_on_the_source_and_a_port_is_named() {

@@ -16,8 +16,8 @@ use super::report::{Check, Verdict, ok, warn};
 use crate::config::CloudflareConfig;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
+use crate::ice::relays;
 use crate::ice::server::IceServerList;
-use crate::ice::udp_relay;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use turn_base::clock::Clock;
 use turn_ledger::polls::spans::Span;
@@ -242,7 +242,7 @@ impl WorstClient {
 
     /// A new allocation that relays, over the first UDP relay in the list.
     async fn open(&self) -> Result<Allocation, RelayError> {
-        let relay = udp_relay::first(&self.servers).await.ok_or(RelayError::Unreachable)?;
+        let relay = relays::first(&self.servers).await.ok_or(RelayError::Unreachable)?;
         let allocation = Allocation::open(&relay, true).await?;
         match allocation.relay(DATAGRAMS).await {
             Ok(_) => Ok(allocation),

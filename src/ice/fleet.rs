@@ -1,6 +1,7 @@
 //! The operator's own relays, and the choice of the relay for a credential. [`Fleet::choose`] is pure: what is known of the relays, and
 //! randomness, are arguments.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,12 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::cloudflare::OWN_IDENTIFIERS;
-use super::{IceServer, IceUrl, KeyName, RelayHealth, RestServer, udp_relay};
-use turn_base::{Clock, random};
+use super::relays::PROBE_MAX;
+use super::{IceServer, IceUrl, KeyName, RelayHealth, RestServer, relays};
+use turn_base::{Clock, Trust, random};
 use turn_ledger::{Books, BudgetMode, CountOwner, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 
-/// The time limit of a probe.
-pub const PROBE_MAX: Duration = Duration::from_secs(4);
 /// After this time, listings are assumed to show half of the load that new credentials are expected to cause. After twice this time, they
 /// are assumed to show three quarters.
 const SHOWN_AFTER: Duration = Duration::from_secs(30);
@@ -150,15 +150,23 @@ impl OwnRelay {
         expected.bytes_per_second = expected.bytes_per_second.saturating_add(bytes_per_second);
     }
 
-    /// Probes the relay again and again: makes an allocation, and sends a datagram through it to itself. A relay without a URL over UDP is
-    /// not probed.
-    pub async fn watch(&self, clock: &Arc<dyn Clock>) {
+    /// Probes the relay again and again: makes an allocation, and sends a datagram through it to itself; or without a URL over UDP, connects
+    /// as a browser does.
+    pub async fn watch(&self, clock: &Arc<dyn Clock>, trust: &Trust) {
         let user = format!("{OWN_IDENTIFIERS}probe");
         loop {
             let began = clock.instant();
             let servers = self.server.credential(&user, clock.now().plus(PROBE_TTL));
-            let Some((server, url)) = servers.udp_relays().next() else { return };
-            if let Some(outcome) = probe(url, server).await {
+            let over_tcp = || servers.urls().find(|url| !url.is_dtls());
+            let probed = match (servers.udp_relays().next(), over_tcp()) {
+                (Some((server, url)), _) => probe(url, server).await,
+                (None, Some(url)) => match relays::connect(url, trust).await {
+                    Err(error) if error.kind() == ErrorKind::NetworkUnreachable => None,
+                    connected => Some(connected.map(drop).map_err(|error| error.to_string())),
+                },
+                (None, None) => return,
+            };
+            if let Some(outcome) = probed {
                 self.note(outcome, &**clock);
             }
             let random = random::bytes().map_or(0, u64::from_be_bytes);
@@ -188,7 +196,7 @@ impl OwnRelay {
 async fn probe(url: &IceUrl, server: &IceServer) -> Option<Result<(), String>> {
     let (server, url) = (server.clone(), url.clone());
     let relayed = async move {
-        let Some(relay) = udp_relay::of(&server, &url).await else {
+        let Some(relay) = relays::of(&server, &url).await else {
             return Some(Err("its name has no address, or the resolver does not answer".to_owned()));
         };
         match relay_to_itself(&relay, 1).await {

@@ -54,7 +54,7 @@ impl RelayHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ice::fleet::PROBE_MAX;
+    use crate::ice::relays::PROBE_MAX;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_736_942_400_000).plus_millis(seconds * 1_000)

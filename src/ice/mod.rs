@@ -10,10 +10,10 @@ pub mod health;
 pub mod http_ice;
 pub mod key_name;
 pub mod pace;
+pub mod relays;
 pub mod rest;
 pub mod server;
 pub mod turn_keys;
-pub mod udp_relay;
 pub mod url;
 
 pub use breaker::{Breaker, BreakerState};

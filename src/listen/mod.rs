@@ -182,7 +182,7 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 12] {
         spawn(app, end, |app| async move {
             let probed = app.mint.fleet().filter(|_| app.config.meter.probes && app.mint.enabled);
             let relays = probed.into_iter().flat_map(|fleet| &fleet.0);
-            join_all(relays.map(|relay| relay.watch(&app.clock))).await;
+            join_all(relays.map(|relay| relay.watch(&app.clock, &app.config.network.trust))).await;
         }),
         spawn(app, end, |app| async move {
             join_all(app.dispatcher.iter().map(|dispatcher| dispatcher.deliver(&*app.account))).await;

@@ -263,17 +263,19 @@ async fn a_relay_that_fails_the_probes_comes_after_each_other_source() {
 #[tokio::test]
 async fn the_broker_probes_each_relay_itself() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let urls = format!("turn:127.0.0.1:{}", silent.local_addr().unwrap().port());
-    let broker = TestBroker::start(&[
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", &urls),
-        ("COTURN_SECRET", "coturn-fixture-secret"),
-        ("RELAY_PROBE", "on"),
-    ])
-    .await;
-    let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure.is_some();
-    eventually("a probe has failed", has_failed).await;
-    assert!(!broker.app.mint.fleet().unwrap().0[0].health.lock().is_down, "one says nothing");
+    let silent = format!("turn:127.0.0.1:{}", silent.local_addr().unwrap().port());
+    for urls in [silent.as_str(), "turns:127.0.0.1:1"] {
+        let broker = TestBroker::start(&[
+            ("ICE_SOURCES", "coturn"),
+            ("COTURN_URLS", urls),
+            ("COTURN_SECRET", "coturn-fixture-secret"),
+            ("RELAY_PROBE", "on"),
+        ])
+        .await;
+        let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure.is_some();
+        eventually("a probe has failed", has_failed).await;
+        assert!(!broker.app.mint.fleet().unwrap().0[0].health.lock().is_down, "one says nothing");
+    }
 }
 
 #[tokio::test]

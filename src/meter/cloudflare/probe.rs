@@ -12,7 +12,7 @@ use super::analytics::AnalyticsError;
 use crate::ice::call::DEADLINE;
 use crate::ice::call::MintingApi;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
-use crate::ice::udp_relay;
+use crate::ice::relays;
 use turn_ledger::polls::spans::Span;
 use turn_ledger::{ByteCount, CountOwner, IceSource, Minute, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
@@ -124,7 +124,7 @@ impl CloudflareMeter {
 async fn relay(key: &MintingApi, identifier: &str) -> Option<Result<(), RelayError>> {
     let servers = key.mint(TTL, identifier, DEADLINE).await.ok()?.servers;
     let relayed = async {
-        let relay = udp_relay::first(&servers).await.ok_or(RelayError::Unreachable)?;
+        let relay = relays::first(&servers).await.ok_or(RelayError::Unreachable)?;
         relay_to_itself(&relay, DATAGRAMS).await.map(drop)
     };
     Some(timeout(RELAY_MAX, relayed).await.unwrap_or(Err(RelayError::NothingThrough)))

@@ -24,7 +24,7 @@ pub(crate) struct TlsServer {
 impl TlsServer {
     /// Starts in front of the server at this `http:` URL.
     pub(crate) async fn start(plain: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connects = Arc::<Mutex<Vec<String>>>::default();
         let (seen, acceptor) = (Arc::clone(&connects), acceptor(&[]));
