@@ -33,7 +33,7 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
     };
     let rules = UsageRules {
         heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
+        billed: BilledDirections::Egress.into(),
         estimated_rate: rate,
     };
     let relay = SourceTerms {

@@ -261,7 +261,7 @@ impl Parts<'_> {
         let (Some(config), true) = (ice.relay, ice.enabled) else { return Ok(None) };
         let secret = RestSecret::generated(&random::bytes()?);
         let broker = RelayAccount { account: Arc::clone(&self.account), metrics: self.metrics(), secret };
-        relay::open(config, self.config.usage.billed, broker).map(Some)
+        relay::open(config, self.config.usage.billed.of(IceSource::Relay), broker).map(Some)
     }
 
     fn mint(&self, relay: Option<&RestServer>) -> Mint {

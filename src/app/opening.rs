@@ -17,7 +17,8 @@ use turn_ledger::{
 /// How to open the books.
 pub fn setup(config: &Config) -> Setup {
     let budget = &config.budget;
-    let UsageConfig { heartbeat, billed, estimated_rate, client_addresses: addresses, .. } = config.usage;
+    let UsageConfig { heartbeat, billed, estimated_rate, client_addresses: addresses, .. } =
+        config.usage.clone();
     let rates = Rates {
         estimated: estimated_rate,
         liability: budget.liability_rate,
@@ -127,7 +128,7 @@ pub(super) fn owner_of(key: &TurnKeyConfig) -> CountOwner {
 /// without a meter of Cloudflare.
 fn counted_in(config: &Config, app: &str) -> Option<IdDigest> {
     let account = &config.meter.analytics.as_ref()?.account_id;
-    Some(IdDigest::of(&format!("{account} {:?} {app}", config.usage.billed)))
+    Some(IdDigest::of(&format!("{account} {:?} {app}", config.usage.billed.of(IceSource::Cloudflare))))
 }
 
 fn minting_sources(config: &Config) -> impl Iterator<Item = IceSource> {

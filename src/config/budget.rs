@@ -8,7 +8,9 @@ use super::form::{Formed, form, number, one_of, parse_decimal, path, seconds};
 use super::memory::grants_in;
 use super::settings::Settings;
 use crate::cost::{Money, Price, Prices};
-use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, IceSource, KeptAddresses};
+use turn_ledger::{
+    BilledDirections, BillingDay, BitRate, BudgetMode, BySource, ByteCount, IceSource, KeptAddresses,
+};
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
 pub const AMOUNT_MAX: f64 = 1_000_000.0;
@@ -58,8 +60,8 @@ pub struct UsageConfig {
     /// The rate of a connection that reports no bytes, above 0 up to 1,000,000 Mbps. `ESTIMATED_MBPS_PER_CONNECTION`;
     /// 2 Mbps when unset.
     pub estimated_rate: BitRate,
-    /// The directions that are charged. `BILLED_DIRECTIONS`; egress when unset.
-    pub billed: BilledDirections,
+    /// The directions that are charged, by source. `BILLED_DIRECTIONS`; egress when unset.
+    pub billed: BySource<BilledDirections>,
     /// The interval between heartbeats of a connection, 1 s to 1 h; three missed ones close it. `HEARTBEAT_SECONDS`; 30 s when
     /// unset.
     pub heartbeat: Duration,
@@ -131,7 +133,7 @@ impl UsageConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         Self {
             estimated_rate: settings.about_money().get("ESTIMATED_MBPS_PER_CONNECTION", "2", rate),
-            billed: settings.about_money().get("BILLED_DIRECTIONS", "egress", one_of(DIRECTIONS)),
+            billed: settings.about_money().get("BILLED_DIRECTIONS", "egress", by_source(one_of(DIRECTIONS))),
             heartbeat: settings.get("HEARTBEAT_SECONDS", "30", seconds(1..=3_600)),
             claims_per_client: settings.about_money().get("CLAIMS_MBPS_PER_CLIENT", "50", rate),
             client_addresses: settings.get("CLIENT_ADDRESSES", "prefix", one_of(ADDRESSES)),
@@ -143,17 +145,17 @@ impl PriceConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let per_gb = form("a price from 0 to 1000000, at most six decimals", parse_price);
         let currency = form("the three letters of a currency, as USD", parse_currency);
-        let (per_gb, others) = settings.about_money().get("PRICE_PER_GB", "0.05", by_source(per_gb));
-        let (free, free_of) = settings.about_money().get("FREE_GB", "1000", by_source(gb));
-        let has_free = free_of.keys().all(|source| others.contains_key(source));
-        settings.refuse_if("FREE_GB", !has_free, "expected sources that PRICE_PER_GB names");
+        let per_gb = settings.about_money().get("PRICE_PER_GB", "0.05", by_source(per_gb));
+        let free = settings.about_money().get("FREE_GB", "1000", by_source(gb));
+        let has_price = free.own.keys().all(|source| per_gb.own.contains_key(source));
+        settings.refuse_if("FREE_GB", !has_price, "expected sources that PRICE_PER_GB names");
         let price = |(source, per_gb): (IceSource, Money)| {
-            (source, Price { per_gb, free: free_of.get(&source).copied().unwrap_or_default() })
+            (source, Price { per_gb, free: free.own.get(&source).copied().unwrap_or_default() })
         };
         Self {
             prices: Prices {
-                cloudflare: Price { per_gb, free },
-                others: others.into_iter().map(price).collect(),
+                cloudflare: Price { per_gb: per_gb.usual, free: free.usual },
+                others: per_gb.own.into_iter().map(price).collect(),
             },
             currency: settings.about_money().get("CURRENCY", "USD", currency),
         }
@@ -205,23 +207,20 @@ fn billing_day(text: &str) -> Formed<BillingDay> {
     form("a day of the month from 1 to 31", |text| day(text).ok().and_then(BillingDay::new))(text)
 }
 
-/// The value for Cloudflare, and those of other metered sources: `0.05,http=0.40`.
-fn by_source<T>(form: impl Fn(&str) -> Formed<T>) -> impl Fn(&str) -> Formed<(T, BTreeMap<IceSource, T>)> {
+/// A value, and those that metered sources other than Cloudflare's have of their own: `0.05,http=0.40`.
+fn by_source<T>(form: impl Fn(&str) -> Formed<T>) -> impl Fn(&str) -> Formed<BySource<T>> {
     move |text| {
         let mut entries = text.split(',').map(str::trim);
-        let cloudflares = form(entries.next().unwrap_or_default())?;
-        let mut others = BTreeMap::new();
+        let mut values = BySource::from(form(entries.next().unwrap_or_default())?);
         for entry in entries {
             let (source, value) = entry.split_once('=').unwrap_or_default();
-            let source = source.parse().ok().filter(|source| OTHERS.contains(source));
-            let Some(source) = source else {
-                return Err(
-                    "expected the value for Cloudflare, then coturn=, http= or relay= and theirs".into()
-                );
+            let is_new = |source: &IceSource| OTHERS.contains(source) && !values.own.contains_key(source);
+            let Some(source) = source.parse().ok().filter(is_new) else {
+                return Err("expected a value, then coturn=, http= or relay= and theirs, each once".into());
             };
-            others.insert(source, form(value)?);
+            values.own.insert(source, form(value)?);
         }
-        Ok((cloudflares, others))
+        Ok(values)
     }
 }
 

@@ -82,7 +82,7 @@ async fn ids_that_cannot_be_logged_and_bodies_of_another_form_are_refused_withou
 
 #[tokio::test]
 async fn reported_bytes_replace_the_estimate_in_the_directions_that_are_billed() {
-    for (billed, first) in [("egress", 3_000_000), ("both", 12_000_000)] {
+    for (billed, first) in [("egress,http=both", 3_000_000), ("both,http=egress", 12_000_000)] {
         let (_cloudflare, broker) = with_cloudflare_and(&[("BILLED_DIRECTIONS", billed)]).await;
         let grant = broker.grant().await;
         broker.open(&grant, "c").await;

@@ -112,6 +112,18 @@ async fn strict_mode_hands_out_a_credential_of_the_whole_life_or_none() {
 }
 
 #[tokio::test]
+async fn what_the_client_sends_is_charged_and_priced_too_where_the_provider_bills_both_directions() {
+    let settings = [("BILLED_DIRECTIONS", "egress,http=both"), ("PRICE_PER_GB", "0.05,http=100")];
+    let (_provider, broker) = with_provider(&[Reply::Text(LIST)], &settings).await;
+    let grant = broker.mint().await.grant();
+    broker.open(&grant, "c").await;
+    broker.advance(20);
+    broker.heartbeat(&grant, "c", json!({"bytesSent": 9_000_000, "bytesReceived": 3_000_000})).await;
+    assert_eq!(broker.used().await, 12_000_000);
+    assert_eq!(broker.operator("/api/overview").await.json()["cost"]["soFar"], "1.20");
+}
+
+#[tokio::test]
 async fn a_provider_that_fails_is_asked_once_more_and_then_named_without_its_url() {
     let bad =
         [Reply::Status(502), Reply::Text(LIST), Reply::Status(502), Reply::Status(502), Reply::Status(401)];

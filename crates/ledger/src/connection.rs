@@ -240,7 +240,7 @@ impl Connection {
         let free = is_free(self.relayed, report);
         self.relayed = report.relayed.or(self.relayed);
         let mut charging = Charging { now, rules, allowances, changes: vec![] };
-        match self.claim_in(report, rules.billed) {
+        match self.claim_in(report, rules.billed.of(self.counted_by.source)) {
             Some(claim) => self.take_claim(claim, free, &mut charging),
             None if free => self.forgive(&mut charging),
             None => self.charge_time(&mut charging),

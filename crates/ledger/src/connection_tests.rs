@@ -151,7 +151,7 @@ fn each_report_changes_what_was_charged_before_it() {
 fn sent_bytes_are_charged_only_if_both_directions_are_billed() {
     let report = Report { bytes_sent: Some(900), bytes_received: Some(100), relayed: None };
     for (billed, charged) in [(BilledDirections::Egress, 100), (BilledDirections::Both, 1_000)] {
-        let rules = UsageRules { billed, ..rules() };
+        let rules = UsageRules { billed: billed.into(), ..rules() };
         let (mut connection, mut limit) = open(None);
         let _ = connection.report(report, at(4), &rules, &mut limit.at(at(4)));
         assert_eq!((connection.bytes_sent, connection.charged(at(4), &rules).get()), (900, charged));

@@ -303,7 +303,7 @@ impl Connections {
         let grant = connection.name.grant();
         let is_vouched = caller.is_vouched();
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(is_vouched, limit_left);
-        let billed = self.rules.billed;
+        let billed = self.rules.billed.of(connection.counted_by.source);
         let vouched =
             is_vouched.then(|| connection.vouched_growth(report, limit_left, now, billed)).flatten();
         let row_before = ServerRows::of_one(connection);

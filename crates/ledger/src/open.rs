@@ -56,7 +56,7 @@ impl Setup {
             sampling: budget.margins(),
             per_minute: self.terms.rates.liability.per_minute(),
         };
-        let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
+        let connections = Connections::new(self.rules.clone(), self.bounds.connections, self.default_source);
         Books::restore(budget, connections, Grants::new(terms, period), stored, moment, &self.unseen)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use dice::Dice;
 pub(crate) fn rules(rate: u64) -> UsageRules {
     UsageRules {
         heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
+        billed: BilledDirections::Egress.into(),
         estimated_rate: BitRate::new(rate),
     }
 }

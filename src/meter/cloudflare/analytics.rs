@@ -18,7 +18,7 @@ use crate::config::{AnalyticsConfig, Config};
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::{Api, CallError, HttpClient, body, date};
 use turn_ledger::polls::spans::Span;
-use turn_ledger::{BilledDirections, ByteCount, IdDigest, Minute, Timestamp};
+use turn_ledger::{BilledDirections, ByteCount, IceSource, IdDigest, Minute, Timestamp};
 
 pub use error::AnalyticsError;
 
@@ -62,7 +62,7 @@ impl Counted {
     /// As configured.
     pub fn of(config: &Config) -> Self {
         let sfu_app = config.signaling.sfu.as_ref().map(|sfu| sfu.app_id.clone());
-        Self { billed: config.usage.billed, sfu_app }
+        Self { billed: config.usage.billed.of(IceSource::Cloudflare), sfu_app }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{CountOwner, Excesses};
 use crate::minutes::{ClaimedUsage, MinuteRow, UsageChange};
 use crate::names::{ClientKey, Label, User};
-use crate::source::{GrantsAre, IceSource};
+use crate::source::{BySource, GrantsAre, IceSource};
 use crate::units::{BitRate, Minute};
 
 /// See the module's description.
@@ -205,12 +205,12 @@ pub enum BilledDirections {
 }
 
 /// How connections are charged; fixed for the life of the process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UsageRules {
     /// The expected time between two reports of a connection.
     pub heartbeat: Duration,
     /// The counts that are billed.
-    pub billed: BilledDirections,
+    pub billed: BySource<BilledDirections>,
     /// The rate that a connection is charged while it reports no bytes.
     pub estimated_rate: BitRate,
 }

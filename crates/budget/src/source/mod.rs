@@ -5,6 +5,7 @@ mod facts;
 
 pub use facts::*;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use strum::EnumCount;
@@ -45,6 +46,28 @@ pub enum IceSource {
     Sfu,
     /// Any other provider or server that answers an HTTP request with a list of ICE servers. Its credentials live as long as it says.
     Http,
+}
+
+/// A setting of which a source can have a value of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BySource<T> {
+    /// The value of all other sources.
+    pub usual: T,
+    /// The values that are a source's own.
+    pub own: BTreeMap<IceSource, T>,
+}
+
+impl<T: Copy> BySource<T> {
+    /// The value of this source.
+    pub fn of(&self, source: IceSource) -> T {
+        self.own.get(&source).copied().unwrap_or(self.usual)
+    }
+}
+
+impl<T> From<T> for BySource<T> {
+    fn from(usual: T) -> Self {
+        Self { usual, own: BTreeMap::new() }
+    }
 }
 
 impl IceSource {

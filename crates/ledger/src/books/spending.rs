@@ -31,7 +31,7 @@ impl Books {
     /// agrees.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> CountsTaken {
         let uncounted = self.budget.uncounted(source, counts);
-        let billed = self.connections.rules.billed;
+        let billed = self.connections.rules.billed.of(source);
         self.grants.take_counts(source, counts, billed, &uncounted)
     }
 
@@ -45,7 +45,7 @@ impl Books {
         by_grant: &BTreeMap<GrantId, Traffic>,
         at: Timestamp,
     ) {
-        let billed = self.connections.rules.billed;
+        let billed = self.connections.rules.billed.of(source);
         let by_grant = by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
         self.grants.judge(source, suspect, &by_grant, at);
         self.apply_effects();
@@ -56,7 +56,7 @@ impl Books {
     /// tail than the source's default have the default.
     pub fn note_tails(&mut self, source: IceSource, last: EndedPlace, counted: Traffic, tail: Duration) {
         self.grants.note_looked_at(source, last);
-        let bytes = counted.billed(self.connections.rules.billed);
+        let bytes = counted.billed(self.connections.rules.billed.of(source));
         if tail > Duration::ZERO {
             self.budget.note_after_tail(source, tail);
             let after_tails = Excess { bytes, tail, ..Excess::default() };
@@ -68,7 +68,7 @@ impl Books {
     /// Adds what a relay of this process has carried for each grant since the last call, and raises the promises of chains that relayed
     /// faster than is assumed. After a reset, only the part of this period counts.
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
-        let (now, directions) = (self.now(), self.connections.rules.billed);
+        let (now, directions) = (self.now(), self.connections.rules.billed.of(source));
         let from = self.grants.seen_until(source.into());
         let of_period = |(id, traffic): (&GrantId, &Traffic)| {
             (*id, self.grants.of_this_period(*id, traffic.billed(directions), from, now))

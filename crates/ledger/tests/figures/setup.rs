@@ -25,7 +25,7 @@ pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup 
         server_limits: BTreeMap::new(),
         rules: UsageRules {
             heartbeat: Duration::from_secs(30),
-            billed: BilledDirections::Egress,
+            billed: BilledDirections::Egress.into(),
             estimated_rate: rate,
         },
         bounds: Bounds::default(),

@@ -85,7 +85,7 @@ impl<D: Disk> Broker<D> {
     /// They close it. It was charged what the listing said, or more: a report at the end also counts for a time of silence.
     pub(super) fn close(&mut self, caller: Caller<'_>, id: &str) {
         let was_revoked = self.is_revoked(caller);
-        let (now, rules) = (self.books.now(), self.books.connections().rules);
+        let (now, rules) = (self.books.now(), self.books.connections().rules.clone());
         let is_it =
             |it: &&Connection| it.name.id() == id && it.name.grant() == caller.grant().map(|grant| grant.id);
         let before = self.books.connections().iter().find(is_it).map(|it| it.charged(now, &rules));

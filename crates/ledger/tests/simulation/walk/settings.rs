@@ -241,7 +241,7 @@ impl Settings {
         };
         let rules = UsageRules {
             heartbeat: Duration::from_secs(self.heartbeat),
-            billed: if self.bills_both { BilledDirections::Both } else { BilledDirections::Egress },
+            billed: if self.bills_both { BilledDirections::Both } else { BilledDirections::Egress }.into(),
             estimated_rate: self.estimated_rate(),
         };
         // Cloudflare's count is read also while it does not mint.
