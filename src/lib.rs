@@ -25,7 +25,6 @@
 //! | [`telemetry`] | logs and metrics |
 //! | [`config`] | environment variables parsed into typed settings |
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
-//! | [`cost`] | what the billed bytes cost. Pure |
 //! | [`json`], [`rate`] | numbers in JSON; the present rate |
 //! | [`bounds`] | times that are shorter in the tests with a browser |
 
@@ -36,7 +35,6 @@ pub mod auth;
 pub mod bounds;
 pub mod cli;
 pub mod config;
-pub mod cost;
 pub mod demo;
 pub mod doctor;
 pub mod forward;

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::PriceConfig;
-use crate::cost::{Money, forecast};
 use crate::rate::{Lately, WINDOW};
-use turn_ledger::{Budget, ByteCount, SpenderKey, SpenderKind, SpenderSums, Timestamp};
+use turn_ledger::{Budget, ByteCount, Money, SpenderKey, SpenderKind, SpenderSums, Timestamp, forecast};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;

@@ -1,10 +1,9 @@
 use super::*;
 use crate::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
 use crate::config::{Config, Environment};
-use crate::cost::Money;
 use crate::rate::PresentRate;
 use serde_json::{Value, json};
-use turn_ledger::{BitRate, ByteCount, SpenderKind};
+use turn_ledger::{BitRate, ByteCount, Money, SpenderKind};
 
 /// The body that docs/REFERENCE.md shows as an example.
 const EXAMPLE: &str = include_str!("webhook_example.json");

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::form::{Formed, form, number, one_of, parse_decimal, path, seconds};
 use super::memory::grants_in;
 use super::settings::Settings;
-use crate::cost::{Money, Price, Prices};
 use turn_ledger::{
-    BilledDirections, BillingDay, BitRate, BudgetMode, BySource, ByteCount, IceSource, KeptAddresses,
+    BilledDirections, BillingDay, BitRate, BudgetMode, BySource, ByteCount, IceSource, KeptAddresses, Money,
+    Price, Prices,
 };
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.

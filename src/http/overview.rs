@@ -17,7 +17,6 @@ use crate::alert::{AlertCost, Forecast, StopCode};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::config::PriceConfig;
-use crate::cost::Prices;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
 use crate::mint::ending::EndingProgress;
@@ -26,7 +25,7 @@ use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use relays::{RelayBody, relays};
 use turn_base::Code;
-use turn_ledger::{Budget, ByteCount, IceSource, Revoked, Snapshot, Timestamp};
+use turn_ledger::{Budget, ByteCount, IceSource, Prices, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.
 const REVOKED_MAX: usize = 20;

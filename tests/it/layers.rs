@@ -22,7 +22,7 @@ const LAYERS: [&[&str]; 16] = [
     &["telemetry"],
     &["config"],
     &["ice"],
-    &["bounds", "cost", "json", "rate"],
+    &["bounds", "json", "rate"],
 ];
 
 /// The packages that only the composition, the table of routes and the settings know, and of which doctor, ice and meter use the client of a relay.

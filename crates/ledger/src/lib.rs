@@ -10,6 +10,7 @@
 //! | `grants` | one row per grant: its promise, its chain, its counts, its end |
 //! | `connection`, `connections`, `reports` | reported connections, and what a report does |
 //! | `coturn` | what coturn's sessions carried |
+//! | `cost` | what the billed bytes cost |
 //! | `spending` | who spends, and the limits of users and server keys |
 //! | `clients`, `allowance` | what one client may claim, hold and reserve |
 //! | `token_keys`, `person` | the keys that sign tokens; how a person is removed |
@@ -23,6 +24,7 @@ mod changes;
 mod clients;
 mod connection;
 mod connections;
+mod cost;
 mod coturn;
 mod grants;
 mod lacking;
@@ -35,8 +37,8 @@ mod token_keys;
 
 pub use turn_budget::*;
 pub use {
-    allowance::*, books::*, changes::*, clients::*, connection::*, connections::*, coturn::*, grants::*,
-    lacking::*, open::*, person::*, reports::*, spending::*, token_keys::*,
+    allowance::*, books::*, changes::*, clients::*, connection::*, connections::*, cost::*, coturn::*,
+    grants::*, lacking::*, open::*, person::*, reports::*, spending::*, token_keys::*,
 };
 
 #[cfg(test)]

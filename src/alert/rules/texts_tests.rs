@@ -1,9 +1,8 @@
 use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
-use crate::cost::Money;
 use crate::rate::PresentRate;
 use turn_ledger::{
-    BillingDay, ByteCount, GrantId, IceSource, NamesPerson, Person, SpenderKey, SpenderKind, User,
+    BillingDay, ByteCount, GrantId, IceSource, Money, NamesPerson, Person, SpenderKey, SpenderKind, User,
 };
 
 /// Every message. After a change of the texts, the failing test prints the new content.

@@ -5,8 +5,7 @@
 use serde_json::json;
 
 use crate::config::Config;
-use crate::cost::{Money, shares};
-use turn_ledger::{ByteCount, Period, SpenderKey, SpenderKind, SpenderSums, Sums, Timestamp};
+use turn_ledger::{ByteCount, Money, Period, SpenderKey, SpenderKind, SpenderSums, Sums, Timestamp, shares};
 
 /// The characters with which a formula begins, also in their full-width forms.
 const FORMULA: [char; 11] =

@@ -1,12 +1,11 @@
 //! What the billed bytes of a period cost: so far, and at its end if the average rate since its first use continues. Costs are
 //! rounded up. No admission depends on them.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use turn_ledger::{ByteCount, IceSource, Period, Timestamp, lossy};
+use turn_budget::{ByteCount, IceSource, Period, Timestamp, lossy};
 
 /// There is no forecast before so much time has passed since the first use in the period: the rate of a few hours is not that of whole
 /// days.
@@ -117,7 +116,7 @@ pub fn forecast(period: Period, since: Timestamp, now: Timestamp, used: ByteCoun
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use turn_ledger::BillingDay;
+    use turn_budget::BillingDay;
 
     const GB: u64 = 1_000_000_000;
     const DAY_MILLIS: u64 = 86_400_000;
