@@ -11,7 +11,7 @@ use super::fault::{Fault, Severity};
 use super::spending::Spending;
 use crate::config::PERCENT_MAX;
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, GrantId, OverLimit, SpenderKey, Timestamp};
+use turn_ledger::{ByteCount, GrantId, OverLimit, SpenderKey, SpenderKind, Timestamp};
 
 /// The names of the alerts about a part of the limit, by percent.
 static USED_NAMES: LazyLock<Vec<String>> =
@@ -37,6 +37,9 @@ pub struct Alert {
     pub spending: Spending,
     /// The rate at that instant. Only in an alert about the limit.
     pub rate: Option<PresentRate>,
+    /// Whom the commands end in an alert about a credential: its user, or its address.
+    #[serde(default)]
+    pub ends: Option<(SpenderKind, String)>,
 }
 
 impl Alert {

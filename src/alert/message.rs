@@ -16,8 +16,9 @@ use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Times
 const NAME_CHARS_MAX: usize = 36;
 /// What a name may have beside letters and digits.
 const NAME_MARKS: &str = " .,:;_@/+=-|";
-/// The longest name in a command or a link, with escapes. So a message fits into a chat.
-const ESCAPED_MAX: usize = 80;
+/// The longest name in a link, with escapes, and the longest commands. So a message fits into a chat.
+pub(super) const LINKED_MAX: usize = 80;
+const COMMAND_MAX: usize = 360;
 
 impl Alert {
     /// The message, in lines. `link`: where the operator acts.
@@ -99,14 +100,15 @@ impl Alert {
             ));
         }
         // Without a full stop, which would be pasted with it.
-        lines.extend(self.command().map(|command| format!("Command: {command}")));
+        let command = self.command().filter(|command| command.len() <= COMMAND_MAX);
+        lines.extend(command.map(|command| format!("Command: {command}")));
         lines
     }
 }
 
 impl NamesPerson for Alert {
     fn forget(&mut self, who: &mut Person) {
-        let Self { spending, what, id: _, kind: _, at: _, callers: _, budget: _, rate: _ } = self;
+        let Self { spending, what, ends, id: _, kind: _, at: _, callers: _, budget: _, rate: _ } = self;
         let names: BTreeSet<_> = who.names.iter().map(ToString::to_string).collect();
         let now = spending.now.as_mut().map(|now| &mut now.spender);
         for spender in spending.top.iter_mut().chain(now) {
@@ -114,6 +116,7 @@ impl NamesPerson for Alert {
                 (spender.key, spender.is_blocked) = (None, false);
             }
         }
+        ends.take_if(|(_, key)| names.contains(key));
         for name in names {
             *what = what.replace(&format!("\"{}\"", shown(&name)), "(removed)");
         }
@@ -157,34 +160,34 @@ fn mostly(now @ SpenderNow { by, spender, all, .. }: &SpenderNow) -> String {
     format!("Now mostly: {kind} {name} ({part:.0} % of {}).{note}", now.time())
 }
 
-/// Bytes of a name that are not letters, digits or hyphens as `mark` and two hexadecimal digits each. `None` if that is too long.
-pub(super) fn escaped(name: &str, mark: &str) -> Option<String> {
+/// Bytes of a name that are not letters, digits or hyphens as `mark` and two hexadecimal digits each.
+pub(super) fn escaped(name: &str, mark: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
         byte => format!("{mark}{byte:02x}"),
     };
-    Some(name.bytes().map(escape).collect::<String>()).filter(|text| text.len() <= ESCAPED_MAX)
+    name.bytes().map(escape).collect()
 }
 
 /// A name as one argument of a command line, which a chat shows as it is.
-fn argument(name: &str) -> Option<String> {
+fn argument(name: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
-    if name.len() <= ESCAPED_MAX && name.chars().all(is_safe) && shown(name) == name {
-        return Some(name.to_owned());
+    if name.chars().all(is_safe) && shown(name) == name {
+        return name.to_owned();
     }
-    escaped(name, "\\x").map(|text| format!("$'{text}'"))
+    format!("$'{}'", escaped(name, "\\x"))
 }
 
-/// The commands that block a spender and revoke all of its credentials. `None` for a name that is too long for a message.
-pub(super) fn commands_ending(by: SpenderKind, key: &str) -> Option<String> {
-    let (kind, name) = (by.name(), argument(key)?);
+/// The commands that block a spender and revoke all of its credentials.
+pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
+    let (kind, name) = (by.name(), argument(key));
     let block = match by {
         SpenderKind::User if key.starts_with('-') => format!("-- {name}"),
         SpenderKind::User => name.clone(),
         SpenderKind::Address => format!("--address={name} --for 1h"),
         _ => format!("--{kind}={name}"),
     };
-    Some(format!("turn-broker block {block}; turn-broker revoke --{kind}={name}"))
+    format!("turn-broker block {block}; turn-broker revoke --{kind}={name}")
 }
 
 /// The name of a spender of this kind in quotes, or words for the bytes without a name.
@@ -285,8 +288,9 @@ mod tests {
             "Zoë 😀",
             "@here",
             "USER",
+            &"ü".repeat(128),
         ] {
-            let commands = commands_ending(SpenderKind::User, name).unwrap();
+            let commands = commands_ending(SpenderKind::User, name);
             let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];
             assert!(!commands.contains(markup) && !commands.contains(".com"), "{commands}");
             // What bash passes on, an argument a line.
@@ -296,7 +300,7 @@ mod tests {
             let expected = format!("block\n{dashes}{name}\nrevoke\n--user={name}\n");
             assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
         }
-        let of = |kind, name| commands_ending(kind, name).unwrap();
+        let of = commands_ending;
         assert_eq!(
             of(SpenderKind::User, "ann@example.com"),
             r"turn-broker block $'ann\x40example\x2ecom'; turn-broker revoke --user=$'ann\x40example\x2ecom'"
@@ -306,7 +310,6 @@ mod tests {
             "turn-broker block --address=2001:db8::/64 --for 1h; turn-broker revoke --address=2001:db8::/64"
         );
         assert_eq!(of(SpenderKind::Key, "app"), "turn-broker block --key=app; turn-broker revoke --key=app");
-        assert_eq!(commands_ending(SpenderKind::User, &"ü".repeat(128)), None);
     }
 
     #[test]

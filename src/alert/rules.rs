@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::mints::MintHours;
+use super::spending::is_proven;
 use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, Spending,
     SpentGrant, faults, minting,
@@ -102,7 +103,7 @@ impl AlertInput {
         let (what, callers) = (texts::what(kind, self, since), texts::callers(kind, self));
         let rate = kind.is_about_usage().then_some(self.rate);
         let (at, budget) = (self.now, self.budget);
-        Alert { id, kind, at, what, callers, budget, spending: Spending::default(), rate }
+        Alert { id, kind, at, what, callers, budget, spending: Spending::default(), rate, ends: None }
     }
 }
 
@@ -191,6 +192,7 @@ impl AlertRules {
         due.extend(self.fault_alerts(input));
         due.extend(input.spent_grants.iter().map(|spent| Alert {
             what: spent.sentence(),
+            ends: spent.who.iter().find(|key| is_proven(key.kind())).map(|key| (key.kind(), key.to_string())),
             ..input.alert(AlertKind::GrantLimit, spent.grant, input.now)
         }));
         due

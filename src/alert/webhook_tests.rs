@@ -51,6 +51,7 @@ fn alert() -> Alert {
             }),
             cost: Some(cost),
         },
+        ends: None,
         rate: Some(PresentRate {
             rate: BitRate::new(41_200_000),
             until: Timestamp::from_millis(1_737_000_000_000),

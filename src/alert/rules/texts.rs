@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{AlertInput, AtLimitState};
 use crate::alert::body::size_of;
-use crate::alert::message::{commands_ending, escaped, minute, quoted};
+use crate::alert::message::{LINKED_MAX, commands_ending, escaped, minute, quoted};
 use crate::alert::spending::is_proven;
 use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, ServiceFacts, Severity, Spending,
@@ -22,7 +22,8 @@ impl Alert {
     /// A test alert. It is never stored.
     pub fn test(at: Timestamp, budget: BudgetFigures) -> Self {
         let (id, kind, spending) = (format!("test/{}", at.as_millis()), AlertKind::Test, Spending::default());
-        Self { id, kind, at, what: TEST.into(), callers: TEST_CALLERS.into(), budget, spending, rate: None }
+        let (what, callers) = (TEST.into(), TEST_CALLERS.into());
+        Self { id, kind, at, what, callers, budget, spending, rate: None, ends: None }
     }
 
     /// What the operator should do first.
@@ -46,8 +47,8 @@ impl Alert {
 
     /// The commands of the first step, to be pasted into a shell.
     pub fn command(&self) -> Option<String> {
-        let (by, spender, _) = self.culprit()?;
-        commands_ending(by, spender.key.as_deref()?)
+        let culprit = || self.culprit().and_then(|(by, spender, _)| Some((by, spender.key.clone()?)));
+        self.ends.clone().or_else(culprit).map(|(by, key)| commands_ending(by, &key))
     }
 
     /// How urgent it is.
@@ -70,7 +71,8 @@ impl Alert {
     pub fn section(&self) -> String {
         let section = self.acts_as().section();
         if let Some((by, spender, _)) = self.culprit() {
-            let name = spender.key.as_deref().and_then(|key| escaped(key, "%"));
+            let linked = |key| Some(escaped(key, "%")).filter(|name| name.len() <= LINKED_MAX);
+            let name = spender.key.as_deref().and_then(linked);
             return format!("by-{}{}", by.name(), name.map(|name| format!("={name}")).unwrap_or_default());
         }
         let Spending { by, now, .. } = &self.spending;

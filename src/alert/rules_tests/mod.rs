@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 
 use super::*;
 use crate::alert::TopSpender;
-use turn_ledger::{BitRate, IceSource, SpenderKind};
+use turn_ledger::{BitRate, IceSource, SpenderKey, SpenderKind};
 
 use AlertKind::{Began, Ended, Used};
 use Fault::{AnalyticsStale, AssumptionBroken, ProviderDown};
@@ -236,7 +236,10 @@ fn alerts_about_single_credentials_do_not_push_out_the_others() {
     let before: Vec<_> = rules.waiting().map(|alert| alert.kind).collect();
     let spent = |n: u64| SpentGrant {
         grant: turn_ledger::GrantId::new(u128::from(n).to_be_bytes()),
-        who: vec![],
+        who: [SpenderKind::Label, SpenderKind::User]
+            .iter()
+            .filter_map(|kind| SpenderKey::parse(*kind, "bob"))
+            .collect(),
         counted: ByteCount::ZERO,
     };
     let spent_grants = (0..100).map(spent).collect();
@@ -245,6 +248,8 @@ fn alerts_about_single_credentials_do_not_push_out_the_others() {
         .dropped;
     assert!(!before.is_empty() && dropped.iter().all(|kind| *kind == AlertKind::GrantLimit), "{dropped:?}");
     assert_eq!(rules.waiting().count(), KEPT_MAX);
+    let command = rules.waiting().last().and_then(Alert::command);
+    assert_eq!(command.as_deref(), Some("turn-broker block bob; turn-broker revoke --user=bob"));
 }
 
 #[test]
