@@ -20,7 +20,7 @@ impl Account {
         }
         let (input, cost) = self.with_all(|Guarded { books, over_limit, alerts, .. }| {
             let snapshot = self.snapshot_of(books);
-            let cost = AlertCost::of(&config.prices, books.budget());
+            let cost = AlertCost::of(books);
             alerts.mints.observe(snapshot.figures.now, snapshot.counts);
             let of_books = AlertInput::of(&snapshot, facts, PresentRate::of(books), config);
             (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)

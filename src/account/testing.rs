@@ -11,7 +11,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
     BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantId, IceSource,
-    ProofRule, Rates, Requester, Setup, SourceTerms, Terms, UsageRules,
+    ProofRule, Rates, Requester, Setup, SourceTerms, Tariff, Terms, UsageRules,
 };
 
 const SOURCE: IceSource = IceSource::Relay;
@@ -55,6 +55,7 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         bounds: Bounds::default(),
         default_source: SOURCE,
         turn_keys: vec![],
+        tariff: Tariff::default(),
     };
     Arc::new(Account::new(&setup, Contents::default(), store, None, clock, Arc::new(Metrics::default())))
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::PriceConfig;
 use crate::rate::{Lately, WINDOW};
-use turn_ledger::{Budget, ByteCount, Money, SpenderKey, SpenderKind, SpenderSums, Timestamp, forecast};
+use turn_ledger::{Books, ByteCount, Money, SpenderKey, SpenderKind, SpenderSums, Timestamp, forecast};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -207,15 +206,17 @@ fn explaining(
 
 impl AlertCost {
     /// The cost at this instant.
-    pub fn of(PriceConfig { prices, currency }: &PriceConfig, budget: &Budget) -> Self {
+    pub fn of(books: &Books) -> Self {
+        let budget = books.budget();
+        let (so_far, tariff) = books.cost_of(budget.period);
         let (since, figures) = (budget.used_since(), budget.figures());
         let at_end = |used| forecast(figures.period, since, figures.now, used);
         let used = budget.used_by_source(figures.period);
         let forecast = at_end(figures.used).map(|all| {
             let later = used.iter().filter_map(|(source, bytes)| Some((*source, at_end(*bytes)?))).collect();
-            Forecast { used: all, cost: prices.of(&later) }
+            Forecast { used: all, cost: tariff.cost_of(&later) }
         });
-        Self { currency: currency.clone(), so_far: prices.of(&used), forecast }
+        Self { currency: tariff.currency, so_far, forecast }
     }
 }
 

@@ -52,6 +52,7 @@ pub fn setup(config: &Config) -> Setup {
         rules: UsageRules { heartbeat, billed, estimated_rate },
         bounds: Bounds { client, spenders, grants: budget.grants_max, ..Bounds::default() },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
+        tariff: config.tariff.clone(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::memory::grants_in;
 use super::settings::Settings;
 use turn_ledger::{
     BilledDirections, BillingDay, BitRate, BudgetMode, BySource, ByteCount, IceSource, KeptAddresses, Money,
-    Price, Prices,
+    Price, Tariff,
 };
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
@@ -82,17 +82,6 @@ const OTHERS: [IceSource; 3] = [IceSource::Coturn, IceSource::Http, IceSource::R
 const DIRECTIONS: &[(&str, BilledDirections)] =
     &[("egress", BilledDirections::Egress), ("both", BilledDirections::Both)];
 
-/// What relayed bytes cost at the provider. The figures in money are for the operator: no admission depends on them.
-#[derive(Clone, Debug)]
-pub struct PriceConfig {
-    /// The price of each GB above the free ones, 0 to 1,000,000 with at most six decimals: `PRICE_PER_GB`; 0.05 when unset. And the free
-    /// GB of a period, 0 to 1,000,000: `FREE_GB`; 1,000 when unset. Both are those of Cloudflare; `source=value` after a comma is that of
-    /// another source, which without it is 0.
-    pub prices: Prices,
-    /// Three capital letters, as in ISO 4217. `CURRENCY`; USD when unset.
-    pub currency: String,
-}
-
 impl BudgetConfig {
     /// How long relaying may outlive a grant of this source. `TURN_EXPIRY_TAIL_SECONDS` is only for sources that issue credentials: at the
     /// others, the broker itself opens the sessions and bounds their time.
@@ -141,24 +130,25 @@ impl UsageConfig {
     }
 }
 
-impl PriceConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let per_gb = form("a price from 0 to 1000000, at most six decimals", parse_price);
-        let currency = form("the three letters of a currency, as USD", parse_currency);
-        let per_gb = settings.about_money().get("PRICE_PER_GB", "0.05", by_source(per_gb));
-        let free = settings.about_money().get("FREE_GB", "1000", by_source(gb));
-        let has_price = free.own.keys().all(|source| per_gb.own.contains_key(source));
-        settings.refuse_if("FREE_GB", !has_price, "expected sources that PRICE_PER_GB names");
-        let price = |(source, per_gb): (IceSource, Money)| {
-            (source, Price { per_gb, free: free.own.get(&source).copied().unwrap_or_default() })
-        };
-        Self {
-            prices: Prices {
-                cloudflare: Price { per_gb: per_gb.usual, free: free.usual },
-                others: per_gb.own.into_iter().map(price).collect(),
-            },
-            currency: settings.about_money().get("CURRENCY", "USD", currency),
-        }
+/// What relayed bytes cost. The price of each GB above the free ones, 0 to 1,000,000 with at most six decimals: `PRICE_PER_GB`; 0.05 when
+/// unset. The free GB of a period, 0 to 1,000,000: `FREE_GB`; 1,000 when unset. Both are those of Cloudflare; `source=value` after a comma is
+/// that of another source, which without it is 0. Three letters: `CURRENCY`; USD when unset.
+pub(super) fn read_tariff(settings: &mut Settings<'_>) -> Tariff {
+    let per_gb = form("a price from 0 to 1000000, at most six decimals", parse_price);
+    let currency = form("the three letters of a currency, as USD", parse_currency);
+    let per_gb = settings.about_money().get("PRICE_PER_GB", "0.05", by_source(per_gb));
+    let free = settings.about_money().get("FREE_GB", "1000", by_source(gb));
+    let has_price = free.own.keys().all(|source| per_gb.own.contains_key(source));
+    settings.refuse_if("FREE_GB", !has_price, "expected sources that PRICE_PER_GB names");
+    let price = |(source, per_gb): (IceSource, Money)| {
+        (source, Price { per_gb, free: free.own.get(&source).copied().unwrap_or_default() })
+    };
+    Tariff {
+        prices: BySource {
+            usual: Price { per_gb: per_gb.usual, free: free.usual },
+            own: per_gb.own.into_iter().map(price).collect(),
+        },
+        currency: settings.about_money().get("CURRENCY", "USD", currency),
     }
 }
 

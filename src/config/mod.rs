@@ -34,7 +34,7 @@ pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::AlertConfig;
 pub(crate) use alert::PERCENT_MAX;
 pub use auth::AuthConfig;
-pub use budget::{AMOUNT_MAX, BudgetConfig, PriceConfig, UsageConfig};
+pub use budget::{AMOUNT_MAX, BudgetConfig, UsageConfig};
 pub use coturn::{CoturnCliConfig, CoturnRelay, CoturnStatsConfig, RELAYS_MAX};
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
@@ -57,7 +57,7 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret, SecretString};
 use settings::Settings;
 use turn_base::Network;
-use turn_ledger::{BudgetMode, ByteCount, EndedBy, IceSource, MINT_SLACK, strict_life_min};
+use turn_ledger::{BudgetMode, ByteCount, EndedBy, IceSource, MINT_SLACK, Tariff, strict_life_min};
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub struct Config {
     /// The usage estimate.
     pub usage: UsageConfig,
     /// What the bytes cost.
-    pub prices: PriceConfig,
+    pub tariff: Tariff,
     /// Measured usage.
     pub meter: MeterConfig,
     /// The receiver of alerts; with `None` no alerts are sent.
@@ -271,7 +271,7 @@ impl Config {
             budget: BudgetConfig::read(settings, usage.estimated_rate),
             ice,
             usage,
-            prices: PriceConfig::read(settings),
+            tariff: budget::read_tariff(settings),
             meter,
             alert: AlertConfig::read(settings),
             alert_percents: alert::read_percents(settings),

@@ -14,7 +14,7 @@ use crate::app::{App, Process};
 use crate::limit::wrong_tokens::{Role, WrongTokens};
 use crate::mint::token::GrantToken;
 use turn_base::{ApiError, ClientAddr, ErrorBody, Query, TokenDigest, bearer, form, is_jwt};
-use turn_ledger::{Books, ByteCount, Connection, Interval, Minute, Period, Spender, Timestamp};
+use turn_ledger::{Books, ByteCount, Connection, Interval, Minute, Period, Spender, Tariff, Timestamp};
 
 /// Longest list of connections.
 const LIST_MAX: usize = 1_000;
@@ -273,6 +273,12 @@ pub struct PastPeriod {
     /// Billed bytes.
     #[schema(example = 702_410_000_000_u64)]
     used_bytes: u64,
+    /// `CURRENCY` as it was at the end of the period.
+    #[schema(example = "USD")]
+    currency: String,
+    /// The cost, by the prices at the end of the period.
+    #[schema(example = "12.35")]
+    cost: String,
 }
 
 /// Returns usage over time, for plots.
@@ -295,12 +301,13 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
     if to.since(from).as_secs() / step >= POINTS_MAX {
         return Err(ApiError::invalid(format!("Set `step` to {STEPS}.")));
     }
-    let past = |(Period { start, end }, used): (Period, ByteCount)| {
-        let used_bytes = used.get();
-        PastPeriod { start, end, used_bytes }
-    };
     let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
     Ok(Json(app.account.read(|books| {
+        let past = |(period, used): (Period, ByteCount)| {
+            let (cost, Tariff { currency, .. }) = books.cost_of(period);
+            let (Period { start, end }, used_bytes, cost) = (period, used.get(), cost.to_string());
+            PastPeriod { start, end, used_bytes, currency, cost }
+        };
         let end = to.min(books.now());
         let starts = std::iter::successors(Some(first), |at| Some(at.plus(every)));
         let point = |at: Timestamp| {

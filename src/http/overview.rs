@@ -16,7 +16,6 @@ use super::{AppState, schema};
 use crate::alert::{AlertCost, Forecast, StopCode};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
-use crate::config::PriceConfig;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
 use crate::mint::ending::EndingProgress;
@@ -25,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use relays::{RelayBody, relays};
 use turn_base::Code;
-use turn_ledger::{Budget, ByteCount, IceSource, Prices, Revoked, Snapshot, Timestamp};
+use turn_ledger::{Books, ByteCount, IceSource, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.
 const REVOKED_MAX: usize = 20;
@@ -184,6 +183,10 @@ pub struct CostBody {
     #[serde(rename = "freeGB")]
     #[schema(value_type = f64, example = 1000)]
     free_gb: serde_json::Number,
+    /// What a used GB costs on average; 0 before the first one.
+    #[serde(rename = "averagePerGB")]
+    #[schema(value_type = f64, example = 0.0069)]
+    average_per_gb: serde_json::Number,
     /// The cost of the bytes used so far.
     #[schema(example = "12.35")]
     so_far: String,
@@ -295,7 +298,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
             let (snapshot, grants) = (app.account.snapshot_of(books), books.grants());
             let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));
             let revoked = grants.revoked().take(REVOKED_MAX).map(body).collect();
-            (snapshot, PresentRate::of(books), cost_body(&app.config.prices, books.budget()), usable, revoked)
+            (snapshot, PresentRate::of(books), cost_body(books), usable, revoked)
         });
     Json(OverviewBody {
         at: snapshot.figures.now,
@@ -348,20 +351,20 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
 }
 
 /// What the period costs.
-fn cost_body(prices: &PriceConfig, budget: &Budget) -> CostBody {
-    let (AlertCost { currency, so_far, forecast }, since) =
-        (AlertCost::of(prices, budget), budget.used_since());
-    let Prices { cloudflare: price, .. } = &prices.prices;
+fn cost_body(books: &Books) -> CostBody {
+    let (AlertCost { currency, so_far, forecast }, budget) = (AlertCost::of(books), books.budget());
+    let (since, (_, tariff)) = (budget.used_since(), books.cost_of(budget.period));
     let of_source = |(source, used): (IceSource, ByteCount)| {
-        let cost = prices.prices.of(&BTreeMap::from([(source, used)])).to_string();
+        let cost = tariff.cost_of(&BTreeMap::from([(source, used)])).to_string();
         SourceCostBody { source, used_bytes: used.get(), cost }
     };
     let forecast_body =
         |Forecast { used, cost }| ForecastBody { used_bytes: used.get(), cost: cost.to_string(), since };
     CostBody {
         currency,
-        price_per_gb: plain_number(price.per_gb.as_units()),
-        free_gb: plain_number(price.free.as_gb()),
+        price_per_gb: plain_number(tariff.prices.usual.per_gb.as_units()),
+        free_gb: plain_number(tariff.prices.usual.free.as_gb()),
+        average_per_gb: plain_number(so_far.as_units() / budget.figures().used.as_gb()),
         so_far: so_far.to_string(),
         forecast: forecast.map(forecast_body),
         by_source: budget.used_by_source(budget.period).into_iter().map(of_source).collect(),

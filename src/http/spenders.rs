@@ -23,7 +23,7 @@ use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
 use turn_base::{ApiError, ErrorBody, Query, entries};
 use turn_ledger::{
     Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, RecentTime,
-    Spender, SpenderKind, SpenderSums, Timestamp,
+    Spender, SpenderKind, SpenderSums, Tariff, Timestamp,
 };
 
 /// How many blocks a page lists. So it fits into what the command `turn-broker spenders` reads.
@@ -212,8 +212,8 @@ pub async fn list_spenders(
             return Err(ApiError::invalid("Ask for a CSV without `since`, and not by `grant`."));
         };
         let list = app.account.spenders(kind, time).await;
-        let by_source = app.account.read(|books| books.budget().used_by_source(period));
-        let used = (list.used, app.config.prices.prices.of(&by_source));
+        let (cost, Tariff { currency, .. }) = app.account.read(|books| books.cost_of(period));
+        let used = (list.used, cost, &*currency);
         let csv = csv::of(&app.config, kind, period, used, &list.page(usize::MAX, None).await);
         return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response());
     }

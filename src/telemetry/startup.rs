@@ -106,7 +106,7 @@ fn report_budget(config: &Config) {
 }
 
 fn report_meters(config: &Config) {
-    let has_price = config.prices.prices.others.contains_key(&IceSource::Http);
+    let has_price = config.tariff.prices.own.contains_key(&IceSource::Http);
     if config.ice.sources.contains(&IceSource::Http) && !has_price {
         tracing::warn!(
             remedy = "set it: PRICE_PER_GB=0.05,http=0.40",

@@ -37,8 +37,8 @@ export function usage(from, step) {
   return {
     periodStart: instant(START), resetDate: instant(RESET), stepSeconds: step / 1000, points: points(from, step),
     pastPeriods: [
-      { start: '2026-10-01T00:00:00.000Z', end: instant(START), usedBytes: 702_450_000_000 },
-      { start: '2026-09-01T00:00:00.000Z', end: '2026-10-01T00:00:00.000Z', usedBytes: 655_120_000_000 },
+      { start: '2026-10-01T00:00:00.000Z', end: instant(START), usedBytes: 702_450_000_000, cost: '22.63', currency: 'USD' },
+      { start: '2026-09-01T00:00:00.000Z', end: '2026-10-01T00:00:00.000Z', usedBytes: 655_120_000_000, cost: '20.26', currency: 'USD' },
     ],
   };
 }
@@ -80,7 +80,8 @@ export function month(mood) {
       ending: { isAtLimit: trouble, left: trouble ? 28 : 0, revoked: trouble ? 20 : 0 },
       signIn: true, usable: 41, replicas: [], relays: [], alertPercents: [50, 80, 95, 100],
       cost: {
-        currency: 'USD', pricePerGB: 0.05, freeGB: 250, soFar: money(used - 250 * GB),
+        currency: 'USD', pricePerGB: 0.05, freeGB: 250, averagePerGB: (money(used - 250 * GB) / used) * GB, soFar: money(used - 250 * GB),
+        bySource: [{ source: 'cloudflare', usedBytes: used, cost: money(used - 250 * GB) }],
         forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB), since: instant(START) },
       },
       callers: {

@@ -193,7 +193,10 @@ fn made() -> Rows {
     (all.connections, all.sessions) = (telling(all.connections), telling(all.sessions));
     let keys = all.with_key_replaced(TokenKey::new([1; 64]), Timestamp::default());
     all.keys = Some(keys.replaced(TokenKey::new([2; 64]), Timestamp::default()));
-    all.head = all.head.map(|head| Head { grants: all.grants.len(), ..head });
+    let prices = |free| json!({"per_gb": 50_000, "free": free});
+    let tariff = json!({"prices": {"usual": prices(1), "own": {"http": prices(0)}}, "currency": "USD"});
+    let tariffs = serde_json::from_value(json!({"2025-01-01T00:00:00.000Z": tariff})).unwrap();
+    all.head = all.head.map(|head| Head { grants: all.grants.len(), tariffs, ..head });
     written(Contents { books: all, ..Contents::default() })
 }
 

@@ -92,7 +92,8 @@ fn cells(csv: &str) -> Vec<Vec<&str>> {
 }
 
 #[tokio::test]
-async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_also_as_csv_with_costs() {
+async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_and_the_month_keeps_its_prices()
+{
     let state = StateDir::new();
     let prices = [("PRICE_PER_GB", "0,coturn=0.05"), ("FREE_GB", "0,coturn=0.1")];
     let settings = [&[("STATE_DIR", state.path())], &prices[..]].concat();
@@ -136,18 +137,23 @@ async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_als
         assert!((sum("ConsumedQuantity") - gb).abs() < 1e-9, "{}", answer.text);
         // The free GB are shared.
         assert!((sum("BilledCost") - (gb - 0.1) * 0.05).abs() < 2e-6, "{}", answer.text);
+        assert_eq!(rows[1][column("BillingCurrency")], "USD");
+        let past = broker.operator("/api/usage").await.json()["pastPeriods"][0].clone();
+        assert_eq!((&past["currency"], &past["cost"]), (&"USD".into(), &"0.01".into()), "{past}");
         for path in ["/api/spenders?by=grant", "/api/spenders?since=5m"] {
             assert_eq!(csv(path).await.error(), (400, "INVALID_REQUEST"), "{path}");
         }
     };
     check(&first).await;
     first.finish().await;
+    let dearer = [("STATE_DIR", state.path()), ("PRICE_PER_GB", "1,coturn=90"), ("CURRENCY", "EUR")];
     let second = TestBroker::start_at(
-        &[&COTURN[..], &[USERS], &settings].concat(),
+        &[&COTURN[..], &[USERS], &dearer].concat(),
         std::sync::Arc::new(ManualClock::at("2025-02-02T01:00:00Z")),
     )
     .await;
     check(&second).await;
+    assert_eq!(second.operator("/api/overview").await.json()["cost"]["currency"], "EUR");
     for bad in [
         "period=2024-01",
         "period=2025-03",

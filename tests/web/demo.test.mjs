@@ -120,7 +120,7 @@ test('both join again shortly before a credential expires, and not after', () =>
 });
 
 test('a room has its bytes and its cost', () => {
-  const priced = { ...overview({ used: 50 }), cost: { pricePerGB: 0.05, freeGB: 0, currency: 'USD' } };
+  const priced = { ...overview({ used: 50 }), cost: { averagePerGB: 0.05, currency: 'USD' } };
   assert.equal(callWords(50 * MB, priced), '50.0 MB in this room, $0.0025');
   assert.deepEqual([callWords(null, priced), callWords(0, priced)], Array(2).fill('nothing in this room yet'));
 });

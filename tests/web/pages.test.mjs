@@ -237,7 +237,7 @@ test('the limit at this rate is an instant, or not before the reset', () => {
   assert.deepEqual(limitAt(null), { mark: 'good', word: 'not before the reset', why: 'The average since 18 Nov leads to 9.00 GB at the reset.' });
   assert.deepEqual([limitAt('2026-11-25T09:30:00Z').mark, limitAt('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
   assert.deepEqual([limitAt('2026-11-20T14:24:17Z').mark, limitAt('2026-11-20T14:24:17Z').word], ['bad', 'in about 17 s']);
-  const flows = (freeGB, mbps) => limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB }, rate: { mbps, until: '', limitAt: null }, cost: { forecast: null, freeGB, pricePerGB: '0.05', currency: 'USD' } });
+  const flows = (freeGB, mbps) => limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB }, rate: { mbps, until: '', limitAt: null }, cost: { forecast: null, freeGB, pricePerGB: 0.05, currency: 'USD', bySource: [] } });
   assert.deepEqual(flows(5, 40), { mark: 'bad', word: 'it is reached', why: '18.00 GB an hour still flow, at $0.90 an hour.' });
   assert.equal(flows(1000, 0).why, '0.00 GB an hour still flow, at $0.00 an hour.');
   assert.equal(limitAt(null, { cost: { forecast: null } }).why, '');
@@ -272,13 +272,17 @@ test('the bar has the steps of the alerts and the colors of their severity', () 
 });
 
 test('the cost is stated in the currency, with the basis of the forecast', () => {
-  const cost = { currency: 'EUR', pricePerGB: 0.05, freeGB: 1000, soFar: '12.35', forecast: { usedBytes: 2000 * GB, cost: '50.00', since: '2026-11-18T09:00:00.000Z' } };
+  const of = (source, cost, gb) => ({ source, usedBytes: gb * GB, cost });
+  const cost = { currency: 'EUR', pricePerGB: 0.05, freeGB: 1000, soFar: '12.35', bySource: [of('cloudflare', '12.35', 2)], forecast: { usedBytes: 2000 * GB, cost: '50.00', since: '2026-11-18T09:00:00.000Z' } };
   const made = (more) => verdicts.costs(overview({}, { cost: { ...cost, ...more } }));
   assert.equal(made().soFar, '€12.35');
   assert.deepEqual(made().rows.map(({ value }) => value), ['€50.00', '2,000.00 GB', '€0.05', '998.00 GB']);
   assert.equal(made().note, 'The forecast continues the average rate since 18 Nov.');
   assert.deepEqual([made({ forecast: null }).rows[0].value, made({ pricePerGB: 0.0005 }).rows[2].value], ['–', '€0.0005']);
   assert.match(made({ forecast: null }).note, /first day/);
+  const paid = made({ bySource: [of('cloudflare', '0.00', 1), of('sfu', '0.00', 1), of('http', '12.35', 30)] }).rows.slice(2);
+  assert.deepEqual(paid.map(({ name, value }) => [name, value]), [['price of a GB', '€0.05'], ['left of 1,000 free GB', '998.00 GB'], ['so far at http', '€12.35']]);
+  assert.deepEqual(made({ bySource: [of('coturn', '0.00', 1)] }).rows.length, 2, 'free GB of Cloudflare say nothing without it');
 });
 
 test('a response of a proxy in front of the broker is a fault', async () => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isKept, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, ofAll, percent, rateNow, share, state, summary, TITLES, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
+import { ago, averageOf, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isKept, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, ofAll, percent, rateNow, share, state, summary, TITLES, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -47,7 +47,7 @@ test('those who spend now stand beside the month, also those of whom the month i
 test('a manager reads one line', () => {
   const of = { bytes: { used: 10 * GB }, cost: { soFar: '0.50', currency: 'USD', forecast: { usedBytes: 20 * GB, cost: '1.00' } } };
   const rows = [{ key: 'ann', bytes: 5 * GB }, { key: null, bytes: 3 * GB }, { key: 'ben', bytes: GB }, { key: 'eve', bytes: GB / 2 }, { key: 'zoe', bytes: GB / 2 }];
-  assert.equal(summary(of, [{ usedBytes: 8 * GB }, { usedBytes: 1 }], rows, 'user'), 'This period so far 10.00 GB ($0.50); 20.00 GB ($1.00) at the reset; last period 8.00 GB; largest users: ann 50.0 %, ben 10.0 %, eve 5.0 %.');
+  assert.equal(summary(of, [{ usedBytes: 8 * GB, cost: '0.40', currency: 'EUR' }, { usedBytes: 1 }], rows, 'user'), 'This period so far 10.00 GB ($0.50); 20.00 GB ($1.00) at the reset; last period 8.00 GB (€0.40); largest users: ann 50.0 %, ben 10.0 %, eve 5.0 %.');
   assert.equal(summary({ ...of, cost: { ...of.cost, forecast: null } }, [], [], 'user'), 'This period so far 10.00 GB ($0.50).');
   assert.match(summary(of, [], rows.slice(1), 'user'), /; largest users: \(no user\) 30\.0 %, ben 10\.0 %, eve 5\.0 %\.$/);
 });
@@ -77,8 +77,7 @@ test('a share is of the usage of the period', () => {
 test('shares add up to 100 % also while the list is newer than the usage of the period', () => {
   const rows = [{ bytes: 3 * GB }, { bytes: 2 * GB }, { bytes: GB }];
   assert.deepEqual([ofAll(rows, 3 * GB), ofAll(rows, 8 * GB)], [6 * GB, 8 * GB]);
-  const of = { bytes: { used: 3 * GB }, cost: { pricePerGB: 1, freeGB: 0, currency: 'USD' } };
-  assert.deepEqual(rows.map(({ bytes }) => [share(bytes, ofAll(rows, 3 * GB)), cost(bytes, of, ofAll(rows, 3 * GB))]), [['50.0 %', '$1.50'], ['33.3 %', '$1.00'], ['16.7 %', '$0.50']]);
+  assert.deepEqual(rows.map(({ bytes }) => share(bytes, ofAll(rows, 3 * GB))), ['50.0 %', '33.3 %', '16.7 %']);
 });
 
 test('the bar of a spender is its share, also that of the largest', () => {
@@ -86,10 +85,11 @@ test('the bar of a spender is its share, also that of the largest', () => {
 });
 
 test('the cost of a part is that part of the cost', () => {
-  const of = (used, freeGB) => ({ bytes: { used }, cost: { pricePerGB: 0.05, freeGB, currency: 'USD' } });
-  assert.deepEqual([cost(GB, of(4 * GB, 0)), cost(GB, of(4 * GB, 2)), cost(GB, of(4 * GB, 4)), cost(0, of(0, 0))], ['$0.05', '$0.03', '$0.00', '$0.00']);
-  assert.equal(cost(24.6e6, of(24.6e6, 0)), '$0.0012', 'a short call costs less than a cent');
-  assert.equal(cost(GB, { ...of(GB, 0), cost: { pricePerGB: 2, freeGB: 0, currency: 'EUR' } }), '€2.00');
+  const of = (averagePerGB) => ({ averagePerGB, currency: 'USD' });
+  assert.deepEqual([cost(GB, of(0.05)), cost(GB, of(0.025)), cost(GB, of(0)), cost(0, of(0.05))], ['$0.05', '$0.03', '$0.00', '$0.00']);
+  assert.equal(cost(24.6e6, of(0.05)), '$0.0012', 'a short call costs less than a cent');
+  assert.equal(cost(GB, averageOf({ cost: '4.00', usedBytes: 2 * GB, currency: 'EUR' })), '€2.00');
+  assert.equal(cost(0, averageOf({ cost: '0.00', usedBytes: 0, currency: 'USD' })), '$0.00');
 });
 
 test('the members of a call are counted, with the users among them', () => {

@@ -14,6 +14,7 @@ use turn_budget::{
 };
 
 use crate::connection::{Connection, Name};
+use crate::cost::Tariffs;
 use crate::coturn::{SessionKey, SessionRow};
 use crate::grants::{CountedSources, Dropped, GrantRow};
 use crate::lacking::Lacking;
@@ -43,6 +44,9 @@ pub struct Head {
     pub draining: BTreeSet<CountOwner>,
     /// How many grants are stored, so that a loss of some is noticed.
     pub grants: usize,
+    /// What each period costs.
+    #[serde(default)]
+    pub tariffs: Tariffs,
 }
 
 /// Changes that are written together. A row replaces the stored one.

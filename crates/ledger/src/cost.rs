@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use turn_budget::{ByteCount, IceSource, Period, Timestamp, lossy};
+use turn_budget::{BySource, ByteCount, IceSource, Period, Timestamp, lossy};
 
 /// There is no forecast before so much time has passed since the first use in the period: the rate of a few hours is not that of whole
 /// days.
@@ -61,7 +61,7 @@ pub fn shares(cost: Money, bytes: impl Iterator<Item = ByteCount>, all: ByteCoun
 }
 
 /// What the provider charges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Price {
     /// For each GB above the free ones.
     pub per_gb: Money,
@@ -78,25 +78,53 @@ impl Price {
     }
 }
 
-/// What each source charges. Cloudflare's TURN service and SFU share a price and the free bytes. Other sources, such as own relays, cost nothing
-/// unless they have a price.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prices {
-    /// That of Cloudflare.
-    pub cloudflare: Price,
-    /// Those of other sources.
-    pub others: BTreeMap<IceSource, Price>,
+/// What relayed bytes cost. The figures in money are for the operator: no admission depends on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tariff {
+    /// What Cloudflare's TURN service and SFU charge, which share a price and the free bytes. Other sources, such as own relays, cost nothing
+    /// unless they have a price of their own.
+    pub prices: BySource<Price>,
+    /// Three capital letters, as in ISO 4217.
+    pub currency: String,
 }
 
-impl Prices {
+impl Tariff {
     /// The cost of what the sources have relayed in a whole period so far.
-    pub fn of(&self, used: &BTreeMap<IceSource, ByteCount>) -> Money {
+    pub fn cost_of(&self, used: &BTreeMap<IceSource, ByteCount>) -> Money {
         let is_cloudflares = |source: &IceSource| matches!(source, IceSource::Cloudflare | IceSource::Sfu);
         let of_cloudflare = used.iter().filter(|(source, _)| is_cloudflares(source)).map(|(_, bytes)| *bytes);
-        let of_cloudflare = self.cloudflare.of(of_cloudflare.fold(ByteCount::ZERO, ByteCount::plus));
+        let of_cloudflare = self.prices.usual.of(of_cloudflare.fold(ByteCount::ZERO, ByteCount::plus));
         let of_other = |(source, price): (&IceSource, &Price)| Some(price.of(*used.get(source)?));
-        let of_others = self.others.iter().filter_map(of_other);
+        let of_others = self.prices.own.iter().filter_map(of_other);
         of_others.fold(of_cloudflare, |sum, cost| Money(sum.0.saturating_add(cost.0)))
+    }
+}
+
+/// The most tariffs that are kept: that of this period, and those of the twelve before it, which are shown.
+const PERIODS_SHOWN: usize = 13;
+
+/// The tariff of each period. Only a start changes it, so each period has the last tariff that a start in it or before it had. An entry is
+/// a tariff with the start of the first period that has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Tariffs(BTreeMap<Timestamp, Tariff>);
+
+impl Tariffs {
+    /// Takes the tariff of a start in this period.
+    pub(crate) fn begin(&mut self, tariff: &Tariff, period: Period) {
+        // With another billing day, a period can have begun after this one.
+        self.0.retain(|start, _| *start <= period.start);
+        if self.of(period) != Some(tariff) {
+            self.0.insert(period.start, tariff.clone());
+        }
+        while self.0.len() > PERIODS_SHOWN {
+            self.0.pop_first();
+        }
+    }
+
+    /// The tariff of a period; for one before the first that is known, the first. `None` before the first start.
+    pub(crate) fn of(&self, period: Period) -> Option<&Tariff> {
+        self.0.range(..=period.start).next_back().or(self.0.first_key_value()).map(|(_, tariff)| tariff)
     }
 }
 
@@ -146,15 +174,34 @@ mod tests {
 
     #[test]
     fn each_source_has_its_price_and_own_relays_use_no_free_bytes() {
-        let others = BTreeMap::from([(IceSource::Http, price(0.4, 0))]);
-        let prices = Prices { cloudflare: price(0.05, 1_000), others };
+        let mut tariff = Tariff { prices: price(0.05, 1_000).into(), ..Tariff::default() };
+        tariff.prices.own.insert(IceSource::Http, price(0.4, 0));
         let used = |bytes: &[(IceSource, u64)]| {
             bytes.iter().map(|(source, gb)| (*source, ByteCount::new(gb * GB))).collect()
         };
-        let cost = |bytes: &[(IceSource, u64)]| prices.of(&used(bytes)).to_string();
+        let cost = |bytes: &[(IceSource, u64)]| tariff.cost_of(&used(bytes)).to_string();
         assert_eq!(cost(&[(IceSource::Coturn, 5_000), (IceSource::Cloudflare, 1_000)]), "0.00");
         assert_eq!(cost(&[(IceSource::Cloudflare, 600), (IceSource::Sfu, 600)]), "10.00");
         assert_eq!(cost(&[(IceSource::Cloudflare, 1_100), (IceSource::Http, 2_000)]), "805.00");
+    }
+
+    #[test]
+    fn a_period_has_the_last_tariff_of_a_start_in_it_or_before_it() {
+        let period = |on, days: u64| {
+            BillingDay::new(on).unwrap().period_at(january().start.plus_millis(days * DAY_MILLIS))
+        };
+        let tariff = |currency: &str| Tariff { currency: currency.into(), ..Tariff::default() };
+        let mut tariffs = Tariffs::default();
+        for (currency, period) in
+            [("A", period(1, 40)), ("B", period(1, 50)), ("B", period(1, 70)), ("C", period(15, 110))]
+        {
+            tariffs.begin(&tariff(currency), period);
+        }
+        tariffs.begin(&tariff("D"), period(1, 111));
+        let of = |days| tariffs.of(period(1, days)).unwrap().currency.clone();
+        assert_eq!([0, 40, 70, 100, 111, 200].map(of), ["B", "B", "B", "D", "D", "D"]);
+        (12..40).for_each(|month| tariffs.begin(&tariff(&month.to_string()), period(1, month * 31)));
+        assert_eq!(tariffs.0.len(), PERIODS_SHOWN);
     }
 
     #[test]

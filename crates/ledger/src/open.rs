@@ -11,6 +11,7 @@ use turn_budget::{
 use crate::books::Books;
 use crate::changes::Stored;
 use crate::connections::Connections;
+use crate::cost::Tariff;
 use crate::grants::{Bounds, GrantTerms, Grants};
 
 /// The configuration of the books. Fixed for the life of the process.
@@ -33,6 +34,8 @@ pub struct Setup {
     pub bounds: Bounds,
     /// The source that is charged for a connection without a grant.
     pub default_source: IceSource,
+    /// What relayed bytes cost.
+    pub tariff: Tariff,
 }
 
 impl Setup {
@@ -57,7 +60,8 @@ impl Setup {
             per_minute: self.terms.rates.liability.per_minute(),
         };
         let connections = Connections::new(self.rules.clone(), self.bounds.connections, self.default_source);
-        Books::restore(budget, connections, Grants::new(terms, period), stored, moment, &self.unseen)
+        let grants = Grants::new(terms, period);
+        Books::restore(budget, connections, grants, stored, moment, &self.unseen, &self.tariff)
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
         bounds: Bounds::default(),
         default_source: source,
         turn_keys: vec![],
+        tariff: Tariff::default(),
     }
 }
 

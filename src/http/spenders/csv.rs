@@ -17,12 +17,12 @@ const HEAD: &str = "BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,Charge
                     SubAccountId,Tags,ConsumedQuantity,ConsumedUnit,BilledCost,BillingCurrency,\
                     x_By,x_Bytes,x_MeasuredBytes,x_ClaimedBytes,x_Evidence,x_MarginPercent,x_Grants\r\n";
 
-/// The sums of a period by a kind of spender. `used`: all bytes of the period, and what they cost. `rows`: most bytes first.
+/// The sums of a period by a kind of spender. `used`: all bytes of the period, what they cost, and in which currency. `rows`: most bytes first.
 pub(super) fn of(
     config: &Config,
     kind: SpenderKind,
     period: Period,
-    (used, cost): (ByteCount, Money),
+    (used, cost, currency): (ByteCount, Money, &str),
     rows: &[SpenderSums],
 ) -> String {
     let rows = largest(rows, ROWS_MAX);
@@ -43,7 +43,7 @@ pub(super) fn of(
             quantity,
             "GB".to_owned(),
             format!("{:.6}", cost.as_units()),
-            config.prices.currency.clone(),
+            currency.to_owned(),
             kind.name().to_owned(),
             bytes.to_string(),
             measured.to_string(),

@@ -26,7 +26,7 @@ const table = new Table($('calls'), {
     { name: 'Members', isId: true, by: ({ members }) => members.length, text: ({ members }) => words.members(members) },
     { name: 'For', isNumber: true, show: 'on-medium', by: ({ startedAt }) => since(startedAt), text: ({ startedAt }) => span(since(startedAt)) },
     { name: 'Usage', bytes: ({ bytes }) => bytes },
-    { name: 'Cost', isNumber: true, show: 'on-small', by: ({ bytes }) => bytes ?? -1, text: ({ bytes }) => (bytes === null || !overview ? '–' : words.cost(bytes, overview)) },
+    { name: 'Cost', isNumber: true, show: 'on-small', by: ({ bytes }) => bytes ?? -1, text: ({ bytes }) => (bytes === null || !overview ? '–' : words.cost(bytes, overview.cost)) },
     { name: '', button: ({ protocol, room }) => (words.canEnd(protocol) ? { word: 'End', of: room, isDangerous: true, press: () => endRoom(room) } : null) },
   ],
 });

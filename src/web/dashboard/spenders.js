@@ -21,7 +21,7 @@ const tabs = TABS.map(([name, textContent]) => element('button', { type: 'button
 let by = 'user';
 /** That of an earlier period; none for this one. */
 let month = '';
-/** @type {import('./api.d.ts').Schemas['PastPeriod'][]} */
+/** @type {import('./spending.js').Past[]} */
 let past = [];
 const months = element('select', { 'aria-label': 'Period of the spenders' });
 const csv = element('button', { type: 'button', textContent: 'CSV', title: 'Download these rows with their costs' });
@@ -44,6 +44,9 @@ const now = () => new Date(overview?.at ?? 0);
 /** The bytes of the period that is shown. */
 const used = () => (month ? list?.usedBytes : overview?.bytes.used) ?? 0;
 
+/** The prices of the period that is shown. */
+const priced = () => (month ? past.filter(({ start }) => start.startsWith(month)).map(words.averageOf)[0] : overview?.cost);
+
 /** Of what the spenders have their shares. */
 const allBytes = () => words.ofAll(list?.spenders ?? [], used());
 
@@ -62,12 +65,18 @@ const table = new Table($('spenders-panel'), {
     { name: 'In the period', bytes: ({ bytes, isListed }) => (isListed ? bytes : null), fill: fillUsage },
     { name: 'Now', isNumber: true, by: ({ nowMbps }) => nowMbps, text: words.rateNow },
     { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? allBytes() : 0) },
-    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, { cost: overview.cost, bytes: { used: used() } }, allBytes()) : '–') },
+    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: costText },
     { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: (spender) => words.credentials(spender, month !== '') },
     { name: 'Last seen', isNumber: true, show: 'on-wide', by: ({ lastSeen }) => lastSeen, text: ({ lastSeen }) => words.ago(lastSeen, now()) },
     { name: '', button: endButton },
   ],
 });
+
+/** @param {Spender} spender */
+function costText({ bytes, isListed }) {
+  const of = priced();
+  return of && isListed ? words.cost(bytes, of) : '–';
+}
 
 /** The row without a key does not open. @param {HTMLTableCellElement} cell @param {Spender} spender */
 function fillName(cell, spender) {

@@ -4,6 +4,7 @@ import { count, mbps, money, signed, size, some, span, time } from './format.js'
 /**
  * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
  * @typedef {import('./api.d.ts').Schemas['SpendersBody']} Spenders
+ * @typedef {import('./api.d.ts').Schemas['PastPeriod']} Past
  * @typedef {import('./api.d.ts').Schemas['SpenderBody']} Spender
  * @typedef {import('./api.d.ts').Schemas['GrantBody']} Grant
  * @typedef {Exclude<Spenders['by'], 'grant'>} By What a spender is.
@@ -26,14 +27,14 @@ export const isKept = (by) => by === 'user' || by === 'label' || by === 'key';
 /** The query for a list of spenders. @param {By} by @param {string} [cursor] @param {string} [month] That of an earlier period. */
 export const listPath = (by, cursor = '', month = '') => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}${month && `&period=${month}`}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
 
-/** One line about cost: this period, its end, the one before, and the three largest. @param {Pick<Overview, 'bytes' | 'cost'>} overview @param {{usedBytes: number}[]} past @param {{key: string | null, bytes: number}[]} rows Most bytes first. @param {By} by */
+/** One line about cost: this period, its end, the one before, and the three largest. @param {Pick<Overview, 'bytes' | 'cost'>} overview @param {Pick<Past, 'usedBytes' | 'cost' | 'currency'>[]} past @param {{key: string | null, bytes: number}[]} rows Most bytes first. @param {By} by */
 export function summary({ bytes: { used }, cost: { soFar, forecast, currency } }, past, rows, by) {
   // Those without a name are named if they are the largest.
   const largest = rows.filter(({ key }, rank) => key !== null || rank === 0).slice(0, 3).map((row) => `${nameOf(row, by)} ${share(row.bytes, ofAll(rows, used))}`);
   return [
     `This period so far ${size(used)} (${money(Number(soFar), currency)})`,
     forecast && `${size(forecast.usedBytes)} (${money(Number(forecast.cost), currency)}) at the reset`,
-    past[0] && `last period ${size(past[0].usedBytes)}`,
+    past[0] && `last period ${size(past[0].usedBytes)} (${money(Number(past[0].cost), past[0].currency)})`,
     largest.length > 0 && `largest ${TITLES[by].toLowerCase()}: ${largest.join(', ')}`,
   ].filter(Boolean).join('; ') + '.';
 }
@@ -78,10 +79,12 @@ export function share(bytes, all) {
   return part > 0 && part < 0.1 ? '< 0.1 %' : `${signed(part, 1)} %`;
 }
 
-/** A part of the period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {{cost: Overview['cost'], bytes: {used: number}}} of @param {number} [all] */
-export function cost(bytes, { cost: { pricePerGB, freeGB, currency }, bytes: { used } }, all = used) {
-  const billed = Math.max(0, used / 1e9 - freeGB);
-  const part = (percent(bytes, all) / 100) * billed * pricePerGB;
+/** What a GB of an earlier period cost on average. @param {Pick<Past, 'cost' | 'usedBytes' | 'currency'>} past */
+export const averageOf = ({ cost: all, usedBytes, currency }) => ({ averagePerGB: usedBytes > 0 ? Number(all) / (usedBytes / 1e9) : 0, currency });
+
+/** A part of a period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {{averagePerGB: number, currency: string}} of */
+export function cost(bytes, { averagePerGB, currency }) {
+  const part = (bytes / 1e9) * averagePerGB;
   return money(part < 0.01 ? Number(part.toPrecision(2)) : part, currency);
 }
 

@@ -133,8 +133,9 @@ export function rate(overview) {
 /** What the present rate makes in an hour, and what that costs. @param {Pick<Overview, 'bytes' | 'rate' | 'cost'>} overview */
 function hourly({ bytes, rate: { mbps: present }, cost }) {
   const hour = (present * 1e6 * 3600) / 8;
-  const billed = bytes.used >= cost.freeGB * 1e9 ? hour / 1e9 : 0;
-  return `${size(hour)} an hour still flow, at ${money(billed * Number(cost.pricePerGB), cost.currency)} an hour.`;
+  const ofCloudflare = bytes.used >= cost.freeGB * 1e9 ? cost.pricePerGB : 0;
+  const price = cost.bySource.every(isCloudflares) ? ofCloudflare : cost.averagePerGB;
+  return `${size(hour)} an hour still flow, at ${money((hour / 1e9) * price, cost.currency)} an hour.`;
 }
 
 /** When usage reaches the limit at the present rate. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost'>} overview @returns {Verdict} */
@@ -148,16 +149,21 @@ export function limitAt(overview) {
   return verdict(left < SOON ? 'bad' : 'warn', word, why);
 }
 
-/** Cost so far and at the reset. @param {Pick<Overview, 'cost' | 'bytes'>} overview @returns {{soFar: string, rows: Row[], note: string}} */
-export function costs({ cost, bytes }) {
+/** Whose price and free GB the settings have without a source. @param {Overview['cost']['bySource'][number]} of */
+const isCloudflares = ({ source }) => source === 'cloudflare' || source === 'sfu';
+
+/** Cost so far and at the reset. @param {Pick<Overview, 'cost'>} overview @returns {{soFar: string, rows: Row[], note: string}} */
+export function costs({ cost }) {
   const price = (/** @type {string | number} */ amount) => money(Number(amount), cost.currency);
-  const left = Math.max(0, cost.freeGB * 1e9 - bytes.used);
+  const ofCloudflare = cost.bySource.filter(isCloudflares);
+  const left = ofCloudflare.reduce((rest, { usedBytes }) => Math.max(0, rest - usedBytes), cost.freeGB * 1e9);
+  const paid = cost.bySource.filter((of) => Number(of.cost) > 0);
   const largest = Math.max(left, cost.forecast?.usedBytes ?? 0);
   const rows = [
     row('forecast at the reset', cost.forecast ? price(cost.forecast.cost) : '–'),
     row('usage by then', cost.forecast ? size(cost.forecast.usedBytes, largest) : '–'),
-    row('price of a GB', price(cost.pricePerGB)),
-    row(`left of ${plain(cost.freeGB)} free GB`, size(left, largest)),
+    ...(ofCloudflare.length > 0 ? [row('price of a GB', price(cost.pricePerGB)), row(`left of ${plain(cost.freeGB)} free GB`, size(left, largest))] : []),
+    ...(paid.every(isCloudflares) ? [] : paid.map((of) => row(`so far at ${of.source}`, price(of.cost)))),
   ];
   const note = cost.forecast
     ? `The forecast continues the average rate since ${date(new Date(cost.forecast.since))}.`

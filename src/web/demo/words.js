@@ -210,7 +210,7 @@ export const isDue = (held, now) => held.some(({ expiresAt }) => {
 });
 
 /** What the room has used and costs. @param {number | null} bytes @param {Overview} overview */
-export const callWords = (bytes, overview) => (bytes ? `${mb(bytes)} MB in this room, ${cost(bytes, overview)}` : 'nothing in this room yet');
+export const callWords = (bytes, overview) => (bytes ? `${mb(bytes)} MB in this room, ${cost(bytes, overview.cost)}` : 'nothing in this room yet');
 
 /**
  * What the second window says.

@@ -49,7 +49,7 @@ pub enum IceSource {
 }
 
 /// A setting of which a source can have a value of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BySource<T> {
     /// The value of all other sources.
     pub usual: T,

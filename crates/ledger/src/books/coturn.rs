@@ -65,8 +65,8 @@ impl Books {
         self.apply_effects();
         let usage = self.coturn.entry(relay).or_default();
         let reset = self.budget.period.start;
-        let billed = self.connections.rules.billed.of(relay.source);
-        let rate = self.budget.rate_at(relay.source);
+        let source = relay.source;
+        let (billed, rate) = (self.connections.rules.billed.of(source), self.budget.rate_at(source));
         if let Some(ListedBytes { carried, by_grant }) = usage.take(listing, asked_at, billed, rate, reset) {
             let listed = usage.sessions.grants();
             if carried.is_after_gap {
@@ -103,8 +103,8 @@ impl Books {
     /// After a start, what coturn's sessions may have relayed beyond their last figures is claimed as before.
     pub(super) fn restore_hidden(&mut self) {
         for (relay, usage) in &self.coturn {
-            let billed = self.connections.rules.billed.of(relay.source);
-            let rate = self.budget.rate_at(relay.source);
+            let source = relay.source;
+            let (billed, rate) = (self.connections.rules.billed.of(source), self.budget.rate_at(source));
             let hidden = usage.sessions.hidden(usage.complete_at, rate).billed(billed);
             self.budget.with(*relay, |timeline| timeline.minutes.hidden = hidden);
         }

@@ -17,13 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use turn_budget::{
     Budget, ByteCount, ClientKey, CountOwner, Day, Effect, Figures, Grant, GrantId, IceSource, LIFE_MAX,
-    MINT_SLACK, Minute, Moment, Overrides, OwnedTime, PromisedTime, Spender, Standing, Timestamp,
+    MINT_SLACK, Minute, Moment, Overrides, OwnedTime, Period, PromisedTime, Spender, Standing, Timestamp,
     UNWRITTEN_MAX,
 };
 
 use crate::changes::{Batch, Head, Stored};
 use crate::connection::Report;
 use crate::connections::Connections;
+use crate::cost::{Money, Tariff, Tariffs};
 use crate::coturn::CoturnUsage;
 use crate::grants::{GrantRow, Grants, TAIL_MAX};
 use crate::lacking::Lacking;
@@ -57,6 +58,8 @@ pub struct Books {
     draining: BTreeSet<CountOwner>,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
+    /// What each period costs.
+    tariffs: Tariffs,
 }
 
 impl Books {
@@ -68,6 +71,7 @@ impl Books {
         stored: Stored,
         moment: Moment,
         unseen: &[IceSource],
+        tariff: &Tariff,
     ) -> Self {
         // `stored_at`: the books' time as stored; in a new budget, the present time.
         let Figures { limit: configured_limit, now: stored_at, .. } = budget.figures();
@@ -123,12 +127,14 @@ impl Books {
             judged_excess: None,
             draining: head.draining,
             given_up: Vec::new(),
+            tariffs: head.tariffs,
         };
         books.apply_effects();
         books.restore_hidden();
         books.set_claim_rate();
         books.budget.set_lacks_until(lacking.until);
         books.advance(moment);
+        books.tariffs.begin(tariff, books.budget.period);
         if let Some(until) = relayed_until {
             books.budget.with(IceSource::Relay.into(), |timeline| timeline.count_lost(until));
         }
@@ -176,6 +182,7 @@ impl Books {
                 dropped: self.grants.dropped.clone(),
                 draining: self.draining.clone(),
                 grants: self.grants.rows.len(),
+                tariffs: self.tariffs.clone(),
             },
             sources: self.budget.take_changes(),
             grants: self.grants.take_changes(),
@@ -383,6 +390,12 @@ impl Books {
     pub fn budget(&self) -> &Budget {
         debug_assert!(self.grants.effects.is_empty(), "a method of the books has not applied its effects");
         &self.budget
+    }
+
+    /// What the bytes of this period or of an earlier one cost, and the tariff of that period.
+    pub fn cost_of(&self, period: Period) -> (Money, Tariff) {
+        let tariff = self.tariffs.of(period).cloned().unwrap_or_default();
+        (tariff.cost_of(&self.budget.used_by_source(period)), tariff)
     }
 
     /// The grants.

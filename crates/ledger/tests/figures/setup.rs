@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_ledger::{
-    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Rates, Setup, SourceTerms, Terms,
-    UsageRules,
+    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Rates, Setup, SourceTerms, Tariff,
+    Terms, UsageRules,
 };
 
 /// One source, 2 Mbps for a grant, and periods from the first of a month.
@@ -31,5 +31,6 @@ pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup 
         bounds: Bounds::default(),
         default_source: source.owner.source,
         turn_keys: vec![],
+        tariff: Tariff::default(),
     }
 }

@@ -275,6 +275,7 @@ impl Settings {
             bounds,
             default_source: self.sources[0],
             turn_keys: vec![],
+            tariff: Tariff::default(),
         };
         setup.open(Some(stored), moment)
     }
