@@ -16,9 +16,9 @@ use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Times
 const NAME_CHARS_MAX: usize = 36;
 /// What a name may have beside letters and digits.
 const NAME_MARKS: &str = " .,:;_@/+=-|";
-/// The longest name in a link, with escapes, and the longest commands. So a message fits into a chat.
+/// The longest name in a link, with escapes, and the longest lines that still get a command. So a message fits into a chat.
 pub(super) const LINKED_MAX: usize = 80;
-const COMMAND_MAX: usize = 360;
+const LINES_MAX: usize = 1_670;
 
 impl Alert {
     /// The message, in lines. `link`: where the operator acts.
@@ -100,7 +100,8 @@ impl Alert {
             ));
         }
         // Without a full stop, which would be pasted with it.
-        let command = self.command().filter(|command| command.len() <= COMMAND_MAX);
+        let length: usize = lines.iter().map(|line| line.encode_utf16().count() + 1).sum();
+        let command = self.command().filter(|command| length + command.len() <= LINES_MAX);
         lines.extend(command.map(|command| format!("Command: {command}")));
         lines
     }
