@@ -1,6 +1,6 @@
 //! Settings of the operator's own relays: coturn servers with one secret, and the command line of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
@@ -122,6 +122,9 @@ impl CoturnCliConfig {
             let is_repeated = addresses.insert(host, address).is_some();
             settings.refuse_if("COTURN_CLI", is_repeated, "expected one entry for each host of COTURN_URLS");
         }
+        let distinct: BTreeSet<_> = addresses.values().collect();
+        let expected = "expected an address of its own for each host: the sessions of one coturn would count twice";
+        settings.refuse_if("COTURN_CLI", distinct.len() < addresses.len(), expected);
         let config = |(host, address)| Self { host, address, password: password.clone() };
         addresses.into_iter().map(config).collect()
     }

@@ -1,5 +1,5 @@
-//! What the billed bytes of a period cost: so far, and at its end if the average rate since its first use continues. Costs are
-//! rounded up. No admission depends on them.
+//! What the billed bytes of a period cost: so far, and at its end if the average rate since its first use continues. Tests: below.
+//! Costs are rounded up. No admission depends on them.
 
 use std::collections::BTreeMap;
 use std::fmt;
