@@ -60,12 +60,12 @@ pub enum Command {
     Ledger(LedgerCommand),
     /// Keep a program's ICE servers in a file (docs/PROGRAMS.md)
     Ice(IceOptions),
-    /// Print the completions of a shell: turn-broker completions bash >/etc/bash_completion.d/turn-broker
+    /// Print the completions of a shell
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// Print the manual page: turn-broker man >/usr/local/share/man/man1/turn-broker.1
+    /// Print the manual page
     Man,
     /// A command for a running broker.
     #[command(flatten)]

@@ -36,7 +36,7 @@ const KEY_ROTATED: &str = "A new key signs grant tokens from the next start on. 
 pub enum LedgerCommand {
     /// Print a summary of the ledger
     Show,
-    /// Print the ledger as JSON, without secrets
+    /// Print the ledger as JSON, without secrets; with --people, with names
     Export {
         /// Also who spends, who is blocked, and the names that apps have given to connections
         #[arg(long)]
@@ -165,7 +165,7 @@ fn summary(config: &Config, ledger: &LedgerCopy, stored: Contents, now: Timestam
     let room = if snapshot.is_promised_in_full() { ": no room for another credential" } else { "" };
     let lines = [
         ("Ledger", ledger.path.display().to_string()),
-        ("Format", FORMAT.to_string()),
+        ("Format", ledger.format.to_string()),
         ("Size", format!("{} bytes", ledger.bytes)),
         ("Last write", written),
         ("Period", format!("{} to {}", figures.period.start, figures.period.end)),

@@ -21,7 +21,7 @@ use turn_ledger::Timestamp;
 
 /// The most open sockets, if the process may open [`FILES_WANTED`] files. Further connections wait in the system's queue.
 pub const SOCKETS_MAX: usize = 8_192;
-/// Open files with which nothing else bounds the sockets: one for each of them, and as many for requests that are sent on and for the rest.
+/// Open files for `SOCKETS_MAX` sockets: one each, and as many for forwarded requests and the rest.
 const FILES_WANTED: u64 = 2 * 8_192;
 
 /// See the module's description.

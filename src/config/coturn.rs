@@ -123,7 +123,8 @@ impl CoturnCliConfig {
             settings.refuse_if("COTURN_CLI", is_repeated, "expected one entry for each host of COTURN_URLS");
         }
         let distinct: BTreeSet<_> = addresses.values().collect();
-        let expected = "expected an address of its own for each host: the sessions of one coturn would count twice";
+        let expected =
+            "expected an address of its own for each host: the sessions of one coturn would count twice";
         settings.refuse_if("COTURN_CLI", distinct.len() < addresses.len(), expected);
         let config = |(host, address)| Self { host, address, password: password.clone() };
         addresses.into_iter().map(config).collect()

@@ -7,7 +7,6 @@ use std::path::Path;
 use super::report::{Verdict, fail, ok, warn};
 use crate::store::file::access::require_modes;
 use crate::store::file::inspect::LedgerCopy;
-use crate::store::rows::FORMAT;
 use crate::store::storage::OpenError;
 
 /// With less free space than this, writes of the ledger and the log may soon fail.
@@ -26,7 +25,7 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
     let nearest = if is_there { Some(directory) } else { directory.ancestors().find(|at| at.is_dir()) };
     let nearest = nearest.unwrap_or(Path::new("."));
     let written = tempfile::tempfile_in(nearest);
-    let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
+    let read = LedgerCopy::take(directory).map(|ledger| (ledger.format, ledger.bytes));
     let is_held = matches!(read, Err(OpenError::InUse(_)));
     let mut found = vec![if is_there || is_served {
         judge_ledger(&read, is_served)
@@ -51,10 +50,10 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
     found
 }
 
-/// `read`: the length of the ledger, or why it cannot be read.
-fn judge_ledger(read: &Result<u64, OpenError>, is_served: bool) -> Verdict {
+/// `read`: the format and the length of the ledger, or why it cannot be read.
+fn judge_ledger(read: &Result<(i32, u64), OpenError>, is_served: bool) -> Verdict {
     match read {
-        Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
+        Ok((format, bytes)) => ok(format!("the ledger can be read: format {format}, {bytes} bytes")),
         Err(OpenError::Absent(_)) if is_served => fail(
             "no ledger here, but the service runs: its ledger was deleted or moved, or it has another STATE_DIR",
             "move it back; if it was deleted, copy it from /proc/PID/fd of the service under another name, then rename it to ledger.redb",

@@ -175,8 +175,7 @@ metrics! {
     pub unauthorized: Counts<1> = counts("unauthorized", ["kind"]),
     /// Requests refused because 1,024 were in progress.
     pub shed: Counter = add("requests_shed"),
-    /// Sockets of an address with its share, or with most while none is free: an idle one `closed_idle`, or the new one `refused`;
-    /// `closed_unread`: 8 MB of responses were not read.
+    /// Sockets of a crowded address: an idle one `closed_idle`, the new one `refused`; `closed_unread`: 8 MB of responses were not read.
     pub sockets_limited: Counts<1> = counts("sockets_limited", ["outcome"]),
     /// Connections that do not speak HTTP/1.1: `proxy_header`, `tls`, `http2`, `unknown`.
     pub not_http: Counts<1> = counts("not_http", ["kind"]),

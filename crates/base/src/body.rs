@@ -232,7 +232,7 @@ fn in_json(expected: &str) -> &str {
 // The requests whose body is still coming, by client. Behind a proxy, one client could otherwise hold all sockets to the proxy with
 // bodies that come slowly.
 
-/// The most such requests of one client: a sixteenth of all sockets. An IPv6 /48 has four times as many.
+/// The most such requests of one client: a sixteenth of `SOCKETS_MAX`. An IPv6 /48 has four times as many.
 pub const COMING_PER_CLIENT_MAX: usize = 512;
 
 /// The requests. Clones share them.

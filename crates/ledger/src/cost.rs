@@ -103,8 +103,8 @@ impl Tariff {
 /// The most tariffs that are kept: that of this period, and those of the twelve before it, which are shown.
 const PERIODS_SHOWN: usize = 13;
 
-/// The tariff of each period. Only a start changes it, so each period has the last tariff that a start in it or before it had. An entry is
-/// a tariff with the start of the first period that has it.
+/// The tariffs, each under the beginning of its first period. A period has the tariff with which the broker last started in it or before
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Tariffs(BTreeMap<Timestamp, Tariff>);

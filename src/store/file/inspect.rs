@@ -21,7 +21,7 @@ pub struct LedgerCopy {
     /// The file's length in bytes.
     pub bytes: u64,
     /// The format of its rows.
-    pub(super) format: i32,
+    pub format: i32,
     copy: Database,
 }
 

@@ -1,8 +1,8 @@
 //! Whether two answers of a provider agree. Tests: below.
 //! One wrong answer must take nothing from a caller who keeps the rules. So what releases promises, raises a rate or ends calls rests on two
 //! answers that were given at least 60 s apart. A later answer has all bytes of an earlier one, and what credentials can have relayed since.
-//! What ends something is the lower of the two, if within the margin the later one is not lower. What releases or raises something is the
-//! first one, if the later one is not higher either than what is promised explains.
+//! What ends something is the lower of the two, unless the later one is lower by more than the margin. What releases or raises something is
+//! the first one, unless the later one is higher than promises explain.
 
 use std::time::Duration;
 
@@ -72,8 +72,7 @@ impl Agreement {
         if answer.at.since(first.at) < APART {
             return self;
         }
-        // Both have the lower one's bytes, also if nothing explains how much the second one has grown: only a count that is explained
-        // releases what was promised.
+        // Both have the lower one's bytes, even if promises do not explain the second one's growth. Only an explained count releases promises.
         let heard =
             Self { bytes: self.bytes.max(first.total.min(answer.total)), waiting: Some(answer), ..self };
         let (granted, margin) = (u128::from(first.granted.get()), first.granted.share_up(sampling));

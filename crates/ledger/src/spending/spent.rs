@@ -110,11 +110,9 @@ impl Spent {
     }
 }
 
-// The minutes in which the grants of one user or server key may relay, stored as differences. Tests: below.
-// At a minute, a difference says by how much the number of such grants changes. So a sum takes one pass over the minutes at which a grant
-// begins or ends, however many grants there are.
-
-/// See the module's description.
+/// The minutes in which the grants of one user or server key may relay, stored as differences.
+/// At a minute, a difference says by how much the number of such grants changes. So a sum takes one pass over the minutes at which a grant
+/// begins or ends, however many grants there are.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PromisedMinutes {
     /// Grants that begin less those that end, by source and minute, in order. No value is zero.
