@@ -86,6 +86,7 @@ mod tests {
     use super::*;
     use crate::store::file::FileStorage;
     use crate::store::file::ledger_file::FILE_NAME;
+    use crate::store::rows::FORMAT;
 
     #[test]
     fn a_ledger_that_is_absent_in_use_or_readable_is_ok_and_damage_that_makes_the_library_panic_a_failure() {

@@ -25,7 +25,7 @@ certificate() {
         [ -e ca.pem ] || openssl req -x509 $new -keyout ca.key -out ca.pem -days 2 -subj /CN=test
         openssl req $new -keyout letsencrypt/privkey.pem -out request.pem -subj "/CN=$DOMAIN"
         echo "subjectAltName=DNS:$DOMAIN" >names
-        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial "$1" -days 2 -extfile names \
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial "$1" -days 30 -extfile names \
             -out letsencrypt/fullchain.pem
     } >openssl.log 2>&1
 }
@@ -62,8 +62,8 @@ is 'coturn accepts every line of its configuration' 0 \
 mkdir -m 700 broker
 cp .env broker/
 # The first two are those of the compose file.
-STATE_DIR=$WORK_DIR/broker HOST=127.0.0.1 RATE_LIMIT_REQUESTS=100
-export STATE_DIR HOST RATE_LIMIT_REQUESTS
+STATE_DIR=$WORK_DIR/broker HOST=127.0.0.1 RATE_LIMIT_REQUESTS=100 CA_FILE=$WORK_DIR/ca.pem
+export STATE_DIR HOST RATE_LIMIT_REQUESTS CA_FILE
 (cd broker && exec "$BROKER" >../broker.log 2>&1) &
 broker() { curl -s --max-time 10 "$@"; }
 B=http://127.0.0.1:3001

@@ -28,7 +28,7 @@ async fn tried(
     let hurry = hurry(Arc::clone(&clock));
     let mut text = Vec::new();
     let options = Options { tail: true, ..Options::default() };
-    let run = doctor::run(&config, &options, clock, Progress::new(&mut text, false));
+    let run = Box::pin(doctor::run(&config, &options, clock, Progress::new(&mut text, false)));
     let (report, ()) = tokio::join!(run, meanwhile);
     hurry.abort();
     report.unwrap().findings.into_iter().filter(|found| found.check == Check::Tail).collect()
