@@ -124,7 +124,8 @@ impl Application {
 
     /// The error for a caller whose question had no usable answer. Logs `why`, unless the application refuses the token.
     fn failed(&self, why: &CallError) -> ApiError {
-        if why.status() == Some(401) {
+        // A redirect leads to the application's page to sign in.
+        if matches!(why.status(), Some(401 | 403 | 302 | 303)) {
             return ApiError::new(Code::InvalidToken, "Invalid token")
                 .message("Sign in again and send a new token: the application refuses this one.");
         }
@@ -149,10 +150,10 @@ fn parse(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|_| unusable("it is not JSON with `user`, and perhaps `label` and `ttl`"))?;
     let user = User::new(&answer.user).ok_or_else(|| unusable("`user` is not 1 to 128 characters"))?;
-    let label = answer.label.filter(|label| !label.is_empty());
-    let label = label.map(|label| Label::new(&label).ok_or_else(|| unusable("`label` is no label")));
+    // A label is for sums alone, so one that is none keeps nobody out.
+    let label = answer.label.and_then(|label| Label::new(&label));
     let life = answer.ttl.map_or(TTL_DEFAULT, Duration::from_secs).min(TTL_MAX);
-    Ok(Verified { user, until: at.plus(life), room: None, label: label.transpose()? })
+    Ok(Verified { user, until: at.plus(life), room: None, label })
 }
 
 /// Keeps an answer, if there is room once the expired answers are removed. Of a user with many, the one that ends first makes room.
@@ -185,16 +186,12 @@ mod tests {
         let seconds = |seconds| at.plus(Duration::from_secs(seconds));
         let full = read(r#"{"user": "ann", "label": "room-1", "ttl": 60, "more": 1}"#).unwrap();
         assert_eq!(full, (ann(), Label::new("room-1"), seconds(60)));
-        assert_eq!(read(r#"{"user": "ann", "label": ""}"#).unwrap(), (ann(), None, seconds(300)));
+        for none in ["", "My room"] {
+            let body = format!(r#"{{"user": "ann", "label": "{none}"}}"#);
+            assert_eq!(read(&body).unwrap(), (ann(), None, seconds(300)));
+        }
         assert_eq!(read(r#"{"user": "ann", "ttl": 1000000}"#).unwrap().2, seconds(86_400));
-        for bad in [
-            "",
-            "{}",
-            r#"{"user": ""}"#,
-            r#"{"user": 7}"#,
-            r#"{"user": "a", "label": "a b"}"#,
-            r#"{"user": "a", "ttl": -1}"#,
-        ] {
+        for bad in ["", "{}", r#"{"user": ""}"#, r#"{"user": 7}"#, r#"{"user": "a", "ttl": -1}"#] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -1,8 +1,10 @@
 //! The public keys of an issuer, from its JWKS document. Pure. Each key has one algorithm, which its type decides: a token
 //! cannot choose another one for it. Keys for other purposes are left out.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
 
 /// The most keys that are kept. Issuers have two or three.
 pub(super) const KEYS_MAX: usize = 64;
@@ -10,6 +12,11 @@ pub(super) const KEYS_MAX: usize = 64;
 /// The public keys of one issuer, at most [`KEYS_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct KeySet(Vec<Key>);
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
 
 #[derive(Debug)]
 struct Key {
@@ -21,8 +28,10 @@ struct Key {
 impl KeySet {
     /// The keys in a JWKS document. `None` if this is no such document, or it has no key that can verify a token.
     pub(super) fn parse(document: &[u8]) -> Option<Self> {
-        let JwkSet { keys } = serde_json::from_slice(document).ok()?;
-        let keys: Vec<Key> = keys.into_iter().filter_map(Key::of).take(KEYS_MAX).collect();
+        let Document { keys } = serde_json::from_slice(document).ok()?;
+        // What is not understood is left out (RFC 7517, section 5).
+        let known = keys.into_iter().filter_map(|key| Key::of(serde_json::from_value(key).ok()?));
+        let keys: Vec<Key> = known.take(KEYS_MAX).collect();
         (!keys.is_empty()).then_some(Self(keys))
     }
 
@@ -70,7 +79,7 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn parse(keys: &Value) -> Option<KeySet> {
         KeySet::parse(&serde_json::to_vec(&json!({ "keys": keys })).unwrap())
@@ -114,6 +123,7 @@ mod tests {
             json!({"kty": "RSA", "kid": "a", "alg": "new", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "RSA", "kid": "a", "key_ops": ["new"], "alg": "RS512", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "new"}),
+            json!({"kty": "RSA", "kid": 7, "n": "AQAB", "e": "AQAB"}),
         ] {
             assert!(parse(&json!([other])).is_none(), "{other}");
             assert!(parse(&json!([other, rsa("b")])).is_some(), "{other}");

@@ -88,7 +88,9 @@ async fn the_application_says_whose_a_ticket_is_and_is_asked_once_while_its_answ
 
 #[tokio::test]
 async fn an_address_asks_the_application_120_times_at_once() {
-    let application = FakeWebhook::start(&[Reply::Status(401); 121]).await;
+    // Each says that the token is not good.
+    let refusals = [401, 403, 302, 303].into_iter().cycle().take(121).map(Reply::Status);
+    let application = FakeWebhook::start(&refusals.collect::<Vec<_>>()).await;
     let url = application.url();
     let settings = [("AUTH_WEBHOOK_URL", url.as_str()), ("RATE_LIMIT_REQUESTS", "10000")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;

@@ -147,7 +147,7 @@ async fn nothing_is_minted_ahead_while_frozen_or_without_demand() {
 
 #[tokio::test]
 async fn a_refused_caller_takes_no_credential_from_the_pool() {
-    let (_cloudflare, broker) = with_pool(&[]).await;
+    let (_cloudflare, broker) = with_pool(&[("AT_LIMIT", "none")]).await;
     let head = broker.request(Method::HEAD, "/api/turn-credentials");
     assert_eq!(Answer::of(head).await.status, 405);
     assert_eq!(
