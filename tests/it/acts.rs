@@ -1,13 +1,11 @@
 //! Each act of the broker has four tests: one witness is not enough, what confirms it is, it is stated with its end, and it is undone.
 //! This walks the table of acts, and finds each test in the code.
 
-use std::path::Path;
 use std::sync::LazyLock;
 
-use strum::VariantArray;
 use turn_broker::alert::Act;
 
-use crate::support::repository::root;
+use crate::support::prelude::*;
 
 /// The tests of an act: one witness, two, the statement, the undoing.
 fn tests_of(act: Act) -> [&'static str; 4] {

@@ -1,8 +1,6 @@
 //! What the alert of a running broker contains: who spends, what it costs, and a link that leads to a part of the dashboard. The unit tests
 //! of the rules, texts and bodies have the rest.
 
-use turn_broker::alert::AlertKind;
-
 use crate::support::prelude::*;
 
 const MB: u64 = 1_000_000;

@@ -1,10 +1,7 @@
 //! Delivery of alerts to a webhook: content, retries, giving up, and that URL and key never leak.
 
-use std::collections::VecDeque;
 use std::error::Error;
-use std::sync::Mutex;
 
-use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -12,10 +9,8 @@ use tokio_util::sync::CancellationToken;
 use turn_base::{CallError, HttpClient, Network, RetryPolicy};
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
 use turn_broker::alert::webhook::Webhook;
-use turn_broker::alert::{Alert, AlertKind, BudgetFigures, Fault};
-use turn_broker::config::{Config, Environment};
+use turn_broker::alert::{Alert, BudgetFigures, Fault};
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
-use turn_ledger::ByteCount;
 
 use crate::support::fake_webhook::PATH;
 use crate::support::prelude::*;

@@ -1,15 +1,14 @@
 //! The client of Cloudflare's analytics, with a fake that counts: own and other bytes, the outcome of each fault, and that
 //! nothing leaks.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use turn_base::{HttpClient, Network};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::OwnKey;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
+use turn_ledger::BilledDirections;
 use turn_ledger::polls::spans::Span;
-use turn_ledger::{BilledDirections, ByteCount};
 
 use crate::support::prelude::*;
 

@@ -1,9 +1,7 @@
 //! The test of docs/ARCHITECTURE.md: the files that it names are in the code. And of budget and ledger: their imports show what is below what, and
 //! their modules say where their tests are.
 
-use std::path::{Path, PathBuf};
-
-use crate::support::repository::{root, sources};
+use crate::support::prelude::*;
 
 const PAGE: &str = include_str!("../../docs/ARCHITECTURE.md");
 

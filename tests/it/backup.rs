@@ -1,6 +1,5 @@
 //! `GET /api/backup`: a consistent copy of the ledger while the broker serves.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use turn_broker::store::file::inspect::LedgerCopy;

@@ -1,8 +1,7 @@
 //! Tests of the bytes of each grant by Cloudflare's count: what a poll counts, what is final, and that a failure leaves the
 //! total as it is.
 
-use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
-use turn_ledger::{ByteCount, GrantCounts, GrantId, ReadingOutcome, Traffic};
+use turn_ledger::{GrantCounts, Traffic};
 
 use super::measured::{meter, read, with_analytics};
 use crate::support::prelude::*;

@@ -2,11 +2,10 @@
 //! with a clear error.
 
 use secrecy::SecretString;
-use turn_broker::config::CoturnCliConfig;
 use turn_broker::meter::coturn::cli::{CUTS_MAX, CliError, CoturnCli, DEADLINE};
 use turn_ledger::{Listing, SESSIONS_MAX, SessionId};
 
-use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
+use crate::support::fake_coturn_cli::PASSWORD;
 use crate::support::prelude::*;
 
 const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";

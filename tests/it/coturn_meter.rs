@@ -4,9 +4,6 @@
 use crate::support::fake_coturn_cli::PASSWORD;
 use crate::support::prelude::*;
 
-use turn_broker::config::{Config, Environment};
-use turn_broker::telemetry::log::LostLines;
-
 const GB: u64 = 1_000_000_000;
 
 struct Relay {

@@ -1,11 +1,7 @@
 //! The response to a mint.
 
-use std::path::Path;
-
 use crate::support::prelude::*;
-use strum::VariantArray;
 use turn_broker::alert::StopCode;
-use turn_broker::store::file::ledger_file::FILE_NAME;
 
 #[tokio::test]
 async fn a_minted_response_has_servers_times_source_grant_and_headers() {

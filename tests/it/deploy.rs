@@ -1,11 +1,8 @@
 //! The files in deploy/: every series that the dashboard and the alert rules name exists, and every alert has a test.
 
-use std::collections::BTreeSet;
-
 use turn_broker::telemetry::metrics::RequestLabels;
 
 use crate::support::prelude::*;
-use crate::support::process::Process;
 
 const DASHBOARD: &str = include_str!("../../deploy/grafana-dashboard.json");
 const RULES: &str = include_str!("../../deploy/prometheus-rules.yml");

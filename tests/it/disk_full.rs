@@ -1,11 +1,9 @@
 //! A disk that becomes full while the service runs: no unrecorded grant is issued, and minting resumes when there is space.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use crate::support::prelude::*;
-use crate::support::process::{Process, command};
 
 const SETTINGS: [(&str, &str); 8] = [
     ("HOST", "127.0.0.1"),

@@ -5,11 +5,9 @@
 #![expect(clippy::print_stdout, reason = "what doctor says is read by people")]
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use secrecy::SecretString;
-use turn_broker::config::CoturnCliConfig;
 use turn_broker::meter::coturn::cli::CoturnCli;
 
 use crate::doctor::doctor;

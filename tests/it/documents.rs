@@ -2,13 +2,11 @@
 //! `UPDATE_DOCUMENTS=1 cargo test --locked -p turn-broker --test it documents`.
 
 use std::fs;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use clap::{Arg, Command, CommandFactory};
-use strum::VariantArray;
 use turn_base::Code;
-use turn_broker::alert::{Act, ActFacts, AlertKind, Fault, FaultFacts, StopCode};
+use turn_broker::alert::{Act, ActFacts, Fault, FaultFacts, StopCode};
 use turn_broker::app::places::Place;
 use turn_broker::cli::CommandLine;
 

@@ -1,16 +1,9 @@
 //! Tests of the ledger on disk. Every issued grant is on disk, a restart changes no figure, and a file that cannot be read
 //! is never overwritten.
 
-use std::path::Path;
-
 use crate::support::prelude::*;
-use crate::support::process::run;
-use turn_broker::store::file::ledger_file::FILE_NAME;
-use turn_broker::store::rows::FORMAT_OLDEST;
-use turn_broker::store::{FORMAT, FileStorage, LedgerCopy, OpenError, Storage, Store};
-use turn_ledger::{
-    Batch, Grant, GrantId, GrantRow, Head, IceSource, Minute, MinuteRow, SourceRows, Timestamp,
-};
+use turn_broker::store::{LedgerCopy, OpenError, Store};
+use turn_ledger::{Grant, GrantRow, Head, MinuteRow, SourceRows};
 
 const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");
 

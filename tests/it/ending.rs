@@ -1,12 +1,9 @@
 //! Credentials that the broker ends by itself: `AT_LIMIT=revoke` and `GRANT_LIMIT_GB`. The provider is a fake: what a revocation does to
 //! calls in progress at Cloudflare, nobody has tested with it.
 
-use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
-
 use super::measured::{meter, read, with_analytics};
 use super::overview::count;
 use crate::support::prelude::*;
-use turn_ledger::ReadingOutcome;
 
 const MB: u64 = 1_000_000;
 

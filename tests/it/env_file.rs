@@ -1,14 +1,10 @@
 //! The file of settings: `.env` in the working directory, or that of `--env-file`. What is in force is what was written.
 
-use std::process::Output;
-
-use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use crate::support::prelude::*;
-use crate::support::process::{Process, command};
 
 /// The output of the program in a directory with this `.env`, and its standard error. A health check ends even if the settings are valid.
 fn run_with(dotenv: &str) -> (Output, String) {

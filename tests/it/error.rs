@@ -1,14 +1,9 @@
 //! All error responses have one form.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::openapi::document;
 use crate::support::prelude::*;
-use crate::support::repository::sources;
-use turn_ledger::ClientKey;
 use turn_limits::MemoryUse;
 
 fn assert_form(answer: &Answer, status: u16, code: &str) {

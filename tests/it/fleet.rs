@@ -1,7 +1,5 @@
 //! Several relays of the operator's own: a credential names one of them, and each has its own listing.
 
-use std::collections::BTreeMap;
-
 use turn_broker::meter::coturn::CoturnMeter;
 
 use turn_broker::ice::fleet::OwnRelay;

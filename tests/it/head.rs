@@ -2,8 +2,6 @@
 //! directly, because no HTTP client sends these requests.
 
 use crate::support::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Everything that the broker sends until it closes the connection.
 async fn exchange(broker: &TestBroker, request: &str) -> String {

@@ -1,7 +1,5 @@
 //! Several TURN keys: which one mints, and what happens when one is refused.
 
-use std::collections::BTreeMap;
-
 use crate::support::prelude::*;
 
 const EU_AND_US: &str = "eu=key-eu:token-of-eu-fixture:3,us=key-us:token-of-us-fixture:0";

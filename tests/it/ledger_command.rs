@@ -1,14 +1,11 @@
 //! Tests of `turn-broker ledger`, which reads the ledger of a stopped service.
 
-use std::process::Output;
-
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use turn_broker::store::rows::FORMAT;
 use turn_ledger::MinuteRow;
 
 use crate::support::prelude::*;
-use crate::support::process::{Process, run};
 
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {

@@ -7,8 +7,6 @@ pub(crate) mod walk;
 
 use tempfile::TempDir;
 use turn_broker::store::contradictions::contradictions;
-use turn_broker::store::{FileStorage, Storage};
-use turn_ledger::{Batch, Stored, Timestamp};
 
 use crate::support::prelude::*;
 use walk::disk::Disk;

@@ -7,10 +7,9 @@ mod owners;
 pub(crate) mod probe;
 
 use crate::support::prelude::*;
+use turn_broker::meter::cloudflare::CloudflareMeter;
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;
-use turn_broker::meter::cloudflare::{CloudflareMeter, MeterState};
 use turn_broker::mint::ending::EndingState;
-use turn_ledger::ReadingOutcome;
 
 const GB: u64 = 1_000_000_000;
 

@@ -1,7 +1,7 @@
 //! The `OpenAPI` document: it describes every route and every response of the layers around it. Its snapshot has the rest (src/router).
 //! tests/api compares it with the responses.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use crate::support::prelude::*;
 

@@ -1,11 +1,7 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
 use crate::support::prelude::*;
-use crate::support::process::{command, run};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
-
-use turn_ledger::Timestamp;
 
 fn start(settings: &[(&str, &str)]) -> Process {
     Process::start(&[&COTURN[..], &[("OPERATOR_TOKEN", OPERATOR)], settings].concat())

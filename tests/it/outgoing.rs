@@ -1,8 +1,6 @@
 //! Outgoing connections that hang, break or are found slowly. The services at the other end are fakes behind a front or a proxy, with real
 //! sockets.
 
-use futures_util::future::join_all;
-
 use crate::doctor::doctor;
 use crate::support::prelude::*;
 

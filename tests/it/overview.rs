@@ -1,9 +1,8 @@
 //! The data of the dashboard: overview, latest alerts, the provider's count over time.
 
 use crate::support::prelude::*;
-use turn_broker::alert::AlertKind;
 use turn_broker::alert::Fault::ProviderDown as DOWN;
-use turn_ledger::{ByteCount, Day, IceSource, Reading, ReadingOutcome};
+use turn_ledger::{Day, Reading};
 
 const GB: u64 = 1_000_000_000;
 

@@ -1,10 +1,7 @@
 //! The program: its lines at start, a bad configuration, exit and shutdown, and that it reveals no secret.
 
 use crate::support::prelude::*;
-use crate::support::process::{Process, program, run};
-use std::process::Command;
-
-use turn_broker::store::file::ledger_file::FILE_NAME;
+use crate::support::process::program;
 
 fn messages(log: &str) -> Vec<String> {
     let lines =

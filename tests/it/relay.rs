@@ -4,13 +4,9 @@
 mod ends;
 mod limits;
 
-use std::net::SocketAddr;
-
 use futures_util::FutureExt;
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use turn_ledger::GrantId;
 use webrtc_util::Conn;
 
 use crate::support::prelude::*;

@@ -1,7 +1,6 @@
 //! The log as an operator reads it: one line for each mint, no line for a poll, and summaries of refusals.
 
 use crate::support::prelude::*;
-use crate::support::repository::sources;
 
 /// The texts that name a client.
 const PERSONAL: [&str; 3] = ["203.0.113.77", "ann-smith", "127.0.0.1"];

@@ -1,17 +1,12 @@
 //! Every route has a line in routes.txt that says what a stranger could take there, and which attack or test shows the bound. Who may call it
 //! is in the table of routes, and each route answers so.
 
-use std::collections::BTreeSet;
-
-use strum::VariantArray;
 use turn_broker::app::bearer::{Action, CallerKind, may};
-use turn_broker::config::{Config, Environment};
 use turn_broker::http::route::{ErrorForm, Route};
 use turn_broker::router::table;
 
 use crate::openapi::document;
 use crate::support::prelude::*;
-use crate::support::repository::sources;
 use crate::support::test_broker::config;
 
 const TABLE: &str = include_str!("routes.txt");

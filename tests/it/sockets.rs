@@ -1,7 +1,6 @@
 //! The bounds on the sockets of one address.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use turn_broker::listen::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 
 use crate::support::prelude::*;

@@ -3,11 +3,9 @@
 
 use std::any::Any;
 
-use turn_broker::config::{Config, Environment};
-use turn_ledger::{DecidedBy, EndedBy, IceSource, OnRevocation, SourceSettings};
+use turn_ledger::{DecidedBy, EndedBy, OnRevocation, SourceSettings};
 
 use crate::support::prelude::*;
-use crate::support::repository::root;
 
 const EXAMPLE: &str = include_str!("../../.env.example");
 

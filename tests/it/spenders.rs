@@ -1,6 +1,5 @@
 //! Tests of who spends: sums, grants, the limit of a user, revoking and blocking a user.
 
-use crate::support::fake_cloudflare::Fault;
 use crate::support::prelude::*;
 
 async fn broker(settings: &[(&str, &str)]) -> TestBroker {

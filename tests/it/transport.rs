@@ -1,8 +1,6 @@
 //! Limits on time and size below HTTP, and shutdown.
 
 use crate::support::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use turn_base::{COMING_PER_CLIENT_MAX, PARTS_MAX, REQUEST_TIMEOUT};
 use turn_broker::listen::LINGER_BYTES_MAX;
 

@@ -4,12 +4,10 @@ mod keys;
 mod rates;
 mod tokens;
 
-use crate::support::fake_issuer::sign;
 use crate::support::prelude::*;
-use std::path::Path;
 
-use turn_broker::store::{FileStorage, Store};
-use turn_ledger::{Spender, Stored};
+use turn_broker::store::Store;
+use turn_ledger::Spender;
 
 /// The time of [`TestBroker::start`].
 const NOW: i64 = 1_736_942_400;

@@ -1,12 +1,8 @@
 //! The figure and the hint of what is likely: usage at the rate that counts have shown.
 
-use std::collections::BTreeSet;
-
 use crate::measured::probe::count_probes;
 use crate::measured::{meter, read, read_twice, with_analytics};
 use crate::support::prelude::*;
-use turn_broker::meter::cloudflare::MeterState;
-use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 
 const MB: u64 = 1_000_000;
 

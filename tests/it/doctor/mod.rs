@@ -6,11 +6,8 @@ mod provider;
 mod relay;
 mod tail;
 
-use std::process::Output;
-
 use crate::support::fake_webhook;
 use crate::support::prelude::*;
-use crate::support::process::command;
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
 

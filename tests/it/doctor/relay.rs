@@ -1,7 +1,5 @@
 //! Findings of `turn-broker doctor` about relays that do not relay, and about the relay in the process.
 
-use tokio::net::{TcpListener, UdpSocket};
-
 use super::World;
 use crate::support::prelude::*;
 

@@ -1,8 +1,6 @@
 //! When a count is settled: by Cloudflare's clock and ours, after the lag.
 
 use crate::support::prelude::*;
-use turn_broker::meter::cloudflare::MeterState;
-use turn_ledger::ReadingOutcome;
 
 use super::{GB, meter, read, with_analytics};
 

@@ -2,7 +2,7 @@
 
 use crate::support::prelude::*;
 use turn_broker::alert::Fault;
-use turn_ledger::{BitRate, GrantId, LackCause};
+use turn_ledger::{BitRate, LackCause};
 
 use super::{ANALYTICS, GB, read, with_analytics};
 

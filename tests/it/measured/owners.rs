@@ -1,9 +1,6 @@
 //! A count releases only what is promised to its owner: a TURN key of one account.
 
-use std::collections::BTreeSet;
-
-use turn_broker::meter::cloudflare::MeterState;
-use turn_ledger::{Books, ReadingOutcome};
+use turn_ledger::Books;
 
 use super::probe::count_probes;
 use super::{GB, meter, read_twice, with_analytics, with_analytics_at};

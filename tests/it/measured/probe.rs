@@ -1,11 +1,7 @@
 //! The probe: a count without bytes is believed only if it shows what the broker relayed to itself.
 
-use std::collections::BTreeSet;
-
 use crate::support::prelude::*;
 use chrono::SecondsFormat;
-use turn_broker::meter::cloudflare::MeterState;
-use turn_ledger::{Minute, ReadingOutcome};
 
 use super::{meter, with_analytics};
 

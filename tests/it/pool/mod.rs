@@ -1,10 +1,6 @@
 //! Credentials minted ahead: steady callers do not wait for the provider, and all guarantees about credentials, ledger and
 //! provider stay the same.
 
-use std::collections::BTreeSet;
-
-use turn_ledger::GrantId;
-
 mod fill;
 
 use crate::support::prelude::*;

@@ -1,10 +1,5 @@
 //! The end of allocations: when the grant expires or is revoked, or when the budget is spent.
 
-use std::net::SocketAddr;
-
-use tokio::net::UdpSocket;
-use turn_ledger::GrantId;
-
 use crate::support::prelude::*;
 
 use super::{Call, Credential, FILLER, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};

@@ -1,6 +1,5 @@
 //! What the relay refuses and drops: allocations beyond their number, and packets of peers that are not allowed.
 
-use tokio::net::UdpSocket;
 use turn_relay::ALLOCATIONS_PER_GRANT_MAX;
 
 use crate::support::prelude::*;

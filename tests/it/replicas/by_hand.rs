@@ -1,15 +1,13 @@
 //! The two ends of a connection between replicas, made by hand.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use turn_broker::forward::{CHALLENGE, CountedSocket, FORWARDED, ForwardKey, Hop, Nonce, PROOF};
 
 use super::TestReplica;
-use crate::support::fake_database::FakeDatabase;
+use crate::support::prelude::*;
 
 /// The key of the ledger of [`FakeDatabase`].
 pub(super) fn key() -> ForwardKey {

@@ -1,12 +1,9 @@
 //! The way to the lead, with a database that answers as a test has written down.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-
 use tokio::sync::Notify;
 use turn_broker::lead::Replica;
-use turn_broker::lead::campaign::{Campaign, Candidate, Electorate};
-use turn_broker::store::{FORMAT, Observation};
+use turn_broker::lead::campaign::{Campaign, Candidate};
+use turn_broker::store::Observation;
 use turn_broker::telemetry::metrics::Metrics;
 
 use super::LEASE;

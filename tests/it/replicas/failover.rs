@@ -1,8 +1,7 @@
 //! A failover of a real database to its streaming standby, by a URL with both servers. Nothing is simulated.
 
 use turn_broker::config::DatabaseConfig;
-use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::{Lost, PostgresStorage, Standby};
+use turn_broker::store::Standby;
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
 use crate::support::prelude::*;

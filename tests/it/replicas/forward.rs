@@ -1,10 +1,8 @@
 //! How a request reaches the leader through another replica.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use turn_broker::forward::{ANSWER_MAX, FORWARDED};
 use turn_broker::listen::UNREAD_PER_PEER_MAX;
 

@@ -1,14 +1,10 @@
 //! Forwarded requests while nobody leads, and while the leader ends.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use turn_base::BODY_MAX;
 use turn_broker::forward::{FORWARDED, HELD_PER_CLIENT_MAX};
-use turn_broker::listen::{Ended, SOCKETS_PER_PEER_MAX};
+use turn_broker::listen::SOCKETS_PER_PEER_MAX;
 
 use super::by_hand::{ByHand, FakeLeader, head};
 use super::{TestReplica, pair};

@@ -1,7 +1,5 @@
 //! Requests for a leader that takes them and does not answer, or not to the end, whatever the reason, and their bodies.
 
-use futures_util::future::join_all;
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use turn_base::clock;
 use turn_broker::forward::{ANSWER_MAX, HELD_BY_ANYBODY_MAX};

@@ -4,10 +4,8 @@ use turn_broker::alert::ServiceFacts;
 use turn_broker::alert::dispatcher::Outbox;
 use turn_broker::app;
 use turn_broker::app::process::Process;
-use turn_broker::config::{Config, Environment};
 use turn_broker::lead::Lead;
 use turn_broker::lead::lease::Lease;
-use turn_broker::telemetry::log::LostLines;
 
 use super::{LEASE, TestReplica, pair};
 use crate::support::fake_coturn_cli::PASSWORD;

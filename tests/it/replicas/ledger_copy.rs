@@ -1,14 +1,9 @@
 //! `turn-broker ledger copy`: a ledger moves between `STATE_DIR` and a database, with everything in it.
 
-use std::process::Output;
-
-use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::{FORMAT, FileStorage, Storage};
-use turn_ledger::{IceSource, Timestamp, TokenKeys};
+use turn_ledger::TokenKeys;
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored, with_leader};
 use crate::support::prelude::*;
-use crate::support::process::run;
 
 fn copy(direction: &str, state: &StateDir, database: &TestDatabase) -> Output {
     let url = database.url();

@@ -19,14 +19,11 @@ mod store_loss;
 mod store_outcomes;
 mod takeover;
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use turn_broker::listen::Shutdown;
 use turn_broker::listen::replica::Replica;
-use turn_broker::listen::{Ended, Shutdown};
-use turn_broker::telemetry::log::LostLines;
 
 use crate::support::prelude::*;
 use crate::support::test_broker::config;

@@ -1,7 +1,5 @@
 //! Two real processes on one database: one is killed, paused or ended, and the other one takes over.
 
-use turn_broker::lead::campaign::Electorate;
-
 use super::store::replica;
 use crate::doctor::doctor;
 use crate::support::prelude::*;

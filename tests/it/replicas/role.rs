@@ -1,8 +1,6 @@
 //! Who leads, what a replica says of itself, and what a change of the lead keeps.
 
 use turn_broker::lead::Replica;
-use turn_broker::listen::Ended;
-use turn_ledger::Timestamp;
 
 use super::{LEASE, TestReplica, pair};
 use crate::support::prelude::*;

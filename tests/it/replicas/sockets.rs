@@ -1,8 +1,5 @@
 //! Sockets of signaling through a standby: the leader has them, and how they end is what the client sees.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
 use super::{TestReplica, pair};
 use crate::support::prelude::*;
 

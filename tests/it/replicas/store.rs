@@ -1,19 +1,13 @@
 //! The ledger in a real `PostgreSQL`: what is written is read back, who leads, and what a lost lead may do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use turn_base::SystemClock;
 use turn_broker::config::DatabaseConfig;
-use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::{
-    Changes, Contents, Lost, Observation, PostgresStorage, Standby, Storage, WriteError,
-};
-use turn_ledger::{
-    Batch, ClaimedUsage, Head, IceSource, Minute, MinuteRow, SourceRows, SpenderKey, Timestamp, User,
-};
+use turn_broker::store::{Changes, Observation, Standby, WriteError};
+use turn_ledger::{ClaimedUsage, Head, MinuteRow, SourceRows, SpenderKey, User};
 
-use crate::support::postgres::TestDatabase;
+use crate::support::prelude::*;
 
 /// 2025-01-15T12:00:00Z
 pub(super) const NOON: i64 = 28_949_040;

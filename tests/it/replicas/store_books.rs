@@ -3,16 +3,12 @@
 use std::cell::RefCell;
 
 use tokio::runtime::Runtime;
-use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::rows::FORMAT_OLDEST;
-use turn_broker::store::{FORMAT, PostgresStorage, Storage};
-use turn_ledger::{Batch, Stored, Timestamp};
 
 use super::store::{blocking, lead, replica};
 use crate::format::{TABLES, earlier, has_what_earlier_ones_have};
 use crate::ledger_file::restores;
 use crate::ledger_file::walk::disk::Disk;
-use crate::support::postgres::TestDatabase;
+use crate::support::prelude::*;
 
 /// The database and the runtime end after the storage.
 struct InDatabase {

@@ -2,7 +2,6 @@
 
 use crate::support::prelude::*;
 
-use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::writer::Store;
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored};

@@ -3,10 +3,8 @@
 use super::store::{
     NOON, assert_lost, batch, batch_at, blocking, lead, loaded, replica, seq, stored, with_leader, written,
 };
-use crate::support::postgres::TestDatabase;
-use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::{Contents, Lost, Storage};
-use turn_ledger::{Grant, GrantId, GrantRow, IceSource, Timestamp};
+use crate::support::prelude::*;
+use turn_ledger::{Grant, GrantRow};
 
 #[tokio::test]
 async fn a_database_without_its_latest_writes_is_noticed_and_the_next_leader_knows() {

@@ -1,7 +1,7 @@
 //! Every outcome of a write: whatever happens to the answer, the batch is stored once, and only a completed commit is answered.
 
 use tokio::task::JoinHandle;
-use turn_broker::store::{Lost, PostgresStorage, Standby, Storage, WriteError};
+use turn_broker::store::{Standby, WriteError};
 
 use super::store::{assert_lost, batch, blocking, lead, loaded, replica, seq, stored_batches, written};
 use crate::support::prelude::*;

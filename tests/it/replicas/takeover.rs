@@ -1,8 +1,5 @@
 //! What the next leader knows of clients and of what an operator has set through any replica, and which requests wait for it.
 
-use tokio::net::TcpListener;
-use turn_broker::listen::Ended;
-
 use super::{LEASE, STEP, TestReplica, pair};
 use crate::support::prelude::*;
 

@@ -2,7 +2,6 @@
 
 use turn_base::BODY_OWN;
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
-use turn_ledger::ClientKey;
 
 use crate::support::prelude::*;
 

@@ -1,10 +1,7 @@
 //! `PeerJS`. What follows from each message, and every limit, is tested in `turn_signaling::peerjs`. Here the same protocol runs
 //! over real sockets, with the HTTP routes.
 
-use std::collections::BTreeSet;
-
 use super::{assert_next, next_text, refused};
-use crate::support::fake_issuer::sign;
 use crate::support::prelude::*;
 
 const OPEN: &str = r#"{"type":"OPEN"}"#;

@@ -1,7 +1,5 @@
 //! Reports as Orange's page sends them: lines of a file, and posted.
 
-use std::path::Path;
-
 use reqwest::redirect::Policy;
 
 use crate::support::prelude::*;

@@ -1,9 +1,6 @@
 //! Sign-in: the user's token at each protocol. What Ayame does with the token of a `register` is tested in `turn_signaling::ayame`.
 
-use futures_util::future::join_all;
-
 use super::assert_next;
-use crate::support::fake_issuer::sign;
 use crate::support::prelude::*;
 
 /// The time of [`TestBroker::start`].

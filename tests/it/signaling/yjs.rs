@@ -2,7 +2,6 @@
 //! real sockets.
 
 use super::{assert_next, next_text};
-use crate::support::fake_issuer::sign;
 use crate::support::prelude::*;
 
 const PATH: &str = "/yjs";

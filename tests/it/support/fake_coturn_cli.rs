@@ -3,14 +3,12 @@
 //! `<password>`.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
-use turn_broker::config::CoturnCliConfig;
+
+use crate::support::prelude::*;
 
 /// The `cli-password`.
 pub(crate) const PASSWORD: &str = "coturn-cli-fixture-password";

@@ -1,16 +1,14 @@
 //! A fake of the part of coturn that reports its sessions to a Redis: like a thread of coturn 4.6.1 it connects, authenticates, selects
 //! the place of its relay, and sends a heartbeat. It connects again when the connection ends.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::net::Ipv4Addr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use turn_broker::app::App;
 
 use super::eventually;
+use crate::support::prelude::*;
 
 /// The `COTURN_STATS_PASSWORD`.
 pub(crate) const REPORTS_PASSWORD: &str = "coturn-stats-fixture-password";

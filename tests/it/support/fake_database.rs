@@ -1,19 +1,16 @@
 //! A database with one ledger, in memory, which several replicas of a test share. It orders writes and takeovers as the row of `PostgreSQL`
 //! does. A replica can be cut off from it, and it can lose its latest writes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::MutexGuard;
 
 use turn_broker::lead::Replica;
-use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::{
-    BackupError, Changes, Contents, CopyLedger, FORMAT, LedgerFile, Lost, Observation, OpenError, Storage,
-    StoreError, Takeovers, WriteError,
+    BackupError, Changes, CopyLedger, LedgerFile, Observation, OpenError, StoreError, Takeovers, WriteError,
 };
-use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
+use turn_ledger::{TokenKey, TokenKeys};
 
 use super::manual_clock::ManualClock;
+use crate::support::prelude::*;
 
 /// The database. All clones are the same one.
 #[derive(Clone, Debug)]

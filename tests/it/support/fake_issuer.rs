@@ -3,11 +3,8 @@
 //! Invariant: a request is counted before its response is sent.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::http::StatusCode;
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use ring::rand::SystemRandom;
@@ -15,9 +12,9 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
     RsaPublicKeyComponents,
 };
-use serde_json::{Value, json};
 
 use super::http_server::HttpServer;
+use crate::support::prelude::*;
 
 /// Only for tests: made by `openssl genpkey -algorithm RSA`.
 const RSA_KEY: &[u8] = include_bytes!("issuer_rsa.pk8");

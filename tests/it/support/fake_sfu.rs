@@ -2,17 +2,13 @@
 //!
 //! Invariant: a request is in [`FakeSfu::history`] with its exact bytes before its response is sent.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
-
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::response::{IntoResponse, Response};
-use reqwest::StatusCode;
-use serde_json::{Value, json};
 
 use super::http_server::{HttpServer, Received};
+use crate::support::prelude::*;
 
 /// The secret of the app.
 pub(crate) const SFU_SECRET: &str = "sfu-fixture-secret";

@@ -3,9 +3,7 @@
 //! Invariants: a request is in [`FakeWebhook::history`] with its exact bytes before its response is sent. Without a planned
 //! response it returns 204.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -13,10 +11,10 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
-use reqwest::StatusCode;
 use tokio::sync::Notify;
 
 use super::http_server::{HttpServer, Received};
+use crate::support::prelude::*;
 
 /// The secret part of the URL.
 pub(crate) const PATH: &str = "/services/hush-path-fixture?thread=hush-query-fixture";

@@ -36,7 +36,7 @@ pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession};
 pub(crate) use fake_coturn_reports::{FakeCoturnReports, all_connected};
 pub(crate) use fake_database::{CutOff, FakeDatabase, FakeElectorate, FakeStorage};
-pub(crate) use fake_issuer::{FakeIssuer, Signer, USERS, user_token};
+pub(crate) use fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
 pub(crate) use fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault, sfu_at};
 pub(crate) use fake_webhook::{FakeWebhook, Reply};
 pub(crate) use held_port::HeldPort;
@@ -46,8 +46,9 @@ pub(crate) use log::Log;
 pub(crate) use manual_clock::{ManualClock, timestamp};
 pub(crate) use pooler::{Pooler, Pooling};
 pub(crate) use postgres::{TestDatabase, url_at};
-pub(crate) use process::Process;
+pub(crate) use process::{Process, command, run};
 pub(crate) use proxy::{Harm, Proxy};
+pub(crate) use repository::{root, sources};
 pub(crate) use socket_client::{Got, SocketClient};
 pub(crate) use state_dir::{StateDir, once_free};
 pub(crate) use test_broker::{START, TestBroker};
@@ -57,11 +58,33 @@ pub(crate) use wait::{eventually, finished};
 
 /// What nearly every test needs.
 pub(crate) mod prelude {
-    pub(crate) use std::sync::Arc;
+    pub(crate) use std::collections::{BTreeMap, BTreeSet, VecDeque};
+    pub(crate) use std::net::SocketAddr;
+    pub(crate) use std::path::{Path, PathBuf};
+    pub(crate) use std::process::{Command, Output};
+    pub(crate) use std::sync::{Arc, Mutex};
     pub(crate) use std::time::Duration;
 
+    pub(crate) use base64::Engine;
+    pub(crate) use futures_util::future::join_all;
     pub(crate) use reqwest::{Method, RequestBuilder, StatusCode};
     pub(crate) use serde_json::{Value, json};
+    pub(crate) use strum::VariantArray;
+    pub(crate) use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    pub(crate) use tokio::net::{TcpListener, TcpStream, UdpSocket};
+    pub(crate) use turn_broker::alert::AlertKind;
+    pub(crate) use turn_broker::config::{Config, CoturnCliConfig, Environment};
+    pub(crate) use turn_broker::lead::campaign::Electorate;
+    pub(crate) use turn_broker::listen::Ended;
+    pub(crate) use turn_broker::meter::cloudflare::MeterState;
+    pub(crate) use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
+    pub(crate) use turn_broker::store::file::ledger_file::FILE_NAME;
+    pub(crate) use turn_broker::store::rows::FORMAT_OLDEST;
+    pub(crate) use turn_broker::store::{Contents, FORMAT, FileStorage, Lost, PostgresStorage, Storage};
+    pub(crate) use turn_broker::telemetry::log::LostLines;
+    pub(crate) use turn_ledger::{
+        Batch, ByteCount, ClientKey, GrantId, IceSource, Minute, ReadingOutcome, Stored, Timestamp,
+    };
 
     pub(crate) use super::*;
 }

@@ -1,10 +1,8 @@
 //! A pooler, as small as can be: all its clients share one session of the server, one transaction at a time, or one statement.
 
-use std::sync::Arc;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
+
+use crate::support::prelude::*;
 
 /// A statement, as its client sends it.
 const ROLLBACK: &[u8] = b"Q\0\0\0\x0dROLLBACK\0";

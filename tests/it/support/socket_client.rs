@@ -1,10 +1,6 @@
 //! A WebSocket client for tests of signaling. It sends what it is told and answers nothing by itself but control pings.
 
-use std::net::SocketAddr;
-
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
@@ -15,6 +11,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::finished;
+use crate::support::prelude::*;
 
 /// An open socket.
 pub(crate) struct SocketClient(WebSocketStream<TcpStream>);

@@ -1,12 +1,10 @@
 //! A directory for one test, which removes it when it ends.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use redb::DatabaseError;
 use tempfile::TempDir;
-use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::storage::OpenError;
+
+use crate::support::prelude::*;
 
 /// An empty directory. Dropping it removes it.
 pub(crate) struct StateDir(TempDir);

@@ -1,22 +1,16 @@
 //! A broker in this process: real configuration, router and socket on a free port, with a manual clock. It ends with the
 //! test.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use turn_broker::app::App;
-use turn_broker::config::{Config, Environment};
-use turn_broker::listen::{Ended, Shutdown};
-use turn_broker::store::{Contents, FileStorage, Store};
-use turn_broker::telemetry::log::LostLines;
+use turn_broker::listen::Shutdown;
+use turn_broker::store::Store;
 use turn_broker::{listen, router};
 
 use super::{Api, MONITOR, ManualClock, OPERATOR, REPORTER, once_free};
+use crate::support::prelude::*;
 
 /// The start time of tests: in the middle of a period, at a whole second.
 pub(crate) const START: &str = "2025-01-15T12:00:00Z";

@@ -1,11 +1,8 @@
 //! The TURN library's server on loopback, over UDP. It accepts the credentials that a fake Cloudflare has minted; others get 400.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use turn::auth::{AuthHandler, generate_auth_key};
 use turn::relay::relay_static::RelayAddressGeneratorStatic;
 use turn::server::Server;
@@ -13,6 +10,7 @@ use turn::server::config::{ConnConfig, ServerConfig};
 use webrtc_util::vnet::net::Net;
 
 use super::fake_cloudflare::History;
+use crate::support::prelude::*;
 
 /// The address that it relays at. Clients come from another one.
 pub(crate) const RELAYED: &str = "127.0.0.2";

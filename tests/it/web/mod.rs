@@ -2,7 +2,6 @@
 
 pub(crate) mod pages;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
 use crate::support::prelude::*;

@@ -1,7 +1,6 @@
 //! Who gets a socket, and on which path.
 
 use super::*;
-use reqwest::Method;
 
 #[tokio::test]
 async fn a_health_check_has_an_empty_body() {

@@ -1,8 +1,6 @@
 //! Rooms of the SFU as calls: whose credentials are whose, what the operator sees, and how a room ends.
 
-use crate::support::fake_issuer::sign;
 use crate::support::prelude::*;
-use std::collections::BTreeMap;
 
 use super::{Page, sent, start};
 

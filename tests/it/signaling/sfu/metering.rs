@@ -3,7 +3,7 @@
 use super::{Page, start};
 use crate::measured::{read, read_twice, with_analytics};
 use crate::support::prelude::*;
-use turn_ledger::{Books, ReadingOutcome};
+use turn_ledger::Books;
 
 /// One track has 80 Mbps, which are 10 MB a second.
 pub(super) const RATE: (&str, &str) = ("ESTIMATED_MBPS_PER_CONNECTION", "80");

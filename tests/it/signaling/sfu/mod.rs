@@ -11,7 +11,6 @@ mod restart;
 use crate::support::prelude::*;
 
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
-use turn_ledger::ClientKey;
 
 const PREFIXES: [&str; 2] = ["/partytracks", "/api/calls"];
 

@@ -1,6 +1,5 @@
 //! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
 
-use crate::support::fake_issuer::sign;
 use crate::support::prelude::*;
 
 use super::metering::{MB, RATE, pulled};
