@@ -1,14 +1,9 @@
 //! `GET /api/alerts`: the latest operator alerts. Tests: `tests/it/overview.rs`.
 //! They are listed whether or not a webhook is set.
 
-use axum::Json;
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use super::{AppState, schema};
+use super::prelude::*;
 use crate::alert::rules::KeptAlert;
 use crate::json::plain_number;
-use turn_ledger::Timestamp;
 
 /// The latest alerts.
 #[derive(Debug, Serialize, ToSchema)]

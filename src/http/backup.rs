@@ -2,21 +2,14 @@
 //! The copy is complete before the response begins, so if it fails, the response is an error. There is one copy at a time. It exists on
 //! disk, without a name, until the client has read it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::body::Body;
-use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::ReaderStream;
-use utoipa::ToSchema;
 
-use super::AppState;
+use super::prelude::*;
 use crate::store::storage::LedgerFile;
-use turn_base::{ApiError, ErrorBody};
 
 /// The most bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;

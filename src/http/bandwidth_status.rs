@@ -2,20 +2,15 @@
 //! Tests: `tests/it/bandwidth_status.rs`.
 //! The first seven fields never change their names, types and rounding.
 
-use axum::Json;
-use axum::extract::Request;
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use super::hints::HintBody;
 use super::operator::is_operator;
 use super::overview::relays::{DrainingBody, draining};
-use super::{AppState, schema};
+use super::prelude::*;
 use crate::alert::MintingBody;
-use crate::app::{App, bound_assumes};
+use crate::app::bound_assumes;
 use crate::json::plain_number;
 use crate::rate::PresentRate;
-use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};
+use turn_ledger::{BitRate, PeriodCounts, Snapshot};
 
 const HOUR_MILLIS: u128 = 3_600_000;
 

@@ -1,19 +1,11 @@
 //! What an operator does about who gets credentials: block and allow a user, an address, a server key and so on. Tests: `tests/it/spenders.rs`.
 //! A change is in effect when its response is sent, and survives a restart if the ledger does.
 
-use std::time::Duration;
-
-use axum::Json;
-use axum::extract::Path;
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use super::parameter_forms::{BlockQuery, KindInPath, LastingQuery, SpenderQuery, only};
-use super::{AppState, JsonResult, schema};
-use crate::app::App;
+use super::prelude::*;
 use crate::auth::Auth;
-use turn_base::{ApiError, ErrorBody, Query};
-use turn_ledger::{Books, SpenderKey, SpenderKind, Timestamp};
+use turn_base::Query;
+use turn_ledger::Books;
 use turn_limits::Holder;
 
 const EXPECTED: &str = "Name a user as `GET /api/spenders` does; or an IPv4 address, an IPv6 address, or an IPv6 prefix that ends with /64 or /48.";

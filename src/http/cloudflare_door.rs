@@ -2,28 +2,19 @@
 //! A program needs only another base URL, and a server key as its token. Bodies and statuses are
 //! Cloudflare's. An error has Cloudflare's `errors` beside our own fields.
 
-use std::time::Duration;
-
-use axum::Json;
-use axum::extract::{Path, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
-use super::AppState;
 use super::credentials::answer;
 use super::envelope::with_error;
 use super::mint_request::{KnownRequest, ServerMint, checked_user, for_server, shown_key, wrong_key};
 use super::parameter_forms::UserOrNone;
+use super::prelude::*;
 use super::refusals::too_many_of_server;
-use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::{IceResponse, Place, Revocation, why_failed};
-use turn_base::{ApiError, ErrorBody, ProviderError, read_json};
+use turn_base::{ProviderError, read_json};
 
 /// The longest life that Cloudflare accepts, in seconds.
 const TTL_MAX: u64 = 172_800;

@@ -2,31 +2,23 @@
 //! A grant token authorizes reports about the connections of its grant. A server key authorizes reports about connections that it opened,
 //! and about connections of grants that it minted. The reporter token authorizes reports about all connections. Every call is idempotent.
 
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::StatusCode;
+use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
 use super::mint_request::{LABEL_FORM, USER_FORM, refuse_tokens};
 use super::operator::{client_of, wrong_token};
 use super::parameter_forms::UserInPath;
+use super::prelude::*;
 use super::refusals::budget_exhausted;
-use super::{AppState, JsonResult};
-use crate::app::{Action, App, BearerToken, CallerKind, may};
+use crate::app::{Action, BearerToken, CallerKind, may};
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
-use turn_base::{ApiError, Code, ErrorBody, bearer, random, read_json};
+use turn_base::{Code, bearer, random, read_json};
 use turn_ledger::{
-    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, SpenderKind, User,
-    is_dots,
+    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, User, is_dots,
 };
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";

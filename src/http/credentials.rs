@@ -1,24 +1,18 @@
 //! `GET /api/turn-credentials`: the mint. Tests: `tests/it/credentials.rs`.
 //! The response is a credential, public STUN servers with a reason, or a refusal.
 
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use serde::Serialize;
+use axum::Extension;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use utoipa::ToSchema;
 
 use super::mint_request::{KnownRequest, MintQuery, identify};
 use super::parameter_forms::UserInPath;
+use super::prelude::*;
 use super::refusals::{address_limit_reached, budget_exhausted, not_minted};
 use super::request_log::Minted;
-use super::{AppState, schema};
 use crate::alert::StopCode;
-use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::{GrantToken, IceResponse, MintRequest};
-use turn_base::ApiError;
-use turn_ledger::{IceSource, NotAdmitted, Timestamp};
+use turn_ledger::NotAdmitted;
 
 /// ICE servers with their lifetime and source.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,14 +1,8 @@
 //! Draining one of the operator's own relays: it gets no new credentials, and its calls come to an end. Tests: `tests/it/fleet.rs`.
 //! A drain is in effect when its response is sent, and survives a restart if the ledger does.
 
-use axum::Json;
-use axum::extract::Path;
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use super::overview::relays::{DrainingBody, draining_body};
-use super::{AppState, JsonResult};
-use turn_base::{ApiError, ErrorBody};
+use super::prelude::*;
 
 /// Whether a relay is drained.
 #[derive(Debug, Serialize, ToSchema)]

@@ -3,26 +3,24 @@
 
 use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, State};
+use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::response::Parts;
-use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
+use super::head;
+use super::prelude::*;
 use super::request_log::{self, Minted, RequestHead};
-use super::{AppState, head};
 use crate::alert::StopCode;
-use crate::app::{App, Process};
+use crate::app::Process;
 use crate::forward::{CountedSocket, FORWARDED};
 use crate::telemetry::metrics::{Metrics, RequestLabels};
-use turn_base::{ApiError, ClientAddr, ErrorBody, REQUEST_ID, Verbatim, body};
+use turn_base::{ClientAddr, REQUEST_ID, Verbatim, body};
 use turn_ledger::ClientKey;
 
 /// The groups of routes that balancers, monitoring and people look at. Their answers do not show that clients reach this replica.

@@ -5,13 +5,11 @@
 //! hyper decides three cases. A head that is much too large gets a 431 without a body (`src/listen/door.rs`), and an encoding that does not
 //! end in `chunked` a 400 without one. After a request with both a length and an encoding, the connection is closed.
 
-use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderName, Version};
 
+use super::prelude::*;
 use crate::config::AllowedHosts;
-use turn_base::ApiError;
 
 /// Routes that are served under any host, because the probes of a container platform use an address as host. Their responses
 /// contain no data.

@@ -4,19 +4,14 @@
 
 use std::sync::atomic::Ordering;
 
-use axum::Json;
-use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
-use serde::Serialize;
-use utoipa::ToSchema;
+use axum::http::HeaderName;
 
 use super::operator::is_operator;
+use super::prelude::*;
 use super::refusals::not_minted;
-use super::{AppState, JsonResult, schema};
 use crate::alert::{Fault, MintingBody, StopCode};
 use crate::app::process::Process;
 use crate::forward::PROOF;
-use turn_base::{ApiError, ErrorBody};
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,11 +1,7 @@
 //! The hints of the status: the faults that are there, with what to do about each.
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use super::schema;
+use super::prelude::*;
 use crate::alert::FoundFault;
-use turn_ledger::Timestamp;
 
 /// Something that makes the figures unreliable, or has stopped minting.
 #[derive(Debug, Serialize, ToSchema)]

@@ -2,17 +2,11 @@
 
 use std::collections::HashMap;
 
-use axum::Json;
-use axum::extract::Path;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
-use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
 use turn_signaling::{Call, CallName, Member, MemberId, ProtocolName};
-use utoipa::ToSchema;
 
-use super::{AppState, JsonResult, schema};
+use super::prelude::*;
 use crate::account::SpentIn;
-use turn_base::{ApiError, ErrorBody};
 
 /// Longest list of calls.
 const LIST_MAX: usize = 1_000;

@@ -1,15 +1,11 @@
 //! `GET /metrics`: the counters, and the figures that are read at the moment of the scrape. Tests: `tests/it/operator.rs`.
 
-use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
-use axum::response::{IntoResponse, Response};
 
-use super::AppState;
-use crate::app::{App, Process};
+use super::prelude::*;
+use crate::app::Process;
 use crate::telemetry::metrics::{Metrics, OPENMETRICS, PROMETHEUS, ScrapedFigures, prometheus_text};
-use turn_base::ApiError;
 use turn_base::request::header::entries;
-use turn_ledger::Timestamp;
 
 /// Counters and gauges for Prometheus.
 #[utoipa::path(

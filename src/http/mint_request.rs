@@ -14,29 +14,27 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Uri};
+use axum::http::{HeaderName, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserializer;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use turn_base::{
-    ApiError, Broker, ClientAddr, Code, Verified, WebClient, bearer, form_or_none, is_jwt, page_origin,
-    parameters, parse_query,
+    Broker, ClientAddr, Code, Verified, WebClient, bearer, form_or_none, is_jwt, page_origin, parameters,
+    parse_query,
 };
 use turn_ledger::{GrantRow, Label, Requester, Spender, User};
-use utoipa::IntoParams;
 
 use super::operator::wrong_token;
 use super::parameter_forms::LabelOrNone;
+use super::prelude::*;
 use super::refusals::{grant_limit_reached, too_many_mints, too_many_of_server};
 use crate::account::RenewalRight;
-use crate::app::{Action, App, BearerToken, CallerKind, may};
+use crate::app::{Action, BearerToken, CallerKind, may};
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
 use crate::bounds::TTL_MIN;

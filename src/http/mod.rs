@@ -31,13 +31,27 @@ pub mod unknown;
 pub mod users;
 pub mod wire_formats;
 
-use std::sync::Arc;
-
-use axum::Json;
 use axum::extract::State;
 
-use crate::app::App;
-use turn_base::ApiError;
+use prelude::*;
+
+/// What most handlers use.
+mod prelude {
+    pub(super) use std::sync::Arc;
+    pub(super) use std::time::Duration;
+
+    pub(super) use axum::Json;
+    pub(super) use axum::extract::{Path, Request};
+    pub(super) use axum::http::{HeaderMap, HeaderValue, StatusCode};
+    pub(super) use axum::response::{IntoResponse, Response};
+    pub(super) use serde::{Deserialize, Serialize};
+    pub(super) use utoipa::{IntoParams, ToSchema};
+
+    pub(super) use super::{AppState, JsonResult, schema};
+    pub(super) use crate::app::App;
+    pub(super) use turn_base::{ApiError, ErrorBody};
+    pub(super) use turn_ledger::{ByteCount, IceSource, SpenderKey, SpenderKind, Timestamp};
+}
 
 /// The state that each handler gets, except those of a standby.
 pub type AppState = State<Arc<App>>;

@@ -1,20 +1,15 @@
 //! The check of the operator token, and two routes for the operator: open connections, and usage over time. Tests: `tests/it/operator.rs`.
 //! Without an `OPERATOR_TOKEN` the operator's routes answer 404.
 
-use std::time::Duration;
-
-use axum::Json;
-use axum::extract::Request;
 use chrono::DateTime;
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserializer;
 
-use super::{AppState, JsonResult, schema};
-use crate::app::{App, Process};
+use super::prelude::*;
+use crate::app::Process;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
 use crate::mint::token::GrantToken;
-use turn_base::{ApiError, ClientAddr, ErrorBody, Query, TokenDigest, bearer, form, is_jwt};
-use turn_ledger::{Books, ByteCount, Connection, Interval, Minute, Period, Spender, Tariff, Timestamp};
+use turn_base::{ClientAddr, Query, TokenDigest, bearer, form, is_jwt};
+use turn_ledger::{Books, Connection, Interval, Minute, Period, Spender, Tariff};
 
 /// Longest list of connections.
 const LIST_MAX: usize = 1_000;

@@ -5,19 +5,15 @@
 //! allowed origins get CORS headers. The one exception is the response that refuses an origin: the refused page may read it, so that
 //! the page's developer learns which setting to change.
 
-use std::time::Duration;
-
-use axum::extract::Request;
+use axum::http::Method;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, LINK, ORIGIN, RETRY_AFTER, VARY};
-use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::mint_request::shown_key;
+use super::prelude::*;
 use super::refusals;
-use crate::app::App;
 use crate::config::AllowedOrigins;
-use turn_base::{ApiError, ORIGIN_SHOWN_MAX, only_line};
+use turn_base::{ORIGIN_SHOWN_MAX, only_line};
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";

@@ -4,19 +4,15 @@
 
 use std::borrow::Cow;
 
-use axum::Json;
-use axum::extract::{Path, Request};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::bandwidth_status::{StatusBody, status};
-use super::{AppState, JsonResult, schema};
+use super::prelude::*;
 use crate::config::AMOUNT_MAX;
 use crate::json::plain_number;
 use crate::mint::{Revocation, why_failed};
-use turn_base::{ApiError, ErrorBody, read_json};
-use turn_ledger::{ByteCount, GrantId, IceSource, Timestamp};
+use turn_base::read_json;
+use turn_ledger::GrantId;
 
 /// A new limit.
 #[derive(Deserialize, ToSchema)]

@@ -6,15 +6,11 @@ pub(super) mod relays;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
-use serde::Serialize;
 use strum::VariantArray;
-use utoipa::ToSchema;
 
 use super::bandwidth_status::{StatusBody, mbps, status};
-use super::{AppState, schema};
+use super::prelude::*;
 use crate::alert::{AlertCost, Forecast, StopCode};
-use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
@@ -24,7 +20,7 @@ use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use relays::{RelayBody, relays};
 use turn_base::Code;
-use turn_ledger::{Books, ByteCount, IceSource, Revoked, Snapshot, Timestamp};
+use turn_ledger::{Books, Revoked, Snapshot};
 
 /// Longest list of revocations.
 const REVOKED_MAX: usize = 20;

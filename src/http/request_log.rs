@@ -3,18 +3,13 @@
 //! Requests that monitoring and pages repeat are at `debug`, and so are refusals between two summaries. Only lines at `info` and `debug`
 //! say who a client is.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::extract::Request;
 use axum::http::header::ORIGIN;
-use axum::response::Response;
 
+use super::prelude::*;
 use crate::alert::StopCode;
-use crate::app::App;
 use crate::mint::IceResponse;
-use turn_base::{ClientAddr, ErrorBody, ORIGIN_SHOWN_MAX, Polled};
-use turn_ledger::{GrantId, IceSource, Label, Spender, User};
+use turn_base::{ClientAddr, ORIGIN_SHOWN_MAX, Polled};
+use turn_ledger::{GrantId, Label, Spender, User};
 
 /// Routes that somebody reads every few seconds.
 const POLLED: [(&str, &str); 7] = [

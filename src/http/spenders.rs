@@ -4,26 +4,18 @@
 mod csv;
 mod page;
 
-use std::sync::Arc;
-
-use axum::Json;
-use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::blocks::BlocksBody;
 use super::parameter_forms::{GrantsQuery, SpendersQuery};
-use super::{AppState, JsonResult, schema};
+use super::prelude::*;
 use crate::account::SpentIn;
-use crate::app::App;
 use crate::rate::Lately;
 use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
-use turn_base::{ApiError, ErrorBody, Query, entries};
+use turn_base::{Query, entries};
 use turn_ledger::{
-    Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, RecentTime,
-    Spender, SpenderKind, SpenderSums, Tariff, Timestamp,
+    Books, GRANT, GrantFilter, GrantPage, GrantPlace, ListedGrant, Period, RecentTime, Spender, SpenderSums,
+    Tariff,
 };
 
 /// How many blocks a page lists. So it fits into what the command `turn-broker spenders` reads.

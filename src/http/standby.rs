@@ -4,30 +4,27 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::Json;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::HeaderValue;
+use axum::extract::{MatchedPath, State};
 use axum::http::header::ORIGIN;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::envelope::{client_addr, finish, in_form_of_sfu, known_method, sfu_error_is_text};
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::metrics::{add_process, rendered};
 use super::operator::{check_monitor, is_operator};
+use super::prelude::*;
 use super::request_log::is_polled;
-use super::{JsonResult, head, origin};
+use super::{head, origin};
 use crate::alert::Fault;
 use crate::app::process::Standby;
 use crate::config::AllowedOrigins;
 use crate::forward::PassedOn;
 use crate::telemetry::metrics::{RequestLabels, ScrapedFigures};
+use turn_base::REQUEST_ID;
 use turn_base::body::read;
-use turn_base::{ApiError, ErrorBody, REQUEST_ID};
 
 /// The longest body that is passed on. No route takes a longer one.
 const BODY_MAX: usize = 1024 * 1024;

@@ -3,18 +3,12 @@
 //! Tests: `tests/it/spenders.rs`, `tests/it/server_keys/limits.rs`.
 //! Each change is in effect when its response is sent, and survives a restart if the ledger does.
 
-use axum::Json;
-use axum::extract::Path;
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use super::blocks::{blocked_message, close_sockets_of, end_sessions_of};
 use super::mint_request::checked_user;
 use super::parameter_forms::{SpenderQuery, UserInPath, only};
-use super::{AppState, JsonResult};
+use super::prelude::*;
 use crate::mint::RevokedAll;
-use turn_base::{ErrorBody, Query};
-use turn_ledger::SpenderKey;
+use turn_base::Query;
 
 /// The result of revoking all credentials of a user, a label, an address and so on.
 #[derive(Debug, Serialize, ToSchema)]

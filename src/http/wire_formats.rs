@@ -3,29 +3,24 @@
 //! until `DOORS` names it.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
 use axum::http::header::{LINK, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderName, Method, Uri};
 use axum::middleware::Next;
-use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::response::AppendHeaders;
+use serde::Deserializer;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
-use super::AppState;
 use super::credentials::mint;
 use super::envelope::with_error;
 use super::mint_request::{MintQuery, USER_FORM};
 use super::origin::{is_foreign, refuse_foreign};
 use super::parameter_forms::UserOrNone;
-use crate::app::App;
+use super::prelude::*;
 use crate::ice::{IceServer, IceServerList, IceUrl};
 use crate::mint::IceResponse;
-use turn_base::{ApiError, BODY_MAX, ErrorBody, form, form_or_none, gather};
+use turn_base::{BODY_MAX, form, form_or_none, gather};
 use turn_ledger::User;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.

@@ -1,12 +1,8 @@
 //! The provider in the overview: its calls, its TURN keys, and the pool of credentials.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use crate::app::App;
+use crate::http::prelude::*;
 use crate::ice::{KeyName, TurnKey};
 use crate::mint::{PoolCounts, ProviderFailure};
 use crate::telemetry::metrics::Metrics;

@@ -1,12 +1,8 @@
 //! The operator's own relays in the overview.
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use crate::app::App;
-use crate::http::schema;
+use crate::http::prelude::*;
 use crate::ice::fleet::{OwnRelay, RelayState};
-use turn_ledger::{ByteCount, RelayLoad, Timestamp};
+use turn_ledger::RelayLoad;
 
 /// A relay of `COTURN_URLS`.
 #[derive(Debug, Serialize, ToSchema)]
