@@ -1,21 +1,17 @@
 //! Access settings: allowed origins and hosts, rate limit, trusted proxies and bearer tokens.
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::HeaderName;
 use axum::http::header::FORWARDED;
 use ipnet::{IpNet, Ipv4Net};
-use secrecy::SecretString;
 
-use super::form::{Formed, form, number, own_secret, seconds};
 use super::host::{self, AllowedHosts};
 use super::origin::{self, AllowedOrigins};
+use super::prelude::*;
 use super::public_url::PublicUrl;
-use super::settings::Settings;
-use turn_base::{TrustedProxies, is_visible_ascii};
+use turn_base::TrustedProxies;
 
 /// The lengths of a bearer token: nobody types one, and it must fit in a header line.
 const TOKEN_CHARS: RangeInclusive<usize> = 32..=1_024;

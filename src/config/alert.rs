@@ -1,14 +1,12 @@
 //! Alert settings: the webhook and its signing key. The URL is a secret, because anyone who knows it can post there.
 
-use std::collections::BTreeSet;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretSlice;
 
-use super::form::{form, own_secret};
-use super::settings::Settings;
-use turn_base::{WebhookUrl, is_visible_ascii};
+use turn_base::WebhookUrl;
+
+use super::prelude::*;
 
 /// The shortest signing key. 16 random bytes cannot be guessed.
 const KEY_BYTES_MIN: usize = 16;

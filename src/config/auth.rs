@@ -1,12 +1,7 @@
 //! Settings of the users: the keys that sign their tokens, and what a token must say.
 
-use std::ops::RangeInclusive;
-
-use secrecy::SecretString;
-use url::Url;
-
-use super::form::{form, own_secret, switch, visible};
-use super::settings::Settings;
+use super::form::visible;
+use super::prelude::*;
 use turn_base::{WebhookUrl, parse_web_url};
 
 /// The lengths of a secret: HS256 needs as many bytes as its hash has.

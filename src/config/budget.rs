@@ -1,15 +1,12 @@
 //! Settings of the budget, of the estimate of usage without measurements, and of the price. GB and MB are decimal, Mbps are 10^6 bit/s.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::form::{Formed, form, number, one_of, parse_decimal, path, seconds};
+use super::form::parse_decimal;
 use super::memory::grants_in;
-use super::settings::Settings;
+use super::prelude::*;
 use turn_ledger::{
-    BilledDirections, BillingDay, BitRate, BudgetMode, BySource, ByteCount, IceSource, KeptAddresses, Money,
-    Price, Tariff,
+    BilledDirections, BillingDay, BitRate, BudgetMode, BySource, KeptAddresses, Money, Price, Tariff,
 };
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.

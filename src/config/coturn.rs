@@ -1,20 +1,19 @@
 //! Settings of the operator's own relays: coturn servers with one secret, and the command line of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use secrecy::SecretString;
 use url::Host;
 
 use super::budget::read_limits;
-use super::form::{form, own_secret, parse_number, password};
+use super::form::{parse_number, password};
 use super::ice_urls::read_urls;
+use super::prelude::*;
 use super::server::reachable;
-use super::settings::Settings;
 use crate::ice::key_name::KeyName;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::url::IceUrl;
-use turn_ledger::{ByteCount, CountOwner, IceSource, IdDigest};
+use turn_ledger::{CountOwner, IdDigest};
 
 /// The most relays. Each one is a time series and a row of the overview.
 pub const RELAYS_MAX: usize = 16;

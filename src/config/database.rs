@@ -1,14 +1,9 @@
 //! The ledger in `PostgreSQL`, and what several replicas need to find each other.
 
-use std::time::Duration;
-
-use url::Url;
-
 use super::database_url::DatabaseUrl;
-use super::form::{Formed, form, parse_base, seconds};
-use super::settings::Settings;
+use super::form::parse_base;
+use super::prelude::*;
 use turn_base::Trust;
-use turn_ledger::IceSource;
 
 /// The longest name of a schema, in bytes: `PostgreSQL` cuts a longer one.
 const SCHEMA_MAX: usize = 63;

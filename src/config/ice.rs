@@ -2,19 +2,15 @@
 //! are two exceptions: without Cloudflare's settings STUN answers in its place, and the relay in this process has defaults.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-
-use url::Url;
 
 use super::coturn::{CoturnRelay, read_relays};
-use super::form::{Formed, form, one_of, seconds, switch};
 use super::http_ice::HttpIceConfig;
 use super::ice_urls::read_urls;
-use super::settings::Settings;
+use super::prelude::*;
 use super::turn_keys::{TurnKeyConfig, read_keys};
 use crate::bounds::TTL_MIN;
 use crate::ice::{IceServerList, IceServersError, IceUrl, OnBadUrl, OwnKey, RawIceServer, UrlChoice};
-use turn_ledger::{IceSource, SourceSettings};
+use turn_ledger::SourceSettings;
 
 const URL_CHOICES: &[(&str, UrlChoice)] = &[("short", UrlChoice::Short), ("all", UrlChoice::All)];
 

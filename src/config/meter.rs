@@ -1,13 +1,8 @@
 //! Settings of measured usage.
 
-use std::time::Duration;
-
-use secrecy::SecretString;
-use url::Url;
-
 use super::coturn::{CoturnCliConfig, CoturnRelay, CoturnStatsConfig};
-use super::form::{IDENTIFIER_MAX, identifier, number, seconds, switch, token};
-use super::settings::Settings;
+use super::form::{IDENTIFIER_MAX, identifier, token};
+use super::prelude::*;
 
 /// Settings of measured usage.
 #[derive(Clone, Debug)]

@@ -52,12 +52,26 @@ pub use server_keys::{ServerKeyConfig, ServerKeysConfig};
 pub use signaling::SignalingConfig;
 pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
-use std::collections::BTreeSet;
-
-use secrecy::{ExposeSecret, SecretString};
-use settings::Settings;
+use prelude::*;
 use turn_base::Network;
-use turn_ledger::{BudgetMode, ByteCount, EndedBy, IceSource, MINT_SLACK, Tariff, strict_life_min};
+use turn_ledger::{BudgetMode, EndedBy, MINT_SLACK, Tariff, strict_life_min};
+
+/// What most groups of settings use.
+mod prelude {
+    pub(super) use std::collections::{BTreeMap, BTreeSet};
+    pub(super) use std::ops::RangeInclusive;
+    pub(super) use std::time::Duration;
+
+    pub(super) use secrecy::{ExposeSecret, SecretString};
+    pub(super) use url::Url;
+
+    pub(super) use super::form::{
+        Formed, form, is_quoted, number, one_of, own_secret, path, seconds, switch,
+    };
+    pub(super) use super::settings::Settings;
+    pub(super) use turn_base::is_visible_ascii;
+    pub(super) use turn_ledger::{ByteCount, IceSource};
+}
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]

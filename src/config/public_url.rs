@@ -3,13 +3,10 @@
 
 use std::fmt;
 
-use url::Url;
-
-use super::form::{form, parse_base};
+use super::form::parse_base;
 use super::host::{self, AllowedHost};
 use super::origin::canonical;
-use super::settings::Settings;
-use turn_base::is_visible_ascii;
+use super::prelude::*;
 
 /// The longest URL, so that an alert with its link fits into a chat message.
 const PUBLIC_URL_MAX: usize = 200;

@@ -1,18 +1,13 @@
 //! Settings of the programs that mint for their users, each with a key. No message contains an entry of `SERVER_KEYS`, because an entry
 //! contains a key.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use secrecy::{ExposeSecret, SecretString};
-
 use super::budget::read_limits;
-use super::form::{entries, fault_of_keys, is_quoted, is_varied, number};
-use super::settings::Settings;
-use turn_base::is_visible_ascii;
-use turn_ledger::{ByteCount, Label};
+use super::form::{entries, fault_of_keys, is_varied};
+use super::prelude::*;
+use turn_ledger::Label;
 
 /// The most keys. Each one is a time series.
 const KEYS_MAX: usize = 64;

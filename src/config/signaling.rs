@@ -1,18 +1,14 @@
 //! Settings of signaling. Each protocol is off until `SIGNALING` names it, because each one lets strangers hold sockets, and some
 //! let them mint.
 
-use std::time::Duration;
-
 use axum::http::HeaderName;
 use turn_sfu_proxy::SfuConfig;
 use turn_signaling::{AyameSettings, ProtocolName, rooms};
 use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;
-use super::form::{
-    Formed, IDENTIFIER_MAX, form, header, identifier, number, one_of, path, seconds, switch, visible,
-};
-use super::settings::Settings;
+use super::form::{IDENTIFIER_MAX, header, identifier, visible};
+use super::prelude::*;
 use super::signaling_modules::{MODULES, Module, are_at, is_fixed_path};
 use crate::bounds::{SFU_LOOK_INTERVAL, TTL_MIN};
 

@@ -1,16 +1,11 @@
 //! The TURN keys at Cloudflare. Names and ids are unique. If there are keys, at least one has a weight above 0. No message contains an
 //! entry of `CLOUDFLARE_TURN_KEYS`, because an entry contains a token.
 
-use std::collections::BTreeSet;
-
-use secrecy::SecretString;
-
 use super::form::{
-    IDENTIFIER_MAX, entries, fault_of_keys, identifier, is_quoted, parse_identifier, parse_number, token,
+    IDENTIFIER_MAX, entries, fault_of_keys, identifier, parse_identifier, parse_number, token,
 };
-use super::settings::Settings;
+use super::prelude::*;
 use crate::ice::key_name::KeyName;
-use turn_base::is_visible_ascii;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.
 pub const KEYS_MAX: usize = 16;

@@ -4,22 +4,19 @@
 //! rest of this package sees every hub through [`AnyHub`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Weak;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_base::{WebClient, clock};
-use turn_budget::{SpenderKind, User};
-use turn_limits::{Holder, MemoryUse, PerHolder, Rate};
-use turn_signaling::{
-    Action, Closing, Dropped, Event, Limits, Protocol, ProtocolName, Question, Reply, SocketId, Text, Upgrade,
-};
+use turn_base::WebClient;
+use turn_budget::SpenderKind;
+use turn_limits::{MemoryUse, PerHolder, Rate};
+use turn_signaling::{Action, Dropped, Limits, Protocol, Question, Reply, SocketId, Upgrade};
 
+use super::prelude::*;
 use crate::occupancy::Place;
 use crate::outbox::Frame;
-use crate::{Counted, Mailbox, Memory, Sent, ServerBroker, TooSlow};
+use crate::{Mailbox, Memory, Sent, ServerBroker, TooSlow};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };

@@ -48,5 +48,24 @@ use reports::Reports;
 use rooms::RoomRoutes;
 use socket::{SocketRequest, Sockets};
 
+/// What most modules use.
+mod prelude {
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use axum::body::Bytes;
+    pub(crate) use axum::extract::{FromRequest, Request, State};
+    pub(crate) use axum::http::{HeaderMap, HeaderName, StatusCode};
+    pub(crate) use axum::response::{IntoResponse, Response};
+    pub(crate) use axum::routing::{MethodRouter, get};
+    pub(crate) use parking_lot::Mutex;
+    pub(crate) use turn_base::{ApiError, ClientAddr, Throttle, clock, random};
+    pub(crate) use turn_budget::{ClientKey, User};
+    pub(crate) use turn_limits::Holder;
+    pub(crate) use turn_signaling::{Closing, Event, ProtocolName, Text};
+
+    pub(crate) use crate::{Counted, Service, Sockets};
+}
+
 #[cfg(test)]
 mod testing;

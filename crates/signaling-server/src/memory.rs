@@ -2,18 +2,16 @@
 //! frame and each message counts for its sender. Beyond the bound, the sender with most loses its sockets, and its frames in the queues of
 //! others. So clients that only receive a flood keep their sockets.
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Weak;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use turn_base::clock;
-use turn_limits::{Bounds, Holder, MemoryQuota, MemoryUse};
+use turn_limits::{Bounds, MemoryQuota, MemoryUse};
 use turn_signaling::Limits;
 
+use super::prelude::*;
 use crate::outbox::FRAME_BYTES;
-use crate::{Counted, Outbox, Sent, ServerBroker};
+use crate::{Outbox, Sent, ServerBroker};
 
 /// The most bytes that wait.
 pub(crate) const WAITING_BYTES_MAX: usize = 64_000_000;

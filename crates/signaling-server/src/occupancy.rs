@@ -1,15 +1,11 @@
 //! How many signaling sockets are open: in all, and in each share of a [`Holder`]. A place is taken before the upgrade and freed when the
 //! socket's task ends. In between its user may sign in.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use turn_base::ApiError;
-use turn_budget::User;
-use turn_limits::{Bounds, Counts, Holder};
+use turn_limits::{Bounds, Counts};
+
+use super::prelude::*;
 
 /// The most open signaling sockets.
 pub(crate) const SIGNALING_SOCKETS_MAX: usize = 4_096;

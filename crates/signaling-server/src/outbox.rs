@@ -4,15 +4,14 @@
 //! a close frame nothing is accepted.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_limits::{Holder, MemoryUse, Share};
+use turn_limits::{MemoryUse, Share};
+use turn_signaling::Limits;
 use turn_signaling::flood::largest_sender;
-use turn_signaling::{Closing, Limits, Text};
+
+use super::prelude::*;
 
 /// The longest time for which a frame may wait, also if the client reads other frames meanwhile: a waiting frame counts for its sender.
 const FRAME_WAIT_MAX: Duration = Duration::from_secs(10);

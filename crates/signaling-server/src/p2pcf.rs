@@ -2,27 +2,24 @@
 //! redirected. Every response has the CORS headers of P2PCF, so that a page can read it, also a refusal before the protocol sees the
 //! request. The rooms are behind one lock, and events of calls are passed on in order.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::Bytes;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, RawQuery};
+use axum::http::Method;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
     CONTENT_TYPE, ORIGIN,
 };
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{MethodRouter, any};
-use parking_lot::Mutex;
-use turn_base::{ApiError, ClientAddr, ErrorBody, ORIGIN_SHOWN_MAX, Polled, Throttle, Verbatim, user_of};
-use turn_budget::{ClientKey, Timestamp};
-use turn_limits::Holder;
+use axum::response::Html;
+use axum::routing::any;
+use turn_base::{ErrorBody, ORIGIN_SHOWN_MAX, Polled, Verbatim, user_of};
+use turn_budget::Timestamp;
 use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcfAnswer, P2pcfResponse, Refusal, Request};
-use turn_signaling::{Action, P2pcf, ProtocolName};
+use turn_signaling::{Action, P2pcf};
 
+use super::prelude::*;
 use crate::form::media_type;
-use crate::{Counted, P2pcfConfig, ServerBroker, Service};
+use crate::{P2pcfConfig, ServerBroker};
 
 /// What a person who opens the URL sees.
 const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";

@@ -2,21 +2,17 @@
 //! an id before it opens its socket, unless it has one of its own. Ids are random and nothing is reserved, so any key is accepted, and no
 //! user is required: the client sends its token only with its socket, where it also learns that its key is wrong.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Extension, FromRequest, Request, State};
-use axum::http::StatusCode;
+use axum::extract::Extension;
 use axum::http::header::{CACHE_CONTROL, UPGRADE};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::response::Html;
 use serde_json::json;
-use turn_base::{ApiError, ClientAddr, Verbatim, random};
-use turn_signaling::ProtocolName;
+use turn_base::Verbatim;
 use turn_signaling::uuid::uuid;
 
+use super::prelude::*;
 use crate::routes::with_state;
-use crate::{Signaling, SocketRequest, Sockets};
+use crate::{Signaling, SocketRequest};
 
 type Peerjs = State<Arc<Sockets>>;
 

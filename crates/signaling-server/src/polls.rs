@@ -3,16 +3,12 @@
 //! A page that asks for an id for `PeerJS` polls, too.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::Extension;
 use axum::middleware::Next;
-use axum::response::Response;
-use parking_lot::Mutex;
-use turn_base::{ApiError, ClientAddr};
-use turn_budget::ClientKey;
 use turn_limits::{PerHolder, Rate};
 
+use super::prelude::*;
 use crate::broker::{Counted, Service};
 
 /// How many requests one client may send. An IPv6 /48 has four times as many.

@@ -4,22 +4,18 @@
 //! can prove their names in a better way.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
+use axum::extract::{ConnectInfo, Path, RawQuery};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
-use turn_base::{ApiError, only_line, random, require};
-use turn_budget::{USER_MAX, User, is_dots};
-use turn_signaling::ProtocolName;
+use axum::routing::post;
+use turn_base::{only_line, require};
+use turn_budget::{USER_MAX, is_dots};
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
+use super::prelude::*;
 use crate::form::Form;
 use crate::routes::with_state;
-use crate::{RoomsConfig, Service, SocketRequest, Sockets};
+use crate::{RoomsConfig, SocketRequest};
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";

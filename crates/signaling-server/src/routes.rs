@@ -1,15 +1,9 @@
 //! The routes of the protocols that use a WebSocket. Tests: `tests/it/signaling/ayame/mod.rs`, `tests/it/signaling/yjs.rs`.
 
-use std::sync::Arc;
+use turn_base::require;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::Response;
-use axum::routing::{MethodRouter, get};
-use turn_base::{ApiError, require};
-use turn_signaling::ProtocolName;
-
-use crate::{Signaling, SocketRequest, Sockets};
+use super::prelude::*;
+use crate::{Signaling, SocketRequest};
 
 /// A header in which a client of Ayame may name its room.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");

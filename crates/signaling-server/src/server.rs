@@ -1,22 +1,15 @@
 //! The protocols that are on: what their routes need, their timers, and how they end.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use turn_base::{Throttle, clock};
-use turn_limits::Holder;
 use turn_signaling::p2pcf::DeleteKeys;
-use turn_signaling::{Ayame, Closing, Event, Peerjs, Protocol, ProtocolName, Rooms, SignIn, Yjs};
+use turn_signaling::{Ayame, Peerjs, Protocol, Rooms, SignIn, Yjs};
 
+use super::prelude::*;
 use crate::hub::{BLOCKED, Shared};
 use crate::occupancy::SIGNALING_SOCKETS_MAX;
-use crate::{
-    AnyHub, Hub, Memory, NoDirectory, Occupancy, P2pcfShell, Polls, Protocols, Reports, RoomRoutes, Service,
-    Sockets,
-};
+use crate::{AnyHub, Hub, Memory, NoDirectory, Occupancy, P2pcfShell, Polls, Protocols, Reports, RoomRoutes};
 
 /// The protocols that are on. One that is off is `None`.
 pub struct Signaling {

@@ -1,26 +1,20 @@
 //! One signaling socket: the upgrade, and the task that reads and writes it. The task ends when the client closes or fails, or
 //! after the protocol's close frame, and then tells the protocol once.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::body::Bytes;
+use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
 use tokio_tungstenite::tungstenite;
 use tokio_util::task::TaskTracker;
-use turn_base::{ApiError, ClientAddr, Received, Throttle, WebClient, clock, page_origin, random, user_of};
-use turn_budget::{ClientKey, User};
-use turn_limits::Holder;
-use turn_signaling::{Closing, Dropped, Event, ProtocolName, SocketId, Text, Upgrade, peerjs};
+use turn_base::{Received, WebClient, page_origin, user_of};
+use turn_signaling::{Dropped, SocketId, Upgrade, peerjs};
 
+use super::prelude::*;
 use crate::effects::closing;
 use crate::memory::READ_BUFFER;
 use crate::occupancy::Place;
 use crate::outbox::Frame;
-use crate::{AnyHub, AyameConfig, Counted, Mailbox, Memory, Occupancy, OpenSocket, Polls, Service};
+use crate::{AnyHub, AyameConfig, Mailbox, Memory, Occupancy, OpenSocket, Polls};
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);

@@ -6,19 +6,16 @@ pub mod routes;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
-use turn_base::{ApiError, Throttle, WebhookUrl, access, random};
-use turn_budget::ClientKey;
+use turn_base::{WebhookUrl, access};
 use turn_limits::{PerHolder, Rate};
 use turn_signaling::uuid::uuid;
 
-use crate::{Counted, ReportsConfig, Service};
+use crate::ReportsConfig;
+use crate::prelude::*;
 
 /// How many reports a client may send at once.
 pub(crate) const BURST: u32 = 10;

@@ -1,23 +1,19 @@
 //! The routes for reports of Orange's page. A route is a 404 without the directory or the receiver that it needs.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{FromRequestParts, RawQuery, Request, State};
-use axum::http::StatusCode;
+use axum::extract::{FromRequestParts, RawQuery};
 use axum::http::header::{LOCATION, USER_AGENT};
 use axum::http::request::Parts;
-use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::post;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use turn_base::body::read;
-use turn_base::{ApiError, BODY_MAX, ClientAddr, parameters, parse_json, parse_web_url};
-use turn_budget::ClientKey;
+use turn_base::{BODY_MAX, parameters, parse_json, parse_web_url};
 
 use super::Reports;
 use crate::form::Form;
+use crate::prelude::*;
 use crate::routes::with_state;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
