@@ -1,19 +1,9 @@
 //! The checks after each instant. What must hold is computed here by plain rules: which grants
 //! were answered, which of them a rollback has taken, and who knows of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use turn_ledger::{Grant, GrantId, Stored, Timestamp};
-
-use super::clock::RIGHT;
-use super::cluster::Cluster;
-use super::database::Database;
-use super::leader::Leader;
-use super::node::{Did, Node, Role};
-use super::state::State;
-use crate::walk::tally::Tally;
+use super::node::Did;
+use super::prelude::*;
 use turn_store::contradictions::contradictions;
-use turn_store::outcome::Lost;
 
 /// The books' time may be ahead of the true one by so much, in milliseconds.
 const AHEAD_MAX: u64 = 2_000;

@@ -2,9 +2,8 @@
 //! some time.
 
 use std::num::NonZeroU128;
-use std::time::Duration;
 
-use turn_ledger::{Boot, Timestamp};
+use super::prelude::*;
 
 /// The pace of a right clock.
 pub(super) const RIGHT: u64 = 256;

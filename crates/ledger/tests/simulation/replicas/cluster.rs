@@ -1,17 +1,9 @@
 //! Two replicas, their database, and the clients. After each instant the checks of [`super::checks`] run.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use turn_ledger::{GrantId, Timestamp};
-
-use super::checks::{Answered, Checks};
-use super::clock::RIGHT;
-use super::database::Database;
-use super::leader::At;
-use super::node::{Node, Pace, Role};
-use super::ops::{Op, Who};
-use crate::walk::settings::{SOURCE, Settings};
+use super::checks::Answered;
+use super::node::Pace;
+use super::prelude::*;
+use crate::walk::settings::SOURCE;
 use crate::walk::world::World;
 
 /// Time passes in such steps, in milliseconds. In a long wait they are longer.

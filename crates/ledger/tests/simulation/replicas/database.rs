@@ -2,15 +2,10 @@
 //! commits, loses its answer, or commits without its synchronous standby. It changes nothing unless epoch, number and session are those
 //! of the row when it has the lock. A failover loses what the standby does not have. A rollback loses more.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use super::state::State;
-use crate::store::database::{Change, Rows};
-use crate::walk::tally::Tally;
-use turn_store::observation::Observation;
-use turn_store::outcome::{Shard, Term};
+use turn_store::outcome::Shard;
 use turn_store::takeovers::LOSS_STATED;
+
+use super::prelude::*;
 
 /// So many states can be gone back to.
 const KEPT: usize = 64;

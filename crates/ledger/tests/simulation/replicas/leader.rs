@@ -1,21 +1,9 @@
 //! A replica that leads: its books, and the writer of its batches. The decisions are the service's own: [`Term`], [`Lease`], the books. It
 //! takes one batch at a time for all that wait, keeps what it could not send, and lets nobody wait longer than two seconds.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
-use std::time::Duration;
-
-use turn_ledger::{
-    Batch, Books, Commit, Grant, GrantId, IceSource, MINT_SLACK, Requester, SteadyTime, Timestamp, Written,
-};
-
-use super::clock::Clock;
-use super::database::{Answered, Database, Fate};
-use crate::store::database::Change;
-use crate::walk::tally::Tally;
-use turn_store::lease::Lease;
-use turn_store::outcome::Lost;
-use turn_store::outcome::{Answer, Step, Term};
+use super::database::Answered;
+use super::prelude::*;
+use turn_store::outcome::{Answer, Step};
 
 /// The values of the service.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

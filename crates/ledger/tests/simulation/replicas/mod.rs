@@ -26,14 +26,35 @@ mod node;
 mod ops;
 mod state;
 
-use cluster::Cluster;
-use ops::{Op, Who};
+use prelude::*;
 
 use crate::setting;
-use crate::walk::dice::Dice;
-use crate::walk::settings::Settings;
 use crate::walk::shortened;
-use crate::walk::tally::Tally;
+
+/// What most modules here use.
+mod prelude {
+    pub(super) use std::collections::{BTreeMap, BTreeSet, VecDeque};
+    pub(super) use std::rc::Rc;
+    pub(super) use std::time::Duration;
+
+    pub(super) use turn_ledger::*;
+
+    pub(super) use super::checks::Checks;
+    pub(super) use super::clock::{Clock, RIGHT};
+    pub(super) use super::cluster::Cluster;
+    pub(super) use super::database::{Database, Fate};
+    pub(super) use super::leader::{At, Leader};
+    pub(super) use super::node::{Node, Role};
+    pub(super) use super::ops::{Op, Who};
+    pub(super) use super::state::State;
+    pub(super) use crate::store::database::{Change, Rows};
+    pub(super) use crate::walk::dice::Dice;
+    pub(super) use crate::walk::settings::Settings;
+    pub(super) use crate::walk::tally::Tally;
+    pub(super) use turn_store::lease::Lease;
+    pub(super) use turn_store::observation::Observation;
+    pub(super) use turn_store::outcome::{Lost, Term};
+}
 
 /// The operations of one run.
 #[derive(Clone, Debug)]

@@ -1,19 +1,8 @@
 //! One replica: its machine, its way to the database, and its role. A process that has lost its lead ends, and starts again as a standby.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
-use turn_ledger::{Stored, Timestamp};
-
-use super::clock::Clock;
-use super::database::{Database, Fate};
-use super::leader::{At, Ended, Leader};
-use crate::walk::settings::Settings;
+use super::leader::Ended;
+use super::prelude::*;
 use turn_store::election::{Action, Election};
-use turn_store::lease::Lease;
-use turn_store::observation::Observation;
-use turn_store::outcome::Lost;
-use turn_store::outcome::Term;
 
 /// `LEASE_SECONDS`.
 pub(super) const LEASE: Duration = Duration::from_secs(5);

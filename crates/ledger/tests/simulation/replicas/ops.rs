@@ -1,7 +1,6 @@
 //! The operations of a scenario, and their random choice. An operation names the replica that leads when it begins, or the other one.
 
-use super::database::Fate;
-use crate::walk::dice::Dice;
+use super::prelude::*;
 
 /// A replica, by the row of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! What is committed in the database: the row of `shard`, and the ledger's rows.
 
-use std::rc::Rc;
-
-use crate::store::database::Rows;
 use turn_store::takeovers::Takeovers;
+
+use super::prelude::*;
 
 /// So many takeovers are listed.
 const LISTED: usize = 16;
