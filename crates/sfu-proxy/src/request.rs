@@ -140,25 +140,76 @@ fn remove_nulls(value: &mut Value) {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewSession {
-    session_description: Option<Description>,
+/// Bodies and their parts: read and sent in camel case, and with no further field.
+macro_rules! bodies {
+    ($($(#[$doc:meta])* struct $name:ident $fields:tt)*) => {$(
+        $(#[$doc])*
+        #[derive(Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct $name $fields
+    )*};
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Renegotiation {
-    session_description: Description,
-}
+bodies! {
+    struct NewSession {
+        session_description: Option<Description>,
+    }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewTracks {
-    session_description: Option<Description>,
-    tracks: Option<Vec<Track>>,
-    /// Whether the SFU names each new track of the offer that is not in `tracks`.
-    auto_discover: Option<bool>,
+    struct Renegotiation {
+        session_description: Description,
+    }
+
+    struct NewTracks {
+        session_description: Option<Description>,
+        tracks: Option<Vec<Track>>,
+        /// Whether the SFU names each new track of the offer that is not in `tracks`.
+        auto_discover: Option<bool>,
+    }
+
+    struct UpdatedTracks {
+        tracks: Vec<Track>,
+        session_description: Option<Description>,
+    }
+
+    struct ClosedTracks {
+        tracks: Vec<ClosedTrack>,
+        session_description: Option<Description>,
+        force: Option<bool>,
+    }
+
+    struct ClosedTrack {
+        mid: Name,
+    }
+
+    struct Channels {
+        data_channels: Vec<Channel>,
+    }
+
+    struct ClosedChannels {
+        data_channels: Vec<ClosedChannel>,
+    }
+
+    struct ClosedChannel {
+        id: u64,
+    }
+
+    struct Establishment {
+        session_description: Option<Description>,
+        data_channel: Option<FirstChannel>,
+    }
+
+    /// The channel over which the SFU reports events. It belongs to no other session.
+    struct FirstChannel {
+        location: Direction,
+        data_channel_name: Name,
+    }
+
+    /// The layers of a track that a session wants.
+    struct Simulcast {
+        preferred_rid: Option<Name>,
+        priority_ordering: Option<Name>,
+        rid_not_available: Option<Name>,
+    }
 }
 
 impl NewTracks {
@@ -177,33 +228,6 @@ impl NewTracks {
         }
         Ok(wanted)
     }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct UpdatedTracks {
-    tracks: Vec<Track>,
-    session_description: Option<Description>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClosedTracks {
-    tracks: Vec<ClosedTrack>,
-    session_description: Option<Description>,
-    force: Option<bool>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClosedTrack {
-    mid: Name,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Channels {
-    data_channels: Vec<Channel>,
 }
 
 impl Channels {
@@ -234,33 +258,6 @@ impl Channels {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClosedChannels {
-    data_channels: Vec<ClosedChannel>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClosedChannel {
-    id: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Establishment {
-    session_description: Option<Description>,
-    data_channel: Option<FirstChannel>,
-}
-
-/// The channel over which the SFU reports events. It belongs to no other session.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct FirstChannel {
-    location: Direction,
-    data_channel_name: Name,
-}
-
-#[derive(Serialize, Deserialize)]
 #[serde(tag = "location", rename_all = "lowercase", rename_all_fields = "camelCase", deny_unknown_fields)]
 enum Track {
     Local {
@@ -278,15 +275,6 @@ enum Track {
         bidirectional_media_stream: Option<bool>,
         simulcast: Option<Simulcast>,
     },
-}
-
-/// The layers of a track that a session wants.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Simulcast {
-    preferred_rid: Option<Name>,
-    priority_ordering: Option<Name>,
-    rid_not_available: Option<Name>,
 }
 
 /// A data channel. A retransmission limit is a number or a time, not both.
