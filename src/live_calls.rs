@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use turn_ledger::GrantId;
-use turn_signaling::calls::{Call, CallAction, Calls};
-use turn_signaling::calls::{CallEvent, CallName};
+use turn_signaling::calls::{Call, CallAction, CallEvent, CallName, Calls};
 
 use crate::account::Account;
 use turn_base::clock::Clock;

@@ -20,8 +20,7 @@ use crate::ice::relays;
 use crate::ice::server::IceServerList;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use turn_base::clock::Clock;
-use turn_ledger::polls::spans::Span;
-use turn_ledger::polls::spans::final_after;
+use turn_ledger::polls::spans::{Span, final_after};
 use turn_ledger::{IceSource, IdDigest, Minute, RevocationAnswer, Timestamp};
 use turn_relay::client::{Allocation, RelayError};
 

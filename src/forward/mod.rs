@@ -33,12 +33,10 @@ mod headers;
 mod mac;
 mod upgrade;
 
-pub use connections::CONNECTING_MAX;
-pub use connections::Leader;
+pub use connections::{CONNECTING_MAX, Leader};
 pub use mac::{CHALLENGE, CountedSocket, FORWARDED, ForwardKey, Hop, Nonce, PROOF};
 
-use connections::Target;
-use connections::{Connection, Connections};
+use connections::{Connection, Connections, Target};
 use headers::{is_upgrade, remove_of_connection};
 use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
