@@ -24,30 +24,17 @@ fn grants_wait_for_the_first_count_by_grant() {
     ops.push(CrashAfterCommit { life: 60 });
     ops.extend([(60, 1_857), (86_400, 3_118)].map(mint));
     ops.extend([Wait { millis: 194_521_823, share: 256 }, Read { back: 1_097_877, missed: 0 }]);
-    let settings = Settings {
-        limit: 100_000_000_000,
-        sources: &[IceSource::Cloudflare],
-        user_limit: Some(2_600_000_000),
-        percent: 100,
-        clients: 1,
-        ..ESTIMATE
-    };
+    let settings = Settings { limit: 100_000_000_000, sources: &[IceSource::Cloudflare], ..ESTIMATE };
+    let settings = Settings { user_limit: Some(2_600_000_000), percent: 100, clients: 1, ..settings };
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
 
 /// The provider counted nothing at all, and the days after a credential had ended were believed without a probe. They proved the days before.
 #[test]
 fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
-    let settings = Settings {
-        limit: 100_000_000_000,
-        sources: &[IceSource::Cloudflare],
-        percent: 100,
-        has_addresses: true,
-        probes: true,
-        counts_nothing: true,
-        clients: 3,
-        ..STRICT
-    };
+    let settings = Settings { limit: 100_000_000_000, sources: &[IceSource::Cloudflare], ..STRICT };
+    let settings = Settings { percent: 100, has_addresses: true, probes: true, ..settings };
+    let settings = Settings { counts_nothing: true, clients: 3, ..settings };
     let ops = vec![
         Change(BillingDay(29)),
         Mint { life: 172_800, delay: 1_369 },
@@ -169,15 +156,9 @@ fn what_sampling_missed_before_two_replaced_keys_is_no_excess() {
 /// A client relayed twice as fast as was promised, and the count missed so much that it did not show.
 #[test]
 fn what_sampling_missed_of_a_client_that_was_too_fast_is_within_the_margin() {
-    let settings = Settings {
-        limit: 1_000_000_000_000_000,
-        billing_day: 30,
-        user_limit: Some(3_000_000_000),
-        percent: 100,
-        is_fast: true,
-        clients: 3,
-        ..STRICT
-    };
+    let settings = Settings { limit: 1_000_000_000_000_000, billing_day: 30, ..STRICT };
+    let settings = Settings { user_limit: Some(3_000_000_000), percent: 100, is_fast: true, ..settings };
+    let settings = Settings { clients: 3, ..settings };
     let ops = vec![
         Wait { millis: 44 * MINUTE, share: 256 },
         Mint { life: 300, delay: 1_759 },
@@ -204,27 +185,17 @@ fn what_the_sfu_was_promised_explains_a_count_of_cloudflare() {
         Wait { millis: 11_455_188, share: 256 },
         Read { back: 0, missed: 0 },
     ];
-    let settings = Settings {
-        limit: 100_000_000_000,
-        sources: &[IceSource::Cloudflare],
-        percent: 100,
-        rows_max: 12,
-        sfu: true,
-        ..STRICT
-    };
+    let settings = Settings { limit: 100_000_000_000, sources: &[IceSource::Cloudflare], ..STRICT };
+    let settings = Settings { percent: 100, rows_max: 12, sfu: true, ..settings };
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
 
 /// The relay was not read for 39 days, in which its grants were forgotten.
 #[test]
 fn the_relay_is_read_before_its_grants_are_forgotten() {
-    let settings = Settings {
-        limit: 100_000_000_000,
-        sources: &[IceSource::Cloudflare, IceSource::Relay],
-        percent: 100,
-        probes: true,
-        ..ESTIMATE
-    };
+    let settings = Settings { limit: 100_000_000_000, ..ESTIMATE };
+    let settings = Settings { sources: &[IceSource::Cloudflare, IceSource::Relay], percent: 100, ..settings };
+    let settings = Settings { probes: true, ..settings };
     let ops = vec![
         From { nth: 1 },
         Join { life: 172_800 },
@@ -244,16 +215,9 @@ fn the_count_of_a_fast_client_among_slow_ones_raises_what_is_committed() {
     ops.extend([From { nth: 1 }, mint(300, 1_887), RenewWhenDue { nth: 0, life: 300, delay: 0 }]);
     ops.extend([(172_800, 15_127), (86_400, 8_344)].map(|(life, age)| MintFromPool { life, age }));
     ops.extend([CrashAfterCommit { life: 172_800 }, ReadAhead { millis: 1_091_556 }]);
-    let settings = Settings {
-        limit: 10_000_000_000,
-        sources: &[IceSource::Relay, IceSource::Cloudflare],
-        rows_max: 12,
-        sfu: true,
-        lag: 600_000,
-        is_fast: true,
-        clients: 4,
-        ..STRICT
-    };
+    let settings = Settings { limit: 10_000_000_000, ..STRICT };
+    let settings = Settings { sources: &[IceSource::Relay, IceSource::Cloudflare], rows_max: 12, ..settings };
+    let settings = Settings { sfu: true, lag: 600_000, is_fast: true, clients: 4, ..settings };
     check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
 }
 
@@ -295,16 +259,8 @@ fn the_first_complete_listing_after_others_follows_a_gap() {
     ops.extend([Coturn(Cli::Partial), mint(3_600, 2_802)]);
     ops.extend([1_883_639, 2_152_414, 2_858_224, 3_294_251].map(wait));
     ops.extend([Coturn(Cli::Works), wait(6_000)]);
-    let settings = Settings {
-        limit: 1_000_000,
-        billing_day: 15,
-        sources: COTURN,
-        cli: true,
-        unlisted: true,
-        probes: true,
-        clients: 2,
-        ..STRICT
-    };
+    let settings = Settings { limit: 1_000_000, billing_day: 15, sources: COTURN, cli: true, ..STRICT };
+    let settings = Settings { unlisted: true, probes: true, clients: 2, ..settings };
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
 

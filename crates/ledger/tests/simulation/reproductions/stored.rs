@@ -132,20 +132,9 @@ fn what_nobody_watched_comes_back_with_another_billing_day() {
         wait(574_451, 256),
         Change(settings::Change::BillingDay(31)),
     ];
-    let settings = Settings {
-        sfu: true,
-        limit: 10_000_000_000,
-        lag: 600_000,
-        sources: settings::COTURN,
-        cli: true,
-        probes: true,
-        clients: 2,
-        is_fast: true,
-        unlisted: true,
-        has_addresses: true,
-        rows_max: 12,
-        ..STRICT
-    };
+    let settings = Settings { sfu: true, limit: 10_000_000_000, lag: 600_000, ..STRICT };
+    let settings = Settings { sources: settings::COTURN, cli: true, probes: true, clients: 2, ..settings };
+    let settings = Settings { is_fast: true, unlisted: true, has_addresses: true, rows_max: 12, ..settings };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 

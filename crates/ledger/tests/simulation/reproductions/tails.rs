@@ -16,15 +16,8 @@ fn sessions_that_were_not_cut_for_a_while_are_promised_the_long_tail() {
 #[test]
 fn grants_that_the_ledger_lacks_do_not_raise_the_assumed_rate_of_the_others() {
     let (lag, provider_ahead) = (600_000, -118_000);
-    let settings = Settings {
-        sources: COTURN,
-        cli: true,
-        lag,
-        provider_ahead,
-        tells_time: true,
-        clients: 1,
-        ..Settings::DEFAULT
-    };
+    let settings = Settings { sources: COTURN, cli: true, lag, provider_ahead, ..Settings::DEFAULT };
+    let settings = Settings { tells_time: true, clients: 1, ..settings };
     let lives = [172_800, 3_600, 86_400, 3_600];
     let mut ops: Vec<_> = lives.into_iter().map(|life| Join { life }).collect();
     ops.extend([LoseLedger, Wait { millis: 182_044, share: 181 }]);
