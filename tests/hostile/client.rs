@@ -1,10 +1,8 @@
 //! One HTTP client with its own address: a stranger or an honest client. It uses only public routes. The attacks and the soak share it.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::IpAddr;
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use crate::support::prelude::*;
 
 /// How long a client waits for a response. Only one that never comes counts as missing.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,14 +1,11 @@
 //! Honest clients during an attack: a page that mints and reports one connection, an app server that reports, and a health
 //! check. A call counts as served if its response is as documented.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use serde_json::json;
 use turn_base::{Clock, SystemClock};
 
 use crate::client::Client;
 use crate::support::REPORTER;
+use crate::support::prelude::*;
 
 /// How many of the honest calls were served, and how long each took.
 #[derive(Clone, Debug, Default)]

@@ -1,18 +1,14 @@
 //! Who fills a place that many share: names of a server key, one of its users, made-up tokens, slow bodies, addresses of one /48. Others are
 //! served at the same time, each with what they are allowed.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::honest::Tally;
-use crate::support::fake_coturn_cli::{FakeCoturnCli, PASSWORD};
-use crate::support::fake_coturn_reports::FakeCoturnReports;
-use crate::support::fake_webhook::{FakeWebhook, Reply};
+use crate::support::fake_coturn_cli::PASSWORD;
+use crate::support::prelude::*;
 use crate::unfinished::{Counts, Load, keep};
 use crate::{Form, Outcome, address, grouped, memory, program};
 

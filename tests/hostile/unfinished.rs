@@ -1,12 +1,10 @@
 //! Requests that never end: sockets that hold a part of a head or of a body. The attacks and the soak share it.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+
+use crate::support::prelude::*;
 
 /// Bytes of a body before its last chunk. The longest body has 16 KiB.
 const BODY: usize = 16 * 1024 - 1;

@@ -1,12 +1,10 @@
 //! The faults, one after the other, from a fixed script: the provider hangs, the disk becomes full, the wall clock steps.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use crate::broker::CLOCK_FILE;
+use crate::support::prelude::*;
 use crate::support::{FakeCloudflare, Fault};
 
 /// The current fault.

@@ -1,15 +1,12 @@
 //! Honest callers. Each has its own address, mints well within the allowance, reports its connection, and closes it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::PoisonError;
 
-use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::faults::{Faults, Now};
+use crate::support::prelude::*;
 
 /// Callers at the same time.
 const CALLERS: u8 = 100;
