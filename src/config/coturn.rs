@@ -1,6 +1,5 @@
 //! Settings of the operator's own relays: coturn servers with one secret, and the command line of each.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use url::Host;
