@@ -7,7 +7,8 @@ use url::Url;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::config::{CloudflareConfig, Config, HttpIceConfig, TurnKeyConfig};
-use crate::ice::call::{DEADLINE, MintingApi};
+use crate::ice::api::MintingApi;
+use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::{HttpIce, Listed};
 use crate::ice::server::IceServerList;

@@ -2,6 +2,7 @@
 
 use turn_ledger::MINT_SLACK;
 
+pub mod api;
 pub mod breaker;
 pub mod call;
 pub mod cloudflare;
@@ -16,8 +17,8 @@ pub mod server;
 pub mod turn_keys;
 pub mod url;
 
+pub use api::MintingApi;
 pub use breaker::{Breaker, BreakerState};
-pub use call::MintingApi;
 pub use cloudflare::Cloudflare;
 pub use fleet::{Candidate, Fit, Fleet, OwnRelay, RelayState};
 pub use health::RelayHealth;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::account::Account;
-use crate::ice::call::MintingApi;
+use crate::ice::api::MintingApi;
 use crate::ice::key_name::KeyName;
 use crate::telemetry::metrics::Metrics;
 use analytics::by_grant::{PageBounds, ROWS_MAX};

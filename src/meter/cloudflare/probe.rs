@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
-use crate::ice::call::{DEADLINE, MintingApi};
+use crate::ice::api::MintingApi;
+use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::relays;
 use turn_ledger::polls::spans::Span;

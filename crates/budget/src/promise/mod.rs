@@ -4,16 +4,19 @@
 //! The owner's minutes, the sums of its user and its server key, and the share of its client change in one function,
 //! `Grants::replace_promise`.
 
+mod effects;
+mod rates;
+mod usage_rules;
+
+pub use {effects::*, rates::*, usage_rules::*};
+
 use std::ops::Range;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{CountOwner, Excesses};
-use crate::minutes::{ClaimedUsage, MinuteRow, UsageChange};
+use crate::evidence::CountOwner;
 use crate::names::{ClientKey, Label, User};
-use crate::source::{BySource, GrantsAre, IceSource};
-use crate::units::{BitRate, Minute};
+use crate::units::Minute;
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,148 +192,6 @@ impl GrantMinutes {
             count: add_signed(self.count, size.count, by.live < 0),
             bytes: add_signed(self.bytes, size.bytes, by.per_minute < 0),
         }
-    }
-}
-
-// The rules by which connections are charged. Tests: `../ledger/src/connection_tests.rs`.
-// They are settings, the same for all connections.
-
-/// Which of a client's two counts the provider bills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BilledDirections {
-    /// Relay → client: the client's `bytesReceived`.
-    Egress,
-    /// Both counts.
-    Both,
-}
-
-/// How connections are charged; fixed for the life of the process.
-#[derive(Clone, Debug)]
-pub struct UsageRules {
-    /// The expected time between two reports of a connection.
-    pub heartbeat: Duration,
-    /// The counts that are billed.
-    pub billed: BySource<BilledDirections>,
-    /// The rate that a connection is charged while it reports no bytes.
-    pub estimated_rate: BitRate,
-}
-
-// The rates that turn time into bytes. Tests: `src/timeline/tests/mod.rs`.
-
-/// The rate of one clock of a session of the SFU, whose rates are in kbit/s.
-pub const SFU_UNIT: BitRate = BitRate::new(1_000);
-
-/// The rates in force.
-#[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// The rate that a connection which reports no bytes is charged.
-    pub estimated: BitRate,
-    /// The highest rate that one live grant is assumed to relay at.
-    pub liability: BitRate,
-    /// Whether the claims of a minute are capped to what its grants can relay at the assumed rate. Strict mode needs
-    /// this, so no claim can push the worst case past the limit.
-    pub promises_cap_claims: bool,
-}
-
-impl Rates {
-    /// The rates of one source. A session of the SFU has no fixed rate: its promises state their own rate, and the number of its clocks is
-    /// its rate in kbit/s.
-    #[must_use]
-    pub fn of(self, source: IceSource) -> Self {
-        let is_sfu = source.facts().grants == GrantsAre::Sessions;
-        if is_sfu { Self { estimated: SFU_UNIT, liability: BitRate::default(), ..self } } else { self }
-    }
-
-    /// The most bytes that grants may relay in these minutes: at the rate that was assumed for each, or at the present one if that
-    /// is more.
-    pub fn promised(&self, minutes: GrantMinutes) -> u128 {
-        minutes.bytes.max(u128::from(self.liability.per_minute()).saturating_mul(minutes.count))
-    }
-
-    /// Bytes of connections that are charged by time.
-    pub(crate) fn bytes_of_time(&self, connection_millis: u64) -> u128 {
-        self.estimated.over_millis(connection_millis.into())
-    }
-
-    /// Bytes of one minute by its reported usage, without what app servers vouched for beyond it.
-    pub fn estimate(&self, minute: &MinuteRow) -> u128 {
-        let granted = self.bytes_of(minute.granted);
-        let cap = if self.promises_cap_claims { self.promised(minute.promised()) } else { u128::MAX };
-        granted.min(cap).saturating_add(self.bytes_of(minute.ungranted))
-    }
-
-    /// Bytes of one minute that app servers vouched for, under a grant or without one, and the charges by time of connections without a
-    /// grant. No promise caps them.
-    pub fn vouched(&self, minute: &MinuteRow) -> u128 {
-        self.bytes_of(minute.ungranted).saturating_add(minute.vouched.into())
-    }
-
-    fn bytes_of(&self, usage: ClaimedUsage) -> u128 {
-        self.bytes_of_time(usage.connection_millis).saturating_add(usage.claimed.into())
-    }
-}
-
-// What grants and connections change in the ledger, in the order in which it happened. Tests: `../ledger/tests/simulation`.
-// Grants and connections cannot reach the ledger: each method of the books ends with `settle`, which applies these changes.
-
-/// The minutes of a promise, and whose count releases them.
-pub type OwnedTime = (CountOwner, PromisedTime);
-
-/// One change.
-#[derive(Clone, Copy, Debug)]
-pub enum Effect {
-    /// A promise takes the place of another one.
-    Promise {
-        /// The minutes that are not promised any more.
-        before: Option<OwnedTime>,
-        /// The minutes that are promised.
-        after: Option<OwnedTime>,
-    },
-    /// Usage was reported.
-    Usage(UsageChange),
-    /// A source's grants have shown more than was assumed.
-    Excess(IceSource, Excesses),
-    /// A grant has reported its first connection.
-    Reported,
-    /// An allowance has clamped a report.
-    Clamped,
-}
-
-/// The changes since they were last applied, in their order.
-#[derive(Debug, Default)]
-pub struct Effects(Vec<Effect>);
-
-impl Effects {
-    /// Notes a change.
-    pub fn note(&mut self, effect: Effect) {
-        self.0.push(effect);
-    }
-
-    /// Notes that a promise takes the place of another one. A commit first adds the promise of the row, and then removes the hold. These
-    /// two become one replacement, so that only their difference changes the ledger.
-    pub fn note_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
-        let owned_time = |promise: &Promise| (promise.owner, promise.time);
-        let (before, after) = (before.map(owned_time), after.map(owned_time));
-        if before == after {
-            return;
-        }
-        if let Some(Effect::Promise { before: last @ None, after: Some(_) }) = self.0.last_mut()
-            && after.is_none()
-        {
-            *last = before;
-        } else {
-            self.note(Effect::Promise { before, after });
-        }
-    }
-
-    /// Takes all changes.
-    pub fn take(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.0)
-    }
-
-    /// Whether all were taken.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
