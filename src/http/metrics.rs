@@ -10,7 +10,10 @@ use turn_base::request::header::entries;
 /// Counters and gauges for Prometheus.
 #[utoipa::path(
     get, path = "/metrics",
-    responses((status = 200, description = "OpenMetrics text for a client that accepts it, else Prometheus text 0.0.4.", body = String, content_type = OPENMETRICS))
+    responses((
+        status = 200, description = "OpenMetrics text for a client that accepts it, else Prometheus text 0.0.4.",
+        content((String = OPENMETRICS), (String = PROMETHEUS)),
+    ))
 )]
 pub async fn get_metrics(app: AppState, headers: HeaderMap) -> Result<Response, ApiError> {
     for key in app.server_keys.all().iter() {
