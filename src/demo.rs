@@ -43,7 +43,7 @@ const FIXED: [(&str, &str); 10] = [
     ("ICE_SOURCES", "relay,stun"),
     ("SIGNALING", "ayame"),
     ("BANDWIDTH_LIMIT_GB", "0.25"),
-    ("PRICE_PER_GB", "0.05"),
+    ("PRICE_PER_GB", "0.05,relay=0.05"),
     ("FREE_GB", "0"),
     ("TURN_TTL_SECONDS", "180"),
     ("LIABILITY_MBPS_PER_GRANT", "4"),
