@@ -41,7 +41,9 @@ impl Lately {
         };
         let Some(as_of) = measured.as_of.filter(is_usable) else { return reported };
         let counted = Self::before(books, as_of, figures.now, window);
-        let time = RecentTime { counted: Some(Interval::new(as_of.minus(window), as_of)), ..reported.time };
+        // The spenders' bytes are of the same time, which is shorter than the window where its first minutes are not known any more.
+        let span = Interval::new(as_of.minus(counted.averaged()), as_of);
+        let time = RecentTime { counted: Some(span), ..reported.time };
         let higher = if counted.rate() > reported.rate() { counted } else { reported };
         Self { time, ..higher }
     }
