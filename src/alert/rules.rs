@@ -249,9 +249,13 @@ impl AlertRules {
     /// The alerts about faults that have begun, and about those that have ended.
     fn fault_alerts(&mut self, input: &AlertInput) -> Vec<Alert> {
         let mut made = vec![];
+        let is_found = |fault| input.found(fault).is_some_and(|found| found.severity > Severity::Info);
         for fault in Fault::alerted() {
             let edge = self.faults.entry(fault).or_default();
-            let is_there = input.found(fault).is_some_and(|found| found.severity > Severity::Info);
+            // A fault that has become another one of the same hint, such as a worse one, is not over.
+            let has_same_hint = |other: &Fault| other.facts().code == fault.facts().code;
+            let is_there =
+                is_found(fault) || edge.is_bad && Fault::alerted().filter(has_same_hint).any(is_found);
             if let Some(since) = edge.transition(is_there, input.now) {
                 let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
                 made.push(input.alert(kind, input.now.as_millis(), since));

@@ -131,7 +131,7 @@ fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {
         (cut > 0).then(|| format!("Calls with {cut} of them end within seconds.")),
         calls_until.map(|until| {
             format!(
-                "Calls with {others} of them may go on until {until}, because their source cannot end them."
+                "Calls with {others} of them may go on until {until} at worst: their source ends them later, or not at all."
             )
         }),
         (usable > 0).then(|| {

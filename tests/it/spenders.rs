@@ -472,7 +472,7 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
     // A day, and two hours of tail.
     let until = "2025-01-16T14:01:00.000Z";
     let message = format!(
-        "Live credentials of ann: 2, all revoked. Calls with 2 of them may go on until {until}, because their source cannot end them. 2 can open new calls until they expire, because their source has not ended them. ann can get new ones: block ann to refuse them."
+        "Live credentials of ann: 2, all revoked. Calls with 2 of them may go on until {until} at worst: their source ends them later, or not at all. 2 can open new calls until they expire, because their source has not ended them. ann can get new ones: block ann to refuse them."
     );
     let nobody_ends_them = json!({"revoked": 2, "ended": 0, "left": 0, "cut": 0, "callsUntil": until,
         "message": message});

@@ -3,6 +3,16 @@
 use super::*;
 
 #[test]
+fn a_fault_that_becomes_a_worse_one_is_over_when_both_are() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, faulty(0, Fault::ClockWrong)), [Began(Fault::ClockWrong)]);
+    assert_eq!(kinds(&mut rules, faulty(MINUTE, Fault::ClockAhead)), [Began(Fault::ClockAhead)]);
+    assert_eq!(kinds(&mut rules, faulty(5 * MINUTE, Fault::ClockAhead)), []);
+    assert_eq!(kinds(&mut rules, input(6 * MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(8 * MINUTE)), [Ended(Fault::ClockWrong), Ended(Fault::ClockAhead)]);
+}
+
+#[test]
 fn a_recovery_is_sent_when_the_fault_has_been_gone_for_a_minute_and_the_next_failure_at_once() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, provider(0, false)), [Began(ProviderDown)]);
