@@ -237,9 +237,10 @@ test('the limit at this rate is an instant, or not before the reset', () => {
   assert.deepEqual(limitAt(null), { mark: 'good', word: 'not before the reset', why: 'The average since 18 Nov leads to 9.00 GB at the reset.' });
   assert.deepEqual([limitAt('2026-11-25T09:30:00Z').mark, limitAt('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
   assert.deepEqual([limitAt('2026-11-20T14:24:17Z').mark, limitAt('2026-11-20T14:24:17Z').word], ['bad', 'in about 17 s']);
-  const flows = (freeGB, mbps) => limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB }, rate: { mbps, until: '', limitAt: null }, cost: { forecast: null, freeGB, pricePerGB: 0.05, currency: 'USD', bySource: [] } });
+  const flows = (freeGB, mbps, until = '2026-11-20T14:24:00.000Z') => limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB }, rate: { mbps, until, limitAt: null }, cost: { forecast: null, freeGB, pricePerGB: 0.05, currency: 'USD', bySource: [] } });
   assert.deepEqual(flows(5, 40), { mark: 'bad', word: 'it is reached', why: '18.00 GB an hour still flow, at $0.90 an hour.' });
   assert.equal(flows(1000, 0).why, '0.00 GB an hour still flow, at $0.00 an hour.');
+  assert.equal(flows(5, 40, '2026-11-20T14:10:00.000Z').why, '18.00 GB an hour flowed up to 14:10, as counted, at $0.90 an hour.');
   assert.equal(limitAt(null, { cost: { forecast: null } }).why, '');
 });
 
@@ -269,6 +270,7 @@ test('the bar has the steps of the alerts and the colors of their severity', () 
   const near = [51, 96].map((used) => level(used, undefined, '2026-11-21T14:23:59.000Z').mark);
   assert.deepEqual([...near, level(51, undefined, '2026-11-21T14:24:00.000Z').mark], ['warn', 'bad', 'good'], 'a limit that is reached within a day is at least a warning');
   assert.deepEqual([51, 85].map((used) => level(used, undefined, '2026-11-20T15:23:59.000Z').mark), ['bad', 'bad'], 'within an hour it is critical');
+  assert.equal(level(51, undefined, '2026-11-20T15:23:59.000Z').word, 'the limit is near at the present rate');
 });
 
 test('the cost is stated in the currency, with the basis of the forecast', () => {

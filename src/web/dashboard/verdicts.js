@@ -106,6 +106,7 @@ export function level({ at, bytes: { used, limit }, alertPercents, rate: { limit
   const next = alertPercents.find((percent) => used * 100 < percent * limit);
   const passed = alertPercents.findLast((percent) => used * 100 >= percent * limit) ?? 0;
   const mark = passed >= 95 || left < HOUR ? 'bad' : passed >= 80 || left < DAY ? 'warn' : 'good';
+  if (left < HOUR) return verdict(mark, 'the limit is near at the present rate');
   return verdict(mark, passed < 80 && next ? `below ${next} % of the limit` : `above ${passed} % of the limit`);
 }
 
@@ -130,12 +131,13 @@ export function rate(overview) {
   return { word: mbps(present), why: `${minutes} ${size((present * 1e6 * 3600) / 8)} an hour.` };
 }
 
-/** What the present rate makes in an hour, and what that costs. @param {Pick<Overview, 'bytes' | 'rate' | 'cost'>} overview */
-function hourly({ bytes, rate: { mbps: present }, cost }) {
+/** What the present rate makes in an hour, and what that costs. A count says nothing about the time after its end. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost'>} overview */
+function hourly({ at, bytes, rate: { mbps: present, until }, cost }) {
   const hour = (present * 1e6 * 3600) / 8;
   const ofCloudflare = bytes.used >= cost.freeGB * 1e9 ? cost.pricePerGB : 0;
   const price = cost.bySource.every(isCloudflares) ? ofCloudflare : cost.averagePerGB;
-  return `${size(hour)} an hour still flow, at ${money((hour / 1e9) * price, cost.currency)} an hour.`;
+  const flow = until === at ? 'still flow' : `flowed up to ${time(new Date(until), new Date(at))}, as counted`;
+  return `${size(hour)} an hour ${flow}, at ${money((hour / 1e9) * price, cost.currency)} an hour.`;
 }
 
 /** When usage reaches the limit at the present rate. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost'>} overview @returns {Verdict} */
