@@ -98,7 +98,13 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     let (by, as_of) = (shown(page, "/by")?, shown(page, "/asOf")?);
     let spenders = page["spenders"].as_array()?;
     let period = format!("the period that began in {}", shown(page, "/period")?);
-    let time = shown(page, "/since").map_or(period, |since| format!("the last {since}"));
+    // Of a count, fewer minutes are known than of reports.
+    let time = match (shown(page, "/since"), page["seconds"].as_u64()) {
+        (Some(since), Some(seconds)) if since != format!("{}m", seconds / 60) => {
+            format!("{seconds} s of the last {since}")
+        }
+        (since, _) => since.map_or(period, |since| format!("the last {since}")),
+    };
     let counted = |until| format!("; by the count up to {until} where that is more");
     let counted = shown(page, "/countedUntil").map(counted).unwrap_or_default();
     let mut text = format!(
@@ -285,6 +291,9 @@ mod tests {
             first,
             "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z; by the count up to 2025-01-15T11:50:00.000Z where that is more"
         );
+        let part = json!({"by": "user", "period": "2025-01", "since": "15m", "seconds": 240, "asOf": "t", "unknownBytes": 0,
+            "blocked": {"count": 0, "blocks": []}, "spenders": [], "next": null});
+        assert!(spenders(&part).unwrap().starts_with("Spent in 240 s of the last 15m by user"));
         assert!(spenders(&json!({})).is_none());
     }
 
