@@ -98,8 +98,9 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     let (by, as_of) = (shown(page, "/by")?, shown(page, "/asOf")?);
     let spenders = page["spenders"].as_array()?;
     let period = format!("the period that began in {}", shown(page, "/period")?);
-    // Of a count, fewer minutes are known than of reports.
-    let time = match (shown(page, "/since"), page["seconds"].as_u64()) {
+    // Of a count, fewer minutes can be known than of reports.
+    let seconds = page["seconds"].as_u64().filter(|_| !page["countedUntil"].is_null());
+    let time = match (shown(page, "/since"), seconds) {
         (Some(since), Some(seconds)) if since != format!("{}m", seconds / 60) => {
             format!("{seconds} s of the last {since}")
         }
@@ -291,7 +292,7 @@ mod tests {
             first,
             "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z; by the count up to 2025-01-15T11:50:00.000Z where that is more"
         );
-        let part = json!({"by": "user", "period": "2025-01", "since": "15m", "seconds": 240, "asOf": "t", "unknownBytes": 0,
+        let part = json!({"by": "user", "period": "2025-01", "since": "15m", "seconds": 240, "asOf": "t", "countedUntil": "u", "unknownBytes": 0,
             "blocked": {"count": 0, "blocks": []}, "spenders": [], "next": null});
         assert!(spenders(&part).unwrap().starts_with("Spent in 240 s of the last 15m by user"));
         assert!(spenders(&json!({})).is_none());
