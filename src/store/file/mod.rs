@@ -174,6 +174,11 @@ impl FileStorage {
     /// Writes a ledger of an earlier format into a new file, which takes its place. The old one stays beside it, named after its format.
     fn migrate(directory: &Path, path: PathBuf, file: &File, old: &LedgerCopy) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+        let rows = old.rows().map_err(|error| open_error(&path, error))?;
+        // A copy has no mark that the ledger is in use elsewhere.
+        if rows::is_moved(&rows).map_err(|error| open_error(&path, error))? {
+            return Err(OpenError::Moved(path));
+        }
         let kept = directory.join(format!("{FILE_NAME}.format-{}", old.format));
         let keep = || {
             let mut kept = open_own(&kept, File::options().write(true).truncate(true))?;
@@ -181,7 +186,6 @@ impl FileStorage {
             kept.sync_all()
         };
         keep().map_err(unusable)?;
-        let rows = old.rows().map_err(|error| open_error(&path, error))?;
         let made =
             Self::create(directory, path, Some(file), |mut transaction| rows::copy(&rows, &mut transaction))?;
         tracing::info!(kept = %kept.display(), "the ledger had format {}, and has format {FORMAT} now", old.format);
@@ -285,6 +289,19 @@ mod tests {
         let late = FileStorage::migrate(directory.path(), path.clone(), &file, &old).unwrap_err();
         assert!(matches!(late, OpenError::InUse(_)), "{late}");
         assert_eq!(LedgerCopy::take(directory.path()).unwrap().format, FORMAT);
+    }
+
+    #[test]
+    fn a_ledger_that_was_moved_is_not_migrated() {
+        let directory = tempfile::tempdir().unwrap();
+        FileStorage::open(directory.path()).unwrap();
+        FileStorage::mark_moved(directory.path()).unwrap();
+        let store = FileStorage::open(directory.path()).unwrap();
+        store.change(|ledger| tables::put(ledger, KEY_FORMAT, &(FORMAT - 1).to_be_bytes())).unwrap();
+        drop(store);
+        let refused = FileStorage::open(directory.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Moved(_)), "{refused}");
+        assert_eq!(LedgerCopy::take(directory.path()).unwrap().format, FORMAT - 1);
     }
 
     #[test]
