@@ -13,6 +13,11 @@ pub const WINDOW: Duration = Duration::from_secs(300);
 /// The shortest time that a rate is the average of.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// A limit that is reached within this time at the present rate is near.
+pub const NEAR: Duration = Duration::from_secs(86_400);
+/// And within this time, very near.
+pub const VERY_NEAR: Duration = Duration::from_secs(3_600);
+
 /// A count that ended longer ago says nothing about now: the longest lag, and ten minutes.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(4_200);
 
@@ -88,7 +93,7 @@ impl Lately {
 }
 
 /// The rate at which the budget is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresentRate {
     /// Billed bits per second.
     pub rate: BitRate,
@@ -102,6 +107,11 @@ impl PresentRate {
     /// The rate at the books' time.
     pub fn of(books: &Books) -> Self {
         Self::from(&books.budget().figures(), &Lately::of(books, WINDOW))
+    }
+
+    /// The time until the limit is reached at this rate, if it is near at `now`.
+    pub fn left(&self, now: Timestamp) -> Option<Duration> {
+        self.limit_at.map(|at| at.since(now)).filter(|left| *left < NEAR)
     }
 
     fn from(figures: &Figures, lately: &Lately) -> Self {

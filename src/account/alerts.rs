@@ -1,6 +1,7 @@
 //! The account's interface for operator alerts. An alert shows the books at one instant, and who spends just after it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Account, Guarded, SpentIn};
 use crate::alert::dispatcher::Outbox;
@@ -8,7 +9,7 @@ use crate::alert::mints::MintHours;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert};
 use crate::alert::{Act, Alert, AlertCost, NAMED_KINDS, ServiceFacts, Spending, TOP_SPENDERS};
 use crate::config::Config;
-use crate::rate::{PresentRate, WINDOW};
+use crate::rate::WINDOW;
 use turn_ledger::ByteCount;
 
 impl Account {
@@ -22,7 +23,7 @@ impl Account {
             let snapshot = self.snapshot_of(books);
             let cost = AlertCost::of(books);
             alerts.mints.observe(snapshot.figures.now, snapshot.counts);
-            let of_books = AlertInput::of(&snapshot, facts, PresentRate::of(books), config);
+            let of_books = AlertInput::of(&snapshot, facts, config);
             (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)
         });
         // All spenders are read only if one of the alerts will show them.
@@ -44,18 +45,15 @@ impl Account {
 
     /// Who spends, of the kinds that an alert can name.
     async fn find_spenders(&self, used: ByteCount, cost: AlertCost) -> Spending {
-        // The kept lists are up to ten seconds old, so they may lack the spender who has caused the alert.
-        self.forget_lists();
+        // Not from the kept lists: they are up to ten seconds old, so they may lack the spender who has caused the alert.
         let (mut of_period, mut recent, mut lately) = (BTreeMap::new(), BTreeMap::new(), None);
         for kind in NAMED_KINDS {
-            let list = self.spenders(kind, SpentIn::ThisPeriod).await;
+            let list = Arc::new(self.list_spenders(kind, SpentIn::ThisPeriod).await);
             of_period.insert(kind, list.page(TOP_SPENDERS, None).await);
-            let list = self.spenders(kind, SpentIn::Last(WINDOW)).await;
+            let list = Arc::new(self.list_spenders(kind, SpentIn::Last(WINDOW)).await);
             lately = list.lately;
             recent.insert(kind, list.page(usize::MAX, None).await);
         }
-        // Whoever follows the alert gets lists of that moment.
-        self.forget_lists();
         let recent = lately.map(|lately| (lately, recent));
         self.read(|books| {
             Spending::new(&of_period, recent.as_ref(), used, |spender| books.is_blocked(spender), cost)

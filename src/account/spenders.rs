@@ -36,7 +36,7 @@ pub struct SpenderList {
 pub enum SpentIn {
     /// This period.
     ThisPeriod,
-    /// The last minutes: at most [`turn_ledger::RECENT_MAX`].
+    /// The last minutes: at most 15.
     Last(Duration),
     /// The earlier period that began at this instant. Only for a kind whose sums are kept.
     Earlier(Timestamp),
@@ -101,13 +101,13 @@ impl Account {
         list.rows.iter().filter(is_of).map(|row| row.usable).reduce(u64::saturating_add)
     }
 
-    /// Drops the kept lists: something was revoked, or an alert needs current ones.
+    /// Drops the kept lists: something was revoked.
     pub(super) fn forget_lists(&self) {
         self.lists.lock().clear();
     }
 
     /// Makes the list of a kind, in steps, and does not keep it.
-    async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
+    pub(super) async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
         let lately = match time {
             SpentIn::Last(window) => Some(self.read(|books| Lately::of(books, window))),
             _ => None,

@@ -64,7 +64,7 @@ faults! {
         "Report connections from the page or the app server (POST /api/connections).";
     MintsUnreported: Warning, "MINTS_UNREPORTED", alerts "mints.unreported" "mints.usual", at "spenders" => None;
         "Over four times as many credentials as usual at this hour are minted, and most report no connection: a link may have leaked.",
-        "Find who mints, under \"Who spends\" on the dashboard, to block or revoke them.";
+        "Find who mints, under \"Who spends\", to block or revoke them.";
     NoAnalytics: Info, "NO_ANALYTICS" => None;
         "Cloudflare's own count is not set up in full.",
         "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).";
@@ -73,13 +73,19 @@ faults! {
         "Run turn-broker doctor. Do what the line analytics says; if that is ok for an hour, restart the service.";
     AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders" => None;
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
-        "Revoke the credential that relays most, under \"Who spends\" on the dashboard. If this is normal, set what the hint names and restart.";
+        "Revoke the credential that relays most, under \"Who spends\". If this is normal, set what the hint names and restart.";
     AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored", at "spenders" => Some(Act::RaiseRate);
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
-        "Find who relays so fast, under \"Who spends\" on the dashboard. Until the reset, all credentials are assumed to. If this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
+        "Find who relays so fast, under \"Who spends\". Until the reset, all credentials are assumed to. If this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
     TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset" => Some(Act::RaiseRate);
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
+    LimitNear: Warning, "LIMIT_NEAR", alerts "limit.near" "limit.far", at "spenders" => None;
+        "At the present rate the limit is reached within a day.",
+        "Find who spends, under \"Who spends\", to block or revoke them; or raise the limit.";
+    LimitVeryNear: Critical, "LIMIT_NEAR", alerts "limit.imminent" "limit.postponed", at "spenders" => None;
+        "At the present rate the limit is reached within an hour.",
+        "Find who spends, under \"Who spends\", to block or revoke them; or raise the limit.";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable" => None;
         "coturn's sessions are not cut: its command line gives no complete listing, its statistics have stopped, or an expired session stays listed, so usage can pass the limit by more than the status says.",
         "Run turn-broker doctor. Check that coturn runs, and do what the lines coturn-cli and coturn-stats say.";
@@ -103,17 +109,17 @@ faults! {
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
     GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available" => Some(Act::StopMints);
         "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
-        "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
+        "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS, and restart.";
     PlacesNearlyFull: Warning, "PLACES_NEARLY_FULL", alerts "places.full" "places.free", at "spenders" => None;
         "80 % of places that callers share are taken; then newcomers are refused.",
         "Find who takes them, under \"Who spends\", or raise the setting that the hint names.";
     AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders" => Some(Act::RefuseAddress);
         "An address has used ADDRESS_LIMIT_GB, and gets no credentials until the next UTC day.",
-        "Find out whether it is a tunnel, and block it; if many people share it, raise ADDRESS_LIMIT_GB.";
+        "Block it if it is a tunnel; if many people share it, raise ADDRESS_LIMIT_GB.";
     ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED" => None;
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
-    ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card" => Some(Act::PauseProvider);
+    ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "provider-title" => Some(Act::PauseProvider);
         "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
         "Run turn-broker doctor. Do what the line provider says; if that is ok, restart the service.";
     RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up" => Some(Act::WithholdRelay);
@@ -134,7 +140,7 @@ faults! {
         "Change their settings.";
     LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written" => Some(Act::StopMints);
         "The ledger cannot be written, so nothing metered is minted.",
-        "Run turn-broker doctor. Free disk space, or check the database; the broker recovers by itself.";
+        "Run turn-broker doctor. Free disk space in STATE_DIR, or check the database; the broker recovers by itself.";
     NotDurable: Info, "NOT_DURABLE" => None;
         "A restart of the machine or container loses the ledger.",
         "Set STATE_DIR to a directory on a disk.";
@@ -151,7 +157,7 @@ faults! {
         "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay.",
         "Wait, or replace the TURN key (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.";
     LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete" => None;
-        "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table.",
+        "The ledger lacks credentials that were issued: it was restored, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left.",
         "Wait, or replace the TURN key or secret (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; after a restore, repeat later blocks, limits, freezes and revocations.";
     BoundAboveLimit: Info, "BOUND_ABOVE_LIMIT" => None;
         "Usage can pass the limit.",
@@ -212,6 +218,11 @@ impl Fault {
     /// The faults that have alerts.
     pub fn alerted() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied().filter(|fault| fault.facts().events.is_some())
+    }
+
+    /// Whether the limit is near.
+    pub const fn is_near_limit(self) -> bool {
+        matches!(self, Self::LimitNear | Self::LimitVeryNear)
     }
 
     /// The cause and the remedy in the message of a hint or a stop, for somebody who has run `turn-broker doctor`.

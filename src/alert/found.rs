@@ -8,6 +8,7 @@ use super::rules::AtLimitState;
 use super::stop::RELAYS_USED_UP;
 use super::{Fault, FoundFault, MintFacts, Severity, StopCode, minting};
 use crate::config::{Config, CoturnStatsConfig};
+use crate::rate::{PresentRate, VERY_NEAR};
 use turn_ledger::{
     BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Day, Excess,
     IceSource, IdDigest, KeptAddresses, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
@@ -41,6 +42,8 @@ pub struct ServiceFacts {
     pub counts_keys: bool,
     /// The first use of the period.
     pub used_since: Timestamp,
+    /// The rate at which the budget is used.
+    pub rate: PresentRate,
     /// The bytes of the SFU in this period.
     pub used_at_sfu: ByteCount,
     /// The places of which callers have taken 80 %.
@@ -115,7 +118,7 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot, facts: &ServiceFacts, confi
             Fault::ClockDisagrees.found("The machine's clock has jumped ahead, and it is not known whether it is right.")
         }
         BoundBreak::ClockJumped => Fault::ClockDisagrees.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended.").until(Some(snapshot.jumped_until)),
-        BoundBreak::EarlierPeriod => clock_behind(),
+        BoundBreak::EarlierPeriod => clock_behind(snapshot),
         BoundBreak::Lacking => lacking(snapshot),
         BoundBreak::Unseen => {
             let unlisted: Vec<_> = config.unlisted().collect();
@@ -149,12 +152,13 @@ fn unknown_bytes(snapshot: &Snapshot) -> FoundFault {
     Fault::CountsUnknown.found(format!("They are {} GB.", snapshot.unknown_bytes.gb_nearest()))
 }
 
-fn clock_behind() -> FoundFault {
-    Fault::ClockWrong.found("It is behind: it was set back, or was ahead before.")
+fn clock_behind(snapshot: &Snapshot) -> FoundFault {
+    let seconds = snapshot.clock_behind.as_secs();
+    Fault::ClockWrong.found(format!("It is {seconds} s behind: it was set back, or was ahead before."))
 }
 
 /// The faults of counts and reports, without those of [`fault_of`].
-fn of_counts(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 7] {
+fn of_counts(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Option<FoundFault>; 8] {
     let measured = &snapshot.measured;
     let raised = measured.raised.map(|SeenRate { rate, source }| {
         format!("It is {rate} at {source}; {} were assumed.", snapshot.assumed_rate)
@@ -181,6 +185,9 @@ fn of_counts(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> [Opt
         Fault::AssumptionRaised.if_there(raised),
         Fault::TailExceeded.if_there(restored_tail),
         snapshot.has_unknown_bytes().then(|| unknown_bytes(snapshot)),
+        facts.rate.left(snapshot.figures.now).map(|left| {
+            if left < VERY_NEAR { Fault::LimitVeryNear.found("") } else { Fault::LimitNear.found("") }
+        }),
         Fault::NoProbe.if_there((measured.unprobed && facts.counts_keys).then_some("")),
     ]
 }
@@ -283,9 +290,10 @@ fn of_clock(snapshot: &Snapshot) -> Option<FoundFault> {
     if snapshot.is_stopped_by_clock() {
         Some(Fault::ClockAhead.found(""))
     } else if snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED {
-        Some(Fault::ClockWrong.found("It has jumped ahead: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile."))
+        let seconds = snapshot.clock_ahead.as_secs();
+        Some(Fault::ClockWrong.found(format!("It has jumped ahead by {seconds} s: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile.")))
     } else {
-        (snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED).then(clock_behind)
+        (snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED).then(|| clock_behind(snapshot))
     }
 }
 

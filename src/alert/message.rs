@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::body::{size, size_up};
-use super::spending::is_proven;
+use super::spending::{COUNTED_LATER, is_proven};
 use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, SpentGrant, TopSpender};
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Timestamp};
@@ -149,7 +149,7 @@ fn mostly(now @ SpenderNow { by, spender, all, .. }: &SpenderNow) -> String {
     let kind = if spender.key.is_some() { by.name() } else { "bytes" };
     let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
     let note = if spender.key.is_some() && spender.is_ended() {
-        " Its credentials are revoked: this was counted before.".to_owned()
+        format!(" Its credentials are revoked. {COUNTED_LATER}")
     } else if spender.key.is_some() && spender.is_large(*all) && !is_proven(*by) {
         let usable = spender.usable;
         format!(
@@ -161,22 +161,19 @@ fn mostly(now @ SpenderNow { by, spender, all, .. }: &SpenderNow) -> String {
     format!("Now mostly: {kind} {name} ({part:.0} % of {}).{note}", now.time())
 }
 
-/// Bytes of a name that are not letters, digits or hyphens as `mark` and two hexadecimal digits each.
-pub(super) fn escaped(name: &str, mark: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
-        byte => format!("{mark}{byte:02x}"),
-    };
-    name.bytes().map(escape).collect()
+/// A name whose bytes are escaped that are not letters or digits.
+pub(super) fn escaped(name: &str, escape: fn(u8) -> String) -> String {
+    let shown = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { escape(byte) };
+    name.bytes().map(shown).collect()
 }
 
-/// A name as one argument of a command line, which a chat shows as it is.
+/// A name as one argument of a command line for each POSIX shell, which a chat shows as it is.
 fn argument(name: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
     if name.chars().all(is_safe) && shown(name) == name {
         return name.to_owned();
     }
-    format!("$'{}'", escaped(name, "\\x"))
+    format!("\"$(printf '{}')\"", escaped(name, |byte| format!("\\{byte:03o}")))
 }
 
 /// The commands that block a spender and revoke all of its credentials.
@@ -294,9 +291,15 @@ mod tests {
             let commands = commands_ending(SpenderKind::User, name);
             let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];
             assert!(!commands.contains(markup) && !commands.contains(".com"), "{commands}");
-            // What bash passes on, an argument a line.
-            let shell = ["-c", &format!("turn-broker() {{ printf '%s\\n' \"$@\"; }}; {commands}")];
-            let Ok(output) = std::process::Command::new("bash").args(shell).output() else { return };
+            // What the shell passes on, an argument a line.
+            let shell = [
+                "-c",
+                &format!(
+                    "turn_broker() {{ printf '%s\\n' \"$@\"; }}; {}",
+                    commands.replace("turn-broker", "turn_broker")
+                ),
+            ];
+            let output = std::process::Command::new("sh").args(shell).output().unwrap();
             let dashes = if name.starts_with('-') { "--\n" } else { "" };
             let expected = format!("block\n{dashes}{name}\nrevoke\n--user={name}\n");
             assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
@@ -304,7 +307,7 @@ mod tests {
         let of = commands_ending;
         assert_eq!(
             of(SpenderKind::User, "ann@example.com"),
-            r"turn-broker block $'ann\x40example\x2ecom'; turn-broker revoke --user=$'ann\x40example\x2ecom'"
+            r#"turn-broker block "$(printf 'ann\100example\056com')"; turn-broker revoke --user="$(printf 'ann\100example\056com')""#
         );
         assert_eq!(
             of(SpenderKind::Address, "2001:db8::/64"),

@@ -19,5 +19,7 @@ pub use acts::{Act, ActFacts};
 pub use event::{Alert, AlertKind, BudgetFigures, SpentGrant};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
 pub use found::{ServiceFacts, faults};
-pub use spending::{AlertCost, Forecast, NAMED_KINDS, SpenderNow, Spending, TOP_SPENDERS, TopSpender};
+pub use spending::{
+    AlertCost, COUNTED_LATER, Forecast, NAMED_KINDS, SpenderNow, Spending, TOP_SPENDERS, TopSpender,
+};
 pub use stop::{MintFacts, MintStop, MintingBody, StopCode, minting};

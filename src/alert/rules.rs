@@ -18,7 +18,6 @@ use crate::alert::{
     SpentGrant, faults, minting,
 };
 use crate::config::{Config, PERCENT_MAX};
-use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Figures, NamesPerson, Period, Person, Snapshot, Timestamp};
 
 /// How long a fault must be gone before the alert about its end is sent. A fault that comes back earlier is still the same one.
@@ -58,8 +57,6 @@ pub struct AlertInput {
     pub facts: ServiceFacts,
     /// The faults that are there.
     pub faults: Vec<FoundFault>,
-    /// The rate at which the budget is used.
-    pub rate: PresentRate,
     /// The parts of the limit that raise an alert.
     pub percents: BTreeSet<u16>,
     /// The chains that were revoked since the last evaluation, because each relayed more than `GRANT_LIMIT_GB`.
@@ -68,14 +65,14 @@ pub struct AlertInput {
 
 impl AlertInput {
     /// The input of one instant.
-    pub fn of(snapshot: &Snapshot, facts: ServiceFacts, rate: PresentRate, config: &Config) -> Self {
+    pub fn of(snapshot: &Snapshot, facts: ServiceFacts, config: &Config) -> Self {
         let Snapshot { uncut_overshoot, likely_overshoot, figures, .. } = *snapshot;
         let Figures { now, period, used, limit, .. } = figures;
         let (overshoot_bound, reset) = (figures.overshoot_bound(), period.end);
         let budget = BudgetFigures { used, limit, overshoot_bound, uncut_overshoot, likely_overshoot, reset };
         let (faults, minting) = (faults(snapshot, &facts, config), minting(snapshot, &facts.mint));
         let percents = config.alert_percents.clone();
-        Self { now, period, budget, minting, facts, faults, rate, percents, spent_grants: vec![] }
+        Self { now, period, budget, minting, facts, faults, percents, spent_grants: vec![] }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -101,7 +98,7 @@ impl AlertInput {
         let day = self.period.start.to_utc().date_naive();
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
         let (what, callers) = (texts::what(kind, self, since), texts::callers(kind, self));
-        let rate = kind.is_about_usage().then_some(self.rate);
+        let rate = kind.is_about_usage().then_some(self.facts.rate);
         let (at, budget) = (self.now, self.budget);
         Alert { id, kind, at, what, callers, budget, spending: Spending::default(), rate, ends: None }
     }
@@ -254,8 +251,10 @@ impl AlertRules {
             let edge = self.faults.entry(fault).or_default();
             // A fault that has become another one of the same hint, such as a worse one, is not over.
             let has_same_hint = |other: &Fault| other.facts().code == fault.facts().code;
-            let is_there =
-                is_found(fault) || edge.is_bad && Fault::alerted().filter(has_same_hint).any(is_found);
+            let mut same = Fault::alerted().filter(has_same_hint);
+            // Nor is a limit that has been reached.
+            let is_reached = fault.is_near_limit() && input.has_reached(100);
+            let is_there = is_found(fault) || edge.is_bad && (is_reached || same.any(is_found));
             if let Some(since) = edge.transition(is_there, input.now) {
                 let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
                 made.push(input.alert(kind, input.now.as_millis(), since));

@@ -12,6 +12,9 @@ pub const TOP_SPENDERS: usize = 3;
 /// In percent. The operator first acts on a spender with a larger share of the last minutes or, at the limit, of the period.
 pub(super) const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
+/// What is said of a spender who was ended: counts come later than bytes.
+pub const COUNTED_LATER: &str = "What was relayed before may be counted later: if that can reach the limit, raise it: turn-broker limit GB.";
+
 /// The kinds of spenders that an alert names, the preferred one first: those that are proven, and then those that a caller may choose, so
 /// that to end one can end honest callers. Calls are left out: one call is small.
 pub const NAMED_KINDS: [SpenderKind; 5] =

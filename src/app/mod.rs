@@ -20,6 +20,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::stats::CoturnStats;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::{Ending, Mint};
+use crate::rate::PresentRate;
 use crate::telemetry::log::hide;
 use turn_base::TokenDigest;
 use turn_ledger::{IceSource, Snapshot};
@@ -148,8 +149,10 @@ impl App {
             |meter: &CoturnMeter| Some(format!("{}: {}", meter.name, meter.failure.lock().clone()?));
         let failures: Vec<_> = self.coturn_meters.iter().filter_map(failure).collect();
         let analytics = self.cloudflare_meter.as_ref();
-        let (used_since, used_at_sfu) =
-            account.read(|books| (books.budget().used_since(), books.budget().used_of(IceSource::Sfu)));
+        let (used_since, rate, used_at_sfu) = account.read(|books| {
+            let budget = books.budget();
+            (budget.used_since(), PresentRate::of(books), budget.used_of(IceSource::Sfu))
+        });
         let header = &self.config.access.trusted_proxies.client_header;
         let untrusted_proxy = |Unread { forwarded, of, peer }| {
             format!(
@@ -171,6 +174,7 @@ impl App {
                 .and_then(|meter| Some(format!("{}.", meter.shown.lock().failure.as_ref()?))),
             counts_keys: analytics.is_some_and(|meter| meter.api.knows_keys()),
             used_since,
+            rate,
             used_at_sfu,
             nearly_full: self.nearly_full(),
             mints: account.mints(),

@@ -117,7 +117,7 @@ mod tests {
         let hints = json!([{"code": "LEDGER_FAILING", "severity": "critical", "message": full}]);
         let seen =
             "LEDGER_UNAVAILABLE: The ledger cannot be written, so nothing metered is minted. No space left.";
-        let step = "Free disk space, or check the database; the broker recovers by itself.";
+        let step = "Free disk space in STATE_DIR, or check the database; the broker recovers by itself.";
         let status = json!({"minting": minting, "hints": hints});
         assert_eq!(judged(&status), [(CheckState::Fail, seen.into(), step.into())]);
         let message =

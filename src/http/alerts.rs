@@ -38,7 +38,7 @@ pub struct AlertBody {
     what: String,
     /// What to do first.
     #[schema(
-        example = "Find who spends now, under \"Who spends\" on the dashboard or with turn-broker spenders --since 15m, to block or revoke them; or raise the limit: turn-broker limit GB."
+        example = "Find who spends now, under \"Who spends\" or with turn-broker spenders --since 15m, to block or revoke them; or raise the limit: turn-broker limit GB."
     )]
     advice: String,
     /// The commands that do it, for a shell; null without a spender to end.

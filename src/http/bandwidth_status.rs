@@ -122,7 +122,7 @@ pub struct GrantsBody {
     /// Live grants. A grant stays live while relaying can outlive its credential.
     #[schema(example = 6)]
     live: u64,
-    /// Grants with bytes in the last 15 minutes, as counted or, later, as reported.
+    /// Grants with bytes in the last half hour, as counted or, later, as reported.
     #[schema(example = 2)]
     relaying: usize,
     /// Grants whose first connection was reported in this period.

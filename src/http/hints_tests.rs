@@ -13,7 +13,7 @@ use crate::alert::{
     AlertKind, Fault, FaultFacts, MintFacts, MintStop, ServiceFacts, Severity, Spending, StopCode, faults,
 };
 use crate::config::{Config, Environment};
-use crate::rate::PresentRate;
+use crate::rate::VERY_NEAR;
 use turn_base::SystemClock;
 use turn_ledger::{
     BitRate, BoundBreak, ClientKey, ClockDoubt, IceSource, LackCause, NotAdmitted, PeriodCounts, Refusal,
@@ -115,6 +115,8 @@ fn with(fault: Fault) -> (Snapshot, ServiceFacts, Config) {
         Fault::TailExceeded => {
             snapshot.measured.restored_tail = Some((LONG, IceSource::Cloudflare));
         }
+        Fault::LimitNear => facts.rate.limit_at = Some(snapshot.figures.now.plus(VERY_NEAR)),
+        Fault::LimitVeryNear => facts.rate.limit_at = Some(snapshot.figures.now),
         Fault::CoturnUnreachable => {
             (snapshot, facts.listing_failure) = (broken_by(BoundBreak::Uncut), cause());
         }
@@ -174,8 +176,7 @@ fn told(
     (snapshot, facts, config): (Snapshot, ServiceFacts, Config),
 ) -> (HintBody, Option<String>) {
     let found = faults(&snapshot, &facts, &config).into_iter().find(|found| found.fault == fault);
-    let rate = account(Arc::new(SystemClock)).read(PresentRate::of);
-    let input = AlertInput::of(&snapshot, facts, rate, &config);
+    let input = AlertInput::of(&snapshot, facts, &config);
     let made = AlertRules::default().evaluate(&input, &Spending::default(), true).made;
     let alert = made.into_iter().find(|alert| alert.kind == AlertKind::Began(fault));
     let found = found.unwrap_or_else(|| panic!("{fault:?} is not there"));

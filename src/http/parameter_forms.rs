@@ -10,12 +10,14 @@ use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, T
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use turn_base::{ApiError, form_or_none};
-use turn_ledger::{GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
+use turn_ledger::{GRANT, LABEL_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
 
 /// The longest block with an end.
 const SPAN_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Most rows of a page.
 const PAGE_MAX: usize = 1_000;
+/// The longest of the last minutes that may be asked for.
+const SINCE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The query of the sums by who spends.
 #[derive(Deserialize, IntoParams)]
@@ -161,7 +163,7 @@ fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Erro
     let parse = |text: &str| {
         let digits = text.strip_suffix('m').filter(|digits| !digits.starts_with(['0', '+']))?;
         let minutes: u8 = digits.parse().ok()?;
-        Some(Duration::from_secs(60 * u64::from(minutes))).filter(|span| *span <= RECENT_MAX)
+        Some(Duration::from_secs(60 * u64::from(minutes))).filter(|span| *span <= SINCE_MAX)
     };
     form_or_none(text, parse, "1m to 15m")
 }

@@ -7,7 +7,9 @@ use super::blocks::{blocked_message, close_sockets_of, end_sessions_of};
 use super::mint_request::checked_user;
 use super::parameter_forms::{SpenderQuery, UserInPath, only};
 use super::prelude::*;
+use crate::alert::COUNTED_LATER;
 use crate::mint::RevokedAll;
+use crate::rate::PresentRate;
 use turn_base::Query;
 
 /// The result of revoking all credentials of a user, a label, an address and so on.
@@ -52,7 +54,10 @@ pub async fn revoke_spender(
     tracing::warn!(by, revoked, ended, left, cut, "the operator has revoked all credentials of a spender");
     tracing::info!(by, name, "the operator has revoked all credentials of this spender");
     recorded?;
-    let outcome = revocation_message(&name, revoked, &ends);
+    let mut outcome = revocation_message(&name, revoked, &ends);
+    if revoked > 0 && app.account.read(|books| PresentRate::of(books).left(books.now())).is_some() {
+        outcome = [&outcome, COUNTED_LATER].join(" ");
+    }
     let is_gone = matches!(spender, SpenderKey::Server(key) if !app.server_keys.has(key));
     let message = if app.account.read(|books| books.is_blocked(spender)) {
         blocked_message(spender, None, &outcome, app.core.auth.as_ref())

@@ -1,4 +1,4 @@
-//! A circuit breaker. After several failures in a row it opens: no call is made for a while. Then it is half-open: one caller
+//! A circuit breaker. After several failures in a row, or two that are a minute apart, it opens: no call is made for a while. Then it is half-open: one caller
 //! tries. Any success closes it. A try that fails opens it again, for twice as long, at most 10 s. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
@@ -8,6 +8,8 @@ use turn_base::backoff;
 
 /// Consecutive failures that open the breaker.
 pub const FAILURES_TO_OPEN: u32 = 5;
+/// Where callers are rare, a second failure so long after the first opens it, too.
+const SPARSE: Duration = Duration::from_secs(60);
 /// The first open period. It doubles with each failed try.
 const OPEN_FIRST: Duration = Duration::from_secs(2);
 /// The longest open period.
@@ -46,6 +48,8 @@ pub struct Breaker(Mutex<Inner>);
 struct Inner {
     /// The failures in a row since it was closed.
     failures: u32,
+    /// The first of them.
+    failed_at: Option<Instant>,
     /// `None` while it is closed.
     open: Option<Open>,
 }
@@ -82,8 +86,9 @@ impl Breaker {
             return;
         }
         inner.failures = inner.failures.saturating_add(1);
+        let lasts = now.saturating_duration_since(*inner.failed_at.get_or_insert(now)) >= SPARSE;
         let lasted = match inner.open {
-            None if inner.failures >= FAILURES_TO_OPEN => OPEN_FIRST,
+            None if lasts || inner.failures >= FAILURES_TO_OPEN => OPEN_FIRST,
             Some(Open { lasted, is_tried: true, .. }) => backoff::step(lasted, 1, OPEN_MAX),
             None | Some(_) => return,
         };
@@ -121,6 +126,16 @@ mod tests {
             breaker.report(false, now);
         }
         breaker
+    }
+
+    #[test]
+    fn two_failures_that_are_a_minute_apart_open_it() {
+        let (now, breaker) = (start(), Breaker::default());
+        breaker.report(false, now);
+        breaker.report(false, just_before(now + SPARSE));
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        breaker.report(false, now + SPARSE);
+        assert_eq!(breaker.state(), BreakerState::Open);
     }
 
     #[test]

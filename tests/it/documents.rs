@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use clap::{Arg, Command, CommandFactory};
 use turn_base::Code;
-use turn_broker::alert::{Act, ActFacts, Fault, FaultFacts, StopCode};
+use turn_broker::alert::{Act, ActFacts, Fault, FaultFacts, MintStop, StopCode};
 use turn_broker::app::places::Place;
 use turn_broker::cli::CommandLine;
 
@@ -22,7 +22,11 @@ fn the_runbook_has_the_row_of_each_hint_with_its_alerts() {
     let rows = Fault::VARIANTS.iter().map(|fault| {
         let FaultFacts { code, events, severity, sentence, first_step, .. } = fault.facts();
         let events = events.map(|(begins, ends)| format!(", `{begins}`, `{ends}`")).unwrap_or_default();
-        format!("| `{code}`{events} | {} | {sentence} | {first_step} |", severity.name())
+        let stops = StopCode::VARIANTS.iter().filter(|stop| {
+            <&str>::from(**stop) != code && MintStop::of(**stop, "").message.ends_with(first_step)
+        });
+        let stops: String = stops.map(|stop| format!(" (`{}`)", <&str>::from(stop))).collect();
+        format!("| `{code}`{stops}{events} | {} | {sentence} | {first_step} |", severity.name())
     });
     assert_table("RUNBOOK.md", "By hint", rows);
 }

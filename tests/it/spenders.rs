@@ -17,7 +17,7 @@ async fn spend(broker: &TestBroker, grant: &str, bytes: u64) {
     broker.advance(20);
     let report = json!({"bytesReceived": bytes, "relayed": true});
     assert!(broker.heartbeat(grant, "c", report).await.status.is_success());
-    // A list that an alert needed just before the report is kept for ten seconds.
+    // A list is kept for ten seconds.
     broker.advance(10);
 }
 

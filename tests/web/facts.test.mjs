@@ -51,7 +51,8 @@ const unique = (names) => [...new Set(names)];
 function described(path) {
   const lines = text(path).split('\n');
   const rows = lines.filter((line, at) => !lines[at + 1]?.startsWith('|---'));
-  const cells = rows.flatMap((row) => row.match(/^\| (?:`[^`]+`,? )+\|/) ?? []);
+  // In parentheses, a name of another table.
+  const cells = rows.flatMap((row) => row.replace(/ \(`\w+`\)/g, '').match(/^\| (?:`[^`]+`,? )+\|/) ?? []);
   return new Set(cells.flatMap((cell) => [...cell.matchAll(/`([^`{]+)[^`]*`/g)].map(([, name]) => name)));
 }
 

@@ -108,7 +108,7 @@ const overview = (status = {}, more = {}) => ({
   at: '2026-11-20T14:24:00.000Z',
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], minting: { on: true, code: null, message: null, until: null }, grants: { issued: 10, live: 2, reported: 8 }, ...status },
   bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, likelyOvershoot: 0, measured: 1.9 * GB },
-  usable: 1, alertPercents: [50, 80, 95, 100], provider: { keys: [{ up: true }], failure: null }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
+  usable: 1, rate: { mbps: 1, until: '2026-11-20T14:10:00.000Z', limitAt: null }, alertPercents: [50, 80, 95, 100], provider: { keys: [{ up: true }], failure: null }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
   callers: { answers: [], refusals: [], addressRefused: 0 }, revoked: [], ...more,
 });
 
@@ -158,6 +158,9 @@ test('the reliability verdict depends on who counted the usage', () => {
   assert.deepEqual([half.mark, half.word], ['warn', 'Partly: 50 % is estimated']);
   assert.match(half.why, /1\.00 GB since then are estimated/);
   assert.equal(reliability(overview({}, { bytes: { used: 2 * GB, measured: 0 } })).word, 'No: all of it is estimated');
+  const leak = (until) => reliability(overview({}, { rate: { mbps: 800, until, limitAt: null } }));
+  assert.equal(leak('2026-11-20T14:24:00.000Z').mark, 'good');
+  assert.deepEqual([leak('2026-11-20T14:12:00.000Z').mark, leak('2026-11-20T14:12:00.000Z').word], ['warn', 'Partly: 14 min are not counted yet']);
   assert.equal(reliability(overview({ asOf: null })).mark, 'warn');
   assert.equal(reliability(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
   const forgetful = reliability(overview({ durable: false }));
@@ -236,7 +239,7 @@ test('the limit at this rate is an instant, or not before the reset', () => {
   }));
   assert.deepEqual(limitAt(null), { mark: 'good', word: 'not before the reset', why: 'The average since 18 Nov leads to 9.00 GB at the reset.' });
   assert.deepEqual([limitAt('2026-11-25T09:30:00Z').mark, limitAt('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
-  assert.deepEqual([limitAt('2026-11-20T14:24:17Z').mark, limitAt('2026-11-20T14:24:17Z').word], ['bad', 'in about 17 s']);
+  assert.deepEqual([limitAt('2026-11-20T14:24:17Z').mark, limitAt('2026-11-20T14:24:17Z').word], ['bad', 'within a minute, if not already']);
   const flows = (freeGB, mbps, until = '2026-11-20T14:24:00.000Z') => limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB }, rate: { mbps, until, limitAt: null }, cost: { forecast: null, freeGB, pricePerGB: 0.05, currency: 'USD', bySource: [] } });
   assert.deepEqual(flows(5, 40), { mark: 'bad', word: 'it is reached', why: '18.00 GB an hour still flow, at $0.90 an hour.' });
   assert.equal(flows(1000, 0).why, '0.00 GB an hour still flow, at $0.00 an hour.');

@@ -2,8 +2,6 @@
 //! the dashboard where the operator does it. Each text is one plain sentence. `texts.txt` shows a message of each form as it is delivered;
 //! a test compares it with the code.
 
-use std::time::Duration;
-
 use super::{AlertInput, AtLimitState};
 use crate::alert::body::size_of;
 use crate::alert::message::{LINKED_MAX, commands_ending, escaped, minute, quoted};
@@ -13,9 +11,11 @@ use crate::alert::{
     SpentGrant, StopCode, TopSpender,
 };
 use crate::config::PERCENT_MAX;
+use crate::rate::VERY_NEAR;
 use turn_ledger::{EndedBy, IceSource, OnRevocation, SourceFacts, SpenderKind, Timestamp};
 
 const TEST: &str = "This is a test from turn-broker doctor --send-test-alert; nothing has happened.";
+const RAISE: &str = "Or raise the limit: turn-broker limit GB.";
 const TEST_CALLERS: &str = "Nothing changes.";
 
 impl Alert {
@@ -37,7 +37,8 @@ impl Alert {
         };
         let then = match self.kind {
             AlertKind::Used(100..) => "Then raise the limit: turn-broker limit GB.",
-            AlertKind::Used(_) => "Or raise the limit: turn-broker limit GB.",
+            AlertKind::Used(_) => RAISE,
+            AlertKind::Began(fault) if fault.is_near_limit() => RAISE,
             _ => step.find("If this is normal").map_or(step, |at| &step[at..]),
         };
         format!(
@@ -48,7 +49,11 @@ impl Alert {
     /// The commands of the first step, to be pasted into a shell.
     pub fn command(&self) -> Option<String> {
         let culprit = || self.culprit().and_then(|(by, spender, _)| Some((by, spender.key.clone()?)));
-        self.ends.clone().or_else(culprit).map(|(by, key)| commands_ending(by, &key))
+        let ends = self.ends.clone().or_else(culprit).map(|(by, key)| commands_ending(by, &key));
+        // A step such as "Run turn-broker unfreeze to resume".
+        let name =
+            |step: &str| step.strip_prefix("Run turn-broker ")?.split([' ', '.']).next().map(str::to_owned);
+        ends.or_else(|| Some(format!("turn-broker {}", name(&self.first_step())?)))
     }
 
     /// How urgent it is.
@@ -59,10 +64,10 @@ impl Alert {
     /// The kind whose severity, first step and section this alert has. A limit that is reached within a day at the present rate is as urgent
     /// as one of which 80 % are used, and within an hour as one of which 95 % are.
     fn acts_as(&self) -> AlertKind {
-        let left = self.rate.and_then(|rate| rate.limit_at).map(|at| at.since(self.at));
+        let left = self.rate.and_then(|rate| rate.left(self.at));
         match self.kind {
             AlertKind::Used(..95) if left.is_some_and(|left| left < VERY_NEAR) => AlertKind::Used(95),
-            AlertKind::Used(..80) if left.is_some_and(|left| left < NEAR) => AlertKind::Used(80),
+            AlertKind::Used(..80) if left.is_some() => AlertKind::Used(80),
             kind => kind,
         }
     }
@@ -71,7 +76,9 @@ impl Alert {
     pub fn section(&self) -> String {
         let section = self.acts_as().section();
         if let Some((by, spender, _)) = self.culprit() {
-            let linked = |key| Some(escaped(key, "%")).filter(|name| name.len() <= LINKED_MAX);
+            let linked = |key| {
+                Some(escaped(key, |byte| format!("%{byte:02x}"))).filter(|name| name.len() <= LINKED_MAX)
+            };
             let name = spender.key.as_deref().and_then(linked);
             return format!("by-{}{}", by.name(), name.map(|name| format!("={name}")).unwrap_or_default());
         }
@@ -87,8 +94,8 @@ impl Alert {
     pub(in crate::alert) fn culprit(&self) -> Option<(SpenderKind, &TopSpender, String)> {
         let kind = self.acts_as();
         let asks_who = match kind {
-            AlertKind::Began(fault) => matches!(fault, Fault::AssumptionBroken | Fault::AssumptionRaised),
-            _ => matches!(kind, AlertKind::Used(80..)),
+            AlertKind::Used(percent) => percent >= 80,
+            _ => kind.is_about_usage(),
         };
         let Spending { now, by, top, .. } = &self.spending;
         let now = now.as_ref().filter(|_| asks_who).map(|now| (now.by, &now.spender, now.all, now.time()));
@@ -207,18 +214,13 @@ fn calls_at_limit(input: &AlertInput) -> String {
     texts.collect()
 }
 
-/// A limit that is reached within this time at the present rate is near.
-const NEAR: Duration = Duration::from_secs(86_400);
-/// And within this time, very near.
-const VERY_NEAR: Duration = Duration::from_secs(3_600);
-
 impl AlertKind {
     /// What the operator should do first.
     pub const fn first_step(self) -> &'static str {
         match self {
             Self::Used(..80) => "Compare the forecast with the limit; nothing needs to happen now.",
             Self::Used(80..100) => {
-                "Find who spends now, under \"Who spends\" on the dashboard or with turn-broker spenders --since 15m, to block or revoke them; or raise the limit: turn-broker limit GB."
+                "Find who spends now, under \"Who spends\" or with turn-broker spenders --since 15m, to block or revoke them; or raise the limit: turn-broker limit GB."
             }
             Self::Used(100..) => {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."
@@ -241,9 +243,13 @@ impl AlertKind {
         }
     }
 
-    /// Whether it is about usage and the limit.
+    /// Whether it is about usage and the limit, so that it has the rate and names who spends now.
     pub const fn is_about_usage(self) -> bool {
-        matches!(self, Self::Used(_))
+        match self {
+            Self::Used(_) | Self::Began(Fault::AssumptionBroken | Fault::AssumptionRaised) => true,
+            Self::Began(fault) => fault.is_near_limit(),
+            Self::Ended(_) | Self::GrantLimit | Self::Test => false,
+        }
     }
 
     /// Whether the largest spenders and the cost help the operator: not after a recovery, and not in a test.

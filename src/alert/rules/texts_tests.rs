@@ -1,6 +1,6 @@
 use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
-use crate::rate::PresentRate;
+use std::time::Duration;
 use turn_ledger::{
     BillingDay, ByteCount, GrantId, IceSource, Money, NamesPerson, Person, SpenderKey, SpenderKind, User,
 };
@@ -86,8 +86,13 @@ fn message(kind: AlertKind, input: &AlertInput) -> String {
 /// At 41.2 Mbps, which reach the limit from 958 GB in less than three hours.
 fn at_rate(input: AlertInput) -> AlertInput {
     let is_near = input.budget.used == ByteCount::new(958 * GB);
-    let limit_at = is_near.then(|| input.now.plus(std::time::Duration::from_secs(10_200)));
-    AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input }
+    let limit_at = is_near.then(|| input.now.plus(Duration::from_secs(10_200)));
+    with_limit_at(input, limit_at)
+}
+
+fn with_limit_at(mut input: AlertInput, limit_at: Option<Timestamp>) -> AlertInput {
+    input.facts.rate.limit_at = limit_at;
+    input
 }
 
 /// The same with the fault of which the alert says that it has begun.
@@ -125,7 +130,10 @@ fn of_kind(kind: AlertKind) -> String {
 
 #[test]
 fn every_message_is_as_in_the_file() {
-    let reached = spent(AlertInput { facts: ServiceFacts::default(), ..with_used(1_001, input()) });
+    let reached = spent(AlertInput {
+        facts: ServiceFacts { used: vec![], ..input().facts },
+        ..with_used(1_001, input())
+    });
     let rows = Spending {
         by: Some(SpenderKind::Origin),
         ..spending(["https://a.example", "https://b.example", "c"])
@@ -157,7 +165,7 @@ fn every_message_is_as_in_the_file() {
     let coturn = |has_command_line| ServiceFacts {
         coturn: Some(has_command_line),
         used: vec![IceSource::Coturn],
-        ..ServiceFacts::default()
+        ..input().facts
     };
     let go_on = [
         after_limit("with a coturn without COTURN_CLI", with(coturn(false))),
@@ -178,7 +186,7 @@ fn every_message_is_as_in_the_file() {
             with(ServiceFacts {
                 at_limit: AtLimitState::Revokes,
                 used: vec![IceSource::Http],
-                ..ServiceFacts::default()
+                ..input().facts
             }),
         ),
         after_limit(
@@ -198,8 +206,8 @@ fn every_message_is_as_in_the_file() {
         ),
     ];
     let near = at_rate(with_used(512, input()));
-    let limit_at = Some(near.now.plus(std::time::Duration::from_secs(86)));
-    let near = AlertInput { rate: PresentRate { limit_at, ..near.rate }, ..near };
+    let limit_at = Some(near.now.plus(Duration::from_secs(86)));
+    let near = with_limit_at(near, limit_at);
     let near =
         format!("## budget.used_50 with a limit that is near\n\n{}", message(AlertKind::Used(50), &near));
     let down = |(state, input)| {
@@ -230,9 +238,15 @@ fn a_large_proven_spender_is_named_first_with_the_commands_where_usage_or_the_ra
         alert(kind, &begun(kind, &with_used(958, input())), &spending)
     };
     let bob = Some("turn-broker block bob; turn-broker revoke --user=bob".to_owned());
-    for kind in
-        [Used(80), Used(95), Used(100), Began(Fault::AssumptionRaised), Began(Fault::AssumptionBroken)]
-    {
+    for kind in [
+        Used(80),
+        Used(95),
+        Used(100),
+        Began(Fault::AssumptionRaised),
+        Began(Fault::AssumptionBroken),
+        Began(Fault::LimitNear),
+        Began(Fault::LimitVeryNear),
+    ] {
         let named = of(kind, 26, |_| ());
         assert_eq!(named.command(), bob);
         assert!(
@@ -281,8 +295,17 @@ fn a_large_proven_spender_is_named_first_with_the_commands_where_usage_or_the_ra
         ),
         "{raised}"
     );
+    let near = of(Began(Fault::LimitVeryNear), 26, |_| ());
+    assert!(
+        near.first_step().ends_with(" Or raise the limit: turn-broker limit GB."),
+        "{}",
+        near.first_step()
+    );
+    assert!(near.text(None).contains("\nNow: 41.2 Mbps, "), "{}", near.text(None));
     assert_eq!(of(Used(50), 26, |_| ()).command(), None, "nothing needs to happen now");
-    assert_eq!(of(Began(Fault::ProviderDown), 26, |_| ()).command(), None);
+    let first = |fault| of(Began(fault), 26, |_| ()).command().unwrap_or_default();
+    assert_eq!(first(Fault::ProviderDown), "turn-broker doctor");
+    assert_eq!(first(Fault::MintingOff), "turn-broker unfreeze");
 }
 
 #[test]
@@ -290,7 +313,7 @@ fn a_limit_that_is_reached_soon_is_a_warning_or_critical_and_asks_who_spends() {
     let of = |percent: u16, seconds: Option<u64>| {
         let input = input();
         let limit_at = seconds.map(|seconds| input.now.plus(Duration::from_secs(seconds)));
-        let input = AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input };
+        let input = with_limit_at(input, limit_at);
         let alert = alert(AlertKind::Used(percent), &input, &Spending::default());
         let verb = alert.first_step().split(' ').next().unwrap().to_owned();
         (alert.severity().name(), verb, alert.section())
@@ -334,7 +357,7 @@ fn at_the_limit_a_spender_with_more_than_a_quarter_of_the_period_is_named_if_nob
 fn each_first_step_begins_with_a_verb_or_says_that_there_is_nothing_to_do() {
     let verbs = [
         "Wait", "Compare", "Correct", "Stop", "Find", "Open", "Raise", "Run", "Revoke", "Check", "Set",
-        "Nothing", "Report", "Start", "Change", "Double",
+        "Nothing", "Report", "Start", "Change", "Double", "Block",
     ];
     for kind in AlertKind::all() {
         let step = kind.first_step();

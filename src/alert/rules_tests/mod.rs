@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 
 use super::*;
 use crate::alert::TopSpender;
+use crate::rate::PresentRate;
 use turn_ledger::{BitRate, IceSource, SpenderKey, SpenderKind};
 
 use AlertKind::{Began, Ended, Used};
@@ -39,9 +40,12 @@ impl AlertInput {
                 ..BudgetFigures::default()
             },
             minting: Ok(()),
-            facts: ServiceFacts { used: vec![IceSource::Cloudflare], ..ServiceFacts::default() },
+            facts: ServiceFacts {
+                used: vec![IceSource::Cloudflare],
+                rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
+                ..ServiceFacts::default()
+            },
             faults: vec![],
-            rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
             percents: BTreeSet::from([50, 80, 95, 100]),
             spent_grants: vec![],
         }

@@ -13,6 +13,18 @@ fn a_fault_that_becomes_a_worse_one_is_over_when_both_are() {
 }
 
 #[test]
+fn a_limit_that_comes_nearer_or_is_reached_is_not_over_until_it_is_far_away() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, faulty(0, Fault::LimitNear)), [Began(Fault::LimitNear)]);
+    assert_eq!(kinds(&mut rules, faulty(MINUTE, Fault::LimitVeryNear)), [Began(Fault::LimitVeryNear)]);
+    assert_eq!(kinds(&mut rules, used(5 * MINUTE, 1_000)), [Used(100)]);
+    assert_eq!(kinds(&mut rules, used(9 * MINUTE, 1_000)), []);
+    assert_eq!(kinds(&mut rules, used(10 * MINUTE, 10)), [], "the limit is raised");
+    let over = [Ended(Fault::LimitNear), Ended(Fault::LimitVeryNear)];
+    assert_eq!(kinds(&mut rules, used(11 * MINUTE, 10)), over);
+}
+
+#[test]
 fn a_recovery_is_sent_when_the_fault_has_been_gone_for_a_minute_and_the_next_failure_at_once() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, provider(0, false)), [Began(ProviderDown)]);

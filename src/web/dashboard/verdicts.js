@@ -48,11 +48,16 @@ export function reliability(overview) {
   }
   const [asOf, now] = [new Date(status.asOf), new Date(at)];
   const last = bytes.measured ?? 0;
+  const lag = (now.getTime() - asOf.getTime()) / 1000;
   const counted = isUnread(overview) ? `${UNREAD} The last count is ${size(last)}` : `${sentence(counter(overview))} counted ${size(last)}`;
-  const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - last), bytes.used)} since then are estimated.${forgets}`;
+  const measured = `${counted} up to ${time(asOf, now)}, ${span(lag)} ago. ${size(Math.max(0, bytes.used - last), bytes.used)} since then are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'Partly: the count is stale', measured);
   const estimated = bytes.used > 0 ? (bytes.used - last) / bytes.used : 0;
   if (estimated >= 0.995) return verdict('warn', 'No: all of it is estimated', measured);
+  const { mbps: present, until } = overview.rate;
+  // Who reports nothing is only in the next count.
+  const coming = until === at ? 0 : present * 125_000 * lag - Math.max(0, bytes.used - last);
+  if (coming > ESTIMATED_PART_MAX * bytes.used) return verdict('warn', `Partly: ${span(lag)} are not counted yet`, `${measured} At the rate of the count, ${size(coming)} more have flowed.`);
   if (estimated > ESTIMATED_PART_MAX) return verdict('warn', `Partly: ${signed(estimated * 100, 0)} % is estimated`, measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
@@ -147,7 +152,7 @@ export function limitAt(overview) {
   const why = forecast ? `The average since ${date(new Date(forecast.since))} leads to ${size(forecast.usedBytes)} at the reset.` : '';
   if (instant === null) return verdict('good', 'not before the reset', why);
   const left = (Date.parse(instant) - Date.parse(at)) / 1000;
-  const word = left < DAY ? `in about ${span(left)}` : `about ${time(new Date(instant), new Date(at))}`;
+  const word = left < 60 ? 'within a minute, if not already' : left < DAY ? `in about ${span(left)}` : `about ${time(new Date(instant), new Date(at))}`;
   return verdict(left < SOON ? 'bad' : 'warn', word, why);
 }
 

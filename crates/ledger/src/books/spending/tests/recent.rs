@@ -119,6 +119,17 @@ fn whom_a_count_shows_is_seen_in_the_counted_minutes_and_others_in_those_since()
 }
 
 #[test]
+fn a_count_of_thirteen_minutes_ago_has_fifteen_minutes_of_bytes() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let thief = broker.mint(requester("thief"), 7_200).unwrap();
+    broker.books.advance(at(28 * 60));
+    assert!(broker.count(at(0), true, &[], 0));
+    assert!(broker.count(at(900), false, &[(thief.id, 900 * MB)], 0));
+    let time = RecentTime { reported: last(900, broker.books.now()), counted: Some(last(900, at(900))) };
+    assert_eq!(broker.lately(SpenderKind::User, time), [row("thief", 900 * MB, 0)]);
+}
+
+#[test]
 fn a_relay_that_is_watched_here_counts_the_last_seconds() {
     let mut broker = Broker::at_source(IceSource::Relay, BudgetMode::Estimate, 1_000 * MB);
     let grant = broker.caller("ann");
@@ -147,7 +158,7 @@ fn a_count_of_the_client_takes_back_what_was_charged_by_time() {
 }
 
 #[test]
-fn a_grant_relays_while_it_has_bytes_of_the_last_quarter_hour() {
+fn a_grant_relays_while_it_has_bytes_of_the_last_half_hour() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let (ann, bob) = (broker.caller("ann"), broker.caller("bob"));
     let relaying = |broker: &Broker| broker.books.grants().relaying();
@@ -159,10 +170,10 @@ fn a_grant_relays_while_it_has_bytes_of_the_last_quarter_hour() {
     assert_eq!(relaying(&broker), 2);
     broker.beat(bob, 0);
     assert_eq!(relaying(&broker), 1, "a report of no bytes replaces what was charged by time");
-    broker.books.advance(at(15 * 60));
+    broker.books.advance(at(30 * 60));
     while !broker.books.tidy() {}
     assert_eq!(relaying(&broker), 2, "a connection is charged by time until it is given up");
-    broker.books.advance(at(18 * 60));
+    broker.books.advance(at(33 * 60));
     while !broker.books.tidy() {}
     assert_eq!(relaying(&broker), 0);
 }
@@ -206,7 +217,7 @@ fn old_minutes_are_forgotten_with_their_grants() {
         broker.beat(*grant, MB);
     }
     assert_eq!(broker.recent(SpenderKind::Label, 60), [row("room-1", 0, 2_100 * MB)]);
-    broker.books.advance(at(20 * 60));
+    broker.books.advance(at(35 * 60));
     assert!(!broker.books.tidy() && broker.books.tidy(), "in steps");
     assert_eq!(broker.by_user(2_000), [], "nothing is kept");
 }
