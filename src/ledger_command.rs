@@ -21,8 +21,8 @@ use crate::store::{Contents, FORMAT, FileStorage, LedgerCopy, OpenError, Storage
 use crate::telemetry::words;
 use turn_base::random;
 use turn_ledger::{
-    ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, LeftKey, Minute, Snapshot, SourceRows,
-    SpenderKey, Sums, Timestamp, TokenKey,
+    Block, ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, LeftKey, Minute, Snapshot,
+    SourceRows, SpenderKey, Sums, Timestamp, TokenKey,
 };
 
 /// The most findings that are printed.
@@ -236,7 +236,7 @@ fn document(contents: &Contents, people: bool) -> Value {
         let key = key.as_ref().map(ToString::to_string);
         json!({ "period": period.start(), "kind": kind.name(), "key": key, "sums": row })
     };
-    let block = |(who, until): (&SpenderKey, &Option<Timestamp>)| json!({ "kind": who.kind().name(), "key": who.to_string(), "until": until });
+    let block = |(who, Block { until, since }): (&SpenderKey, &Block)| json!({ "kind": who.kind().name(), "key": who.to_string(), "until": until, "since": since });
     let head = stored.head.as_ref();
     json!({
         "format": FORMAT,

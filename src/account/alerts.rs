@@ -56,7 +56,7 @@ impl Account {
         }
         let recent = lately.map(|lately| (lately, recent));
         self.read(|books| {
-            Spending::new(&of_period, recent.as_ref(), used, |spender| books.is_blocked(spender), cost)
+            Spending::new(&of_period, recent.as_ref(), used, |spender| books.block_on(spender), cost)
         })
     }
 

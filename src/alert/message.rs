@@ -10,7 +10,7 @@ use super::body::{size, size_up};
 use super::spending::{COUNTED_LATER, is_proven};
 use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, SpentGrant, TopSpender};
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Timestamp};
+use turn_ledger::{Block, ByteCount, NamesPerson, Person, SpenderKey, SpenderKind, Timestamp};
 
 /// The most characters of a spender's name in a message: a UUID has as many.
 const NAME_CHARS_MAX: usize = 36;
@@ -114,7 +114,7 @@ impl NamesPerson for Alert {
         let now = spending.now.as_mut().map(|now| &mut now.spender);
         for spender in spending.top.iter_mut().chain(now) {
             if spender.key.as_ref().is_some_and(|key| names.contains(key)) {
-                (spender.key, spender.is_blocked) = (None, false);
+                (spender.key, spender.block) = (None, None);
             }
         }
         ends.take_if(|(_, key)| names.contains(key));
@@ -190,7 +190,9 @@ pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
 
 /// The name of a spender of this kind in quotes, or words for the bytes without a name.
 pub(super) fn quoted(spender: &TopSpender, by: SpenderKind) -> String {
-    let mark = if spender.is_blocked { " (blocked)" } else { "" };
+    let since =
+        |block: Block| block.since.map(|since| format!(" since {}", minute(since))).unwrap_or_default();
+    let mark = spender.block.map(|block| format!(" (blocked{})", since(block))).unwrap_or_default();
     let name = spender.key.as_ref().map(|key| format!("\"{}\"{mark}", shown(key)));
     name.unwrap_or_else(|| format!("without a known {}", by.name()))
 }
@@ -330,8 +332,7 @@ mod tests {
 
     #[test]
     fn shares_are_parts_of_the_sum_of_the_spenders_if_that_is_more_than_what_is_used() {
-        let spender =
-            |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb), is_blocked: false, usable: 0 };
+        let spender = |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb), block: None, usable: 0 };
         let all = |used| {
             let budget = BudgetFigures { used: ByteCount::new(used), ..BudgetFigures::default() };
             let mut alert = Alert::test(Timestamp::default(), budget);

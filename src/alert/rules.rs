@@ -98,7 +98,7 @@ impl AlertInput {
         let day = self.period.start.to_utc().date_naive();
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
         let (what, callers) = (texts::what(kind, self, since), texts::callers(kind, self));
-        let rate = kind.is_about_usage().then_some(self.facts.rate);
+        let rate = kind.is_about_rate().then_some(self.facts.rate);
         let (at, budget) = (self.now, self.budget);
         Alert { id, kind, at, what, callers, budget, spending: Spending::default(), rate, ends: None }
     }

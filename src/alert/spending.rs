@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::rate::{Lately, WINDOW};
-use turn_ledger::{Books, ByteCount, Money, SpenderKey, SpenderKind, SpenderSums, Timestamp, forecast};
+use turn_ledger::{
+    Block, Books, ByteCount, Money, SpenderKey, SpenderKind, SpenderSums, Timestamp, forecast,
+};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -61,26 +63,27 @@ pub struct TopSpender {
     pub key: Option<String>,
     /// Its bytes in this period, or in the last minutes.
     pub bytes: ByteCount,
-    /// Whether it is blocked.
-    pub is_blocked: bool,
+    /// Its block, if it is blocked.
+    #[serde(default)]
+    pub block: Option<Block>,
     /// How many of its credentials can be used.
     #[serde(default)]
     pub usable: u64,
 }
 
 impl TopSpender {
-    fn of(row: &SpenderSums, is_blocked: impl Fn(&SpenderKey) -> bool) -> Self {
+    fn of(row: &SpenderSums, block_on: impl Fn(&SpenderKey) -> Option<Block>) -> Self {
         Self {
             key: row.key.as_ref().map(ToString::to_string),
             bytes: row.sums.bytes(),
-            is_blocked: row.key.as_ref().is_some_and(is_blocked),
+            block: row.key.as_ref().and_then(block_on),
             usable: row.usable,
         }
     }
 
     /// Whether nothing is left to end.
     pub(super) const fn is_ended(&self) -> bool {
-        self.is_blocked && self.usable == 0
+        self.block.is_some() && self.usable == 0
     }
 
     /// Whether it has a name and a large part of all bytes, and something is left to end.
@@ -121,12 +124,12 @@ impl Spending {
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         recent: Option<&(Lately, BTreeMap<SpenderKind, Vec<SpenderSums>>)>,
         used: ByteCount,
-        is_blocked: impl Fn(&SpenderKey) -> bool,
+        block_on: impl Fn(&SpenderKey) -> Option<Block>,
         cost: AlertCost,
     ) -> Self {
-        let found = explaining(of_period, used, &is_blocked);
+        let found = explaining(of_period, used, &block_on);
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
-        let now = recent.and_then(|(lately, recent)| SpenderNow::of(lately, recent, &is_blocked));
+        let now = recent.and_then(|(lately, recent)| SpenderNow::of(lately, recent, &block_on));
         Self { by, top, now, cost: Some(cost) }
     }
 }
@@ -137,7 +140,7 @@ impl SpenderNow {
     fn of(
         lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
-        is_blocked: impl Fn(&SpenderKey) -> bool,
+        block_on: impl Fn(&SpenderKey) -> Option<Block>,
     ) -> Option<Self> {
         // Each kind has all bytes that are in a row of some kind.
         let sum = |rows: &Vec<SpenderSums>| {
@@ -148,15 +151,15 @@ impl SpenderNow {
         let mut culprit: Option<(SpenderKind, TopSpender)> = None;
         for kind in NAMED_KINDS.into_iter().filter(|kind| is_proven(*kind)) {
             let rows = recent.get(&kind).into_iter().flatten();
-            let found = rows.map(|row| TopSpender::of(row, &is_blocked)).find(|of| of.is_to_be_ended(all));
+            let found = rows.map(|row| TopSpender::of(row, &block_on)).find(|of| of.is_to_be_ended(all));
             let is_more = |of: &TopSpender| {
                 culprit.as_ref().is_none_or(|(_, than)| of.bytes > than.bytes.plus(than.bytes))
             };
             culprit = found.filter(is_more).map(|of| (kind, of)).or(culprit);
         }
-        let unknown = TopSpender { key: None, bytes: all.minus(known), is_blocked: false, usable: 0 };
+        let unknown = TopSpender { key: None, bytes: all.minus(known), block: None, usable: 0 };
         let (by, spender) = culprit.unwrap_or_else(|| {
-            let (by, top) = explaining(recent, all, is_blocked).unwrap_or((SpenderKind::User, vec![]));
+            let (by, top) = explaining(recent, all, block_on).unwrap_or((SpenderKind::User, vec![]));
             let first = top.into_iter().next().filter(|first| first.bytes >= unknown.bytes);
             (by, first.unwrap_or(unknown))
         });
@@ -173,12 +176,12 @@ impl SpenderNow {
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,
-    is_blocked: impl Fn(&SpenderKey) -> bool,
+    block_on: impl Fn(&SpenderKey) -> Option<Block>,
 ) -> Option<(SpenderKind, Vec<TopSpender>)> {
     let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
     let largest = |kind| {
         let rows = rows.get(&kind).into_iter().flatten().take(TOP_SPENDERS);
-        let top = rows.map(|row| TopSpender::of(row, &is_blocked));
+        let top = rows.map(|row| TopSpender::of(row, &block_on));
         (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
     };
     let half = ByteCount::new(used.get() / 2);
@@ -243,7 +246,7 @@ mod tests {
     /// What these rows say of a period, while nothing flows.
     fn of_rows(rows: impl Fn(SpenderKind) -> Vec<SpenderSums>, used: ByteCount) -> Spending {
         let of_period = NAMED_KINDS.map(|kind| (kind, rows(kind))).into();
-        Spending::new(&of_period, None, used, |_| false, cost())
+        Spending::new(&of_period, None, used, |_| None, cost())
     }
 
     fn named(spending: &Spending) -> Vec<(String, u64)> {
@@ -358,12 +361,16 @@ mod tests {
         };
         let of = |lately, bytes| {
             let lately = Lately::reported(ByteCount::new(lately));
-            let is_blocked = |spender: &SpenderKey| spender.to_string() == "bob";
-            Spending::new(&BTreeMap::new(), Some(&(lately, rows(bytes))), USED, is_blocked, cost()).now
+            let block_on = |spender: &SpenderKey| (spender.to_string() == "bob").then(Block::default);
+            Spending::new(&BTreeMap::new(), Some(&(lately, rows(bytes))), USED, block_on, cost()).now
         };
         let now = |bytes| of(0, bytes);
-        let spender =
-            TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30), is_blocked: true, usable: 0 };
+        let spender = TopSpender {
+            key: Some("bob".into()),
+            bytes: ByteCount::new(30),
+            block: Some(Block::default()),
+            usable: 0,
+        };
         assert_eq!(
             now([30, 10]),
             Some(SpenderNow {
@@ -392,8 +399,8 @@ mod tests {
                     .or_default()
                     .push(SpenderSums { usable: *usable, ..row(*kind, *key, *bytes) });
             }
-            let is_blocked = |spender: &SpenderKey| spender.to_string() == "ended";
-            let now = SpenderNow::of(&Lately::reported(ByteCount::ZERO), &recent, is_blocked).unwrap();
+            let block_on = |spender: &SpenderKey| (spender.to_string() == "ended").then(Block::default);
+            let now = SpenderNow::of(&Lately::reported(ByteCount::ZERO), &recent, block_on).unwrap();
             (now.by, now.spender.key.unwrap_or_default())
         };
         let (own, page) = ((Label, Some("acme"), 100, 35), (Origin, Some("https://a.example"), 100, 35));

@@ -3,7 +3,7 @@ use crate::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, SpenderNow, Sp
 use crate::config::{Config, Environment};
 use crate::rate::PresentRate;
 use serde_json::{Value, json};
-use turn_ledger::{BitRate, ByteCount, Money, SpenderKind};
+use turn_ledger::{BitRate, Block, ByteCount, Money, SpenderKind};
 
 /// The body that docs/REFERENCE.md shows as an example.
 const EXAMPLE: &str = include_str!("webhook_example.json");
@@ -16,7 +16,7 @@ fn alert() -> Alert {
     let top = top.map(|(key, bytes)| TopSpender {
         key: Some(key.into()),
         bytes: gb(bytes),
-        is_blocked: false,
+        block: None,
         usable: 1,
     });
     let cost = AlertCost {
@@ -44,7 +44,7 @@ fn alert() -> Alert {
             top: top.into(),
             now: Some(SpenderNow {
                 by: SpenderKind::User,
-                spender: TopSpender { key: Some("bob".into()), bytes: ByteCount::new(1_280_000_000), is_blocked: false, usable: 1 },
+                spender: TopSpender { key: Some("bob".into()), bytes: ByteCount::new(1_280_000_000), block: None, usable: 1 },
                 all: ByteCount::new(1_545_000_000),
                 minutes: 5,
             counted_until: None,
@@ -124,7 +124,7 @@ fn the_largest_body_is_small() {
     let spender = TopSpender {
         key: Some("\u{1d4d0}".repeat(128)),
         bytes: ByteCount::new(u64::MAX),
-        is_blocked: true,
+        block: Some(Block::default()),
         usable: 1,
     };
     let mut alert = alert();

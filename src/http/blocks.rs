@@ -5,12 +5,12 @@ use super::parameter_forms::{BlockQuery, KindInPath, LastingQuery, SpenderQuery,
 use super::prelude::*;
 use crate::auth::Auth;
 use turn_base::Query;
-use turn_ledger::Books;
+use turn_ledger::{Block, Books};
 use turn_limits::Holder;
 
 const EXPECTED: &str = "Name a user as `GET /api/spenders` does; or an IPv4 address, an IPv6 address, or an IPv6 prefix that ends with /64 or /48.";
 
-/// A spender, and the end of its block.
+/// A spender, and its block.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BlockedBody {
     #[schema(schema_with = schema::spender_kind)]
@@ -21,6 +21,9 @@ pub struct BlockedBody {
     /// When the block ends by itself; null if it does not, or if there is none.
     #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T13:00:00Z")]
     until: Option<Timestamp>,
+    /// When the block began; null if there is none, or if an earlier version has stored it.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T12:00:00Z")]
+    since: Option<Timestamp>,
 }
 
 /// Whether a spender is blocked.
@@ -46,15 +49,15 @@ pub struct BlocksBody {
 }
 
 impl BlockedBody {
-    fn of(spender: &SpenderKey, until: Option<Timestamp>) -> Self {
-        Self { by: spender.kind().name(), key: spender.to_string(), until }
+    fn of(spender: &SpenderKey, Block { until, since }: Block) -> Self {
+        Self { by: spender.kind().name(), key: spender.to_string(), until, since }
     }
 }
 
 impl BlocksBody {
     /// The first `most` blocks.
     pub(super) fn of(books: &Books, most: usize) -> Self {
-        let first = books.blocks().take(most).map(|(spender, until)| BlockedBody::of(spender, until));
+        let first = books.blocks().take(most).map(|(spender, block)| BlockedBody::of(spender, block));
         Self { count: books.blocks().count(), blocks: first.collect() }
     }
 }
@@ -155,7 +158,7 @@ pub(super) fn end_sessions_of(app: &App, spender: &SpenderKey) {
 async fn block(app: &App, spender: &SpenderKey, lasting: Option<Duration>) -> JsonResult<BlockBody> {
     let spender = spender.of_client();
     let until = lasting.map(|lasting| app.account.read(Books::now).plus(lasting));
-    app.account.change(|books| books.block(&spender, until))?;
+    let block = app.account.change(|books| books.block(&spender, until))?;
     let is_user = spender.kind() == SpenderKind::User;
     close_sockets_of(app, &spender, if is_user { "USER_BLOCKED" } else { "ADDRESS_BLOCKED" });
     end_sessions_of(app, &spender);
@@ -170,7 +173,7 @@ async fn block(app: &App, spender: &SpenderKey, lasting: Option<Duration>) -> Js
         Some(_) => format!("Those that were issued work until they are revoked (turn-broker revoke --{by})."),
     };
     let message = blocked_message(&spender, until, &issued, app.core.auth.as_ref());
-    Ok(Json(BlockBody { spender: BlockedBody::of(&spender, until), blocked: true, message }))
+    Ok(Json(BlockBody { spender: BlockedBody::of(&spender, block), blocked: true, message }))
 }
 
 async fn allow(app: &App, spender: &SpenderKey) -> JsonResult<BlockBody> {
@@ -180,7 +183,11 @@ async fn allow(app: &App, spender: &SpenderKey) -> JsonResult<BlockBody> {
     tracing::warn!(by, "the operator has allowed a spender");
     tracing::info!(by, name, "the operator has allowed this spender");
     let said = format!("{name} is not blocked. What was revoked stays revoked.");
-    Ok(Json(BlockBody { spender: BlockedBody::of(&spender, None), blocked: false, message: said }))
+    Ok(Json(BlockBody {
+        spender: BlockedBody::of(&spender, Block::default()),
+        blocked: false,
+        message: said,
+    }))
 }
 
 /// What a block means. `issued`: the sentence about the credentials that the spender has.

@@ -25,8 +25,9 @@ fn the_runbook_has_the_row_of_each_hint_with_its_alerts() {
         let stops = StopCode::VARIANTS.iter().filter(|stop| {
             <&str>::from(**stop) != code && MintStop::of(**stop, "").message.ends_with(first_step)
         });
-        let stops: String = stops.map(|stop| format!(" (`{}`)", <&str>::from(stop))).collect();
-        format!("| `{code}`{stops}{events} | {} | {sentence} | {first_step} |", severity.name())
+        let stops: Vec<_> = stops.map(|stop| format!(" (`{}`)", <&str>::from(stop))).collect();
+        let (stops, severity) = (stops.concat(), severity.name());
+        format!("| `{code}`{stops}{events} | {severity} | {sentence} | {first_step} |")
     });
     assert_table("RUNBOOK.md", "By hint", rows);
 }

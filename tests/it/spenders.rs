@@ -254,7 +254,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     let message = "ann is blocked and gets no credentials. Those that were issued work until they are revoked (turn-broker revoke --user). Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.";
     assert_eq!(
         blocked.json(),
-        json!({"by": "user", "key": "ann", "until": null, "blocked": true, "message": message})
+        json!({"by": "user", "key": "ann", "until": null, "since": "2025-01-15T12:00:00.000Z", "blocked": true, "message": message})
     );
     assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED"));
     let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();
@@ -285,7 +285,7 @@ async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also
     let grant = mint_as(&first, "ann", "?ttl=600").await.grant();
     let blocked = first.order(Method::POST, "/api/addresses/127.0.0.1/block?for=1h").await.json();
     let message = "127.0.0.1 is blocked until 2025-01-15T13:00:00.000Z and gets no credentials. Those that were issued work until they are revoked (turn-broker revoke --address).";
-    let expected = json!({"by": "address", "key": "127.0.0.1", "blocked": true, "until": "2025-01-15T13:00:00.000Z", "message": message});
+    let expected = json!({"by": "address", "key": "127.0.0.1", "blocked": true, "until": "2025-01-15T13:00:00.000Z", "since": "2025-01-15T12:00:00.000Z", "message": message});
     assert_eq!(blocked, expected);
     for path in ["/api/turn-credentials", "/turn", "/ice?service=turn", "/link", "/api/v1/turn/credentials"] {
         assert_eq!(first.get_as(&user_token("ann"), path).await.error(), (403, "ADDRESS_BLOCKED"), "{path}");
@@ -337,7 +337,10 @@ async fn each_kind_of_spender_is_blocked_and_allowed_with_one_route() {
         let refused = broker.get_with("/api/turn-credentials?label=room-1", &headers).await;
         assert_eq!(refused.error(), (403, code), "{named}");
         let list = broker.operator("/api/block").await.json();
-        assert_eq!(list, json!({"count": 1, "blocks": [{"by": by, "key": key, "until": until}]}));
+        assert_eq!(
+            list,
+            json!({"count": 1, "blocks": [{"by": by, "key": key, "until": until, "since": "2025-01-15T12:00:00.000Z"}]})
+        );
         let allowed = broker.order(Method::DELETE, &format!("/api/block?{named}")).await.json();
         assert_eq!(json!([allowed["blocked"], allowed["until"]]), json!([false, null]));
         assert_eq!(mint().await.status, 200, "{named}");
@@ -384,8 +387,9 @@ async fn blocked_addresses_are_listed_until_their_block_ends() {
         broker.order(Method::POST, &format!("/api/addresses/{path}")).await;
     }
     let listed = async || broker.operator("/api/spenders?by=address").await.json()["blocked"].clone();
-    let prefix = json!({"by": "address", "key": "2001:db8::/64", "until": null});
-    let short = json!({"by": "address", "key": "192.0.2.7", "until": "2025-01-15T13:00:00.000Z"});
+    let prefix =
+        json!({"by": "address", "key": "2001:db8::/64", "until": null, "since": "2025-01-15T12:00:00.000Z"});
+    let short = json!({"by": "address", "key": "192.0.2.7", "until": "2025-01-15T13:00:00.000Z", "since": "2025-01-15T12:00:00.000Z"});
     assert_eq!(listed().await, json!({"count": 2, "blocks": [short, prefix]}));
     broker.advance(3_600);
     assert_eq!(listed().await, json!({"count": 1, "blocks": [prefix]}));

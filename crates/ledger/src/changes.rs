@@ -18,7 +18,7 @@ use crate::cost::Tariffs;
 use crate::coturn::{SessionKey, SessionRow};
 use crate::grants::{CountedSources, Dropped, GrantRow};
 use crate::lacking::Lacking;
-use crate::spending::{LeftKey, SpenderKey, Sums};
+use crate::spending::{Block, LeftKey, SpenderKey, Sums};
 use crate::token_keys::{TokenKey, TokenKeys};
 
 /// What is small and written with each batch as one value. The default is that of a ledger that has just begun.
@@ -60,8 +60,8 @@ pub struct Batch {
     pub grants: Rows<GrantId, Box<GrantRow>>,
     /// Sums of what left the table of grants, by who spent it.
     pub spenders: Rows<LeftKey, Sums>,
-    /// Blocked spenders with the ends of their blocks.
-    pub blocks: Rows<SpenderKey, Option<Timestamp>>,
+    /// Blocked spenders.
+    pub blocks: Rows<SpenderKey, Block>,
     /// Open connections.
     pub connections: Rows<Name, Box<Connection>>,
     /// The sessions of coturn.
@@ -81,8 +81,8 @@ pub struct Stored {
     pub spenders: BTreeMap<LeftKey, Sums>,
     /// Whether it is a copy of a ledger that went on, and no process has written to it yet.
     pub is_copy: bool,
-    /// Blocked spenders with the ends of their blocks.
-    pub blocks: BTreeMap<SpenderKey, Option<Timestamp>>,
+    /// Blocked spenders.
+    pub blocks: BTreeMap<SpenderKey, Block>,
     /// Open connections.
     pub connections: BTreeMap<Name, Box<Connection>>,
     /// The sessions of coturn.

@@ -25,7 +25,7 @@ pub use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 
 /// The format that this version reads and writes.
-pub const FORMAT: i32 = 27;
+pub const FORMAT: i32 = 28;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -95,7 +95,7 @@ impl Alert {
         let kind = self.acts_as();
         let asks_who = match kind {
             AlertKind::Used(percent) => percent >= 80,
-            _ => kind.is_about_usage(),
+            _ => kind.is_about_rate(),
         };
         let Spending { now, by, top, .. } = &self.spending;
         let now = now.as_ref().filter(|_| asks_who).map(|now| (now.by, &now.spender, now.all, now.time()));
@@ -243,8 +243,13 @@ impl AlertKind {
         }
     }
 
-    /// Whether it is about usage and the limit, so that it has the rate and names who spends now.
+    /// Whether it is about usage and the limit.
     pub const fn is_about_usage(self) -> bool {
+        matches!(self, Self::Used(_))
+    }
+
+    /// Whether usage or the rate may be too high, so that it has the rate, and first names who spends now.
+    pub const fn is_about_rate(self) -> bool {
         match self {
             Self::Used(_) | Self::Began(Fault::AssumptionBroken | Fault::AssumptionRaised) => true,
             Self::Began(fault) => fault.is_near_limit(),

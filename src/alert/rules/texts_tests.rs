@@ -2,11 +2,14 @@ use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
 use std::time::Duration;
 use turn_ledger::{
-    BillingDay, ByteCount, GrantId, IceSource, Money, NamesPerson, Person, SpenderKey, SpenderKind, User,
+    BillingDay, Block, ByteCount, GrantId, IceSource, Money, NamesPerson, Person, SpenderKey, SpenderKind,
+    User,
 };
 
 /// Every message. After a change of the texts, the failing test prints the new content.
 const EXPECTED: &str = include_str!("texts.txt");
+const BLOCK: Option<Block> =
+    Some(Block { until: None, since: Some(Timestamp::from_millis(1_736_992_980_000)) });
 const GB: u64 = 1_000_000_000;
 /// The longest message of Discord; Slack allows more.
 const TEXT_MAX: usize = 2_000;
@@ -51,18 +54,14 @@ fn spending(names: [&str; 3]) -> Spending {
     let top = top.map(|(key, gb)| TopSpender {
         key: Some(key.into()),
         bytes: ByteCount::new(gb * GB),
-        is_blocked: false,
+        block: None,
         usable: 2,
     });
     let money = |units| Money::from_units(units).unwrap();
     let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
     let cost = AlertCost { currency: "USD".into(), so_far: money(0.0), forecast: Some(forecast) };
-    let spender = TopSpender {
-        key: Some(names[1].into()),
-        bytes: ByteCount::new(3 * GB),
-        is_blocked: false,
-        usable: 2,
-    };
+    let spender =
+        TopSpender { key: Some(names[1].into()), bytes: ByteCount::new(3 * GB), block: None, usable: 2 };
     let now = SpenderNow {
         by: SpenderKind::User,
         spender,
@@ -139,7 +138,7 @@ fn every_message_is_as_in_the_file() {
         ..spending(["https://a.example", "https://b.example", "c"])
     };
     let mut blocked = Spending { now: None, ..spending(["ann", "bob", "carol"]) };
-    (blocked.top[0].is_blocked, blocked.top[0].usable) = (true, 0);
+    (blocked.top[0].block, blocked.top[0].usable) = (BLOCK, 0);
     let blocked = alert(AlertKind::Used(100), &reached, &blocked).text(None);
     let blocked = format!("## budget.used_100 by a user who is blocked\n\n{blocked}");
     let by_origin = alert(AlertKind::Used(100), &reached, &rows);
@@ -259,15 +258,15 @@ fn a_large_proven_spender_is_named_first_with_the_commands_where_usage_or_the_ra
             named.text(None).ends_with("\nCommand: turn-broker block bob; turn-broker revoke --user=bob")
         );
         assert!(kind == Used(100) || of(kind, 25, |_| ()).command().is_none(), "small");
-        let ended = of(kind, 26, |now| (now.spender.is_blocked, now.spender.usable) = (true, 0));
+        let ended = of(kind, 26, |now| (now.spender.block, now.spender.usable) = (BLOCK, 0));
         assert!(
             (kind == Used(100) || ended.command().is_none())
-                && ended.text(None).contains("(blocked) (26 % of the"),
+                && ended.text(None).contains("(blocked since 2025-01-16T02:03Z) (26 % of the"),
             "{}",
             ended.text(None)
         );
         // Its credentials still work.
-        assert!(of(kind, 26, |now| now.spender.is_blocked = true).command().is_some());
+        assert!(of(kind, 26, |now| now.spender.block = BLOCK).command().is_some());
         if kind == Used(100) {
             continue;
         }
@@ -338,7 +337,8 @@ fn at_the_limit_a_spender_with_more_than_a_quarter_of_the_period_is_named_if_nob
     let of = |percent: u32, by, is_blocked| {
         let bytes = ByteCount::saturating(input.budget.used.share_up(percent));
         let usable = if is_blocked { 0 } else { 2 };
-        let spender = TopSpender { key: Some("ann".into()), bytes, is_blocked, usable };
+        let spender =
+            TopSpender { key: Some("ann".into()), bytes, block: is_blocked.then(Block::default), usable };
         let spent = Spending { by: Some(by), top: vec![spender], now: None, cost: None };
         let alert = alert(AlertKind::Used(100), &input, &spent);
         (alert.first_step().split(' ').next().unwrap().to_owned(), alert.command().is_some(), alert.section())
@@ -399,7 +399,7 @@ fn the_longest_message_fits_into_a_chat() {
 fn longest_with(name: &str) {
     let (mut spending, link) = (spending([name; 3]), format!("{}{}", "l".repeat(LINK_MAX), "%".repeat(80)));
     let all = spending.top.iter_mut().chain(spending.now.iter_mut().map(|now| &mut now.spender));
-    all.for_each(|spender| (spender.is_blocked, spender.usable) = (true, u64::MAX));
+    all.for_each(|spender| (spender.block, spender.usable) = (BLOCK, u64::MAX));
     let most = ByteCount::new(u64::MAX);
     let states = [
         input(),

@@ -275,8 +275,7 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
 #[test]
 fn an_alert_of_a_kind_that_shows_spending_shows_the_spenders_and_no_other_does() {
     let mut rules = AlertRules::default();
-    let top =
-        vec![TopSpender { key: Some("ann".into()), bytes: ByteCount::new(7), is_blocked: false, usable: 1 }];
+    let top = vec![TopSpender { key: Some("ann".into()), bytes: ByteCount::new(7), block: None, usable: 1 }];
     let spending = Spending { by: Some(SpenderKind::User), top, now: None, cost: None };
     let mut kinds = |input: &AlertInput| {
         let will_show = rules.will_show_spending(input);

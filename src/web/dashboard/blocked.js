@@ -13,8 +13,8 @@ export function showBlocked(blocked, now) {
 }
 
 /** @param {import('./api.d.ts').Schemas['BlockedBody']} block @param {Date} now */
-function item({ by, key, until }, now) {
+function item({ by, key, until, since }, now) {
   const button = element('button', { type: 'button', textContent: 'Allow again', 'aria-label': `Allow again ${key}` });
   button.addEventListener('click', () => allow(by, key));
-  return element('li', {}, `${by} `, element('span', { className: 'code', textContent: key }), until ? ` until ${withTimes(until, now)}` : '', button);
+  return element('li', {}, `${by} `, element('span', { className: 'code', textContent: key }), since ? ` since ${withTimes(since, now)}` : '', until ? ` until ${withTimes(until, now)}` : '', button);
 }

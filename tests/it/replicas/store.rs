@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use turn_base::SystemClock;
 use turn_broker::config::DatabaseConfig;
 use turn_broker::store::{Changes, Observation, Standby, WriteError};
-use turn_ledger::{ClaimedUsage, Head, MinuteRow, SourceRows, SpenderKey, User};
+use turn_ledger::{Block, ClaimedUsage, Head, MinuteRow, SourceRows, SpenderKey, User};
 
 use crate::support::prelude::*;
 
@@ -86,7 +86,7 @@ pub(super) fn batch_at(minute: i64) -> Changes {
     Batch {
         head: Head { now: Minute::new(minute).start(), ..Head::default() },
         sources: [(IceSource::Coturn.into(), rows)].into(),
-        blocks: [(SpenderKey::User(User::new("eve").unwrap()), Some(None))].into(),
+        blocks: [(SpenderKey::User(User::new("eve").unwrap()), Some(Block::default()))].into(),
         ..Batch::default()
     }
     .into()
@@ -220,7 +220,7 @@ async fn a_leader_that_was_replaced_writes_nothing() {
     let counts = "SELECT (SELECT count(*) FROM item) * 1000 + (SELECT seq FROM shard)";
     let before = database.number(counts).await;
     let mut far = batch_at(NOON + 7);
-    far.books.blocks = [(SpenderKey::User(User::new("mallory").unwrap()), Some(None))].into();
+    far.books.blocks = [(SpenderKey::User(User::new("mallory").unwrap()), Some(Block::default()))].into();
     let (old, result) = written(old, far.clone()).await;
     assert_lost(result, Lost::Fenced);
     assert_eq!(database.number(counts).await, before, "neither rows nor the number");

@@ -8,7 +8,7 @@ use turn_budget::{ClientKey, Dirty, Rows, SpenderKind, Timestamp};
 use super::{Books, NotAdmitted};
 use crate::grants::{Requester, key_of};
 use crate::person::{NamesPerson, Person};
-use crate::spending::SpenderKey;
+use crate::spending::{Block, SpenderKey};
 
 /// Most spenders that can be blocked.
 pub const BLOCKED_MAX: usize = 20_000;
@@ -21,10 +21,10 @@ const REVOKED_MAX: usize = 64;
 #[error("as many are blocked as can be")]
 pub struct TooManyBlocked;
 
-/// Who is blocked, and until when; `None`: until [`Books::allow`].
+/// Who is blocked.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    pub(super) rows: BTreeMap<SpenderKey, Option<Timestamp>>,
+    pub(super) rows: BTreeMap<SpenderKey, Block>,
     pub(super) dirty: Dirty<SpenderKey>,
     pub(super) revoked: LatestRevoked,
 }
@@ -63,14 +63,14 @@ pub(super) fn names_of(requester: &Requester) -> impl Iterator<Item = SpenderKey
 
 impl Blocks {
     /// Blocks that have changed since the last call; `None` for one that was removed.
-    pub(super) fn take_changes(&mut self) -> Rows<SpenderKey, Option<Timestamp>> {
+    pub(super) fn take_changes(&mut self) -> Rows<SpenderKey, Block> {
         let changed = self.dirty.take().into_keys();
         changed.map(|key| (key.clone(), self.rows.get(&key).copied())).collect()
     }
 
-    fn remove(&mut self, is_removed: impl Fn(&SpenderKey, Option<Timestamp>) -> bool) {
-        self.rows.retain(|key, until| {
-            let is_removed = is_removed(key, *until);
+    fn remove(&mut self, is_removed: impl Fn(&SpenderKey, Block) -> bool) {
+        self.rows.retain(|key, block| {
+            let is_removed = is_removed(key, *block);
             if is_removed {
                 self.dirty.note(key.clone());
             }
@@ -88,15 +88,17 @@ impl NamesPerson for Blocks {
 impl Books {
     /// Refuses credentials to a spender until an instant; `None`: until [`Self::allow`]. An address stands for its client.
     /// [`Self::sfu_sessions_to_close`] then has the sessions of a user or an address; credentials work until they are revoked.
-    pub fn block(&mut self, spender: &SpenderKey, until: Option<Timestamp>) -> Result<(), TooManyBlocked> {
+    pub fn block(&mut self, spender: &SpenderKey, until: Option<Timestamp>) -> Result<Block, TooManyBlocked> {
         let (spender, now) = (spender.of_client(), self.now());
-        self.blocks.remove(|_, until| !is_in_effect(until, now));
+        self.blocks.remove(|_, block| !block.is_in_effect(now));
         if !self.blocks.rows.contains_key(&spender) && self.blocks.rows.len() >= BLOCKED_MAX {
             return Err(TooManyBlocked);
         }
         self.blocks.dirty.note(spender.clone());
-        self.blocks.rows.insert(spender, until);
-        Ok(())
+        let since = self.blocks.rows.get(&spender).map_or(Some(now), |block| block.since);
+        let block = Block { until, since };
+        self.blocks.rows.insert(spender, block);
+        Ok(block)
     }
 
     /// Ends [`Self::block`].
@@ -117,24 +119,24 @@ impl Books {
 
     /// Whether a spender, or the group of a client, is blocked.
     pub fn is_blocked(&self, spender: &SpenderKey) -> bool {
+        self.block_on(spender).is_some()
+    }
+
+    /// The block of a spender, or of the group of a client.
+    pub fn block_on(&self, spender: &SpenderKey) -> Option<Block> {
         let spender = spender.of_client();
         let group = if let SpenderKey::Client(client) = &spender { client.wider() } else { None };
         let all = [Some(spender), group.map(SpenderKey::Client)].into_iter().flatten();
-        let mut ends = all.filter_map(|key| self.blocks.rows.get(&key));
-        ends.any(|until| is_in_effect(*until, self.now()))
+        let mut blocks = all.filter_map(|key| self.blocks.rows.get(&key).copied());
+        blocks.find(|block| block.is_in_effect(self.now()))
     }
 
-    /// The blocked spenders, with the end of each block; `None`: without an end.
-    pub fn blocks(&self) -> impl Iterator<Item = (&SpenderKey, Option<Timestamp>)> {
+    /// The blocked spenders.
+    pub fn blocks(&self) -> impl Iterator<Item = (&SpenderKey, Block)> {
         let now = self.now();
-        let all = self.blocks.rows.iter().map(|(spender, until)| (spender, *until));
-        all.filter(move |(_, until)| is_in_effect(*until, now))
+        let all = self.blocks.rows.iter().map(|(spender, block)| (spender, *block));
+        all.filter(move |(_, block)| block.is_in_effect(now))
     }
-}
-
-/// Whether a block until this instant is in effect. `None`: a block without an end.
-fn is_in_effect(until: Option<Timestamp>, now: Timestamp) -> bool {
-    until.is_none_or(|until| now < until)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use turn_budget::{ByteCount, Call, ClientKey, Label, ORIGIN_MAX, SpenderKind, User};
+use serde::{Deserialize, Serialize};
+use turn_budget::{ByteCount, Call, ClientKey, Label, ORIGIN_MAX, SpenderKind, Timestamp, User};
 
 use super::Sums;
 
@@ -136,6 +137,22 @@ impl SpenderSums {
     /// Whether it comes after a place.
     pub fn is_after(&self, place: &Place) -> bool {
         self.order() > (Reverse(place.bytes), &place.key)
+    }
+}
+
+/// A block of a spender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// When it ends; `None`: with [`crate::Books::allow`].
+    pub until: Option<Timestamp>,
+    /// When it began; `None` if an earlier version has stored it.
+    pub since: Option<Timestamp>,
+}
+
+impl Block {
+    /// Whether it holds at this instant.
+    pub fn is_in_effect(self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use turn_budget::{ByteCount, ClientKey, Timestamp, User};
-use turn_ledger::{GrantRowUpToClosed, SessionRowUpToTraffic, SpenderKey};
+use turn_ledger::{Block, GrantRowUpToClosed, SessionRowUpToTraffic, SpenderKey};
 
 use super::{
     BLOCKS, BadRow, DAYS, GRANTS, Meta, ReadRows, SESSIONS, StoreError, Table, TakeRow, block_key, to_row,
@@ -49,8 +49,9 @@ impl<R: ReadRows> Migrated<R> {
         let users = users.into_iter().flatten().map(|user| (SpenderKey::User(user), None));
         let addresses =
             addresses.into_iter().flatten().map(|(client, until)| (SpenderKey::Client(client), until));
-        let blocks: BTreeMap<_, Option<Timestamp>> = users.chain(addresses).collect();
-        blocks.iter().try_for_each(|(spender, until)| take(&block_key(spender)?, &to_row(until)?))
+        let blocks: BTreeMap<_, _> =
+            users.chain(addresses).map(|(spender, until)| (spender, Block { until, since: None })).collect();
+        blocks.iter().try_for_each(|(spender, block)| take(&block_key(spender)?, &to_row(block)?))
     }
 }
 
@@ -87,6 +88,8 @@ fn migrated(format: i32, table: Table, row: &[u8]) -> Result<Option<Vec<u8>>, po
             let [has_ended, is_missing] = [false; 2];
             Ok(Some([first, &to_row(&(seen_at, has_ended, is_missing))?].concat()))
         }
+        // Nobody knows when these began.
+        BLOCKS if format < 28 => Ok(Some([row, &to_row(&None::<Timestamp>)?].concat())),
         _ => Ok(None),
     }
 }
