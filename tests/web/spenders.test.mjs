@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, averageOf, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isKept, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, ofAll, percent, rateNow, share, state, summary, TITLES, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
+import { ago, averageOf, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isKept, isRevocable, listPath, members, nameOf, namedLately, noneOf, note, nowPath, ofAll, percent, rateNow, share, state, summary, TITLES, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -50,6 +50,11 @@ test('a manager reads one line', () => {
   assert.equal(summary(of, [{ usedBytes: 8 * GB, cost: '0.40', currency: 'EUR' }, { usedBytes: 1 }], rows, 'user'), 'This period so far 10.00 GB ($0.50); 20.00 GB ($1.00) at the reset; last period 8.00 GB (€0.40); largest users: ann 50.0 %, ben 10.0 %, eve 5.0 %.');
   assert.equal(summary({ ...of, cost: { ...of.cost, forecast: null } }, [], [], 'user'), 'This period so far 10.00 GB ($0.50).');
   assert.match(summary(of, [], rows.slice(1), 'user'), /; largest users: \(no user\) 30\.0 %, ben 10\.0 %, eve 5\.0 %\.$/);
+});
+
+test('the list of whom an alert of the last hour names is shown first', () => {
+  const alerts = [{ section: 'by-user', at: '2026-11-20T14:20:00Z' }, { section: 'by-key=app', at: '2026-11-20T13:25:00Z' }, { section: 'by-user=ann', at: '2026-11-20T13:24:00Z' }];
+  assert.deepEqual(['14:24', '14:25'].map((now) => namedLately(alerts, `2026-11-20T${now}:00Z`)), ['key', null], 'the newest of the last hour');
 });
 
 test('an earlier period is asked for by its month, of what is kept', () => {

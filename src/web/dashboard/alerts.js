@@ -6,7 +6,7 @@ import { element, put, replace } from './page.js';
 const SEVERITY = { info: 'quiet', warning: 'warn', critical: 'bad' };
 
 /** What each part of the page is for. @type {Record<string, string>} */
-const LINKS = { spenders: 'See who spends', 'limit-input': 'Change the limit', budget: 'See what is reliable' };
+const LINKS = { spenders: 'See who spends', 'provider-title': 'See the provider', 'limit-input': 'Change the limit', budget: 'See what is reliable' };
 
 /** A section `by-…` is a list of spenders, or one row of it. @param {string} section */
 const linkText = (section) => LINKS[section.startsWith('by-') ? 'spenders' : section] ?? '';
@@ -26,7 +26,7 @@ export function showAlerts({ alerts, webhook }, { at, isFrozen }) {
   put('alerts-note', webhook ? 'sent to ALERT_WEBHOOK_URL' : 'in the log only: ALERT_WEBHOOK_URL is not set');
   const items = alerts.map(({ severity, what, advice, command, section, at: since, waiting, event }) => {
     const title = event.replace(/[._]/g, ' ');
-    const isSpent = severity === 'critical' && event.startsWith('budget.');
+    const isSpent = severity === 'critical' && /^(budget|limit)\./.test(event);
     const buttons = [
       ...(linkText(section) && severity !== 'info' ? [link(`#${section}`, linkText(section))] : []),
       ...(isSpent && !isFrozen ? [stop()] : []),

@@ -10,6 +10,7 @@ import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
 import { curves, firstRange, marks, period, rates, tableRows, unknown } from './series.js';
 import * as spenders from './spenders.js';
+import { namedLately } from './spending.js';
 import { Table } from './table.js';
 import { showAvailable, showOverview, showPast, showUnavailable } from './view.js';
 
@@ -80,6 +81,7 @@ async function readSeries(latest) {
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series, latest);
+  spenders.prefer(namedLately(alerts.alerts, latest.at));
   await spenders.refresh(latest);
 }
 
