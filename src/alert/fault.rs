@@ -27,7 +27,7 @@ impl Severity {
 }
 
 /// How a first step begins that needs `turn-broker doctor`. What follows is the remedy that the doctor itself shows.
-const ASK_DOCTOR: &str = "Run turn-broker doctor. ";
+pub(super) const ASK_DOCTOR: &str = "Run turn-broker doctor. ";
 
 macro_rules! faults {
     ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)? => $act:expr;
@@ -76,7 +76,7 @@ faults! {
         "Revoke the credential that relays most, under \"Who spends\". If this is normal, set what the hint names and restart.";
     AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored", at "spenders" => Some(Act::RaiseRate);
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
-        "Find who relays so fast, under \"Who spends\". Until the reset, all credentials are assumed to. If this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
+        "Find who relays so fast, under \"Who spends\". Until the reset, each credential reserves this rate. If this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
     TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset" => Some(Act::RaiseRate);
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
         "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
@@ -87,7 +87,7 @@ faults! {
         "At the present rate the limit is reached within an hour.",
         "Find who spends, under \"Who spends\", to block or revoke them; or raise the limit.";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable" => None;
-        "coturn's sessions are not cut: its command line gives no complete listing, its statistics have stopped, or an expired session stays listed, so usage can pass the limit by more than the status says.",
+        "coturn's sessions are not ended: its command line gives no complete listing, its reports have stopped, or an expired session stays listed, so usage can pass the limit by more than the status says.",
         "Run turn-broker doctor. Check that coturn runs, and do what the lines coturn-cli and coturn-stats say.";
     CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders" => None;
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
@@ -106,16 +106,16 @@ faults! {
         "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";
     PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "reserved.full" "reserved.free" => Some(Act::StopMints);
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
-        "Wait for the next count or the reset, raise the limit, or shorten the tail.";
+        "Wait for the next count or the reset, raise the limit, or lower TURN_EXPIRY_TAIL_SECONDS and restart.";
     GrantsFull: Critical, "GRANTS_FULL", alerts "grants.exhausted" "grants.available" => Some(Act::StopMints);
         "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS, and restart.";
     PlacesNearlyFull: Warning, "PLACES_NEARLY_FULL", alerts "places.full" "places.free", at "spenders" => None;
-        "80 % of places that callers share are taken; then newcomers are refused.",
+        "80 % of the places that callers share are taken; at 100 %, newcomers are refused.",
         "Find who takes them, under \"Who spends\", or raise the setting that the hint names.";
     AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders" => Some(Act::RefuseAddress);
-        "An address has used ADDRESS_LIMIT_GB, and gets no credentials until the next UTC day.",
-        "Block it if it is a tunnel; if many people share it, raise ADDRESS_LIMIT_GB.";
+        "An address has used ADDRESS_LIMIT_GB: until the next UTC day only its signed-in users get credentials.",
+        "Block it if its bytes are no calls; if many people share it, raise ADDRESS_LIMIT_GB.";
     ProxyNotTrusted: Info, "PROXY_NOT_TRUSTED" => None;
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
         "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
@@ -123,7 +123,7 @@ faults! {
         "The TURN provider issues no credentials, or none of your relays answers the broker's probes.",
         "Run turn-broker doctor. Do what the line provider says; if that is ok, restart the service.";
     RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up" => Some(Act::WithholdRelay);
-        "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded.",
+        "A relay fails the broker's probes: callers get it, marked degraded, only while nothing else serves.",
         "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted" => None;
         "The provider refuses to revoke credentials that must end.",
@@ -136,8 +136,8 @@ faults! {
         "The leader was lost, and another replica leads.",
         "Find in the log of the lost replica why it ended, and start it again.";
     ReplicasDiffer: Warning, "REPLICAS_DIFFER", alerts "replicas.differ" "replicas.fit" => None;
-        "The replicas do not fit together.",
-        "Change their settings.";
+        "The replicas do not match.",
+        "Do what the hint says.";
     LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written" => Some(Act::StopMints);
         "The ledger cannot be written, so nothing metered is minted.",
         "Run turn-broker doctor. Free disk space in STATE_DIR, or check the database; the broker recovers by itself.";
@@ -154,17 +154,17 @@ faults! {
         "The time is uncertain, so usage can pass the limit by more than the status says.",
         "Correct the machine's clock if it is wrong, and wait.";
     LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known" => None;
-        "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay.",
-        "Wait, or replace the TURN key (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.";
+        "The ledger is new, but Cloudflare has counted earlier bytes under its TURN keys: credentials unknown to the ledger may relay.",
+        "Wait, or replace the TURN key (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; if the ledger was lost, put STATE_DIR on a volume.";
     LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete" => None;
-        "The ledger lacks credentials that were issued: it was restored, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left.",
+        "The ledger lacks credentials that were issued: it was restored, its database has lost writes, a page has an unknown one, or a tail became longer after ended ones were removed.",
         "Wait, or replace the TURN key or secret (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; after a restore, repeat later blocks, limits, freezes and revocations.";
     BoundAboveLimit: Info, "BOUND_ABOVE_LIMIT" => None;
         "Usage can pass the limit.",
         "Wait until some credentials have ended, or raise the limit.";
     SessionsUnseen: Warning, "SESSIONS_UNSEEN", alerts "sessions.unseen" "sessions.seen" => None;
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
-        "Set each relay's COTURN_CLI, for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS. Restart.";
+        "Set each COTURN_CLI for coturn, HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS for another provider, and restart.";
     SessionsHidden: Warning, "SESSIONS_HIDDEN", alerts "sessions.hidden" "sessions.shown" => None;
         "coturn lists no bytes of a session below 2,048 packets, so usage can pass the limit by more than the status says.",
         "Set COTURN_STATS_LISTEN and COTURN_STATS_PASSWORD, add the line to turnserver.conf, and restart both.";

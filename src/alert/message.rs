@@ -158,7 +158,7 @@ fn mostly(now @ SpenderNow { by, spender, all, .. }: &SpenderNow) -> String {
     } else {
         String::new()
     };
-    format!("Now mostly: {kind} {name} ({part:.0} % of {}).{note}", now.time())
+    format!("Now mostly: {kind} {name} ({part:.0} % in {}).{note}", now.time())
 }
 
 /// A name whose bytes are escaped that are not letters or digits.

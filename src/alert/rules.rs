@@ -22,6 +22,8 @@ use turn_ledger::{ByteCount, Figures, NamesPerson, Period, Person, Snapshot, Tim
 
 /// How long a fault must be gone before the alert about its end is sent. A fault that comes back earlier is still the same one.
 pub const GONE_FOR: Duration = Duration::from_secs(60);
+/// The same for a limit that is near: the rate goes up and down.
+const FAR_FOR: Duration = Duration::from_secs(3_600);
 /// Beyond the limit, there is an alert at these percents of it. After the last one, there is one each [`SUM_EVERY`] while usage grows.
 const BEYOND: [u16; 6] = [125, 150, 200, 300, 500, PERCENT_MAX];
 const SUM_EVERY: Duration = Duration::from_secs(3_600);
@@ -66,7 +68,9 @@ pub struct AlertInput {
 impl AlertInput {
     /// The input of one instant.
     pub fn of(snapshot: &Snapshot, facts: ServiceFacts, config: &Config) -> Self {
-        let Snapshot { uncut_overshoot, likely_overshoot, figures, .. } = *snapshot;
+        let Snapshot { uncut_overshoot, figures, .. } = *snapshot;
+        // Without a rate that was counted, nothing is likely.
+        let likely_overshoot = snapshot.likely_overshoot.filter(|_| snapshot.measured.highest_hour.is_some());
         let Figures { now, period, used, limit, .. } = figures;
         let (overshoot_bound, reset) = (figures.overshoot_bound(), period.end);
         let budget = BudgetFigures { used, limit, overshoot_bound, uncut_overshoot, likely_overshoot, reset };
@@ -185,8 +189,9 @@ impl AlertRules {
 
     /// The alerts that are due. They count as sent from now on.
     fn due(&mut self, input: &AlertInput) -> Vec<Alert> {
+        let is_new = (self.sent.period, self.sent.limit) != (Some(input.period), input.budget.limit);
         let mut due: Vec<_> = self.threshold_alert(input).into_iter().collect();
-        due.extend(self.fault_alerts(input));
+        due.extend(self.fault_alerts(input, is_new));
         due.extend(input.spent_grants.iter().map(|spent| Alert {
             what: spent.sentence(),
             ends: spent.who.iter().find(|key| is_proven(key.kind())).map(|key| (key.kind(), key.to_string())),
@@ -243,19 +248,24 @@ impl AlertRules {
         input.has_reached(PERCENT_MAX.into()) && last.is_none_or(is_old)
     }
 
-    /// The alerts about faults that have begun, and about those that have ended.
-    fn fault_alerts(&mut self, input: &AlertInput) -> Vec<Alert> {
+    /// The alerts about faults that have begun, and about those that have ended. `is_new`: the period or the limit is another one.
+    fn fault_alerts(&mut self, input: &AlertInput, is_new: bool) -> Vec<Alert> {
         let mut made = vec![];
         let is_found = |fault| input.found(fault).is_some_and(|found| found.severity > Severity::Info);
         for fault in Fault::alerted() {
             let edge = self.faults.entry(fault).or_default();
-            // A fault that has become another one of the same hint, such as a worse one, is not over.
+            // A fault that has become a worse one of the same hint is not over.
             let has_same_hint = |other: &Fault| other.facts().code == fault.facts().code;
-            let mut same = Fault::alerted().filter(has_same_hint);
-            // Nor is a limit that has been reached.
-            let is_reached = fault.is_near_limit() && input.has_reached(100);
-            let is_there = is_found(fault) || edge.is_bad && (is_reached || same.any(is_found));
-            if let Some(since) = edge.transition(is_there, input.now) {
+            let mut kept_by = Fault::alerted().filter(|other| has_same_hint(other) && *other >= fault);
+            // Nor is a limit that has been reached, or of which nobody knows the rate.
+            let unknown = [Fault::AnalyticsStale, Fault::CountsMissing];
+            let is_hidden =
+                fault.is_near_limit() && (input.has_reached(100) || unknown.into_iter().any(is_found));
+            // It is said again of another limit or period.
+            edge.is_bad &= !(is_new && fault.is_near_limit() && is_found(fault));
+            let is_there = is_found(fault) || edge.is_bad && (is_hidden || kept_by.any(is_found));
+            let gone_for = if fault.is_near_limit() { FAR_FOR } else { GONE_FOR };
+            if let Some(since) = edge.transition(is_there, input.now, gone_for) {
                 let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
                 made.push(input.alert(kind, input.now.as_millis(), since));
             }
@@ -275,9 +285,9 @@ struct Edge {
 }
 
 impl Edge {
-    /// Notes whether the fault is there now. An alert is due if the fault has just begun, or has now been gone for [`GONE_FOR`]. Returns
-    /// when the fault began, or `None` if no alert is due.
-    fn transition(&mut self, is_there: bool, now: Timestamp) -> Option<Timestamp> {
+    /// Notes whether the fault is there now. An alert is due if the fault has just begun, or has now been gone for `gone_for`. Returns when
+    /// the fault began, or `None` if no alert is due.
+    fn transition(&mut self, is_there: bool, now: Timestamp, gone_for: Duration) -> Option<Timestamp> {
         if is_there {
             self.gone_since = None;
         }
@@ -287,7 +297,7 @@ impl Edge {
                 // An instant in the future comes from a wrong clock. It must not delay alerts.
                 let gone_since = self.gone_since.filter(|since| *since <= now).unwrap_or(now);
                 self.gone_since = Some(gone_since);
-                if now.since(gone_since) < GONE_FOR {
+                if now.since(gone_since) < gone_for {
                     return None;
                 }
                 self.gone_since = None;

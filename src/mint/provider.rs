@@ -353,6 +353,8 @@ impl PoolCall<'_> {
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
         let key = in_order(&self.provider.keys, None).find(is_closed)?;
         let Listed { servers, .. } = self.provider.ask(key, self.life, &grant, DEADLINE).await.ok()?;
+        // A failure is reported by callers alone.
+        key.breaker.report(true, self.provider.clock.instant());
         self.minted = Some(PooledCredential { servers, grant, turn_key: key.id, asked });
         Some(())
     }

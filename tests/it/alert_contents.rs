@@ -46,7 +46,7 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act_and_no
     assert_eq!(body["spenders"], expected);
     assert_eq!(body["spenderNow"], json!({"by": "user", "key": "ann", "percentage": 63.54}));
     let text = body["text"].as_str().unwrap();
-    assert!(text.contains("First: Stop user \"ann\", who has 64 % of the last 5 minutes, "), "{text}");
+    assert!(text.contains("First: Stop user \"ann\", who used 64 % in the last 5 minutes, "), "{text}");
     assert!(text.contains("\"bob\" (blocked since 2025-01-15T12:00Z) "), "{text}");
     assert_eq!(body["command"], "turn-broker block ann; turn-broker revoke --user=ann");
     assert_eq!(body["cost"], json!({"currency": "EUR", "soFar": "0.48", "forecast": null}));

@@ -141,7 +141,7 @@ async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_t
     let text = alert.text(None);
     for expected in [
         "Now: 20.0 Mbps (counted up to 2025-01-15T12:10Z), which reaches the limit in ",
-        "First: Stop address \"127.0.0.1\", who has 99 % of the last 5 minutes, as counted up to 2025-01-15T12:10Z, ",
+        "First: Stop address \"127.0.0.1\", who used 99 % in the last 5 minutes, as counted up to 2025-01-15T12:10Z, ",
         "Command: turn-broker block --address=127.0.0.1 --for 1h; turn-broker revoke --address=127.0.0.1",
     ] {
         assert!(text.contains(expected), "{expected} is missing in\n{text}");

@@ -213,7 +213,7 @@ async fn where_nothing_else_serves_a_relay_that_fails_the_probes_is_handed_out_d
         let ready = broker.get("/ready").await.json();
         assert_eq!(json!([ready["provider"], ready["minting"]["on"]]), json!(["down", true]), "{ready}");
         let hint = broker.hint("RELAY_DOWN").await.unwrap();
-        let said = "A relay fails the broker's probes: it gets credentials only while nothing else serves, marked degraded. a.test since ";
+        let said = "A relay fails the broker's probes: callers get it, marked degraded, only while nothing else serves. a.test since ";
         assert!(hint.starts_with(said), "{hint}");
         assert!(broker.has_hint("PROVIDER_DOWN").await);
 

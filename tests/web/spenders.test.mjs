@@ -52,9 +52,9 @@ test('a manager reads one line', () => {
   assert.match(summary(of, [], rows.slice(1), 'user'), /; largest users: \(no user\) 30\.0 %, ben 10\.0 %, eve 5\.0 %\.$/);
 });
 
-test('the list of whom an alert of the last hour names is shown first', () => {
+test('the tab of whom an alert of the last hour names is shown first', () => {
   const alerts = [{ section: 'by-user', at: '2026-11-20T14:20:00Z' }, { section: 'by-key=app', at: '2026-11-20T13:25:00Z' }, { section: 'by-user=ann', at: '2026-11-20T13:24:00Z' }];
-  assert.deepEqual(['14:24', '14:25'].map((now) => namedLately(alerts, `2026-11-20T${now}:00Z`)), ['key', null], 'the newest of the last hour');
+  assert.deepEqual(['14:24', '14:25'].map((now) => namedLately(alerts, `2026-11-20T${now}:00Z`)), ['by-key', undefined], 'the newest of the last hour');
 });
 
 test('an earlier period is asked for by its month, of what is kept', () => {

@@ -44,7 +44,8 @@ pub struct PeriodCounts {
     pub clamped: u64,
 }
 
-/// The longest time for which the bytes of the last minutes are known: what may be asked for, and the age of a provider's count.
+/// The longest time for which the bytes of the last minutes are known: the 15 that may be asked for, and the
+/// age of a count with a lag of 10 minutes.
 pub const RECENT_MAX: Duration = Duration::from_secs(30 * 60);
 /// How many periods before the current one are shown.
 const PAST_PERIODS: usize = 12;

@@ -4,6 +4,7 @@
 
 use super::{AlertInput, AtLimitState};
 use crate::alert::body::size_of;
+use crate::alert::fault::ASK_DOCTOR;
 use crate::alert::message::{LINKED_MAX, commands_ending, escaped, minute, quoted};
 use crate::alert::spending::is_proven;
 use crate::alert::{
@@ -42,7 +43,7 @@ impl Alert {
             _ => step.find("If this is normal").map_or(step, |at| &step[at..]),
         };
         format!(
-            "Stop {kind} {name}, who has {share}, with \"Block\" under \"Who spends\" on the dashboard.{others} {then}"
+            "Stop {kind} {name}, who used {share}, with \"Block\" under \"Who spends\" on the dashboard.{others} {then}"
         )
     }
 
@@ -50,10 +51,7 @@ impl Alert {
     pub fn command(&self) -> Option<String> {
         let culprit = || self.culprit().and_then(|(by, spender, _)| Some((by, spender.key.clone()?)));
         let ends = self.ends.clone().or_else(culprit).map(|(by, key)| commands_ending(by, &key));
-        // A step such as "Run turn-broker unfreeze to resume".
-        let name =
-            |step: &str| step.strip_prefix("Run turn-broker ")?.split([' ', '.']).next().map(str::to_owned);
-        ends.or_else(|| Some(format!("turn-broker {}", name(&self.first_step())?)))
+        ends.or_else(|| self.first_step().starts_with(ASK_DOCTOR).then(|| "turn-broker doctor".to_owned()))
     }
 
     /// How urgent it is.
@@ -104,7 +102,7 @@ impl Alert {
         let mut found = now.into_iter().chain(of_period);
         let (by, spender, all, time) =
             found.find(|(by, spender, all, _)| is_proven(*by) && spender.is_to_be_ended(*all))?;
-        Some((by, spender, format!("{:.0} % of {time}", spender.bytes.percent_of(all))))
+        Some((by, spender, format!("{:.0} % in {time}", spender.bytes.percent_of(all))))
     }
 }
 

@@ -21,7 +21,30 @@ fn a_limit_that_comes_nearer_or_is_reached_is_not_over_until_it_is_far_away() {
     assert_eq!(kinds(&mut rules, used(9 * MINUTE, 1_000)), []);
     assert_eq!(kinds(&mut rules, used(10 * MINUTE, 10)), [], "the limit is raised");
     let over = [Ended(Fault::LimitNear), Ended(Fault::LimitVeryNear)];
-    assert_eq!(kinds(&mut rules, used(11 * MINUTE, 10)), over);
+    assert_eq!(kinds(&mut rules, used(69 * MINUTE, 10)), []);
+    assert_eq!(kinds(&mut rules, used(70 * MINUTE, 10)), over);
+}
+
+#[test]
+fn a_limit_that_is_near_is_said_again_of_another_limit_or_period_and_once_it_was_far_for_an_hour() {
+    let mut rules = AlertRules::default();
+    let near = |millis| faulty(millis, Fault::LimitVeryNear);
+    assert_eq!(kinds(&mut rules, near(0)), [Began(Fault::LimitVeryNear)]);
+    let raised = near(MINUTE).with_budget(|budget| budget.limit = budget.limit.plus(budget.limit));
+    assert_eq!(kinds(&mut rules, raised), [Began(Fault::LimitVeryNear)]);
+    assert_eq!(kinds(&mut rules, near(31 * DAY)), [Began(Fault::LimitVeryNear)]);
+    let only_near = |minutes: u64| faulty(31 * DAY + minutes * MINUTE, Fault::LimitNear);
+    assert_eq!(kinds(&mut rules, only_near(1)), [Began(Fault::LimitNear)]);
+    assert_eq!(kinds(&mut rules, only_near(61)), [Ended(Fault::LimitVeryNear)], "the lesser one stays");
+    assert_eq!(kinds(&mut rules, near(32 * DAY)), [Began(Fault::LimitVeryNear)]);
+}
+
+#[test]
+fn an_unread_count_does_not_end_that_the_limit_is_near() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, faulty(0, Fault::LimitNear)), [Began(Fault::LimitNear)]);
+    assert_eq!(kinds(&mut rules, faulty(MINUTE, AnalyticsStale)), [Began(AnalyticsStale)]);
+    assert_eq!(kinds(&mut rules, faulty(120 * MINUTE, AnalyticsStale)), []);
 }
 
 #[test]
@@ -65,6 +88,7 @@ fn each_fault_sends_one_alert_when_it_begins_and_one_when_it_has_ended() {
         assert_eq!(alerts, [(Began(fault), fault.facts().sentence)]);
         assert_eq!(kinds(&mut rules, faulty(21 * MINUTE, fault)), [], "{fault:?}");
         assert_eq!(kinds(&mut rules, input(DAY)), []);
-        assert_eq!(kinds(&mut rules, input(DAY + MINUTE)), [Ended(fault)]);
+        let gone_for = if fault.is_near_limit() { 60 * MINUTE } else { MINUTE };
+        assert_eq!(kinds(&mut rules, input(DAY + gone_for)), [Ended(fault)]);
     }
 }

@@ -81,8 +81,9 @@ async function readSeries(latest) {
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series, latest);
-  spenders.prefer(namedLately(alerts.alerts, latest.at));
+  const first = spenders.isNew() && namedLately(alerts.alerts, latest.at);
   await spenders.refresh(latest);
+  if (first) $(first).click();
 }
 
 /** The chart's values, also for those who do not see it. @type {Table<ReturnType<typeof tableRows>[number]>} */

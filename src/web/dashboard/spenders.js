@@ -19,7 +19,6 @@ const tabs = TABS.map(([name, textContent]) => element('button', { type: 'button
 
 /** @type {By} */
 let by = 'user';
-let isChosen = false;
 /** That of an earlier period; none for this one. */
 let month = '';
 /** @type {import('./spending.js').Past[]} */
@@ -232,11 +231,8 @@ function choose(at) {
   table.clear();
 }
 
-/** The list that is shown first, until a person has chosen one. @param {By | null} first */
-export function prefer(first) {
-  if (first && !isChosen) choose(TABS.findIndex(([name]) => name === first));
-  isChosen = true;
-}
+/** Whether no list was read yet. */
+export const isNew = () => load === 0;
 
 /** Leaves only the rows with this name in the list that was chosen. @param {string} name */
 export const find = (name) => table.find(name);
@@ -256,7 +252,6 @@ export function wire(whenFailed) {
   choose(0);
   tabs.forEach((tab, at) => {
     tab.addEventListener('click', () => {
-      isChosen = true;
       choose(at);
       read(false).catch(failed);
     });

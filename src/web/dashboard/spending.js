@@ -21,14 +21,8 @@ const NOW_MINUTES = 5;
 /** What a spender can be: the list of the broker, with a title for each. @type {Record<By, string>} */
 export const TITLES = { user: 'Users', label: 'Labels', origin: 'Origins', address: 'Addresses', call: 'Calls', key: 'Server keys' };
 
-/**
- * The list of whom an alert of the last hour names.
- * @param {Pick<import('./api.d.ts').Schemas['AlertBody'], 'at' | 'section'>[]} alerts The newest first. @param {string} now @returns {By | null}
- */
-export function namedLately(alerts, now) {
-  const named = alerts.find(({ section, at }) => section.includes('=') && Date.parse(now) - Date.parse(at) < 3_600_000);
-  return /** @type {By | null} */ (named?.section.slice('by-'.length).split('=')[0] ?? null);
-}
+/** The tab of whom an alert of the last hour names. @param {{at: string, section: string}[]} alerts The newest first. @param {string} now */
+export const namedLately = (alerts, now) => alerts.find(({ section, at }) => section.includes('=') && Date.parse(now) - Date.parse(at) < 3.6e6)?.section.split('=')[0];
 
 /** Whether earlier periods are known by it. @param {By} by */
 export const isKept = (by) => by === 'user' || by === 'label' || by === 'key';

@@ -54,10 +54,9 @@ export function reliability(overview) {
   if (status.stale) return verdict('warn', 'Partly: the count is stale', measured);
   const estimated = bytes.used > 0 ? (bytes.used - last) / bytes.used : 0;
   if (estimated >= 0.995) return verdict('warn', 'No: all of it is estimated', measured);
-  const { mbps: present, until } = overview.rate;
   // Who reports nothing is only in the next count.
-  const coming = until === at ? 0 : present * 125_000 * lag - Math.max(0, bytes.used - last);
-  if (coming > ESTIMATED_PART_MAX * bytes.used) return verdict('warn', `Partly: ${span(lag)} are not counted yet`, `${measured} At the rate of the count, ${size(coming)} more have flowed.`);
+  const coming = overview.rate.until === at ? 0 : overview.rate.mbps * 125_000 * lag - Math.max(0, bytes.used - last);
+  if (coming > ESTIMATED_PART_MAX * bytes.used) return verdict('warn', `Partly: ${span(lag)} are not counted yet`, `${measured} At the counted rate, ${size(coming)} more flowed.`);
   if (estimated > ESTIMATED_PART_MAX) return verdict('warn', `Partly: ${signed(estimated * 100, 0)} % is estimated`, measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
@@ -90,7 +89,7 @@ export function bound(overview) {
   const limit = assumedMbps(status.boundAssumes);
   const mark = hasHint(overview, 'BOUND_ABOVE_LIMIT') ? 'warn' : bytes.overshootBound > 0 ? 'quiet' : 'good';
   if (limit === null) return verdict(mark, `${past} ${unit}`, `${sentence(status.boundAssumes)}.`);
-  const likely = bytes.overshootBound > 0 && bytes.likelyOvershoot !== null ? ` At the highest hourly rate that was counted, ${size(bytes.likelyOvershoot)}.` : '';
+  const likely = bytes.overshootBound > 0 && bytes.likelyOvershoot !== null && status.observedMbpsPerGrant !== null ? ` At the highest hourly rate that was counted, ${size(bytes.likelyOvershoot)}.` : '';
   const assumes = `Assumes ${assumed(status.boundAssumes)}.${likely}`;
   if (!status.boundHolds) return verdict('bad', `${past} ${unit}, unreliable`, `${assumes} The hints say why it is unreliable.`);
   return verdict(mark, `${past} ${unit}`, `${assumes} ${evidence(overview, limit)}`);

@@ -63,6 +63,24 @@ async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
 }
 
 #[tokio::test]
+async fn a_fill_between_two_failures_of_callers_shows_that_the_provider_works() {
+    let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
+    let fails = async || {
+        cloudflare.always(Fault::Forbidden1010);
+        assert!(provider.mint(Duration::from_secs(600), &"a caller", None).await.is_none());
+        cloudflare.heal();
+    };
+    fails().await;
+    assert_eq!(provider.fill().await, minted(AHEAD));
+    broker.advance(60);
+    fails().await;
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
+    broker.advance(60);
+    fails().await;
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(2));
+}
+
+#[tokio::test]
 async fn one_failed_call_of_many_counts_and_the_others_are_pooled() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
     cloudflare.next(Fault::Forbidden1010);

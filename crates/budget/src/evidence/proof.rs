@@ -51,9 +51,8 @@ impl CountProof {
         was_live: bool,
         now: Timestamp,
     ) -> bool {
-        // A count replaces what was charged for a probe as soon as it reaches into the probe's minute, so it must show the probe. Beside
-        // the bytes of calls, sampling can lose one.
-        let lacks_probe = !shows_bytes && self.unshown.first().is_some_and(|minute| minute.start() < as_of);
+        // A count replaces what was charged for a probe as soon as it reaches into the probe's minute, so it must show the probe.
+        let lacks_probe = self.unshown.first().is_some_and(|minute| minute.start() < as_of);
         let is_shown = shows_bytes || self.shown_until > counted_until;
         if lacks_probe || (was_live && !is_shown) {
             self.refused.get_or_insert(RefusedCount { since: now, as_of });
@@ -61,7 +60,6 @@ impl CountProof {
         }
         if shows_bytes {
             self.shown_until = self.shown_until.max(as_of);
-            self.await_no_probe_before(Minute::of(as_of));
         }
         if is_shown {
             // A count that ends before the refused one says nothing about it.
@@ -93,22 +91,17 @@ impl CountProof {
         self.unshown.iter().copied()
     }
 
-    /// A count shows the probe of this minute.
+    /// A count shows the probe of this minute, so earlier probes are not awaited any more. If an earlier probe relayed in the hour before,
+    /// sampling has lost it. If it is older, the counts of its time were lost, so what lies before that hour is unproven.
     pub fn show(&mut self, minute: Minute) {
         if self.unshown.remove(&minute) {
             self.shown_until = self.shown_until.max(minute.end());
-            self.await_no_probe_before(minute);
-        }
-    }
-
-    /// Bytes are counted of this minute, so earlier probes are not awaited any more. If one relayed in the hour before, sampling has lost
-    /// it. If it is older, the counts of its time were lost, so what lies before that hour is unproven.
-    fn await_no_probe_before(&mut self, minute: Minute) {
-        let later = self.unshown.split_off(&minute);
-        let earlier = std::mem::replace(&mut self.unshown, later);
-        let proven_from = minute.start().minus(PROVEN_BY_BYTES);
-        if earlier.first().is_some_and(|first| first.start() < proven_from) {
-            self.unproven_until = self.unproven_until.max(proven_from);
+            let later = self.unshown.split_off(&minute);
+            let earlier = std::mem::replace(&mut self.unshown, later);
+            let proven_from = minute.start().minus(PROVEN_BY_BYTES);
+            if earlier.first().is_some_and(|first| first.start() < proven_from) {
+                self.unproven_until = self.unproven_until.max(proven_from);
+            }
         }
     }
 
@@ -138,7 +131,8 @@ mod tests {
         proof.note(minute(20));
         assert!(!proof.believes(at(20), at(5), false, true, at(30)), "it is older than the probe");
         for within in [at(20).plus_millis(1), at(21)] {
-            assert!(!proof.believes(within, at(5), false, true, at(31)), "it lacks the probe");
+            // It lacks the probe, whatever else it has.
+            assert!(!proof.believes(within, at(5), true, true, at(31)));
         }
         proof.show(minute(20));
         assert!(proof.believes(at(21), at(5), false, true, at(31)) && !proof.needs_probe());
@@ -156,17 +150,6 @@ mod tests {
             proof.show(minute(second));
             assert!(proof.believes(at(second + 1), at(5), false, true, at(99)));
             assert_eq!(proof.unproven_until, unproven_until);
-        }
-    }
-
-    #[test]
-    fn a_probe_that_is_lost_beside_the_bytes_of_calls_is_not_missed() {
-        for (bytes_at, unproven_until) in [(80, Timestamp::default()), (81, at(21))] {
-            let mut proof = CountProof::default();
-            assert!(!proof.believes(at(10), at(5), false, true, at(20)));
-            proof.note(minute(20));
-            assert!(proof.believes(at(bytes_at), at(5), true, true, at(99)) && !proof.needs_probe());
-            assert_eq!((proof.unshown().count(), proof.unproven_until), (0, unproven_until));
         }
     }
 

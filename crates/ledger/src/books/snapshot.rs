@@ -190,13 +190,14 @@ impl Books {
     /// All figures at the books' time.
     pub fn snapshot(&self) -> Snapshot {
         let (figures, measured) = (self.budget.figures(), self.budget.measured());
+        let rate = measured.highest_hour.unwrap_or_default();
         let uncut_overshoot = self.budget.overshoot(|minutes| minutes.committed().plus(minutes.margin()));
-        let at_rate = |rate| self.budget.overshoot(|minutes| minutes.used_at(rate)).min(uncut_overshoot);
+        let at_rate = || self.budget.overshoot(|minutes| minutes.used_at(rate)).min(uncut_overshoot);
         Snapshot {
             figures,
             measured,
             uncut_overshoot,
-            likely_overshoot: measured.as_of.and(measured.highest_hour).map(at_rate),
+            likely_overshoot: measured.as_of.map(|_| at_rate()),
             counts: self.budget.counts,
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,
