@@ -44,7 +44,9 @@ fn promised(until: i64) -> PromisedTime {
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
     let mut budget = testing::budget();
     grants.effects.take();
-    grants.raise_tails(source.into(), Duration::from_secs(seconds), MINUTE_BYTES, since);
+    for id in grants.next_promised(source.into(), &mut Walk::default()).unwrap_or_default() {
+        grants.raise_tail(id, Duration::from_secs(seconds), MINUTE_BYTES, since);
+    }
     grants.effects.take().into_iter().for_each(|effect| budget.apply(effect));
     budget.figures().committed.get() / MINUTE_BYTES
 }

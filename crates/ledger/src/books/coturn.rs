@@ -9,6 +9,7 @@ use turn_budget::{
 };
 
 use super::Books;
+use super::readings::Tails;
 use crate::coturn::{
     CoturnUsage, ListedBytes, Listing, RelayLoad, Session, SessionId, SessionKey, SessionRow,
 };
@@ -83,16 +84,16 @@ impl Books {
                 // If the sessions were not cut until now, every promise at this relay has the long tail. Otherwise only a gap can have made
                 // promises longer, those of `listed_before`. These promises get the short tail again, except where the grant still has a
                 // session.
-                let promised = if self.uncut.contains(&relay) {
-                    self.grants.promised_at(relay)
-                } else {
-                    listed_before.into_iter().collect()
-                };
+                let was_uncut = self.uncut.contains(&relay);
                 self.follow_cutting();
-                let gone = promised.into_iter().filter(|id| !listed.contains(id));
-                let tail = self.budget.tail(relay).saturating_add(MINT_SLACK);
-                gone.for_each(|id| self.grants.lower_tail(id, tail, asked_at));
-                self.apply_effects();
+                let after_expiry = self.budget.tail(relay).saturating_add(MINT_SLACK);
+                if was_uncut {
+                    self.change_tails(relay, Tails::Lowered { after_expiry, listed, asked_at });
+                } else {
+                    let gone = listed_before.into_iter().filter(|id| !listed.contains(id));
+                    gone.for_each(|id| self.grants.lower_tail(id, after_expiry, asked_at));
+                    self.apply_effects();
+                }
             }
         }
         let ends_all = self.budget.ends_calls(relay.source) || self.budget.ends_calls_of(relay);

@@ -34,6 +34,27 @@ fn the_long_tail_holds_while_the_wall_clock_says_that_the_last_listing_is_old() 
     }
 }
 
+#[test]
+fn the_promises_of_many_grants_change_in_steps() {
+    let mut broker = Broker::open(setup(BudgetMode::Estimate), at(0));
+    broker.list(0, &[]);
+    broker.list(2, &[]);
+    let grants: Vec<_> = (0..1_500).map(|_| broker.mint_any(600)).collect();
+    let all = |broker: &Broker, tail| {
+        (1..=1_500).filter(|id| broker.alive_until(*id) == promised(602, tail)).count()
+    };
+    assert_eq!(all(&broker, 30), grants.len());
+    broker.books.advance(at(33));
+    assert_eq!((all(&broker, 7_200), broker.books.tails.len()), (1_000, 1));
+    assert!(!broker.books.tidy());
+    assert_eq!(all(&broker, 7_200), 1_500);
+    while !broker.books.tidy() {}
+    broker.list(34, &[sent(1)]);
+    assert_eq!(all(&broker, 30), 999, "one has a session");
+    while !broker.books.tidy() {}
+    assert_eq!(all(&broker, 30), 1_499);
+}
+
 /// coturn accepts the command to end a session but keeps listing the session.
 #[test]
 fn a_session_that_survives_its_cut_ends_the_short_tail() {

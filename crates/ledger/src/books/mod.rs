@@ -11,6 +11,7 @@ mod sfu;
 mod snapshot;
 mod spending;
 
+use readings::Tails;
 pub use {blocks::*, commit::*, snapshot::*, spending::*};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use turn_budget::{
     Budget, ByteCount, ClientKey, CountOwner, Day, Effect, Figures, Grant, GrantId, IceSource, LIFE_MAX,
     MINT_SLACK, Minute, Moment, Overrides, OwnedTime, Period, PromisedTime, Spender, Standing, Timestamp,
-    UNWRITTEN_MAX,
+    UNWRITTEN_MAX, Walk,
 };
 
 use crate::changes::{Batch, Head, Stored};
@@ -51,6 +52,8 @@ pub struct Books {
     standing: Standing,
     /// The relays whose sessions should be cut and are not cut now. Each promise at such a relay has the long tail.
     uncut: BTreeSet<CountOwner>,
+    /// The groups whose promises are being changed, in steps: [`Self::tidy`].
+    tails: BTreeMap<CountOwner, (Walk, Tails)>,
     /// The limit, [`Budget::excess`] and [`Grants::unknown_bytes`] at the last call of [`Self::raise_rates`]; `None` once a source has shown
     /// more since.
     judged_excess: Option<[ByteCount; 3]>,
@@ -124,6 +127,7 @@ impl Books {
             moment: stored_at.into(),
             standing: Standing { is_relaying, ..head.standing },
             uncut: BTreeSet::new(),
+            tails: BTreeMap::new(),
             judged_excess: None,
             draining: head.draining,
             given_up: Vec::new(),
@@ -142,6 +146,7 @@ impl Books {
         // earlier configured limit.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
+        while !books.go_on_with_tails() {}
         // This comes after `extend_tails`, because a longer tail changes what was promised for the time that is counted.
         books.budget.begin_readings();
         if lacks_grants {
@@ -375,10 +380,10 @@ impl Books {
         std::mem::take(&mut self.given_up)
     }
 
-    /// One step of tidying the table of grants: updates figures after a reset, ends grants that can have no further effect, and removes old
-    /// ones. `false` if there is more to do.
+    /// One step of tidying the table of grants: changes the promises whose tail or rate has changed, updates figures after a reset, ends
+    /// grants that can have no further effect, and removes old ones. `false` if there is more to do.
     pub fn tidy(&mut self) -> bool {
-        self.grants.forget_expired(self.now())
+        self.go_on_with_tails() && self.grants.forget_expired(self.now())
     }
 
     /// Whether grants have changed since the last batch.

@@ -1,15 +1,27 @@
 //! The counts of sources, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
 //! These methods change the ledger alone, not the grants. An owner that is not known changes nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use turn_budget::{
-    Basis, ByteCount, Carried, ChangeKind, CountOwner, IceSource, LIFE_MAX, MINT_SLACK, Minute, ProofRule,
-    REFERENCE_DIFFERENCE_TOLERATED, RELAY_RATE_MAX, Reading, ReadingOutcome, Spread, Timestamp, UsageChange,
+    Basis, ByteCount, Carried, ChangeKind, CountOwner, GrantId, IceSource, LIFE_MAX, MINT_SLACK, Minute,
+    ProofRule, REFERENCE_DIFFERENCE_TOLERATED, RELAY_RATE_MAX, Reading, ReadingOutcome, Spread, Timestamp,
+    UsageChange, Walk,
 };
 
 use super::{Books, is_small_beside};
 use crate::lacking::LackCause;
+
+/// A change of all promises of a group, in steps. Until it is over, a source whose sessions are not cut shows a lower worst case than it
+/// may have: meanwhile the bound does not hold anyway.
+#[derive(Debug)]
+pub(super) enum Tails {
+    /// Those that were not over at `since` get at least this tail, and the rate that is assumed now.
+    Raised { after_expiry: Duration, since: Timestamp },
+    /// Those without a session in the listing that was asked for at `asked_at` get this tail.
+    Lowered { after_expiry: Duration, listed: BTreeSet<GrantId>, asked_at: Timestamp },
+}
 
 impl Books {
     /// Takes a reading of an owner.
@@ -109,12 +121,39 @@ impl Books {
     /// over at `since` stays over. Grants that have left the table count as missing while they may relay with this tail.
     pub(super) fn raise_tails(&mut self, group: CountOwner, tail: Duration, since: Timestamp) {
         let after_expiry = tail.saturating_add(MINT_SLACK);
-        self.grants.raise_tails(group, after_expiry, self.budget.bytes_per_minute(group.source), since);
-        self.apply_effects();
+        self.change_tails(group, Tails::Raised { after_expiry, since });
         let may_relay = self.grants.may_relay_until(group, after_expiry, since);
         if let Some(until) = may_relay.filter(|until| *until > self.now()) {
             self.lack_until(until, LackCause::Restored);
         }
+    }
+
+    /// Begins to change the promises of a group, in the place of a change that is under way there. Takes the first step.
+    pub(super) fn change_tails(&mut self, group: CountOwner, change: Tails) {
+        self.tails.insert(group, (Walk::default(), change));
+        self.go_on_with_tails();
+    }
+
+    /// Takes the next step of the changes that are under way. `true` if none is left.
+    pub(super) fn go_on_with_tails(&mut self) -> bool {
+        let Some((group, (mut walk, change))) = self.tails.pop_first() else { return true };
+        if let Some(ids) = self.grants.next_promised(group, &mut walk) {
+            let rate = self.budget.bytes_per_minute(group.source);
+            for id in ids {
+                match &change {
+                    Tails::Raised { after_expiry, since } => {
+                        self.grants.raise_tail(id, *after_expiry, rate, *since);
+                    }
+                    Tails::Lowered { listed, .. } if listed.contains(&id) => {}
+                    Tails::Lowered { after_expiry, asked_at, .. } => {
+                        self.grants.lower_tail(id, *after_expiry, *asked_at);
+                    }
+                }
+            }
+            self.apply_effects();
+            self.tails.insert(group, (walk, change));
+        }
+        self.tails.is_empty()
     }
 
     // How the ledger learns that it lacks grants, and until when they may relay. Tests: `src/books/lacking_tests.rs`.

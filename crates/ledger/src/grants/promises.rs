@@ -11,11 +11,16 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use turn_budget::{ByteCount, CountOwner, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp};
+use turn_budget::{
+    ByteCount, CountOwner, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp, Walk,
+};
 
 use super::{GrantRow, GrantState, Grants};
 use crate::clients::{Clients, Holder};
 use crate::spending::Limited;
+
+/// Of how many rows one step changes the promises.
+const PROMISES_AT_ONCE: usize = 1_000;
 
 impl GrantRow {
     /// Whether its promise can be released once it has no session: it was revoked, and its source ends its sessions and refuses new ones.
@@ -52,19 +57,15 @@ impl Grants {
         }
     }
 
-    /// Raises the promises of a group to this tail and rate, as far as they are lower. A promise that was over at `since` or is released
-    /// stays as it is. A grant that has ended is live again if its promise rises.
-    pub(crate) fn raise_tails(&mut self, group: CountOwner, tail: Duration, rate: u64, since: Timestamp) {
-        let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group && !row.is_released());
-        let raised = |(id, row): (&GrantId, &GrantRow)| {
-            let before = row.promised.filter(|time| time.until.start() > since)?;
-            let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
-            let per_minute = before.per_minute.max(rate);
-            // Nearly all promises stay as they are.
-            let is_raised = (until, per_minute) != (before.until, before.per_minute);
-            is_raised.then_some((*id, until, per_minute))
-        };
-        for (id, until, per_minute) in of_group.filter_map(raised).collect::<Vec<_>>() {
+    /// Raises the promise of a grant to this tail and rate, as far as it is lower. A promise that was over at `since` or is released stays
+    /// as it is. A grant that has ended is live again if its promise rises.
+    pub(crate) fn raise_tail(&mut self, id: GrantId, tail: Duration, rate: u64, since: Timestamp) {
+        let Some(row) = self.rows.get(&id).filter(|row| !row.is_released()) else { return };
+        let Some(before) = row.promised.filter(|time| time.until.start() > since) else { return };
+        let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
+        let per_minute = before.per_minute.max(rate);
+        // Nearly all promises stay as they are.
+        if (until, per_minute) != (before.until, before.per_minute) {
             self.raise_promise(id, until, per_minute);
         }
     }
@@ -80,12 +81,12 @@ impl Grants {
         });
     }
 
-    /// The grants of a group that have a promise, live or ended, in the order of their ids, which begin with the time of the issue.
-    pub(crate) fn promised_at(&self, group: CountOwner) -> Vec<GrantId> {
-        let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group);
-        let mut ids: Vec<_> = of_group.filter(|(_, row)| row.promised.is_some()).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids
+    /// The next grants of a walk that have a promise at a group, live or ended. `None` after the last ones.
+    pub(crate) fn next_promised(&self, group: CountOwner, walk: &mut Walk) -> Option<Vec<GrantId>> {
+        let rows = walk.next(&self.rows, PROMISES_AT_ONCE);
+        let is_at = |row: &GrantRow| row.promised.is_some() && row.owner().group() == group;
+        let ids = rows.iter().filter(|(_, row)| is_at(row)).map(|(id, _)| *id).collect();
+        (!rows.is_empty()).then_some(ids)
     }
 
     /// Lowers the promise of a grant that has no session in a complete listing. The promise then ends with this tail after the expiry, or

@@ -118,10 +118,12 @@ fn of_coturn(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     drop(books.take_batch());
     let now = books.now();
     books.take_sessions(IceSource::Coturn, listing.clone(), now);
-    once("coturn not read for 31 s: raise of all promises", || books.advance(now.plus_millis(31_000)));
+    once("coturn not read for 31 s", || books.advance(now.plus_millis(31_000)));
+    in_parts(&mut books, "raise of all promises", Books::tidy);
     once("listing of a coturn that is read again", || {
         books.take_sessions(IceSource::Coturn, listing.clone(), now.plus_millis(31_000))
     });
+    in_parts(&mut books, "end of that raise", Books::tidy);
     Ok(())
 }
 
