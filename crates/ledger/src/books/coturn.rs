@@ -70,10 +70,10 @@ impl Books {
         let (billed, rate) = (self.connections.rules.billed.of(source), self.budget.rate_at(source));
         if let Some(ListedBytes { carried, by_grant }) = usage.take(listing, asked_at, billed, rate, reset) {
             let listed = usage.sessions.grants();
-            if carried.is_after_gap {
+            if carried.is_after_gap && self.grants.terms.counts_promises() {
                 // Nobody saw the gap, so in strict mode the limits are charged what was promised in it, not only what coturn shows.
-                let counted = |id, _| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
-                self.grants.assume(relay, seen_at, asked_at, counted);
+                let counted = by_grant.clone();
+                self.change_tails(relay, Tails::Assumed { from: seen_at, until: asked_at, counted });
             }
             self.carry(relay, &carried);
             self.carry_rest(relay, carried.is_after_gap);

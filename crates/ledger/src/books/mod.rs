@@ -14,7 +14,7 @@ mod spending;
 use readings::Tails;
 pub use {blocks::*, commit::*, snapshot::*, spending::*};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use turn_budget::{
     Budget, ByteCount, ClientKey, CountOwner, Day, Effect, Figures, Grant, GrantId, IceSource, LIFE_MAX,
@@ -53,7 +53,7 @@ pub struct Books {
     /// The relays whose sessions should be cut and are not cut now. Each promise at such a relay has the long tail.
     uncut: BTreeSet<CountOwner>,
     /// The groups whose promises are being changed, in steps: [`Self::tidy`].
-    tails: BTreeMap<CountOwner, (Walk, Tails)>,
+    tails: VecDeque<(CountOwner, Walk, Tails)>,
     /// The limit, [`Budget::excess`] and [`Grants::unknown_bytes`] at the last call of [`Self::raise_rates`]; `None` once a source has shown
     /// more since.
     judged_excess: Option<[ByteCount; 3]>,
@@ -127,7 +127,7 @@ impl Books {
             moment: stored_at.into(),
             standing: Standing { is_relaying, ..head.standing },
             uncut: BTreeSet::new(),
-            tails: BTreeMap::new(),
+            tails: VecDeque::new(),
             judged_excess: None,
             draining: head.draining,
             given_up: Vec::new(),

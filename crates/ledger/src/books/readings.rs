@@ -1,7 +1,7 @@
 //! The counts of sources, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
 //! These methods change the ledger alone, not the grants. An owner that is not known changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turn_budget::{
@@ -13,10 +13,12 @@ use turn_budget::{
 use super::{Books, is_small_beside};
 use crate::lacking::LackCause;
 
-/// A change of all promises of a group, in steps. Until it is over, a source whose sessions are not cut shows a lower worst case than it
+/// A change for all promises of a group, in steps. Until it is over, a source whose sessions are not cut shows a lower worst case than it
 /// may have: meanwhile the bound does not hold anyway.
 #[derive(Debug)]
 pub(super) enum Tails {
+    /// Nobody counted `[from, until)` but these bytes: see [`crate::Grants::assume`].
+    Assumed { from: Timestamp, until: Timestamp, counted: BTreeMap<GrantId, ByteCount> },
     /// Those that were not over at `since` get at least this tail, and the rate that is assumed now.
     Raised { after_expiry: Duration, since: Timestamp },
     /// Those without a session in the listing that was asked for at `asked_at` get this tail.
@@ -128,19 +130,27 @@ impl Books {
         }
     }
 
-    /// Begins to change the promises of a group, in the place of a change that is under way there. Takes the first step.
+    /// Begins a change. It takes the place of one of tails that is under way in its group. Takes the first step.
     pub(super) fn change_tails(&mut self, group: CountOwner, change: Tails) {
-        self.tails.insert(group, (Walk::default(), change));
+        self.tails.retain(|(of, _, earlier)| *of != group || matches!(earlier, Tails::Assumed { .. }));
+        self.tails.push_back((group, Walk::default(), change));
         self.go_on_with_tails();
     }
 
     /// Takes the next step of the changes that are under way. `true` if none is left.
     pub(super) fn go_on_with_tails(&mut self) -> bool {
-        let Some((group, (mut walk, change))) = self.tails.pop_first() else { return true };
-        if let Some(ids) = self.grants.next_promised(group, &mut walk) {
+        while let Some((group, walk, change)) = self.tails.front_mut() {
+            let Some(ids) = self.grants.next_promised(*group, walk) else {
+                self.tails.pop_front();
+                continue;
+            };
             let rate = self.budget.bytes_per_minute(group.source);
             for id in ids {
-                match &change {
+                match change {
+                    Tails::Assumed { from, until, counted } => {
+                        let counted = counted.get(&id).map(|bytes| u128::from(bytes.get()));
+                        self.grants.assume_of(id, *from, *until, |_| counted);
+                    }
                     Tails::Raised { after_expiry, since } => {
                         self.grants.raise_tail(id, *after_expiry, rate, *since);
                     }
@@ -151,9 +161,9 @@ impl Books {
                 }
             }
             self.apply_effects();
-            self.tails.insert(group, (walk, change));
+            return false;
         }
-        self.tails.is_empty()
+        true
     }
 
     // How the ledger learns that it lacks grants, and until when they may relay. Tests: `src/books/lacking_tests.rs`.

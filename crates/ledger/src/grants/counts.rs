@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use turn_budget::{
     APART, BilledDirections, ByteCount, Charged, CountOwner, CountsTaken, Excess, GrantCounts, GrantId,
-    IceSource, Minute, Timestamp, Traffic, at_most,
+    IceSource, Minute, Timestamp, Traffic, Walk, at_most,
 };
 
 use super::{EndedPlace, GrantRow, Grants};
@@ -208,20 +208,29 @@ impl Grants {
         until: Timestamp,
         counted: impl Fn(GrantId, CountOwner) -> Option<u128>,
     ) {
-        if !self.terms.counts_promises() {
-            return;
+        let (group, mut walk) = (group.into(), Walk::default());
+        while self.terms.counts_promises()
+            && let Some(ids) = self.next_promised(group, &mut walk)
+        {
+            for id in ids {
+                self.assume_of(id, from, until, |owner| counted(id, owner));
+            }
         }
-        let group = group.into();
-        let from = Minute::of(from.max(self.period.start));
-        let until = Minute::from_end(until);
-        let missing = |(id, row): (&GrantId, &GrantRow)| {
-            let promised = u128::from(row.promised_between(from, until).get());
-            let bytes =
-                ByteCount::saturating(promised.saturating_sub(counted(*id, row.owner()).unwrap_or(0)));
-            (row.owner().group() == group && bytes > ByteCount::ZERO).then_some((*id, bytes))
-        };
-        let missing: Vec<_> = self.iter().filter_map(missing).collect();
-        for (id, bytes) in missing {
+    }
+
+    /// The same for one grant.
+    pub(crate) fn assume_of(
+        &mut self,
+        id: GrantId,
+        from: Timestamp,
+        until: Timestamp,
+        counted: impl Fn(CountOwner) -> Option<u128>,
+    ) {
+        let Some(row) = self.any(id).filter(|row| !self.is_past(row)) else { return };
+        let (from, until) = (Minute::of(from.max(self.period.start)), Minute::from_end(until));
+        let promised = u128::from(row.promised_between(from, until).get());
+        let bytes = ByteCount::saturating(promised.saturating_sub(counted(row.owner()).unwrap_or(0)));
+        if bytes > ByteCount::ZERO {
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
         }
     }

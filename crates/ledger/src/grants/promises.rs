@@ -20,7 +20,7 @@ use crate::clients::{Clients, Holder};
 use crate::spending::Limited;
 
 /// Of how many rows one step changes the promises.
-const PROMISES_AT_ONCE: usize = 1_000;
+const PROMISES_AT_ONCE: usize = 500;
 
 impl GrantRow {
     /// Whether its promise can be released once it has no session: it was revoked, and its source ends its sessions and refuses new ones.

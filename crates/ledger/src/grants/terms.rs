@@ -85,7 +85,7 @@ impl GrantTerms {
     }
 
     /// Whether promises count against limits of users or server keys.
-    pub(super) fn counts_promises(&self) -> bool {
+    pub(crate) fn counts_promises(&self) -> bool {
         self.is_strict && (self.limits_users() || !self.server_limits.is_empty())
     }
 
