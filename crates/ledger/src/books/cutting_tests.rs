@@ -2,8 +2,6 @@
 
 use super::*;
 
-const TAIL: Duration = Duration::from_secs(7_200);
-
 /// Until when a grant is promised that expires at that time.
 fn promised(expiry: u64, tail: u64) -> Minute {
     Minute::from_end(at(expiry + tail).plus(MINT_SLACK))
