@@ -1,9 +1,9 @@
 //! The bounds on the sessions of one address or user, and on what those sessions have. The bounds of an IPv6 /48 are four times those of an
 //! address, and the bounds of all users of an address ten times.
 
-use turn_limits::{Bounds, Counts, Holder, PerHolder, Rate, SHARES};
+use turn_limits::{Counts, PerHolder, Rate, SHARES};
 
-use super::{SessionLoad, SfuFault, SfuResult};
+use crate::prelude::*;
 
 /// The most sessions of one address or user. A page has one, so this is a large office.
 pub(crate) const PER_ADDRESS_MAX: usize = 64;

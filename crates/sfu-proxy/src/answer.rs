@@ -1,11 +1,7 @@
 //! The answers of the SFU. They come from Cloudflare, so they are read leniently: unknown parts are ignored.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use super::name::Name;
-use super::{Direction, SessionId, TrackId};
+use crate::prelude::*;
 
 /// A track or a data channel of an answer, or of the state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! What the proxy needs of the broker.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use turn_base::Broker;
-use turn_budget::{GrantId, Spender, Timestamp, User};
-use turn_ledger::{NotAdmitted, SfuSession};
+
+use crate::prelude::*;
+use turn_ledger::NotAdmitted;
 
 /// The broker, for the proxy. Its ledger charges what sessions take.
 #[async_trait]

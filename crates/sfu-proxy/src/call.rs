@@ -1,16 +1,10 @@
 //! A call on a session: checked, promised in the ledger, sent to the SFU, and recorded as the SFU answers it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use turn_budget::SpenderKind;
 use turn_ledger::NotAdmitted;
 
+use crate::prelude::*;
 use crate::upstream::is_gone;
-use crate::{
-    ForwardedRequest, Pull, Replies, RequestedTracks, Returned, SessionId, Sessions, SfuAnswer, SfuCall,
-    SfuFault, SfuProxy, SfuResult, request,
-};
 
 /// How long a client should wait after a pull that was refused because minting is stopped.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);

@@ -2,9 +2,7 @@
 //! session is the exception: partytracks takes any JSON there for a session and hangs until the page is reloaded. After
 //! anything else it tries again. So errors of a new session are plain text, also those of Cloudflare.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
+use crate::prelude::*;
 
 /// The longest text made of an error of Cloudflare, in characters.
 const TEXT_MAX: usize = 500;

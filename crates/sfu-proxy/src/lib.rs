@@ -62,3 +62,22 @@ use session::{Caller, OpenedSession, Session, SessionLoad};
 use sessions::{Sessions, SfuTerms};
 use track::{Direction, MediaKind, Replies, Taken, TrackId};
 use upstream::{ForwardedRequest, Returned, SfuResponse, Upstream};
+
+/// What most modules use.
+mod prelude {
+    pub(crate) use std::collections::BTreeMap;
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
+    pub(crate) use axum::http::{HeaderMap, HeaderValue, StatusCode};
+    pub(crate) use serde::{Deserialize, Serialize};
+    pub(crate) use serde_json::{Value, json};
+    pub(crate) use strum::VariantArray;
+    pub(crate) use turn_budget::{BitRate, ClientKey, GrantId, Spender, Timestamp, User};
+    pub(crate) use turn_ledger::SfuSession;
+    pub(crate) use turn_limits::{Bounds, Holder};
+    pub(crate) use turn_signaling::ProtocolName;
+
+    pub(crate) use super::*;
+}

@@ -5,16 +5,12 @@
 //! for them again with each attempt to open a session.
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use turn_budget::GrantId;
 
-use super::name::SessionId;
+use crate::prelude::*;
 use turn_signaling::{SigningKey, signing};
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.

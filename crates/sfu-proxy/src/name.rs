@@ -1,9 +1,7 @@
 //! The names that a request gives to a room, and that clients and the SFU give to tracks: the mid of a track, and the name under which
 //! others pull it.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
+use crate::prelude::*;
 use turn_budget::is_dots;
 
 /// The longest name of a room, in bytes.

@@ -1,9 +1,7 @@
 //! The list of paths that go upstream. No other path does, because the proxy adds the app's secret to what it sends. The upstream
 //! path is built from the route, never from the request's text.
 
-use strum::VariantArray;
-
-use super::name::SessionId;
+use crate::prelude::*;
 
 /// The path of a new session, after the prefix.
 pub(crate) const NEW_SESSION: &str = "/sessions/new";

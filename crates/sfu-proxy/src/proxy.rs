@@ -1,27 +1,15 @@
 //! The proxy of Cloudflare's SFU. The pure table decides. A request that it admits is sent in a task of its own, so its result is
 //! known even if the client has gone. What changes in the sessions reaches the ledger under the table's lock, in order.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use parking_lot::Mutex;
-use serde_json::Value;
 use turn_base::{Bodies, Clock, HttpClient};
-use turn_budget::{GrantId, Label, Spender, Timestamp};
-use turn_ledger::SfuSession;
-use turn_limits::Holder;
-use turn_signaling::{Call, CallName, ProtocolName};
+use turn_budget::Label;
+use turn_signaling::{Call, CallName};
 
 use super::fault::{TEXT, text_of_refusal};
 use super::lock::{LIFE, SERVERS_LIFE};
 use super::track::kbps;
-use super::{
-    Caller, ForwardedRequest, GivenServers, LockKey, OpenedSession, Returned, SessionId, Sessions, SfuBroker,
-    SfuConfig, SfuFault, SfuResponse, SfuResult, SfuTerms, Taken, Upstream, VideoRates, request,
-};
+use crate::prelude::*;
 
 /// A credential is handed out again only in the first part of its life: the life divided by this number.
 const FIRST_PART: u32 = 4;

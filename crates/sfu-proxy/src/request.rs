@@ -2,15 +2,12 @@
 //! nothing that was not checked here. An unknown field, a field that occurs twice and a field in other letters are refused. The fields are
 //! those of Cloudflare's `OpenAPI` document; docs/SIGNALING.md names the day on which it was read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::name::Name;
-use super::track::MediaKind;
-use super::{Direction, SessionId, SfuCall, SfuFault, SfuResult, TrackId};
+use crate::prelude::*;
 
 /// A request, as it goes to the SFU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Tests of bodies of requests.
 
 use super::*;
-use strum::VariantArray;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()

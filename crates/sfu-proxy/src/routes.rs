@@ -4,32 +4,25 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
+use axum::http::HeaderName;
+use axum::http::header::{ALLOW, COOKIE, RETRY_AFTER};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
-use serde_json::{Value, json};
 use turn_base::{
     ApiError, ClientAddr, ErrorBody, Unverified, Verbatim, WebClient, bearer, body, is_known_enough,
     page_origin, parameters, signed_in,
 };
-use turn_budget::{ClientKey, Label, Spender, User, wait_seconds};
-use turn_signaling::ProtocolName;
+use turn_budget::{Label, wait_seconds};
 use url::form_urlencoded;
 
-use crate::name::room;
 use crate::path::{Route, route};
+use crate::prelude::*;
 use crate::upstream::{SENT, passing};
-use crate::{
-    Caller, ForwardedRequest, Opening, Returned, SessionId, SfuCall, SfuFault, SfuProxy, SfuResponse,
-    SfuResult,
-};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;

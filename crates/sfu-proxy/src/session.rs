@@ -2,18 +2,11 @@
 //! that it has asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever
 //! closed it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use turn_budget::{ClientKey, GrantId, Spender, User};
-use turn_limits::{Bucket, Holder, Rate};
+use turn_limits::{Bucket, Rate};
 
 use super::answer::Entry;
 use super::name::Name;
-use super::{
-    Direction, MediaKind, Pull, Replies, RequestedTracks, SessionId, SfuAnswer, SfuFault, SfuResult, Taken,
-    TrackId, VideoRates,
-};
+use crate::prelude::*;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);

@@ -5,22 +5,12 @@
 
 mod allowance;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
-
-use turn_budget::{GrantId, Spender, Timestamp, User};
-use turn_ledger::SfuSession;
-use turn_limits::{Bounds, Holder};
+use std::collections::HashMap;
 
 use super::addresses::PER_ADDRESS_MAX;
 use super::lock::LIFE;
-use super::name::room;
-use super::{
-    Addresses, Caller, OpenedSession, Pull, Replies, Session, SessionId, SessionLoad, SfuAnswer, SfuFault,
-    SfuResult, Taken, TrackId, VideoRates,
-};
-use turn_signaling::{Call, CallName, Deadlines, Member, MemberId, ProtocolName};
+use crate::prelude::*;
+use turn_signaling::{Call, CallName, Deadlines, Member, MemberId};
 
 /// Sessions in the table.
 pub const SESSIONS_MAX: usize = 8_192;

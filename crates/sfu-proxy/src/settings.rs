@@ -1,12 +1,10 @@
 //! The settings of the proxy.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
-use turn_budget::BitRate;
 use url::Url;
 
 use crate::path::{ICE_SERVERS, NEW_SESSION};
+use crate::prelude::*;
 
 /// The proxy of Cloudflare's SFU.
 #[derive(Clone, Debug)]

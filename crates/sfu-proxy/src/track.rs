@@ -1,9 +1,7 @@
 //! What a session sends and takes: tracks and data channels.
 
-use serde::{Deserialize, Serialize};
-use turn_budget::BitRate;
-
 use super::name::Name;
+use crate::prelude::*;
 
 /// Whether other sessions may reply on a data channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,19 +2,16 @@
 //! of them stays without tracks and costs nothing. Each request ends within [`DEADLINE`]. The app's secret is in no error and in no log
 //! line.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::Method;
+use axum::http::header::CONTENT_LENGTH;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 use turn_base::{Api, CallError, HttpClient, http_client};
 use turn_limits::MemoryUse;
 
 use crate::answer::parse_answer;
 use crate::path::upstream;
-use crate::{SessionId, SfuAnswer, SfuCall, SfuConfig, SfuFault, SfuResult};
+use crate::prelude::*;
 
 /// The time limit of one call: connecting, response and body.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
@@ -145,7 +142,6 @@ mod tests {
 
     use super::*;
     use turn_base::{HttpClient, Network};
-    use turn_budget::BitRate;
 
     /// A deadline that is waited for.
     const SHORT: Duration = Duration::from_millis(200);

@@ -2,17 +2,15 @@
 //! closed. It closes by force the sessions that must not pull any more, every few seconds until they pull nothing. It closes nothing unless
 //! this broker may act as the leader.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::sessions::{CLOSE_INTERVAL, Look};
 use super::upstream::is_gone;
-use super::{ForwardedRequest, SessionId, Sessions, SfuCall, SfuProxy, SfuResponse, TrackId, request};
+use crate::prelude::*;
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);

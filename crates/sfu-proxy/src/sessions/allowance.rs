@@ -1,13 +1,9 @@
 //! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client. A
 //! session can ask to reply on a data channel of another one: the session that opened the channel takes the replies.
 
-use std::time::Duration;
-
-use turn_limits::Bounds;
-
-use super::{PER_SESSION_MAX, Sessions};
+use super::PER_SESSION_MAX;
 use crate::addresses::TRACKS;
-use crate::{MediaKind, Pull, Push, Replies, RequestedTracks, SessionId, SfuFault, SfuResult};
+use crate::prelude::*;
 
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and no bound is exceeded. Returns what it

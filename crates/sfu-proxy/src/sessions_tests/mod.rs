@@ -8,7 +8,6 @@ mod replies;
 mod restart;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use super::Look;
 use super::*;
@@ -17,9 +16,6 @@ use crate::answer::Entry;
 use crate::name::Name;
 use crate::session::{CALLS, FAILED_LOOKS_MAX};
 use crate::track::AUDIO_KBPS;
-use crate::{Direction, MediaKind, Push, RequestedTracks, Taken};
-use turn_budget::{ClientKey, Timestamp};
-use turn_ledger::SfuSession;
 
 impl Sessions {
     /// Whether a session is known.

@@ -1,7 +1,5 @@
 //! Any order of calls keeps the sums and the bounds, no session takes more than it counts for, and the tables are empty in the end.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use proptest::prelude::*;
 use turn_limits::Counts;
