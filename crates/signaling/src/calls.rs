@@ -1,10 +1,7 @@
 //! The running calls: members, their grants, and whether they are connected. A call exists while it has members. Its events become
 //! actions for the ledger: a connected member has a connection on its grant. When the media of a member end, its grant is revoked.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use turn_budget::{GrantId, Timestamp, User};
+use crate::prelude::*;
 
 /// The calls by name.
 #[derive(Clone, Debug, Default)]
@@ -186,12 +183,10 @@ pub enum MediaAfter {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::calls::ProtocolName;
 
     const A: GrantId = GrantId::new([1; 16]);
     const B: GrantId = GrantId::new([2; 16]);

@@ -1,10 +1,8 @@
 //! Deadlines of many keys, sorted by time. A key has at most one deadline.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
-use std::time::Duration;
 
-use crate::{Action, Actions, SocketId};
+use crate::prelude::*;
 
 /// Deadlines by key.
 #[derive(Clone, Debug)]

@@ -1,8 +1,6 @@
 //! Who has filled a queue.
 
-use std::collections::HashMap;
-
-use turn_limits::Holder;
+use crate::prelude::*;
 
 /// The sender of most of a queue, and the sum of its weights. `parts`: the sender and the weight of each part of the queue. A weight is the
 /// bytes of the part and what storing it takes.

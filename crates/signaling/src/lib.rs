@@ -44,5 +44,22 @@ pub use rooms::Rooms;
 pub use signing::SigningKey;
 pub use yjs::Yjs;
 
+/// What most modules use.
+mod prelude {
+    pub(crate) use std::borrow::Cow;
+    pub(crate) use std::collections::{BTreeMap, BTreeSet, HashMap};
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use base64::Engine;
+    pub(crate) use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    pub(crate) use serde::{Deserialize, Serialize};
+    pub(crate) use serde_json::value::RawValue;
+    pub(crate) use turn_budget::{GrantId, Timestamp, User};
+    pub(crate) use turn_limits::{Bounds, Bucket, Counts, Holder, Rate, SHARES};
+
+    pub(crate) use super::*;
+}
+
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,6 @@
 //! JSON objects. `serde` alone would also accept an array with the right values.
 
-use serde::{Deserialize, Serialize};
+use crate::prelude::*;
 
 /// Whether a JSON value is an object.
 pub(crate) fn is_object(json: &str) -> bool {

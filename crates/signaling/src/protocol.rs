@@ -4,14 +4,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::value::RawValue;
-use turn_budget::{GrantId, User};
-use turn_limits::Holder;
-
-use crate::CallEvent;
+use crate::prelude::*;
 
 /// A socket, numbered by the shell. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,6 @@
 //! The close frames. Clients ignore the reasons; they are for people who debug.
 
-use crate::protocol::Closing;
+use crate::prelude::*;
 
 pub(super) const INVALID_JSON: Closing = Closing::normal("invalid JSON");
 pub(super) const UNKNOWN_TYPE: Closing = Closing::normal("unknown type");

@@ -1,15 +1,12 @@
 //! Every way in which a socket or a room ends. A socket ends once. When a member ends, its room ends, and the other member
 //! gets `bye`. A standalone socket never gets `bye`, and its media go on without it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use strum::VariantArray;
 
+use super::closing;
 use super::message::BYE;
 use super::socket::{SocketStage, Timer};
-use super::{Ayame, closing};
-use crate::{Closing, MediaAfter, Question, SocketId};
+use crate::prelude::*;
 
 impl Ayame {
     /// Closes a socket.

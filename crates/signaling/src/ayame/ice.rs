@@ -1,7 +1,7 @@
 //! ICE servers for an `accept`. A server that a browser refuses is left out, because otherwise the web SDK ends the whole session.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use crate::prelude::*;
+use serde_json::value::to_raw_value;
 
 /// Those servers of a list that a browser can use. `urls` is always an array. An entry that needs no change keeps its bytes.
 #[derive(Deserialize)]

@@ -1,15 +1,10 @@
 //! The messages. Of a message that is passed on, only the `type` is read, because its bytes must not change.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
 use super::ice::IceServers;
-use crate::protocol::{Closing, Text};
+use crate::prelude::*;
 use turn_budget::is_dots;
 
 /// The longest room id and client id, in bytes.

@@ -23,15 +23,13 @@ mod relay;
 mod room;
 mod socket;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use turn_limits::PerHolder;
 
-use turn_limits::{Holder, PerHolder, Rate};
-
-use crate::{Action, Actions, Deadlines, Dropped, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Message};
 use room::AyameRooms;
 use socket::{Socket, Timer};
+
+use crate::prelude::*;
 
 /// How long a socket may be open without a `register`.
 pub const REGISTER_MAX: Duration = Duration::from_secs(10);

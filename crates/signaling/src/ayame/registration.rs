@@ -1,16 +1,12 @@
 //! From `register` to `accept` or `reject`: find out who it is, ask the application, take a place, mint, admit.
 
-use std::time::Duration;
-
 use serde_json::json;
-use turn_budget::{GrantId, User};
-use turn_limits::Holder;
 
+use super::closing;
 use super::ice::IceServers;
 use super::message::{Accept, Register, Verdict};
 use super::socket::{Registration, SocketStage, Stage, Timer};
-use super::{Ayame, SignIn, closing};
-use crate::{CallEvent, Closing, Question, Reply, SocketId, Text, object};
+use crate::prelude::*;
 
 /// The reason in a `reject` when the application names none, or cannot be asked.
 const NO_REASON: &str = "InternalServerError";

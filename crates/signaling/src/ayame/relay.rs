@@ -1,11 +1,9 @@
 //! Frames of clients. They pass unchanged between the members of a room.
 
-use std::time::Duration;
-
 use super::message::{Frame, Message};
 use super::socket::{Registration, SocketStage, Timer};
-use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
-use crate::{CallEvent, Closing, Dropped, SocketId, Text};
+use super::{FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
+use crate::prelude::*;
 
 impl Ayame {
     /// Handles a frame.

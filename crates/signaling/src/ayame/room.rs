@@ -2,10 +2,7 @@
 //! both places. It becomes a member when it is accepted. A room exists while a place is taken, so there are no
 //! more rooms than sockets.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use crate::protocol::SocketId;
+use crate::prelude::*;
 
 const PLACES: usize = 2;
 

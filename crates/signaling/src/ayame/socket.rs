@@ -1,13 +1,9 @@
 //! One socket: who it is, and how far it has come.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-
-use turn_budget::{GrantId, User};
-use turn_limits::{Bucket, Holder};
 
 use super::message::{ForWebhook, Frame, Verdict, WebhookBody};
-use crate::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName, Upgrade, Webhook, object};
+use crate::prelude::*;
 
 /// One timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]

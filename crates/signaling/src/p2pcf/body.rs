@@ -1,18 +1,14 @@
 //! The body of a POST. Its fields are checked once, in the order of the reference server, so each mistake gets the same text as
 //! there. A value of a wrong type gets the text of its field.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Number, Value};
-use turn_budget::Timestamp;
 
 use super::Refusal;
+use crate::prelude::*;
 
 /// The length of a room's name, in characters.
 const ROOM_MIN: usize = 4;

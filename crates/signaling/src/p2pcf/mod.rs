@@ -12,19 +12,14 @@ mod body;
 mod quota;
 mod rooms;
 
-use std::borrow::Cow;
 use std::fmt::Display;
-use std::time::Duration;
 
 use subtle::ConstantTimeEq;
-use turn_budget::Timestamp;
-use turn_limits::Holder;
 
-use crate::protocol::Text;
-use crate::signing::SigningKey;
-use crate::{Action, Dropped, object};
 use quota::OriginQuota;
 use rooms::{Listing, P2pcfRooms};
+
+use crate::prelude::*;
 
 pub use body::Operation;
 pub use quota::Origin;

@@ -1,12 +1,10 @@
 //! How many requests the pages of one origin may send in a calendar month (UTC). A restart forgets the counts:
 //! the quota only keeps strangers from using the service as their own.
 
-use std::collections::HashMap;
-
-use turn_budget::{BillingDay, ORIGIN_MAX, Timestamp};
+use turn_budget::{BillingDay, ORIGIN_MAX};
 
 use super::Refusal;
-use crate::{Actions, Dropped};
+use crate::prelude::*;
 
 /// Origins that are counted. When the table is full, the origin with the fewest requests is forgotten. A program can invent
 /// origins, but each of them has few requests.

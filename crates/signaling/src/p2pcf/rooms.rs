@@ -3,19 +3,12 @@
 //! Each entry is one member of a call, from its `Joined` to its `Left`.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::Number;
-use serde_json::value::RawValue;
-use turn_budget::User;
-use turn_limits::{Bounds, Counts, Holder, SHARES};
 
 use super::Refusal;
 use super::body::{Own, Package};
-use crate::{Actions, CallEvent, CallName, Deadlines, MediaAfter, MemberId, ProtocolName};
+use crate::prelude::*;
 
 /// Entries of one room. Each page connects to each other page, so real rooms are far smaller.
 const ROOM_ENTRIES_MAX: usize = 64;

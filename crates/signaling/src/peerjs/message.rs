@@ -1,11 +1,6 @@
 //! The messages. A payload is not read, and passes byte for byte.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use crate::{Text, object};
+use crate::prelude::*;
 
 /// The first message to a peer.
 pub(super) const OPEN: &str = r#"{"type":"OPEN"}"#;

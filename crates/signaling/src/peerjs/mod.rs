@@ -15,16 +15,12 @@ pub mod waiting;
 
 pub use message::refusal;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use turn_budget::SIGN_IN_MAX;
-use turn_limits::{Bucket, Holder, Rate};
 
-use crate::{Action, Actions, Closing, Dropped, Event, Limits, Protocol, SocketId, Sockets, Text, Upgrade};
 use message::{Incoming, MessageKind};
 use waiting::{Expired, Message, Waiting};
+
+use crate::prelude::*;
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);

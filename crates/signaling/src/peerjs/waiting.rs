@@ -2,14 +2,10 @@
 //! dropped. Everything is bounded: for each id, for each client or user, and in all. What exceeds a bound is dropped. If the queue of an id
 //! is full, the largest sender in it loses its latest messages to make room for other senders.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
-
-use turn_limits::{Bounds, Counts, Holder, SHARES};
+use std::collections::VecDeque;
 
 use crate::flood::largest_sender;
-use crate::{Deadlines, Text};
+use crate::prelude::*;
 
 /// How long a message waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);

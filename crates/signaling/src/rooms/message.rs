@@ -1,10 +1,6 @@
 //! The messages of rooms, in both directions. A client's message is parsed once into a type that cannot be invalid.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
-
-use crate::{Closing, Text, object};
+use crate::prelude::*;
 
 /// The longest `userUpdate`, in bytes. A full one has about 1 KiB.
 const USER_UPDATE_MAX: usize = 8 * 1024;

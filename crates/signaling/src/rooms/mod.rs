@@ -13,16 +13,10 @@ mod message;
 mod room;
 pub mod user_cookie;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-use turn_limits::{Bounds, Bucket, Counts, Holder, Rate, SHARES};
-
-use crate::protocol::Actions;
-use crate::{Action, Closing, Deadlines, Dropped, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Incoming, Refusal};
 use room::{Arrival, Room};
+
+use crate::prelude::*;
 
 const LIMITS: Limits = Limits {
     // The largest are lines of the client's log, which contain descriptions of whole sessions.

@@ -1,21 +1,15 @@
 //! One room: its users in the order of their ids, and what each change means for the others. Every change marks the state as
 //! changed; the state is sent to all at most every [`STATE_PAUSE`], however many changes there are.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
-use std::time::Duration;
 
-use turn_limits::{Holder, Share};
+use turn_limits::Share;
 
-use super::message::Profile;
-use super::message::{Ai, DirectMessage, Incoming, MuteUser, Outgoing, Refusal, RoomState, User};
+use super::message::{Ai, DirectMessage, Incoming, MuteUser, Outgoing, Profile, Refusal, RoomState, User};
 use super::user_cookie::Visitor;
 use super::{Out, Settings};
+use crate::prelude::*;
 use crate::uuid::uuid;
-use crate::{
-    CallEvent, CallName, Closing, Dropped, MediaAfter, MemberId, ProtocolName, SocketId, Text, Upgrade,
-};
 
 /// The shortest time between two states: 10 a second. A user that speaks changes its state several times a second.
 const STATE_PAUSE: Duration = Duration::from_millis(100);

@@ -1,13 +1,8 @@
 //! The cookie that remembers which name a visitor has chosen. It is signed, so that only `/set-username` makes one, and expires.
 //! It proves a choice, not a person. Its random number tells visitors with the same name apart.
 
-use std::time::Duration;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use turn_budget::User;
-
-use crate::signing::{self, SigningKey};
+use crate::prelude::*;
+use crate::signing;
 
 /// How long a name is remembered.
 pub const LIFE: Duration = Duration::from_secs(30 * 86_400);

@@ -4,16 +4,12 @@
 mod shared;
 pub(crate) mod walk;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use turn_budget::ClientKey;
-use turn_limits::Holder;
 
-use crate::{
-    Action, AyameSettings, CallEvent, Closing, Dropped, Event, Protocol, Question, SocketId, Upgrade, Webhook,
-};
+use crate::prelude::*;
 use walk::Walked;
 
 /// The client of a socket whose test names none: each has an address of its own.

@@ -1,16 +1,11 @@
 //! What is true of each protocol with sockets.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
-use turn_budget::User;
-use turn_limits::Rate;
 
 use super::{World, ayame_settings, register};
+use crate::prelude::*;
 use crate::rooms::Settings;
-use crate::{
-    Ayame, Dropped, Event, Peerjs, Protocol, Rooms, SignIn, SocketId, Upgrade, Yjs, ayame, peerjs, yjs,
-};
+use crate::{ayame, peerjs, yjs};
 
 /// What a test does with each protocol.
 trait Check {

@@ -1,14 +1,10 @@
 //! Any order of sockets, frames, replies, timers and ends, for each protocol with sockets. Whatever happens: each member joins once and
 //! leaves once, each grant that was minted is known to a call, and nothing is left in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
 use proptest::prelude::*;
-use turn_budget::{GrantId, User};
 
 use super::World;
-use crate::{CallEvent, CallName, Closing, Event, MemberId, Protocol, Question, Reply, SocketId, Upgrade};
+use crate::prelude::*;
 
 /// The rooms in which sockets meet, for protocols that have rooms.
 pub(crate) const ROOMS: [&str; 2] = ["a", "b"];

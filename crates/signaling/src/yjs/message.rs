@@ -1,12 +1,9 @@
 //! The messages. The data of a message pass byte for byte. Pages may encrypt them.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserializer;
 
 use super::topics::TOPICS_PER_SOCKET_MAX;
-use crate::{Text, object};
+use crate::prelude::*;
 
 pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 

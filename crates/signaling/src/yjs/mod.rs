@@ -11,13 +11,10 @@
 mod message;
 pub mod topics;
 
-use std::time::Duration;
-
-use turn_limits::{Bucket, Holder, Rate};
-
-use crate::{Action, Actions, Closing, Deadlines, Dropped, Event, Limits, Protocol, SocketId, Sockets, Text};
 use message::{Incoming, Publish};
 use topics::{OverBound, Recipients, Subscriber, Subscriptions, Topics};
+
+use crate::prelude::*;
 
 /// Between two control pings.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);

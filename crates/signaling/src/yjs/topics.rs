@@ -1,14 +1,9 @@
 //! Who subscribes to which topic. A topic exists while it has subscribers, and counts against the share of the client or user that has
 //! subscribed to it for longest.
 
-use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeToInclusive;
-use std::sync::Arc;
-use std::time::Duration;
 
-use turn_limits::{Bounds, Bucket, Counts, Holder, Rate, SHARES};
-
-use crate::protocol::SocketId;
+use crate::prelude::*;
 
 /// The most topics of one socket. A page has one for each document that is open.
 pub const TOPICS_PER_SOCKET_MAX: usize = 128;

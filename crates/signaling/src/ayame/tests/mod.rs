@@ -9,16 +9,10 @@ mod timers;
 mod walk;
 mod webhooks;
 
-use std::time::Duration;
-
-use serde_json::value::RawValue;
-use turn_budget::{GrantId, User};
-
 use super::socket::ulid;
-use super::{Ayame, AyameSettings, SignIn};
+use crate::prelude::*;
 use crate::testing::walk::{Walked, grant};
 use crate::testing::{ayame_settings as settings, client, register};
-use crate::{CallEvent, Dropped, Event, MediaAfter, MemberId, Question, Reply, SocketId, Upgrade, Webhook};
 
 const NOTHING: [&str; 0] = [];
 const NOBODY: [u64; 0] = [];

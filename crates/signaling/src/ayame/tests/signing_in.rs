@@ -1,7 +1,6 @@
 //! Who a client is, by the token in its `register`.
 
 use super::*;
-use crate::protocol::Closing;
 
 const INVALID: Closing = Closing { code: 1008, reason: "INVALID_TOKEN" };
 

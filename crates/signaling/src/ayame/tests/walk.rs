@@ -1,7 +1,5 @@
 //! Any order of frames, replies, timers and ends.
 
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
 
 use super::*;

@@ -7,10 +7,9 @@ mod requests;
 mod walk;
 
 use serde_json::{Value, json};
-use turn_budget::{ClientKey, User};
+use turn_budget::ClientKey;
 
 use super::*;
-use crate::calls::{CallEvent, MediaAfter};
 
 /// 15 January 2025, 12:00 UTC.
 const START_MS: i64 = 1_736_942_400_000;

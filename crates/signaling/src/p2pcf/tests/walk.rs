@@ -1,11 +1,8 @@
 //! Random sequences of requests, time and restarts of pages, against a model of the room that is as simple as possible.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::calls::MemberId;
 
 /// What happens next.
 #[derive(Clone, Debug)]

@@ -5,11 +5,9 @@ mod sockets;
 mod waiting;
 mod walk;
 
-use std::time::Duration;
-
-use super::{Peerjs, is_id};
+use super::is_id;
+use crate::prelude::*;
 use crate::testing::client;
-use crate::{Dropped, SocketId, Upgrade};
 
 const NOTHING: [&str; 0] = [];
 const OPEN: &str = r#"{"type":"OPEN"}"#;

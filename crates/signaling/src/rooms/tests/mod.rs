@@ -5,16 +5,13 @@ mod messages;
 mod presence;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use turn_budget::{ClientKey, User};
+use turn_budget::ClientKey;
 
+use super::Settings;
 use super::room::Room;
-use super::{Rooms, Settings};
+use crate::prelude::*;
 use crate::testing::client_of;
-use crate::{CallEvent, Dropped, Event, Protocol, Upgrade};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.

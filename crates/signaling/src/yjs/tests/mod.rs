@@ -5,11 +5,9 @@ mod limits;
 mod publishing;
 mod walk;
 
-use std::time::Duration;
-
-use super::{REFUSED_FOR, Yjs};
+use super::REFUSED_FOR;
+use crate::prelude::*;
 use crate::testing::client;
-use crate::{Action, Dropped, Event, Protocol, SocketId, Upgrade};
 
 const NOTHING: [&str; 0] = [];
 

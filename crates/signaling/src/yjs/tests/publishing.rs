@@ -1,7 +1,5 @@
 //! Who gets what is published.
 
-use std::collections::BTreeSet;
-
 use super::*;
 
 #[test]
