@@ -1,14 +1,8 @@
 //! Connections: one HTTP request to each API. The request tests the name of the API's host, the connection and TLS. The header `Date` of the response tests this machine's clock.
 
-use std::time::Duration;
+use turn_base::http_client::date;
 
-use reqwest::Method;
-use url::Url;
-
-use super::report::{Verdict, fail, ok, warn};
-use turn_base::clock::Clock;
-use turn_base::http_client::{HttpClient, date};
-use turn_ledger::Timestamp;
+use super::prelude::*;
 
 /// If the clock is wrong by more than this, times in responses are visibly wrong.
 const WARN_ABOVE: Duration = Duration::from_secs(5);
@@ -66,7 +60,7 @@ pub(super) fn judge_clock(host: &str, theirs: Timestamp, ours: Timestamp) -> Ver
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::CheckState;
+    use super::super::CheckState;
     use super::*;
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);

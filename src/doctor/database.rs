@@ -1,15 +1,11 @@
 //! The database with the ledger, checked without changing it: the connection, the server's settings, the time of a commit,
 //! replication, and its clock.
 
-use std::time::Duration;
-
 use super::connect::judge_clock;
-use super::report::{Check, Verdict, fail, ok, warn};
+use super::prelude::*;
 use crate::config::DatabaseConfig;
 use crate::store::postgres::connect::{Connection, Database, DatabaseError};
 use crate::store::postgres::standby::{is_shared, others, refuse_shared_session};
-use turn_base::clock::Clock;
-use turn_ledger::Timestamp;
 
 /// How many commits are timed. The median counts.
 const COMMITS: usize = 5;
@@ -116,7 +112,7 @@ fn judge_replication(names: &str, synchronous: i64, all: i64) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::CheckState;
+    use super::super::CheckState;
     use super::*;
 
     #[test]

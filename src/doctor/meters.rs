@@ -4,28 +4,22 @@
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Datelike as _, Utc};
-use reqwest::Method;
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
-use url::Url;
 
-use super::report::{Verdict, fail, ok, skipped, warn};
+use super::prelude::*;
 use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, BudgetFigures};
 use crate::auth::{count_keys, keys_remedy};
-use crate::config::{
-    AlertConfig, AnalyticsConfig, CloudflareConfig, Config, CoturnCliConfig, CoturnStatsConfig,
-};
+use crate::config::{AlertConfig, AnalyticsConfig, CoturnCliConfig, CoturnStatsConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted, DEADLINE, UsageCount};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use crate::meter::coturn::stats::CoturnStats;
-use turn_base::http_client::{Api, HttpClient, body};
+use turn_base::http_client::{Api, body};
 use turn_ledger::polls::spans::Span;
-use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
+use turn_ledger::{ByteCount, Minute};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);

@@ -14,21 +14,33 @@ mod tail;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use url::Url;
 
 pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
 
-use crate::config::{Config, ConfigErrors, DatabaseConfig};
+use crate::config::{ConfigErrors, DatabaseConfig};
 use crate::lead::closed_port;
 use crate::store::postgres::connect::Database;
+use prelude::*;
 use provider::KeyClient;
-use report::skipped;
-use turn_base::clock::Clock;
-use turn_base::http_client::{ClientError, HttpClient};
-use turn_ledger::IceSource;
+use turn_base::http_client::ClientError;
+
+/// What most checks use.
+mod prelude {
+    pub(super) use std::time::Duration;
+
+    pub(super) use reqwest::Method;
+    pub(super) use serde_json::Value;
+    pub(super) use turn_base::clock::Clock;
+    pub(super) use turn_base::http_client::HttpClient;
+    pub(super) use turn_ledger::{IceSource, Timestamp};
+    pub(super) use url::Url;
+
+    pub(super) use super::report::{Check, Verdict, fail, ok, skipped, warn};
+    pub(super) use crate::config::{CloudflareConfig, Config};
+    pub(super) use crate::ice::server::IceServerList;
+}
 
 /// The options of the command.
 #[derive(Clone, Debug, Default, Args)]

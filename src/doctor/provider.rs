@@ -1,20 +1,13 @@
 //! The check of each source: it mints one credential with the shortest lifetime, and revokes it where the provider
 //! can do that. The credential is not in the ledger of a running service, so the finding states how much it can relay at most.
 
-use std::time::Duration;
-
-use url::Url;
-
-use super::report::{Verdict, fail, ok, skipped, warn};
-use crate::config::{CloudflareConfig, Config, HttpIceConfig, TurnKeyConfig};
+use super::prelude::*;
+use crate::config::{HttpIceConfig, TurnKeyConfig};
 use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::{HttpIce, Listed};
-use crate::ice::server::IceServerList;
-use turn_base::clock::Clock;
-use turn_base::http_client::HttpClient;
-use turn_ledger::{ByteCount, IceSource, RevocationAnswer};
+use turn_ledger::{ByteCount, RevocationAnswer};
 
 /// The lifetime of the credential: the shortest that a client can request.
 pub(super) const TTL: Duration = Duration::from_secs(60);

@@ -4,15 +4,13 @@
 //! to each other one shows whether something listens.
 
 use std::io::ErrorKind;
-use std::time::Duration;
 
 use super::Examination;
-use super::report::{Check, Verdict, fail, ok, skipped, warn};
+use super::prelude::*;
 use crate::ice::relays;
-use crate::ice::server::{IceServer, IceServerList};
+use crate::ice::server::IceServer;
 use crate::ice::url::{IceUrl, Reach};
 use turn_base::Trust;
-use turn_ledger::{IceSource, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 use turn_relay::tunnel::{allocations_of_one, private_peer, relays_tcp};
 
@@ -140,7 +138,7 @@ fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::CheckState;
+    use super::super::CheckState;
     use super::*;
 
     #[test]

@@ -4,9 +4,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
+
+use super::prelude::*;
 
 /// The checks. Their names are stable, because programs read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]

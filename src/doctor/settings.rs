@@ -2,15 +2,13 @@
 
 use std::fmt::Display;
 
-use reqwest::Method;
 use secrecy::ExposeSecret;
-use serde_json::Value;
 
-use super::report::{Verdict, fail, ok, warn};
+use super::prelude::*;
 use crate::alert::Fault;
-use crate::config::{Config, ConfigErrors};
+use crate::config::ConfigErrors;
 use crate::json::plain_number;
-use turn_base::http_client::{HttpClient, body};
+use turn_base::http_client::body;
 use turn_ledger::BudgetMode;
 
 /// Longest response that is read. Real ones have 3 KiB.
@@ -98,7 +96,7 @@ fn is_health(body: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::CheckState;
+    use super::super::CheckState;
     use super::*;
     use crate::alert::{FaultFacts, MintStop, Severity, StopCode};
     use crate::config::Environment;

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use super::report::{Verdict, fail, ok, warn};
+use super::prelude::*;
 use crate::store::file::access::require_modes;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::storage::OpenError;
@@ -82,7 +82,7 @@ fn judge_free_space(free: u64) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::CheckState;
+    use super::super::CheckState;
     use super::*;
     use crate::store::file::FileStorage;
     use crate::store::file::ledger_file::FILE_NAME;

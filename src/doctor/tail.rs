@@ -4,24 +4,20 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use strum::IntoEnumIterator as _;
 use tokio::time::timeout;
 
 use super::Examination;
+use super::prelude::*;
 use super::provider::{KeyClient, TTL};
-use super::report::{Check, Verdict, ok, warn};
-use crate::config::CloudflareConfig;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::relays;
-use crate::ice::server::IceServerList;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
-use turn_base::clock::Clock;
 use turn_ledger::polls::spans::{Span, final_after};
-use turn_ledger::{IceSource, IdDigest, Minute, RevocationAnswer, Timestamp};
+use turn_ledger::{IdDigest, Minute, RevocationAnswer};
 use turn_relay::client::{Allocation, RelayError};
 
 /// For how long a credential is tried after its end.

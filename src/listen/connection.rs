@@ -2,19 +2,15 @@
 //! idle while it waits for its client: for a head, for a body, or for the client to read a response. An idle connection can be ended to
 //! make room for another connection of the same peer.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use turn_base::body::{BodyProgress, REQUEST_TIMEOUT};
-use turn_base::clock;
+use turn_base::body::BodyProgress;
 use turn_base::response::Received;
 use turn_ledger::ClientKey;
 
 use super::not_http::FIRST_BYTES;
+use super::prelude::*;
 
 /// The longest wait for a first byte, and between requests, while half of all sockets are open.
 const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);

@@ -3,8 +3,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -14,20 +12,16 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::not_http::NotHttp;
 use super::peers::{Peers, Slot};
+use super::prelude::*;
 use super::socket::TimedSocket;
 use crate::app::process::Process;
 use crate::forward::CountedSocket;
-use turn_base::body::REQUEST_TIMEOUT;
-use turn_base::clock;
-use turn_base::throttle::Throttle;
 
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,12 +1,8 @@
 //! Two tasks for the calls: one reports their connections to the ledger at each heartbeat, one renews the grants of their members.
 
-use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
-
+use super::prelude::*;
 use crate::app::App;
 use crate::bounds::RENEW_INTERVAL;
-use turn_base::clock;
 
 /// Runs both tasks until `end`.
 pub(super) async fn run(app: Arc<App>, end: CancellationToken) {

@@ -3,17 +3,11 @@
 //! second signal stops the process at once.
 
 use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::Router;
 use futures_util::future::join_all;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
@@ -23,7 +17,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
-use turn_base::clock;
+use prelude::*;
 
 mod connection;
 mod door;
@@ -36,6 +30,22 @@ mod socket;
 use door::{Door, LAST_REQUESTS};
 pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
+
+/// What most of these modules use.
+mod prelude {
+    pub(super) use std::sync::Arc;
+    pub(super) use std::sync::atomic::Ordering;
+    pub(super) use std::time::Duration;
+
+    pub(super) use parking_lot::Mutex;
+    pub(super) use tokio::net::TcpListener;
+    pub(super) use tokio::sync::watch;
+    pub(super) use tokio::time::timeout;
+    pub(super) use tokio_util::sync::CancellationToken;
+    pub(super) use turn_base::body::REQUEST_TIMEOUT;
+    pub(super) use turn_base::clock::{self, Clock};
+    pub(super) use turn_base::throttle::Throttle;
+}
 
 /// Time to finish after the first signal.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);

@@ -2,12 +2,9 @@
 //! and a metric say what has arrived.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
+use super::prelude::*;
 use crate::telemetry::metrics::Metrics;
-use turn_base::clock::Clock;
-use turn_base::throttle::Throttle;
 
 /// How many of the first bytes are kept and logged: enough to see what they are, and too few for a secret.
 pub(super) const FIRST_BYTES: usize = 12;

@@ -8,17 +8,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
-use turn_base::clock::Clock;
 use turn_base::request::client_addr::TrustedProxies;
-use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
 use turn_limits::{Held, Share};
 
 use super::connection::{Connection, SYSTEM_BYTES};
+use super::prelude::*;
 use crate::app::process::SOCKETS_MAX;
 use crate::forward::{CONNECTING_MAX, CountedSocket, Nonce};
 use crate::telemetry::metrics::Metrics;

@@ -1,7 +1,5 @@
 //! Tests of the table of connections.
 
-use std::time::Duration;
-
 use super::*;
 use turn_base::clock::{self, SystemClock};
 use turn_base::request::client_addr::FORWARDED_FOR;

@@ -1,19 +1,12 @@
 //! One of several replicas on one ledger. It begins as a standby, which forwards. Once it leads, the same listener serves the full routes.
 //! A lead ends with the process.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use reqwest::Method;
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use super::door::Door;
+use super::prelude::*;
 use super::{DRAIN_MAX, Ended, Shutdown, serve};
 use crate::app::process::{Process, Standby};
 use crate::app::{self, BuildError};
@@ -25,7 +18,6 @@ use crate::meter::coturn::stats;
 use crate::router;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
-use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
 
 /// How often the leader shows that it is there, and lists the other replicas.

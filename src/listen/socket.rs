@@ -11,20 +11,18 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Sleep, sleep_until, timeout};
-use turn_base::clock;
+use tokio::time::{Sleep, sleep_until};
 
 use super::connection::{SEND_BUFFER, WRITE_MAX};
 use super::peers::Slot;
+use super::prelude::*;
 
 /// The longest time in which a client may read nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);

@@ -1,9 +1,8 @@
 use std::task::Waker;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
-use turn_base::body::REQUEST_TIMEOUT;
 
 use super::*;
 use crate::listen::connection::SYSTEM_BYTES;

@@ -2,18 +2,13 @@
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc::Receiver;
 
-use super::changes::{Changes, Contents};
-use super::rows::{FORMAT, FORMAT_OLDEST, StoreError};
-use turn_base::{NoRandomness, random};
-use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
+use turn_base::NoRandomness;
+use turn_ledger::TokenKey;
+
+use crate::store::prelude::*;
 pub use turn_store::outcome::Lost;
 
 /// The most requests that one write answers.

@@ -1,10 +1,8 @@
 //! A disk in memory, for tests of the store and of what waits for it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use super::changes::{Changes, Contents};
-use super::{BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, StoreError, WriteError};
-use turn_ledger::{Stored, TokenKeys};
+use crate::store::prelude::*;
 
 /// A disk in memory that can fail, shared with the test.
 #[derive(Clone, Debug, Default)]

@@ -4,19 +4,17 @@
 //! the disk works again.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::changes::{Changes, Contents};
-use super::storage::{CopyLedger, Failure, Lost, OpenError, Storage, WriteError, closed};
-use turn_base::{Clock, SystemClock, clock};
+use super::storage::closed;
+use turn_base::{Clock, SystemClock};
 use turn_ledger::Written;
+
+use crate::store::prelude::*;
 
 /// A change for which no response waits is written within this time.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

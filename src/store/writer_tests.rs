@@ -2,7 +2,7 @@ use super::super::storage::GROUP_MAX;
 use super::super::testing::MemoryStorage;
 use super::*;
 use std::sync::atomic::AtomicI64;
-use turn_ledger::{Batch, Head, Timestamp};
+use turn_ledger::{Batch, Head};
 
 /// Books whose time is one second later each time a batch is taken from them.
 #[derive(Debug, Default)]

@@ -3,13 +3,12 @@
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 
 use rustix::process::geteuid;
 use turn_base::access;
 
 use super::ledger_file::FILE_NAME;
-use crate::store::storage::OpenError;
+use crate::store::prelude::*;
 
 /// The user `root`, which can write every file anyway.
 const ROOT: u32 = 0;

@@ -2,17 +2,15 @@
 //! writer continues meanwhile, so no mint waits for the copy.
 //! The new file has no name: nothing is left of it when it is closed, or when the process is killed.
 
-use std::fs::{File, Permissions};
-use std::io;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use redb::{Builder, StorageError};
 
 use super::ledger_file::catch_panic;
 use super::tables;
-use crate::store::rows::{self, KEY_COPIED, ReadRows, StoreError};
-use crate::store::storage::{BackupError, LedgerFile};
+use crate::store::prelude::*;
+use crate::store::rows::{self, KEY_COPIED};
 
 /// The copy is made only if this many times the ledger's length is free. One length is for the copy. The other one is for the writer,
 /// which cannot reuse pages of the ledger until the copy has ended.
@@ -61,9 +59,7 @@ mod tests {
     use super::super::inspect::LedgerCopy;
     use super::super::ledger_file::FILE_NAME;
     use super::*;
-    use crate::store::storage::{CopyLedger, Storage};
     use redb::{Database, ReadableDatabase, TableHandle};
-    use turn_ledger::Timestamp;
 
     fn table_names(database: &Database) -> Vec<String> {
         let transaction = database.begin_read().unwrap();

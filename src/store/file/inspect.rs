@@ -1,17 +1,13 @@
 //! A ledger's file, for reading. The file itself is never changed: it is read under a shared lock, and a repair happens in memory.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, StorageError};
 
 use super::ledger_file::{FILE_NAME, catch_panic, guard, known_format, open_error};
 use super::unchanged::UnchangedFile;
 use super::{builder, tables};
 use crate::store::contradictions::contradictions;
-use crate::store::rows::Migrated;
-use crate::store::{BadRow, Contents, OnBadRow, OpenError, StoreError, rows};
+use crate::store::prelude::*;
+use crate::store::{BadRow, OnBadRow, rows};
 
 /// A ledger's file, with a shared lock. What redb writes into it stays in memory.
 #[derive(Debug)]

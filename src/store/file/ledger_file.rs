@@ -1,16 +1,14 @@
 //! The ledger's file: its name, its creation, the check of its format, and the guard against damage that makes redb panic.
 
 use std::cell::Cell;
-use std::fs::{File, TryLockError};
-use std::io;
+use std::fs::TryLockError;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::path::Path;
 use std::sync::Once;
 
 use turn_base::access::open_own;
 
-use crate::store::rows::{FORMAT, FORMAT_OLDEST, StoreError};
-use crate::store::storage::{Broken, OpenError};
+use crate::store::prelude::*;
+use crate::store::storage::Broken;
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "ledger.redb";

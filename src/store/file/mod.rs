@@ -1,13 +1,9 @@
 //! The ledger's file (redb). An existing file is never overwritten with an empty ledger: a file that this version cannot
 //! read is refused with an error that names it. Every write is one transaction.
 
-use std::fs::{File, TryLockError, metadata};
-use std::io;
+use std::fs::{TryLockError, metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use parking_lot::Mutex;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
 
 pub mod access;
@@ -16,14 +12,13 @@ pub mod inspect;
 pub mod ledger_file;
 mod unchanged;
 
-use super::changes::{Changes, Contents};
 use super::contradictions::missing;
-use super::rows::{self, FORMAT, KEY_MOVED, Pruned, ReadRows, StoreError};
-use super::storage::{BackupError, CopyLedger, LedgerFile, OpenError, Storage, WriteError, closed};
+use super::rows::{self, KEY_MOVED, Pruned};
+use super::storage::closed;
+use crate::store::prelude::*;
 use inspect::LedgerCopy;
 use ledger_file::{FILE_NAME, PART_NAME, guard, make_part, open_error};
 use turn_base::access::{make_directory, open_own};
-use turn_ledger::{Stored, TokenKeys};
 use turn_store::tables;
 
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.

@@ -1,11 +1,9 @@
 //! A ledger's file that is only read. What redb writes, as in a repair, stays in memory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 
-use parking_lot::Mutex;
+use crate::store::prelude::*;
 use redb::StorageBackend;
 
 /// The length of a part of the file, in bytes. A part that redb writes is kept in memory.

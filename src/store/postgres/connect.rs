@@ -5,12 +5,9 @@
 use std::error::Error;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use rustls::ClientConfig;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::task::JoinHandle;
@@ -19,11 +16,10 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use turn_base::{NoRandomness, Throttle, clock};
+use turn_base::{NoRandomness, Throttle};
 
 use crate::config::DatabaseConfig;
-use crate::store::OpenError;
-use crate::store::rows::{FORMAT, FORMAT_OLDEST};
+use crate::store::prelude::*;
 
 /// The longest time for one statement.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);

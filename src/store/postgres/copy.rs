@@ -1,20 +1,17 @@
 //! The whole ledger: read from the database in one session, or moved from a file to the database and back. A move is one transaction.
 
 use std::error::Error;
-use std::path::Path;
 
-use turn_base::random;
-use turn_ledger::{Timestamp, TokenKey};
+use turn_ledger::TokenKey;
 
 use super::blocking::Blocking;
 use super::connect::{Connection, Database, DatabaseError, SESSION_NAME};
 use super::rows::{RowBatch, Snapshot, commit};
 use super::schema;
 use crate::store::file::backup;
-use crate::store::rows::{self, FORMAT, FORMAT_OLDEST, KEY_MOVED, Migrated};
-use crate::store::{
-    BackupError, Contents, CopyLedger, FileStorage, LedgerCopy, LedgerFile, OpenError, StoreError,
-};
+use crate::store::prelude::*;
+use crate::store::rows::{self, KEY_MOVED};
+use crate::store::{FileStorage, LedgerCopy};
 
 /// Changes the row of a new ledger, whose epoch is 0. The row stays locked until the commit, so no replica leads meanwhile.
 const CLAIM_NEW: &str = "UPDATE shard SET epoch = 1, seq = 1 WHERE id = 1 AND epoch = 0 AND NOT held";

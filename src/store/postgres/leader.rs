@@ -1,21 +1,16 @@
 //! The session of the replica that leads: the election, and the writes. A write changes nothing unless the row of `shard` has the epoch and
 //! the session of this replica, and the number of its last write. Each batch is applied once, whatever happens to its answer.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use tokio_postgres::Statement;
 use tokio_postgres::types::{ToSql, Type};
+use turn_base::Throttle;
 use turn_base::backoff::step;
-use turn_base::{Throttle, clock, random};
 
 use super::connect::{Connection, Database, DatabaseError, Values, within};
 use super::loss;
-use super::observation::Observation;
 use super::rows::{RowBatch, commit};
 use super::takeovers::Takeovers;
-use crate::store::rows::{FORMAT, FORMAT_OLDEST, StoreError};
-use crate::store::storage::{Failure, Lost, WriteError};
+use crate::store::prelude::*;
 use turn_store::{Answer, Shard, Step, Term};
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to [`PAUSE_MAX`].

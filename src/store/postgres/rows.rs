@@ -2,7 +2,6 @@
 //! snapshot.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use tokio::runtime::Runtime;
@@ -11,7 +10,8 @@ use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
 use super::connect::{Connection, DatabaseError, READ_TIMEOUT, Values, within, within_time};
-use crate::store::rows::{ReadRows, Replaced, StoreError, Table, TakeRow, WriteRows};
+use crate::store::prelude::*;
+use crate::store::rows::{Replaced, Table, TakeRow, WriteRows};
 
 /// Rows of one statement.
 const ROWS_TOGETHER: usize = 10_000;

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::connect::{Connection, DatabaseError};
-use crate::store::rows::FORMAT;
+use crate::store::prelude::*;
 
 /// The lock under which a session makes the tables, so that two sessions do not make them at the same time.
 const LOCK: i64 = 0x7475_726e_5f62_726b;

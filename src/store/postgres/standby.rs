@@ -1,22 +1,20 @@
 //! What a replica that does not lead sees of the ledger: the row that says who leads, and the other replicas.
 
 use std::error::Error;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_postgres::types::Type;
 
 use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values};
 use super::leader::{Node, VERSION};
-use super::observation::{Observation, books_now};
+use super::observation::books_now;
 use super::storage::PostgresStorage;
 use super::takeovers::Takeovers;
 use super::{loss, schema};
 use crate::config::DatabaseConfig;
+use crate::store::prelude::*;
 use crate::store::rows::{KEY_HEAD, KEY_TOKEN_KEY};
-use crate::store::storage::Storage;
-use turn_base::{Clock, random};
-use turn_ledger::Timestamp;
+use turn_base::Clock;
 
 /// How often a replica shows that it is there.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,21 +1,16 @@
 //! The ledger of the replica that leads.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use super::blocking::Blocking;
 use super::connect::{Database, DatabaseError};
 use super::leader::{Leader, Node};
-use super::observation::Observation;
 use super::rows::{RowBatch, Snapshot};
-use crate::store::changes::{Changes, Contents};
 use crate::store::contradictions::missing;
-use crate::store::rows::{self as ledger_rows, FORMAT, Migrated, Pruned, StoreError};
-use crate::store::storage::{CopyLedger, Failure, GROUP_MAX, OpenError, Storage, WriteError};
-use turn_ledger::{Stored, TokenKeys};
+use crate::store::prelude::*;
+use crate::store::rows::{self as ledger_rows, Pruned};
+use crate::store::storage::GROUP_MAX;
 
 /// The pause before an idle leader connects again if that has failed.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
