@@ -35,7 +35,6 @@ impl KeySet {
         (!keys.is_empty()).then_some(Self(keys))
     }
 
-    /// The number of keys.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

@@ -198,7 +198,6 @@ fn without_comment(line: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// What a line sets.
     fn value_of(line: &str) -> Option<String> {
         let mut values = EnvFile::parse(line, "FILE").values;
         values.remove("A").and_then(Result::ok)

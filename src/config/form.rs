@@ -148,7 +148,6 @@ pub(super) fn entries<T>(
     }
 }
 
-/// The name of a header.
 pub(super) fn header(text: &str) -> Formed<HeaderName> {
     parsed("the name of a header")(text)
 }

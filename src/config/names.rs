@@ -1,6 +1,5 @@
 //! The names of the settings that were read, and the hints for a variable whose name looks like the name of a setting but is not one.
 
-/// A setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     /// The variable.

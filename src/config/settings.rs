@@ -142,7 +142,6 @@ impl<'a> Settings<'a> {
         value.map_err(|expected| self.refuse(&variable, expected)).ok()
     }
 
-    /// Notes one of the secrets of a setting.
     pub(super) fn note_secret(&mut self, name: &'static str, secret: &str) {
         self.secrets.push((name, secret.into()));
     }
@@ -224,12 +223,10 @@ impl<'a> Settings<'a> {
         self.problems.push(ConfigProblem { variable: variable.to_owned(), expected });
     }
 
-    /// Records a warning.
     pub(super) fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(text.into());
     }
 
-    /// Adds a warning if `is_due`.
     pub(super) fn warn_if(&mut self, is_due: bool, text: impl Into<String>) {
         if is_due {
             self.warn(text);

@@ -10,7 +10,6 @@ pub(crate) fn load<const N: usize>(pairs: [(&str, &str); N]) -> Config {
     outcome.unwrap_or_else(|errors| panic!("a valid configuration, but:\n{errors}"))
 }
 
-/// Loads an environment.
 pub(crate) fn load_in(environment: &Environment) -> Result<Config, ConfigErrors> {
     Config::from_env(environment)
 }

@@ -9,7 +9,6 @@ use crate::ice::key_name::KeyName;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.
 pub const KEYS_MAX: usize = 16;
-/// The largest weight of a key.
 const WEIGHT_MAX: u64 = 1_000;
 
 /// One TURN key.

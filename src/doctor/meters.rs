@@ -189,7 +189,6 @@ pub(super) async fn user_keys(url: &Url, client: &HttpClient) -> Verdict {
     }
 }
 
-/// Posts one test alert.
 pub(super) async fn test_alert(
     config: &Config,
     alert: &AlertConfig,

@@ -23,7 +23,6 @@ const ALLOCATIONS_MAX: usize = 33;
 /// A certificate that ends in fewer days should have been renewed: those of 90 days are renewed 30 days before their end.
 const RENEW_DAYS: u64 = 14;
 
-/// Checks the relays of one source.
 pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &mut Examination<'_, '_>) {
     let mut relays = servers.udp_relays().take(URLS_MAX).peekable();
     let (is_only, config, now) = (relays.peek().is_none(), doctor.config, doctor.clock.now());

@@ -181,7 +181,6 @@ fn text_of(found: &Finding) -> String {
     text
 }
 
-/// The summary line.
 fn summary(report: &Report) -> String {
     let counted = |state, noun| {
         let count = report.findings.iter().filter(|finding| finding.verdict.state == state).count();
@@ -195,7 +194,6 @@ fn summary(report: &Report) -> String {
     }
 }
 
-/// The whole report as one document.
 fn document(report: &Report) -> Value {
     let name = |state: CheckState| -> &str { state.into() };
     let entry = |Finding { check, subject, verdict, took }: &Finding| {

@@ -162,7 +162,6 @@ impl Connection {
         !self.is_upgraded() && self.state.lock().has_body
     }
 
-    /// Whether it is a WebSocket.
     pub(super) fn is_upgraded(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Upgraded { .. })
     }

@@ -171,7 +171,6 @@ pub(super) struct ApiCall<'a> {
 }
 
 impl OperatorCommand {
-    /// Whether its response is a CSV.
     pub(super) const fn is_csv(&self) -> bool {
         matches!(self, Self::Spenders { csv: true, .. })
     }

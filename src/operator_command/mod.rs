@@ -208,7 +208,6 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
     Ok(bytes)
 }
 
-/// The directory of a file.
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

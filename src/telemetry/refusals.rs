@@ -12,7 +12,6 @@ use turn_base::{Code, Throttle};
 /// The most lines of one code in a window. A person who tries something by hand finds each refusal in the log.
 const LINES: u64 = 10;
 
-/// Whether errors with this code are summarized.
 fn is_summarized(code: Code) -> bool {
     let of_many = [StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     of_many.contains(&code.status()) && code != Code::ShuttingDown

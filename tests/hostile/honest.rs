@@ -25,7 +25,6 @@ impl Tally {
         self.served += u64::from(is_served);
     }
 
-    /// Adds the calls of others.
     pub(crate) fn add(&mut self, others: Self) {
         self.served += others.served;
         self.of += others.of;

@@ -2,7 +2,6 @@
 
 use std::{fs, io};
 
-/// Resident memory in bytes.
 pub(crate) fn resident(process: u32) -> io::Result<u64> {
     kilobytes(process, "VmRSS:")
 }

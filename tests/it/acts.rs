@@ -73,7 +73,6 @@ fn tests_of(act: Act) -> [&'static str; 4] {
     }
 }
 
-/// All code below a directory.
 fn code(directory: &Path, text: &mut String) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -85,7 +84,6 @@ fn code(directory: &Path, text: &mut String) {
     }
 }
 
-/// Whether the code has a test of this name.
 pub(crate) fn has_test(name: &str) -> bool {
     static CODE: LazyLock<String> = LazyLock::new(|| {
         let mut text = String::new();

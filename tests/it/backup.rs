@@ -12,7 +12,6 @@ async fn start(state: &StateDir) -> TestBroker {
     TestBroker::start(&[&SETTINGS[..], &[("STATE_DIR", state.path())]].concat()).await
 }
 
-/// A backup as bytes.
 async fn backup(broker: &TestBroker) -> Vec<u8> {
     let response = broker.request(Method::GET, "/api/backup").bearer_auth(OPERATOR).send().await.unwrap();
     assert_eq!(response.status(), 200);

@@ -9,7 +9,6 @@ use serde_json::json;
 /// The most bytes that the page and its files may have.
 const PAGE_BYTES_MAX: usize = 180_000;
 
-/// A running demo.
 struct Demo {
     process: Process,
     token: String,

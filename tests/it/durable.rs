@@ -186,7 +186,6 @@ fn a_ledger_that_is_damaged_or_of_another_format_ends_the_start_for_good() {
     assert!(text.contains(FILE_NAME) && text.contains("Restore it from a backup"), "{text}");
 }
 
-/// Removes these rows of a table.
 fn remove(state: &StateDir, table: &str, keys: &[&[u8]]) {
     let database = once_free(|| redb::Database::open(state.file())).unwrap();
     let transaction = database.begin_write().unwrap();

@@ -79,7 +79,6 @@ fn read(rows: &Rows) -> Contents {
     once_free(|| FileStorage::open(state.path().as_ref())).unwrap().read().unwrap()
 }
 
-/// A ledger with these rows.
 fn state_of(rows: &Rows) -> StateDir {
     let state = StateDir::new();
     drop(FileStorage::open(state.path().as_ref()).unwrap());
@@ -242,7 +241,6 @@ fn a_ledger_of_an_earlier_format_is_opened_and_stays_beside_the_new_one() {
     }
 }
 
-/// The rows of an earlier format.
 pub(crate) fn earlier(format: i32) -> Rows {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/formats/{format}.txt"));
     rows_of(&format!("\n{}", std::fs::read_to_string(path).unwrap()))

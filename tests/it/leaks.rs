@@ -20,7 +20,6 @@ const SETTINGS: [&[(&str, &str)]; 3] = [
     &[("TURN_TTL_SECONDS", "14400"), ("GRANT_LIMIT_GB", "50")],
     &[("TURN_TTL_SECONDS", "14400"), ("GRANT_LIMIT_GB", "50"), ("BUDGET_MODE", "strict")],
 ];
-/// The rows of the table.
 const LEAKS: [Leak; 4] = [
     Leak { row: "the address of your page", mints: 10 * MACHINES, is_of_key: false },
     Leak { row: "a credential", mints: 1, is_of_key: false },

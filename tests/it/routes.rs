@@ -63,7 +63,6 @@ fn each_line_names_attacks_or_tests_that_exist() {
 
 const KEY: &str = "app-fixture-key-0123456789-0123456789";
 
-/// A broker with every door, and its state.
 async fn with_every_door() -> (StateDir, TestBroker) {
     let state = StateDir::new();
     let settings = [
@@ -82,7 +81,6 @@ async fn with_every_door() -> (StateDir, TestBroker) {
     (state, broker)
 }
 
-/// The methods of a route.
 fn methods(route: &Route) -> Vec<Method> {
     let document = document();
     let described = document["paths"][&route.path].as_object().into_iter().flatten();

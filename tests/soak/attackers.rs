@@ -39,7 +39,6 @@ impl Attackers {
     }
 }
 
-/// Starts them.
 pub(crate) fn start(broker: SocketAddr) -> Attackers {
     let mut attackers = Attackers::default();
     let tasks = &mut attackers.tasks;

@@ -44,7 +44,6 @@ impl Honest {
     }
 }
 
-/// Starts the callers.
 pub(crate) fn start(broker: SocketAddr, tally: &Arc<Tally>, faults: &Arc<Faults>) -> Honest {
     let refusals = Arc::new(Mutex::new(vec![]));
     let tasks = (0..CALLERS).map(|n| {

@@ -13,9 +13,7 @@ use rustix::process::geteuid;
 
 /// The user `root`, which can write every file anyway.
 const ROOT: u32 = 0;
-/// Permissions of the directory.
 const DIRECTORY_MODE: u32 = 0o700;
-/// Permissions of its files.
 const FILE_MODE: u32 = 0o600;
 /// The permission bits of everybody except the owner.
 const GROUP_AND_OTHERS: u32 = 0o077;

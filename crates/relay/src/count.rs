@@ -110,7 +110,6 @@ mod tests {
 
     const GRANT: GrantId = GrantId::new([1; 16]);
 
-    /// A meter with a limit.
     fn meter(directions: BilledDirections, allowed: u64) -> Meter {
         let meter = Meter::new(directions, Arc::new(|_| {}));
         meter.allow(ByteCount::new(allowed));

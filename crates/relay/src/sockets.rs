@@ -246,7 +246,6 @@ unconnected! {
     }
 }
 
-/// A length as `u64`.
 pub(crate) fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -47,7 +47,6 @@ struct Lock<'a> {
     length: usize,
 }
 
-/// The claims of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims {

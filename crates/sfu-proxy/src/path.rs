@@ -6,7 +6,6 @@ use crate::prelude::*;
 /// The path of a new session, after the prefix.
 pub(crate) const NEW_SESSION: &str = "/sessions/new";
 
-/// The path of ICE servers.
 pub(crate) const ICE_SERVERS: &str = "/generate-ice-servers";
 
 /// What a request asks for.

@@ -157,7 +157,6 @@ fn named_room(parts: &Parts) -> SfuResult<Option<Arc<str>>> {
     name.map(|name| room(&name).ok_or(SfuFault::BAD_ROOM)).transpose()
 }
 
-/// A parameter of the query.
 fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
     parameters(parts.uri.query(), name).into_iter().next()
 }

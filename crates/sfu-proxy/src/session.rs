@@ -115,7 +115,6 @@ impl Session {
         self.opened.owner.holder()
     }
 
-    /// What it has and does.
     pub(super) fn load(&self) -> SessionLoad {
         SessionLoad { tracks: self.tracks.len(), calls: self.calls_in_progress, taken: self.taken() }
     }
@@ -174,7 +173,6 @@ impl Session {
         MediaKind::of_all(sent.map(|track| track.kind).filter(|kind| *kind != MediaKind::Data))
     }
 
-    /// Whether it has a track with this mid.
     pub(super) fn has(&self, mid: &Name) -> bool {
         self.tracks.iter().any(|track| track.id.as_ref() == Some(&TrackId::Mid(mid.clone())))
     }

@@ -86,12 +86,10 @@ impl Upstream {
         Self { api, deadline: DEADLINE }
     }
 
-    /// Opens a session.
     pub(crate) async fn open(&self, passed: ForwardedRequest) -> Returned {
         self.send(Method::POST, "sessions/new", passed).await
     }
 
-    /// Makes a call on a session.
     pub(crate) async fn call(&self, id: &SessionId, call: SfuCall, passed: ForwardedRequest) -> Returned {
         let (method, path) = upstream(id, call);
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();

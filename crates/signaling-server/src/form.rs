@@ -6,7 +6,6 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use turn_base::ApiError;
 
-/// The most fields of a form.
 const FIELDS_MAX: usize = 16;
 const URLENCODED: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
@@ -15,7 +14,6 @@ const MULTIPART: &str = "multipart/form-data";
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// Parses a body that has arrived.
     pub(crate) async fn parse(headers: &HeaderMap, body: Bytes) -> Result<Self, ApiError> {
         match media_type(headers).as_str() {
             URLENCODED => {

@@ -59,9 +59,7 @@ pub(crate) struct Hub<P> {
 
 /// What a hub has beside its protocol and its sockets.
 pub(crate) struct Common {
-    /// The protocol's name.
     pub(crate) name: ProtocolName,
-    /// The limits of each socket.
     pub(crate) limits: Limits,
     /// [`AnyHub::until_due`] may have changed.
     pub(crate) rescheduled: Notify,
@@ -69,7 +67,6 @@ pub(crate) struct Common {
     shared: Shared,
 }
 
-/// What all hubs share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     /// When the time of the protocols starts. It is the runtime's time: it only limits how long sockets wait, and no figure depends
@@ -88,13 +85,11 @@ struct HubState<P> {
     is_draining: bool,
 }
 
-/// An open socket.
 pub(crate) struct OpenSocket {
     /// What waits at it.
     pub(crate) mailbox: Arc<Mailbox>,
     /// Its place, until it has ended.
     pub(crate) place: Weak<Place>,
-    /// Its client.
     pub(crate) web_client: WebClient,
     /// Who has signed in, or the name that the visitor has.
     pub(crate) user: Option<User>,
@@ -104,7 +99,6 @@ pub(crate) struct OpenSocket {
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// The socket that asks.
     pub(crate) socket: SocketId,
     /// The client of the socket, for a sign-in or a mint.
     pub(crate) web_client: WebClient,

@@ -13,7 +13,6 @@ use super::prelude::*;
 use crate::outbox::FRAME_BYTES;
 use crate::{Outbox, Sent, ServerBroker};
 
-/// The most bytes that wait.
 pub(crate) const WAITING_BYTES_MAX: usize = 64_000_000;
 
 /// What waits, and the sockets. Clones share it.
@@ -47,7 +46,6 @@ impl Memory {
         Self(Arc::new(Shared { waiting, sockets: Mutex::default(), broker }))
     }
 
-    /// The mailbox of a new socket of a holder.
     pub(crate) fn open(&self, holder: &Holder, limits: Limits) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox {
             holder: holder.clone(),

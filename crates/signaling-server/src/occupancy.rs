@@ -34,7 +34,6 @@ impl Occupancy {
         Self { per_client_max, open: Mutex::default(), places: TaskTracker::new() }
     }
 
-    /// Takes a place for a holder.
     pub(crate) fn take(self: &Arc<Self>, holder: &Holder) -> Result<Arc<Place>, ApiError> {
         self.add(&mut self.open.lock(), holder)?;
         let (occupancy, holder) = (Arc::clone(self), Mutex::new(holder.clone()));

@@ -157,7 +157,6 @@ impl P2pcfShell {
         Self { path, p2pcf, skew_log: Throttle::default(), started, service }
     }
 
-    /// Answers a request.
     fn answer(&self, request: Request<'_>) -> P2pcfAnswer {
         let client = request.holder.client();
         let mut p2pcf = self.p2pcf.lock();

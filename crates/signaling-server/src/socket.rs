@@ -31,7 +31,6 @@ const OVERLONG: usize = 64 * 1024;
 
 /// What the sockets of all protocols share.
 pub(crate) struct Sockets {
-    /// The protocols.
     pub(crate) hubs: Vec<Arc<dyn AnyHub>>,
     /// How many sockets are open.
     pub(crate) occupancy: Arc<Occupancy>,
@@ -70,7 +69,6 @@ impl Sockets {
     }
 }
 
-/// A request for a socket.
 pub(crate) struct SocketRequest {
     pub(crate) upgrade: WebSocketUpgrade,
     pub(crate) web_client: WebClient,

@@ -2,7 +2,6 @@
 
 use crate::prelude::*;
 
-/// Whether a JSON value is an object.
 pub(crate) fn is_object(json: &str) -> bool {
     json.trim_start().starts_with('{')
 }
@@ -12,7 +11,6 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     if is_object(json) { serde_json::from_str(json).ok() } else { None }
 }
 
-/// A value as JSON.
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("texts, numbers and raw JSON can always be written")
 }

@@ -307,7 +307,6 @@ pub struct Limits {
 
 // The actions that follow from the current event of a protocol, in their order. Empty between two events.
 
-/// The actions so far.
 #[derive(Debug, Default)]
 pub(crate) struct Actions(Vec<Action>);
 

@@ -40,7 +40,6 @@ const MIGRATE: &str =
 /// `FOR UPDATE` waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 
-/// The version of this replica.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// This replica.
@@ -58,7 +57,6 @@ pub(super) struct Leader {
     database: Arc<Database>,
     session: Option<(Connection, Statement)>,
     term: Term,
-    /// The format of the rows.
     pub(super) format: i32,
     /// Limits the log lines about writes whose outcome is unknown.
     unknown_writes: Throttle,

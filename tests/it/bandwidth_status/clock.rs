@@ -52,7 +52,6 @@ async fn after_a_start_of_the_machine_the_bound_does_not_hold_until_another_cloc
 /// Cloudflare's clock ten days after the start of the test, and the wall clock.
 const LATER: [&str; 2] = ["Sat, 25 Jan 2025 12:00:00 GMT", "2025-01-25T12:00:00Z"];
 
-/// Whether Cloudflare mints.
 async fn mints(broker: &TestBroker) -> bool {
     broker.mint().await.json()["source"] == "cloudflare"
 }

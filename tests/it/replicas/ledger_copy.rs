@@ -22,7 +22,6 @@ fn assert_says(output: &Output, code: i32, words: &[&str]) {
 /// How many sessions of the leader there are.
 const SESSION: &str = "SELECT count(*) FROM shard JOIN pg_stat_activity ON application_name = sessions[1]";
 
-/// A ledger on disk, and its keys.
 async fn ledger_on_disk(state: &StateDir) -> Option<TokenKeys> {
     let path = state.file();
     blocking(move || {

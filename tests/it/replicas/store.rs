@@ -14,7 +14,6 @@ pub(super) const NOON: i64 = 28_949_040;
 /// The longest period, in minutes.
 const PERIOD_MAX: i64 = 31 * 1_440;
 
-/// A replica with this configuration.
 pub(super) fn replica(config: &DatabaseConfig, port: u16) -> Standby {
     Standby::new(config, port, "digest".into(), Arc::new(SystemClock))
 }

@@ -43,7 +43,6 @@ impl Leader {
         self.database.run(&function).await;
     }
 
-    /// Begins a write.
     fn begin(&mut self) -> JoinHandle<(PostgresStorage, Result<(), WriteError>)> {
         tokio::spawn(written(self.storage.take().unwrap(), batch()))
     }

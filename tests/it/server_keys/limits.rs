@@ -3,7 +3,6 @@
 use super::{KEY, KEYS, OTHER_KEY, with_keys};
 use crate::support::prelude::*;
 
-/// A mint of the key for this user.
 async fn mint(broker: &TestBroker, user: &str) -> Answer {
     let path = format!("/api/turn-credentials?user={user}");
     broker.get_as(KEY, &path).await

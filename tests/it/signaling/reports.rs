@@ -42,7 +42,6 @@ async fn report_bug(broker: &TestBroker) -> Answer {
     post(broker, "/api/bugReport", multipart(&[("info", &info()), ("description", "no sound")])).await
 }
 
-/// The lines of the file.
 fn lines(directory: &StateDir) -> Vec<Value> {
     let text = std::fs::read_to_string(Path::new(directory.path()).join("reports.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -32,7 +32,6 @@ impl Api {
         format!("{}{path}", self.url)
     }
 
-    /// A request builder.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
     }
@@ -66,7 +65,6 @@ impl Api {
         self.get_with(MINT, &[("x-forwarded-for", address)]).await
     }
 
-    /// The grant of a new credential.
     pub(crate) async fn grant(&self) -> String {
         self.mint().await.grant()
     }
@@ -96,7 +94,6 @@ impl Api {
         self.hint(code).await.is_some()
     }
 
-    /// A `GET` with a bearer token.
     pub(crate) async fn get_as(&self, token: &str, path: &str) -> Answer {
         Answer::of(self.request(Method::GET, path).bearer_auth(token)).await
     }
@@ -106,7 +103,6 @@ impl Api {
         self.get_as(OPERATOR, path).await
     }
 
-    /// `GET /api/overview`.
     pub(crate) async fn overview(&self) -> Value {
         self.operator("/api/overview").await.json()
     }
@@ -116,23 +112,19 @@ impl Api {
         Answer::of(self.request(method, path).bearer_auth(OPERATOR)).await
     }
 
-    /// The value of a metric.
     pub(crate) async fn metric(&self, line: &str) -> Option<u64> {
         let text = self.operator("/metrics").await.text;
         text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// A call with a token and a body.
     pub(crate) async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
         Answer::of(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
     }
 
-    /// Opens a connection with this id.
     pub(crate) async fn open(&self, token: &str, id: &str) -> Answer {
         self.post(token, "/api/connections", serde_json::json!({ "connectionId": id })).await
     }
 
-    /// Reports for a connection.
     pub(crate) async fn heartbeat(&self, token: &str, id: &str, report: Value) -> Answer {
         self.post(token, &format!("/api/connections/{id}/heartbeat"), report).await
     }
@@ -168,7 +160,6 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The grant of a mint.
     #[track_caller]
     pub(crate) fn grant(&self) -> String {
         self.json()["grant"].as_str().unwrap_or_else(|| panic!("no grant in {}", self.text)).to_owned()

@@ -10,7 +10,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::prelude::*;
 
-/// The `cli-password`.
 pub(crate) const PASSWORD: &str = "coturn-cli-fixture-password";
 const GREETING: &str = "TURN Server\nCoturn-4.6.1 'Gorst'\n\nType '?' for help\nEnter password: \n";
 const COMMAND_MAX: usize = 4 * 1024;
@@ -28,7 +27,6 @@ pub(crate) struct FakeSession {
     pub(crate) sent: u64,
 }
 
-/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CliFault {
     /// Accepts the connection and sends nothing.

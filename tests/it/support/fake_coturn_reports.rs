@@ -10,7 +10,6 @@ use turn_broker::app::App;
 use super::eventually;
 use crate::support::prelude::*;
 
-/// The `COTURN_STATS_PASSWORD`.
 pub(crate) const REPORTS_PASSWORD: &str = "coturn-stats-fixture-password";
 
 /// The fake. Dropping it stops it.
@@ -28,7 +27,6 @@ impl FakeCoturnReports {
         Self::to(listener.local_addr().unwrap(), place)
     }
 
-    /// The same to this address.
     pub(crate) fn to(address: SocketAddr, place: usize) -> Self {
         let (messages, received) = mpsc::unbounded_channel();
         let task = AbortOnDropHandle::new(tokio::spawn(report(address, place, received)));

@@ -40,7 +40,6 @@ struct State {
 pub(crate) struct CutOff;
 
 impl FakeDatabase {
-    /// A database with a new ledger.
     pub(crate) fn new() -> Self {
         let mut contents = Contents::default();
         contents.books.keys = Some(TokenKeys::new(TokenKey::new([7; 64])));
@@ -61,7 +60,6 @@ impl FakeDatabase {
         self.lock().row.clone()
     }
 
-    /// Changes the row.
     pub(crate) fn change_row(&self, change: impl FnOnce(&mut Observation)) {
         change(&mut self.lock().row);
     }

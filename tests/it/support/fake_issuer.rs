@@ -51,14 +51,12 @@ impl Signer {
         Self::Rs256(RsaKeyPair::from_pkcs8(RSA_KEY).unwrap())
     }
 
-    /// A new key.
     pub(crate) fn es256() -> Self {
         let (random, kind) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
         let key = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
         Self::Es256(EcdsaKeyPair::from_pkcs8(kind, key.as_ref(), &random).unwrap())
     }
 
-    /// A new key.
     pub(crate) fn ed_dsa() -> Self {
         let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self::EdDsa(Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap())
@@ -73,7 +71,6 @@ impl Signer {
         }
     }
 
-    /// A token with these claims.
     pub(crate) fn sign(&self, key_id: Option<&str>, claims: &Value) -> String {
         let mut header = json!({"typ": "JWT", "alg": self.algorithm()});
         if let Some(key_id) = key_id {

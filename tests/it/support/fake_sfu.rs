@@ -10,9 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::http_server::{HttpServer, Received};
 use crate::support::prelude::*;
 
-/// The secret of the app.
 pub(crate) const SFU_SECRET: &str = "sfu-fixture-secret";
-/// The app.
 pub(crate) const SFU_APP: &str = "app-1";
 
 /// The settings of the app at the SFU with this URL.

@@ -18,7 +18,6 @@ use crate::support::prelude::*;
 
 /// The secret part of the URL.
 pub(crate) const PATH: &str = "/services/hush-path-fixture?thread=hush-query-fixture";
-/// The target of [`Reply::Redirect`].
 const REDIRECT_TARGET: &str = "/redirect-target";
 
 /// The response to one request.
@@ -71,7 +70,6 @@ impl FakeWebhook {
         self.core.history.lock().unwrap().clone()
     }
 
-    /// Waits for this number of requests.
     pub(crate) async fn wait_for(&self, count: usize) {
         loop {
             let arrived = self.core.arrived.notified();

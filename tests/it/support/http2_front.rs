@@ -76,7 +76,6 @@ impl Http2Front {
         Self { port, counts }
     }
 
-    /// The `https:` URL.
     pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }

@@ -25,11 +25,9 @@ impl HttpServer {
     }
 }
 
-/// One request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) method: Method,
-    /// Path and query.
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,

@@ -129,13 +129,11 @@ pub(crate) const COTURN: [(&str, &str); 4] = [
     // No relay is there.
     ("RELAY_PROBE", "off"),
 ];
-/// A source that is not metered.
 pub(crate) const MANUAL: [(&str, &str); 2] = [
     ("ICE_SOURCES", "manual"),
     ("MANUAL_ICE_SERVERS", r#"[{"urls":"turn:own.example:3478","username":"u","credential":"c"}]"#),
 ];
 
-/// The codes of the hints of a status.
 pub(crate) fn hint_codes(status: &Value) -> Vec<&str> {
     status["hints"].as_array().unwrap().iter().map(|hint| hint["code"].as_str().unwrap()).collect()
 }
@@ -145,7 +143,6 @@ pub(crate) async fn with_cloudflare() -> (FakeCloudflare, TestBroker) {
     with_cloudflare_and(&[]).await
 }
 
-/// The same with more settings.
 pub(crate) async fn with_cloudflare_and(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let cloudflare = FakeCloudflare::start().await;
     let broker = broker_at(&cloudflare, settings).await;

@@ -120,7 +120,6 @@ impl TestDatabase {
         restarted.await.unwrap();
     }
 
-    /// Its address.
     pub(crate) fn address(&self) -> (&'static str, u16) {
         ("127.0.0.1", self.server.port)
     }
@@ -145,14 +144,12 @@ impl TestDatabase {
         self.config_with(&[("DATABASE_URL", url)])
     }
 
-    /// The same with these settings.
     pub(crate) fn config_with(&self, settings: &[(&str, &str)]) -> DatabaseConfig {
         let schema = [("DATABASE_SCHEMA", self.schema.as_str())];
         let environment = Environment::from_pairs(schema.iter().chain(settings).copied());
         Config::from_env(&environment).unwrap().database.unwrap()
     }
 
-    /// A connection of the test.
     pub(crate) async fn client(&self) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -160,7 +157,6 @@ impl TestDatabase {
         client
     }
 
-    /// Runs statements.
     pub(crate) async fn run(&self, sql: &str) {
         self.client().await.batch_execute(sql).await.unwrap();
     }
@@ -170,7 +166,6 @@ impl TestDatabase {
         self.client().await.query_one(sql, &[]).await.unwrap()
     }
 
-    /// A number.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.row(&format!("SELECT ({sql})::bigint")).await.get(0)
     }

@@ -50,7 +50,6 @@ impl Proxy {
         Self { port, open, of_new }
     }
 
-    /// Harms the connections that are open.
     pub(crate) fn harm_open(&self, harm: Harm) {
         for link in self.open.lock().unwrap().iter() {
             link.send_replace(harm);

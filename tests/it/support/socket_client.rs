@@ -13,10 +13,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::finished;
 use crate::support::prelude::*;
 
-/// An open socket.
 pub(crate) struct SocketClient(WebSocketStream<TcpStream>);
 
-/// What a client received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     Text(String),
@@ -80,7 +78,6 @@ impl SocketClient {
         assert_eq!(self.closed().await.0, 1000);
     }
 
-    /// What arrives next.
     pub(crate) async fn next(&mut self) -> Got {
         let message = finished("something arrives", self.0.next()).await;
         match message {

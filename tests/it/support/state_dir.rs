@@ -19,12 +19,10 @@ impl StateDir {
         Self(tempfile::tempdir_in("/var/tmp").unwrap())
     }
 
-    /// The value of `STATE_DIR`.
     pub(crate) fn path(&self) -> &str {
         self.0.path().to_str().unwrap()
     }
 
-    /// The path of the ledger in it.
     pub(crate) fn file(&self) -> PathBuf {
         self.0.path().join(FILE_NAME)
     }

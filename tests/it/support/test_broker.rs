@@ -45,7 +45,6 @@ async fn open_store(directory: &Path) -> (Store, Contents) {
 }
 
 impl TestBroker {
-    /// A broker with this [`config`].
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_at(settings, Arc::new(ManualClock::at(START))).await
     }
@@ -55,7 +54,6 @@ impl TestBroker {
         Self::start_with(&config(settings), clock).await
     }
 
-    /// The same with this configuration.
     pub(crate) async fn start_with(config: &Config, clock: Arc<ManualClock>) -> Self {
         let store = match &config.budget.state_dir {
             Some(directory) => Some(open_store(directory).await),
@@ -84,7 +82,6 @@ impl TestBroker {
         Arc::clone(&self.clock)
     }
 
-    /// Advances the clock.
     pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }

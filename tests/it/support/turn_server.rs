@@ -43,12 +43,10 @@ impl TurnServer {
         Self { address, server: Server::new(config).await.unwrap(), refuses }
     }
 
-    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("turn:{}?transport=udp", self.address)
     }
@@ -61,7 +59,6 @@ impl TurnServer {
         }
     }
 
-    /// The number of allocations.
     pub(crate) async fn allocations(&self) -> usize {
         self.server.get_allocations_info(None).await.unwrap().len()
     }
@@ -89,7 +86,6 @@ pub(crate) async fn start_redirect(to: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The credentials that were minted.
 struct Minted {
     credentials: History,
     refuses: Arc<AtomicBool>,

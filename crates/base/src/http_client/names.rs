@@ -36,7 +36,6 @@ pub(super) struct Names {
     known: Arc<Mutex<HashMap<String, Known>>>,
 }
 
-/// What is known of a name.
 #[derive(Default)]
 struct Known {
     /// The addresses of the latest answer that had some, unless the name has ended since.

@@ -18,17 +18,14 @@ use crate::session::{CALLS, FAILED_LOOKS_MAX};
 use crate::track::AUDIO_KBPS;
 
 impl Sessions {
-    /// Whether a session is known.
     fn knows(&self, id: &SessionId) -> bool {
         self.rows.contains_key(id)
     }
 
-    /// Whether no session is known.
     fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The room of a session.
     fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
         self.rows.get(id)?.opened.room.clone()
     }
@@ -89,7 +86,6 @@ fn push(count: usize) -> RequestedTracks {
     RequestedTracks { pushed: (0..count).map(push).collect(), ..RequestedTracks::default() }
 }
 
-/// An entry of an answer.
 fn entry(id: TrackId, direction: Option<Direction>) -> Entry {
     let is_channel = matches!(id, TrackId::Channel(_));
     let (session, name, is_refused, is_inactive) = (None, None, false, false);
@@ -138,7 +134,6 @@ impl Table {
         Ok(())
     }
 
-    /// A table with these sessions in these rooms.
     fn with(sessions: &[(&str, &str)]) -> Self {
         let mut table = Self::default();
         for (name, room) in sessions {

@@ -84,7 +84,6 @@ impl Reports {
         taken.map_err(|spent| ApiError::too_many("Too many reports", message, spent.next))
     }
 
-    /// A report as a line.
     fn line(&self, kind: &'static str, report: &impl Serialize) -> Result<String, ApiError> {
         let id = uuid(u128::from_be_bytes(random::bytes()?));
         let line = Line { id, at: self.service.clock.now().to_string(), kind, report };

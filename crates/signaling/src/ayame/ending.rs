@@ -9,7 +9,6 @@ use super::socket::{SocketStage, Timer};
 use crate::prelude::*;
 
 impl Ayame {
-    /// Closes a socket.
     pub(super) fn close(&mut self, id: SocketId, close: Closing) {
         if self.end(id) {
             self.actions.close(id, close);

@@ -61,7 +61,6 @@ pub(super) struct ForWebhook {
     pub(super) environment: Option<String>,
 }
 
-/// The body of a webhook.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WebhookBody<'a> {

@@ -6,7 +6,6 @@ use super::{FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
 use crate::prelude::*;
 
 impl Ayame {
-    /// Handles a frame.
     pub(super) fn arrived(&mut self, id: SocketId, frame: Frame, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if matches!(socket.state, SocketStage::Ended) {

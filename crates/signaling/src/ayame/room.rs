@@ -14,7 +14,6 @@ pub(super) struct AyameRooms(BTreeMap<Arc<str>, AyameRoom>);
 pub(super) struct AyameRoom {
     /// Sockets that have a place and are not members yet.
     pub(super) entering: Vec<SocketId>,
-    /// The members.
     pub(super) members: Vec<SocketId>,
     /// Whether the members have connected to each other.
     is_connected: bool,
@@ -97,12 +96,10 @@ impl AyameRooms {
         });
     }
 
-    /// Removes a room, and returns it with its sockets.
     pub(super) fn remove(&mut self, room: &str) -> AyameRoom {
         self.0.remove(room).unwrap_or_default()
     }
 
-    /// The sockets with a place.
     #[cfg(test)]
     pub(super) fn places(&self, room: &str) -> Vec<SocketId> {
         self.0.get(room).map(|room| [&*room.entering, &*room.members].concat()).unwrap_or_default()

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use super::message::{ForWebhook, Frame, Verdict, WebhookBody};
 use crate::prelude::*;
 
-/// One timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]
 pub(super) enum Timer {
     /// When the socket must have registered.
@@ -63,7 +62,6 @@ pub(super) struct Registration {
     pub(super) verdict: Verdict,
     /// Frames that are handled after the `accept`.
     pub(super) waiting: VecDeque<Frame>,
-    /// The bytes of `waiting`.
     pub(super) waiting_bytes: usize,
 }
 

@@ -79,7 +79,6 @@ pub struct Own {
 pub struct Package {
     /// The session of the other page.
     pub(super) to: Arc<str>,
-    /// The package itself.
     pub(super) json: Box<RawValue>,
 }
 
@@ -109,7 +108,6 @@ impl Operation {
     }
 }
 
-/// The fields of the body.
 struct Fields(Map<String, Value>);
 
 impl Fields {

@@ -144,7 +144,6 @@ impl DeleteKeys {
         Self(SigningKey::derived(secret, PURPOSE))
     }
 
-    /// The key of an entry.
     fn key(&self, room: &str, context: &str) -> String {
         // A room's name contains no zero, so two entries never have the same input.
         let input = [room.as_bytes(), b"\0", context.as_bytes()].concat();

@@ -29,7 +29,6 @@ const PACKAGE_OVERHEAD: usize = 128;
 const PER_CLIENT_MAX: usize = 4 << 20;
 const BOUNDS: Bounds = Bounds { client_max: PER_CLIENT_MAX, all_max: SHARES * PER_CLIENT_MAX };
 
-/// All rooms.
 #[derive(Default)]
 pub(super) struct P2pcfRooms {
     by_name: HashMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
@@ -41,7 +40,6 @@ pub(super) struct P2pcfRooms {
     pub(super) actions: Actions,
 }
 
-/// The entry of one page.
 struct Entry {
     session: Arc<str>,
     changed_at: Number,

@@ -23,7 +23,6 @@ const BOUNDS: Bounds = Bounds { client_max: PER_CLIENT_MAX, all_max: SHARES * PE
 /// What a message weighs beside its bytes: its part of what may wait for an id.
 const MESSAGE_WEIGHT: usize = BYTES_PER_ID_MAX / MESSAGES_PER_ID_MAX;
 
-/// The waiting messages.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// By destination, in their order. None is empty.

@@ -101,7 +101,6 @@ impl Room {
         }
     }
 
-    /// The number of users.
     pub(super) fn len(&self) -> usize {
         self.users.len()
     }

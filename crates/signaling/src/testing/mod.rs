@@ -17,7 +17,6 @@ pub(crate) fn client_of(socket: u64) -> ClientKey {
     ClientKey::V4(Ipv4Addr::from(u32::try_from(socket).unwrap()))
 }
 
-/// A client by its address.
 pub(crate) fn client(address: &str) -> ClientKey {
     ClientKey::of(address.parse().unwrap())
 }

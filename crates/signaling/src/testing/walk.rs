@@ -56,7 +56,6 @@ pub(crate) fn ops<P: Walked>(wait_max: Duration) -> impl Strategy<Value = Vec<Op
     prop::collection::vec(op, 1..150)
 }
 
-/// The grant that is minted for a socket.
 pub(crate) fn grant(socket: u64) -> GrantId {
     GrantId::new(u128::from(socket).to_be_bytes())
 }
@@ -70,7 +69,6 @@ pub(crate) struct Walk<P> {
     joined: BTreeSet<MemberId>,
     /// Grants that were minted and have not joined.
     minted: BTreeSet<GrantId>,
-    /// Messages that were sent.
     pub(crate) messages: usize,
 }
 

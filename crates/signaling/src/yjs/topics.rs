@@ -151,7 +151,6 @@ impl Topics {
         }
     }
 
-    /// The number of subscribers of a topic.
     pub(super) fn subscribers(&self, name: &str) -> usize {
         self.by_name.get(name).map_or(0, |topic| topic.subscribers.len())
     }
@@ -172,7 +171,6 @@ impl Topics {
         topic.fan_out.take_several(kib, FAN_OUT, now).map(|()| to).map_err(|_| OverBound)
     }
 
-    /// The number of topics.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_name.len()

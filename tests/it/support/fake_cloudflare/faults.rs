@@ -10,7 +10,6 @@ use hyper::StatusCode;
 
 use super::provider::Answer;
 
-/// The target of [`Fault::Redirect`].
 pub(super) const REDIRECT_TARGET: &str = "/redirect-target";
 
 /// A fault. "Minted" says whether a credential exists at the provider afterwards.

@@ -48,7 +48,6 @@ impl World {
         Self::pair_of(settings, [&register("r"), &register("r")])
     }
 
-    /// The same with these registers.
     fn pair_of(settings: AyameSettings, registers: [&str; 2]) -> Self {
         let mut world = Self::new(settings);
         for (socket, register) in (1..).zip(registers) {
@@ -58,7 +57,6 @@ impl World {
         world
     }
 
-    /// Replies to the mint for a socket.
     fn mint(&mut self, socket: u64) {
         self.mint_with(socket, Some(MINTED), Some(grant(socket)));
     }

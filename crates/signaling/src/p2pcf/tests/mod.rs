@@ -71,25 +71,21 @@ fn page(name: &str) -> Page {
 }
 
 impl Page {
-    /// `d`.
     fn data(&self) -> Value {
         json!([self.session, "client", false, DTLS, 1_736_942_399_000_i64, ["192.0.2.7"]])
     }
 
-    /// The body of a poll.
     fn poll(&self) -> Value {
         let Self { room, context, changed_at, lifetime_ms, .. } = self;
         json!({"r": room, "k": context, "d": self.data(), "t": changed_at, "x": lifetime_ms})
     }
 
-    /// The body of a publish.
     fn publish(&self, packages: &Value) -> Value {
         let mut body = self.poll();
         body["p"] = packages.clone();
         body
     }
 
-    /// The body of a delete.
     fn delete(&self, key: &str) -> Value {
         let mut body = self.poll();
         body["dk"] = key.into();
@@ -109,7 +105,6 @@ impl Page {
         Self { session: format!("{first}~{}", loaded.changed_at), ..loaded }
     }
 
-    /// A package for another page.
     fn package_to(&self, other: &Self) -> Value {
         json!([other.session, self.session, "ufrag", "pwd", DTLS, null, null, START_MS, ["candidate:1"]])
     }

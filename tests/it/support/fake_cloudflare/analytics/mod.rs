@@ -25,7 +25,6 @@ use fault::refusal;
 use query::Field;
 use usage::{Dataset, Distortion, Relayed, Usage};
 
-/// The path of queries.
 pub(super) const PATH: &str = "/client/v4/graphql";
 
 /// The usage, the access checks and the fault.
@@ -106,7 +105,6 @@ impl Control<'_> {
 }
 
 impl Analytics {
-    /// The outcome of a query.
     pub(super) fn outcome(&self, request: &Recorded) -> Outcome {
         let is_grouped = request.body["query"].as_str().is_some_and(|query| query.contains("dimensions"));
         let fault = self.grouped_fault.filter(|_| is_grouped).or(self.fault);

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 /// Names of scalars that variables may have.
 const SCALARS: [&str; 4] = ["string", "String", "Time", "Date"];
 
-/// One selected field.
 #[derive(Debug)]
 pub(super) struct Field {
     /// The name in the response: the alias, else the field's own.

@@ -23,13 +23,11 @@ pub(super) enum Dataset {
     Sfu,
 }
 
-/// The recorded usage.
 #[derive(Default)]
 pub(super) struct Usage {
     entries: VecDeque<Entry>,
 }
 
-/// The usage of one minute.
 struct Entry {
     /// The start of the minute.
     minute: DateTime<Utc>,
