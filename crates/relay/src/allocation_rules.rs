@@ -1,6 +1,6 @@
 //! User names, and the bounds of allocations.
 
-use turn_budget::{GrantId, Timestamp};
+use crate::prelude::*;
 
 /// The most concurrent allocations.
 pub(crate) const ALLOCATIONS_MAX: usize = 1_280;

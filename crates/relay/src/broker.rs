@@ -1,12 +1,10 @@
 //! What the relay asks the broker, and what it reports to the broker and to the metrics.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use async_trait::async_trait;
-use turn_budget::{ByteCount, Carried, GrantEnd, GrantId, Timestamp, Traffic};
+use turn_budget::{Carried, GrantEnd};
 
-use crate::allocation_rules::Username;
+use crate::prelude::*;
 
 /// The broker, as the relay sees it.
 #[async_trait]

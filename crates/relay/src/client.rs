@@ -1,16 +1,12 @@
 //! A client of any TURN server over UDP, which finds out whether a credential relays there. It makes an allocation and sends datagrams
 //! through it to the allocation itself, because an allocation alone proves nothing about peers. The allocation is released in any case.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::Ipv6Addr;
 
-use tokio::net::UdpSocket;
-use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use webrtc_util::Conn;
 
 use crate::client_socket::{ClientSocket, Refusal};
+use crate::prelude::*;
 
 pub use crate::client_socket::UdpRelay;
 

@@ -2,11 +2,8 @@
 //! allocation for as long as the server lets it, it adds a LIFETIME to the library's requests, and signs them again. Tests:
 //! `tests/it/doctor`.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use stun::addr::AlternateServer;
 use stun::agent::TransactionId;
 use stun::attributes::{
@@ -20,10 +17,9 @@ use stun::message::{
     Setter as _,
 };
 use stun::textattrs::Realm;
-use tokio::net::UdpSocket;
 use turn::proto::lifetime::Lifetime;
-use webrtc_util::Error;
 
+use crate::prelude::*;
 use crate::unconnected::unconnected;
 
 /// The LIFETIME that is asked for, in seconds. A server grants its maximum instead.

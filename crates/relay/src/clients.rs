@@ -2,14 +2,11 @@
 //! the allocation, to within a second. Data of a client without a row is dropped. The bound on allocations bounds the table.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
-use parking_lot::Mutex;
 use turn::auth::{AuthHandler, generate_auth_key};
 
-use crate::allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
-use crate::broker::{Event, Note, RelayBroker};
+use crate::allocation_rules::ALLOCATIONS_PER_GRANT_MAX;
+use crate::prelude::*;
 use crate::sockets::ClientSocket;
 
 /// One client address.

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::broker::{Event, Note};
-use turn_budget::{BilledDirections, ByteCount, GrantId, Traffic};
+use crate::prelude::*;
+use turn_budget::BilledDirections;
 
 /// What was carried since the last [`Self::take`], and the limit on it.
 pub(crate) struct Meter {
@@ -106,7 +105,6 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     const GRANT: GrantId = GrantId::new([1; 16]);
 

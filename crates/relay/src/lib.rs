@@ -23,3 +23,20 @@ mod unconnected;
 pub use allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
 pub use broker::{Event, Note, RelayBroker};
 pub use server::{ListenError, Relay};
+
+/// What most modules use.
+mod prelude {
+    pub(crate) use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use async_trait::async_trait;
+    pub(crate) use parking_lot::Mutex;
+    pub(crate) use tokio::net::UdpSocket;
+    pub(crate) use tokio::time::timeout;
+    pub(crate) use turn_budget::{ByteCount, GrantId, Timestamp, Traffic};
+    pub(crate) use webrtc_util::{Conn, Error};
+
+    pub(crate) use crate::allocation_rules::Username;
+    pub(crate) use crate::broker::{Event, Note, RelayBroker};
+}

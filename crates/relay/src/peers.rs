@@ -1,7 +1,7 @@
 //! The peer policy: the addresses with which the relay exchanges packets. Pure. It protects the machine of the relay. A relay that listens
 //! on loopback has peers on loopback only. Any other relay has peers in private networks, where its clients are, and its own allocations.
 
-use std::net::{IpAddr, SocketAddr};
+use crate::prelude::*;
 
 /// The relay's addresses. They decide which peers are allowed.
 #[derive(Clone, Copy, Debug)]

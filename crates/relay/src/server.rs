@@ -3,11 +3,7 @@
 //! holds from its check to the allocation.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +12,12 @@ use turn::allocation::five_tuple::FiveTuple;
 use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
-use crate::allocation_rules::Username;
-use crate::broker::{Event, Note, RelayBroker};
 use crate::clients::{Client, Clients};
 use crate::count::Meter;
 use crate::peers::PeerPolicy;
+use crate::prelude::*;
 use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
-use turn_budget::{BilledDirections, ByteCount, Carried};
+use turn_budget::{BilledDirections, Carried};
 
 /// The interval between counts, and between checks for grants that have ended.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);

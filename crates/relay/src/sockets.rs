@@ -4,24 +4,16 @@
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
-use webrtc_util::{Conn, Error};
 
 use crate::allocation_rules::ALLOCATIONS_MAX;
-use crate::broker::{Event, Note};
 use crate::count::Meter;
 use crate::peers::PeerPolicy;
+use crate::prelude::*;
 use crate::unconnected::{unconnected, unused};
-use turn_budget::{GrantId, Traffic};
 
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
@@ -253,7 +245,6 @@ pub(crate) fn length(bytes: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     #[test]
     fn ports_are_bounded_and_a_dropped_one_is_free_again() {

@@ -1,8 +1,6 @@
 //! Whether a relay can be used as a tunnel into private networks or for TCP, or by one credential for many calls: `doctor` asks for all of
 //! that, and all must be refused.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use stun::agent::TransactionId;
 use stun::attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME};
 use stun::fingerprint::FINGERPRINT;
@@ -13,12 +11,12 @@ use stun::message::{
 use stun::textattrs::TextAttribute;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use turn::proto::PROTO_TCP;
 use turn::proto::reqtrans::RequestedTransport;
 
 use crate::client::{Allocation, RelayError, STEP};
 use crate::client_socket::UdpRelay;
+use crate::prelude::*;
 
 /// Addresses that no relay on the internet should reach: a private network, and where clouds tell machines their secrets.
 const PRIVATE: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(169, 254, 169, 254)];

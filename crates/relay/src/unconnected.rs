@@ -1,6 +1,6 @@
 //! What all UDP sockets of the TURN library's [`Conn`] share here: none is connected, so the library names the other end of each packet.
 
-use webrtc_util::Error;
+use crate::prelude::*;
 
 /// [`Conn`](webrtc_util::Conn) for a type with a `socket`: the methods that are given, and those that are the same for all such types.
 macro_rules! unconnected {
