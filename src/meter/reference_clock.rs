@@ -2,13 +2,9 @@
 //! requests, such as mints, may themselves wait until the time is known. So this module makes requests only for the time, also while
 //! minting is stopped.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use turn_base::http_client::HttpClient;
 use url::Url;
 
-use crate::account::Account;
+use crate::meter::prelude::*;
 
 /// How often it is checked whether the books' time is uncertain.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -6,19 +6,14 @@ mod answer;
 pub mod by_grant;
 mod error;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use chrono::SecondsFormat;
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
 
 use crate::config::{AnalyticsConfig, Config};
-use crate::ice::turn_keys::OwnKey;
-use turn_base::http_client::{Api, CallError, HttpClient, body, date};
-use turn_ledger::polls::spans::Span;
-use turn_ledger::{BilledDirections, ByteCount, IceSource, IdDigest, Minute, Timestamp};
+use crate::meter::prelude::*;
+use turn_base::http_client::{Api, body, date};
 
 pub use error::AnalyticsError;
 
@@ -237,7 +232,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use turn_base::http_client::{HttpClient, Network};
+    use turn_base::http_client::Network;
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
     const TOKEN: &str = "analytics-fixture-token";

@@ -6,17 +6,15 @@
 //!
 //! The counts also say which grants relayed around their expiry. [`super::tail`] computes what these grants relayed after their expiry.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use tokio::sync::watch;
 
 use super::analytics::AnalyticsError;
 use super::analytics::by_grant::PageBounds;
 use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failures, pause_after};
-use turn_ledger::polls::spans::{Span, final_after, spans};
-use turn_ledger::{Books, CountsTaken, GrantCounts, IceSource, Minute, Traffic};
+use crate::meter::prelude::*;
+use turn_ledger::polls::spans::{final_after, spans};
+use turn_ledger::{CountsTaken, GrantCounts};
 
 /// The shortest interval between two polls. A poll has at most two spans of 10 pages ([`PageBounds`]), and 8 + 10 queries of chains and
 /// tails. Five polls in 5 minutes are 5 * 38 = 190 of the 300 queries that Cloudflare allows.

@@ -8,27 +8,19 @@ pub mod by_grant;
 mod probe;
 mod tail;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::account::Account;
 use crate::ice::api::MintingApi;
 use crate::ice::key_name::KeyName;
+use crate::meter::prelude::*;
 use crate::telemetry::metrics::Metrics;
 use analytics::by_grant::{PageBounds, ROWS_MAX};
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use probe::ProbeState;
 use turn_base::backoff::step;
 use turn_ledger::polls::days::{CountedDays, has_grown};
-use turn_ledger::polls::spans::{Span, final_after, settled_minute};
-use turn_ledger::{
-    BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, Period, Reading, ReadingOutcome,
-    Timestamp, Traffic,
-};
+use turn_ledger::polls::spans::{final_after, settled_minute};
+use turn_ledger::{BillingDay, Day, Period, Reading};
 
 /// Where a second answer decides about something, it is asked for so soon.
 const SECOND_ANSWER: Duration = Duration::from_secs(60);

@@ -2,19 +2,14 @@
 //! count is believed only if it shows bytes of the probe, because a provider that counts nothing answers zero too
 //! ([`turn_ledger::ReadingOutcome::Unproven`]).
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use tokio::time::timeout;
 
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
 use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
-use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::relays;
-use turn_ledger::polls::spans::Span;
-use turn_ledger::{ByteCount, CountOwner, IceSource, Minute, Timestamp};
+use crate::meter::prelude::*;
 use turn_relay::client::{RelayError, relay_to_itself};
 
 const SOURCE: IceSource = IceSource::Cloudflare;

@@ -1,12 +1,9 @@
 //! What grants relay after their expiry, by Cloudflare's analytics. Each grant that relayed around its expiry is asked for once, when its
 //! minutes have settled. Pure: the meter asks, and passes the answers.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use super::analytics::by_grant::ROWS_MAX;
-use turn_ledger::polls::spans::Span;
-use turn_ledger::{Grants, IceSource, Minute, Tails, Timestamp, Traffic};
+use crate::meter::prelude::*;
+use turn_ledger::{Grants, Tails};
 
 /// For how long after the assumed tail a query still asks for minutes. The grants of one query also expire within this time of each
 /// other, so that the number of its rows has a bound.
@@ -79,7 +76,6 @@ fn end_of(expires_at: Timestamp, asked_for: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::GrantId;
 
     /// 2025-01-15T12:00:00Z
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);

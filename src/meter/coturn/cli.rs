@@ -13,7 +13,6 @@
 //! calls does no harm. The cost is three short round trips.
 
 use std::io;
-use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,8 +20,9 @@ use tokio::net::TcpStream;
 
 use super::listing::parse;
 use crate::config::CoturnCliConfig;
+use crate::meter::prelude::*;
 use turn_base::random::{self, NoRandomness};
-use turn_ledger::{Listing, SESSIONS_MAX, SessionId};
+use turn_ledger::{Listing, SessionId};
 
 /// The time limit of one call.
 pub const DEADLINE: Duration = Duration::from_secs(5);

@@ -6,10 +6,9 @@
 //! coturn numbers the sessions 1, 2, 3 and ends with their total: a text whose numbers disagree is not a listing.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use crate::ice::cloudflare::OWN_IDENTIFIERS;
-use turn_ledger::{ByteCount, GrantId, Listing, Reach, SESSIONS_MAX, Session, SessionId, Timestamp, Traffic};
+use crate::meter::prelude::*;
+use turn_ledger::{Listing, Reach, Session, SessionId};
 
 /// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;

@@ -2,21 +2,16 @@
 //! grant has expired or is revoked. When the budget is spent, it ends all sessions. coturn itself never ends a running allocation.
 
 use std::future::pending;
-use std::sync::Arc;
-use std::time::Duration;
 
 pub mod cli;
 pub mod listing;
 pub mod stats;
 
-use parking_lot::Mutex;
-
-use crate::account::Account;
 use crate::bounds::COTURN_LOOK_INTERVAL;
+use crate::meter::prelude::*;
 use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
 use stats::{Reports, Taken};
-use turn_ledger::{Books, CountOwner, IceSource};
 
 /// How long a session may outlive its grant when the broker ends the session. This allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);

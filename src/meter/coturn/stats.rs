@@ -11,10 +11,7 @@
 //! - It connects again by itself. What it publishes meanwhile is lost.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustix::net::sockopt::set_socket_keepalive;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,9 +21,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::listing::{own_sessions_removed, session, session_id, usage};
 use crate::config::CoturnStatsConfig;
+use crate::meter::prelude::*;
 use turn_base::clock;
 use turn_base::request::header::TokenDigest;
-use turn_ledger::{SESSIONS_MAX, Session};
+use turn_ledger::Session;
 
 /// The longest time to authenticate.
 const LOGIN_MAX: Duration = Duration::from_secs(5);

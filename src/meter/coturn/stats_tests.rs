@@ -1,7 +1,6 @@
 use std::net::SocketAddr;
 
 use super::*;
-use turn_ledger::Traffic;
 
 const KEY: &str = "turn/realm/a.test/user/1795169280:talk/ann/allocation/001000000000000002/total_traffic";
 const TOTAL: &str = "rcvp=308, rcvb=302144, sentp=309, sentb=301888";

@@ -1,18 +1,14 @@
 //! The parser of responses: from status and body to a count. Pure. GraphQL reports errors with HTTP 200, so `errors` is
 //! read before `data`. Data with errors is refused, because it may be incomplete.
 
-use std::collections::BTreeMap;
-
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 use super::{AnalyticsError, Counted, UsageCount};
 use crate::ice::call::unusable;
-use crate::ice::turn_keys::OwnKey;
-use turn_base::http_client::CallError;
-use turn_ledger::{BilledDirections, ByteCount, IdDigest, Traffic};
+use crate::meter::prelude::*;
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched for in this order. After a rate limit nothing else in the
 /// response counts. The phrase about the account contains one of the phrases about rights, so it is searched for first.

@@ -3,18 +3,13 @@
 //! counts twice. A page in another order ends the count as incomplete, so no row is left out unnoticed.
 //! The sum of all rows is not the total, because each group is sampled by itself.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::answer::{self, Sum};
 use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, Span, variables};
 use crate::ice::call::unusable;
-use crate::ice::cloudflare::OWN_IDENTIFIERS;
-use crate::ice::turn_keys::OwnKey;
-use turn_base::http_client::CallError;
-use turn_ledger::{GrantCounts, GrantId, IdDigest, Minute, Traffic};
+use crate::meter::prelude::*;
+use turn_ledger::GrantCounts;
 
 /// The most rows of one page. Cloudflare returns at most as many.
 pub const ROWS_MAX: usize = 10_000;

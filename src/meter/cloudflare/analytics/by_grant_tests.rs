@@ -1,11 +1,7 @@
-use std::time::Duration;
-
 use super::*;
 use crate::config::AnalyticsConfig;
-use crate::ice::turn_keys::OwnKey;
 use crate::meter::cloudflare::analytics::Counted;
-use turn_base::http_client::{HttpClient, Network};
-use turn_ledger::{BilledDirections, Timestamp};
+use turn_base::http_client::Network;
 
 /// 2025-01-15T12:00:00Z
 const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);

@@ -1,6 +1,6 @@
 //! The errors of a query. Each has a name for metrics and a remedy. None contains a token or text of a response.
 
-use turn_base::http_client::CallError;
+use crate::meter::prelude::*;
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
