@@ -1,7 +1,5 @@
 //! One HTTP client with its own address: a stranger or an honest client. It uses only public routes. The attacks and the soak share it.
 
-use std::net::IpAddr;
-
 use crate::support::prelude::*;
 
 /// How long a client waits for a response. Only one that never comes counts as missing.

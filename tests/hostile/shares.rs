@@ -3,11 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use tokio::task::JoinSet;
-
 use crate::client::Client;
 use crate::honest::Tally;
-use crate::support::fake_coturn_cli::PASSWORD;
 use crate::support::prelude::*;
 use crate::unfinished::{Counts, Load, keep};
 use crate::{Form, Outcome, address, grouped, memory, program};

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::net::TcpSocket;
-
 use crate::support::prelude::*;
 
 /// Bytes of a body before its last chunk. The longest body has 16 KiB.

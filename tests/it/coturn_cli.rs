@@ -5,7 +5,6 @@ use secrecy::SecretString;
 use turn_broker::meter::coturn::cli::{CUTS_MAX, CliError, CoturnCli, DEADLINE};
 use turn_ledger::{Listing, SESSIONS_MAX, SessionId};
 
-use crate::support::fake_coturn_cli::PASSWORD;
 use crate::support::prelude::*;
 
 const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";

@@ -1,7 +1,6 @@
 //! The meter of coturn: the ledger counts coturn's bytes, and sessions end when their grant expires or is revoked, or when
 //! the budget is spent.
 
-use crate::support::fake_coturn_cli::PASSWORD;
 use crate::support::prelude::*;
 
 const GB: u64 = 1_000_000_000;

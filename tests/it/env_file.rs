@@ -1,6 +1,5 @@
 //! The file of settings: `.env` in the working directory, or that of `--env-file`. What is in force is what was written.
 
-use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 

@@ -4,7 +4,6 @@ use turn_broker::meter::coturn::CoturnMeter;
 
 use turn_broker::ice::fleet::OwnRelay;
 
-use crate::support::fake_coturn_cli::PASSWORD;
 use crate::support::prelude::*;
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");

@@ -1,7 +1,6 @@
 //! `deploy/rotate-turn-key.sh` against the fake Cloudflare, and a broker with the file that it leaves.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::support::prelude::*;
 

@@ -1,7 +1,6 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
 use crate::support::prelude::*;
-use std::os::unix::fs::PermissionsExt;
 
 fn start(settings: &[(&str, &str)]) -> Process {
     Process::start(&[&COTURN[..], &[("OPERATOR_TOKEN", OPERATOR)], settings].concat())

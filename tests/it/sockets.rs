@@ -1,6 +1,5 @@
 //! The bounds on the sockets of one address.
 
-use tokio::net::TcpSocket;
 use turn_broker::listen::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 
 use crate::support::prelude::*;

@@ -2,8 +2,6 @@
 
 use std::sync::PoisonError;
 
-use tokio::task::JoinHandle;
-
 use crate::client::Client;
 use crate::faults::{Faults, Now};
 use crate::support::prelude::*;

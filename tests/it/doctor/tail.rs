@@ -1,7 +1,6 @@
 //! `doctor --tail`: with a relay that relays on after the end of its credentials, and a count that says until when it was billed.
 
 use chrono::SecondsFormat;
-use tokio::task::JoinHandle;
 use turn_broker::doctor::{self, Check, CheckState, Finding, Options, Progress};
 use turn_relay::client::{Allocation, UdpRelay};
 

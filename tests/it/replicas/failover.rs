@@ -1,6 +1,5 @@
 //! A failover of a real database to its streaming standby, by a URL with both servers. Nothing is simulated.
 
-use turn_broker::config::DatabaseConfig;
 use turn_broker::store::Standby;
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};

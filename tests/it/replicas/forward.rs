@@ -1,8 +1,5 @@
 //! How a request reaches the leader through another replica.
 
-use std::net::IpAddr;
-
-use tokio::net::TcpSocket;
 use turn_broker::forward::{ANSWER_MAX, FORWARDED};
 use turn_broker::listen::UNREAD_PER_PEER_MAX;
 

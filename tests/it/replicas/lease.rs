@@ -8,7 +8,6 @@ use turn_broker::lead::Lead;
 use turn_broker::lead::lease::Lease;
 
 use super::{LEASE, TestReplica, pair};
-use crate::support::fake_coturn_cli::PASSWORD;
 use crate::support::prelude::*;
 
 #[tokio::test]

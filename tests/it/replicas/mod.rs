@@ -21,7 +21,6 @@ mod takeover;
 
 use std::ops::Deref;
 
-use tokio::task::JoinHandle;
 use turn_broker::listen::Shutdown;
 use turn_broker::listen::replica::Replica;
 

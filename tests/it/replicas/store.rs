@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use turn_base::SystemClock;
-use turn_broker::config::DatabaseConfig;
 use turn_broker::store::{Changes, Observation, Standby, WriteError};
 use turn_ledger::{Block, ClaimedUsage, Head, MinuteRow, SourceRows, SpenderKey, User};
 

@@ -1,6 +1,5 @@
 //! Every outcome of a write: whatever happens to the answer, the batch is stored once, and only a completed commit is answered.
 
-use tokio::task::JoinHandle;
 use turn_broker::store::{Standby, WriteError};
 
 use super::store::{assert_lost, batch, blocking, lead, loaded, replica, seq, stored_batches, written};

@@ -3,7 +3,6 @@
 
 use super::{KEY, KEYS, with_keys};
 use crate::support::prelude::*;
-use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::string::string_regex;

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::sync::{MutexGuard, PoisonError};
 
-use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::prelude::*;

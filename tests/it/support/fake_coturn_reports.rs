@@ -1,8 +1,6 @@
 //! A fake of the part of coturn that reports its sessions to a Redis: like a thread of coturn 4.6.1 it connects, authenticates, selects
 //! the place of its relay, and sends a heartbeat. It connects again when the connection ends.
 
-use std::net::Ipv4Addr;
-
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use turn_broker::app::App;

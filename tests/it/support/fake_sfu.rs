@@ -2,7 +2,6 @@
 //!
 //! Invariant: a request is in [`FakeSfu::history`] with its exact bytes before its response is sent.
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::response::{IntoResponse, Response};

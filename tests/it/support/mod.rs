@@ -33,7 +33,7 @@ pub(crate) mod wait;
 
 pub(crate) use api::{Answer, Api};
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
-pub(crate) use fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession};
+pub(crate) use fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
 pub(crate) use fake_coturn_reports::{FakeCoturnReports, all_connected};
 pub(crate) use fake_database::{CutOff, FakeDatabase, FakeElectorate, FakeStorage};
 pub(crate) use fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
@@ -59,21 +59,25 @@ pub(crate) use wait::{eventually, finished};
 /// What nearly every test needs.
 pub(crate) mod prelude {
     pub(crate) use std::collections::{BTreeMap, BTreeSet, VecDeque};
-    pub(crate) use std::net::SocketAddr;
+    pub(crate) use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    pub(crate) use std::os::unix::fs::PermissionsExt;
     pub(crate) use std::path::{Path, PathBuf};
     pub(crate) use std::process::{Command, Output};
     pub(crate) use std::sync::{Arc, Mutex};
     pub(crate) use std::time::Duration;
 
+    pub(crate) use axum::Router;
     pub(crate) use base64::Engine;
+    pub(crate) use base64::engine::general_purpose::STANDARD;
     pub(crate) use futures_util::future::join_all;
     pub(crate) use reqwest::{Method, RequestBuilder, StatusCode};
     pub(crate) use serde_json::{Value, json};
     pub(crate) use strum::VariantArray;
     pub(crate) use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    pub(crate) use tokio::net::{TcpListener, TcpStream, UdpSocket};
+    pub(crate) use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+    pub(crate) use tokio::task::{JoinHandle, JoinSet};
     pub(crate) use turn_broker::alert::AlertKind;
-    pub(crate) use turn_broker::config::{Config, CoturnCliConfig, Environment};
+    pub(crate) use turn_broker::config::{Config, CoturnCliConfig, DatabaseConfig, Environment};
     pub(crate) use turn_broker::lead::campaign::Electorate;
     pub(crate) use turn_broker::listen::Ended;
     pub(crate) use turn_broker::meter::cloudflare::MeterState;

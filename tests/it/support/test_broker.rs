@@ -3,7 +3,6 @@
 
 use std::ops::Deref;
 
-use tokio::task::JoinHandle;
 use turn_broker::app::App;
 use turn_broker::listen::Shutdown;
 use turn_broker::store::Store;

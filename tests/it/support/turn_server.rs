@@ -1,6 +1,5 @@
 //! The TURN library's server on loopback, over UDP. It accepts the credentials that a fake Cloudflare has minted; others get 400.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use turn::auth::{AuthHandler, generate_auth_key};
