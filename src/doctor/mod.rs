@@ -32,8 +32,7 @@ mod prelude {
 
     pub(super) use reqwest::Method;
     pub(super) use serde_json::Value;
-    pub(super) use turn_base::clock::Clock;
-    pub(super) use turn_base::http_client::HttpClient;
+    pub(super) use turn_base::{Clock, HttpClient};
     pub(super) use turn_ledger::{IceSource, Timestamp};
     pub(super) use url::Url;
 

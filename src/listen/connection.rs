@@ -5,8 +5,7 @@
 use std::sync::atomic::AtomicBool;
 
 use tokio::time::Instant;
-use turn_base::body::BodyProgress;
-use turn_base::response::Received;
+use turn_base::{BodyProgress, Received};
 use turn_ledger::ClientKey;
 
 use super::not_http::FIRST_BYTES;

@@ -42,9 +42,7 @@ mod prelude {
     pub(super) use tokio::sync::watch;
     pub(super) use tokio::time::timeout;
     pub(super) use tokio_util::sync::CancellationToken;
-    pub(super) use turn_base::body::REQUEST_TIMEOUT;
-    pub(super) use turn_base::clock::{self, Clock};
-    pub(super) use turn_base::throttle::Throttle;
+    pub(super) use turn_base::{Clock, REQUEST_TIMEOUT, Throttle, clock};
 }
 
 /// Time to finish after the first signal.

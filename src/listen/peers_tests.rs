@@ -1,8 +1,7 @@
 //! Tests of the table of connections.
 
 use super::*;
-use turn_base::clock::{self, SystemClock};
-use turn_base::request::client_addr::FORWARDED_FOR;
+use turn_base::{FORWARDED_FOR, SystemClock, clock};
 
 const NONE: [usize; 0] = [];
 

@@ -13,7 +13,7 @@ mod prelude {
 
     pub(super) use parking_lot::Mutex;
     pub(super) use serde_json::{Value, json};
-    pub(super) use turn_base::http_client::{CallError, HttpClient};
+    pub(super) use turn_base::{CallError, HttpClient};
     pub(super) use turn_ledger::polls::spans::Span;
     pub(super) use turn_ledger::{
         BilledDirections, Books, ByteCount, CountOwner, GrantId, IceSource, IdDigest, Minute, ReadingOutcome,

@@ -15,8 +15,7 @@ use axum::routing::{MethodRouter, get};
 use super::unless_cached;
 use crate::app::App;
 use crate::http::route::Route;
-use turn_base::error::ApiError;
-use turn_base::request::header::entries;
+use turn_base::{ApiError, entries};
 
 /// Scripts, styles and requests of this origin only. No policy applies to relayed connections: they are not requests.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

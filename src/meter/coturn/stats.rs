@@ -22,8 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::listing::{own_sessions_removed, session, session_id, usage};
 use crate::config::CoturnStatsConfig;
 use crate::meter::prelude::*;
-use turn_base::clock;
-use turn_base::request::header::TokenDigest;
+use turn_base::{TokenDigest, clock};
 use turn_ledger::Session;
 
 /// The longest time to authenticate.
