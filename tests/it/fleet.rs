@@ -43,7 +43,12 @@ impl Fleet {
         fleet
     }
 
-    /// Lists the sessions of each relay once.
+    /// Lists the sessions of each relay once, after so many seconds.
+    async fn look_after(&self, seconds: u64) {
+        self.broker.advance(seconds);
+        self.look().await;
+    }
+
     async fn look(&self) {
         for meter in &self.broker.app.coturn_meters {
             let _ = CoturnMeter::look(meter).await;
@@ -51,22 +56,20 @@ impl Fleet {
     }
 }
 
-/// Mints so many credentials; returns how many name each set of URLs.
-async fn named(broker: &TestBroker, count: usize) -> BTreeMap<String, usize> {
-    let mut named = BTreeMap::new();
+/// The sets of URLs that so many new credentials name.
+async fn named(broker: &TestBroker, count: usize) -> Vec<String> {
+    let mut named = BTreeSet::new();
     for _ in 0..count {
-        let answer = broker.mint().await.json();
-        *named.entry(answer["iceServers"][0]["urls"].to_string()).or_default() += 1;
+        named.insert(broker.mint().await.json()["iceServers"][0]["urls"].to_string());
     }
-    named
+    named.into_iter().collect()
 }
 
 #[tokio::test]
 async fn a_credential_names_the_urls_of_one_relay() {
     let fleet = Fleet::start(&[]).await;
     let named = named(&fleet.broker, 40).await;
-    let urls: Vec<_> = named.keys().map(String::as_str).collect();
-    assert_eq!(urls, [r#"["turn:a.test"]"#, r#"["turn:b.test:3479","turns:b.test:443"]"#], "{named:?}");
+    assert_eq!(named, [r#"["turn:a.test"]"#, r#"["turn:b.test:3479","turns:b.test:443"]"#]);
 }
 
 #[tokio::test]
@@ -77,12 +80,10 @@ async fn each_relay_is_counted_and_cut_over_its_own_command_line() {
     for (relay, sent) in [(&fleet.a, 1_000_000_000), (&fleet.b, 2_000_000_000)] {
         relay.set_sessions([FakeSession { sent, packets: 2_048, ..FakeSession::new(1, name) }]);
     }
-    fleet.broker.advance(10);
-    fleet.look().await;
+    fleet.look_after(10).await;
     let used = fleet.broker.used().await;
     assert!((3_000_000_000..=6_000_000_000).contains(&used), "{used}");
-    fleet.broker.advance(60);
-    fleet.look().await;
+    fleet.look_after(60).await;
     for relay in [&fleet.a, &fleet.b] {
         assert!(relay.commands().contains(&"cs 000000000000000001".to_owned()), "{:?}", relay.commands());
     }
@@ -93,13 +94,8 @@ async fn a_relay_whose_listings_have_stopped_gets_no_credentials_while_another_o
     for mode in ["strict", "estimate"] {
         let fleet = Fleet::start(&[("BUDGET_MODE", mode)]).await;
         fleet.b.set_fault(Some(CliFault::OtherService));
-        fleet.broker.advance(31);
-        fleet.look().await;
-        assert_eq!(
-            named(&fleet.broker, 12).await.into_keys().collect::<Vec<_>>(),
-            [r#"["turn:a.test"]"#],
-            "{mode}"
-        );
+        fleet.look_after(31).await;
+        assert_eq!(named(&fleet.broker, 12).await, [r#"["turn:a.test"]"#], "{mode}");
         let hint = async || {
             fleet.broker.hint("ASSUMPTION_BROKEN").await.is_some_and(|hint| hint.contains("b.test: "))
         };
@@ -148,11 +144,10 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
     const FAILED: Result<(), &str> = Err("no answer in time");
     let fleet = Fleet::start(&[("ICE_SOURCES", "coturn,manual"), MANUAL]).await;
     let broker = &fleet.broker;
-    let only = async || named(broker, 12).await.into_keys().collect::<Vec<_>>();
     probed(broker, "a.test", &[FAILED]);
-    assert_eq!(only().await.len(), 2, "one probe says nothing");
+    assert_eq!(named(broker, 12).await.len(), 2, "one probe says nothing");
     probed(broker, "a.test", &[FAILED]);
-    assert_eq!(only().await, [r#"["turn:b.test:3479","turns:b.test:443"]"#]);
+    assert_eq!(named(broker, 12).await, [r#"["turn:b.test:3479","turns:b.test:443"]"#]);
     let hint = broker.hint("RELAY_DOWN").await.unwrap();
     assert!(
         hint.contains("a.test since 2025-01-15T12:00:00") && hint.contains("no answer in time"),
@@ -178,7 +173,7 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
     probed(broker, "a.test", &[Ok(())]);
     assert_eq!(broker.mint().await.json()["source"], "manual");
     probed(broker, "a.test", &[Ok(())]);
-    assert_eq!(only().await, [r#"["turn:a.test"]"#]);
+    assert_eq!(named(broker, 12).await, [r#"["turn:a.test"]"#]);
 }
 
 /// Fails the probes of both relays.
@@ -228,17 +223,15 @@ async fn a_relay_that_fails_the_probes_is_not_handed_out_if_it_is_drained_spent_
     let broker = &fleet.broker;
     fail_probes(broker);
     fleet.b.set_sessions([FakeSession { sent: 1_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
-    broker.advance(2);
-    fleet.look().await;
-    assert_eq!(named(broker, 12).await.into_keys().collect::<Vec<_>>(), [r#"["turn:a.test"]"#]);
+    fleet.look_after(2).await;
+    assert_eq!(named(broker, 12).await, [r#"["turn:a.test"]"#]);
     let drain = async |method| broker.order(method, "/api/relays/a.test/drain").await;
     drain(Method::POST).await;
     assert_eq!(source_and_reason(&broker.mint().await.json()), ["stun", "BUDGET_EXHAUSTED"]);
     drain(Method::DELETE).await;
     assert_eq!(broker.mint().await.json()["source"], "coturn");
     fleet.a.set_fault(Some(CliFault::OtherService));
-    broker.advance(31);
-    fleet.look().await;
+    fleet.look_after(31).await;
     assert_eq!(source_and_reason(&broker.mint().await.json()), ["stun", "PROVIDER_UNAVAILABLE"]);
     assert_eq!(broker.status().await["minting"]["code"], "PROVIDER_UNAVAILABLE");
 }
@@ -291,12 +284,10 @@ async fn new_credentials_go_where_less_is_carried_and_a_renewal_stays_where_the_
             seconds: 2 * seconds,
             ..FakeSession::new(1, "somebody-else")
         }]);
-        broker.advance(2);
-        fleet.look().await;
+        fleet.look_after(2).await;
     }
-    assert_eq!(named(broker, 12).await.into_keys().filter(|urls| urls.contains(idle)).count(), 1);
-    broker.advance(70_000);
-    fleet.look().await;
+    assert_eq!(named(broker, 12).await.iter().filter(|urls| urls.contains(idle)).count(), 1);
+    fleet.look_after(70_000).await;
     let renewed = broker.mint_with(named_before["grant"].as_str().unwrap()).await.json();
     assert_eq!(host_of(&renewed), at);
 }
@@ -305,8 +296,7 @@ async fn new_credentials_go_where_less_is_carried_and_a_renewal_stays_where_the_
 async fn the_overview_and_the_metrics_have_a_row_for_each_relay() {
     let fleet = Fleet::start(&[]).await;
     fleet.b.set_sessions([FakeSession::new(1, "somebody-else"), FakeSession::new(2, "another")]);
-    fleet.broker.advance(2);
-    fleet.look().await;
+    fleet.look_after(2).await;
     probed(&fleet.broker, "a.test", &[Err("no answer in time"), Err("no answer in time")]);
     let overview = fleet.broker.get_as(OPERATOR, "/api/overview").await.json();
     let [a, b] = [0, 1].map(|index| &overview["relays"][index]);
@@ -328,8 +318,7 @@ async fn a_relay_that_is_drained_or_not_listed_is_up_by_its_metric() {
     let fleet = Fleet::start(&[]).await;
     fleet.b.set_fault(Some(CliFault::OtherService));
     assert_eq!(fleet.broker.order(Method::POST, "/api/relays/a.test/drain").await.status, 200);
-    fleet.broker.advance(31);
-    fleet.look().await;
+    fleet.look_after(31).await;
     let overview = fleet.broker.get_as(OPERATOR, "/api/overview").await.json();
     let states = [0, 1].map(|index| overview["relays"][index]["state"].clone());
     assert_eq!(states, [json!("draining"), json!("unlisted")]);
@@ -365,8 +354,7 @@ async fn a_region_names_its_relay_or_if_that_is_dead_or_used_up_another_one_degr
     assert_eq!(minted_at(broker, "region=eu").await, ("b.test".to_owned(), unavailable.clone()));
     probed(broker, "a.test", &[Ok(()), Ok(())]);
     fleet.b.set_sessions([FakeSession { sent: 1_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
-    broker.advance(2);
-    fleet.look().await;
+    fleet.look_after(2).await;
     assert_eq!(minted_at(broker, "region=us").await, ("a.test".to_owned(), unavailable));
     assert_eq!(minted_at(broker, "").await, ("a.test".to_owned(), Value::Null));
 }
@@ -383,18 +371,13 @@ async fn a_relay_at_its_limit_gets_no_credentials_its_sessions_end_and_the_next_
     ];
     fleet.a.set_sessions(sessions.clone());
     fleet.b.set_sessions(sessions);
-    broker.advance(2);
-    fleet.look().await;
+    fleet.look_after(2).await;
     assert_eq!((fleet.a.session_ids(), fleet.b.session_ids()), (vec![], vec![1, 2]));
-    assert_eq!(
-        named(broker, 12).await.into_keys().collect::<Vec<_>>(),
-        [r#"["turn:b.test:3479","turns:b.test:443"]"#]
-    );
+    assert_eq!(named(broker, 12).await, [r#"["turn:b.test:3479","turns:b.test:443"]"#]);
     let relays = broker.overview().await["relays"].clone();
     assert_eq!(json!([relays[0]["state"], relays[0]["limit"]]), json!(["used up", 1_000_000_000]));
     fleet.b.set_sessions([FakeSession { sent: 9_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
-    broker.advance(2);
-    fleet.look().await;
+    fleet.look_after(2).await;
     let answer = broker.mint().await.json();
     assert_eq!(json!([answer["source"], answer["degraded"]]), json!(["manual", false]), "{answer}");
     assert!(broker.used().await >= 10_000_000_000, "all bytes count against the limit of all");
@@ -413,8 +396,7 @@ async fn where_all_relays_are_used_up_and_nothing_follows_the_answer_says_so() {
     for relay in [&fleet.a, &fleet.b] {
         relay.set_sessions([FakeSession { sent: 1_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
     }
-    fleet.broker.advance(2);
-    fleet.look().await;
+    fleet.look_after(2).await;
     let answer = fleet.broker.mint().await.json();
     assert_eq!(json!([answer["source"], answer["reason"]]), json!(["stun", "BUDGET_EXHAUSTED"]), "{answer}");
 }
@@ -426,9 +408,7 @@ async fn a_spent_budget_is_said_also_where_no_relay_works() {
         let fleet = Fleet::start(&[("BUDGET_MODE", mode), ("LIMIT_ACTION", action)]).await;
         let broker = &fleet.broker;
         let committed = broker.overview().await["status"]["reservedGB"].clone();
-        for host in ["a.test", "b.test"] {
-            probed(broker, host, &[Err("no answer in time"), Err("no answer in time")]);
-        }
+        fail_probes(broker);
         let code = async || broker.status().await["minting"]["code"].clone();
         broker.set_limit(0).await;
         let answer = broker.mint().await;
@@ -450,15 +430,14 @@ async fn a_drained_relay_gets_no_credentials_also_after_a_restart_and_its_calls_
     let answer = fleet.broker.get("/api/turn-credentials?region=us").await.json();
     let (grant, user) = (&answer["grant"], answer["iceServers"][0]["username"].as_str().unwrap());
     fleet.b.set_sessions([FakeSession::new(1, user)]);
-    fleet.broker.advance(2);
-    fleet.look().await;
+    fleet.look_after(2).await;
     let drained = fleet.broker.order(Method::POST, "/api/relays/b.test/drain").await.json();
     assert_eq!(json!([drained["relay"], drained["sessions"]]), json!(["b.test", 1]), "{drained}");
     let Fleet { a, b, broker, .. } = fleet;
     broker.finish().await;
     let fleet = Fleet::of(a, b, &settings).await;
     let broker = &fleet.broker;
-    assert_eq!(named(broker, 12).await.into_keys().collect::<Vec<_>>(), [r#"["turn:a.test"]"#]);
+    assert_eq!(named(broker, 12).await, [r#"["turn:a.test"]"#]);
     assert_eq!(broker.overview().await["relays"][1]["state"], "draining");
     assert_eq!(broker.status().await["draining"], json!([{"relay": "b.test", "sessions": 1}]));
     assert_eq!(fleet.b.session_ids(), [1], "its call goes on");
@@ -503,8 +482,7 @@ async fn the_renewal_of_a_member_stays_at_its_relay_whatever_the_state_of_that()
         broker.operator("/api/grants").await.json()["grants"][0]["id"].as_str().unwrap().parse().unwrap();
     probed(broker, &host, &[Err("no answer in time"), Err("no answer in time")]);
     broker.order(Method::POST, &format!("/api/relays/{host}/drain")).await;
-    broker.advance(50);
-    fleet.look().await;
+    fleet.look_after(50).await;
     broker.app.mint.renew_member(id, Duration::from_secs(60)).await;
     let relay = broker.app.mint.fleet().unwrap().0.iter().find(|relay| relay.host == host).unwrap().owner;
     let owners = broker
@@ -522,8 +500,7 @@ async fn a_program_that_knows_the_secret_has_users_with_a_limit_and_blocks() {
         |id, name: &str, gb: u64| FakeSession { sent: gb * 1_000_000_000, ..FakeSession::new(id, name) };
     let carry = async |sessions: Vec<FakeSession>| {
         a.set_sessions(sessions);
-        broker.advance(2);
-        fleet.look().await;
+        fleet.look_after(2).await;
         a.session_ids()
     };
     let left =
