@@ -126,7 +126,7 @@ fn check_sources(settings: &mut Settings<'_>, sources: &[IceSource]) {
 fn read_stun(settings: &mut Settings<'_>) -> Vec<IceUrl> {
     let default = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
     let parse = |text: &str| Some(((), IceUrl::parse(text).ok().filter(|url| !url.relays())?));
-    let urls = read_urls(settings, "STUN_URLS", Some(default), "stun: or stuns: URLs", parse);
+    let urls = read_urls(settings, "STUN_URLS", Some(default), form("stun: or stuns: URLs", parse));
     urls.unwrap_or_default().into_iter().map(|((), url)| url).collect()
 }
 
