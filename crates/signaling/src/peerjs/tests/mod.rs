@@ -7,7 +7,7 @@ mod walk;
 
 use std::time::Duration;
 
-use super::{Peerjs, is_id};
+use super::{KEPT_PER_CLIENT_MAX, Peerjs, is_id};
 use crate::testing::client;
 use crate::{Dropped, SocketId, Upgrade};
 
