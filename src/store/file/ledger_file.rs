@@ -9,7 +9,7 @@ use std::sync::Once;
 
 use turn_base::access::open_own;
 
-use crate::store::rows::{FORMAT, FORMAT_OLDEST, StoreError};
+use crate::store::rows::{StoreError, is_readable};
 use crate::store::storage::{Broken, OpenError};
 
 /// The file's name in the state directory.
@@ -80,7 +80,7 @@ pub(super) fn open_error(path: &Path, error: StoreError) -> OpenError {
 /// The format of a file. Refuses one that this version cannot read.
 pub(super) fn known_format(path: &Path, found: Option<i32>) -> Result<i32, OpenError> {
     match found {
-        Some(found @ FORMAT_OLDEST..=FORMAT) => Ok(found),
+        Some(found) if is_readable(found) => Ok(found),
         Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),
         None => Err(OpenError::damaged(path, &"it has no format number")),
     }

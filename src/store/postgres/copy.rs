@@ -11,7 +11,7 @@ use super::connect::{Connection, Database, DatabaseError, SESSION_NAME};
 use super::rows::{RowBatch, Snapshot, commit};
 use super::schema;
 use crate::store::file::backup;
-use crate::store::rows::{self, FORMAT, FORMAT_OLDEST, KEY_MOVED, Migrated};
+use crate::store::rows::{self, KEY_MOVED, Migrated, is_readable};
 use crate::store::{
     BackupError, Contents, CopyLedger, FileStorage, LedgerCopy, LedgerFile, OpenError, StoreError,
 };
@@ -98,7 +98,7 @@ fn change_alone(
         schema::make(connection, database.schema()).await?;
         connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         let found = connection.one("SELECT format FROM shard").await?.get(0);
-        if !(FORMAT_OLDEST..=FORMAT).contains(&found) {
+        if !is_readable(found) {
             return Err(CopyError::from(DatabaseError::OtherFormat(found)));
         }
         if connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(found) } else { Err(IN_USE.into()) }

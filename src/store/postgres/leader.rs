@@ -14,7 +14,7 @@ use super::loss;
 use super::observation::Observation;
 use super::rows::{RowBatch, commit};
 use super::takeovers::Takeovers;
-use crate::store::rows::{FORMAT, FORMAT_OLDEST, StoreError};
+use crate::store::rows::{FORMAT, StoreError, is_readable};
 use crate::store::storage::{Failure, Lost, WriteError};
 use turn_store::{Answer, Shard, Step, Term};
 
@@ -78,7 +78,7 @@ impl Leader {
         node: &Node,
         seen: &Observation,
     ) -> Result<Option<Self>, DatabaseError> {
-        if !(FORMAT_OLDEST..=FORMAT).contains(&seen.format) {
+        if !is_readable(seen.format) {
             return Err(DatabaseError::OtherFormat(seen.format));
         }
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
