@@ -17,6 +17,8 @@ pub const FILE_NAME: &str = "ledger.redb";
 
 /// The name of a ledger's file until it is complete. An incomplete file that a power cut has left is overwritten.
 pub(super) const PART_NAME: &str = "ledger.redb.part";
+/// The name of a complete copy of a ledger until no broker starts with the original any more.
+pub(super) const COPY_NAME: &str = "ledger.redb.copy";
 
 /// Creates the empty file `part`, or empties an incomplete one. Only its owner can read it, because it will hold the key that signs grant
 /// tokens. The process that creates it keeps it locked until it is renamed to the ledger. `is_made`: whether another process has made the

@@ -78,11 +78,7 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
         }
         batch.put(&session.connection).await?;
         FileStorage::mark_moved(directory)?;
-        commit(&session.connection).await.map_err(|error| {
-            CopyError::from(format!(
-                "{error}. Run turn-broker ledger copy --to-database again before you start the service: the file is marked as moved, and the database may be empty."
-            ))
-        })
+        commit_or_say(&session.connection).await
     })?;
     Ok(batch.rows.len())
 }
@@ -108,8 +104,14 @@ fn change_alone(
     make(&Migrated { rows, format }, &mut batch)?;
     runtime.block_on(async {
         batch.put(connection).await?;
-        Ok(commit(connection).await?)
+        commit_or_say(connection).await
     })
+}
+
+/// Commits what may have been committed even if this fails.
+async fn commit_or_say(connection: &Connection) -> Result<(), CopyError> {
+    let again = "Run this command again before you start the service: nobody knows what the database has.";
+    commit(connection).await.map_err(|error| format!("{error}. {again}").into())
 }
 
 /// Replaces the key of grant tokens in a database that no replica uses.
@@ -125,12 +127,14 @@ fn read(snapshot: &Migrated<Snapshot<'_>>) -> Result<Contents, OpenError> {
     rows::read(snapshot, &mut Err).map_err(OpenError::of_database)
 }
 
-/// Moves the ledger of a database that no replica uses into a new file in this directory.
+/// Moves the ledger of a database that no replica uses into a new file in this directory. No broker starts with the file before it is known
+/// that the database is marked as moved: two ledgers would mint.
 pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
     change_alone(database, |ledger, batch| {
         // A ledger with a row that cannot be read is not moved.
         read(ledger)?;
         FileStorage::create_of(directory, ledger)?;
         Ok(rows::replace_named(batch, KEY_MOVED, Some(vec![]))?)
-    })
+    })?;
+    Ok(FileStorage::name_copy(directory)?)
 }
