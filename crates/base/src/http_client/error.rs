@@ -8,6 +8,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use super::{date, http_date};
+use crate::trust::in_words;
 
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -93,7 +94,7 @@ impl From<reqwest::Error> for CallError {
         let error = error.without_url();
         // "connection refused" says more than "error sending request".
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
-        let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = in_words(&causes.last().map_or_else(|| error.to_string(), ToString::to_string));
         // A connect can also time out, and then nothing was sent.
         if error.is_connect() {
             Self::Connect(cause)
