@@ -27,7 +27,7 @@ use turn_base::{
     Broker, ClientAddr, Code, Verified, WebClient, bearer, form_or_none, is_jwt, page_origin, parameters,
     parse_query,
 };
-use turn_ledger::{GrantRow, Label, Requester, Spender, User};
+use turn_ledger::{GrantRow, Label, Requester, Spender, USER_FORM, User};
 
 use super::operator::wrong_token;
 use super::parameter_forms::LabelOrNone;
@@ -388,10 +388,6 @@ pub(super) struct ServerMint {
     pub(super) label: Option<Label>,
     pub(super) place: Place,
 }
-
-/// What a user's name looks like.
-pub(super) const USER_FORM: &str =
-    "1 to 128 characters, none of them a control character, and not `.` or `..`";
 
 /// The user that a query names; `None` if it names none. An error if it names several.
 pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> {
