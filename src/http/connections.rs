@@ -132,7 +132,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         OpenError::UserBlocked => ApiError::blocked(SpenderKind::User),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
         OpenError::TooManyOnClient => {
-            too_many("Close connections of this address or user, or of this server key, that have ended.")
+            too_many("Close connections of this client or server key that have ended.")
         }
         OpenError::KeyLimitReached => key_limit_reached(&app, &call),
         OpenError::TableFull => ApiError::overloaded(),

@@ -365,13 +365,12 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
     };
     match shown {
         Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
-            let refusal = invalid_token(
-                "Check the bearer token: it is no server key, no grant and no token of a sign-in.",
-            );
+            let refusal =
+                invalid_token("Check the bearer token: it is no server key, no grant and no sign-in.");
             Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))
         }
         None if is_one_word(&request.headers) => {
-            Err(invalid_token("Send the key as `Authorization: Bearer KEY`, with the word Bearer."))
+            Err(invalid_token("Send the key as `Authorization: Bearer KEY`."))
         }
         _ if !parameters(request.uri.query(), USER).is_empty() => {
             Err(invalid_token("Send a server key with `user`: only a server may name one."))

@@ -266,9 +266,7 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
 /// The request with the parameters of its form in the query. Janus sends each parameter in the query and in the form.
 async fn with_form(request: Request) -> Result<Request, ApiError> {
     let wrong = || {
-        ApiError::invalid(
-            "Send the parameters in the query or as a form (application/x-www-form-urlencoded).",
-        )
+        ApiError::invalid("Send the parameters in the query or a form (application/x-www-form-urlencoded).")
     };
     let (mut parts, body) = request.into_parts();
     let form = to_bytes(body, BODY_MAX).await.map_err(|_| wrong())?;

@@ -61,9 +61,7 @@ pub struct ProviderFailure {
     #[schema(example = "answered 401 Unauthorized")]
     pub what: String,
     /// What to do.
-    #[schema(
-        example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
-    )]
+    #[schema(example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's")]
     pub remedy: &'static str,
 }
 

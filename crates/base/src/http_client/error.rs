@@ -59,9 +59,7 @@ impl CallError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout | Self::Broken(_) => true,
-            Self::Status { status, .. } => {
-                status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
-            }
+            Self::Status { status, .. } => matches!(status.as_u16(), 408 | 425 | 429 | 500..=599),
             Self::Unsendable | Self::TooLong(_) | Self::Unusable(_) => false,
         }
     }
