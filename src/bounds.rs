@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[cfg(all(feature = "short-lives", not(debug_assertions)))]
-compile_error!(
-    "the feature `short-lives` is for the tests with a browser: an optimized build must not have it"
-);
+compile_error!("the feature `short-lives` is for the tests with a browser: no optimized build may have it");
 
 /// The shortest life of a credential: the least value of `?ttl=`, `TURN_TTL_SECONDS` and `SIGNALING_TTL_SECONDS`.
 pub const TTL_MIN: Bound = Bound::millis(60_000, 5_000);

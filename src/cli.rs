@@ -104,8 +104,9 @@ pub fn parse(
         let text = "give --url only to a command for a running broker, such as status, and --json only to one of those or to doctor";
         return Err(wrong(ErrorKind::ArgumentConflict, text));
     }
-    if env_file.is_some() && matches!(command, Command::Demo { .. }) {
-        let text = "give --env-file to another command: demo reads no file of settings";
+    let has_settings = !matches!(command, Command::Demo { .. } | Command::Completions { .. } | Command::Man);
+    if env_file.is_some() && !has_settings {
+        let text = "give --env-file to another command: this one reads no file of settings";
         return Err(wrong(ErrorKind::ArgumentConflict, text));
     }
     Ok((command, Options { url, json, env_file }))
@@ -195,7 +196,8 @@ mod tests {
             ("status --verbose", "--verbose"),
             ("serve --json", "such as status"),
             ("doctor --url http://127.0.0.1", "such as status"),
-            ("demo --env-file .env", "demo reads no file"),
+            ("demo --env-file .env", "reads no file"),
+            ("man --env-file .env", "reads no file"),
             ("ice", "--write"),
             ("ice --write f --every 90", "such as 1h"),
             ("ice --write f --form asterisk", "mediamtx"),

@@ -76,9 +76,7 @@ pub enum LedgerCommandError {
     )]
     NoDirectory,
     /// There is no database to copy to or from.
-    #[error(
-        "DATABASE_URL is not set. Set both STATE_DIR and DATABASE_URL to copy a ledger from one to the other."
-    )]
+    #[error("DATABASE_URL is not set. Set it and STATE_DIR to copy a ledger from one to the other.")]
     NoDatabase,
     /// It cannot be read.
     #[error(transparent)]

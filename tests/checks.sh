@@ -15,6 +15,8 @@ is() {
         echo "FAILED  $1: expected '$2', got '$3'"
     fi
 }
+# for_debian FILE: a Caddyfile for the Caddy of Debian 12, in which the size of buffers is no part of the option.
+for_debian() { sed 's/request_buffers .*/buffer_requests/' "$1"; }
 # eventually COMMAND...: runs it until it succeeds, for two minutes. No test depends on how long something takes.
 eventually() {
     for _ in $(seq 1200); do

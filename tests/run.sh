@@ -62,7 +62,7 @@ step form 'the code has one form, and no package more lines than tests/sizes.txt
 step build 'no warning of the compiler or of clippy' build
 step web 'browser module and pages without a browser; their types and examples; links of the documents' tests/web/run.sh
 step manifests 'the image has every manifest; the notices name the crates of others alone' tests/image/manifests.sh
-step supply-chain 'sources and licenses of the crates; each of them is used' tests/supply_chain.sh
+step supply-chain 'sources and licenses of the crates, each of which is used; no unsafe workflow' tests/supply_chain.sh
 # The steps up to here compile. The others use what `build` has compiled, and begin with what takes longest.
 compiling=("${names[@]}") names=()
 step tests 'unit, property and integration tests, and the simulation' workspace_tests

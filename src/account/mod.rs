@@ -216,9 +216,8 @@ impl Account {
     pub fn revoke_over_limit(&self) {
         let over = self.with_all(|Guarded { books, over_limit, .. }| {
             let over = books.revoke_over_limit();
-            over_limit.extend(
-                over.iter().map(SpentGrant::of).take(OVER_LIMIT_MAX.saturating_sub(over_limit.len())),
-            );
+            let room = OVER_LIMIT_MAX.saturating_sub(over_limit.len());
+            over_limit.extend(over.iter().map(SpentGrant::of).take(room));
             over
         });
         if !over.is_empty() {

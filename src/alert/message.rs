@@ -288,7 +288,7 @@ mod tests {
             "Zoë 😀",
             "@here",
             "USER",
-            &"ü".repeat(128),
+            &"ü".repeat(255),
         ] {
             let commands = commands_ending(SpenderKind::User, name);
             let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];

@@ -35,9 +35,7 @@ pub struct Webhook {
 /// What to do if an alert was not delivered.
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
-        CallError::Connect(_) => {
-            "allow connections to that host, and check that it has a certificate from a public authority"
-        }
+        CallError::Connect(_) => "allow connections to that host, and check that its certificate is trusted",
         CallError::Timeout | CallError::Broken(_) => "check why the receiver does not respond within 5 s",
         CallError::Status { status, .. } => match status.as_u16() {
             300..=399 => "set ALERT_WEBHOOK_URL to the final address: redirects are not followed",

@@ -122,7 +122,7 @@ fn without_a_url_spenders_and_cost_the_fields_are_null_or_empty() {
 #[test]
 fn the_largest_body_is_small() {
     let spender = TopSpender {
-        key: Some("\u{1d4d0}".repeat(128)),
+        key: Some("\u{1d4d0}".repeat(255)),
         bytes: ByteCount::new(u64::MAX),
         block: Some(Block::default()),
         usable: 1,

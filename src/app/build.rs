@@ -316,7 +316,13 @@ impl Parts<'_> {
             Arc::new(TurnKey::new(key.name, id, key.weight, self.minting_api(cloudflare, key), now))
         };
         let keys = cloudflare.keys.iter().map(turn_key).collect();
-        Provider::new(keys, &self.lives(), self.clock(), self.metrics())
+        Provider::new(keys, &self.lives(), self.life_min(IceSource::Cloudflare), self.clock(), self.metrics())
+    }
+
+    /// The shortest life of a credential of this source, unless the provider itself decides on a shorter one.
+    fn life_min(&self, source: IceSource) -> Duration {
+        let is_strict = self.config.budget.mode == BudgetMode::Strict;
+        if is_strict { strict_life_min(self.config.budget.tail_of(source)) } else { Duration::ZERO }
     }
 
     /// The lifetimes that callers often ask for: that of a plain request, of the page module, and of a call.
@@ -335,10 +341,8 @@ impl Parts<'_> {
         let api = MintingApi::Http(HttpIce { client: self.client.clone(), request: http.request.clone() });
         let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
         // At another provider nothing is minted in advance, so there are no lifetimes to prepare.
-        let provider = Provider::new(vec![Arc::new(key)], &[], self.clock(), self.metrics());
-        let tail = self.config.budget.tail_of(IceSource::Http);
-        let is_strict = self.config.budget.mode == BudgetMode::Strict;
-        let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };
+        let life_min = self.life_min(IceSource::Http);
+        let provider = Provider::new(vec![Arc::new(key)], &[], life_min, self.clock(), self.metrics());
         HttpSource { provider: Arc::new(provider), life, life_min }
     }
 }

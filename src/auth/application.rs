@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use turn_base::{
     ApiError, CallError, Clock, Code, HttpClient, Throttle, Verified, WebClient, WebhookUrl, post_webhook,
 };
-use turn_ledger::{ClientKey, Label, Timestamp, User};
+use turn_ledger::{ClientKey, Label, Timestamp, USER_FORM, User};
 use turn_limits::{Bounds, MemoryQuota, PerHolder, Rate, SHARES};
 
 /// The most answers that are kept. A caller whose answer is not kept costs a question each time.
@@ -149,7 +149,7 @@ fn parse(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
     let unusable = |what: &str| CallError::Unusable(what.to_owned());
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|_| unusable("it is not JSON with `user`, and perhaps `label` and `ttl`"))?;
-    let user = User::new(&answer.user).ok_or_else(|| unusable("`user` is not 1 to 128 characters"))?;
+    let user = User::new(&answer.user).ok_or_else(|| unusable(&format!("`user` is not {USER_FORM}")))?;
     // A label is for sums alone, so one that is none keeps nobody out.
     let label = answer.label.and_then(|label| Label::new(&label));
     let life = answer.ttl.map_or(TTL_DEFAULT, Duration::from_secs).min(TTL_MAX);

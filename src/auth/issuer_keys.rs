@@ -56,15 +56,11 @@ struct Known {
 /// What to do if the keys cannot be fetched.
 pub(crate) fn keys_remedy(error: &CallError) -> &'static str {
     match error {
-        CallError::Status { .. } if error.is_temporary() => {
-            "wait for the issuer; if it continues, check AUTH_JWKS_URL"
-        }
+        CallError::Status { .. } if error.is_temporary() => "wait; if it continues, check AUTH_JWKS_URL",
         CallError::Status { .. } | CallError::TooLong(_) => {
             "set AUTH_JWKS_URL to the issuer's JWKS document, which its discovery document names as jwks_uri"
         }
-        CallError::Unusable(_) => {
-            "set AUTH_JWKS_URL to a JWKS document, and let the issuer sign with RS256, ES256 or EdDSA"
-        }
+        CallError::Unusable(_) => "set AUTH_JWKS_URL to a JWKS document with keys for RS256, ES256 or EdDSA",
         CallError::Unsendable | CallError::Connect(_) | CallError::Timeout | CallError::Broken(_) => {
             "check AUTH_JWKS_URL, and let this machine connect to its host"
         }

@@ -12,7 +12,7 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde_json::{Map, Value};
-use turn_ledger::{Timestamp, User};
+use turn_ledger::{Timestamp, USER_FORM, User};
 
 use crate::config::AuthConfig;
 
@@ -55,8 +55,8 @@ pub enum TokenFault {
     /// It is for another service.
     #[error("its `aud` does not contain AUTH_AUDIENCE")]
     Audience,
-    /// It names no user, or one that is too long.
-    #[error("the claim AUTH_USER_CLAIM is not a text of 1 to 128 characters")]
+    /// It names no user, or one of another form.
+    #[error("the claim AUTH_USER_CLAIM is not a text of {USER_FORM}")]
     User,
 }
 

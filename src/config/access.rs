@@ -7,6 +7,7 @@ use axum::http::HeaderName;
 use axum::http::header::FORWARDED;
 use ipnet::{IpNet, Ipv4Net};
 
+use super::form::visible;
 use super::host::{self, AllowedHosts};
 use super::origin::{self, AllowedOrigins};
 use super::prelude::*;
@@ -139,13 +140,8 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
 
 /// A token that the operator has made with a program.
 fn random_token(text: &str) -> Formed<SecretString> {
-    let (least, most) = (TOKEN_CHARS.start(), TOKEN_CHARS.end());
-    let expected = format!(
-        "{least} to {most} visible ASCII characters without spaces, such as those of openssl rand -hex 32"
-    );
-    form(expected, |text| (TOKEN_CHARS.contains(&text.len()) && is_visible_ascii(text)).then(|| text.into()))(
-        text,
-    )
+    visible(TOKEN_CHARS)(text)
+        .map_err(|expected| format!("{expected}, such as those of openssl rand -hex 32"))
 }
 
 /// The name of a header whose values are only addresses. `Forwarded` is refused, because its values have names and other fields, too.

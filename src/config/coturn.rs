@@ -108,15 +108,15 @@ impl CoturnCliConfig {
         let (Some(entries), Some(password)) = (listed, password) else { return vec![] };
         let mut addresses = BTreeMap::new();
         for (host, address) in entries {
-            let host = match (host, relays) {
-                // The only relay, or none: COTURN_URLS may be unset.
-                (None, [] | [_]) => relays.first().map(|relay| relay.host.clone()),
-                (Some(host), _) if relays.iter().any(|relay| relay.host == host) => Some(host),
-                _ => {
-                    settings.refuse("COTURN_CLI", "expected turn-host=host:port with a host of COTURN_URLS");
-                    continue;
-                }
-            };
+            let is_known = host.as_ref().is_none_or(|host| relays.iter().any(|relay| relay.host == *host));
+            if !is_known || host.is_none() && relays.len() > 1 {
+                let found = host.unwrap_or(address);
+                settings
+                    .refuse("COTURN_CLI", format!("expected a host of COTURN_URLS before =, found {found}"));
+                continue;
+            }
+            // The only relay, or none: COTURN_URLS may be unset.
+            let host = host.or_else(|| relays.first().map(|relay| relay.host.clone()));
             let is_repeated = addresses.insert(host, address).is_some();
             settings.refuse_if("COTURN_CLI", is_repeated, "expected one entry for each host of COTURN_URLS");
         }
@@ -136,7 +136,7 @@ fn owner_of(host: Option<&str>) -> CountOwner {
 
 /// The relays of `COTURN_URLS`, in their order. Empty without good URLs, and without a good secret.
 pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
-    let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", named_url);
+    let urls = read_urls(settings, "COTURN_URLS", None, named_url);
     let limits = read_limits(settings, "COTURN_LIMITS", "turn-host", |host| Some(host_in(host)));
     let secret = settings.secret("COTURN_SECRET", own_secret(password));
     settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
@@ -152,11 +152,13 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
         if !hosts.contains(&host) {
             hosts.push(host.clone());
         }
+        let expected = format!("expected one name for all URLs of {host}");
         let has_other_name = name.is_some_and(|name| *names.entry(host).or_insert(name) != name);
-        settings.refuse_if("COTURN_URLS", has_other_name, "expected one name for all URLs of a host");
+        settings.refuse_if("COTURN_URLS", has_other_name, expected);
     }
-    let has_other = !limits.keys().all(|host| hosts.contains(host));
-    settings.refuse_if("COTURN_LIMITS", has_other, "expected hosts of COTURN_URLS, found another one");
+    for other in limits.keys().filter(|host| !hosts.contains(host)) {
+        settings.refuse("COTURN_LIMITS", format!("expected hosts of COTURN_URLS, found {other}"));
+    }
     settings.refuse_if("COTURN_URLS", hosts.is_empty(), "expected at least one turn: or turns: URL");
     let too_many = format!("expected at most {RELAYS_MAX} hosts, found {}", hosts.len());
     settings.refuse_if("COTURN_URLS", hosts.len() > RELAYS_MAX, too_many);
@@ -175,10 +177,10 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
 }
 
 /// The name before a URL, if there is one, and the URL: `eu=turn:…`. What stands before the `=` of `?transport=` is no name.
-fn named_url(text: &str) -> Option<(Option<KeyName>, IceUrl)> {
+fn named_url(text: &str) -> Formed<(Option<KeyName>, IceUrl)> {
     let named = text.split_once('=').and_then(|(name, url)| Some((KeyName::new(name.trim())?, url.trim())));
     let (name, url) = named.map_or((None, text), |(name, url)| (Some(name), url));
-    Some((name, IceUrl::parse(url).ok()?))
+    IceUrl::parse(url).map(|url| (name, url)).map_err(|error| error.to_string())
 }
 
 /// A host in lower case, without the brackets that an IPv6 address has in a URL.

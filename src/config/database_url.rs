@@ -84,7 +84,7 @@ fn fault(text: &str) -> String {
             format!("expected no {name}: set DATABASE_SCHEMA to the name of the schema")
         }
         "pgbouncer" => {
-            "expected no pgbouncer: remove it, and name the database itself or a pooler in session mode".to_owned()
+            "expected no pgbouncer: name the database itself or a pooler in session mode".to_owned()
         }
         "connection_limit" | "pool_timeout" | "socket_timeout" | "statement_cache_size" | "sslcert" | "sslkey" | "sslcrl" | "sslpassword"
         | "sslaccept" | "sslidentity" | "gssencmode" | "krbsrvname" | "passfile" | "service" | "require_auth" => {

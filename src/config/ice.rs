@@ -75,9 +75,7 @@ impl IceConfig {
         };
         check_sources(settings, &ice.sources);
         let omitted: usize = ice.coturn.iter().map(|relay| left_out(&relay.server.urls, ice.urls)).sum();
-        let hint = format!(
-            "ICE_URLS=short leaves out {omitted} of COTURN_URLS: set ICE_URLS=all to send all of a relay"
-        );
+        let hint = format!("ICE_URLS=short leaves out {omitted} of COTURN_URLS: ICE_URLS=all sends them all");
         settings.warn_if(omitted > 0, hint);
         ice
     }
@@ -126,7 +124,7 @@ fn check_sources(settings: &mut Settings<'_>, sources: &[IceSource]) {
 fn read_stun(settings: &mut Settings<'_>) -> Vec<IceUrl> {
     let default = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
     let parse = |text: &str| Some(((), IceUrl::parse(text).ok().filter(|url| !url.relays())?));
-    let urls = read_urls(settings, "STUN_URLS", Some(default), "stun: or stuns: URLs", parse);
+    let urls = read_urls(settings, "STUN_URLS", Some(default), form("stun: or stuns: URLs", parse));
     urls.unwrap_or_default().into_iter().map(|((), url)| url).collect()
 }
 
@@ -171,9 +169,7 @@ fn read_manual(settings: &mut Settings<'_>) -> Option<IceServerList> {
 fn parse_manual(text: &str) -> Formed<(IceServerList, usize)> {
     let servers: Vec<RawIceServer> = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        format!(
-            "expected a JSON list of RTCIceServer objects, cannot read it at line {line}, column {column}"
-        )
+        format!("expected a JSON list of RTCIceServer objects, unreadable at line {line}, column {column}")
     })?;
     let problem = |(server, number): (&RawIceServer, u32)| {
         let error = IceServerList::clean(vec![server.clone()], OnBadUrl::Refuse).err()?;

@@ -1,6 +1,6 @@
 //! The form of a setting that lists ICE URLs.
 
-use super::form::form;
+use super::form::Formed;
 use super::settings::Settings;
 use crate::ice::url::IceUrl;
 
@@ -13,10 +13,9 @@ pub(super) fn read_urls<N>(
     settings: &mut Settings<'_>,
     name: &'static str,
     default: Option<&'static str>,
-    expected: &str,
-    parse: impl Fn(&str) -> Option<(N, IceUrl)>,
+    form: impl Fn(&str) -> Formed<(N, IceUrl)>,
 ) -> Option<Vec<(N, IceUrl)>> {
-    let listed = settings.list(name, default, form(expected, parse))?;
+    let listed = settings.list(name, default, form)?;
     let mut urls: Vec<(N, IceUrl)> = Vec::with_capacity(listed.len());
     for (besides, url) in listed {
         if url.is_blocked_by_browsers() {

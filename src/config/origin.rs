@@ -8,13 +8,15 @@ use url::Url;
 
 /// What browsers send for a page without an origin.
 const NULL: &str = "null";
+/// A public suffix below which `--` separates a preview from the name of its site, which has no `--`.
+const WITH_PREVIEWS: &str = "netlify.app";
 
 /// The origins of pages that may call. `CLIENT_URL`, and the origin of `PUBLIC_URL`; `http://localhost:5173` when unset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigins {
     /// Every origin, written as `*`.
     Any,
-    /// Only these, in canonical form. `*` as the first label of a host stands for any one label.
+    /// Only these, in canonical form. A `*` stands for a label, or for what is before `--` in one.
     List(Vec<String>),
 }
 
@@ -24,8 +26,13 @@ impl AllowedOrigins {
         match self {
             Self::Any => true,
             Self::List(allowed) => canonical(origin).is_some_and(|origin| {
-                allowed.contains(&origin)
-                    || with_any_label(&origin).is_some_and(|entry| allowed.contains(&entry))
+                allowed.iter().any(|entry| match entry.split_once('*') {
+                    None => *entry == origin,
+                    Some((scheme, rest)) => {
+                        let label = origin.strip_prefix(scheme).and_then(|host| host.strip_suffix(rest));
+                        label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
+                    }
+                })
             }),
         }
     }
@@ -40,26 +47,25 @@ impl AllowedOrigins {
 }
 
 /// The canonical form of an origin from the configuration. One slash at the end is allowed, and `*.` before a name of two labels
-/// or more, or before `localhost`. `*.com` and `*.vercel.app` are refused, because the names below a public suffix belong to many operators.
+/// or more, or before `localhost`, and `*--` before a label of such a name. `*.com`, `*.vercel.app` and `*--a.vercel.app` are refused, because
+/// the names below a public suffix belong to many operators.
 pub(super) fn parse_entry(text: &str) -> Option<String> {
     let text = text.strip_suffix('/').unwrap_or(text);
-    let Some((scheme, below)) = text.split_once("://*.") else { return canonical(text) };
+    let Some((scheme, starred)) = text.split_once("://*") else { return canonical(text) };
+    let below = starred.strip_prefix('.').or_else(|| starred.strip_prefix("--"))?;
+    let after_star = starred.strip_suffix(below)?;
     let origin = Url::parse(&canonical(&format!("{scheme}://{below}"))?).ok()?;
-    let name = origin.domain().filter(|name| *name == "localhost" || name.contains('.'))?;
-    let is_public = psl::suffix(name.as_bytes())
-        .is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == name.as_bytes());
-    if is_public || name.split('.').any(str::is_empty) {
+    let name = origin.domain()?;
+    // The operator's own, if the entry allows only the operator's pages.
+    let own = if after_star == "." { name } else { name.split_once('.')?.1 };
+    let is_public = (after_star == "." || own != WITH_PREVIEWS)
+        && psl::suffix(own.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == own);
+    let is_name = own == "localhost" || own.contains('.');
+    if is_public || !is_name || name.split('.').any(str::is_empty) {
         return None;
     }
     let port = origin.port().map_or(String::new(), |port| format!(":{port}"));
-    Some(format!("{}://*.{name}{port}", origin.scheme()))
-}
-
-/// The entry of the list that would allow this origin, whatever the first label of its host is.
-fn with_any_label(origin: &str) -> Option<String> {
-    let (scheme, authority) = origin.split_once("://")?;
-    let (label, below) = authority.split_once('.')?;
-    (!label.is_empty()).then(|| format!("{scheme}://*.{below}"))
+    Some(format!("{}://*{after_star}{name}{port}", origin.scheme()))
 }
 
 /// The canonical form of an origin that is written as browsers write it. `None` for any other text.
@@ -112,6 +118,7 @@ mod tests {
             ("capacitor://LocalHost", "capacitor://localhost"),
             ("https://*.Example.com:443/", "https://*.example.com"),
             ("http://*.localhost:5173", "http://*.localhost:5173"),
+            ("https://*--Site.netlify.app", "https://*--site.netlify.app"),
         ] {
             assert_eq!(parse_entry(text).as_deref(), Some(form), "{text}");
         }
@@ -123,7 +130,8 @@ mod tests {
             https://example.com// https://example.com?a https://example.com#a https://user@example.com https://*.com https://*. https://*
             https://*..example.com https://*.example.com. https://*.*.example.com https://a.*.example.com https://*example.com
             https://*.10.0.0.1 https://*.[::1] https://*.example.com/app https://example.com:99999 https://example.com:port
-            https://*.vercel.app https://*.co.uk https://*.github.io
+            https://*.vercel.app https://*.co.uk https://*.github.io https://*--a.com https://*--a.vercel.app https://*--netlify.app
+            https://*-a.netlify.app https://*--a https://*--localhost
             https://example.com\@evil.example https://%65xample.com file:/// file://host javascript://";
         for text in texts.split_whitespace().chain(["", "https://exa mple.com", "https://a\t.example"]) {
             assert_eq!(parse_entry(text), None, "{text}");
@@ -141,13 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_exactly_one_label() {
+    fn a_star_stands_for_exactly_one_label_or_for_what_is_before_the_name_of_the_site_in_it() {
         assert_allowed(
-            "https://*.Example.com:443/ http://*.localhost:5173 https://*.app.vercel.app",
-            "https://app.example.com https://pr-7.EXAMPLE.com:443 http://ann.localhost:5173",
+            "https://*.Example.com:443/ http://*.localhost:5173 https://*.app.vercel.app https://*--site.netlify.app",
+            "https://app.example.com https://pr-7.EXAMPLE.com:443 http://ann.localhost:5173 https://pr-7--site.netlify.app
+            https://a--b--site.netlify.app",
             "https://example.com https://.example.com https://a.b.example.com https://evil-example.com
             https://app.example.com.evil.example https://*.example.com http://app.example.com https://app.example.com:8443
-            http://localhost:5173",
+            http://localhost:5173 https://site.netlify.app https://pr-7-site.netlify.app https://pr-7--other.netlify.app",
         );
     }
 

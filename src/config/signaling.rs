@@ -180,9 +180,8 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
 fn user_header(text: &str) -> Formed<HeaderName> {
     let expected =
         "the name of a header that only your proxy sets, such as Cf-Access-Authenticated-User-Email";
-    form(expected, |text| text.parse().ok().filter(|name: &HeaderName| !OF_CLIENTS.contains(&name.as_str())))(
-        text,
-    )
+    let is_of_proxy = |name: &HeaderName| !OF_CLIENTS.contains(&name.as_str());
+    form(expected, |text| text.parse().ok().filter(is_of_proxy))(text)
 }
 
 fn rooms(settings: &mut Settings<'_>, is_on: bool) -> RoomsConfig {

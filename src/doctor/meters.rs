@@ -31,9 +31,7 @@ const BODY_MAX: usize = 64 * 1024;
 /// Queries Cloudflare's analytics for the last hour.
 pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timestamp) -> Verdict {
     let Some(settings) = &config.meter.analytics else {
-        return skipped(
-            "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN are not set: usage is an estimate",
-        );
+        return skipped("CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN are unset: usage is estimated");
     };
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
     let client = client.clone();
@@ -110,9 +108,7 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
         CliError::Unreachable(_) => {
             "give coturn the line cli (4.10 and later have no command line without it) and no line no-cli, and set COTURN_CLI to its cli-ip and cli-port (127.0.0.1:5766 by default)"
         }
-        CliError::WrongPassword => {
-            "set COTURN_CLI_PASSWORD to coturn's cli-password, as text and not as its hash"
-        }
+        CliError::WrongPassword => "set COTURN_CLI_PASSWORD to coturn's cli-password, as text, not its hash",
         CliError::Timeout | CliError::NotUnderstood | CliError::TooLong(_) => {
             "check that COTURN_CLI is coturn's cli-port; docs/COTURN.md lists the supported versions"
         }

@@ -59,9 +59,7 @@ fn judge_ledger(read: &Result<(i32, u64), OpenError>, is_served: bool) -> Verdic
             "move it back; if it was deleted, copy it from /proc/PID/fd of the service under another name, then rename it to ledger.redb",
         ),
         Err(OpenError::Absent(_)) => ok("no ledger yet; the first start creates it"),
-        Err(OpenError::InUse(_)) => {
-            ok("the ledger is in use by a running service, as it should be; it was not read")
-        }
+        Err(OpenError::InUse(_)) => ok("a running service uses the ledger, as it should; it was not read"),
         Err(OpenError::Directory { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
             warn("this user may not read the ledger", "run doctor as the service's user")
         }
@@ -100,7 +98,7 @@ mod tests {
         assert!(!below.exists(), "doctor creates nothing");
         expect(at, CheckState::Ok, "no ledger yet");
         let store = FileStorage::open(at).unwrap();
-        expect(at, CheckState::Ok, "in use by a running service");
+        expect(at, CheckState::Ok, "a running service uses the ledger");
         drop(store);
         expect(at, CheckState::Ok, &format!("the ledger can be read: format {FORMAT}, "));
         let path = at.join(FILE_NAME);

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::mint_request::{LABEL_FORM, USER_FORM, refuse_tokens};
+use super::mint_request::{LABEL_FORM, refuse_tokens};
 use super::operator::{client_of, wrong_token};
 use super::parameter_forms::UserInPath;
 use super::prelude::*;
@@ -18,7 +18,8 @@ use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
 use turn_base::{Code, bearer, random, read_json};
 use turn_ledger::{
-    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, User, is_dots,
+    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, USER_FORM, User,
+    is_dots,
 };
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";
@@ -131,7 +132,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         OpenError::UserBlocked => ApiError::blocked(SpenderKind::User),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
         OpenError::TooManyOnClient => {
-            too_many("Close connections of this address or user, or of this server key, that have ended.")
+            too_many("Close connections of this client or server key that have ended.")
         }
         OpenError::KeyLimitReached => key_limit_reached(&app, &call),
         OpenError::TableFull => ApiError::overloaded(),

@@ -6,7 +6,7 @@
 //! end in `chunked` a 400 without one. After a request with both a length and an encoding, the connection is closed.
 
 use axum::http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{HeaderName, Version};
+use axum::http::{HeaderName, Method, Version};
 
 use super::prelude::*;
 use crate::config::AllowedHosts;
@@ -20,9 +20,12 @@ const HEADERS_MAX: usize = 100;
 /// The most bytes of the request line and the headers.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// The response to a request whose head breaks a rule; `None` if it breaks none. `is_by_replica`: another replica has checked the size, and
-/// has then added headers.
+/// The response to a request whose head breaks a rule, or that `HAProxy` sends by default to see whether the service is there; `None` for any
+/// other. `is_by_replica`: another replica has checked the size, and has then added headers.
 pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts, is_by_replica: bool) -> Option<Response> {
+    if request.method() == Method::OPTIONS && request.version() < Version::HTTP_11 {
+        return Some(StatusCode::OK.into_response());
+    }
     let size = if is_by_replica { Ok(()) } else { check_size(request) };
     let error = size.and_then(|()| check_rules(request, route, hosts)).err()?;
     let mut response = error.into_response();

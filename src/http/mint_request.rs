@@ -27,7 +27,7 @@ use turn_base::{
     Broker, ClientAddr, Code, Verified, WebClient, bearer, form_or_none, is_jwt, page_origin, parameters,
     parse_query,
 };
-use turn_ledger::{GrantRow, Label, Requester, Spender, User};
+use turn_ledger::{GrantRow, Label, Requester, Spender, USER_FORM, User};
 
 use super::operator::wrong_token;
 use super::parameter_forms::LabelOrNone;
@@ -365,13 +365,12 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
     };
     match shown {
         Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
-            let refusal = invalid_token(
-                "Check the bearer token: it is no server key, no grant and no token of a sign-in.",
-            );
+            let refusal =
+                invalid_token("Check the bearer token: it is no server key, no grant and no sign-in.");
             Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))
         }
         None if is_one_word(&request.headers) => {
-            Err(invalid_token("Send the key as `Authorization: Bearer KEY`, with the word Bearer."))
+            Err(invalid_token("Send the key as `Authorization: Bearer KEY`."))
         }
         _ if !parameters(request.uri.query(), USER).is_empty() => {
             Err(invalid_token("Send a server key with `user`: only a server may name one."))
@@ -388,10 +387,6 @@ pub(super) struct ServerMint {
     pub(super) label: Option<Label>,
     pub(super) place: Place,
 }
-
-/// What a user's name looks like.
-pub(super) const USER_FORM: &str =
-    "1 to 128 characters, none of them a control character, and not `.` or `..`";
 
 /// The user that a query names; `None` if it names none. An error if it names several.
 pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> {

@@ -13,7 +13,8 @@ use super::mint_request::shown_key;
 use super::prelude::*;
 use super::refusals;
 use crate::config::AllowedOrigins;
-use turn_base::{ORIGIN_SHOWN_MAX, only_line};
+use crate::limit::{LIMIT, POLICY, REMAINING, RESET, STATE};
+use turn_base::{ORIGIN_SHOWN_MAX, REQUEST_ID, only_line};
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
@@ -22,16 +23,7 @@ const OWN_SITES: [&str; 2] = ["same-origin", "none"];
 /// How long a browser may cache a preflight response.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 /// Headers that a page may read in addition to the safelisted ones.
-const EXPOSED: [HeaderName; 8] = [
-    LINK,
-    RETRY_AFTER,
-    HeaderName::from_static("ratelimit"),
-    HeaderName::from_static("ratelimit-policy"),
-    HeaderName::from_static("ratelimit-limit"),
-    HeaderName::from_static("ratelimit-remaining"),
-    HeaderName::from_static("ratelimit-reset"),
-    HeaderName::from_static("x-request-id"),
-];
+const EXPOSED: [HeaderName; 8] = [LINK, RETRY_AFTER, STATE, POLICY, LIMIT, REMAINING, RESET, REQUEST_ID];
 
 /// The CORS layer for the API.
 pub fn cors(origins: &AllowedOrigins) -> CorsLayer {

@@ -128,9 +128,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
     let id =
         grant.parse::<GrantId>().ok().or_else(|| app.mint.grant_keys.verify(&grant).map(|grant| grant.id));
     let unknown = || {
-        ApiError::not_found(
-            "Check the grant: no live credential has it. It has expired, or was not issued here.",
-        )
+        ApiError::not_found("Check the grant: no live credential has it. It is expired, or not issued here.")
     };
     let id = id.ok_or_else(unknown)?;
     let issued = app.account.revoke(id).ok_or_else(unknown)?;
@@ -171,7 +169,7 @@ fn message(revocation: Revocation, source_status: Option<u16>, source: IceSource
             "The sessions of the credential are ended within seconds, and so are new ones until it expires. The bytes reserved for it stay reserved until then."
         }
         Revocation::Unsupported => {
-            "This source cannot revoke, so the credential works until it expires. It cannot be renewed."
+            "This source cannot revoke: it works until it expires, and cannot be renewed."
         }
     };
     said.into()

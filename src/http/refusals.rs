@@ -116,9 +116,7 @@ fn limit_reached(refusal: &Refusal, usage: LimitUsage) -> ApiError {
 /// The address has used its limit of this day.
 pub(super) fn address_limit_reached(retry_in: Duration) -> ApiError {
     ApiError::new(Code::AddressLimitReached, "Address limit reached")
-        .message(
-            "Try again tomorrow (UTC): this address has used its bandwidth of the day. Running calls go on.",
-        )
+        .message("Try again tomorrow (UTC): this address has used its bandwidth of the day. Calls go on.")
         .remedy("Raise ADDRESS_LIMIT_GB if many people share this address, or give callers a user.")
         .retry_in(retry_in)
 }
@@ -135,9 +133,7 @@ impl From<TokenFault> for Unverified {
     fn from(fault: TokenFault) -> Self {
         let error = match fault {
             TokenFault::KeysUnreachable => ApiError::new(Code::Overloaded, "Keys unreachable")
-                .message(
-                    "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
-                )
+                .message("Try again in 10 s. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.")
                 .retry_in(Duration::from_secs(10)),
             _ => ApiError::new(Code::InvalidToken, "Invalid token")
                 .message(format!("Sign in again and send a new token: {fault}.")),

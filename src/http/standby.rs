@@ -31,6 +31,9 @@ const BODY_MAX: usize = 1024 * 1024;
 /// The route in the metrics of a request that a standby refuses instead of passing it on.
 const FORWARDING: &str = "forwarding";
 
+/// What somebody who is not the operator should do about a replica that lacks the ledger.
+const DOCTOR: &str = "Run turn-broker doctor with the settings of this replica.";
+
 type StandbyState = State<Arc<Standby>>;
 
 /// The outermost layer. A response of the leader stays as it is.
@@ -117,23 +120,21 @@ pub async fn get_ready(standby: StandbyState, request: Request) -> JsonResult<Re
         return Err(ApiError::shutting_down());
     }
     let is_for_operator = is_operator(&standby, &request);
-    let fault = standby.fault.lock().clone();
-    if let Some(fault) = fault {
-        let error = ApiError::no_leader();
-        return Err(if is_for_operator { error.message(fault) } else { error });
+    let told =
+        |error: ApiError, cause| error.message(if is_for_operator { cause } else { DOCTOR.to_owned() });
+    if let Some(fault) = standby.fault.lock().clone() {
+        return Err(told(ApiError::no_leader(), fault));
     }
-    let why_unread = standby.unread.lock().clone();
-    // If the database cannot be read, that may be why no leader is reached.
-    let probed = standby.forwarder.probe().await;
-    probed.map_err(|error| match why_unread {
-        Some(why) if is_for_operator => {
-            let why = why.trim_end_matches('.');
-            error.message(format!("Run turn-broker doctor with the settings of this replica: {why}."))
-        }
-        Some(_) => error.message("Run turn-broker doctor with the settings of this replica."),
-        None => error,
-    })?;
-    let warning = standby.warning.lock().clone();
+    let (unread, warning) = (standby.unread.lock().clone(), standby.warning.lock().clone());
+    // What keeps this replica from the database or from the lead may be why no leader is reached.
+    let unread =
+        unread.map(|why| format!("{}: {}.", DOCTOR.trim_end_matches('.'), why.trim_end_matches('.')));
+    if let Err(error) = standby.forwarder.probe().await {
+        return Err(match unread.or(warning) {
+            Some(cause) => told(error, cause),
+            None => error,
+        });
+    }
     let warning = warning.map(|warning| {
         if is_for_operator { warning } else { Fault::ReplicasDiffer.facts().sentence.to_owned() }
     });

@@ -110,9 +110,7 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
         0 => {
             format!("{name} is removed from the ledger, but no credential had this name: check its spelling.")
         }
-        _ => format!(
-            "{name} is removed from the ledger. Rows of credentials that had the name: {rows}; their bytes stay."
-        ),
+        _ => format!("{name} is removed from the ledger. Rows that had the name: {rows}; their bytes stay."),
     };
     let done = SpenderRevocationBody {
         revoked: grants.len(),

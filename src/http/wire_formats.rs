@@ -14,14 +14,14 @@ use serde::de::IgnoredAny;
 
 use super::credentials::mint;
 use super::envelope::with_error;
-use super::mint_request::{MintQuery, USER_FORM};
+use super::mint_request::MintQuery;
 use super::origin::{is_foreign, refuse_foreign};
 use super::parameter_forms::UserOrNone;
 use super::prelude::*;
 use crate::ice::{IceServer, IceServerList, IceUrl};
 use crate::mint::IceResponse;
 use turn_base::{BODY_MAX, form, form_or_none, gather};
-use turn_ledger::User;
+use turn_ledger::{USER_FORM, User};
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const STUN_ONLY_TTL: Duration = Duration::from_secs(300);
@@ -266,9 +266,7 @@ pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next
 /// The request with the parameters of its form in the query. Janus sends each parameter in the query and in the form.
 async fn with_form(request: Request) -> Result<Request, ApiError> {
     let wrong = || {
-        ApiError::invalid(
-            "Send the parameters in the query or as a form (application/x-www-form-urlencoded).",
-        )
+        ApiError::invalid("Send the parameters in the query or a form (application/x-www-form-urlencoded).")
     };
     let (mut parts, body) = request.into_parts();
     let form = to_bytes(body, BODY_MAX).await.map_err(|_| wrong())?;

@@ -32,19 +32,15 @@ pub fn is_of_the_key(error: &CallError) -> bool {
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
         CallError::Connect(_) => "check CLOUDFLARE_API_BASE, DNS, HTTPS_PROXY and the firewall",
-        CallError::Timeout => {
-            "try again; if it is still slow, check the route and https://www.cloudflarestatus.com"
-        }
+        CallError::Timeout => "try again; then check the route and https://www.cloudflarestatus.com",
         CallError::Unsendable | CallError::Broken(_) => "try again, and from another network",
         CallError::TooLong(_) | CallError::Unusable(_) => {
-            "check that CLOUDFLARE_API_BASE leads to Cloudflare's API; docs/PROVIDER.md lists its formats"
+            "check that CLOUDFLARE_API_BASE leads to Cloudflare's API"
         }
         CallError::Status { status, .. } => match status.as_u16() {
-            401 => {
-                "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
-            }
+            401 => "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if it is right, make a new key",
             403 => {
-                "use the token that came with the TURN key, or one with Calls Edit; check if this client is blocked (1010)"
+                "use the token of the TURN key, or one with Calls Edit; check if this client is blocked (1010)"
             }
             404 => {
                 "compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID, then compare the token: a wrong id and a \

@@ -72,9 +72,7 @@ impl ListRequest {
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
         CallError::Connect(_) => "check HTTP_ICE_URL, DNS, HTTPS_PROXY and the firewall",
-        CallError::Timeout => {
-            "try again; if it is still slow, check the route and the provider's status page"
-        }
+        CallError::Timeout => "try again; then check the route and the provider's status page",
         CallError::Unsendable | CallError::Broken(_) => "try again, and from another network",
         CallError::Unusable(why) if *why == wrong_life() => {
             "set the provider's credentials to live a number of seconds, 48 h at most: the budget covers no longer life"

@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use turn_base::Trust;
+use turn_base::{Trust, in_words};
 use turn_relay::client::UdpRelay;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
@@ -46,7 +46,8 @@ pub async fn connect(url: &IceUrl, trust: &Trust) -> io::Result<Option<Duration>
             return Ok(None);
         }
         let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
-        let secure = TlsConnector::from(Arc::new(trust.client())).connect(name, socket).await?;
+        let secure = TlsConnector::from(Arc::new(trust.client())).connect(name, socket).await;
+        let secure = secure.map_err(|error| io::Error::new(error.kind(), in_words(&error.to_string())))?;
         let presented = secure.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate =
             presented.map(|one| Certificate::from_der(one)).transpose().map_err(io::Error::other)?;

@@ -36,21 +36,32 @@ impl Reach {
     pub const ALL: [Self; 4] = [Self::Stun, Self::TurnUdp, Self::TurnTcp, Self::TurnTls];
 }
 
-/// A text is not an ICE URL.
+/// A text is not an ICE URL. Says what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected stun:, stuns:, turn: or turns:, a host, perhaps a port from 1 to 65535, and for TURN perhaps ?transport=udp|tcp; at \
-     most {LENGTH_MAX} characters"
-)]
-pub struct IceUrlError;
+#[error("expected {0}")]
+pub struct IceUrlError(&'static str);
+
+/// What a text in lower case contains that is no URL, and what was expected: usual slips, then any other.
+const SLIPS: [(&str, &str); 5] = [
+    ("://", "no // before the host: turn:host"),
+    ("transport=tls", "turns: and ?transport=tcp for TURN over TLS, as turns:host:443?transport=tcp"),
+    ("transport=", "?transport=udp or ?transport=tcp in lower case, at the end of a turn: or turns: URL"),
+    ("@", "no user before the host: turn:host"),
+    (
+        "",
+        "stun:, stuns:, turn: or turns:, a host, perhaps a port from 1 to 65535, and for TURN perhaps ?transport=udp or ?transport=tcp; at most 512 characters",
+    ),
+];
 
 impl IceUrl {
     /// Parses one URL.
     pub fn parse(text: &str) -> Result<Self, IceUrlError> {
-        if text.len() > LENGTH_MAX {
-            return Err(IceUrlError);
-        }
-        Self::read(text.trim()).ok_or(IceUrlError)
+        let found = Self::read(text.trim()).filter(|_| text.len() <= LENGTH_MAX);
+        found.ok_or_else(|| {
+            let lower = text.to_ascii_lowercase();
+            let slip = SLIPS.iter().find(|(part, _)| lower.contains(part));
+            IceUrlError(slip.map_or("", |(_, expected)| expected))
+        })
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -144,36 +155,31 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn urls_of_real_providers_are_valid() {
-        for (text, port, relays) in [
-            ("stun:stun.cloudflare.com:3478", 3478, false),
-            ("turn:turn.cloudflare.com:3478?transport=udp", 3478, true),
-            ("turns:turn.cloudflare.com:443?transport=tcp", 443, true),
-            ("turns:turn.cloudflare.com", 5349, true),
-            ("TURN:relay.example", 3478, true),
-            ("turn:[2001:db8::1]:80?transport=tcp", 80, true),
-            ("stun:[::1]", 3478, false),
-            ("stun:192.0.2.1:53", 53, false),
+    fn host_port_and_reach_come_from_the_url_or_the_scheme() {
+        for (text, host, port, reach, is_dtls) in [
+            ("stun:stun.cloudflare.com:3478", "stun.cloudflare.com", 3478, Reach::Stun, false),
+            ("stun:[::1]", "::1", 3478, Reach::Stun, false),
+            ("stuns:192.0.2.1", "192.0.2.1", 5349, Reach::Stun, false),
+            ("turn:turn.cloudflare.com:53?transport=tcp", "turn.cloudflare.com", 53, Reach::TurnTcp, false),
+            ("TURN:relay.example?transport=udp", "relay.example", 3478, Reach::TurnUdp, false),
+            (
+                "turns:turn.cloudflare.com:443?transport=tcp",
+                "turn.cloudflare.com",
+                443,
+                Reach::TurnTls,
+                false,
+            ),
+            ("turns:relay.example?transport=udp", "relay.example", 5349, Reach::TurnTls, true),
+            ("turn:[2001:db8::1]:80?transport=tcp", "2001:db8::1", 80, Reach::TurnTcp, false),
+            ("turn:[::1]", "::1", 3478, Reach::TurnUdp, false),
         ] {
             let url = IceUrl::parse(text).unwrap();
-            assert_eq!((url.port, url.relays()), (port, relays), "{text}");
-        }
-    }
-
-    #[test]
-    fn host_and_reach_come_from_the_url_or_the_scheme() {
-        for (text, host, reach, is_dtls) in [
-            ("stun:stun.cloudflare.com:3478", "stun.cloudflare.com", Reach::Stun, false),
-            ("turn:turn.cloudflare.com:3478?transport=tcp", "turn.cloudflare.com", Reach::TurnTcp, false),
-            ("TURN:relay.example?transport=udp", "relay.example", Reach::TurnUdp, false),
-            ("turns:relay.example:443?transport=tcp", "relay.example", Reach::TurnTls, false),
-            ("stuns:relay.example", "relay.example", Reach::Stun, false),
-            ("turns:relay.example?transport=udp", "relay.example", Reach::TurnTls, true),
-            ("turn:[2001:db8::1]:80?transport=tcp", "2001:db8::1", Reach::TurnTcp, false),
-            ("turn:[::1]", "::1", Reach::TurnUdp, false),
-        ] {
-            let url = IceUrl::parse(text).unwrap();
-            assert_eq!((&*url.host, url.reach(), url.is_dtls()), (host, reach, is_dtls), "{text}");
+            assert_eq!(
+                (&*url.host, url.port, url.reach(), url.is_dtls()),
+                (host, port, reach, is_dtls),
+                "{text}"
+            );
+            assert_eq!(url.relays(), reach != Reach::Stun, "{text}");
         }
     }
 
@@ -205,8 +211,9 @@ mod tests {
             "stun:host?transport=udp",
             &format!("turn:{}", "a".repeat(600)),
         ] {
-            assert_eq!(IceUrl::parse(text), Err(IceUrlError), "{text}");
+            assert!(IceUrl::parse(text).is_err(), "{text}");
         }
+        assert!(SLIPS[4].1.contains(&LENGTH_MAX.to_string()));
     }
 
     proptest! {

@@ -146,9 +146,7 @@ impl<E: Electorate> Campaign<E> {
         Ok(match action {
             Action::Stand => self.stand(&seen).await,
             Action::StateLoss(seq) => {
-                tracing::error!(
-                    "LEDGER_LOST_WRITES: the database is older than it was: it has lost writes that may have been answered"
-                );
+                tracing::error!("LEDGER_LOST_WRITES: the database has lost writes, perhaps answered ones");
                 let stated = self.electorate.state_loss(seq).await;
                 stated.err().and_then(|error| self.interrupted(&error))
             }
@@ -241,7 +239,5 @@ pub fn fault(electorate: &impl Electorate) -> Option<String> {
 }
 
 fn too_new(format: i32) -> String {
-    format!(
-        "Upgrade this replica: the ledger has format {format}, and this version reads {FORMAT}, so it cannot lead."
-    )
+    format!("Upgrade this replica: the ledger has format {format}. It reads {FORMAT}, so it cannot lead.")
 }

@@ -33,11 +33,11 @@ use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 pub mod proxies;
 pub mod wrong_tokens;
 
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
-const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const STATE: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+pub(crate) const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+pub(crate) const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+pub(crate) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// How many users of one address, or clients of one /48, can use half of their allowance, whatever heavier ones there do.
 const LIGHT_MAX: u32 = 1_000;

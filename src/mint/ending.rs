@@ -153,9 +153,7 @@ impl Ending {
             if let Some(provider) = self.mint.provider() {
                 provider.drop_pool();
             }
-            tracing::warn!(
-                "the limit is reached: all credentials of sources that can revoke are being revoked"
-            );
+            tracing::warn!("the limit is reached: all credentials that can be revoked are revoked now");
         }
         was_at_limit != is_at_limit
     }

@@ -61,9 +61,7 @@ pub struct ProviderFailure {
     #[schema(example = "answered 401 Unauthorized")]
     pub what: String,
     /// What to do.
-    #[schema(
-        example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
-    )]
+    #[schema(example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's")]
     pub remedy: &'static str,
 }
 
@@ -77,14 +75,15 @@ pub struct Filled {
 }
 
 impl Provider {
-    /// A provider with an empty pool for each of these lifetimes.
+    /// A provider with an empty pool for each of these lifetimes. `life_min`: the shortest life of a credential.
     pub fn new(
         keys: Vec<Arc<TurnKey>>,
         lives: &[Duration],
+        life_min: Duration,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let pool = |life: &Duration| Pool::new(*life, POOL_MAX, clock.instant());
+        let pool = |life: &Duration| Pool::new(*life, life_min, POOL_MAX, clock.instant());
         Self {
             keys,
             pools: Mutex::new(lives.iter().map(pool).collect()),

@@ -38,14 +38,10 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The command needs the operator's token.
-    #[error(
-        "OPERATOR_TOKEN is not set. Set it to the token of the running service, or OPERATOR_TOKEN_FILE to a file that contains it."
-    )]
+    #[error("OPERATOR_TOKEN is not set. Set it to the token of the service, or set OPERATOR_TOKEN_FILE.")]
     NoToken,
     /// `ice` needs a server key.
-    #[error(
-        "SERVER_KEYS has no such key. Set it to the keys of the running service, and --key to the name of one."
-    )]
+    #[error("SERVER_KEYS has no such key. Set it to the keys of the running service, and --key to a name.")]
     NoServerKey,
     /// The broker has no relay now.
     #[error("the broker gave no relay, so the file stays as it is. Run turn-broker status to see why.")]
@@ -82,9 +78,7 @@ pub enum OperatorError {
         error: io::Error,
     },
     /// The response ended early.
-    #[error(
-        "the backup ended early ({error}), and {path} was not written. Look at the service's log, and try again."
-    )]
+    #[error("the backup ended early ({error}), and {path} was not written. Read the service's log.")]
     Incomplete {
         /// The file.
         path: PathBuf,

@@ -108,9 +108,7 @@ pub enum OpenError {
         why: String,
     },
     /// The file does not exist, and the caller does not create one.
-    #[error(
-        "{0} is not there: no ledger was ever written to this STATE_DIR. Check STATE_DIR, or start the service once."
-    )]
+    #[error("{0} is not there: no ledger was ever written. Check STATE_DIR, or start the service once.")]
     Absent(PathBuf),
     /// The file exists, and the caller would replace it.
     #[error("{0} is there already. Move it away, or set STATE_DIR to another directory.")]

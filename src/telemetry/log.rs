@@ -58,14 +58,18 @@ impl Write for Gathered {
     }
 }
 
-/// A line in which the characters that change the direction of text are written as escapes of JSON. With such characters, a name could make
-/// its line look like another one.
+/// A line in which characters that show nothing, or change the direction of text, are written as escapes of JSON. With such characters, a
+/// name could look like another one, and so could its line.
 fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
     let text = String::from_utf8_lossy(line);
-    if !text.contains(is_directional) {
+    if !text.contains(is_unprintable) {
         return Cow::Borrowed(line);
     }
-    let escape = |c: char| if is_directional(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let escaped_unit = |unit: &u16| format!("\\u{unit:04x}");
+    let escape = |c: char| match c.encode_utf16(&mut [0; 2]) {
+        units if is_unprintable(c) => units.iter().map(escaped_unit).collect::<Vec<_>>().concat(),
+        _ => c.to_string(),
+    };
     Cow::Owned(text.chars().map(escape).collect::<String>().into_bytes())
 }
 
@@ -87,8 +91,9 @@ fn without_secrets<'a>(line: &'a [u8], secrets: &[String]) -> Cow<'a, [u8]> {
     Cow::Owned(hidden.into_bytes())
 }
 
-fn is_directional(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// The lines themselves escape most characters of ASCII. A mark that follows a letter, such as an accent, is printable.
+fn is_unprintable(c: char) -> bool {
+    c == '\u{7f}' || !c.is_ascii() && format!("a{c}").escape_debug().nth(1) == Some('\\')
 }
 
 /// Number of log lines that were dropped because the reader was too slow.
@@ -157,14 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_change_the_direction_in_which_a_line_is_shown() {
+    fn a_name_cannot_change_the_direction_in_which_a_line_is_shown_or_hide_characters() {
         let line = |name: &str| format!("{{\"user\":\"{name}\"}}\n").into_bytes();
-        for (name, shown) in
-            [("ann", "ann"), ("Zoë 😀", "Zoë 😀"), ("a\u{202e}b\u{2066}\u{61c}", r"a\u202eb\u2066\u061c")]
-        {
+        for (name, shown) in [
+            ("Zoë Zoe\u{308} 😀", "Zoë Zoe\u{308} 😀"),
+            ("a\u{202e}b\u{2066}\u{61c}", r"a\u202eb\u2066\u061c"),
+            ("\u{200b}\u{7f}\u{ad}\u{a0}\u{e0061}", r"\u200b\u007f\u00ad\u00a0\udb40\udc61"),
+        ] {
             assert_eq!(escaped(&line(name)), line(shown), "{name:?}");
+            let read: serde_json::Value = serde_json::from_slice(&escaped(&line(name))).unwrap();
+            assert_eq!(read["user"], name, "the value is the same");
         }
-        let read: serde_json::Value = serde_json::from_slice(&escaped(&line("a\u{202e}b"))).unwrap();
-        assert_eq!(read["user"], "a\u{202e}b", "the value is the same");
     }
 }

@@ -231,7 +231,7 @@ metrics! {
     places_taken: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>> = add("places_taken"),
     /// How many places there are ([table](OPERATE.md#memory-and-places)).
     places: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>> = add("places"),
-    /// Time to write a batch to the database. Mints fail from 2 s on.
+    /// Time to write to the database. Mints fail above 2 s or 2/5 of `LEASE_SECONDS`.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
     /// Requests for the leader: `answered`; `held` until it was reached; refused as `not_held`, `late` or `sent` (`NO_LEADER`).
     pub forwarded: Counts<1> = counts("forwarded_requests", ["outcome"]),

@@ -14,9 +14,7 @@ use turn_ledger::{BudgetMode, Charged, IceSource, Snapshot};
 pub fn report(config: &Config, address: SocketAddr, books: Option<&Snapshot>) {
     tracing::info!(%address, version = version(), "turn-broker listening on port {}", address.port());
     if is_short() {
-        tracing::warn!(
-            "This program is for tests with a browser: it has the feature `short-lives`, and must serve nobody"
-        );
+        tracing::warn!("This program is for tests: it has the feature `short-lives`, and must serve nobody");
     }
     report_sources(config);
     report_budget(config);
@@ -87,9 +85,7 @@ fn report_budget(config: &Config) {
                 Charged::Nothing | Charged::Listings | Charged::Here => false,
             };
             if config.ice.sources.iter().any(is_uncounted) {
-                tracing::warn!(
-                    "strict mode without the provider's own count: credentials reserve the budget, and unused reservations return only at the reset"
-                );
+                tracing::warn!("strict mode without a count: unused reservations stay until the reset");
             }
         }
     }

@@ -140,9 +140,13 @@ static TARBALL: LazyLock<Vec<u8>> = LazyLock::new(|| tarball().expect("writing t
 
 fn tarball() -> io::Result<Vec<u8>> {
     let manifest = manifest();
+    // For programs that cannot load an ES module, such as Jest.
+    let common_js = TURN_CLIENT.replace("\nexport ", "\n")
+        + "\nmodule.exports = { TurnClientError, createTurnClient };\n";
     let files = [
         ("package.json", manifest.as_str()),
         ("turn-client.js", TURN_CLIENT),
+        ("turn-client.cjs", common_js.as_str()),
         ("turn-client.d.ts", TURN_CLIENT_TYPES),
         ("README.md", include_str!("turn-client/README.md")),
         ("examples/plain.html", include_str!("turn-client/examples/plain.html")),

@@ -61,7 +61,7 @@ for n in 1 2 3; do replica $n & done
         -e "s|/var/log/nginx|$work|" -e 's|listen 443 ssl;|listen 8081;|' -e '/listen \[::\]\|ssl_certificate/d' "$work/nginx.example"
     echo '}'
 } >"$work/nginx.conf"
-sed 's|one:3001 two:3001|127.0.0.1:3001 127.0.0.1:3002 127.0.0.1:3003|' docs/Caddyfile.replicas >"$work/Caddyfile"
+for_debian docs/Caddyfile.replicas | sed 's|one:3001 two:3001|127.0.0.1:3001 127.0.0.1:3002 127.0.0.1:3003|' >"$work/Caddyfile"
 
 is_at() { curl -sf --max-time 2 -o /dev/null "http://127.0.0.1:$1$2" 2>/dev/null; }
 leads() {

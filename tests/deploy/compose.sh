@@ -89,7 +89,10 @@ END
 image docker.io/library/postgres:17 "$work/postgres" -c 'USER 999:999' -c 'ENV PGDATA=/var/lib/postgresql/data' -c "ENV PATH=$server" \
     -c 'VOLUME /var/lib/postgresql/data' -c 'STOPSIGNAL SIGINT' -c 'CMD ["/bin/sh","/start"]'
 
-cp docs/compose.caddy.yaml docs/Caddyfile docs/compose.replicas.yaml docs/Caddyfile.replicas "$work/docs"
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
+cp docs/compose.caddy.yaml docs/compose.replicas.yaml "$work/docs"
+for file in Caddyfile Caddyfile.replicas; do for_debian "docs/$file" >"$work/docs/$file"; done
 token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 # A public name needs a public certificate. For this one, Caddy is its own authority.
 cat >"$work/.env" <<END
@@ -112,8 +115,6 @@ compose() {
         --podman-run-args '--read-only-tmpfs=false --cgroups=disabled --pull=never --ulimit nofile=1024:1024 --ulimit nproc=1000:1000' "$@" >>"$work/compose.log" 2>&1
 }
 
-# shellcheck source=tests/checks.sh
-. tests/checks.sh
 not() { ! "$@"; }
 ask() { curl -sf --max-time 10 --cacert "$certificates/caddy/pki/authorities/local/root.crt" "$@"; }
 answers() { ask --max-time 2 https://localhost/ready >/dev/null 2>&1; }

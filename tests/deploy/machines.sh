@@ -75,8 +75,9 @@ END
 }
 machine one 10.0.0.11
 machine two 10.0.0.12
+for_debian docs/Caddyfile.replicas >"$work/Caddyfile"
 PUBLIC_URL=https://localhost XDG_DATA_HOME=$work/certificates XDG_CONFIG_HOME=$work \
-    "$unpacked/usr/bin/caddy" run --config docs/Caddyfile.replicas --adapter caddyfile >"$work/caddy.log" 2>&1 &
+    "$unpacked/usr/bin/caddy" run --config "$work/Caddyfile" --adapter caddyfile >"$work/caddy.log" 2>&1 &
 
 ask() { curl -sf --max-time 10 --cacert "$work/certificates/caddy/pki/authorities/local/root.crt" "$@"; }
 is_at() { curl -sf --max-time 1 "http://$1:3001$2" >/dev/null 2>&1; }

@@ -146,6 +146,8 @@ async fn with_allowed_hosts_another_host_is_misdirected_and_mints_nothing() {
         assert_eq!(found, 200, "{target} {lines:?}: {answer}");
     }
     assert_eq!(status(&broker, "/health", "HTTP/1.0", "").await.0, 200);
+    let check = exchange(&broker, "OPTIONS / HTTP/1.0\r\n\r\n").await;
+    assert!(check.starts_with("HTTP/1.0 200 "), "HAProxy's check: {check}");
     let scrape = format!("Host: evil.example\r\nAuthorization: Bearer {OPERATOR}\r\n");
     assert_eq!(status(&broker, "/metrics", "HTTP/1.1", &scrape).await.0, 421, "also with the token");
 }

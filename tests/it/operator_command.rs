@@ -119,7 +119,7 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert!(revoked.starts_with(goes_on), "{revoked}");
     let removed = output_of(&broker, &["forget", "team/ann"]);
     assert!(
-        removed.starts_with("team/ann is removed from the ledger. Rows of credentials that had the name: 2;"),
+        removed.starts_with("team/ann is removed from the ledger. Rows that had the name: 2;"),
         "{removed}"
     );
     assert!(!output_of(&broker, &["spenders"]).contains("team/ann"));

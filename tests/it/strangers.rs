@@ -54,7 +54,7 @@ async fn one_address_opens_256_connections_and_others_are_served() {
         }
         let refused = open_from("2001:db8:1:2::1", &grants[4], "one-more").await;
         assert_eq!(refused.error(), (429, "RATE_LIMITED"));
-        assert!(refused.json()["message"].as_str().unwrap().contains("of this address or user"));
+        assert!(refused.json()["message"].as_str().unwrap().contains("of this client"));
         let refusals = "turn_broker_connections_refused_total{outcome=\"address\"}";
         assert_eq!(broker.metric(refusals).await, Some(1));
         let neighbour = broker.mint_from("2001:db8:1:3::1").await.grant();

@@ -8,7 +8,7 @@ import * as verdicts from '../../src/web/dashboard/verdicts.js';
 import { reliability, bound, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, providerState, relayRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, gatherAll, hasEnded, parse, reach, secondsMax } from '../../src/web/relay-check/gather.js';
-import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
+import { answerRows, errorLines, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
@@ -578,6 +578,13 @@ test('every attempt runs once, at most 8 at the same time', async () => {
   assert.deepEqual([most, changes.length], [8, 20]);
   assert.ok(planned.every(({ attempt }) => hasEnded(attempt)));
   assert.deepEqual([1, 8, 9, 24].map(secondsMax), [25, 25, 50, 75]);
+});
+
+test('a browser without WebRTC is told so, as Node is here', async () => {
+  const planned = attempts([{ urls: UDP }]);
+  await gatherAll(planned, () => {});
+  const tried = planned.map((one) => one.attempt);
+  assert.deepEqual([titles(tried), errorLines(tried[0])], [['This browser has no WebRTC'], ['no WebRTC']]);
 });
 
 test('the progress is said after each result', () => {

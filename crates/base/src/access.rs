@@ -83,9 +83,7 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
         return Ok(());
     }
     if mode & STICKY != 0 {
-        tracing::warn!(
-            "{shown} is a directory that others share (mode {was}): set {setting} to a directory of its own"
-        );
+        tracing::warn!("{shown} is a directory that others share (mode {was}): set {setting} to another one");
         return Ok(());
     }
     // The owner gets no further permissions: a read-only file stays read-only.
@@ -98,9 +96,7 @@ fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
         // Whether the change worked or not: Kubernetes gives the group access again at each start, so an operator could not follow a
         // warning.
         _ if (mode | parent_mode) & SET_GROUP != 0 && mode & OTHERS == 0 => {
-            tracing::debug!(
-                "the group of {shown} has access (mode {was}), because the volume has an fsGroup"
-            );
+            tracing::debug!("the group of {shown} has access (mode {was}), as the volume has an fsGroup");
         }
         Ok(()) => tracing::warn!(
             "others had access to {shown} (mode {was}): it is now {tightened:04o}, because only the service may read what is in {setting}"

@@ -180,6 +180,8 @@ mod tests {
     use reqwest::header::AUTHORIZATION;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -241,6 +243,36 @@ mod tests {
         };
         tokio::join!(server, calls);
         assert_eq!(*dates.lock(), [1_736_942_400; 3]);
+    }
+
+    /// Two connections break. When the second one does, the repetition of the first request has left another one idle.
+    #[tokio::test]
+    async fn a_request_whose_connection_broke_is_repeated_on_a_new_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let (client, answered) = (client(), Notify::new());
+        let ask = async || {
+            let sent = client.send(client.request(Method::GET, url.clone())).await.map(drop);
+            answered.notify_one();
+            sent
+        };
+        let accept = async || {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            assert!(socket.read(&mut [0; 1_024]).await.unwrap() > 0);
+            socket
+        };
+        let server = async {
+            for broken in [accept().await, accept().await] {
+                drop(broken);
+                let mut new = accept().await;
+                new.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                answered.notified().await;
+                // It stays open.
+                std::mem::forget(new);
+            }
+        };
+        let asked = async { tokio::join!(ask(), ask()) };
+        assert_eq!(tokio::join!(asked, timeout(TIMEOUT * 2, server)).0, (Ok(()), Ok(())));
     }
 
     #[test]

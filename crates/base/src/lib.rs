@@ -47,5 +47,5 @@ pub use request::{client_addr::*, header::*, query::*};
 pub use response::{Polled, Received, Verbatim};
 pub use schema::one_of;
 pub use throttle::{LOG_WINDOW, Throttle};
-pub use trust::Trust;
+pub use trust::{Trust, in_words};
 pub use web_url::{WebhookUrl, is_visible_ascii, parse_web_url};

@@ -54,9 +54,33 @@ impl Trust {
     }
 }
 
+/// The words of an error. TLS ends some with a name of Rust's, such as `invalid peer certificate: UnknownIssuer`.
+pub fn in_words(error: &str) -> String {
+    let (start, name) = error.rsplit_once(' ').unwrap_or_default();
+    if !["certificate:", "alert:", "incompatible:", "of type"].iter().any(|end| start.ends_with(end)) {
+        return error.to_owned();
+    }
+    // The innermost of several.
+    let name = name.rsplit('(').next().unwrap_or(name).trim_end_matches(')');
+    let word = |text: String, c: char| {
+        text + if c.is_uppercase() { " " } else { "" } + &c.to_lowercase().to_string()
+    };
+    name.chars().fold(start.to_owned(), word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::{AlertDescription, Error};
+
+    #[test]
+    fn errors_of_tls_are_words() {
+        let alert = Error::AlertReceived(AlertDescription::HandshakeFailure).to_string();
+        assert_eq!(in_words(&alert), "received fatal alert: handshake failure");
+        assert_eq!(in_words(&Error::DecryptError.to_string()), "cannot decrypt peer's message");
+        let inner = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
+        assert_eq!(in_words(inner), "invalid peer certificate: ca used as end entity");
+    }
 
     #[test]
     fn every_authority_of_the_program_is_usable() {

@@ -9,7 +9,7 @@ use axum::extract::{ConnectInfo, Path, RawQuery};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::routing::post;
 use turn_base::{only_line, require};
-use turn_budget::{USER_MAX, is_dots};
+use turn_budget::{USER_FORM, USER_MAX, is_dots};
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use super::prelude::*;
@@ -133,9 +133,10 @@ async fn choose_name(
         return Ok((StatusCode::FOUND, redirect).into_response());
     }
     let form = Form::parse(&headers, body).await?;
-    let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
-        ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
-    })?;
+    let user = form
+        .field("username")
+        .and_then(|name| User::new(name.trim()))
+        .ok_or_else(|| ApiError::invalid(format!("Send the form field `username`: {USER_FORM}.")))?;
     let is_https = rooms.service().trusted_proxies.state_https(peer.ip(), &headers);
     let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
     let cookie = rooms.key.set_cookie(&visitor, is_https, rooms.service().clock.since_1970());
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn a_guest_is_marked_and_a_long_name_is_cut() {
         for (name, expected) in
-            [("ann", "ann (guest)".to_owned()), (&"é".repeat(128), "é".repeat(120) + GUEST)]
+            [("ann", "ann (guest)".to_owned()), (&"é".repeat(255), "é".repeat(247) + GUEST)]
         {
             assert_eq!(marked(&User::new(name).unwrap()).as_str(), expected);
         }

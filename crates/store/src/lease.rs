@@ -36,6 +36,12 @@ impl Lease {
     }
 }
 
+/// The slowest write with which a leader that writes all the time keeps its lease: until the next write has ended, the lease counts from the
+/// start of this one.
+pub fn slowest_write(lease: Duration) -> Duration {
+    lease * 2 / 5
+}
+
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -52,6 +58,7 @@ mod tests {
     fn it_ends_four_fifths_of_the_setting_after_the_last_write_began() {
         let lease = Lease::new(at(5_000), at(100));
         assert!(lease.holds(at(4_100)) && !lease.holds(at(4_101)));
+        assert_eq!(slowest_write(at(5_000)) * 2, at(4_000), "until the end of the next write");
         lease.renew(at(3_000));
         assert!(lease.holds(at(7_000)) && !lease.holds(at(7_001)));
         lease.renew(at(2_000));

@@ -20,7 +20,7 @@ use turn_ledger::{Connection, Name, Owner, SessionId, SpenderKey};
 use crate::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
 use keys::read_keys;
-pub use migration::{FORMAT_OLDEST, Migrated};
+pub use migration::{FORMAT_OLDEST, Migrated, is_readable};
 pub use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 

@@ -1,6 +1,6 @@
 //! The meter of Cloudflare's analytics. It reads the count of each UTC day. The open day is read up to a whole minute that is at least
 //! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling. Each poll asks for the open day, and for one
-//! of the earlier days in turn: if that has grown, bytes are counted later than the lag. Independently, [`by_grant`] asks for the bytes of
+//! of the earlier days in turn: if that, or an earlier part of the open day, has grown, bytes are counted later than the lag. Independently, [`by_grant`] asks for the bytes of
 //! each grant.
 
 pub mod analytics;
@@ -177,10 +177,18 @@ impl CloudflareMeter {
                 taken = if taken == ReadingOutcome::Taken { outcome } else { taken };
                 continue;
             }
+            let has_grown = |first, second| has_grown(first, second, self.sampling);
+            let is_late = match state.days.latest(day) {
+                // Bytes of a time that was counted before may be among the new ones, so that time is asked for again.
+                Some((end, before)) if *end < until && has_grown(before.total(), count.total()) => {
+                    let again = self.api.count(Span { until: *end, ..span }).await?;
+                    has_grown(before.total(), again.total())
+                }
+                // Of a settled day, two answers must have grown.
+                _ => first.zip(self.account.read(agreed)).is_some_and(|(one, two)| has_grown(one, two)),
+            };
             state.days.note(day, until, count);
-            if let (Some(first), Some(second)) = (first, self.account.read(agreed))
-                && has_grown(first, second, self.sampling)
-            {
+            if is_late {
                 self.account.change(|books| books.note_late_counts(IceSource::Cloudflare));
                 let remedy = "double ANALYTICS_LAG_SECONDS";
                 tracing::warn!(remedy, "Cloudflare has counted bytes later than the lag");

@@ -46,7 +46,7 @@ pub struct CoturnCli(pub CoturnCliConfig);
 pub enum CliError {
     /// No connection: DNS, refused, no route.
     #[error(
-        "no connection to coturn's CLI; check COTURN_CLI, and that coturn runs with the line cli (since 4.10) and without no-cli"
+        "no connection to coturn's CLI; check COTURN_CLI, and coturn's lines cli (from 4.10 on) and no-cli"
     )]
     Unreachable(#[source] io::Error),
     /// The deadline passed.
@@ -61,9 +61,7 @@ pub enum CliError {
     )]
     LoginBroken(#[source] io::Error),
     /// coturn asked for the password again.
-    #[error(
-        "coturn refused COTURN_CLI_PASSWORD; it must be coturn's cli-password, as text and not as its hash"
-    )]
+    #[error("coturn refused COTURN_CLI_PASSWORD; it must be coturn's cli-password, as text, not its hash")]
     WrongPassword,
     /// Longer than any real response.
     #[error("coturn's response is longer than {0} bytes")]

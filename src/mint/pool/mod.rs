@@ -1,5 +1,5 @@
 //! A pool of credentials of one lifetime, minted ahead of their callers. Each is handed out at most once, and none after half of its
-//! lifetime. Less than half of all that are minted are wasted. A credential in the pool is not a grant and reserves nothing. Pure: `now` is
+//! lifetime, or in strict mode with less left than the shortest life there. Less than half of all that are minted are wasted. A credential in the pool is not a grant and reserves nothing. Pure: `now` is
 //! an argument, and the result is the number of credentials to mint.
 
 use std::collections::VecDeque;
@@ -77,6 +77,8 @@ impl PoolCounts {
 pub struct Pool {
     /// The lifetime of every credential.
     pub life: Duration,
+    /// The age up to which a credential may be handed out.
+    age_max: Duration,
     /// Most credentials in the pool.
     max: u64,
     demand: Demand,
@@ -93,10 +95,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// An empty pool for credentials of one lifetime.
-    pub fn new(life: Duration, max: u64, now: Instant) -> Self {
+    /// An empty pool for credentials of one lifetime. `left_min`: what is left at least of the life of a credential that is handed out.
+    pub fn new(life: Duration, left_min: Duration, max: u64, now: Instant) -> Self {
         Self {
             life,
+            age_max: (life / AGE_SHARE).min(life.saturating_sub(left_min)),
             max,
             demand: Demand::new(now),
             credentials: VecDeque::new(),
@@ -160,8 +163,7 @@ impl Pool {
 
     /// Discards credentials that are too old to hand out.
     pub fn discard_old(&mut self, now: Moment) {
-        let age_max = self.age_max();
-        let is_old = |credential: &PooledCredential| now.since(credential.asked) > age_max;
+        let is_old = |credential: &PooledCredential| now.since(credential.asked) > self.age_max;
         while self.credentials.front().is_some_and(is_old) {
             self.credentials.pop_front();
             self.wasted += 1;
@@ -176,7 +178,7 @@ impl Pool {
     /// Half of the callers expected while a credential is young enough, at most half of a minute's callers, and at most what fits into the
     /// pool.
     fn wanted(&mut self, now: Instant) -> u64 {
-        let span = self.age_max().min(WINDOW).as_secs();
+        let span = self.age_max.min(WINDOW).as_secs();
         let expected = self.demand.steady(now).saturating_mul(span) / WINDOW.as_secs();
         (expected / 2).min(self.max)
     }
@@ -187,10 +189,6 @@ impl Pool {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);
         let doubtful = self.wasted + self.lost + self.ready() + self.pending;
         useful.saturating_sub(doubtful + 1)
-    }
-
-    fn age_max(&self) -> Duration {
-        self.life / AGE_SHARE
     }
 
     fn ready(&self) -> u64 {

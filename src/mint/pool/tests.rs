@@ -36,7 +36,7 @@ struct Scene {
 impl Scene {
     fn new(life: Duration, max: u64) -> Self {
         let start = start();
-        Self { pool: Pool::new(life, max, start.instant), start, made: 0 }
+        Self { pool: Pool::new(life, Duration::ZERO, max, start.instant), start, made: 0 }
     }
 
     /// Whether the caller got a credential from the pool.
@@ -166,11 +166,14 @@ fn an_old_credential_behind_a_younger_one_is_discarded() {
 
 #[test]
 fn old_credentials_are_discarded_without_callers() {
-    let mut scene = Scene::new(DAY, 10);
-    scene.pool.finished(Some(pooled(1, scene.start)));
-    for (second, ready) in [(43_200, 1), (43_201, 0)] {
-        assert_eq!(scene.pool.start(10, after(scene.start, second)), 0);
-        assert_eq!(scene.pool.counts().ready, ready, "{second} s");
+    for (left_min, age_max) in [(0, 43_200), (64_800, 21_600), (86_400, 0)] {
+        let mut scene = Scene::new(DAY, 10);
+        scene.pool = Pool::new(DAY, Duration::from_secs(left_min), 10, scene.start.instant);
+        scene.pool.finished(Some(pooled(1, scene.start)));
+        for (second, ready) in [(age_max, 1), (age_max + 1, 0)] {
+            assert_eq!(scene.pool.start(10, after(scene.start, second)), 0);
+            assert_eq!(scene.pool.counts().ready, ready, "{second} s");
+        }
     }
 }
 

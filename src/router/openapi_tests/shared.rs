@@ -29,7 +29,7 @@ const MINT_ERRORS: [&str; 13] = [
 
 /// The errors of the routes that mint as at Cloudflare.
 const SERVER_MINT_ERRORS: [&str; 7] = [
-    "`INVALID_REQUEST`: `ttl` is not a whole number from 1 to 172800, or `customIdentifier` is not 1 to 128 characters without control characters.",
+    "`INVALID_REQUEST`: `ttl` is not a whole number from 1 to 172800, or `customIdentifier` is not 1 to 255 characters without control characters.",
     "`USER_BLOCKED`: the operator has blocked the user.",
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it.",
     "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it.",

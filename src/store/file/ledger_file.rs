@@ -8,6 +8,7 @@ use std::sync::Once;
 use turn_base::access::open_own;
 
 use crate::store::prelude::*;
+use crate::store::rows::is_readable;
 use crate::store::storage::Broken;
 
 /// The file's name in the state directory.
@@ -15,6 +16,8 @@ pub const FILE_NAME: &str = "ledger.redb";
 
 /// The name of a ledger's file until it is complete. An incomplete file that a power cut has left is overwritten.
 pub(super) const PART_NAME: &str = "ledger.redb.part";
+/// The name of a complete copy of a ledger until no broker starts with the original any more.
+pub(super) const COPY_NAME: &str = "ledger.redb.copy";
 
 /// Creates the empty file `part`, or empties an incomplete one. Only its owner can read it, because it will hold the key that signs grant
 /// tokens. The process that creates it keeps it locked until it is renamed to the ledger. `is_made`: whether another process has made the
@@ -78,7 +81,7 @@ pub(super) fn open_error(path: &Path, error: StoreError) -> OpenError {
 /// The format of a file. Refuses one that this version cannot read.
 pub(super) fn known_format(path: &Path, found: Option<i32>) -> Result<i32, OpenError> {
     match found {
-        Some(found @ FORMAT_OLDEST..=FORMAT) => Ok(found),
+        Some(found) if is_readable(found) => Ok(found),
         Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),
         None => Err(OpenError::damaged(path, &"it has no format number")),
     }

@@ -17,7 +17,7 @@ use super::rows::{self, KEY_MOVED, Pruned};
 use super::storage::closed;
 use crate::store::prelude::*;
 use inspect::LedgerCopy;
-use ledger_file::{FILE_NAME, PART_NAME, guard, make_part, open_error};
+use ledger_file::{COPY_NAME, FILE_NAME, PART_NAME, guard, make_part, open_error};
 use turn_base::access::{make_directory, open_own};
 use turn_store::tables;
 
@@ -187,7 +187,7 @@ impl FileStorage {
         Ok(made)
     }
 
-    /// Creates a ledger with these rows in this directory. Refuses to replace an existing ledger.
+    /// Creates a ledger with these rows in this directory, which is none before [`Self::name_copy`]. Refuses to replace an existing ledger.
     pub(in crate::store) fn create_of(directory: &Path, rows: &impl ReadRows) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         make_directory(directory).map_err(unusable)?;
@@ -196,7 +196,17 @@ impl FileStorage {
         if path.try_exists().map_err(unusable)? {
             return Err(OpenError::Exists(path));
         }
-        Self::create(directory, path, None, |mut transaction| rows::copy(rows, &mut transaction)).map(drop)
+        // One that an earlier move has left may be incomplete.
+        let copy = directory.join(COPY_NAME);
+        let _ = std::fs::remove_file(&copy);
+        Self::create(directory, copy, None, |mut transaction| rows::copy(rows, &mut transaction)).map(drop)
+    }
+
+    /// Makes the copy in this directory its ledger.
+    pub(in crate::store) fn name_copy(directory: &Path) -> Result<(), OpenError> {
+        let renamed = std::fs::rename(directory.join(COPY_NAME), directory.join(FILE_NAME));
+        let named = renamed.and_then(|()| File::open(directory)?.sync_all());
+        named.map_err(|error| OpenError::Directory { path: directory.to_owned(), error })
     }
 
     /// Creates a ledger. The file gets its name when it is complete and synced. `replaced`: the file that has this name until then.

@@ -16,7 +16,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use turn_base::{NoRandomness, Throttle};
+use turn_base::{NoRandomness, Throttle, in_words};
 
 use crate::config::DatabaseConfig;
 use crate::store::prelude::*;
@@ -110,7 +110,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 let text = format!("{} ({})", answer.message(), answer.code().code());
                 if recurs_in_a_new_session(answer) { Self::Refused(text) } else { Self::Failed(text) }
             }
-            (None, Some(source)) => Self::Failed(format!("{error}: {source}")),
+            (None, Some(source)) => Self::Failed(in_words(&format!("{error}: {source}"))),
             (None, None) => Self::Failed(error.to_string()),
         }
     }

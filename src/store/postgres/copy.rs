@@ -10,8 +10,8 @@ use super::rows::{RowBatch, Snapshot, commit};
 use super::schema;
 use crate::store::file::backup;
 use crate::store::prelude::*;
-use crate::store::rows::{self, KEY_MOVED};
-use crate::store::{FileStorage, LedgerCopy};
+use crate::store::rows::{self, KEY_MOVED, is_readable};
+use crate::store::{FileStorage, LedgerCopy, LedgerFile};
 
 /// Changes the row of a new ledger, whose epoch is 0. The row stays locked until the commit, so no replica leads meanwhile.
 const CLAIM_NEW: &str = "UPDATE shard SET epoch = 1, seq = 1 WHERE id = 1 AND epoch = 0 AND NOT held";
@@ -75,11 +75,7 @@ pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) ->
         }
         batch.put(&session.connection).await?;
         FileStorage::mark_moved(directory)?;
-        commit(&session.connection).await.map_err(|error| {
-            CopyError::from(format!(
-                "{error}. Run turn-broker ledger copy --to-database again before you start the service: the file is marked as moved, and the database may be empty."
-            ))
-        })
+        commit_or_say(&session.connection).await
     })?;
     Ok(batch.rows.len())
 }
@@ -95,7 +91,7 @@ fn change_alone(
         schema::make(connection, database.schema()).await?;
         connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         let found = connection.one("SELECT format FROM shard").await?.get(0);
-        if !(FORMAT_OLDEST..=FORMAT).contains(&found) {
+        if !is_readable(found) {
             return Err(CopyError::from(DatabaseError::OtherFormat(found)));
         }
         if connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(found) } else { Err(IN_USE.into()) }
@@ -105,8 +101,14 @@ fn change_alone(
     make(&Migrated { rows, format }, &mut batch)?;
     runtime.block_on(async {
         batch.put(connection).await?;
-        Ok(commit(connection).await?)
+        commit_or_say(connection).await
     })
+}
+
+/// Commits what may have been committed even if this fails.
+async fn commit_or_say(connection: &Connection) -> Result<(), CopyError> {
+    let again = "Run this command again before you start the service: nobody knows what the database has.";
+    commit(connection).await.map_err(|error| format!("{error}. {again}").into())
 }
 
 /// Replaces the key of grant tokens in a database that no replica uses.
@@ -122,12 +124,14 @@ fn read(snapshot: &Migrated<Snapshot<'_>>) -> Result<Contents, OpenError> {
     rows::read(snapshot, &mut Err).map_err(OpenError::of_database)
 }
 
-/// Moves the ledger of a database that no replica uses into a new file in this directory.
+/// Moves the ledger of a database that no replica uses into a new file in this directory. No broker starts with the file before it is known
+/// that the database is marked as moved: two ledgers would mint.
 pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
     change_alone(database, |ledger, batch| {
         // A ledger with a row that cannot be read is not moved.
         read(ledger)?;
         FileStorage::create_of(directory, ledger)?;
         Ok(rows::replace_named(batch, KEY_MOVED, Some(vec![]))?)
-    })
+    })?;
+    Ok(FileStorage::name_copy(directory)?)
 }

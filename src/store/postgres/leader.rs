@@ -11,6 +11,7 @@ use super::loss;
 use super::rows::{RowBatch, commit};
 use super::takeovers::Takeovers;
 use crate::store::prelude::*;
+use crate::store::rows::is_readable;
 use turn_store::{Answer, Shard, Step, Term};
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to [`PAUSE_MAX`].
@@ -71,7 +72,7 @@ impl Leader {
         node: &Node,
         seen: &Observation,
     ) -> Result<Option<Self>, DatabaseError> {
-        if !(FORMAT_OLDEST..=FORMAT).contains(&seen.format) {
+        if !is_readable(seen.format) {
             return Err(DatabaseError::OtherFormat(seen.format));
         }
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));

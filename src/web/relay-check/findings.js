@@ -1,5 +1,5 @@
 // Findings of a relay check: what the network or the relay blocks, and what to do. Pure.
-import { gives } from './gather.js';
+import { NO_WEBRTC, gives } from './gather.js';
 
 /**
  * @typedef {import('./gather.js').Attempt} Attempt
@@ -57,6 +57,7 @@ const finding = (mark, title, text) => ({ mark, title, text });
 /** @param {Answer} answer @param {Attempt[]} attempts All have ended. @returns {Finding[]} */
 export function findings(answer, attempts) {
   if (answer.status !== 200) return [refusal(answer)];
+  if (attempts.some(({ errors }) => errors.some(({ text }) => text === NO_WEBRTC))) return [finding('bad', 'This browser has no WebRTC', 'A setting, an extension or a policy has switched it off, so calls fail whatever the relay does. Switch it on, or use another browser.')];
   const turn = attempts.filter(({ kind }) => kind === 'turn');
   const stun = attempts.filter(({ kind }) => kind === 'stun');
   return [

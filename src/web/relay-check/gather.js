@@ -20,6 +20,8 @@ const MESSAGE_SECONDS_MAX = 5;
 const LINGER_MS = 400;
 const ERRORS_MAX = 6;
 const URLS_MAX = 24;
+/** The error of every attempt where `RTCPeerConnection` does not exist. */
+export const NO_WEBRTC = 'no WebRTC';
 /** STUN servers for the other end of a test. */
 const STUN_MAX = 3;
 /** Attempts at once, so that a long list does not slow down each of them. */
@@ -117,7 +119,8 @@ export async function gather({ attempt, server, stun }, changed) {
     if (attempt.kind === 'turn' && gives(attempt)) attempt.reach = await reach(server, stun);
     attempt.state = state;
   } catch (error) {
-    attempt.errors.push({ code: 0, text: error instanceof Error ? error.name : String(error), ms: ms(), times: 1 });
+    const text = error instanceof ReferenceError ? NO_WEBRTC : error instanceof Error ? error.name : String(error);
+    attempt.errors.push({ code: 0, text, ms: ms(), times: 1 });
     attempt.state = 'unusable';
   }
   clearTimeout(timer);

@@ -23,7 +23,8 @@ export function progressLine(attempts, last) {
 /** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
 export function errorLines(attempt) {
   const timedOut = attempt.state === 'timeout' && !gives(attempt) && !attempt.errors.length ? [`no answer within ${ATTEMPT_SECONDS_MAX} s`] : [];
-  return [...attempt.errors.map(errorWords), ...timedOut];
+  // What a browser rejects, it has not tried.
+  return [...attempt.errors.map(attempt.state === 'unusable' ? ({ text }) => text : errorWords), ...timedOut];
 }
 
 /** The fields of the response that contain no secret. @param {import('./findings.js').Answer} answer @returns {[string, string][]} */

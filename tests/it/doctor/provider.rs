@@ -8,7 +8,7 @@ use crate::support::prelude::*;
 #[tokio::test]
 async fn each_refusal_of_the_provider_has_a_remedy_and_the_other_checks_run() {
     for (fault, seen_has, remedy_has) in [
-        (Fault::Unauthorized401, "401", "new TURN key"),
+        (Fault::Unauthorized401, "401", "make a new key"),
         (Fault::NotFound404, "404", "Turn Token ID"),
         (Fault::MalformedJson, "not a list of ICE servers", "CLOUDFLARE_API_BASE"),
         (Fault::Hang, "no answer in time", ""),

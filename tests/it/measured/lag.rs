@@ -94,6 +94,19 @@ async fn a_settled_day_that_grows_voids_the_bound_for_a_day() {
     assert!(!hint_codes(&status).contains(&"COUNTS_LATE"));
 }
 
+#[tokio::test]
+async fn late_bytes_of_the_open_day_are_said_at_the_poll_that_shows_them() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let (meter, mut state) = (meter(&broker), MeterState::default());
+    meter.read(&mut state).await.unwrap();
+    for (at, is_late) in [("11:55", false), ("11:05", true)] {
+        cloudflare.analytics().relay("another-key", &format!("2025-01-15T{at}:00Z"), 2 * GB, 0);
+        broker.advance(600);
+        meter.read(&mut state).await.unwrap();
+        assert_eq!(broker.has_hint("COUNTS_LATE").await, is_late, "{at}");
+    }
+}
+
 /// The settings may have changed: with `BILLED_DIRECTIONS=both`, each day has more bytes.
 #[tokio::test]
 async fn a_day_that_grows_after_a_restart_is_not_late() {

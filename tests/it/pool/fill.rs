@@ -7,8 +7,11 @@ use super::{AHEAD, CALLERS, steady_callers, steady_callers_of};
 use crate::support::prelude::*;
 
 /// A provider, and a frozen broker with this demand. The freeze stops the periodic refill, so a test calls `fill` itself.
-async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
-    let (cloudflare, broker) = with_cloudflare().await;
+async fn frozen_with(
+    callers: usize,
+    settings: &[(&str, &str)],
+) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
+    let (cloudflare, broker) = with_cloudflare_and(settings).await;
     steady_callers_of(&broker, callers).await;
     broker.freeze(true).await;
     broker.advance(60);
@@ -24,7 +27,7 @@ fn minted(minted: u64) -> Filled {
 #[tokio::test]
 async fn it_is_filled_in_small_steps_so_that_a_freeze_takes_effect_soon() {
     const MANY: usize = 40;
-    let (cloudflare, _broker, provider) = frozen_with(MANY).await;
+    let (cloudflare, _broker, provider) = frozen_with(MANY, &[]).await;
     for count in [16, 4, 0] {
         assert_eq!(provider.fill().await, minted(count));
     }
@@ -32,8 +35,16 @@ async fn it_is_filled_in_small_steps_so_that_a_freeze_takes_effect_soon() {
 }
 
 #[tokio::test]
+async fn in_strict_mode_none_is_minted_ahead_that_would_live_shorter_than_a_quarter_of_the_tail() {
+    let settings =
+        [("BUDGET_MODE", "strict"), ("RESERVED_PERCENT_PER_CLIENT", "100"), ("TURN_TTL_SECONDS", "1800")];
+    let (_cloudflare, _broker, provider) = frozen_with(CALLERS, &settings).await;
+    assert_eq!(provider.fill().await, minted(0));
+}
+
+#[tokio::test]
 async fn abandoned_calls_do_not_prevent_later_ones() {
-    let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
+    let (cloudflare, _broker, provider) = frozen_with(CALLERS, &[]).await;
     cloudflare.always(Fault::Hang);
     let asked = async || cloudflare.history().mints() == 3 * CALLERS + 10;
     tokio::select! {
@@ -47,7 +58,7 @@ async fn abandoned_calls_do_not_prevent_later_ones() {
 
 #[tokio::test]
 async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
-    let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
+    let (cloudflare, broker, provider) = frozen_with(CALLERS, &[]).await;
     let call = async || provider.mint(Duration::from_secs(600), &"a caller", None).await;
     cloudflare.always(Fault::Forbidden1010);
     for _ in 0..FAILURES_TO_OPEN {
@@ -64,7 +75,7 @@ async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
 
 #[tokio::test]
 async fn a_fill_between_two_failures_of_callers_shows_that_the_provider_works() {
-    let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
+    let (cloudflare, broker, provider) = frozen_with(CALLERS, &[]).await;
     let fails = async || {
         cloudflare.always(Fault::Forbidden1010);
         assert!(provider.mint(Duration::from_secs(600), &"a caller", None).await.is_none());
@@ -82,7 +93,7 @@ async fn a_fill_between_two_failures_of_callers_shows_that_the_provider_works() 
 
 #[tokio::test]
 async fn one_failed_call_of_many_counts_and_the_others_are_pooled() {
-    let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
+    let (cloudflare, _broker, provider) = frozen_with(CALLERS, &[]).await;
     cloudflare.next(Fault::Forbidden1010);
     assert_eq!(provider.fill().await, Filled { minted: AHEAD - 1, failed: 1 });
     assert_eq!(provider.pool_counts().ready, AHEAD - 1);

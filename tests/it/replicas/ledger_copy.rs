@@ -148,10 +148,19 @@ async fn a_copy_whose_commit_fails_is_to_be_made_again() {
     for statement in [function, at_commit] {
         database.run(statement).await;
     }
-    let said = ["no commit", "Run turn-broker ledger copy --to-database again"];
+    let said = ["no commit", "Run this command again"];
     assert_says(&copy("--to-database", &state, &database), 1, &said);
-    database.run("DROP TRIGGER refused ON item").await;
+    database.run("ALTER TABLE item DISABLE TRIGGER refused").await;
     assert_says(&copy("--to-database", &state, &database), 0, &["rows of"]);
+    let back = StateDir::new();
+    database
+        .run("ALTER TABLE item ENABLE TRIGGER refused; UPDATE node SET seen_at = now() - interval '6 s'")
+        .await;
+    assert_says(&copy("--from-database", &back, &database), 1, &said);
+    assert!(!back.file().exists(), "two ledgers would mint");
+    database.run("ALTER TABLE item DISABLE TRIGGER refused").await;
+    assert_says(&copy("--from-database", &back, &database), 0, &["drop it"]);
+    assert!(back.file().exists());
 }
 
 #[tokio::test]

@@ -274,7 +274,10 @@ async fn a_version_that_is_too_old_forwards_says_so_and_does_not_lead() {
     standby.has_looked().await;
     standby.clock.advance(Duration::from_secs(9));
     standby.has_looked().await;
-    assert_eq!(standby.get("/ready").await.error(), (503, "NO_LEADER"));
+    let (seen, told) = (standby.get("/ready").await, standby.operator("/ready").await.json());
+    assert_eq!(seen.error(), (503, "NO_LEADER"));
+    assert_eq!(seen.json()["message"], "Run turn-broker doctor with the settings of this replica.");
+    assert!(told["message"].as_str().unwrap().starts_with("Upgrade this replica"), "{told}");
     assert_eq!(database.row().epoch, 1);
 }
 

@@ -247,7 +247,7 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
     assert_eq!(grant["address"], Value::Null, "the server's address is nobody's");
     broker.order(Method::POST, "/api/users/ann/block").await;
     assert_eq!(broker.get_as(KEY, path).await.error(), (403, "USER_BLOCKED"));
-    let long = "u".repeat(129);
+    let long = "u".repeat(256);
     let queries = ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"];
     for query in queries.into_iter().chain([
         "user=ann&user=ann",

@@ -94,16 +94,22 @@ async fn the_package_has_the_module_the_brokers_version_and_a_readme_with_links_
     let (_, files) = package(&broker).await;
     let names: Vec<_> = files.keys().filter_map(|name| name.strip_prefix("package/")).collect();
     let examples = ["examples/plain.html", "examples/reporter.mjs", "examples/useWebRTC.tsx"];
-    let others = ["package.json", "turn-client.d.ts", "turn-client.js"];
+    let others = ["package.json", "turn-client.cjs", "turn-client.d.ts", "turn-client.js"];
     assert_eq!(names, [&["README.md"], &examples[..], &others].concat());
     assert_eq!(files["package/turn-client.js"], broker.get("/turn-client.js").await.text);
+    let script = format!("{}console.log(module.exports)", files["package/turn-client.cjs"]);
+    if let Ok(output) = std::process::Command::new("node").args(["-e", &script]).output() {
+        let exports = "{\n  TurnClientError: [class TurnClientError extends Error],\n  createTurnClient: [Function: createTurnClient]\n}\n";
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), exports);
+    }
     assert_eq!(files["package/turn-client.d.ts"], broker.get("/turn-client.d.ts").await.text);
     let exports = files["package/package.json"].split_once("\"exports\"").unwrap().1;
     assert!(exports.find("types") < exports.find("default"), "TypeScript requires `types` first: {exports}");
     let manifest: serde_json::Value = serde_json::from_str(&files["package/package.json"]).unwrap();
     assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(json!([manifest["name"], manifest["type"]]), json!(["turn-broker-client", "module"]));
-    let exported = json!({"types": "./turn-client.d.ts", "default": "./turn-client.js"});
+    let exported =
+        json!({"types": "./turn-client.d.ts", "require": "./turn-client.cjs", "default": "./turn-client.js"});
     assert_eq!(manifest["exports"]["."], exported);
 
     let links = files["package/README.md"].split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0);

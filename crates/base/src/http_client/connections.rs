@@ -99,11 +99,17 @@ impl HttpClient {
             self.shared.names.prepare(name, lookup_limit).await.map_err(CallError::Connect)?;
         }
         let limit = request.timeout().map_or(TIMEOUT, |limit| *limit);
-        let (number, copy) = (self.shared.current.read().number, request.try_clone());
+        let current = self.shared.current.read().clone();
+        let (number, copy) = (current.number, request.try_clone());
         // Boxed: it is large, and so would be every future that waits for it.
         let attempts = Box::pin(async {
-            match (self.attempt(request).await, copy) {
-                (Err(CallError::Broken(_)), Some(copy)) => self.attempt(copy).await,
+            match (self.attempt(request, &current).await, copy) {
+                (Err(CallError::Broken(_)), Some(copy)) => {
+                    // A client of its own: what other requests have opened since may be broken, too.
+                    let Shared { tls, network, names, .. } = &*self.shared;
+                    let client = client(tls, network, names).unwrap_or(current.client);
+                    self.attempt(copy, &Connections { client, number }).await
+                }
                 (first, _) => first,
             }
         });
@@ -113,11 +119,10 @@ impl HttpClient {
         })
     }
 
-    /// Sends a request once. Passes the date of the response to `on_date`.
-    async fn attempt(&self, request: Request) -> Result<Response, CallError> {
-        let Connections { client, number } = self.shared.current.read().clone();
-        let used = UsedConnections(self.clone(), number);
-        let mut response = client.execute(request).await.map_err(|error| used.failed(error))?;
+    /// Sends a request once over these connections. Passes the date of the response to `on_date`.
+    async fn attempt(&self, request: Request, over: &Connections) -> Result<Response, CallError> {
+        let used = UsedConnections(self.clone(), over.number);
+        let mut response = over.client.execute(request).await.map_err(|error| used.failed(error))?;
         response.extensions_mut().insert(used);
         if let Some(date) = date(response.headers()) {
             (self.on_date)(date);
@@ -128,11 +133,11 @@ impl HttpClient {
     /// Makes later requests use new connections, unless the connections of this number were left before.
     fn leave(&self, number: u64) {
         let mut current = self.shared.current.write();
-        if current.number == number {
+        if current.number == number
             // A client was built from the same settings before, so this does not fail.
-            if let Ok(client) = client(&self.shared.tls, &self.shared.network, &self.shared.names) {
-                *current = Connections { client, number: number.wrapping_add(1) };
-            }
+            && let Ok(client) = client(&self.shared.tls, &self.shared.network, &self.shared.names)
+        {
+            *current = Connections { client, number: number.wrapping_add(1) };
         }
     }
 }

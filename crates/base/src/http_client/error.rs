@@ -8,6 +8,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use super::{date, http_date};
+use crate::trust::in_words;
 
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -58,9 +59,7 @@ impl CallError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout | Self::Broken(_) => true,
-            Self::Status { status, .. } => {
-                status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
-            }
+            Self::Status { status, .. } => matches!(status.as_u16(), 408 | 425 | 429 | 500..=599),
             Self::Unsendable | Self::TooLong(_) | Self::Unusable(_) => false,
         }
     }
@@ -93,7 +92,7 @@ impl From<reqwest::Error> for CallError {
         let error = error.without_url();
         // "connection refused" says more than "error sending request".
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
-        let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = in_words(&causes.last().map_or_else(|| error.to_string(), ToString::to_string));
         // A connect can also time out, and then nothing was sent.
         if error.is_connect() {
             Self::Connect(cause)

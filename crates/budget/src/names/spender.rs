@@ -11,8 +11,10 @@ use strum::EnumCount;
 
 use crate::units::Timestamp;
 
-/// The longest user, in characters.
-pub const USER_MAX: usize = 128;
+/// The longest user, in characters: as long as the `sub` of `OpenID` Connect may be.
+pub const USER_MAX: usize = 255;
+/// What a user is, for messages.
+pub const USER_FORM: &str = "1 to 255 characters, none of them a control character, and not `.` or `..`";
 /// The longest token that says who the user is, in bytes, on every route and in every protocol. In the query of a request it fits into the
 /// 8 KiB that nginx reads of a request line.
 pub const SIGN_IN_MAX: usize = 8_000;
@@ -220,6 +222,7 @@ mod tests {
         assert_eq!((at_relay.as_str(), User::new("relay:ann")), ("relay:ann", None));
         assert_eq!(User::parse("relay:ann"), Some(at_relay));
         assert_eq!(User::at_relay(&"u".repeat(500)).unwrap().as_str().len(), USER_MAX);
+        assert!(USER_FORM.contains(&USER_MAX.to_string()));
     }
 
     #[test]

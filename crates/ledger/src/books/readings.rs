@@ -39,7 +39,7 @@ impl Books {
         self.budget.share_counts(owner);
     }
 
-    /// Notes that the count of a settled day has grown: this source counts bytes later than the lag, so a reading can release room that
+    /// Notes that the count of a settled time has grown: this source counts bytes later than the lag, so a reading can release room that
     /// was used.
     pub fn note_late_counts(&mut self, source: IceSource) {
         let now = self.now();

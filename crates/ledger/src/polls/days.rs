@@ -48,6 +48,11 @@ impl<T> CountedDays<T> {
         due
     }
 
+    /// The latest count of a day, and the instant up to which it counts.
+    pub fn latest(&self, day: Day) -> Option<&(Timestamp, T)> {
+        self.days.get(&day)
+    }
+
     /// Notes the count of a day up to an instant.
     pub fn note(&mut self, day: Day, until: Timestamp, count: T) {
         self.days.insert(day, (until, count));
@@ -59,7 +64,7 @@ impl<T> CountedDays<T> {
     }
 }
 
-/// Whether two answers agree on more bytes of a settled day than two earlier ones, beyond noise: they were counted later than the lag.
+/// Whether a later count has more bytes of the same time, beyond noise: they were counted later than the lag.
 /// `sampling`: the margin of error of a count, in percent.
 pub fn has_grown(first: ByteCount, second: ByteCount, sampling: u32) -> bool {
     let noise = first.share_up(sampling).max(NOISE.get().into());

@@ -2,7 +2,8 @@
 //! a second socket belongs to the same client as the first. A message for an id without a socket waits.
 //!
 //! Each id belongs to at most one socket, and no messages wait for an id that has one. Nobody is told when a socket ends,
-//! because the connections between peers outlive it.
+//! because the connections between peers outlive it. The id of a user stays the user's for a while, so that nobody else gets it while the
+//! user's page connects again.
 //!
 //! | where | what |
 //! |---|---|
@@ -16,6 +17,7 @@ pub mod waiting;
 pub use message::refusal;
 
 use turn_budget::SIGN_IN_MAX;
+use turn_limits::{Bounds, Bucket, Counts, Rate, SHARES};
 
 use message::{Incoming, MessageKind};
 use waiting::{Expired, Message, Waiting};
@@ -39,6 +41,12 @@ const LIMITS: Limits = Limits {
 pub const FRAME_RATE: Rate = Rate::per_second(500, 100);
 /// The longest id, in bytes. Pages choose ids such as user names; ids made by the broker have 36 bytes.
 pub const ID_MAX: usize = 128;
+/// How long an id stays that of its user after its socket has ended without leaving.
+pub const KEPT_FOR: Duration = Duration::from_secs(60);
+/// The most ids that are kept. An id beyond is free as soon as its socket has ended.
+const KEPT: Bounds = Bounds { client_max: KEPT_PER_CLIENT_MAX, all_max: SHARES * KEPT_PER_CLIENT_MAX };
+/// The most ids that are kept of one client address or user: as many as it may have sockets by default.
+pub const KEPT_PER_CLIENT_MAX: usize = 64;
 
 /// The peers and the messages that wait.
 pub struct Peerjs {
@@ -46,6 +54,9 @@ pub struct Peerjs {
     /// The open sockets that have an id.
     peers: Sockets<Peer>,
     ids: HashMap<Arc<str>, SocketId>,
+    /// The peers of users whose socket has ended, and until when their id is kept, in that order. No socket has such an id.
+    kept: Vec<(Duration, Peer)>,
+    kept_of: Counts,
     waiting: Waiting,
     actions: Actions,
 }
@@ -61,11 +72,12 @@ impl Peerjs {
     /// No peers. `key` is the key that every client names.
     pub fn new(key: String) -> Self {
         let peers = Sockets::new(PING_INTERVAL, SILENCE_MAX);
-        Self { key, peers, ids: HashMap::new(), waiting: Waiting::default(), actions: Actions::default() }
+        let (ids, kept, kept_of, waiting, actions) = Default::default();
+        Self { key, peers, ids, kept, kept_of, waiting, actions }
     }
 
     fn opened(&mut self, socket: SocketId, holder: Holder, upgrade: &Upgrade, now: Duration) {
-        let (id, token) = match self.admit(upgrade) {
+        let (id, token) = match self.admit(upgrade, &holder) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 self.actions.send(socket, refusal);
@@ -73,9 +85,10 @@ impl Peerjs {
             }
         };
         if let Some(old) = self.ids.get(id).copied() {
-            self.close(old, REPLACED);
+            self.close(old, REPLACED, now);
         }
         let id: Arc<str> = id.into();
+        self.release(|_, peer| peer.id == id);
         self.ids.insert(Arc::clone(&id), socket);
         self.actions.send(socket, message::OPEN);
         for text in self.waiting.take(&id) {
@@ -86,7 +99,7 @@ impl Peerjs {
     }
 
     /// The id and the token that a peer asks for, if it may have them. Otherwise the message that says why not.
-    fn admit<'a>(&self, upgrade: &'a Upgrade) -> Result<(&'a str, &'a str), &'static str> {
+    fn admit<'a>(&self, upgrade: &'a Upgrade, holder: &Holder) -> Result<(&'a str, &'a str), &'static str> {
         let given = |name: &str| upgrade.parameter(name).filter(|value| !value.is_empty());
         let (Some(id), Some(token), Some(key)) = (given("id"), given("token"), given("key")) else {
             return Err(message::INCOMPLETE);
@@ -98,7 +111,9 @@ impl Peerjs {
             return Err(message::BAD_ID);
         }
         let owner = self.ids.get(id).and_then(|socket| self.peers.get(*socket));
-        if owner.is_some_and(|owner| owner.token != token) {
+        let is_of_other_user =
+            |(_, peer): &(Duration, Peer)| *peer.id == *id && peer.holder.user() != holder.user();
+        if owner.is_some_and(|owner| owner.token != token) || self.kept.iter().any(is_of_other_user) {
             return Err(message::ID_TAKEN);
         }
         Ok((id, token))
@@ -110,7 +125,7 @@ impl Peerjs {
         let Some(peer) = self.peers.heard(socket, now) else { return };
         if !peer.allowance.take(FRAME_RATE, now) {
             self.actions.dropped(Dropped::Flood);
-            return self.close(socket, Closing::POLICY);
+            return self.close(socket, Closing::POLICY, now);
         }
         match incoming {
             Some(Incoming::Forward { kind, dst, payload }) => {
@@ -125,7 +140,11 @@ impl Peerjs {
                     self.count_dropped(Dropped::NotKept, dropped);
                 }
             }
-            Some(Incoming::Leave) => self.close(socket, LEFT),
+            Some(Incoming::Leave) => {
+                let id = Arc::clone(&peer.id);
+                self.close(socket, LEFT, now);
+                self.release(|_, peer| peer.id == id);
+            }
             None => {}
         }
     }
@@ -139,25 +158,38 @@ impl Peerjs {
             }
         }
         for dead in self.peers.due(now, &mut self.actions) {
-            self.close(dead, NO_HEARTBEAT);
+            self.close(dead, NO_HEARTBEAT, now);
         }
+        self.release(|until, _| until <= now);
     }
 
     fn count_dropped(&mut self, why: Dropped, count: usize) {
         (0..count).for_each(|_| self.actions.dropped(why));
     }
 
-    fn close(&mut self, socket: SocketId, close: Closing) {
-        if self.forget(socket) {
+    fn close(&mut self, socket: SocketId, close: Closing, now: Duration) {
+        if self.forget(socket, now) {
             self.actions.close(socket, close);
         }
     }
 
-    /// Frees the id of a socket. `false` if it has none: it was refused, or has been closed and may have a successor.
-    fn forget(&mut self, socket: SocketId) -> bool {
+    /// Takes its id from a socket, and keeps it for the user. `false` if the socket has no id: it was refused, or has been closed and may
+    /// have a successor.
+    fn forget(&mut self, socket: SocketId, now: Duration) -> bool {
         let Some(peer) = self.peers.remove(socket) else { return false };
         self.ids.remove(&peer.id);
+        if peer.holder.user().is_some() && self.kept_of.fits(&peer.holder, 1, KEPT) {
+            self.kept_of.add(&peer.holder, 1);
+            self.kept.push((now + KEPT_FOR, peer));
+        }
         true
+    }
+
+    /// Keeps the ids of these peers no more.
+    fn release(&mut self, is_over: impl Fn(Duration, &Peer) -> bool) {
+        for (_, peer) in self.kept.extract_if(.., |(until, peer)| is_over(*until, peer)) {
+            self.kept_of.remove(&peer.holder, 1);
+        }
     }
 }
 
@@ -194,7 +226,7 @@ impl Protocol for Peerjs {
                 self.peers.heard(socket, now);
             }
             Event::Closed { socket } => {
-                self.forget(socket);
+                self.forget(socket, now);
             }
             Event::Due => self.due(now),
             // This protocol asks no questions and has no rooms.
@@ -204,7 +236,10 @@ impl Protocol for Peerjs {
     }
 
     fn next_due(&self) -> Option<Duration> {
-        self.peers.next_due().into_iter().chain(self.waiting.next_due()).min()
+        [self.peers.next_due(), self.waiting.next_due(), self.kept.first().map(|(until, _)| *until)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn limits(&self) -> Limits {

@@ -87,7 +87,7 @@ impl<P: Walked> Walk<P> {
         while !walk.world.questions.is_empty() {
             walk.take(Op::Reply { question: 0, is_good: true });
         }
-        walk.take(Op::Wait { millis: 40_000 });
+        walk.take(Op::Wait { millis: 60_000 });
         walk.world.assert_empty();
         assert!(walk.inside.is_empty(), "each who joined has left");
         assert!(walk.minted.is_empty(), "each grant is known to a call, so it has ended");

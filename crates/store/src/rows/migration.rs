@@ -9,17 +9,23 @@ use turn_budget::{ByteCount, ClientKey, Timestamp, User};
 use turn_ledger::{Block, GrantRowUpToClosed, SessionRowUpToTraffic, SpenderKey};
 
 use super::{
-    BLOCKS, BadRow, DAYS, GRANTS, Meta, ReadRows, SESSIONS, StoreError, Table, TakeRow, block_key, to_row,
+    BLOCKS, BadRow, DAYS, FORMAT, GRANTS, Meta, ReadRows, SESSIONS, StoreError, Table, TakeRow, block_key,
+    to_row,
 };
 
 /// The oldest format that this version reads.
 pub const FORMAT_OLDEST: i32 = 22;
 
+/// Whether this version reads a ledger of this format.
+pub fn is_readable(format: i32) -> bool {
+    (FORMAT_OLDEST..=FORMAT).contains(&format)
+}
+
 /// Stored rows of any format that this version reads, which are read as rows of the present one.
 pub struct Migrated<R> {
     /// The rows as they are stored.
     pub rows: R,
-    /// From [`FORMAT_OLDEST`] to [`FORMAT`](super::FORMAT).
+    /// From [`FORMAT_OLDEST`] to [`FORMAT`].
     pub format: i32,
 }
 

@@ -60,7 +60,7 @@ impl AnalyticsError {
                  changed"
             }
             Self::Call(_) => {
-                "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, HTTPS_PROXY, firewall, TLS"
+                "try curl to CLOUDFLARE_ANALYTICS_BASE from here: DNS, HTTPS_PROXY, firewall, TLS"
             }
             Self::Unsettled => {
                 "set this machine's clock by NTP: it is ahead of Cloudflare's, and until then readings are ignored; if it \

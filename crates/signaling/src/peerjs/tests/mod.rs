@@ -5,7 +5,7 @@ mod sockets;
 mod waiting;
 mod walk;
 
-use super::is_id;
+use super::{KEPT_PER_CLIENT_MAX, Peerjs, is_id};
 use crate::prelude::*;
 use crate::testing::client;
 

@@ -1,5 +1,7 @@
 //! Who gets an id, and how a socket ends.
 
+use turn_budget::User;
+
 use super::*;
 
 const INCOMPLETE: &str =
@@ -89,4 +91,30 @@ fn leave_without_a_destination_closes_the_socket_and_frees_the_id() {
         world.take(1);
     }
     assert_eq!(world.take(2), NOTHING);
+}
+
+#[test]
+fn for_a_minute_after_its_socket_has_ended_the_id_of_a_user_is_for_nobody_else() {
+    let mut world = World::with(1);
+    world.end(1);
+    let open = |world: &mut World, socket, id: &str, user| {
+        let query = [("key", "peerjs"), ("id", id), ("token", "t")];
+        world.open_with(socket, Upgrade { user: User::new(user), ..upgrade(&query) });
+        world.take(socket).remove(0)
+    };
+    assert_eq!(open(&mut world, 2, "p1", ""), OPEN, "nobody's id is free at once");
+    for (socket, user, answer) in
+        [(3, "ann", OPEN), (4, "ben", ID_TAKEN), (5, "", ID_TAKEN), (6, "ann", OPEN)]
+    {
+        assert_eq!(open(&mut world, socket, "a", user), answer, "{socket}");
+        world.end(socket);
+        world.advance_secs(19);
+    }
+    world.advance_secs(41);
+    assert_eq!(open(&mut world, 7, "a", "ben"), OPEN);
+    for number in 0..=KEPT_PER_CLIENT_MAX {
+        open(&mut world, 9, &format!("id{number}"), "ann");
+        world.end(9);
+    }
+    assert_eq!(world.protocol.kept.len(), KEPT_PER_CLIENT_MAX, "a user does not fill the table");
 }

@@ -1,6 +1,7 @@
 //! Any order of sockets, frames, timers and ends.
 
 use proptest::prelude::*;
+use turn_budget::User;
 
 use super::*;
 use crate::testing::walk::{Walk, Walked, ops};
@@ -10,11 +11,9 @@ const THAT_WAIT: [&str; 3] = ["OFFER", "ANSWER", "CANDIDATE"];
 
 impl Walked for Peerjs {
     fn upgrade(choice: u8) -> Upgrade {
-        upgrade(&[
-            ("key", "peerjs"),
-            ("id", &(choice % 8).to_string()),
-            ("token", &(choice / 8 % 2).to_string()),
-        ])
+        let (id, token) = ((choice % 8).to_string(), (choice / 8 % 2).to_string());
+        let user = User::new(["", "ann", "ben"][usize::from(choice / 16 % 3)]);
+        Upgrade { user, ..upgrade(&[("key", "peerjs"), ("id", &id), ("token", &token)]) }
     }
 
     fn frame() -> BoxedStrategy<String> {
@@ -34,6 +33,11 @@ impl Walked for Peerjs {
             assert!(!walk.world.closed.contains_key(&socket.0));
         }
         peerjs.waiting.check(|id| peerjs.ids.contains_key(id));
+        assert!(
+            !peerjs.kept.iter().any(|(_, peer)| peerjs.ids.contains_key(&peer.id)),
+            "a kept id has no socket"
+        );
+        assert_eq!(peerjs.kept.len(), peerjs.kept_of.all());
         let is_delivered = |frame: &&String| THAT_WAIT.iter().any(|kind| frame.contains(kind));
         let delivered = walk.world.received.values().flatten().filter(is_delivered).count();
         let accounted = delivered + peerjs.waiting.messages() + walk.world.dropped.len();
@@ -41,7 +45,7 @@ impl Walked for Peerjs {
     }
 
     fn is_empty(&self) -> bool {
-        self.peers.iter().count() == 0 && self.ids.is_empty() && self.waiting.ids() == 0
+        self.peers.iter().count() == 0 && self.ids.is_empty() && self.waiting.ids() + self.kept.len() == 0
     }
 
     fn messages(&self, socket: SocketId, frame: &str) -> usize {
