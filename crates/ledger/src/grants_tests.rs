@@ -156,12 +156,12 @@ fn a_longer_tail_is_promised_for_ended_grants_and_known_for_those_that_have_left
     }
     assert!(grants.forget_expired(at(1_200)));
     assert_eq!((grants.count(), grants.ended_count()), (0, 1));
-    let mut rows = NewShards::default();
+    let mut rows = Shards::default();
     for (id, row) in grants.take_changes() {
-        rows.push(id, *row.unwrap());
+        rows.insert(id, *row.unwrap());
     }
     let mut restored = self::grants();
-    restored.restore(rows.finish(), [].into(), |_| {});
+    restored.restore(rows, [].into(), |_| {});
     restored.dropped = grants.dropped.clone();
     let until = Minute::from_end(at(8_200));
     assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), until.since(Minute::new(20)));

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use turn_budget::{CountOwner, Day, GrantId, NewShards, Rows, SpenderKind};
+use turn_budget::{CountOwner, Day, GrantId, Rows, SpenderKind};
 use turn_ledger::{Connection, Name, Owner, SessionId, SpenderKey};
 
 use crate::changes::{Changes, Contents};
@@ -115,13 +115,11 @@ pub fn read<A: Default + DeserializeOwned>(
         connection.name = name.clone();
         Ok((name, connection))
     })?;
-    let mut grants = NewShards::default();
     rows(from, GRANTS, bad, |key, row| {
         let id = GrantId::new(from_key(key)?);
-        grants.push(id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?);
+        stored.grants.insert(id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?);
         Ok(())
     })?;
-    stored.grants = grants.finish();
     stored.sessions = values(from, SESSIONS, bad, |key, row| {
         let (relay, number) = from_key::<(CountOwner, u64)>(key)?;
         let id = SessionId::new(number).ok_or("does not have the number of a session")?;
