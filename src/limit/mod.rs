@@ -288,12 +288,12 @@ impl Limits {
 impl Limit {
     fn new(requests: u32, window: Duration) -> Self {
         let governor = GovernorConfigBuilder::default()
-            .period(window / requests)
+            .period((window / requests).max(Duration::from_nanos(1)))
             .burst_size(requests)
             .key_extractor(KeyOfRequest)
             .use_headers()
             .finish()
-            .expect("every window has more nanoseconds than its limit has requests");
+            .expect("no period is zero, and no limit");
         Self { requests, window, governor }
     }
 
@@ -327,5 +327,16 @@ impl Limit {
                 Err(RateLeft { limit, remaining: 0, reset: Duration::from_secs(wait.as_secs() + 1) })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_requests_in_the_shortest_window_are_limits() {
+        let limits = Limits::new(10_000, Duration::from_secs(1));
+        assert!(limits.light_users.light_group.take(1).is_ok());
     }
 }
