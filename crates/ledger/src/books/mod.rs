@@ -271,8 +271,7 @@ impl Books {
         self.apply_effects();
         let opened = result?;
         if opened.value == Opened::New {
-            let counts = &mut self.budget.counts;
-            counts.connections = counts.connections.saturating_add(1);
+            self.budget.counts.connections = self.budget.counts.connections.saturating_add(1);
         }
         Ok(opened)
     }
