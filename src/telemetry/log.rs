@@ -61,12 +61,11 @@ impl Write for Gathered {
 /// A line in which the characters that change the direction of text are written as escapes of JSON. With such characters, a name could make
 /// its line look like another one.
 fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
-    let text = String::from_utf8_lossy(line);
-    if !text.contains(is_directional) {
+    if line.is_ascii() || !String::from_utf8_lossy(line).contains(is_directional) {
         return Cow::Borrowed(line);
     }
     let escape = |c: char| if is_directional(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    Cow::Owned(text.chars().map(escape).collect::<String>().into_bytes())
+    Cow::Owned(String::from_utf8_lossy(line).chars().map(escape).collect::<String>().into_bytes())
 }
 
 /// The secrets in the form that they have in a line.

@@ -43,9 +43,9 @@ fn promised(until: i64) -> PromisedTime {
 /// Raises the promises of a source to a tail of so many `seconds`. Returns how many minutes are promised in addition.
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
     let mut budget = testing::budget();
-    grants.effects.take();
+    grants.effects = Effects::default();
     grants.raise_tails(source.into(), Duration::from_secs(seconds), MINUTE_BYTES, since);
-    grants.effects.take().into_iter().for_each(|effect| budget.apply(effect));
+    std::iter::from_fn(|| grants.effects.take()).for_each(|effect| budget.apply(effect));
     budget.figures().committed.get() / MINUTE_BYTES
 }
 

@@ -221,7 +221,7 @@ impl Books {
 
     /// Applies to the ledger what grants and connections have changed.
     fn apply_effects(&mut self) {
-        for effect in self.grants.effects.take() {
+        while let Some(effect) = self.grants.effects.take() {
             // A chain may have shown a higher rate although the sum of all excess is the same.
             if matches!(effect, Effect::Excess(..)) {
                 self.judged_excess = None;
