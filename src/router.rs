@@ -36,7 +36,6 @@ pub fn table(app: &Arc<App>) -> Vec<Group> {
         ServiceBuilder::new()
             .layer(origin::cors(&app.config.access.origins))
             .layer(from_fn_with_state((Arc::clone(app), BODY_MAX), envelope::admit))
-            .layer(envelope::catch_panic(&app.metrics))
     };
     let guarded = |handlers: Handlers| handlers.layer(guard());
     // For mints: foreign origins are rejected before the handler. The other routes of the API demand a token, or mint nothing.
@@ -173,7 +172,8 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
     let socket = |handlers: Handlers| handlers.layer(check(app, origin::refuse_foreign));
     // For the routes that pages call with `fetch`. A socket needs no CORS.
     let fetched_with = |cors: CorsLayer, handlers: Handlers| {
-        socket(handlers.layer(ServiceBuilder::new().layer(cors).layer(envelope::catch_panic(&app.metrics))))
+        let without_panic = from_fn_with_state(Arc::clone(app), envelope::without_panic);
+        socket(handlers.layer(ServiceBuilder::new().layer(cors).layer(without_panic)))
     };
     let fetched = |handlers: Handlers| fetched_with(cors(), handlers);
     let admit = |bytes_max: usize| from_fn_with_state((Arc::clone(app), bytes_max), envelope::admit);
@@ -185,8 +185,7 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
         let layers = ServiceBuilder::new()
             .layer(map_response(async |response| p2pcf::readable(response)))
             .layer(from_fn_with_state(Arc::clone(&app.signaling.polls), polls::limit))
-            .layer(admit(turn_signaling::p2pcf::BODY_MAX))
-            .layer(envelope::catch_panic(&app.metrics));
+            .layer(admit(turn_signaling::p2pcf::BODY_MAX));
         handlers.layer(layers)
     };
     let Signaling { rooms, reports, p2pcf, .. } = &*app.signaling;
@@ -208,11 +207,7 @@ fn signaling_groups(app: &Arc<App>) -> Vec<Group> {
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
-    let envelope = |kind: &'static str| {
-        ServiceBuilder::new()
-            .layer(from_fn_with_state((Arc::clone(app), kind), envelope::envelope))
-            .layer(envelope::catch_panic(&app.metrics))
-    };
+    let envelope = |kind: &'static str| from_fn_with_state((Arc::clone(app), kind), envelope::envelope);
     let mut router = Router::new();
     for Group { kind, errors, routes, .. } in table(app) {
         for Route { path, handlers, .. } in routes {
@@ -228,7 +223,8 @@ pub fn build(app: &Arc<App>) -> Router {
             router = router.route(&path, handlers);
         }
     }
-    let unmatched = envelope("unmatched").layer(origin::cors(&app.config.access.origins));
+    let cors = origin::cors(&app.config.access.origins);
+    let unmatched = ServiceBuilder::new().layer(envelope("unmatched")).layer(cors);
     router.fallback(unknown::unknown.layer(unmatched)).with_state(Arc::clone(app))
 }
 
@@ -242,11 +238,7 @@ pub fn standby(standby: &Arc<Standby>) -> Router {
         .route("/leader", own(get(standby::get_leader)))
         .route("/metrics", own(get(standby::get_metrics)))
         .fallback(standby::forward)
-        .layer(
-            ServiceBuilder::new()
-                .layer(from_fn_with_state(Arc::clone(standby), standby::envelope))
-                .layer(envelope::catch_panic(&standby.metrics)),
-        )
+        .layer(from_fn_with_state(Arc::clone(standby), standby::envelope))
         .with_state(Arc::clone(standby))
 }
 

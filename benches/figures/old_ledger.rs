@@ -8,7 +8,6 @@ use turn_base::clock::{Clock, SystemClock};
 use turn_broker::app::setup;
 use turn_broker::config::{Config, Environment};
 use turn_broker::store::file::FileStorage;
-use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::storage::Storage;
 use turn_ledger::{Books, Caller, Grant, GrantId, IceSource, Report, Requester, Timestamp};
 
@@ -20,8 +19,8 @@ const CALL_MILLIS: u64 = 86_400;
 /// Calls that share one write. The service writes more often, but a sync for each write takes too long here.
 const CALLS_A_WRITE: u64 = 20;
 
-/// Writes the ledger and returns the size of its file in MB.
-pub(crate) fn write(directory: &Path) -> f64 {
+/// Writes the ledger.
+pub(crate) fn write(directory: &Path) {
     let config = Config::from_env(&Environment::from_pairs(COTURN)).unwrap();
     let past = i64::try_from(CALLS * CALL_MILLIS).unwrap();
     let begin = Timestamp::from_millis(SystemClock.now().as_millis() - past);
@@ -39,9 +38,6 @@ pub(crate) fn write(directory: &Path) -> f64 {
             store.write(&books.take_batch().into(), false).unwrap();
         }
     }
-    drop(store);
-    let bytes = std::fs::metadata(directory.join(FILE_NAME)).unwrap().len();
-    f64::from(u32::try_from(bytes).unwrap()) / 1e6
 }
 
 fn mint(books: &mut Books, number: u64) -> Grant {

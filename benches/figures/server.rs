@@ -5,10 +5,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
-use axum::serve::ListenerExt;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -32,7 +28,7 @@ pub(crate) const CLOUDFLARE: [(&str, &str); 4] = [
     ("CLOUDFLARE_TURN_API_TOKEN", "demo-token"),
     ("TURN_ENABLED", "false"),
 ];
-/// The variable with the length of the body of [`serve_bare`].
+/// The variable with the length of the body of the bare route of [`crate::floor`].
 pub(crate) const BARE_BYTES: &str = "BARE_BYTES";
 /// The fields 14 and 15 of `/proc/PID/stat` count in hundredths of a second.
 const TICK_MICROS: f64 = 10_000.0;
@@ -79,10 +75,11 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// A process of this program, which runs [`serve_bare`].
-    pub(crate) fn bare(bytes: usize) -> Self {
+    /// A process of this program, which runs [`crate::floor`].
+    pub(crate) fn floor(state: &Path, bytes: usize) -> Self {
         let program = std::env::current_exe().unwrap();
-        Self::start(program.to_str().unwrap(), &[(BARE_BYTES, &bytes.to_string())])
+        let settings = [(BARE_BYTES, &*bytes.to_string()), ("STATE_DIR", state.to_str().unwrap())];
+        Self::start(program.to_str().unwrap(), &settings)
     }
 
     fn start(program: &str, settings: &[(&str, &str)]) -> Self {
@@ -109,10 +106,10 @@ impl Server {
         ticks.sum::<f64>() * TICK_MICROS
     }
 
-    /// Resident memory in MB.
-    pub(crate) fn resident(&self) -> f64 {
+    /// Memory of this kind in `/proc/PID/status`, in MB.
+    pub(crate) fn memory(&self, kind: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let kib = status.split("VmRSS:").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+        let kib = status.split(kind).nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
         kib.parse::<f64>().unwrap() * 1024.0 / 1e6
     }
 
@@ -126,18 +123,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Serves one route without layers, state or log: so many bytes of JSON.
-pub(crate) fn serve_bare(bytes: usize) {
-    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
-    let body: &'static str = format!("\"{}\"", "x".repeat(bytes - 2)).leak();
-    let route = get(async move || ([(CONTENT_TYPE, "application/json")], body));
-    let router = Router::new().route("/api/bandwidth-status", route).route("/ready", get(async || "ok"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        let listener = listener.tap_io(|socket| socket.set_nodelay(true).unwrap());
-        axum::serve(listener, router).await.unwrap();
-    });
 }

@@ -96,16 +96,20 @@ impl Account {
     }
 
     /// Reserves budget for a credential with lifetime `life` that the provider creates within [`MINT_SLACK`]. Counts a refusal in the metrics.
-    pub fn reserve(
+    /// `choose` is called first, under the same lock: it may refuse, name the issuer of the credential, or find none (`None`).
+    pub fn reserve<T>(
         self: &Arc<Self>,
         source: IceSource,
         life: Duration,
-        requester: Requester,
-    ) -> Result<Reservation, NotAdmitted> {
-        let (hold, moment) =
-            self.change(|books| (books.reserve(source, life, MINT_SLACK, &requester), books.moment()));
-        let hold = hold.inspect_err(|why| self.count_refusal(why))?;
-        Ok(Reservation::new(self, hold, moment, requester))
+        mut requester: Requester,
+        choose: impl FnOnce(&Books, &mut Requester) -> Result<Option<T>, NotAdmitted>,
+    ) -> Result<Option<(Reservation, T)>, NotAdmitted> {
+        let reserved = self.change(|books| {
+            let Some(chosen) = choose(books, &mut requester)? else { return Ok(None) };
+            Ok(Some((books.reserve(source, life, MINT_SLACK, &requester)?, books.moment(), chosen)))
+        });
+        let reserved = reserved.inspect_err(|why| self.count_refusal(why))?;
+        Ok(reserved.map(|(hold, moment, chosen)| (Reservation::new(self, hold, moment, requester), chosen)))
     }
 
     /// Why no caller gets a metered credential from any source; `None` if some caller may get one. Counts the refusal in the metrics.
@@ -391,6 +395,10 @@ impl Account {
 }
 
 impl ChangeSource for Mutex<Guarded> {
+    fn note_written(&self, changes: &Changes) {
+        self.lock().books.note_batch(&changes.books);
+    }
+
     fn take(&self) -> Changes {
         let Guarded { books, alerts, stored_alerts, .. } = &mut *self.lock();
         let has_changed = alerts != stored_alerts;

@@ -75,7 +75,8 @@ impl Reservation {
             self.account.change(|books| books.release(&hold));
         }
         let (moment, requester) = (self.moment, self.requester.clone());
-        let mut reserved_anew = self.account.reserve(source, works_for, requester)?;
+        let reserved_anew = self.account.reserve(source, works_for, requester, |_, _| Ok(Some(())))?;
+        let Some((mut reserved_anew, ())) = reserved_anew else { return Err(NotAdmitted::NotRecorded) };
         // The credential's life still counts from the first reservation.
         reserved_anew.moment = moment;
         Ok(reserved_anew)
@@ -93,25 +94,29 @@ impl Reservation {
         // There always is a hold: whatever else takes it consumes the reservation.
         let Some(hold) = self.hold.take() else { return Err(NotAdmitted::NotRecorded) };
         let requester = Requester { issuer, ..std::mem::take(&mut self.requester) };
-        let (commit, pending) = self.account.change(|books| {
+        let pending = self.account.change(|books| {
             // Only grants of metered sources are stored.
             let store = if grant.source.is_metered() { self.account.store.as_ref() } else { None };
             let Some(store) = store else {
-                return Ok((books.commit(hold, grant, username, requester)?, None));
+                // The grant is not stored, so there is no write to wait for.
+                let commit = books.commit(hold, grant, username, requester)?;
+                books.note_written(&commit, Written::Yes)?;
+                return Ok(None);
             };
             let Some(room) = store.room() else {
                 books.release(&hold);
                 return Err(NotAdmitted::NotRecorded);
             };
             let commit = books.commit(hold, grant, username, requester)?;
-            Ok((commit, Some(room.commit(self.account.changes(), false))))
+            Ok(Some((commit, room.commit(self.account.changes(), false))))
         })?;
-        let written = match pending {
-            // The grant is not stored, so there is no write to wait for.
-            None => Written::Yes,
-            Some(pending) => pending.wait().await,
-        };
-        self.account.change(|books| books.note_written(&commit, written))?;
+        if let Some((commit, pending)) = pending {
+            match pending.wait().await {
+                // The writer has noted it.
+                Written::Yes => {}
+                written => self.account.change(|books| books.note_written(&commit, written))?,
+            }
+        }
         if let Some(right) = renewal {
             right.is_used.store(true, Ordering::Relaxed);
         }

@@ -67,8 +67,9 @@ pub(crate) async fn mint(account: &Arc<Account>, id: u8) -> GrantId {
 
 /// Issues a grant of ten minutes that renews another one.
 pub(crate) async fn renew(account: &Arc<Account>, renewed: Option<GrantId>, id: u8) -> GrantId {
-    let reservation =
-        account.reserve(SOURCE, LIFE, Requester { renews: renewed, ..Requester::default() }).unwrap();
+    let requester = Requester { renews: renewed, ..Requester::default() };
+    let reserved = account.reserve(SOURCE, LIFE, requester, |_, _| Ok(Some(()))).unwrap();
+    let (reservation, ()) = reserved.unwrap();
     let (id, issued_at) = (GrantId::new([id; 16]), reservation.at());
     let grant = Grant { id, source: SOURCE, issued_at, expires_at: issued_at.plus(LIFE) };
     reservation.commit(&grant, None, Some("name"), None).await.unwrap();

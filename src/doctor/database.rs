@@ -96,7 +96,9 @@ fn judge_replication(names: &str, synchronous: i64, all: i64) -> Verdict {
             "no standby of the database is connected: after the loss of its disk, credentials of the time since the last backup are forgotten, unless the disk is replicated",
         ),
         (true, _) => warn(
-            format!("the {all} standbys replicate asynchronously: a failover can forget credentials"),
+            format!(
+                "the {all} standbys replicate asynchronously: a failover can forget credentials that were handed out"
+            ),
             "set synchronous_standby_names, with Patroni synchronous_mode and synchronous_mode_strict",
         ),
         (false, 0) => fail(

@@ -124,7 +124,9 @@ fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
             "check the relay's public address (coturn: external-ip), and open its UDP ports in the firewall (coturn: \
              min-port to max-port)"
         }
-        RelayError::Alternate(_) => "check that server (coturn: alternate-server): it needs the same secret",
+        RelayError::Alternate(_) => {
+            "check that server (coturn: alternate-server): it needs the same secret, and this machine must reach it"
+        }
         RelayError::NoChallenge => {
             "check that the port is a relay's, and that it asks for credentials (coturn: use-auth-secret, no no-auth): \
              else anyone can relay at your cost"

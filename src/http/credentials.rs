@@ -132,6 +132,8 @@ pub(super) async fn answer<Q, T: IntoResponse>(
         app.metrics.server_key_mint(server.as_str(), outcome);
     }
     response.extensions_mut().insert(known.spender);
+    // The rate limit and the layers around this add so many.
+    response.headers_mut().reserve(13);
     if let Some(left) = known.left {
         left.describe(response.headers_mut());
     }

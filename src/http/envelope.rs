@@ -1,17 +1,16 @@
 //! The outermost layer: request id, client address, the rules of the request's head, one log line, one count and the error body.
 //! Every response has an id, and every error response has a body. Also here, as an inner layer: the bound on requests in progress.
 
-use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 
-use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, State};
 use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::response::Parts;
 use axum::middleware::Next;
-use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
+use futures_util::FutureExt;
 
 use super::head;
 use super::prelude::*;
@@ -60,7 +59,7 @@ pub async fn envelope(
         None if is_by_replica && app.draining.load(Ordering::Relaxed) => {
             ApiError::shutting_down().into_response()
         }
-        None => next.run(request).await,
+        None => catch_panic(&app.metrics, next.run(request)).await,
     };
     let mut response = finish(response, &request_id);
     if is_by_replica && is_for_the_next_leader(&app, &response) {
@@ -102,19 +101,21 @@ pub async fn admit(State((app, most)): State<(Arc<App>, usize)>, request: Reques
         app.metrics.shed.inc();
         return ApiError::overloaded().into_response();
     }
-    next.run(request).await
+    catch_panic(&app.metrics, next.run(request)).await
 }
 
-/// The layer that turns a panic into a response. The process's hook logs the panic. The layer is around all routes. At the leader it is
-/// also inside the CORS layer, so that the page may read the response.
-pub fn catch_panic(
-    metrics: &Arc<Metrics>,
-) -> CatchPanicLayer<impl ResponseForPanic<ResponseBody = Body> + Send + Sync + 'static> {
-    let metrics = Arc::clone(metrics);
-    CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
+/// The response, or that of an internal error in place of a panic. The process's hook logs the panic. This is around all routes. At the leader
+/// it is also inside the CORS layer, so that the page may read the response.
+pub(super) async fn catch_panic(metrics: &Metrics, response: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(response).catch_unwind().await.unwrap_or_else(|_| {
         metrics.panics.inc();
         ApiError::internal().into_response()
     })
+}
+
+/// The layer that does this where [`admit`] does not.
+pub async fn without_panic(State(app): AppState, request: Request, next: Next) -> Response {
+    catch_panic(&app.metrics, next.run(request)).await
 }
 
 /// The layer that gives errors at the proxy of the SFU the form of the SFU.

@@ -365,8 +365,9 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
     };
     match shown {
         Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
-            let refusal =
-                invalid_token("Check the bearer token: it is no server key, no grant and no sign-in.");
+            let refusal = invalid_token(
+                "Check the bearer token: it is no server key, no grant and no token of a sign-in.",
+            );
             Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))
         }
         None if is_one_word(&request.headers) => {

@@ -11,7 +11,7 @@ use axum::http::header::ORIGIN;
 use axum::middleware::Next;
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::envelope::{client_addr, finish, in_form_of_sfu, known_method, sfu_error_is_text};
+use super::envelope::{catch_panic, client_addr, finish, in_form_of_sfu, known_method, sfu_error_is_text};
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::metrics::{add_process, rendered};
 use super::operator::{check_monitor, is_operator};
@@ -54,7 +54,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     let is_text = sfu_error_is_text(&standby, &request);
     let response = match refused {
         Some(refused) => refused,
-        None => next.run(request).await,
+        None => catch_panic(&standby.metrics, next.run(request)).await,
     };
     if response.extensions().get::<PassedOn>().is_some() {
         return response;

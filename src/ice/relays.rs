@@ -45,7 +45,7 @@ pub async fn connect(url: &IceUrl, trust: &Trust) -> io::Result<Option<Duration>
         if url.reach() != Reach::TurnTls {
             return Ok(None);
         }
-        let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
+        let name = ServerName::try_from(url.host.to_string()).map_err(io::Error::other)?;
         let secure = TlsConnector::from(Arc::new(trust.client())).connect(name, socket).await;
         let secure = secure.map_err(|error| io::Error::new(error.kind(), in_words(&error.to_string())))?;
         let presented = secure.get_ref().1.peer_certificates().and_then(|chain| chain.first());

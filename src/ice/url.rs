@@ -4,17 +4,23 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use serde::Serialize;
 
 /// The longest URL. Real ones have under 100 characters.
 const LENGTH_MAX: usize = 512;
 
 /// A valid ICE URL. It prints as written, with the scheme in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
 pub struct IceUrl {
-    text: String,
+    text: Arc<str>,
     /// The host, without brackets.
-    pub host: String,
+    #[serde(skip)]
+    pub host: Arc<str>,
     /// The port, the usual one of the scheme if the URL has none.
+    #[serde(skip)]
     pub port: u16,
 }
 
@@ -81,7 +87,7 @@ impl IceUrl {
         };
         let (host, port) = split_authority(authority)?;
         let port = if port.is_empty() { default_port } else { parse_port(port.strip_prefix(':')?)? };
-        Some(Self { text: format!("{scheme}:{rest}"), host: host.to_owned(), port })
+        Some(Self { text: format!("{scheme}:{rest}").into(), host: host.into(), port })
     }
 
     /// Whether this is a `turn:` or `turns:` URL, which a browser accepts only with username and credential.
@@ -146,8 +152,6 @@ impl fmt::Display for IceUrl {
         f.write_str(&self.text)
     }
 }
-
-serde_plain::derive_serialize_from_display!(IceUrl);
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, Request};
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use parking_lot::Mutex;
@@ -149,11 +150,12 @@ impl RateLeft {
     /// Adds the headers of the IETF draft to a response: those of its versions up to 7, and those since version 8.
     pub fn describe(self, headers: &mut HeaderMap) {
         let (limit, left, reset) = (self.limit, self.remaining, wait_seconds(self.reset));
-        let old = [(LIMIT, limit.into()), (REMAINING, left.into()), (RESET, reset.into())];
-        let new =
-            [(POLICY, format!("\"mints\";q={limit}")), (STATE, format!("\"mints\";r={left};t={reset}"))];
-        let new = new.into_iter().filter_map(|(name, value)| Some((name, value.try_into().ok()?)));
-        headers.extend(old.into_iter().chain(new));
+        let text = format!("{limit} {left} {reset} \"mints\";q={limit} \"mints\";r={left};t={reset}");
+        // The values share one allocation.
+        let text = Bytes::from(text);
+        let values = text.split(|byte| *byte == b' ').map(|value| text.slice_ref(value));
+        let values = values.filter_map(|value| HeaderValue::from_maybe_shared(value).ok());
+        headers.extend([LIMIT, REMAINING, RESET, POLICY, STATE].into_iter().zip(values));
     }
 }
 
@@ -288,12 +290,12 @@ impl Limits {
 impl Limit {
     fn new(requests: u32, window: Duration) -> Self {
         let governor = GovernorConfigBuilder::default()
-            .period(window / requests)
+            .period((window / requests).max(Duration::from_nanos(1)))
             .burst_size(requests)
             .key_extractor(KeyOfRequest)
             .use_headers()
             .finish()
-            .expect("every window has more nanoseconds than its limit has requests");
+            .expect("no period is zero, and no limit");
         Self { requests, window, governor }
     }
 
@@ -327,5 +329,16 @@ impl Limit {
                 Err(RateLeft { limit, remaining: 0, reset: Duration::from_secs(wait.as_secs() + 1) })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_requests_in_the_shortest_window_are_limits() {
+        let limits = Limits::new(10_000, Duration::from_secs(1));
+        assert!(limits.light_users.light_group.take(1).is_ok());
     }
 }

@@ -145,13 +145,13 @@ impl Mint {
     /// or over a limit of its own, and unless it `falls_back` also if the books refuse. Blocks and a freeze are checked first: a
     /// blocked caller gets no STUN servers either, and a frozen mint asks no source.
     pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
-        let (blocked, is_frozen) =
-            self.account.read(|books| (books.block_of(&request.requester), books.is_frozen()));
-        if let Some(blocked) = blocked {
-            return Err(blocked);
-        }
-        if is_frozen || !self.enabled {
-            return Ok(IceResponse::Stun(Some(StopCode::Disabled)));
+        if !self.enabled || self.ready().next().is_none() {
+            // No source asks this.
+            match self.account.read(|books| allowed(books, &request.requester)) {
+                Err(blocked @ NotAdmitted::Blocked(_)) => return Err(blocked),
+                Ok(()) if self.enabled => {}
+                _ => return Ok(IceResponse::Stun(Some(StopCode::Disabled))),
+            }
         }
         let (mut reason, mut is_used_up) = (None, false);
         let mut is_metered_refused = false;
@@ -379,39 +379,6 @@ impl Mint {
         self.sources.iter().filter_map(Source::ready).filter_map(CredentialSource::provider)
     }
 
-    /// The relay that the next credential names, and whether it is in another region than asked for. `None` if none is in the state `worst`
-    /// or a better one. Adds the load that the credential is expected to cause to the relay, unless the call stays there.
-    fn relay_for<'a>(
-        &self,
-        fleet: &'a Fleet,
-        request: &MintRequest,
-        worst: RelayState,
-    ) -> Result<Option<(&'a OwnRelay, bool)>, NotAdmitted> {
-        // Without randomness the fault is the broker's, as with a ledger that cannot be written.
-        let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
-        let renewed = request.renewal.as_ref().map(|right| right.grant.id);
-        Ok(self.account.read(|books| {
-            let preferred = renewed.and_then(|id| books.grants().get(id)).map(GrantRow::owner);
-            if request.stays {
-                let relay = fleet.0.iter().find(|relay| Some(relay.owner) == preferred)?;
-                return Some((relay, false));
-            }
-            let Place { region, failed, .. } = &request.place;
-            let candidate = |relay: &OwnRelay| Candidate {
-                fit: Fit {
-                    state: relay.state(books),
-                    has_failed: failed.as_ref().is_some_and(|host| relay.host == **host),
-                    is_elsewhere: region.as_ref().is_some_and(|region| !relay.is_named(region)),
-                },
-                bytes_per_second: relay.load(books),
-            };
-            let candidates: Vec<_> = fleet.0.iter().map(candidate).collect();
-            let (relay, fit) = fleet.choose(&candidates, worst, preferred, u64::from_be_bytes(random))?;
-            relay.expect(books.budget().assumed_rate().per_minute() / 60, books.now());
-            Some((relay, fit.is_elsewhere))
-        }))
-    }
-
     /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, its breaker is
     /// open, or none of its relays is in the state `worst` or a better one.
     async fn try_source(
@@ -421,24 +388,24 @@ impl Mint {
         worst: RelayState,
     ) -> Result<Option<IssuedCredential>, NotAdmitted> {
         let source = credentials.source();
-        if !self.account.is_writable() && source.is_metered() {
-            // A credential that cannot be recorded must not be handed out.
-            return Err(NotAdmitted::NotRecorded);
-        }
-        let (relay, is_elsewhere) = match credentials {
-            CredentialSource::Coturn(fleet) => match self.relay_for(fleet, request, worst)? {
-                // No relay serves. A refusal of the budget is the first reason to give, as in `crate::alert::minting`.
-                None => return self.account.refusal().map_or(Ok(None), Err),
-                Some((relay, is_elsewhere)) => (Some(relay), is_elsewhere),
-            },
-            _ => (None, false),
-        };
         let renewal = request.renewal.as_ref();
-        let issuer = relay.and_then(|relay| relay.owner.issuer);
-        let renews = renewal.map(|right| right.grant.id);
-        let requester = Requester { renews, issuer, ..request.requester.clone() };
+        let requester =
+            Requester { renews: renewal.map(|right| right.grant.id), ..request.requester.clone() };
         let assumed_life = credentials.works_for(request.ttl);
-        let reservation = self.account.reserve(source, assumed_life, requester)?;
+        let reserved = self.account.reserve(source, assumed_life, requester, |books, requester| {
+            allowed(books, requester)?;
+            if source.is_metered() && !self.account.is_writable() {
+                // A credential that cannot be recorded must not be handed out.
+                return Err(NotAdmitted::NotRecorded);
+            }
+            let found = relay_for(books, credentials, request, worst);
+            requester.issuer = found.and_then(|(relay, _)| relay?.owner.issuer);
+            Ok(found)
+        })?;
+        let Some((reservation, (relay, is_elsewhere))) = reserved else {
+            // No relay serves. A refusal of the budget is the first reason to give, as in `crate::alert::minting`.
+            return self.account.refusal().map_or(Ok(None), Err);
+        };
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, relay, reservation.life, issued_at).await;
         let Some(Minted { ice_servers, grant, issuer, life, works_for }) = minted else { return Ok(None) };
@@ -465,6 +432,45 @@ impl Mint {
             degraded: is_elsewhere.then_some(StopCode::ProviderUnavailable),
         }))
     }
+}
+
+/// Refuses a requester who is blocked, and everybody while the operator has stopped all minting.
+fn allowed(books: &Books, requester: &Requester) -> Result<(), NotAdmitted> {
+    let stopped = if books.is_frozen() { Some(NotAdmitted::Stopped) } else { None };
+    books.block_of(requester).or(stopped).map_or(Ok(()), Err)
+}
+
+/// The operator's relay that the next credential names, if its source has such relays, and whether the relay is in another region than asked
+/// for. `None` if none is in the state `worst` or a better one. Adds the load that the credential is expected to cause to the relay, unless
+/// the call stays there.
+fn relay_for<'a>(
+    books: &Books,
+    credentials: &'a CredentialSource,
+    request: &MintRequest,
+    worst: RelayState,
+) -> Option<(Option<&'a OwnRelay>, bool)> {
+    let CredentialSource::Coturn(fleet) = credentials else { return Some((None, false)) };
+    let renewed = request.renewal.as_ref().map(|right| right.grant.id);
+    let preferred = renewed.and_then(|id| books.grants().get(id)).map(GrantRow::owner);
+    if request.stays {
+        let relay = fleet.0.iter().find(|relay| Some(relay.owner) == preferred)?;
+        return Some((Some(relay), false));
+    }
+    let Place { region, failed, .. } = &request.place;
+    let candidate = |relay: &OwnRelay| Candidate {
+        fit: Fit {
+            state: relay.state(books),
+            has_failed: failed.as_ref().is_some_and(|host| relay.host == **host),
+            is_elsewhere: region.as_ref().is_some_and(|region| !relay.is_named(region)),
+        },
+        bytes_per_second: relay.load(books),
+    };
+    let candidates: Vec<_> = fleet.0.iter().map(candidate).collect();
+    // The last bytes of an id are random.
+    let random = request.grant.as_bytes().last_chunk().map_or(0, |last| u64::from_be_bytes(*last));
+    let (relay, fit) = fleet.choose(&candidates, worst, preferred, random)?;
+    relay.expect(books.budget().assumed_rate().per_minute() / 60, books.now());
+    Some((Some(relay), fit.is_elsewhere))
 }
 
 /// Pause before the next check of the pool: none while every call succeeds, because the pool may want more.

@@ -52,6 +52,8 @@ pub type NoteWrite = Box<dyn Fn(Duration, Duration) + Send>;
 pub trait ChangeSource: Debug + Send + Sync {
     /// Takes everything that has changed since the last batch.
     fn take(&self) -> Changes;
+    /// Notes that these changes are on disk.
+    fn note_written(&self, changes: &Changes);
 }
 
 /// A request to write all changes, and the caller that waits for it. Without a source, the writer only writes what it has kept.
@@ -248,12 +250,17 @@ impl<S: Storage> Writer<S> {
             waiting.extend(done);
             books = source.or(books);
         }
-        match (&mut self.unwritten, books.map(|source| source.take())) {
+        match (&mut self.unwritten, books.as_ref().map(|source| source.take())) {
             (Some(unwritten), Some(batch)) => unwritten.append(batch),
             (None, Some(batch)) => self.unwritten = Some(batch),
             (_, None) => {}
         }
         let written = self.try_write(is_last);
+        if written.is_ok()
+            && let (Some(batch), Some(books)) = (self.unwritten.take(), books)
+        {
+            books.note_written(&batch);
+        }
         if let Err(WriteError::Lost(lost)) = written {
             self.lost = Some(lost);
         }
@@ -290,7 +297,7 @@ impl<S: Storage> Writer<S> {
             storage.write(batch, is_last)?;
             (self.note)(began, self.clock.instant().saturating_duration_since(started));
         }
-        (self.unwritten, self.has_failed) = (None, false);
+        self.has_failed = false;
         Ok(())
     }
 }

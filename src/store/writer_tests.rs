@@ -6,12 +6,19 @@ use turn_ledger::{Batch, Head};
 
 /// Books whose time is one second later each time a batch is taken from them.
 #[derive(Debug, Default)]
-struct TickingBooks(AtomicI64);
+struct TickingBooks {
+    taken: AtomicI64,
+    written: AtomicI64,
+}
 
 impl ChangeSource for TickingBooks {
     fn take(&self) -> Changes {
-        let now = Timestamp::from_millis(1_000 * (1 + self.0.fetch_add(1, Ordering::Relaxed)));
+        let now = Timestamp::from_millis(1_000 * (1 + self.taken.fetch_add(1, Ordering::Relaxed)));
         Batch { head: Head { now, ..Head::default() }, ..Batch::default() }.into()
+    }
+
+    fn note_written(&self, _: &Changes) {
+        self.written.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -68,9 +75,10 @@ async fn with_a_full_queue_all_changes_stay_in_the_books() {
 async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
     let (store, mut requests, mut writer, storage) = store();
     storage.disk().fails = true;
-    let pending = store.room().unwrap().commit(books(), false);
+    let books = Arc::<TickingBooks>::default();
+    let pending = store.room().unwrap().commit(books.clone(), false);
     writer.write(vec![requests.recv().await.unwrap()]);
-    assert_eq!(pending.wait().await, Written::No);
+    assert_eq!((pending.wait().await, books.written.load(Ordering::Relaxed)), (Written::No, 0));
     assert!(store.is_failing() && store.room().is_none());
     storage.disk().fails = false;
     store.try_again();
@@ -83,15 +91,19 @@ async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
 #[tokio::test]
 async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
     let (store, mut requests, mut writer, storage) = store();
-    let books = books();
-    let pending: Vec<_> = (0..3).map(|_| store.room().unwrap().commit(Arc::clone(&books), false)).collect();
+    let books = Arc::<TickingBooks>::default();
+    let pending: Vec<_> = (0..3).map(|_| store.room().unwrap().commit(books.clone(), false)).collect();
     let mut group = vec![];
     requests.recv_many(&mut group, GROUP_MAX).await;
     writer.write(group);
     for pending in pending {
         assert_eq!(pending.wait().await, Written::Yes);
     }
-    assert_eq!(storage.disk().written, [1], "one batch");
+    assert_eq!(
+        (&storage.disk().written[..], books.written.load(Ordering::Relaxed)),
+        (&[1][..], 1),
+        "one batch"
+    );
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 // no document is longer than its readers read.
 
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { documents, text } from './pages.mjs';
+import { documents, root, text } from './pages.mjs';
 
 /** The most words of these documents together, as `wc -w` counts. */
 const WORDS_MAX = [
@@ -86,4 +88,15 @@ test('each setting is described in .env.example alone', () => {
   assert.ok(settings.length > 100, `${settings.length}`);
   assert.deepEqual(settings, unique(settings));
   for (const name of settings) assert.deepEqual(describing(name), [], name);
+});
+
+test('the table of figures has each row of the benchmark, with its target and, if it was measured, its unit', () => {
+  const sources = readdirSync(join(root, 'benches/figures')).map((file) => text(`benches/figures/${file}`)).join('\n');
+  const rows = [...sources.matchAll(/\["([^"]+)", "([^"]*)", "([^"]+)"\]/g)].map(([, ...row]) => row);
+  const table = text('docs/PERFORMANCE.md').match(/<!-- cargo bench -->([^]*?)<!-- end -->/)[1];
+  const row = /^\| (.+?) \| (.*?) \| (?:[\d.]+ (\S+)(?: \(.*\))?|unmeasured) \|$/gm;
+  const stated = [...table.matchAll(row)].map(([, figure, target, unit]) => [figure, target, unit]);
+  const unitOf = (figure, target) => stated.find((other) => other[0] === figure && other[1] === target)?.[2];
+  const expected = rows.map(([figure, target, unit]) => [figure, target, unitOf(figure, target) && unit]);
+  assert.deepEqual(stated.map(String).sort(), expected.map(String).sort());
 });

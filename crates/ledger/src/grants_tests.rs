@@ -43,11 +43,11 @@ fn promised(until: i64) -> PromisedTime {
 /// Raises the promises of a source to a tail of so many `seconds`. Returns how many minutes are promised in addition.
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
     let mut budget = testing::budget();
-    grants.effects.take();
+    grants.effects = Effects::default();
     for id in grants.next_promised(source.into(), &mut Walk::default()).unwrap_or_default() {
         grants.raise_tail(id, Duration::from_secs(seconds), MINUTE_BYTES, since);
     }
-    grants.effects.take().into_iter().for_each(|effect| budget.apply(effect));
+    std::iter::from_fn(|| grants.effects.take()).for_each(|effect| budget.apply(effect));
     budget.figures().committed.get() / MINUTE_BYTES
 }
 
@@ -158,12 +158,12 @@ fn a_longer_tail_is_promised_for_ended_grants_and_known_for_those_that_have_left
     }
     assert!(grants.forget_expired(at(1_200)));
     assert_eq!((grants.count(), grants.ended_count()), (0, 1));
-    let mut rows = NewShards::default();
+    let mut rows = Shards::default();
     for (id, row) in grants.take_changes() {
-        rows.push(id, *row.unwrap());
+        rows.insert(id, *row.unwrap());
     }
     let mut restored = self::grants();
-    restored.restore(rows.finish(), [].into(), |_| {});
+    restored.restore(rows, [].into(), |_| {});
     restored.dropped = grants.dropped.clone();
     let until = Minute::from_end(at(8_200));
     assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), until.since(Minute::new(20)));

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use turn_budget::{CountOwner, Day, GrantId, NewShards, Rows, SpenderKind};
+use turn_budget::{CountOwner, Day, GrantId, Rows, SpenderKind};
 use turn_ledger::{Connection, Name, Owner, SessionId, SpenderKey};
 
 use crate::changes::{Changes, Contents};
@@ -115,13 +115,11 @@ pub fn read<A: Default + DeserializeOwned>(
         connection.name = name.clone();
         Ok((name, connection))
     })?;
-    let mut grants = NewShards::default();
     rows(from, GRANTS, bad, |key, row| {
         let id = GrantId::new(from_key(key)?);
-        grants.push(id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?);
+        stored.grants.insert(id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?);
         Ok(())
     })?;
-    stored.grants = grants.finish();
     stored.sessions = values(from, SESSIONS, bad, |key, row| {
         let (relay, number) = from_key::<(CountOwner, u64)>(key)?;
         let id = SessionId::new(number).ok_or("does not have the number of a session")?;
@@ -289,7 +287,8 @@ impl Meta {
 
 /// A key or a row in its binary form.
 pub fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
-    postcard::to_allocvec(row)
+    // Longer than nearly all rows.
+    postcard::to_extend(row, Vec::with_capacity(128))
 }
 
 /// What is wrong with a row whose key cannot be read.

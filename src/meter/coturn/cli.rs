@@ -46,7 +46,7 @@ pub struct CoturnCli(pub CoturnCliConfig);
 pub enum CliError {
     /// No connection: DNS, refused, no route.
     #[error(
-        "no connection to coturn's CLI; check COTURN_CLI, and coturn's lines cli (from 4.10 on) and no-cli"
+        "no connection to coturn's CLI; check COTURN_CLI, and that coturn runs with the line cli (since 4.10) and without no-cli"
     )]
     Unreachable(#[source] io::Error),
     /// The deadline passed.

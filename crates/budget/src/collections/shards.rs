@@ -3,10 +3,11 @@
 //! the rows are in blocks, and hash tables have only their places. Each of 64 such tables grows by itself. The rows of a new table are in
 //! the order in which they came, so reading all of them reads memory in its order, which takes a fraction of the time.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug, Formatter};
 use std::hash::{BuildHasher, Hash, RandomState};
+
+use hashbrown::HashTable;
 
 /// How many hash tables there are: two to the power of this.
 const PART_BITS: u32 = 6;
@@ -16,11 +17,29 @@ const BLOCK: usize = 1 << 10;
 /// See the module's description.
 #[derive(Clone)]
 pub struct Shards<K, V> {
-    /// The place of each row: [`BLOCK`] times the number of its block, plus its place there.
-    places: Vec<HashMap<K, usize>>,
-    /// What decides in which hash table a key is.
+    places: Vec<HashTable<Place>>,
     hasher: RandomState,
     blocks: Blocks<K, V>,
+}
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// [`BLOCK`] times the number of its block, plus its place there.
+    row: u32,
+    /// Half of the hash of its key, so that a hash table grows without reading the rows.
+    hash: u32,
+}
+
+impl Place {
+    fn row(self) -> usize {
+        usize::try_from(self.row).unwrap_or(usize::MAX)
+    }
+
+    /// The hash in its hash table. A hash table uses the lowest and the highest bits.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << u32::BITS | u64::from(hash)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -49,22 +68,23 @@ impl<K: Debug + Ord, V: Debug> Debug for Shards<K, V> {
 
 impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
-        let places = std::iter::repeat_with(HashMap::new).take(1 << PART_BITS).collect();
+        let places = vec![HashTable::new(); 1 << PART_BITS];
         Self { places, hasher: RandomState::new(), blocks: Blocks { all: vec![], open: BTreeSet::new() } }
     }
 }
 
 impl<K, V> Blocks<K, V> {
-    fn get(&self, place: usize) -> Option<&V> {
-        self.all.get(place / BLOCK)?.rows.get(place % BLOCK)?.as_ref().map(|(_, value)| value)
+    fn get(&self, place: Place) -> Option<&(K, V)> {
+        self.all.get(place.row() / BLOCK)?.rows.get(place.row() % BLOCK)?.as_ref()
     }
 
-    fn get_mut(&mut self, place: usize) -> Option<&mut V> {
-        self.all.get_mut(place / BLOCK)?.rows.get_mut(place % BLOCK)?.as_mut().map(|(_, value)| value)
+    fn get_mut(&mut self, place: Place) -> Option<&mut V> {
+        let block = self.all.get_mut(place.row() / BLOCK)?;
+        block.rows.get_mut(place.row() % BLOCK)?.as_mut().map(|(_, value)| value)
     }
 
     /// Adds a row, and returns its place.
-    fn add(&mut self, key: K, value: V) -> usize {
+    fn add(&mut self, key: K, value: V, hash: u32) -> Place {
         let number = self.open.first().copied().unwrap_or(self.all.len());
         if number == self.all.len() {
             self.all.push(Block { rows: vec![], free: vec![] });
@@ -80,11 +100,13 @@ impl<K, V> Blocks<K, V> {
         if rows.len() == BLOCK && free.is_empty() {
             self.open.remove(&number);
         }
-        number.saturating_mul(BLOCK).saturating_add(within)
+        let row = number.saturating_mul(BLOCK).saturating_add(within);
+        Place { row: u32::try_from(row).expect("memory ends before"), hash }
     }
 
     /// Removes the row at a place.
-    fn take(&mut self, place: usize) -> Option<V> {
+    fn take(&mut self, place: Place) -> Option<V> {
+        let place = place.row();
         let block = self.all.get_mut(place / BLOCK)?;
         let (_, value) = block.rows.get_mut(place % BLOCK)?.take()?;
         block.free.push(place % BLOCK);
@@ -106,19 +128,31 @@ impl<K, V> Blocks<K, V> {
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Shards<K, V> {
-    /// The number of the hash table that has this key.
-    fn part(&self, key: &K) -> usize {
-        usize::try_from(self.hasher.hash_one(key) >> (u64::BITS - PART_BITS)).unwrap_or(0)
+impl<K: Eq + Hash, V> Shards<K, V> {
+    /// The number of the hash table that has this key, and the half of its hash that is kept there.
+    fn hash(&self, key: &K) -> (usize, u32) {
+        let hash = self.hasher.hash_one(key);
+        let part = usize::try_from(hash >> (u64::BITS - PART_BITS)).unwrap_or(0);
+        (part, u32::try_from(hash & u64::from(u32::MAX)).unwrap_or(0))
     }
 
-    fn place(&self, key: &K) -> Option<usize> {
-        self.places[self.part(key)].get(key).copied()
+    fn place(&self, key: &K) -> Option<Place> {
+        let (part, hash) = self.hash(key);
+        let has_key = |place: Place| self.blocks.get(place).is_some_and(|(found, _)| found == key);
+        self.places[part].find(Place::spread(hash), |place| place.hash == hash && has_key(*place)).copied()
+    }
+
+    /// Adds the row of a key that has none.
+    fn add(&mut self, key: K, value: V) -> Place {
+        let (part, hash) = self.hash(&key);
+        let place = self.blocks.add(key, value, hash);
+        self.places[part].insert_unique(Place::spread(hash), place, |place| Place::spread(place.hash));
+        place
     }
 
     /// The row of this key.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.blocks.get(self.place(key)?)
+        self.blocks.get(self.place(key)?).map(|(_, value)| value)
     }
 
     /// The same, to change it.
@@ -134,10 +168,8 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
     where
         V: Default,
     {
-        let (part, blocks) = (self.part(&key), &mut self.blocks);
-        let entry = self.places[part].entry(key.clone());
-        let place = *entry.or_insert_with(|| blocks.add(key, V::default()));
-        blocks.get_mut(place).expect("a key has a row at its place")
+        let place = self.place(&key).unwrap_or_else(|| self.add(key, V::default()));
+        self.blocks.get_mut(place).expect("a key has a row at its place")
     }
 
     /// Whether there is a row with this key.
@@ -147,29 +179,27 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
 
     /// Adds or replaces a row. Returns the one that was there.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let part = self.part(&key);
-        match self.places[part].entry(key.clone()) {
-            Entry::Occupied(entry) => {
-                self.blocks.get_mut(*entry.get()).map(|row| std::mem::replace(row, value))
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(self.blocks.add(key, value));
-                None
-            }
-        }
+        let Some(place) = self.place(&key) else {
+            self.add(key, value);
+            return None;
+        };
+        self.blocks.get_mut(place).map(|row| std::mem::replace(row, value))
     }
 
     /// Removes a row.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let part = self.part(key);
-        self.blocks.take(self.places[part].remove(key)?)
+        let place = self.place(key)?;
+        let (part, hash) = self.hash(key);
+        let is_it = |other: &Place| other.row == place.row;
+        self.places[part].find_entry(Place::spread(hash), is_it).ok()?.remove();
+        self.blocks.take(place)
     }
 
     /// Removes the rows that do not pass.
     pub fn retain(&mut self, is_kept: impl Fn(&V) -> bool) {
         for places in &mut self.places {
-            places.retain(|_, place| {
-                let stays = self.blocks.get(*place).is_some_and(&is_kept);
+            places.retain(|place| {
+                let stays = self.blocks.get(*place).is_some_and(|(_, value)| is_kept(value));
                 if !stays {
                     drop(self.blocks.take(*place));
                 }
@@ -180,7 +210,7 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.places.iter().map(HashMap::len).fold(0, usize::saturating_add)
+        self.places.iter().map(HashTable::len).fold(0, usize::saturating_add)
     }
 
     /// Whether there is none.
@@ -197,38 +227,6 @@ impl<K: Clone + Eq + Hash, V> Shards<K, V> {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         let rows = self.blocks.all.iter_mut().flat_map(|block| block.rows.iter_mut().flatten());
         rows.map(|(key, value)| (&*key, value))
-    }
-}
-
-/// A table that is being built. Each key comes once.
-pub struct NewShards<K, V> {
-    shards: Shards<K, V>,
-    /// The keys of each hash table, with their places.
-    keys: [Vec<(K, usize)>; 1 << PART_BITS],
-}
-
-impl<K: Debug + Ord, V: Debug> Debug for NewShards<K, V> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.shards.fmt(f)
-    }
-}
-
-impl<K, V> Default for NewShards<K, V> {
-    fn default() -> Self {
-        Self { shards: Shards::default(), keys: std::array::from_fn(|_| vec![]) }
-    }
-}
-
-impl<K: Clone + Eq + Hash, V> NewShards<K, V> {
-    /// Adds a row.
-    pub fn push(&mut self, key: K, value: V) {
-        self.keys[self.shards.part(&key)].push((key.clone(), self.shards.blocks.add(key, value)));
-    }
-
-    /// The table. One hash table is built after the other, because each fits into the cache of the processor.
-    pub fn finish(self) -> Shards<K, V> {
-        let places = self.keys.into_iter().map(|keys| keys.into_iter().collect()).collect();
-        Shards { places, ..self.shards }
     }
 }
 
@@ -256,9 +254,9 @@ mod tests {
     use super::*;
 
     fn table(rows: u32) -> Shards<u32, u32> {
-        let mut new = NewShards::default();
-        (0..rows).for_each(|n| new.push(n, n));
-        new.finish()
+        let mut table = Shards::default();
+        (0..rows).for_each(|n| _ = table.insert(n, n));
+        table
     }
 
     #[test]
@@ -276,7 +274,7 @@ mod tests {
         let walked: Vec<_> = steps.concat().into_iter().copied().collect();
         assert_eq!(walked, left);
         assert_eq!(walk.next(&rows, 600), [&(0, 0); 0]);
-        let largest = rows.places.iter().map(HashMap::len).max();
+        let largest = rows.places.iter().map(HashTable::len).max();
         assert!(largest < Some(1_000), "the keys are spread: {largest:?}");
     }
 

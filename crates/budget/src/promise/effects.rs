@@ -1,6 +1,8 @@
 //! What grants and connections change in the ledger, in the order in which it happened. Tests: `../ledger/tests/simulation`.
 //! Grants and connections cannot reach the ledger: each method of the books ends with `settle`, which applies these changes.
 
+use std::collections::VecDeque;
+
 use crate::evidence::{CountOwner, Excesses};
 use crate::minutes::UsageChange;
 use crate::promise::{Promise, PromisedTime};
@@ -31,12 +33,12 @@ pub enum Effect {
 
 /// The changes since they were last applied, in their order.
 #[derive(Debug, Default)]
-pub struct Effects(Vec<Effect>);
+pub struct Effects(VecDeque<Effect>);
 
 impl Effects {
     /// Notes a change.
     pub fn note(&mut self, effect: Effect) {
-        self.0.push(effect);
+        self.0.push_back(effect);
     }
 
     /// Notes that a promise takes the place of another one. A commit first adds the promise of the row, and then removes the hold. These
@@ -47,7 +49,7 @@ impl Effects {
         if before == after {
             return;
         }
-        if let Some(Effect::Promise { before: last @ None, after: Some(_) }) = self.0.last_mut()
+        if let Some(Effect::Promise { before: last @ None, after: Some(_) }) = self.0.back_mut()
             && after.is_none()
         {
             *last = before;
@@ -56,9 +58,9 @@ impl Effects {
         }
     }
 
-    /// Takes all changes.
-    pub fn take(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.0)
+    /// Takes the first change.
+    pub fn take(&mut self) -> Option<Effect> {
+        self.0.pop_front()
     }
 
     /// Whether all were taken.

@@ -13,6 +13,7 @@ use turn_budget::{
 
 use super::Books;
 use super::blocks::names_of;
+use crate::changes::Batch;
 use crate::clients::Holder;
 use crate::grants::{GrantRow, Requester};
 use crate::spending::{ADDRESS_LIMIT_MIN, ADDRESS_LIMIT_PART, KeptAddresses, Named};
@@ -122,15 +123,12 @@ impl Books {
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
-        let (mut user, mut server, mut client) = (None, None, None);
-        if source.is_metered() {
-            client = requester.client;
-            if let Some(spender) = &requester.spender {
-                (user, server) = (spender.user.clone(), spender.server.clone());
-            }
-        }
+        let Requester { client, spender, .. } =
+            if source.is_metered() { requester } else { &Requester::default() };
+        let names = spender.as_ref().map(|spender| (spender.user.clone(), spender.server.clone()));
+        let (user, server) = names.unwrap_or_default();
         let (now, life) = (self.now(), request.life);
-        let promise = Promise { owner, time: request.promise(now), user, server, client };
+        let promise = Promise { owner, time: request.promise(now), user, server, client: *client };
         self.grants.replace_promise(None, Some(&promise));
         self.apply_effects();
         let (clock_ahead, revocations) = (self.clock_ahead(), self.blocks.revoked.count);
@@ -292,32 +290,27 @@ impl Books {
         // From now on the row has the promise, so that of the hold is removed.
         self.grants.replace_promise(Some(&reserved), None);
         self.apply_effects();
-        let counts = &mut self.budget.counts;
-        counts.issued = counts.issued.saturating_add(1);
+        self.budget.counts.issued = self.budget.counts.issued.saturating_add(1);
         Ok(Commit { grant: grant.id })
+    }
+
+    /// Ends the commits of a batch that is on disk.
+    pub fn note_batch(&mut self, batch: &Batch) {
+        batch.grants.keys().for_each(|id| self.grants.note_written(*id));
     }
 
     /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. After a failed write the grant is removed. If
     /// the outcome is unknown, the grant stays, so that the books never have fewer grants than the disk.
     pub fn note_written(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
-        match written {
-            Written::Yes => {
-                self.grants.note_written(commit.grant);
-                Ok(())
-            }
-            Written::Unknown => {
-                self.grants.note_written(commit.grant);
-                Err(NotRecorded)
-            }
-            Written::No => {
-                // This also releases the promise of the row.
-                self.grants.remove(commit.grant);
-                self.apply_effects();
-                let counts = &mut self.budget.counts;
-                counts.issued = counts.issued.saturating_sub(1);
-                Err(NotRecorded)
-            }
+        if written == Written::No {
+            // This also releases the promise of the row.
+            self.grants.remove(commit.grant);
+            self.apply_effects();
+            self.budget.counts.issued = self.budget.counts.issued.saturating_sub(1);
+        } else {
+            self.grants.note_written(commit.grant);
         }
+        if written == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
     /// Uses the one renewal of a grant. `false` if the grant may not be renewed now.

@@ -226,7 +226,7 @@ impl Books {
 
     /// Applies to the ledger what grants and connections have changed.
     fn apply_effects(&mut self) {
-        for effect in self.grants.effects.take() {
+        while let Some(effect) = self.grants.effects.take() {
             // A chain may have shown a higher rate although the sum of all excess is the same.
             if matches!(effect, Effect::Excess(..)) {
                 self.judged_excess = None;
@@ -276,8 +276,7 @@ impl Books {
         self.apply_effects();
         let opened = result?;
         if opened.value == Opened::New {
-            let counts = &mut self.budget.counts;
-            counts.connections = counts.connections.saturating_add(1);
+            self.budget.counts.connections = self.budget.counts.connections.saturating_add(1);
         }
         Ok(opened)
     }

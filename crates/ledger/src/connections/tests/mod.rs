@@ -30,7 +30,7 @@ impl Table {
 
     /// As the books do it.
     fn apply_effects(&mut self) {
-        self.grants.effects.take().into_iter().for_each(|effect| self.budget.apply(effect));
+        std::iter::from_fn(|| self.grants.effects.take()).for_each(|effect| self.budget.apply(effect));
     }
 
     fn heartbeat(
