@@ -207,8 +207,7 @@ fn memory(_: usize) {
     load(&server, CALLERS, CONNECTIONS, |number| {
         // An id is as long as those of crypto.randomUUID().
         let body = format!(r#"{{"connectionId":"00000000-0000-4000-8000-{number:012}"}}"#);
-        let head =
-            "POST /api/connections HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer bench-reporter-token-0123456789ab";
+        let head = "POST /api/connections HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer bench-reporter-token-0123456789ab";
         format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
     });
     let rows = [

@@ -61,8 +61,10 @@ impl Write for Gathered {
 /// A line in which characters that show nothing, or change the direction of text, are written as escapes of JSON. With such characters, a
 /// name could look like another one, and so could its line.
 fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
+    // Nearly all lines are printable ASCII.
+    let is_plain = line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n'));
     let text = String::from_utf8_lossy(line);
-    if !text.contains(is_unprintable) {
+    if is_plain || !text.contains(is_unprintable) {
         return Cow::Borrowed(line);
     }
     let escaped_unit = |unit: &u16| format!("\\u{unit:04x}");
