@@ -43,6 +43,23 @@ fn a_lower_assumed_rate_gives_no_room_back() {
 }
 
 #[test]
+fn the_rate_after_a_restart_is_an_average_over_what_the_longer_tail_promises() {
+    let mut broker = with_tail(60);
+    broker.mint_any(600);
+    let count = |broker: &mut Broker, minute: u64, bytes: u64| {
+        broker.books.advance(at((minute + 10) * 60_000));
+        assert_eq!(
+            testing::take(&mut broker.books, CLOUDFLARE, testing::reading(at(minute * 60_000), bytes)),
+            ReadingOutcome::Taken
+        );
+    };
+    count(&mut broker, 40, MINUTE);
+    restart_with_tail(&mut broker, 7_200);
+    count(&mut broker, 50, 11 * MINUTE);
+    assert_eq!(broker.books.snapshot().measured.observed, Some(BitRate::new(2_000_000)));
+}
+
+#[test]
 fn a_longer_tail_counts_for_grants_whose_shorter_one_is_over() {
     let mut broker = with_tail(600);
     for _ in 0..3 {
