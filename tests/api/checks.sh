@@ -28,7 +28,7 @@ check() {
     role=$1
     shift
     for group in ayame p2pcf peerjs reports rooms sfu yjs; do set -- "$@" --exclude-tag $group; done
-    if timeout 120 "$schemathesis" --config-file "$config" run http://127.0.0.1:3001/openapi.json "$@" --wait-for-schema 20 \
+    if timeout 600 "$schemathesis" --config-file "$config" run http://127.0.0.1:3001/openapi.json "$@" --wait-for-schema 20 \
         --generation-deterministic --max-examples 6 --no-color --warnings off \
         --checks all --exclude-checks ignored_auth,ensure_resource_availability >"$role.txt" 2>&1; then
         echo "ok      as $role: $(sed -n 's/^ *\([0-9]* generated\).*/\1/p' "$role.txt")"

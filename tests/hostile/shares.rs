@@ -87,7 +87,7 @@ async fn one_user(form: Form) -> Outcome {
 
 async fn reserved(_: Form) -> Outcome {
     let cli = FakeCoturnCli::start().await;
-    let (at, reports) = (cli.config().address, FakeCoturnReports::start(0).await);
+    let (at, reports) = (cli.config().address, FakeCoturnReports::start(0));
     let [listen, password] = reports.settings();
     let process = program(&[
         KEYS,
@@ -157,12 +157,19 @@ async fn bodies(form: Form) -> Outcome {
     let mut honest = Tally::default();
     others_without_key(server, &mut honest).await;
     counts.is_ending.store(true, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let open = u64::try_from(memory::handles(process.id()).unwrap().saturating_sub(before)).unwrap();
+    // Ten sockets of the honest clients may still be open. A busy machine takes a while to close the others, but the time limit of bodies
+    // must not do it.
+    let (mut open, most) = (u64::MAX, COMING_MAX + 10);
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        open = u64::try_from(memory::handles(process.id()).unwrap().saturating_sub(before)).unwrap();
+        if open <= most {
+            break;
+        }
+    }
     let effect = format!("holds {} of {} sockets", grouped(open), grouped(of));
     let attempts = counts.opened.load(Ordering::Relaxed);
-    // Ten sockets of the honest clients may still be open.
-    Outcome { attempts, effect, honest, is_within: open <= COMING_MAX + 10 }
+    Outcome { attempts, effect, honest, is_within: open <= most }
 }
 
 async fn others_without_key(server: std::net::SocketAddr, honest: &mut Tally) {

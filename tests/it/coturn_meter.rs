@@ -15,7 +15,7 @@ impl Relay {
     async fn start() -> Self {
         let coturn = FakeCoturnCli::start().await;
         let address = coturn.config().address;
-        Self { coturn, address, reports: FakeCoturnReports::start(0).await }
+        Self { coturn, address, reports: FakeCoturnReports::start(0) }
     }
 
     /// A broker that mints for this coturn and reads its CLI.

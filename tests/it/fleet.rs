@@ -34,7 +34,7 @@ impl Fleet {
             ("COTURN_CLI", &cli),
             ("COTURN_CLI_PASSWORD", PASSWORD),
         ];
-        let first = FakeCoturnReports::start(0).await;
+        let first = FakeCoturnReports::start(0);
         let second = FakeCoturnReports::to(first.address.parse().unwrap(), 1);
         let broker = TestBroker::start(&[&base, &first.settings()[..], settings].concat()).await;
         all_connected(&broker.app).await;

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use turn_broker::app::App;
 
-use super::eventually;
+use super::{HeldPort, eventually};
 use crate::support::prelude::*;
 
 pub(crate) const REPORTS_PASSWORD: &str = "coturn-stats-fixture-password";
@@ -16,19 +16,22 @@ pub(crate) struct FakeCoturnReports {
     pub(crate) address: String,
     messages: mpsc::UnboundedSender<Vec<String>>,
     _task: AbortOnDropHandle<()>,
+    _held: Option<HeldPort>,
 }
 
 impl FakeCoturnReports {
     /// Reports the sessions of the relay with this place to a free port of 127.0.0.1, once something listens there.
-    pub(crate) async fn start(place: usize) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        Self::to(listener.local_addr().unwrap(), place)
+    pub(crate) fn start(place: usize) -> Self {
+        // Nobody else gets the port meanwhile.
+        let held = HeldPort::new();
+        let fake = Self::to(held.address(), place);
+        Self { _held: Some(held), ..fake }
     }
 
     pub(crate) fn to(address: SocketAddr, place: usize) -> Self {
         let (messages, received) = mpsc::unbounded_channel();
         let task = AbortOnDropHandle::new(tokio::spawn(report(address, place, received)));
-        Self { address: address.to_string(), messages, _task: task }
+        Self { address: address.to_string(), messages, _task: task, _held: None }
     }
 
     pub(crate) fn settings(&self) -> [(&str, &str); 2] {

@@ -6,6 +6,7 @@ use tokio::net::TcpSocket;
 
 /// A TCP port of 127.0.0.1 where nobody listens yet. No other program gets it while this value exists. A server of the test can listen there,
 /// because servers set `SO_REUSEADDR`.
+#[derive(Debug)]
 pub(crate) struct HeldPort(TcpSocket);
 
 impl HeldPort {

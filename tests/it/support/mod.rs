@@ -59,7 +59,7 @@ pub(crate) use wait::{eventually, finished};
 /// What nearly every test needs.
 pub(crate) mod prelude {
     pub(crate) use std::collections::{BTreeMap, BTreeSet, VecDeque};
-    pub(crate) use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    pub(crate) use std::net::{IpAddr, SocketAddr};
     pub(crate) use std::os::unix::fs::PermissionsExt;
     pub(crate) use std::path::{Path, PathBuf};
     pub(crate) use std::process::{Command, Output};
