@@ -6,7 +6,7 @@ use super::hints::HintBody;
 use super::operator::is_operator;
 use super::overview::relays::{DrainingBody, draining};
 use super::prelude::*;
-use crate::alert::MintingBody;
+use crate::alert::{MintingBody, faults};
 use crate::app::bound_assumes;
 use crate::json::plain_number;
 use crate::rate::PresentRate;
@@ -147,8 +147,9 @@ pub(super) fn status(app: &App, snapshot: &Snapshot, is_for_operator: bool) -> S
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
     // A snapshot does not have these figures.
-    let (PresentRate { rate, until, limit_at }, relaying) =
-        app.account.read(|books| (PresentRate::of(books), books.grants().relaying()));
+    let relaying = app.account.read(|books| books.grants().relaying());
+    let facts = app.facts();
+    let PresentRate { rate, until, limit_at } = facts.rate;
     let pulling_sessions = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
@@ -178,7 +179,10 @@ pub(super) fn status(app: &App, snapshot: &Snapshot, is_for_operator: bool) -> S
         frozen: snapshot.frozen,
         minting: app.minting(snapshot, is_for_operator).into(),
         draining: draining(app),
-        hints: app.faults(snapshot).into_iter().map(|found| HintBody::of(found, is_for_operator)).collect(),
+        hints: faults(snapshot, &facts, &app.config)
+            .into_iter()
+            .map(|found| HintBody::of(found, is_for_operator))
+            .collect(),
     }
 }
 

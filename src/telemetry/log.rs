@@ -62,9 +62,11 @@ impl Write for Gathered {
 /// name could look like another one, and so could its line.
 fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
     // Nearly all lines are printable ASCII.
-    let is_plain = line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n'));
+    if line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return Cow::Borrowed(line);
+    }
     let text = String::from_utf8_lossy(line);
-    if is_plain || !text.contains(is_unprintable) {
+    if !text.contains(is_unprintable) {
         return Cow::Borrowed(line);
     }
     let escaped_unit = |unit: &u16| format!("\\u{unit:04x}");
