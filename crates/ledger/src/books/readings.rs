@@ -117,6 +117,8 @@ impl Books {
         for (group, tail) in self.budget.tails() {
             self.raise_tails(group, tail, self.budget.cut_until(group));
         }
+        // The bound holds, so nothing is minted before all are raised.
+        while !self.go_on_with_tails() {}
     }
 
     /// Raises every promise of a group with a shorter tail than this one, or with a lower rate than is assumed now. A promise that was
