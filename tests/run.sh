@@ -128,13 +128,18 @@ together() {
     # After a failure no step begins, and those that run are waited for, because the next run would compile beside them. A step has 20 minutes.
     printf '%s\n' "${chosen[@]}" | xargs -P "$count" -I STEP bash -c '
         [ ! -e "$TABLE-failed" ] || exit 0
-        timeout --kill-after=10 1200 tests/run.sh STEP >"$TABLE-STEP" 2>&1 || touch "$TABLE-failed"
+        timeout --kill-after=10 1200 tests/run.sh STEP >"$TABLE-STEP" 2>&1 || echo STEP >>"$TABLE-failed"
         cat "$TABLE-STEP"'
 }
 
-# all_passed: ends the run if a step has failed.
+# all_passed: ends the run if a step has failed. The last lines say why.
 all_passed() {
-    [ ! -e "$TABLE-failed" ] || { printf '\n%s\n\nFAILED\n' "$(cat "$TABLE")" >&2 && exit 1; }
+    [ -e "$TABLE-failed" ] || return 0
+    {
+        printf '\n%s\n' "$(cat "$TABLE")"
+        while read -r each; do printf '\nFAILED: the end of %s\n%s\n' "$each" "$(tail -n 40 "$TABLE-$each")"; done <"$TABLE-failed"
+    } >&2
+    exit 1
 }
 
 wanted=("$@")
