@@ -150,7 +150,7 @@ async function otherScreens(page, guest) {
 
 /** The link of the page opens it with the operator's token. */
 async function theDashboardShowsTheCallAndEndsIt(page, guest, operator) {
-  const opened = page.browser().waitForTarget((target) => target.url().endsWith('/dashboard'));
+  const opened = page.browser().waitForTarget((target) => target.url().endsWith('/dashboard'), { timeout: 0 }); // the test has a limit of its own
   await page.click('footer a[href="dashboard"]');
   const dashboard = await (await opened).page();
   await watch(dashboard);
