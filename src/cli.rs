@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
@@ -19,8 +19,7 @@ use turn_base::parse_web_url;
 #[derive(Debug, Parser)]
 #[command(name = "turn-broker", version = bounds::version())]
 #[command(after_help = "\
-status, spenders, grants, freeze, unfreeze, limit, block, allow, revoke, forget and backup call a running broker. All but status need
-its OPERATOR_TOKEN.
+The commands from status on call a running broker. All but status need its OPERATOR_TOKEN.
 
 Settings come from the environment and from `.env` in the working directory, or from the file of --env-file; see .env.example.")]
 pub struct CommandLine {
@@ -74,7 +73,7 @@ pub enum Command {
 
 /// Writes what [`Command::Completions`] or, without a shell, [`Command::Man`] prints.
 pub fn describe(shell: Option<Shell>, to: &mut impl Write) -> io::Result<()> {
-    let mut command = CommandLine::command();
+    let mut command = definition();
     match shell {
         Some(shell) => generate(shell, &mut command, "turn-broker", to),
         None => Man::new(command).render(to)?,
@@ -84,31 +83,50 @@ pub fn describe(shell: Option<Shell>, to: &mut impl Write) -> io::Result<()> {
 
 const BAD_URL: &str = "give --url an address such as https://turn.example.com or http://127.0.0.1:3001, without user and password";
 
+const NOT_TAKEN: &str = "give --url only to a command for a running broker, such as status, --json only to one of those or to doctor, and --env-file only to one that reads settings";
+
+/// The options that stand before or after the name of a command.
+const SHARED: [&str; 3] = ["url", "json", "env_file"];
+
+/// Which of them a command takes.
+fn taken_by(command: &str) -> &'static [&'static str] {
+    match command {
+        "demo" | "completions" | "man" | "help" => &[],
+        "serve" | "healthcheck" | "ledger" => &["env_file"],
+        "doctor" => &["json", "env_file"],
+        "ice" => &["url", "env_file"],
+        _ => &SHARED,
+    }
+}
+
+/// The definition, where the help of a command shows only the options that it takes.
+fn definition() -> clap::Command {
+    let all = CommandLine::command();
+    let shared: Vec<_> = all.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
+    all.mut_subcommands(|command| {
+        let taken = taken_by(command.get_name());
+        let others = shared.iter().filter(|option| !taken.contains(&option.get_id().as_str()));
+        let hidden: Vec<_> = others.map(|option| option.clone().hide(true)).collect();
+        command.args(hidden)
+    })
+}
+
 /// Reads the arguments of the process, with the options of commands for a running broker. Help and the version are an error that goes
 /// to standard output.
 pub fn parse(
     arguments: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Result<(Command, Options), clap::Error> {
-    let CommandLine { command, url, json, env_file } = CommandLine::try_parse_from(arguments)?;
-    let command = command.unwrap_or(Command::Serve);
-    let wrong = |kind, text: &str| CommandLine::command().error(kind, text);
+    let matches = definition().try_get_matches_from(arguments)?;
+    let CommandLine { command, url, json, env_file } = CommandLine::from_arg_matches(&matches)?;
+    let wrong = |kind, text: &str| definition().error(kind, text);
     let url = url.map(|text| parse_web_url(&text).ok_or_else(|| wrong(ErrorKind::ValueValidation, BAD_URL)));
     let url = url.transpose()?;
-    let (takes_url, takes_json) = match command {
-        Command::Operator(_) => (true, true),
-        Command::Ice(_) => (true, false),
-        Command::Doctor(_) => (false, true),
-        _ => (false, false),
-    };
-    if (url.is_some() && !takes_url) || (json && !takes_json) {
-        let text = "give --url only to a command for a running broker, such as status, and --json only to one of those or to doctor";
-        return Err(wrong(ErrorKind::ArgumentConflict, text));
+    let taken = taken_by(matches.subcommand_name().unwrap_or("serve"));
+    let given = [url.is_some(), json, env_file.is_some()];
+    if SHARED.iter().zip(given).any(|(option, is_given)| is_given && !taken.contains(option)) {
+        return Err(wrong(ErrorKind::ArgumentConflict, NOT_TAKEN));
     }
-    let has_settings = !matches!(command, Command::Demo { .. } | Command::Completions { .. } | Command::Man);
-    if env_file.is_some() && !has_settings {
-        let text = "give --env-file to another command: this one reads no file of settings";
-        return Err(wrong(ErrorKind::ArgumentConflict, text));
-    }
+    let command = command.unwrap_or(Command::Serve);
     Ok((command, Options { url, json, env_file }))
 }
 
@@ -138,6 +156,18 @@ mod tests {
             assert!(pages.iter().all(|page| page.replace("\\-", "-").contains(name)), "{name}");
         }
         assert!(parsed("help limit").unwrap_err().to_string().contains("GB"));
+        let options = |line| {
+            let help = parsed(line).unwrap_err().to_string();
+            ["--url", "--json", "--env-file"].map(|option| help.contains(option))
+        };
+        for (lines, expected) in [
+            (["limit --help", "help status"], [true; 3]),
+            (["doctor --help", "help doctor"], [false, true, true]),
+            (["ledger show --help", "help serve"], [false, false, true]),
+            (["demo --help", "man --help"], [false; 3]),
+        ] {
+            assert_eq!(lines.map(options), [expected; 2], "{lines:?}");
+        }
     }
 
     #[test]
@@ -196,8 +226,8 @@ mod tests {
             ("status --verbose", "--verbose"),
             ("serve --json", "such as status"),
             ("doctor --url http://127.0.0.1", "such as status"),
-            ("demo --env-file .env", "reads no file"),
-            ("man --env-file .env", "reads no file"),
+            ("demo --env-file .env", "that reads settings"),
+            ("man --env-file .env", "that reads settings"),
             ("ice", "--write"),
             ("ice --write f --every 90", "such as 1h"),
             ("ice --write f --form asterisk", "mediamtx"),
