@@ -49,7 +49,9 @@ places! {
     "requests", "4 s each", "a client a quarter", "503 `OVERLOADED`",
         |app, _| app.in_flight.kept();
     "sign_ins", "waiting for `AUTH_WEBHOOK_URL`", "a client a sixteenth", "503 `OVERLOADED`",
-        |app, _| app.core.auth.as_ref().map_or((0, usize::MAX), Auth::asking);
+        |app, _| app.core.auth.as_ref().map_or((0, 0), Auth::asking);
+    "coturn_reports", "fixed", "an address a sixteenth", "the connection is closed",
+        |app, _| app.coturn_stats.as_ref().map_or((0, 0), |stats| stats.places.kept());
     "signaling_sockets", "fixed", "`SIGNALING_SOCKETS_PER_CLIENT`", "503 `OVERLOADED`",
         |app, _| app.signaling.sockets();
     "sfu_sessions", "a look each 30 s", "a client 64", "503 `overloaded`",

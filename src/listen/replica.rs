@@ -68,7 +68,8 @@ impl<E: Electorate> Replica<E> {
             let standby = Arc::clone(&standby);
             async move {
                 if let Some(stats) = &standby.config.meter.coturn_stats {
-                    stats::pass_on(stats, || standby.forwarder.leader_host()).await;
+                    let of_forwarder = Arc::clone(&standby);
+                    stats::pass_on(stats, move || of_forwarder.forwarder.leader_host()).await;
                 }
             }
         });

@@ -17,13 +17,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::listing::{own_sessions_removed, session, session_id, usage};
 use crate::config::CoturnStatsConfig;
 use crate::meter::prelude::*;
-use turn_base::{TokenDigest, clock};
-use turn_ledger::Session;
+use turn_base::{Throttle, TokenDigest, clock};
+use turn_ledger::{ClientKey, Session};
+use turn_limits::{Bounds, MemoryQuota, SHARES};
 
 /// The longest time to authenticate.
 const LOGIN_MAX: Duration = Duration::from_secs(5);
@@ -33,8 +34,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 const RECONNECTED: Duration = Duration::from_secs(10);
 /// The pause before another try to listen.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
-/// The most connections. A coturn has one for each thread, at most 128.
-const CONNECTIONS_MAX: usize = 512;
+/// The connections of an address, and of all. A coturn has one for each thread, at most 128.
+const CONNECTIONS: Bounds = Bounds { client_max: 128, all_max: 128 * SHARES };
+/// How often a replica looks whether another one leads.
+const LEADER_LOOK: Duration = Duration::from_secs(1);
 /// The longest command. A key has at most 1,023 bytes, and a message 512.
 const COMMAND_MAX: usize = 4 * 1024;
 
@@ -45,6 +48,9 @@ pub struct CoturnStats {
     pub config: CoturnStatsConfig,
     /// What each relay of `COTURN_URLS` has reported, in their order.
     pub relays: Vec<Arc<Reports>>,
+    /// The open connections.
+    pub places: MemoryQuota,
+    log: Throttle,
 }
 
 /// What a relay has reported.
@@ -124,23 +130,26 @@ impl Drop for Connection {
 impl CoturnStats {
     /// One for so many relays of `COTURN_URLS`. Without any, there is one all the same.
     pub fn new(config: CoturnStatsConfig, relays: usize) -> Arc<Self> {
-        Arc::new(Self { config, relays: (0..relays.max(1)).map(|_| Arc::default()).collect() })
+        let relays = (0..relays.max(1)).map(|_| Arc::default()).collect();
+        Arc::new(Self { config, relays, places: MemoryQuota::new(0, CONNECTIONS), log: Throttle::default() })
     }
 
     /// Accepts connections of relays again and again.
     pub async fn run(self: Arc<Self>) {
-        accept(&self.config, |socket| Arc::clone(&self).serve(socket)).await;
+        accept(&self.config, |socket| Arc::clone(&self).serve(socket), &self.places).await;
     }
 
     /// Answers commands until one side closes the connection, is silent, or does not authenticate.
     async fn serve(self: Arc<Self>, mut socket: TcpStream) {
         let mut client = Client::new(&self);
+        let login_until = clock::deadline(LOGIN_MAX);
         let mut received = Vec::with_capacity(COMMAND_MAX);
         loop {
             let more = socket.read_buf(&mut received);
             let read = match client.silence_max() {
                 Some(silence_max) => timeout(silence_max, more).await.unwrap_or(Ok(0)),
-                None => more.await,
+                None if client.is_known => more.await,
+                None => timeout_at(login_until, more).await.unwrap_or(Ok(0)),
             };
             if !read.is_ok_and(|count| count > 0) {
                 return;
@@ -183,7 +192,7 @@ impl<'a> Client<'a> {
 
     /// After so long without a command the connection is closed. `None`: it may be silent.
     fn silence_max(&self) -> Option<Duration> {
-        if self.is_known { self.connection.as_ref().map(|_| SILENCE_MAX) } else { Some(LOGIN_MAX) }
+        self.connection.as_ref().map(|_| SILENCE_MAX)
     }
 
     /// The answer to a command. `None`: the connection must be closed.
@@ -192,7 +201,7 @@ impl<'a> Client<'a> {
         match (name.to_ascii_uppercase().as_str(), rest) {
             ("AUTH", [.., password]) => {
                 self.is_known = TokenDigest::of(&self.stats.config.password).matches(password);
-                if !self.is_known {
+                if !self.is_known && self.stats.log.pass(clock::timer_now().into_std()).is_some() {
                     tracing::warn!("COTURN_STATS_LISTEN: a client does not have COTURN_STATS_PASSWORD");
                 }
                 self.is_known.then_some("+OK\r\n")
@@ -267,28 +276,42 @@ fn ended(key: &str, message: &str) -> Option<Session> {
     Some(session(session_id(id)?, user, figures))
 }
 
-/// Passes the connections of relays on to the leader, which listens on the same port. `leader`: its host, if it is known.
-pub async fn pass_on(config: &CoturnStatsConfig, leader: impl Fn() -> Option<String>) {
+/// Passes the connections of relays on to the leader, which listens on the same port, until another one leads. `leader`: its host, if it is
+/// known.
+pub async fn pass_on(
+    config: &CoturnStatsConfig,
+    leader: impl Fn() -> Option<String> + Clone + Send + Sync + 'static,
+) {
     let pass = |mut socket: TcpStream| {
-        let leader = leader().map(|host| format!("{host}:{}", config.listen.port()));
+        let (leader, port) = (leader.clone(), config.listen.port());
         async move {
-            let Some(leader) = leader else { return };
-            if let Ok(Ok(mut leader)) = timeout(LOGIN_MAX, TcpStream::connect(leader)).await {
-                // The leader closes a connection that is silent.
-                let _ = copy_bidirectional(&mut socket, &mut leader).await;
-            }
+            let Some(host) = leader() else { return };
+            let passed = async {
+                if let Ok(Ok(mut to)) = timeout(LOGIN_MAX, TcpStream::connect((&*host, port))).await {
+                    // The leader closes a connection that is silent.
+                    let _ = copy_bidirectional(&mut socket, &mut to).await;
+                }
+            };
+            // One that is paused closes nothing.
+            let replaced = async {
+                while leader().as_ref() == Some(&host) {
+                    sleep(LEADER_LOOK).await;
+                }
+            };
+            tokio::select! { () = passed => {}, () = replaced => {} }
         }
     };
-    accept(config, pass).await;
+    accept(config, pass, &MemoryQuota::new(0, CONNECTIONS)).await;
 }
 
 /// Accepts connections again and again, each in a task that ends with this one.
 async fn accept<F: Future<Output = ()> + Send + 'static>(
     config: &CoturnStatsConfig,
     serve: impl Fn(TcpStream) -> F,
+    places: &MemoryQuota,
 ) {
     let mut connections = JoinSet::new();
-    let mut refused = 0_u64;
+    let refusals = Throttle::default();
     loop {
         let listener = match TcpListener::bind(config.listen).await {
             Ok(listener) => listener,
@@ -301,15 +324,18 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) if connections.len() < CONNECTIONS_MAX => {
-                        // A relay whose machine is gone says nothing, and neither do some threads of one that is there.
-                        let _ = set_socket_keepalive(&socket, true);
-                        connections.spawn(serve(socket));
-                    }
-                    Ok(_) => {
-                        refused += 1;
-                        if refused.is_power_of_two() {
-                            tracing::warn!(refused, "COTURN_STATS_LISTEN has {CONNECTIONS_MAX} connections");
+                    Ok((socket, peer)) => {
+                        let mut place = places.open(ClientKey::of(peer.ip()));
+                        if place.try_resize(1) {
+                            // A relay whose machine is gone says nothing, and neither do some threads of one that is there.
+                            let _ = set_socket_keepalive(&socket, true);
+                            let served = serve(socket);
+                            connections.spawn(async move {
+                                let _place = place;
+                                served.await;
+                            });
+                        } else if let Some(held_back) = refusals.pass(clock::timer_now().into_std()) {
+                            tracing::warn!(held_back, "COTURN_STATS_LISTEN: an address has too many connections");
                         }
                     }
                     Err(_) => sleep(RETRY_PAUSE).await,

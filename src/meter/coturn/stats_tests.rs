@@ -89,6 +89,40 @@ async fn a_relay_with_the_password_reports_and_nobody_else() {
     assert!(reports.take().is_after_gap, "a connection was closed");
 }
 
+/// Also one that is paused, and so closes nothing.
+#[tokio::test]
+async fn what_is_passed_on_to_a_leader_ends_when_another_one_leads() {
+    let leader = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = leader.local_addr().unwrap().port();
+    let config =
+        CoturnStatsConfig { listen: ([127, 0, 0, 1], port).into(), password: "word".to_owned().into() };
+    let leads = Arc::new(Mutex::new(Some("127.0.0.2".to_owned())));
+    let seen = Arc::clone(&leads);
+    let passing = tokio::spawn(async move { pass_on(&config, move || seen.lock().clone()).await });
+    let (mut relay, _) = ask(([127, 0, 0, 1], port).into(), "", 0).await;
+    let (_paused, _) = leader.accept().await.unwrap();
+    *leads.lock() = Some("127.0.0.3".to_owned());
+    assert_eq!(relay.read(&mut [0]).await.unwrap(), 0, "it is closed, so coturn connects again");
+    passing.abort();
+}
+
+#[tokio::test]
+async fn an_address_has_as_many_connections_as_a_coturn_has_threads() {
+    let (_reports, address, _tasks) = listening().await;
+    let ping = command(&["PING"]);
+    let mut open = vec![];
+    for _ in 0..CONNECTIONS.client_max {
+        open.push(ask(address, &ping, 1).await);
+    }
+    assert!(open.iter().all(|(_, answers)| answers.starts_with("-NOAUTH")));
+    assert_eq!(ask(address, &ping, 1).await.1, "", "no more of this address");
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind(([127, 0, 0, 9], 0).into()).unwrap();
+    let mut other = other.connect(address).await.unwrap();
+    other.write_all(ping.as_bytes()).await.unwrap();
+    assert_eq!(other.read(&mut [0; 3]).await.unwrap(), 3);
+}
+
 /// coturn's threads that check credentials are connected and silent.
 #[test]
 fn who_has_published_must_go_on_and_who_only_knows_the_password_may_be_silent() {
@@ -96,7 +130,6 @@ fn who_has_published_must_go_on_and_who_only_knows_the_password_may_be_silent() 
         CoturnStatsConfig { listen: ([127, 0, 0, 1], 6_390).into(), password: "word".to_owned().into() };
     let stats = CoturnStats::new(config, 1);
     let mut client = Client::new(&stats);
-    assert_eq!(client.silence_max(), Some(LOGIN_MAX));
     let mut say = |words: &[&str]| {
         client.answer(&words.iter().map(|word| Cow::Borrowed(*word)).collect::<Vec<_>>());
         client.silence_max()
