@@ -13,6 +13,7 @@ use super::prelude::*;
 use super::refusals::too_many_of_server;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
+use crate::json::count;
 use crate::mint::{IceResponse, Place, Revocation, why_failed};
 use turn_base::{ProviderError, read_json};
 
@@ -27,6 +28,7 @@ const USERNAME_MAX: usize = 512;
 pub struct CloudflareMintRequest {
     /// The lifetime in seconds. A longer one than `TURN_TTL_SECONDS` is shortened to that, which is also the default.
     #[schema(minimum = 1, maximum = 172_800, example = 86_400)]
+    #[serde(deserialize_with = "count")]
     ttl: Option<u64>,
     /// The user that the credential is for. No control characters.
     #[schema(value_type = Option<UserOrNone>, inline, example = "user-7")]

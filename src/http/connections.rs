@@ -18,8 +18,8 @@ use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
 use turn_base::{Code, bearer, random, read_json};
 use turn_ledger::{
-    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, USER_FORM, User,
-    is_dots,
+    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, SpenderKey,
+    SpenderKind, USER_FORM, User, is_dots,
 };
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";
@@ -112,7 +112,7 @@ pub struct ConnectionBody {
         (status = 201, description = "Opened.", body = ConnectionBody),
         (status = 200, description = "The connection was open already.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters, or is a token, `.` or `..`.", body = ErrorBody),
-        (status = 403, description = "`USER_BLOCKED`: an app server opens a connection for a user that is blocked. An open one can be reported and closed.", body = ErrorBody),
+        (status = 403, description = "`USER_BLOCKED`: an app server opens a connection for a user that is blocked. An open one can be reported and closed. `BLOCKED`: the server key is blocked.", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant, 256 on the grants of this client address, or 50,000 of this server key. `KEY_LIMIT_REACHED`: the limit of this server key has no room for another one.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
@@ -137,6 +137,10 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         OpenError::KeyLimitReached => key_limit_reached(&app, &call),
         OpenError::TableFull => ApiError::overloaded(),
     })?;
+    if opened == Opened::New {
+        // A takeover keeps what was answered. While the ledger fails, the connection counts all the same.
+        let _ = app.account.recorded().await;
+    }
     let status = match opened {
         Opened::New => StatusCode::CREATED,
         Opened::Already => StatusCode::OK,
@@ -154,6 +158,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
     responses(
         (status = 200, description = "The connection stays open.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: the server key is blocked.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: the connection is not open, or another grant or server opened it. Open it again.", body = ErrorBody),
         (status = 429, description = "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`.", body = ErrorBody),
     )
@@ -179,7 +184,8 @@ pub async fn heartbeat_connection(
     responses(
         (status = 204, description = "The connection is closed."),
         (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant or server opened this connection.", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: the server key is blocked.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant or server opened this connection, or several with this id are open.", body = ErrorBody),
     )
 )]
 pub async fn close_connection(
@@ -202,7 +208,8 @@ pub async fn close_connection(
     responses(
         (status = 204, description = "The connection is closed."),
         (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant or server opened this connection.", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: the server key is blocked.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant or server opened this connection, or several with this id are open.", body = ErrorBody),
     )
 )]
 pub async fn delete_connection(
@@ -288,6 +295,9 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             });
         }
         if let BearerToken::ServerKey(key) = &shown {
+            if app.account.read(|books| books.is_blocked(&SpenderKey::Server(key.name.clone()))) {
+                return Err(ApiError::blocked(SpenderKind::Key));
+            }
             named.label.get_or_insert_with(|| key.name.clone());
             named.server = Some(key.name.clone());
         }

@@ -181,9 +181,12 @@ impl Connections {
     ) -> Result<Option<Outcome<Closed>>, ReportError> {
         let Some(name) = self.find(grants, caller, id) else {
             let may_know = |name: &Name| caller.is_vouched() || name.grant().is_some();
-            let mut known = self.rows.range(named(id)).filter(|(name, _)| may_know(name));
-            let is_anothers = known.any(|(name, _)| !caller.reports_on(name, |id| grants.minted_by(id)));
-            return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
+            let known = self.rows.range(named(id)).filter(|(name, _)| may_know(name));
+            let own: Vec<_> =
+                known.map(|(name, _)| caller.reports_on(name, |id| grants.minted_by(id))).collect();
+            // Of several, nobody knows which one has ended.
+            let is_unknown = own.len() > 1 || own.contains(&false);
+            return if is_unknown { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, &name, now))
     }

@@ -30,8 +30,10 @@ async fn what_an_operator_sets_through_a_standby_is_kept_after_a_takeover() {
     ] {
         assert_eq!(standby.post(OPERATOR, path, body).await.status, 200, "{path}");
     }
+    assert_eq!(standby.open(REPORTER, "call-1").await.status, 201);
     leader.kill().await;
     standby.takes_over().await;
+    assert_eq!(standby.open(REPORTER, "call-1").await.status, 200, "an open connection");
     let status = standby.status().await;
     assert_eq!(json!([status["bandwidthLimitGB"], status["frozen"]]), json!([7, true]));
     assert_eq!(standby.freeze(false).await.status, 200);

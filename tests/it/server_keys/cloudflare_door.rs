@@ -58,7 +58,7 @@ async fn a_life_is_shortened_to_the_longest_and_one_outside_of_cloudflares_bound
     for (ttl, expires_at) in [
         (json!(null), "13:00:00"),
         (json!(1), "12:00:01"),
-        (json!(600), "12:10:00"),
+        (json!(600.0), "12:10:00"),
         (json!(3_601), "13:00:00"),
         (json!(172_800), "13:00:00"),
     ] {

@@ -96,6 +96,9 @@ async fn a_blocked_key_mints_nothing_at_once_and_after_a_restart_and_its_pages_r
     let blocked = broker.order(Method::POST, "/api/block?key=app&for=365d").await.json();
     assert_eq!(json!([blocked["by"], blocked["key"]]), json!(["key", "app"]));
     assert_eq!(mint(&broker, "ann").await.error(), (403, "BLOCKED"));
+    // Nor does it vouch for bytes, which could end the calls of others.
+    assert_eq!(broker.open(KEY, "call-1").await.error(), (403, "BLOCKED"));
+    assert_eq!(broker.heartbeat(KEY, "call-1", json!({})).await.error(), (403, "BLOCKED"));
     assert_eq!(broker.mint_with(OTHER_KEY).await.status, 200);
     broker.advance(80_000);
     assert_eq!(broker.mint_with(&grant).await.error(), (403, "BLOCKED"));

@@ -138,7 +138,7 @@ fn a_client_may_close_its_connection_twice_beside_one_of_the_reporter_with_the_s
 #[test]
 fn the_reporter_may_close_a_clients_connection_unless_two_clients_have_one_of_this_id() {
     let mut table = opened(&[(1, "c"), (2, "c")]);
-    assert_eq!(table.close(Caller::Reporter, "c", at(1)), Ok(None));
+    assert_eq!(table.close(Caller::Reporter, "c", at(1)), Err(ReportError::Unknown));
     assert_eq!(table.connections.row_counts().0, 2);
     let _ = table.close(client(2), "c", at(1)).unwrap();
     assert!(table.close(Caller::Reporter, "c", at(1)).unwrap().is_some());
