@@ -50,7 +50,11 @@ impl ServerKeysConfig {
         let limits = read_limits(settings, "SERVER_KEY_LIMITS", "NAME", Label::new);
         let has_other = !limits.keys().all(|name| keys.iter().any(|key| key.name == *name));
         let expected = "expected names of SERVER_KEYS, found another name";
-        settings.refuse_if("SERVER_KEY_LIMITS", has_other, expected);
+        settings.refuse_if("SERVER_KEY_LIMITS", has_other && file.is_none(), expected);
+        // A key may have left the file.
+        let is_left =
+            "SERVER_KEY_LIMITS has a name that SERVER_KEYS_FILE does not have: correct or remove it";
+        settings.warn_if(has_other && file.is_some(), is_left);
         Self { keys, file, requests, limits }
     }
 }
@@ -106,6 +110,8 @@ mod tests {
         assert_eq!(now(), Ok(vec!["app".into()]));
         write(&format!("other={first}"));
         assert_eq!(now(), Ok(vec!["other".into()]));
+        let restarted = Config::from_env(&environment).unwrap();
+        assert!(restarted.warnings.iter().any(|text| text.starts_with("SERVER_KEY_LIMITS has a name")));
         write(&format!("other={first},app={first}"));
         assert!(now().unwrap_err().contains("a repeated key"));
         write(&format!("other={second}"));
