@@ -129,8 +129,10 @@ fn named_spenders(names: [Option<&str>; SpenderKind::ALL.len()]) -> Result<Vec<S
     let parse = |(kind, name): (SpenderKind, &str)| {
         // Names of calls have no control characters: see `Call::of`.
         let name = name.replace(|c: char| kind == SpenderKind::Call && c.is_control(), "\u{fffd}");
+        // An address that was copied from a browser ends with a slash.
+        let name = if kind == SpenderKind::Origin { name.trim_end_matches('/') } else { &name };
         let expected = || format!("Set `{}` to one that `GET /api/spenders` shows.", kind.name());
-        SpenderKey::parse(kind, &name).ok_or_else(|| ApiError::invalid(expected()))
+        SpenderKey::parse(kind, name).ok_or_else(|| ApiError::invalid(expected()))
     };
     by_kind.filter(|(_, name)| !name.is_empty()).map(parse).collect()
 }
