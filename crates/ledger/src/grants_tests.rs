@@ -44,7 +44,7 @@ fn promised(until: i64) -> PromisedTime {
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
     let mut budget = testing::budget();
     grants.effects = Effects::default();
-    for id in grants.next_promised(source.into(), &mut Walk::default()).unwrap_or_default() {
+    for id in grants.next_promised(source.into(), &mut Walk::default()).0 {
         grants.raise_tail(id, Duration::from_secs(seconds), MINUTE_BYTES, since);
     }
     std::iter::from_fn(|| grants.effects.take()).for_each(|effect| budget.apply(effect));

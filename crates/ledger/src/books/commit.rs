@@ -59,7 +59,7 @@ pub enum NotAdmitted {
     TooManyUsers,
     /// The table of grants is full of live ones.
     TooManyGrants,
-    /// The ledger could not be written, or the credential came later than its hold covers.
+    /// The ledger could not be written, the credential came later than its hold covers, or promises are not raised yet.
     NotRecorded,
     /// An override stops all minting, or the grant to renew or all grants of the spender were revoked meanwhile.
     Stopped,
@@ -167,6 +167,9 @@ impl Books {
         if is_strict && self.is_uncut(owner) {
             return Err(NotAdmitted::Uncut);
         }
+        if is_strict && self.is_raising() {
+            return Err(NotAdmitted::NotRecorded);
+        }
         let holder = if is_strict {
             Holder { client, user: metered_user, ..Holder::default() }
         } else {
@@ -256,9 +259,10 @@ impl Books {
         }
         // The TURN key of a provider is known only now.
         let owner = issuer.map_or(hold.promise.owner, |_| self.budget.owner_with(grant.source, issuer));
-        // The tail may have changed since the hold.
+        // Tail and rate may have changed since the hold.
         let until = Minute::from_end(hold.expires_by.plus(self.budget.tail(owner)));
-        let mut time = PromisedTime { until, ..hold.promise.time };
+        let per_minute = hold.promise.time.per_minute.max(self.budget.bytes_per_minute(owner.source));
+        let mut time = PromisedTime { until, per_minute, ..hold.promise.time };
         if let Some(renewed) = self.relied_on(renews, owner) {
             time.reserved_from = time.reserved_from.max(renewed.chain_until());
         }

@@ -146,6 +146,7 @@ impl Books {
         // earlier configured limit.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
+        while !books.go_on_with_tails() {}
         // This comes after `extend_tails`, because a longer tail changes what was promised for the time that is counted.
         books.budget.begin_readings();
         if lacks_grants {

@@ -117,8 +117,11 @@ impl Books {
         for (group, tail) in self.budget.tails() {
             self.raise_tails(group, tail, self.budget.cut_until(group));
         }
-        // The bound holds, so nothing is minted before all are raised.
-        while !self.go_on_with_tails() {}
+    }
+
+    /// Whether some promises are not raised yet. Strict mode mints nothing meanwhile.
+    pub(super) fn is_raising(&self) -> bool {
+        self.tails.iter().any(|(_, _, change)| matches!(change, Tails::Raised { .. }))
     }
 
     /// Raises every promise of a group with a shorter tail than this one, or with a lower rate than is assumed now. A promise that was
@@ -132,20 +135,27 @@ impl Books {
         }
     }
 
-    /// Begins a change. It takes the place of one of tails that is under way in its group. Takes the first step.
+    /// Begins a change, which ends those under way in its group that it makes needless. Takes the first step.
     pub(super) fn change_tails(&mut self, group: CountOwner, change: Tails) {
-        self.tails.retain(|(of, _, earlier)| *of != group || matches!(earlier, Tails::Assumed { .. }));
+        let is_needless = |earlier: &Tails| match (earlier, &change) {
+            (Tails::Raised { after_expiry: before, .. }, Tails::Raised { after_expiry, .. }) => {
+                before <= after_expiry
+            }
+            (Tails::Lowered { after_expiry: before, .. }, Tails::Raised { after_expiry, .. }) => {
+                before < after_expiry
+            }
+            (Tails::Lowered { .. }, Tails::Lowered { .. }) => true,
+            _ => false,
+        };
+        self.tails.retain(|(of, _, earlier)| *of != group || !is_needless(earlier));
         self.tails.push_back((group, Walk::default(), change));
         self.go_on_with_tails();
     }
 
     /// Takes the next step of the changes that are under way. `true` if none is left.
     pub(super) fn go_on_with_tails(&mut self) -> bool {
-        while let Some((group, walk, change)) = self.tails.front_mut() {
-            let Some(ids) = self.grants.next_promised(*group, walk) else {
-                self.tails.pop_front();
-                continue;
-            };
+        if let Some((group, walk, change)) = self.tails.front_mut() {
+            let (ids, is_last) = self.grants.next_promised(*group, walk);
             let rate = self.budget.bytes_per_minute(group.source);
             for id in ids {
                 match change {
@@ -162,10 +172,12 @@ impl Books {
                     }
                 }
             }
+            if is_last {
+                self.tails.pop_front();
+            }
             self.apply_effects();
-            return false;
         }
-        true
+        self.tails.is_empty()
     }
 
     // How the ledger learns that it lacks grants, and until when they may relay. Tests: `src/books/lacking_tests.rs`.

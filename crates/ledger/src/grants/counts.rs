@@ -209,9 +209,10 @@ impl Grants {
         counted: impl Fn(GrantId, CountOwner) -> Option<u128>,
     ) {
         let (group, mut walk) = (group.into(), Walk::default());
-        while self.terms.counts_promises()
-            && let Some(ids) = self.next_promised(group, &mut walk)
-        {
+        let mut is_over = !self.terms.counts_promises();
+        while !is_over {
+            let ids;
+            (ids, is_over) = self.next_promised(group, &mut walk);
             for id in ids {
                 self.assume_of(id, from, until, |owner| counted(id, owner));
             }

@@ -81,12 +81,12 @@ impl Grants {
         });
     }
 
-    /// The next grants of a walk that have a promise at a group, live or ended. `None` after the last ones.
-    pub(crate) fn next_promised(&self, group: CountOwner, walk: &mut Walk) -> Option<Vec<GrantId>> {
+    /// The next grants of a walk that have a promise at a group, live or ended, and whether they are the last ones.
+    pub(crate) fn next_promised(&self, group: CountOwner, walk: &mut Walk) -> (Vec<GrantId>, bool) {
         let rows = walk.next(&self.rows, PROMISES_AT_ONCE);
         let is_at = |row: &GrantRow| row.promised.is_some() && row.owner().group() == group;
         let ids = rows.iter().filter(|(_, row)| is_at(row)).map(|(id, _)| *id).collect();
-        (!rows.is_empty()).then_some(ids)
+        (ids, rows.len() < PROMISES_AT_ONCE)
     }
 
     /// Lowers the promise of a grant that has no session in a complete listing. The promise then ends with this tail after the expiry, or

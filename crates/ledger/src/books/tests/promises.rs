@@ -42,6 +42,19 @@ fn a_lower_assumed_rate_gives_no_room_back() {
     assert_eq!(broker.promised(), 2 * before, "and stays promised");
 }
 
+/// More grants than change in one step.
+#[test]
+fn a_higher_assumed_rate_counts_for_many_grants_at_once() {
+    let mut broker = with_tail(60);
+    for _ in 0..600 {
+        broker.mint_any(300);
+    }
+    let before = broker.promised();
+    broker.setup.terms.rates.liability = BitRate::new(4_000_000);
+    broker.restart();
+    assert_eq!(broker.promised(), 2 * before);
+}
+
 #[test]
 fn the_rate_after_a_restart_is_an_average_over_what_the_longer_tail_promises() {
     let mut broker = with_tail(60);
@@ -107,6 +120,30 @@ fn an_undo_gives_back_what_the_promise_has_become() {
     assert!(broker.promised() > 120 * MINUTE);
     let _ = broker.books.note_written(&commit, Written::No);
     assert_eq!(broker.promised(), 0);
+}
+
+/// A hold is no row, so a walk through the rows does not raise it.
+#[test]
+fn a_mint_that_was_under_way_is_promised_the_rate_that_is_assumed_at_its_end() {
+    let mut broker = with_tail(0);
+    let hold = broker.reserve(300, &Requester::default()).unwrap();
+    broker.books.budget.raise_rate(CLOUDFLARE, BitRate::new(8_000_000), Excess::default());
+    let (grant, _commit) = broker.commit(hold, Requester::default()).unwrap();
+    assert_eq!(broker.books.grants().get(grant.id).unwrap().promised.unwrap().per_minute, 4 * MINUTE);
+}
+
+/// More than change in one step.
+#[test]
+fn nothing_is_minted_in_strict_mode_while_promises_are_being_raised() {
+    let mut broker = with_tail(0);
+    for _ in 0..600 {
+        broker.mint_any(60);
+    }
+    broker.books.raise_tails(CLOUDFLARE.into(), Duration::from_secs(7_200), at(0));
+    let refused = broker.reserve(300, &Requester::default()).unwrap_err();
+    assert_eq!(refused, NotAdmitted::NotRecorded);
+    assert!(broker.books.tidy(), "the second step was the last one");
+    assert_ne!(broker.reserve(300, &Requester::default()).unwrap_err(), NotAdmitted::NotRecorded, "no room");
 }
 
 #[test]
