@@ -24,6 +24,8 @@ use turn_ledger::{ByteCount, Figures, NamesPerson, Period, Person, Snapshot, Tim
 pub const GONE_FOR: Duration = Duration::from_secs(60);
 /// The same for a limit that is near: the rate goes up and down.
 const FAR_FOR: Duration = Duration::from_secs(3_600);
+/// How long a limit must be near before the alert is sent: longer than one wrong count lasts.
+const NEAR_FOR: Duration = Duration::from_secs(90);
 /// Beyond the limit, there is an alert at these percents of it. After the last one, there is one each [`SUM_EVERY`] while usage grows.
 const BEYOND: [u16; 6] = [125, 150, 200, 300, 500, PERCENT_MAX];
 const SUM_EVERY: Duration = Duration::from_secs(3_600);
@@ -264,8 +266,13 @@ impl AlertRules {
             // It is said again of another limit or period.
             edge.is_bad &= !(is_new && fault.is_near_limit() && is_found(fault));
             let is_there = is_found(fault) || edge.is_bad && (is_hidden || kept_by.any(is_found));
-            let gone_for = if fault.is_near_limit() { FAR_FOR } else { GONE_FOR };
-            if let Some(since) = edge.transition(is_there, input.now, gone_for) {
+            let after = match (fault.is_near_limit(), is_there) {
+                (true, true) => NEAR_FOR,
+                (true, false) => FAR_FOR,
+                (false, true) => Duration::ZERO,
+                (false, false) => GONE_FOR,
+            };
+            if let Some(since) = edge.transition(is_there, input.now, after) {
                 let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
                 made.push(input.alert(kind, input.now.as_millis(), since));
             }
@@ -280,29 +287,26 @@ struct Edge {
     is_bad: bool,
     /// When the alert about the last beginning of the fault was made.
     since: Option<Timestamp>,
-    /// Since when the fault is gone, as long as the alert about its end is not made.
-    gone_since: Option<Timestamp>,
+    /// Since when this is otherwise, as long as the alert about that is not made.
+    #[serde(rename = "gone_since")]
+    changed_since: Option<Timestamp>,
 }
 
 impl Edge {
-    /// Notes whether the fault is there now. An alert is due if the fault has just begun, or has now been gone for `gone_for`. Returns when
-    /// the fault began, or `None` if no alert is due.
-    fn transition(&mut self, is_there: bool, now: Timestamp, gone_for: Duration) -> Option<Timestamp> {
-        if is_there {
-            self.gone_since = None;
+    /// Notes whether the fault is there now. An alert is due if it is otherwise than at the last alert, and has been for this time. Returns
+    /// when the fault began, or `None` if no alert is due.
+    fn transition(&mut self, is_there: bool, now: Timestamp, after: Duration) -> Option<Timestamp> {
+        // An instant in the future comes from a wrong clock. It must not delay alerts.
+        let since = self.changed_since.take().filter(|since| *since <= now).unwrap_or(now);
+        if is_there == self.is_bad {
+            return None;
         }
-        match (self.is_bad, is_there) {
-            (false, true) => self.since = Some(now),
-            (true, false) => {
-                // An instant in the future comes from a wrong clock. It must not delay alerts.
-                let gone_since = self.gone_since.filter(|since| *since <= now).unwrap_or(now);
-                self.gone_since = Some(gone_since);
-                if now.since(gone_since) < gone_for {
-                    return None;
-                }
-                self.gone_since = None;
-            }
-            (true, true) | (false, false) => return None,
+        if now.since(since) < after {
+            self.changed_since = Some(since);
+            return None;
+        }
+        if is_there {
+            self.since = Some(now);
         }
         self.is_bad = is_there;
         Some(self.since.unwrap_or(now))

@@ -74,6 +74,8 @@ impl Shown {
 #[derive(Clone, Debug, Default)]
 pub struct MeterState {
     days: CountedDays<UsageCount>,
+    /// A time whose count seems to have grown, its bytes before, and at which poll.
+    grown: Option<(Span, ByteCount, Timestamp)>,
     probes: BTreeMap<CountOwner, ProbeState>,
     /// Consecutive failures to count what was relayed before a new ledger began.
     earlier_failures: u32,
@@ -177,24 +179,39 @@ impl CloudflareMeter {
                 taken = if taken == ReadingOutcome::Taken { outcome } else { taken };
                 continue;
             }
-            let has_grown = |first, second| has_grown(first, second, self.sampling);
-            let is_late = match state.days.latest(day) {
+            match state.days.latest(day) {
                 // Bytes of a time that was counted before may be among the new ones, so that time is asked for again.
-                Some((end, before)) if *end < until && has_grown(before.total(), count.total()) => {
-                    let again = self.api.count(Span { until: *end, ..span }).await?;
-                    has_grown(before.total(), again.total())
+                Some((end, before)) if *end < until && self.has_grown(before.total(), count.total()) => {
+                    state.grown.get_or_insert((Span { until: *end, ..span }, before.total(), as_of));
                 }
                 // Of a settled day, two answers must have grown.
-                _ => first.zip(self.account.read(agreed)).is_some_and(|(one, two)| has_grown(one, two)),
-            };
-            state.days.note(day, until, count);
-            if is_late {
-                self.account.change(|books| books.note_late_counts(IceSource::Cloudflare));
-                let remedy = "double ANALYTICS_LAG_SECONDS";
-                tracing::warn!(remedy, "Cloudflare has counted bytes later than the lag");
+                _ => {
+                    if first.zip(self.account.read(agreed)).is_some_and(|(one, two)| self.has_grown(one, two))
+                    {
+                        self.note_late();
+                    }
+                }
             }
+            state.days.note(day, until, count);
+        }
+        // One answer may be wrong, so the next poll decides.
+        if let Some((span, before, _)) = state.grown.take_if(|(.., seen)| as_of.since(*seen) >= SECOND_ANSWER)
+            && let Ok(again) = self.api.count(span).await
+            && self.has_grown(before, again.total())
+        {
+            self.note_late();
         }
         Ok(taken)
+    }
+
+    fn has_grown(&self, first: ByteCount, second: ByteCount) -> bool {
+        has_grown(first, second, self.sampling)
+    }
+
+    fn note_late(&self) {
+        self.account.change(|books| books.note_late_counts(IceSource::Cloudflare));
+        let remedy = "double ANALYTICS_LAG_SECONDS";
+        tracing::warn!(remedy, "Cloudflare has counted bytes later than the lag");
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.
