@@ -3,7 +3,7 @@
 --
 -- Who asks: each client once for each login (XEP-0215), and Jitsi's mod_room_metadata_component for each participant, by `get_services()`
 -- (since April 2026). The user is the bare JID. Guests have no user; they share a credential with their room as label where Jitsi says it, else
--- their host.
+-- their host. Guests choose their room, so those of an address that names too many rooms share the credential of their host.
 -- An answer is kept until its `refreshAfter`. If the broker does not answer within 3 s, its last answer serves until it expires.
 module:set_global();
 local cache = require "util.cache";
@@ -18,6 +18,8 @@ local TIMEOUT_SECONDS = 3;
 local RETRY_SECONDS = 10;
 local NAMES_MAX = 10000;
 local WAITING_MAX = 1000;
+-- How many rooms an address may name in an hour.
+local ROOMS_MAX = 64;
 local CONDITIONS = { [403] = "not-allowed", [429] = "resource-constraint" };
 
 local base, key = module:get_option_string("turn_broker_url"), module:get_option_string("turn_broker_key");
@@ -26,6 +28,8 @@ assert(base and key, "set turn_broker_url and turn_broker_key before the first V
 -- By the query of the request, which names the spender.
 local answers = cache.new(NAMES_MAX);
 local waiting = 0;
+-- By address: the rooms that it has named in this hour.
+local rooms = cache.new(NAMES_MAX);
 -- The services of XEP-0215 requests that are being answered, by their stanza.
 local minted = setmetatable({}, { __mode = "k" });
 
@@ -86,11 +90,26 @@ local function ask(query, callback)
 	end);
 end
 
+local function may_name(address, room)
+	local hour, named = math.floor(os.time() / 3600), rooms:get(address);
+	if not named or named.hour ~= hour then
+		named = { hour = hour, count = 0, rooms = {} };
+		rooms:set(address, named);
+	end
+	if not named.rooms[room] and named.count < ROOMS_MAX then
+		named.rooms[room], named.count = true, named.count + 1;
+	end
+	return named.rooms[room];
+end
+
 -- Guests have a new name for each login.
 local function spender(session)
 	if not session.turn_broker_guest then return http.formencode({ user = session.username .. "@" .. session.host }); end
+	if session.turn_broker_label then return session.turn_broker_label; end
 	local room = session.jitsi_web_query_room and (session.jitsi_web_query_prefix or "") .. "/" .. session.jitsi_web_query_room;
-	return http.formencode({ label = ((room or session.host):gsub("^/", ""):gsub("[^%w._:@/-]", "-"):sub(1, 64)) });
+	local label = room and may_name(session.ip or "", room) and room or session.host;
+	session.turn_broker_label = http.formencode({ label = (label:gsub("^/", ""):gsub("[^%w._:@/-]", "-"):sub(1, 64)) });
+	return session.turn_broker_label;
 end
 
 -- Jitsi's component reads the services of its own host just before a participant gets the presence of having joined. It cannot wait and says not

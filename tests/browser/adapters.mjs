@@ -76,8 +76,13 @@ export function startProsody(key) {
   return new Process('prosody', folder, 'lua5.4', ['prosody', '-F', '--config', join(folder, 'prosody.cfg.lua')], {}, () => listens(PROSODY));
 }
 
-/** Jitsi's module of this name takes the room from the URL. */
-const JITSI_SESSION = `module:hook("authentication-success", function (event) event.session.jitsi_web_query_room = "${ROOM}"; end);`;
+/** Jitsi's module of this name takes the room from the URL. Here, after twenty sessions, each names a room of its own. */
+const JITSI_SESSION = `
+  local sessions = 0;
+  module:hook("authentication-success", function (event)
+    sessions = sessions + 1;
+    event.session.jitsi_web_query_room = sessions <= 20 and "${ROOM}" or "flood-" .. sessions;
+  end);`;
 /** Jitsi's component of this name sends to each participant, before the presence of having joined, what this writes. */
 const ROOM_METADATA = `
   local filters = require "util.filters";
@@ -206,6 +211,9 @@ export async function servicesOfRoom() {
   assert.equal(asked.services[0].username, services[0].username, 'one credential for both ways');
   return services;
 }
+
+/** So many guests of Jitsi, each with a room of its own but the first ones. @param {number} count */
+export const floodOfRooms = (count) => askProsody(Array(count).fill(JITSI), 0);
 
 /** What Talk would give for these pages, in a Nextcloud with an empty cache. @param {string} key @param {string[]} users */
 export async function askTalk(key, ...users) {

@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { transformSync } from 'esbuild';
 import { routePartyTracksRequest } from 'partytracks/server';
-import { endedAllocations } from './counts.mjs';
-import { askEjabberd, askProsody, askTalk, fileOf, keepsTheRules, servicesOfRoom, startEjabberd, startFront, startProsody } from './adapters.mjs';
+import { endedAllocations, metric } from './counts.mjs';
+import { askEjabberd, askProsody, askTalk, fileOf, floodOfRooms, keepsTheRules, servicesOfRoom, startEjabberd, startFront, startProsody } from './adapters.mjs';
 import { BROKER, directory, operator, runTest, start, startBroker } from './harness.mjs';
 import { RELAY, addNetwork, callOfJanus, startJanus } from './janus.mjs';
 import { pass } from './npm-site.mjs';
@@ -140,6 +140,10 @@ async function prosodyGivesEachUserACredential() {
   assert.deepEqual((await grantsOf('prosody')).map(({ user }) => user), ['ann@xmpp.test']);
   hasRelayOfXmpp('jitsi', [{ services: await servicesOfRoom() }]);
   assert.deepEqual((await grantsOf('room-7')).map(({ user }) => user), [null]);
+  const minted = async () => metric(await (await operator('/metrics')).text(), 'turn_broker_server_key_mints_total{key="prosody",outcome="minted"}');
+  const before = await minted();
+  await floodOfRooms(90);
+  assert.equal(await minted() - before, 64, 'an address names 64 rooms; the others share the credential of their host');
   await keepsTheRules(askProsody);
 }
 
