@@ -29,7 +29,7 @@ Environment:
   LOG_FORMAT  text (the default) or json
   RUST_LOG    by default warnings only, so that the page's address stays visible
 
-Other variables have no effect. The demo has a limit of 0.25 GB, a price of 0.05 USD for each, credentials that live for
+Other variables have no effect. The demo has a limit of 0.25 GB, a price of 0.05 USD a GB, credentials that live for
 three minutes, and practically no rate limit. The limit can be raised on the page.";
 
 /// The default port.

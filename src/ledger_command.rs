@@ -42,7 +42,7 @@ pub enum LedgerCommand {
         #[arg(long)]
         people: bool,
     },
-    /// Find errors in the ledger; exit status 0 or 1
+    /// Find errors in the ledger; exit status 0, 1 or 78
     Verify,
     /// Sign new grant tokens with a new key, while no service runs; earlier tokens are good until their grants have ended
     RotateKey,

@@ -63,7 +63,7 @@ faults! {
         "No client has reported a connection: the estimate cannot see usage.",
         "Report connections from the page or the app server (POST /api/connections).";
     MintsUnreported: Warning, "MINTS_UNREPORTED", alerts "mints.unreported" "mints.usual", at "spenders" => None;
-        "Over four times as many credentials as usual at this hour are minted, and most report no connection: a link may have leaked.",
+        "Over four times as many credentials as usual at this hour are minted, most without a reported connection: a link to your page may have leaked.",
         "Find who mints, under \"Who spends\", to block or revoke them.";
     NoAnalytics: Info, "NO_ANALYTICS" => None;
         "Cloudflare's own count is not set up in full.",
@@ -73,13 +73,13 @@ faults! {
         "Run turn-broker doctor. Do what the line analytics says; if that is ok for an hour, restart the service.";
     AssumptionBroken: Warning, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders" => None;
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
-        "Revoke the credential that relays most, under \"Who spends\". If this is normal, set what the hint names and restart.";
+        "Revoke the credential that relays most, under \"Who spends\". If this is normal, set what is named above and restart.";
     AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored", at "spenders" => Some(Act::RaiseRate);
         "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
-        "Find who relays so fast, under \"Who spends\". Until the reset, each credential reserves this rate. If this is normal, set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart.";
+        "Find who relays so fast, under \"Who spends\". Until the reset, each credential reserves this rate. If this is normal, set LIABILITY_MBPS_PER_GRANT to the rate above, and restart.";
     TailExceeded: Warning, "ASSUMPTION_RAISED", alerts "tail.exceeded" "tail.reset" => Some(Act::RaiseRate);
         "Credentials relay for longer after their expiry than TURN_EXPIRY_TAIL_SECONDS, so promises take the default tail until the next start.",
-        "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints and to no less than the hint says, or remove it, and restart.";
+        "Set TURN_EXPIRY_TAIL_SECONDS to what turn-broker doctor --tail prints or to the tail above, whichever is more, or remove it, and restart.";
     LimitNear: Warning, "LIMIT_NEAR", alerts "limit.near" "limit.far", at "spenders" => None;
         "At the present rate the limit is reached within a day.",
         "Find who spends, under \"Who spends\", to block or revoke them; or raise the limit.";
@@ -111,8 +111,8 @@ faults! {
         "Nothing metered is minted, because there are GRANTS_MAX live credentials.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS, and restart.";
     PlacesNearlyFull: Warning, "PLACES_NEARLY_FULL", alerts "places.full" "places.free", at "spenders" => None;
-        "80 % of the places that callers share are taken; at 100 %, newcomers are refused.",
-        "Find who takes them, under \"Who spends\", or raise the setting that the hint names.";
+        "80 % of one kind of shared places are taken; at 100 %, newcomers are refused.",
+        "Find who takes them, under \"Who spends\", or raise the setting above.";
     AddressLimited: Warning, "ADDRESS_LIMIT", alerts "address.limited" "address.free", at "spenders" => Some(Act::RefuseAddress);
         "An address has used ADDRESS_LIMIT_GB: until the next UTC day only its signed-in users get credentials.",
         "Block it if its bytes are no calls; if many people share it, raise ADDRESS_LIMIT_GB.";
@@ -124,7 +124,7 @@ faults! {
         "Run turn-broker doctor. Do what the line provider says; if that is ok, restart the service.";
     RelayDown: Warning, "RELAY_DOWN", alerts "relay.down" "relay.up" => Some(Act::WithholdRelay);
         "A relay fails the broker's probes: callers get it, marked degraded, only while nothing else serves.",
-        "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off.";
+        "Start it, or open its UDP ports; if clients reach it (/relay-check), set RELAY_PROBE=off, which also ends Cloudflare's probes.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted" => None;
         "The provider refuses to revoke credentials that must end.",
         "Run turn-broker doctor. Do what the line revoke says; if that is ok, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
@@ -137,12 +137,12 @@ faults! {
         "Find in the log of the lost replica why it ended, and start it again.";
     ReplicasDiffer: Warning, "REPLICAS_DIFFER", alerts "replicas.differ" "replicas.fit" => None;
         "The replicas do not match.",
-        "Do what the hint says.";
+        "Correct what differs.";
     LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written" => Some(Act::StopMints);
         "The ledger cannot be written, so nothing metered is minted.",
         "Run turn-broker doctor. Free disk space in STATE_DIR, or check the database; the broker recovers by itself.";
     NotDurable: Info, "NOT_DURABLE" => None;
-        "A restart of the machine or container loses the ledger.",
+        "A restart loses the ledger.",
         "Set STATE_DIR to a directory on a disk.";
     ClockWrong: Warning, "CLOCK_WRONG", alerts "clock.wrong" "clock.corrected" => Some(Act::BeginPeriod);
         "The machine's clock contradicts the ledger, which keeps its own time.",
@@ -164,10 +164,10 @@ faults! {
         "Wait until some credentials have ended, or raise the limit.";
     SessionsUnseen: Warning, "SESSIONS_UNSEEN", alerts "sessions.unseen" "sessions.seen" => None;
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
-        "Set each COTURN_CLI for coturn, HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS for another provider, and restart.";
+        "Set COTURN_CLI for every coturn, HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS for another provider, and restart.";
     SessionsHidden: Warning, "SESSIONS_HIDDEN", alerts "sessions.hidden" "sessions.shown" => None;
         "coturn lists no bytes of a session below 2,048 packets, so usage can pass the limit by more than the status says.",
-        "Set COTURN_STATS_LISTEN and COTURN_STATS_PASSWORD, add the line to turnserver.conf, and restart both.";
+        "Set COTURN_STATS_LISTEN and COTURN_STATS_PASSWORD, add the line redis-statsdb of docs/turnserver.conf, and restart both.";
 }
 
 /// What is said about a fault.

@@ -79,7 +79,7 @@ fn add_service(app: &App, scraped: &mut ScrapedFigures) {
     gauges! { scraped;
         sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" sfu_tracks;
         breaker_state "The provider's circuit breaker: 0 closed, 1 half-open, 2 open" app.mint.breaker_state().gauge();
-        provider_up "0 while the provider or each relay fails" u64::from(app.mint.provider_is_up() != Some(false));
+        provider_up "0 while the provider or every relay fails" u64::from(app.mint.provider_is_up() != Some(false));
         pool_ready "Credentials minted ahead and not yet issued" pool.ready;
         ledger_failing "1 while the ledger cannot be written" u64::from(app.account.ledger_fails());
         epoch "How often the lead has changed; 0 without `DATABASE_URL`" epoch;

@@ -36,7 +36,7 @@ pub enum OperatorCommand {
         /// The period that began in this month, one of the last 13: with `BILLING_DAY=15`, 2030-10 is 15 October to 15 November
         #[arg(long, value_name = "MONTH", conflicts_with = "since")]
         period: Option<String>,
-        /// Print a CSV with the costs; its first columns have the names of FOCUS 1.2, of which it is a part
+        /// Print a CSV with the costs; its first columns are some of FOCUS 1.2
         #[arg(long, conflicts_with = "since")]
         csv: bool,
     },
@@ -56,7 +56,7 @@ pub enum OperatorCommand {
         #[arg(value_name = "GB", value_parser = new_limit)]
         to: NewLimit,
     },
-    /// Refuse credentials to a spender, and close a user's sockets and SFU sessions; `allow` ends it
+    /// Refuse credentials to a spender, and close a user's or an address's sockets and SFU sessions; `allow` ends it
     #[command(group(ArgGroup::new("what").required(true)))]
     Block {
         /// The user, as in the application's tokens

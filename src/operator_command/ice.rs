@@ -37,7 +37,7 @@ const THEN_MAX: Duration = Duration::from_secs(60);
 /// What to write, for whom and when.
 #[derive(Clone, Debug, Args)]
 pub struct IceOptions {
-    /// The file, which is replaced as a whole; only who may read the old one may read it, and a new one this user alone
+    /// The file, replaced as a whole; the old one's readers can read it, a new one only this user
     #[arg(long, value_name = "FILE")]
     write: PathBuf,
     /// The program that reads the file

@@ -88,7 +88,7 @@ fn spenders_are_listed() {
     assert!(error_of(&unknown).contains("Set `period` to a month from 20"), "{}", error_of(&unknown));
     let help = output_of(&broker, &["spenders", "--help"]);
     assert!(help.contains("with `BILLING_DAY=15`, 2030-10 is 15 October to 15 November"), "{help}");
-    assert!(help.contains("names of FOCUS 1.2, of which it is a part"), "{help}");
+    assert!(help.contains("its first columns are some of FOCUS 1.2"), "{help}");
     let json: Value = serde_json::from_str(&output_of(&broker, &["spenders", "--json"])).unwrap();
     assert_eq!((&json["by"], &json["spenders"]), (&"user".into(), &serde_json::json!([])));
 }
