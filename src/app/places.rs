@@ -5,6 +5,7 @@ use turn_sfu_proxy::SESSIONS_MAX;
 
 use super::App;
 use crate::auth::Auth;
+use crate::meter::coturn::stats::CONNECTIONS;
 
 /// Places of one kind.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ places! {
     "sign_ins", "waiting for `AUTH_WEBHOOK_URL`", "a client a sixteenth", "503 `OVERLOADED`",
         |app, _| app.core.auth.as_ref().map_or((0, 0), Auth::asking);
     "coturn_reports", "fixed", "an address a sixteenth", "the connection is closed",
-        |app, _| app.coturn_stats.as_ref().map_or((0, 0), |stats| stats.places.kept());
+        |app, _| app.coturn_stats.as_ref().map_or((0, CONNECTIONS.all_max), |stats| stats.places.kept());
     "signaling_sockets", "fixed", "`SIGNALING_SOCKETS_PER_CLIENT`", "503 `OVERLOADED`",
         |app, _| app.signaling.sockets();
     "sfu_sessions", "a look each 30 s", "a client 64", "503 `overloaded`",

@@ -35,7 +35,7 @@ const RECONNECTED: Duration = Duration::from_secs(10);
 /// The pause before another try to listen.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// The connections of an address, and of all. A coturn has one for each thread, at most 128.
-const CONNECTIONS: Bounds = Bounds { client_max: 128, all_max: 128 * SHARES };
+pub const CONNECTIONS: Bounds = Bounds { client_max: 128, all_max: 128 * SHARES };
 /// How often a replica looks whether another one leads.
 const LEADER_LOOK: Duration = Duration::from_secs(1);
 /// The longest command. A key has at most 1,023 bytes, and a message 512.
