@@ -53,7 +53,7 @@ class TurnBrokerListener implements IEventListener {
 	/** Those who are not logged in share a credential. A changed setting applies at once. */
 	private function servers(ICache $cache, ?string $user): array {
 		[$url, $key] = [$this->config->getAppValue('turn_broker', 'url'), $this->config->getAppValue('turn_broker', 'key')];
-		[$ofUser, $ofAll] = [sha1("$url $key $user"), sha1("$url $key") . '-failed'];
+		[$ofUser, $ofAll, $once] = [sha1("$url $key $user"), sha1("$url $key") . '-failed', sha1("$url $key") . '-failed-once'];
 		$kept = $cache->get($ofUser) ?? $cache->get($ofAll);
 		if (is_array($kept)) {
 			return $kept;
@@ -74,8 +74,12 @@ class TurnBrokerListener implements IEventListener {
 			return $servers;
 		} catch (\Throwable $why) {
 			$this->warn($why->getMessage());
-			// A refusal with a status from 400 to 499 can be about this user alone.
-			$cache->set(intdiv((int)$why->getCode(), 100) === 4 ? $ofUser : $ofAll, [], self::PAUSE);
+			// A refusal with a status from 400 to 499 can be about this user alone, and a single failure is no outage.
+			$isOfUser = intdiv((int)$why->getCode(), 100) === 4;
+			$cache->set($isOfUser || $cache->get($once) === null ? $ofUser : $ofAll, [], self::PAUSE);
+			if (!$isOfUser) {
+				$cache->set($once, true, self::PAUSE);
+			}
 			return [];
 		}
 	}

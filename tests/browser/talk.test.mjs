@@ -80,15 +80,23 @@ test('while the broker starts again, a kept answer serves', async () => {
   assert.equal(credentialOf(await talk.page('bob', 31)), '3');
 });
 
-test('a broker that is down is asked once in 30 s, for all users', async () => {
+test('a broker that is down is asked twice in 30 s, for all users', async () => {
   const talk = nextcloud('http://127.0.0.1:1');
-  await hasOwnServers(talk, 'ann', /Failed to connect|refused/);
-  assert.deepEqual(await talk.page('bob'), { servers: OWN, log: [] });
+  for (const user of ['ann', 'bob']) await hasOwnServers(talk, user, /Failed to connect|refused/);
+  assert.deepEqual(await talk.page('carol'), { servers: OWN, log: [] });
   assert.deepEqual(await talk.page('ann', 29), { servers: OWN, log: [] });
   await hasOwnServers(talk, 'ann', /Failed to connect|refused/, 2);
 });
 
-test('a broker that hangs holds one page, for a second', async () => {
+test('one slow answer takes nothing from other users', async () => {
+  const talk = nextcloud();
+  does = refuses(503, 'OVERLOADED');
+  await hasOwnServers(talk, 'ann', /503/);
+  does = mints;
+  assert.equal(credentialOf(await talk.page('bob')), '2');
+});
+
+test('a broker that hangs holds two pages, for a second each', async () => {
   const talk = nextcloud();
   const end = new Promise((resolve) => {
     does = (answer) => {
@@ -98,8 +106,9 @@ test('a broker that hangs holds one page, for a second', async () => {
   });
   await hasOwnServers(talk, 'ann', /timed out/);
   assert.equal(await end, 'the page left');
-  assert.deepEqual(await talk.page('bob'), { servers: OWN, log: [] });
-  assert.equal(asked.length, 1);
+  await hasOwnServers(talk, 'bob', /timed out/);
+  assert.deepEqual(await talk.page('carol'), { servers: OWN, log: [] });
+  assert.equal(asked.length, 2);
 });
 
 test('a page of HTML is no answer', async () => {
