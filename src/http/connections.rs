@@ -18,8 +18,8 @@ use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
 use turn_base::{Code, bearer, random, read_json};
 use turn_ledger::{
-    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, SpenderKey,
-    SpenderKind, USER_FORM, User, is_dots,
+    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, USER_FORM, User,
+    is_dots,
 };
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";

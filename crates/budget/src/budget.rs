@@ -13,8 +13,7 @@ use crate::promise::{Effect, GrantMinutes, OwnedTime, PromisedTime, Rates};
 use crate::source::IceSource;
 use crate::timeline::{Slice, SourceTerms, Timeline};
 use crate::units::{BillingDay, BitRate, ByteCount, Interval, Minute, Period, Timestamp};
-use crate::verdict::PeriodBytes;
-use crate::verdict::{BudgetMode, Figures, Refusal, Request, STRICT_LIFE_MIN, decide};
+use crate::verdict::{BudgetMode, Figures, PeriodBytes, Refusal, Request, STRICT_LIFE_MIN, decide};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]

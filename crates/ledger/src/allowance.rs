@@ -7,9 +7,7 @@
 //! of these that apply to it. A grant also has an allowance for what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit.
 //! Everything that is charged for the grant must fit into this one. What an app server vouches for need not fit into any other allowance.
 
-use std::time::Duration;
-
-use turn_budget::{BitRate, ByteCount, RELAY_RATE_MAX, Timestamp, UsageRules};
+use crate::prelude::*;
 
 /// The most that is saved is the allowance of so much time, or of three heartbeats if they take longer.
 pub const SAVED_MAX: Duration = Duration::from_secs(600);

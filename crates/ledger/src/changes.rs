@@ -3,21 +3,12 @@
 //!
 //! A batch is written whole or not at all. A grant and everything that its admission depends on are in one batch.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
-use turn_budget::{
-    Boot, CountOwner, GrantId, Overrides, Period, PeriodCounts, Rows, Shards, SourceRows, Standing,
-    SteadyTime, Timestamp,
-};
-
 use crate::connection::{Connection, Name};
 use crate::cost::Tariffs;
 use crate::coturn::{SessionKey, SessionRow};
 use crate::grants::{CountedSources, Dropped, GrantRow};
 use crate::lacking::Lacking;
+use crate::prelude::*;
 use crate::spending::{Block, LeftKey, SpenderKey, Sums};
 use crate::token_keys::{TokenKey, TokenKeys};
 

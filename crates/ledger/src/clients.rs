@@ -6,14 +6,10 @@
 //! something. Everything that is held belongs to a grant or to a reservation, so the bounds of grants and reservations are also those of
 //! these tables.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use turn_budget::{
-    BitRate, ClientKey, ClientShare, Label, Minute, Timestamp, USERS_FACTOR, UsageRules, User, sorted,
-};
-
 use crate::allowance::{Allowance, AllowanceTerms};
+use crate::prelude::*;
 
 /// Most open connections of one client, and of one user. A group of clients has [`ClientKey::factor`] times as many, and an address with
 /// grants of users [`USERS_FACTOR`] times as many for these grants.

@@ -6,16 +6,8 @@
 //! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse these charges. In this file a count is the
 //! cumulative bytes of a report; only `counted_by` means the count of a source.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-
-use turn_budget::{
-    Basis, BilledDirections, BitRate, ByteCount, ChangeKind, CountOwner, GrantId, Interval, Label,
-    RELAY_RATE_MAX, Spender, Spread, Timestamp, Traffic, UsageChange, UsageRules,
-};
-
 use crate::allowance::Allowances;
+use crate::prelude::*;
 
 /// Who has opened a connection. [`Name`]s with the same id are in the order of these variants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -6,14 +6,12 @@
 
 mod stored;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-
-use turn_budget::{ByteCount, Dirty, Effect, GrantId, IceSource, Label, Spender, Timestamp, UsageRules};
 
 use crate::connection::{Changes, Connection, Name, Owner, Report};
 use crate::grants::{GrantRow, Grants};
 use crate::person::{NamesPerson, Person};
+use crate::prelude::*;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::spending::{ConnectionCharge, Limited};
 

@@ -1,11 +1,9 @@
 //! What the billed bytes of a period cost: so far, and at its end if the average rate since its first use continues. Tests: below.
 //! Costs are rounded up. No admission depends on them.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use turn_budget::{BySource, ByteCount, IceSource, Period, Timestamp, lossy};
+use crate::prelude::*;
 
 /// There is no forecast before so much time has passed since the first use in the period: the rate of a few hours is not that of whole
 /// days.

@@ -19,20 +19,12 @@ mod terms;
 
 pub use {chains::*, counts::*, ending::*, history::*, promises::*, row::*, sfu::*, terms::*};
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use crate::spending::{AddressDays, LeftSums, LimitedSums, RecentBytes};
-use indexes::Indexes;
-
-use turn_budget::{
-    BitRate, ClientKey, CountOwner, Dirty, Effect, Effects, Grant, GrantId, IceSource, IdDigest, Label,
-    Minute, Period, PromisedTime, RELAY_RATE_MAX, Rows, Shards, Spender, Timestamp, UsageRules, Walk,
-};
-
 use crate::allowance::{AllowanceTerms, Allowances};
 use crate::clients::{Clients, Holder};
+use crate::prelude::*;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
+use crate::spending::{AddressDays, LeftSums, LimitedSums, RecentBytes};
+use indexes::Indexes;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]

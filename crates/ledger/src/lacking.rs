@@ -2,9 +2,7 @@
 //! What is known of them is stored with the books' time. The overshoot bound is not published as holding before the last of these grants
 //! has ended.
 
-use serde::{Deserialize, Serialize};
-
-use turn_budget::Timestamp;
+use crate::prelude::*;
 
 /// Why grants are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,5 +41,15 @@ pub use {
     grants::*, lacking::*, open::*, person::*, reports::*, spending::*, token_keys::*,
 };
 
+/// What most modules use.
+mod prelude {
+    pub(crate) use std::collections::{BTreeMap, BTreeSet};
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use serde::{Deserialize, Serialize};
+    pub(crate) use turn_budget::*;
+}
+
 #[cfg(test)]
 mod testing;

@@ -1,18 +1,12 @@
 //! The construction of the books from the settings and the stored rows. Tests: `src/open_tests.rs`.
 //! The service and the simulation use the same function.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use turn_budget::{
-    Budget, BudgetMode, ByteCount, CountOwner, IceSource, Label, Moment, SourceTerms, Terms, UsageRules,
-};
-
 use crate::books::Books;
 use crate::changes::Stored;
 use crate::connections::Connections;
 use crate::cost::Tariff;
 use crate::grants::{Bounds, GrantTerms, Grants};
+use crate::prelude::*;
 
 /// The configuration of the books. Fixed for the life of the process.
 #[derive(Clone, Debug)]

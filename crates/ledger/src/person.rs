@@ -1,9 +1,6 @@
 //! How a person is removed from what is stored. Tests: `src/books/spending/tests/forgetting.rs`.
 
-use std::collections::BTreeSet;
-
-use turn_budget::{Spender, Timestamp, User};
-
+use crate::prelude::*;
 use crate::spending::SpenderKey;
 
 /// A person who is removed.

@@ -1,10 +1,7 @@
 //! The requests and results of the table of connections. Tests: `src/connections/tests`.
 
-use std::sync::Arc;
-
-use turn_budget::{ByteCount, Grant, GrantId, Label};
-
 use crate::connection::{Name, Owner};
+use crate::prelude::*;
 
 /// Most open connections of one grant. A mesh call has one connection for each peer.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;

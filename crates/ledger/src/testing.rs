@@ -10,7 +10,6 @@ use prelude::*;
 /// What most unit tests use.
 pub(crate) mod prelude {
     pub(crate) use std::collections::BTreeMap;
-    pub(crate) use std::sync::Arc;
     pub(crate) use std::time::Duration;
 
     pub(crate) use crate::testing::{self, Broker, Dice, grant_id};

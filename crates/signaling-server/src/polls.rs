@@ -9,7 +9,6 @@ use axum::middleware::Next;
 use turn_limits::{PerHolder, Rate};
 
 use super::prelude::*;
-use crate::broker::{Counted, Service};
 
 /// How many requests one client may send. An IPv6 /48 has four times as many.
 const POLLS: Rate = Rate::per_second(1_200, 20);

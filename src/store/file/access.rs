@@ -1,7 +1,7 @@
 //! The permissions of `STATE_DIR`: only its owner may read the ledger, and nobody else may have written it.
 
 use std::fs::Metadata;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use rustix::process::geteuid;

@@ -11,7 +11,7 @@ use super::schema;
 use crate::store::file::backup;
 use crate::store::prelude::*;
 use crate::store::rows::{self, KEY_MOVED, is_readable};
-use crate::store::{FileStorage, LedgerCopy, LedgerFile};
+use crate::store::{FileStorage, LedgerCopy};
 
 /// Changes the row of a new ledger, whose epoch is 0. The row stays locked until the commit, so no replica leads meanwhile.
 const CLAIM_NEW: &str = "UPDATE shard SET epoch = 1, seq = 1 WHERE id = 1 AND epoch = 0 AND NOT held";

@@ -3,7 +3,6 @@
 //! only the answer that the name does not exist ends it.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;

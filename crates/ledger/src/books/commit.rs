@@ -4,18 +4,12 @@
 //! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.
 //! If a batch cannot be written, the commit is undone in the books, and the undoing changes are written after the batch.
 
-use std::time::Duration;
-
-use turn_budget::{
-    BudgetMode, ByteCount, ClientShare, CountOwner, Day, Grant, GrantId, IceSource, Minute, Promise,
-    PromisedTime, Refusal, Request, SFU_UNIT, Spender, SpenderKind, Timestamp,
-};
-
 use super::Books;
 use super::blocks::names_of;
 use crate::changes::Batch;
 use crate::clients::Holder;
 use crate::grants::{GrantRow, Requester};
+use crate::prelude::*;
 use crate::spending::{ADDRESS_LIMIT_MIN, ADDRESS_LIMIT_PART, KeptAddresses, Named};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.

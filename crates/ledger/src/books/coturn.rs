@@ -1,19 +1,12 @@
 //! coturn's sessions: their usage, and which of them must end. Tests: `src/books/coturn_tests.rs`.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use turn_budget::{
-    Carried, CountOwner, Grant, GrantEnd, GrantId, IceSource, LIFE_MAX, MINT_SLACK, Minute, Spender,
-    Timestamp, User,
-};
-
 use super::Books;
 use super::readings::Tails;
 use crate::coturn::{
     CoturnUsage, ListedBytes, Listing, RelayLoad, Session, SessionId, SessionKey, SessionRow,
 };
 use crate::grants::GrantRow;
+use crate::prelude::*;
 use crate::spending::{Limited, Named, SpenderKey};
 
 /// A session whose credential expired more than this before a complete listing must be missing from the next complete listing. Otherwise

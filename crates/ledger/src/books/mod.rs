@@ -14,13 +14,7 @@ mod spending;
 use readings::Tails;
 pub use {blocks::*, commit::*, snapshot::*, spending::*};
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use turn_budget::{
-    Budget, ByteCount, ClientKey, CountOwner, Day, Effect, Figures, Grant, GrantId, IceSource, LIFE_MAX,
-    MINT_SLACK, Minute, Moment, Overrides, OwnedTime, Period, PromisedTime, Spender, Standing, Timestamp,
-    UNWRITTEN_MAX, Walk,
-};
+use std::collections::VecDeque;
 
 use crate::changes::{Batch, Head, Stored};
 use crate::connection::Report;
@@ -29,6 +23,7 @@ use crate::cost::{Money, Tariff, Tariffs};
 use crate::coturn::CoturnUsage;
 use crate::grants::{GrantRow, Grants, TAIL_MAX};
 use crate::lacking::Lacking;
+use crate::prelude::*;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::spending::{Limited, Named};
 

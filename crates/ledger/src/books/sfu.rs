@@ -1,13 +1,9 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
 //! What they take is promised, counted by time and refused like what credentials relay. The time in which no process runs counts, too.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use turn_budget::{GrantId, IceSource, PromisedTime, SFU_UNIT, SpenderKind};
-
 use super::{Books, NotAdmitted};
 use crate::grants::{GrantRow, SfuSession, counted_after};
+use crate::prelude::*;
 use crate::spending::SpenderKey;
 
 impl Books {

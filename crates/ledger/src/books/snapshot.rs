@@ -1,17 +1,11 @@
 //! All figures at one instant. Tests: `src/open_tests.rs`.
 //! Responses, metrics and log lines are derived from them, so they cannot disagree.
 
-use std::time::Duration;
-
 use strum::VariantArray;
-
-use turn_budget::{
-    BitRate, BudgetMode, ByteCount, ClientKey, ClockDoubt, Figures, IceSource, MINT_SLACK, MeasuredUsage,
-    PeriodCounts, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
-};
 
 use super::{Books, CLOCK_AHEAD_MAX, NotAdmitted};
 use crate::lacking::LackCause;
+use crate::prelude::*;
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);

@@ -1,16 +1,9 @@
 //! Who spends: counts by grant, the limits of users and server keys. Tests: `src/books/spending/tests`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use turn_budget::{
-    BudgetMode, ByteCount, CountsTaken, Effect, Excess, Excesses, GrantCounts, GrantId, IceSource, Label,
-    LimitKind, LimitShare, LimitUsage, PeriodBytes, Timestamp, Traffic, User,
-};
-
 use super::Books;
 use crate::grants::{ASK_PAUSE, EndedPlace, GrantRow, Grants, OverLimit, RevocationAnswer, Suspect};
 use crate::person::{NamesPerson, Person};
+use crate::prelude::*;
 use crate::reports::Closed;
 use crate::spending::{Limited, SpenderKey};
 

@@ -2,13 +2,10 @@
 //!
 //! A restored connection goes on where it stopped: it keeps its due instant, and is charged by time if it was before.
 
-use std::collections::BTreeMap;
-
-use turn_budget::{ChangeKind, Effect, Timestamp};
-
 use super::{Connections, ServerRows};
 use crate::connection::{Connection, Name};
 use crate::grants::Grants;
+use crate::prelude::*;
 
 impl Connections {
     /// Restores the stored connections into the empty table, and starts the ledger's clock again for those whose clock was running.

@@ -15,15 +15,9 @@
 //! After a restart of coturn, the new session of a client can be taken for its old one: if the old one was older by at most 5 s, and the
 //! new one gets the same number and has relayed more by the next listing. Then the old bytes are subtracted from the new ones.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-use turn_budget::{BitRate, CountOwner, Dirty, GrantId, Interval, Timestamp, Traffic};
-
 use super::SessionId;
 use crate::coturn::{Reach, Session};
+use crate::prelude::*;
 
 /// A session among those of all relays: each relay numbers its sessions from 1.
 pub type SessionKey = (CountOwner, SessionId);

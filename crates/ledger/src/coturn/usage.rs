@@ -1,14 +1,11 @@
 //! What coturn's sessions carry from listing to listing. Tests: below.
 //! Listings in close succession show all relayed bytes. After a gap, sessions may have begun and ended between the listings.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
-
-use turn_budget::{BilledDirections, BitRate, ByteCount, Carried, GrantId, Timestamp, Traffic};
 
 use super::{SessionDelta, Sessions};
 use crate::coturn::SessionRow;
+use crate::prelude::*;
 
 /// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
 /// seconds at most.

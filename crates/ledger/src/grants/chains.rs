@@ -5,17 +5,11 @@
 //! only its own promises are raised, to the rate that it shows.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::ops::Range;
-use std::time::Duration;
-
-use turn_budget::{
-    APART, BitRate, ByteCount, ClientKey, Effect, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
-    PromisedTime, RELAY_RATE_MAX, Timestamp, User,
-};
 
 use super::{GrantRow, GrantState, Grants};
+use crate::prelude::*;
 
 /// The most grants of a chain that are looked at: so many back from a given grant, and then so many forward from the first of these.
 /// Earlier grants of a longer chain have ended.

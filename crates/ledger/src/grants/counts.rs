@@ -4,17 +4,10 @@
 //! counted is charged to the user and server key at the promised rate.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use serde::{Deserialize, Serialize};
-
-use turn_budget::{
-    APART, BilledDirections, ByteCount, Charged, CountOwner, CountsTaken, Excess, GrantCounts, GrantId,
-    IceSource, Minute, Timestamp, Traffic, Walk, at_most,
-};
-
 use super::{EndedPlace, GrantRow, Grants};
+use crate::prelude::*;
 use crate::spending::Spent;
 
 /// A final count that waits for a second answer. It is not stored: after a start the source is asked twice again.

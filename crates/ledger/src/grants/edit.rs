@@ -4,16 +4,9 @@
 //! Two fields are changed elsewhere, because nothing follows from them and they are not stored: what a grant may claim, and what a relay
 //! can carry for it ([`Grants::allowances`]).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use turn_budget::{
-    ByteCount, ClientKey, CountOwner, Day, GrantId, OwnedTime, Period, Promise, PromisedTime, Shards,
-    Spender, SpenderKind,
-};
-
 use super::indexes::Places;
 use super::{GrantRow, GrantState, GrantTerms, Grants, Indexes};
+use crate::prelude::*;
 use crate::spending::{LeftKey, LeftSums, Limited, SpenderKey, Sums};
 
 /// What follows from a row.

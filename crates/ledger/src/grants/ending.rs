@@ -5,15 +5,9 @@
 //! A revocation alone releases no promise.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use turn_budget::{
-    Basis, ByteCount, ChangeKind, Effect, GrantEnd, GrantId, Interval, Minute, RELAY_RATE_MAX, Spread,
-    Timestamp, UsageChange, Walk,
-};
 
 use super::{CHAINS_MAX, GrantRow, Grants, RevocationAnswer, Revoked};
+use crate::prelude::*;
 use crate::reports::Closed;
 use crate::spending::{LOOKED_AT_ONCE, SpenderKey, Spent};
 

@@ -9,18 +9,11 @@
 //! When a person is removed, the bytes stay, in rows and sums without a name.
 
 use std::net::IpAddr;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
-use turn_budget::{
-    ByteCount, COUNTED_WITHIN, CountOwner, Day, GrantId, IceSource, Minute, Period, PromisedTime, Timestamp,
-    Walk,
-};
 
 use super::{EndedPlace, GrantRow, GrantState, Grants};
 use crate::clients::Holder;
 use crate::person::{NamesPerson, Person};
+use crate::prelude::*;
 use crate::spending::{LOOKED_AT_ONCE, SpenderKey, Spent};
 
 impl Grants {

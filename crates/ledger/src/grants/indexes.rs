@@ -3,12 +3,10 @@
 //! The entries of a row in the indexes follow from its [`Places`]. [`Indexes::note`] changes the indexes for each row that comes, changes
 //! or leaves, also for each row of a restored ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
-use turn_budget::{ByteCount, GrantId, IceSource, Minute, Period, Timestamp};
-
 use super::{EndedPlace, GrantRow, NEXT, Unanswered, has_no_answer};
+use crate::prelude::*;
 
 /// See the module's description.
 #[derive(Debug, Default)]

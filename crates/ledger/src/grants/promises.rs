@@ -7,16 +7,11 @@
 //! promised, because its bytes may not be counted yet. A renewed grant is released only after its renewal was released. It is assumed that
 //! one of the two relays at a time, so the renewal does not reserve the minutes that are promised for the renewed grant.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::Duration;
-
-use turn_budget::{
-    ByteCount, CountOwner, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp, Walk,
-};
 
 use super::{GrantRow, GrantState, Grants};
 use crate::clients::{Clients, Holder};
+use crate::prelude::*;
 use crate::spending::Limited;
 
 /// Of how many rows one step changes the promises.

@@ -4,17 +4,13 @@
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use serde::{Deserialize, Deserializer, Serialize};
-
-use turn_budget::{
-    ByteCount, ClientKey, CountOwner, Day, DecidedBy, Grant, GrantId, IceSource, IdDigest, LiveDelta, Minute,
-    Period, PromisedTime, Spender, Timestamp, User,
-};
+use serde::Deserializer;
 
 use crate::allowance::Allowance;
 use crate::clients::Holder;
+use crate::prelude::*;
 use crate::spending::Spent;
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000 rows, so a row takes at most 120 bytes of memory.

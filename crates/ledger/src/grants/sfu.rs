@@ -8,14 +8,9 @@
 //! present minute any more. No count names a session, so its bytes follow from what the SFU has said of its tracks.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-
-use turn_budget::{
-    Basis, ByteCount, ChangeKind, ClientKey, Effect, Grant, GrantId, IceSource, Minute, PromisedTime,
-    SFU_UNIT, Spender, Timestamp, UsageChange,
-};
 
 use super::{GrantExtra, GrantRow, GrantState, Grants, Pulls};
+use crate::prelude::*;
 
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,10 @@
 //! How large the tables may grow, and to whom the bytes of a grant are attributed. Tests: `src/books/spending/tests`.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-use turn_budget::{
-    ByteCount, ClientKey, CountOwner, IceSource, Label, Minute, Spender, SpenderKind, Timestamp,
-};
 
 use super::GrantRow;
 use crate::clients::ClientTerms;
+use crate::prelude::*;
 use crate::spending::{KeptAddresses, Keys, Limited, SpenderKey, SpenderTerms, Spent, Sums};
 
 /// The default of [`Bounds::rows_at_once`]. A step is short, so that no caller waits long for the lock.

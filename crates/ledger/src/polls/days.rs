@@ -3,9 +3,7 @@
 //! open day, for days that were never asked for, for some that were not counted or confirmed to their end, and for one of the others, in turn.
 //! The newest come first. A day that is refused, such as one that is older than Cloudflare keeps, takes no other day's place.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use turn_budget::{ByteCount, Day, Period, Timestamp};
+use crate::prelude::*;
 
 /// So many days that were asked for in vain, or are not confirmed, are asked for with each poll, in turn.
 const UNFINISHED: usize = 2;

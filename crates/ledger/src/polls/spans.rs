@@ -4,9 +4,7 @@
 //! Counts are final up to an instant. The open span begins there and ends where the count of the total does: with the last minute that the
 //! lag has settled. So a count replaces claims only where every byte has arrived, and the claims of the last minutes stay.
 
-use std::time::Duration;
-
-use turn_budget::{COUNTED_WITHIN, Minute, Timestamp};
+use crate::prelude::*;
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);

@@ -3,9 +3,7 @@
 //! The bytes are those that a grant's row gains today, wherever they are from: counts, or reports until these. The table is not stored: at a
 //! start, the rows of grants that were issued today fill it again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use turn_budget::{ByteCount, ClientKey, Day};
+use crate::prelude::*;
 
 /// Most addresses and groups of addresses.
 const ADDRESSES_MAX: usize = 100_000;

@@ -3,12 +3,9 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-use turn_budget::{ByteCount, Call, ClientKey, Label, ORIGIN_MAX, SpenderKind, Timestamp, User};
 
 use super::Sums;
+use crate::prelude::*;
 
 /// The name of the lists whose rows are single grants.
 pub const GRANT: &str = "grant";

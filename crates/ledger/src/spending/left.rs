@@ -7,14 +7,12 @@
 //! After a period its sums by user, label and server key are kept for twelve more periods: the [`PAST_SUMS_MAX`] largest of each kind, and
 //! the rest. The sums of the other kinds are removed in steps.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;
 use std::ops::Bound;
 
-use turn_budget::{Day, Dirty, Rows, SpenderKind};
-
 use super::{Keys, SpenderKey, Sums};
 use crate::person::{NamesPerson, Person};
+use crate::prelude::*;
 
 /// One in this many of the sums joins the rest at once, so that a full map is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;

@@ -4,17 +4,12 @@
 //! server key that names the user has its share of the table. Then sums without bytes leave; in strict mode only those without a promise,
 //! which counts against the limit there. Server keys are few, and always have a place.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
-
-use turn_budget::{
-    ByteCount, GrantMinutes, IceSource, Label, LiveDelta, Minute, PromisedTime, Shards, Spender, Timestamp,
-    User,
-};
 
 use super::Sums;
 use super::spent::PromisedMinutes;
 use crate::person::{NamesPerson, Person};
+use crate::prelude::*;
 
 /// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];

@@ -3,15 +3,10 @@
 //! A count replaces what was claimed for the time that it covers. All this is kept in memory only. A grant without bytes in the last
 //! minutes has no entry.
 
-use std::collections::BTreeMap;
-
-use turn_budget::{
-    ByteCount, GrantId, Interval, Minute, RECENT_MAX, Shards, Spender, Spread, Timestamp, Walk, sorted,
-};
-
 use super::{ConnectionCharge, Spent};
 use crate::grants::Grants;
 use crate::person::{NamesPerson, Person};
+use crate::prelude::*;
 
 /// The most spenders of connections without a grant whose last minutes are kept by name. The minutes of all other spenders have one sum.
 pub(crate) const UNGRANTED_MAX: usize = 1_000;

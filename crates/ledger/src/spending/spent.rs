@@ -5,10 +5,7 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-use turn_budget::{
-    ByteCount, Excess, GrantMinutes, IceSource, LiveDelta, Minute, Spread, Timestamp, at_most, sorted,
-};
+use crate::prelude::*;
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,7 @@
 //! The sums of one key, or the share of one grant in them. Tests: `src/books/spending/tests`.
 //! The sums are signed, so that adding and subtracting shares in any order gives the same result. What is shown is never below zero.
 
-use serde::{Deserialize, Serialize};
-
-use turn_budget::{ByteCount, PeriodBytes, Timestamp};
+use crate::prelude::*;
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,6 @@ pub mod waiting;
 pub use message::refusal;
 
 use turn_budget::SIGN_IN_MAX;
-use turn_limits::{Bounds, Bucket, Counts, Rate, SHARES};
 
 use message::{Incoming, MessageKind};
 use waiting::{Expired, Message, Waiting};

@@ -2,7 +2,6 @@
 //! It proves a choice, not a person. Its random number tells visitors with the same name apart.
 
 use crate::prelude::*;
-use crate::signing;
 
 /// How long a name is remembered.
 pub const LIFE: Duration = Duration::from_secs(30 * 86_400);

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::answer::{self, Sum};
-use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, Span, variables};
+use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
 use crate::ice::call::unusable;
 use crate::meter::prelude::*;
 use turn_ledger::GrantCounts;
