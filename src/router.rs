@@ -114,6 +114,7 @@ fn operator_groups(app: &Arc<App>, guarded: impl Fn(Handlers) -> Handlers) -> [G
         route!(blocks::block_spender),
         route!(blocks::allow_spender),
         route!(blocks::block_named),
+        route!(users::forget_named),
         route!(spenders::list_spenders),
         route!(spenders::list_grants),
         route!(operator::get_usage),

@@ -11,6 +11,7 @@ use crate::alert::COUNTED_LATER;
 use crate::mint::RevokedAll;
 use crate::rate::PresentRate;
 use turn_base::Query;
+use turn_ledger::User;
 
 /// The result of revoking all credentials of a user, a label, an address and so on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,10 +94,29 @@ pub struct ForgottenUserBody {
     )
 )]
 pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<ForgottenUserBody> {
-    let user = checked_user(&user)?;
+    forget(&app, checked_user(&user)?).await
+}
+
+/// Removes a person, as `DELETE /api/users/{user}` does. Many proxies refuse a path with a name that has a slash.
+#[utoipa::path(
+    delete, path = "/api/users",
+    params(SpenderQuery),
+    responses(
+        (status = 200, description = "The ledger does not name the user any more.", body = ForgottenUserBody),
+        (status = 400, description = "`INVALID_REQUEST`: the query does not name one user and nobody else.", body = ErrorBody),
+    )
+)]
+pub async fn forget_named(app: AppState, Query(query): Query<SpenderQuery>) -> JsonResult<ForgottenUserBody> {
+    let SpenderKey::User(user) = only(query.spenders()?)? else {
+        return Err(ApiError::invalid("Name a `user`: only a person is removed."));
+    };
+    forget(&app, user).await
+}
+
+async fn forget(app: &App, user: User) -> JsonResult<ForgottenUserBody> {
     let spender = SpenderKey::User(user.clone());
-    close_sockets_of(&app, &spender, "USER_REMOVED");
-    end_sessions_of(&app, &spender);
+    close_sockets_of(app, &spender, "USER_REMOVED");
+    end_sessions_of(app, &spender);
     let (grants, rows) = app.account.forget_user(&user);
     // As in `revoke_spender`, an error of the ledger is returned last.
     let recorded = app.account.recorded().await;

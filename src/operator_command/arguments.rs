@@ -218,7 +218,7 @@ impl OperatorCommand {
             Self::Revoke { grant: None, user, other } => {
                 about(Method::POST, "revoke", named(user.as_ref(), other, None), revoked)
             }
-            Self::Forget { user } => call(Method::DELETE, vec!["api", "users", user], None, revoked),
+            Self::Forget { user } => about(Method::DELETE, "users", vec![("user", user)], revoked),
             // Its response is a file.
             Self::Backup { .. } => get("backup", vec![], |_| None),
         }

@@ -99,7 +99,7 @@ const forget = (user) => ask({
   text: `${user}’s credentials are revoked, and name, labels and addresses are removed from all rows, those of earlier months included. The bytes stay. This cannot be undone.`,
   verb: 'Remove',
   isDangerous: true,
-}, async () => (await send('DELETE', `api/users/${encodeURIComponent(user)}`)).message);
+}, async () => (await send('DELETE', `api/users?user=${encodeURIComponent(user)}`)).message);
 
 /** @param {By} by @param {string} key @param {string} ends What it ends. */
 export const revokeAll = (by, key, ends) => ask({
