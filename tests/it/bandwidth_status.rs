@@ -126,11 +126,7 @@ async fn at_grants_max_a_mint_says_so_and_a_hint_and_an_alert_come_before() {
     assert!(!broker.has_hint("PLACES_NEARLY_FULL").await);
     broker.grant().await;
     assert!(broker.hint("PLACES_NEARLY_FULL").await.unwrap().contains("There are 4 of 5 credentials"));
-    eventually("an alert says so", async || {
-        let alerts = broker.operator("/api/alerts").await.json();
-        alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "places.full")
-    })
-    .await;
+    eventually("an alert says so", async || broker.alert("places.full").await.is_some()).await;
     assert_eq!(broker.status().await["minting"]["on"], true);
     broker.grant().await;
     let refused = broker.mint().await;
@@ -138,11 +134,7 @@ async fn at_grants_max_a_mint_says_so_and_a_hint_and_an_alert_come_before() {
     let stated = broker.status().await["minting"].clone();
     assert_eq!((&stated["code"], &stated["message"]), (&json!("GRANTS_FULL"), &refused.json()["message"]));
     assert!(broker.has_hint("GRANTS_FULL").await);
-    eventually("an alert says so, too", async || {
-        let alerts = broker.operator("/api/alerts").await.json();
-        alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "grants.exhausted")
-    })
-    .await;
+    eventually("an alert says so, too", async || broker.alert("grants.exhausted").await.is_some()).await;
 }
 
 #[tokio::test]

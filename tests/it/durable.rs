@@ -73,10 +73,13 @@ fn a_file_that_is_no_ledger_is_named_in_the_error_and_not_changed() {
     }
 }
 
-/// redb does not check the pages of what it only reads, and panics at a page of an unknown type.
+/// redb does not check the pages of what it only reads, and panics at a page of an unknown type. At the last byte, the first key in the page
+/// of a table ends. Without that end, the key is what follows it, too: other keys and rows.
 #[test]
-fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
-    for at in [4_096, 4_098] {
+fn damage_that_makes_redb_panic_or_a_key_longer_is_an_error_that_names_the_file_and_not_the_key() {
+    let key_is_longer = r#"cannot be read as a ledger (row "?" of "meta" has a broken key). Restore it"#;
+    let pages_are_broken = "its pages are broken";
+    for (at, said) in [(4_096, pages_are_broken), (4_098, pages_are_broken), (4_100, key_is_longer)] {
         let state = StateDir::new();
         drop(FileStorage::open(state.path().as_ref()).unwrap());
         let mut content = std::fs::read(state.file()).unwrap();
@@ -85,26 +88,11 @@ fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
         let inspected =
             once_free(|| LedgerCopy::take(state.path().as_ref())).and_then(|snapshot| snapshot.stored());
         let text = inspected.unwrap_err().to_string();
-        assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
+        assert!(text.contains(FILE_NAME) && text.contains(said), "{at}: {text}");
         let text = open(state.path().as_ref()).to_string();
         assert!(text.contains(FILE_NAME) && text.contains("Restore it from a backup"), "{at}: {text}");
         assert_eq!(std::fs::read(state.file()).unwrap(), content, "the file is not changed");
     }
-}
-
-/// The end of the first key, in the page of a table. Without that end, the key is what follows it, too: other keys and rows.
-#[test]
-fn a_key_that_damage_has_made_longer_is_not_shown() {
-    let state = StateDir::new();
-    drop(FileStorage::open(state.path().as_ref()).unwrap());
-    let mut content = std::fs::read(state.file()).unwrap();
-    content[4_100] ^= 0xff;
-    std::fs::write(state.file(), &content).unwrap();
-    let inspected =
-        once_free(|| LedgerCopy::take(state.path().as_ref())).and_then(|snapshot| snapshot.stored());
-    let text = inspected.unwrap_err().to_string();
-    let said = r#"cannot be read as a ledger (row "?" of "meta" has a broken key). Restore it"#;
-    assert!(text.contains(FILE_NAME) && text.contains(said), "{text}");
 }
 
 /// A ledger of some batches, closed properly.

@@ -110,13 +110,8 @@ async fn a_credential_that_relayed_more_than_one_may_is_revoked_and_not_renewed(
     eventually("one is revoked", async || cloudflare.history().revoked() == 1).await;
 
     // The broker itself looks for alerts each second, and what ends a credential is told once.
-    let found = async || {
-        let alerts = broker.operator("/api/alerts").await.json();
-        let alerts = alerts["alerts"].as_array().unwrap().clone();
-        alerts.into_iter().find(|alert| alert["event"] == "grant.limit")
-    };
-    eventually("an alert", async || found().await.is_some()).await;
-    let alert = found().await.unwrap();
+    eventually("an alert", async || broker.alert("grant.limit").await.is_some()).await;
+    let alert = broker.alert("grant.limit").await.unwrap();
     let what = alert["what"].as_str().unwrap();
     assert!(
         what.contains("1.00 GB") && what.contains("\"leaked\"") && what.contains("address \"127.0.0.1\""),

@@ -5,13 +5,10 @@ use sha1::Sha1;
 
 use crate::support::prelude::*;
 
-/// The output of the program in a directory with this `.env`, and its standard error. A health check ends even if the settings are valid.
-fn run_with(dotenv: &str) -> (Output, String) {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join(".env"), dotenv).unwrap();
-    let output = command(&[]).arg("healthcheck").current_dir(directory.path()).output().unwrap();
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    (output, text)
+/// The exit status of the program in this directory, and what it says.
+fn run_in(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = command(variables).args(arguments).current_dir(directory).output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
 /// Only root can make a file that belongs to another user.
@@ -23,10 +20,7 @@ fn a_command_in_the_directory_of_another_user_does_not_follow_its_settings() {
     if std::os::unix::fs::chown(&file, Some(65_534), None).is_err() {
         return;
     }
-    let run = |arguments: &[&str]| {
-        let output = command(&[]).args(arguments).current_dir(directory.path()).output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
+    let run = |arguments: &[&str]| run_in(directory.path().as_ref(), arguments, &[]);
     let (status, text) = run(&["healthcheck"]);
     assert!(status == Some(78) && text.contains(".env: cannot read it: it belongs to user 65534"), "{text}");
     let (status, text) = run(&["--env-file", &file, "healthcheck"]);
@@ -47,8 +41,11 @@ fn what_would_not_be_in_force_is_refused_by_name_and_line_and_is_not_shown() {
         ("STATE_DIR=~/turn\n", "STATE_DIR", "~"),
         ("OPERATOR_TOKEN=\"'hush-hush-hush-hush'\"\n", "OPERATOR_TOKEN", "without quotes around it"),
     ] {
-        let (output, text) = run_with(dotenv);
-        assert_eq!(output.status.code(), Some(78), "{text}");
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(".env"), dotenv).unwrap();
+        // A health check ends even if the settings are valid.
+        let (status, text) = run_in(directory.path(), &["healthcheck"], &[]);
+        assert_eq!(status, Some(78), "{text}");
         let line = text.lines().find(|line| line.starts_with(&format!("{name}: ")));
         assert!(line.is_some_and(|line| line.contains(place)), "{name} at {place} is missing in\n{text}");
         assert!(!text.contains("hush"), "{text}");
@@ -64,14 +61,9 @@ fn each_command_that_reads_settings_takes_a_file_in_place_of_dotenv() {
         for (file, expected) in
             [("settings", "found \"settings\""), ("missing", "missing: cannot read it: No such file")]
         {
-            let mut command = command(&[]);
-            command
-                .current_dir(directory.path())
-                .args(arguments.split_whitespace())
-                .args(["--env-file", file]);
-            let output = command.output().unwrap();
-            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-            assert_eq!(output.status.code(), Some(78), "{arguments}: {text}");
+            let words: Vec<_> = arguments.split_whitespace().chain(["--env-file", file]).collect();
+            let (status, text) = run_in(directory.path(), &words, &[]);
+            assert_eq!(status, Some(78), "{arguments}: {text}");
             assert!(text.contains(expected), "{arguments}: {text}");
         }
     }
@@ -86,13 +78,8 @@ fn each_command_says_which_file_of_settings_it_has_read() {
         for (file, expected) in
             [(&["--env-file", "settings"][..], "settings and the environment"), (&[], &nothing)]
         {
-            let mut command = command(&[]);
-            command
-                .current_dir(directory.path())
-                .env("PORT", "1")
-                .args(arguments.split_whitespace())
-                .args(file);
-            let text = String::from_utf8(command.output().unwrap().stderr).unwrap();
+            let words: Vec<_> = arguments.split_whitespace().chain(file.iter().copied()).collect();
+            let (_, text) = run_in(directory.path(), &words, &[("PORT", "1")]);
             assert!(text.contains(&format!("settings of {expected}")), "{arguments}: {text}");
         }
     }

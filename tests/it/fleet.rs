@@ -154,9 +154,8 @@ async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all
         "{hint}"
     );
     eventually("an alert says the same", async || {
-        let alerts = broker.operator("/api/alerts").await.json()["alerts"].clone();
-        let alert = alerts.as_array().unwrap().iter().find(|alert| alert["event"] == "relay.down").cloned();
         let (what, _first_step) = hint.rsplit_once(" Start it, or open its UDP ports").unwrap();
+        let alert = broker.alert("relay.down").await;
         alert.is_some_and(|alert| alert["what"].as_str().unwrap().starts_with(what))
     })
     .await;
@@ -460,10 +459,8 @@ async fn a_page_that_could_not_use_a_relay_is_given_another_one_while_that_works
     let broker = &fleet.broker;
     for failed in ["a.test", "turn:A.test", "turn:a.test:3478?transport=tcp"] {
         for _ in 0..4 {
-            assert_eq!(
-                minted_at(broker, &format!("failed={failed}")).await,
-                ("b.test".to_owned(), Value::Null)
-            );
+            let (host, reason) = minted_at(broker, &format!("failed={failed}")).await;
+            assert_eq!((&*host, reason), ("b.test", Value::Null));
         }
     }
     probed(broker, "b.test", &[Err("no answer in time"), Err("no answer in time")]);
@@ -494,18 +491,18 @@ async fn the_renewal_of_a_member_stays_at_its_relay_whatever_the_state_of_that()
 
 #[tokio::test]
 async fn a_program_that_knows_the_secret_has_users_with_a_limit_and_blocks() {
+    const GB: u64 = 1_000_000_000;
     let fleet = Fleet::start(&[("USER_LIMIT_GB", "3")]).await;
     let (a, broker) = (&fleet.a, &fleet.broker);
-    let session =
-        |id, name: &str, gb: u64| FakeSession { sent: gb * 1_000_000_000, ..FakeSession::new(id, name) };
-    let carry = async |sessions: Vec<FakeSession>| {
-        a.set_sessions(sessions);
+    // The number, the user name and the GB of each session.
+    let carry = async |sessions: &[(u64, &str, u64)]| {
+        let new =
+            |(id, user, gb): &(u64, &str, u64)| FakeSession { sent: gb * GB, ..FakeSession::new(*id, *user) };
+        a.set_sessions(sessions.iter().map(new));
         fleet.look_after(2).await;
         a.session_ids()
     };
-    let left =
-        carry(vec![session(1, "1736949600:ann", 1), session(2, "1736949600:eve", 2), session(3, "carol", 1)])
-            .await;
+    let left = carry(&[(1, "1736949600:ann", 1), (2, "1736949600:eve", 2), (3, "carol", 1)]).await;
     assert_eq!(left, [1, 2, 3]);
     let spenders = broker.operator("/api/spenders?by=user").await.json();
     let row = |name: &str| {
@@ -523,16 +520,14 @@ async fn a_program_that_knows_the_secret_has_users_with_a_limit_and_blocks() {
 
     // Somebody of the same name who signs in is another user.
     broker.order(Method::POST, "/api/users/ann/block").await;
-    let left =
-        carry(vec![session(1, "1736949600:ann", 1), session(2, "1736949600:eve", 4), session(3, "carol", 1)])
-            .await;
+    let left = carry(&[(1, "1736949600:ann", 1), (2, "1736949600:eve", 4), (3, "carol", 1)]).await;
     assert_eq!(left, [1, 3], "eve has passed the limit of each user");
     broker.order(Method::POST, "/api/users/relay:carol/block").await;
-    let left = carry(vec![session(1, "1736949600:ann", 1), session(3, "carol", 1)]).await;
+    let left = carry(&[(1, "1736949600:ann", 1), (3, "carol", 1)]).await;
     assert_eq!(left, [1], "carol is blocked");
     broker.order(Method::POST, "/api/revoke?user=relay:ann").await;
-    assert_eq!(carry(vec![session(1, "1736949600:ann", 1)]).await, [0; 0], "that credential is revoked");
-    assert_eq!(carry(vec![session(4, "1736953200:ann", 0)]).await, [4], "and another one is not");
+    assert_eq!(carry(&[(1, "1736949600:ann", 1)]).await, [0; 0], "that credential is revoked");
+    assert_eq!(carry(&[(4, "1736953200:ann", 0)]).await, [4], "and another one is not");
     broker.set_limit(1).await;
-    assert_eq!(carry(vec![session(4, "1736953200:ann", 0)]).await, [0; 0], "the limit is reached");
+    assert_eq!(carry(&[(4, "1736953200:ann", 0)]).await, [0; 0], "the limit is reached");
 }

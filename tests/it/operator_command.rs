@@ -19,18 +19,26 @@ fn output_of(broker: &Process, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What a command that succeeds prints begins so.
+#[track_caller]
+fn assert_prints(broker: &Process, arguments: &[&str], begin: &str) {
+    let printed = output_of(broker, arguments);
+    assert!(printed.starts_with(begin), "{printed}");
+}
+
 fn error_of(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+#[track_caller]
+fn assert_fails(output: &Output, code: i32, said: &str) {
+    let error = error_of(output);
+    assert!(output.status.code() == Some(code) && error.contains(said), "{}: {error}", output.status);
+}
+
 #[test]
 fn status_freeze_and_limit_act_on_the_running_broker() {
-    let coturn = [
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", "turn:turn.example.com"),
-        ("COTURN_SECRET", "a-secret-of-coturn-0123456789"),
-    ];
-    let broker = start(&[&coturn[..], &[("BANDWIDTH_LIMIT_GB", "500")]].concat());
+    let broker = start(&[("BANDWIDTH_LIMIT_GB", "500")]);
     let status = output_of(&broker, &["status"]);
     assert!(status.contains("Minting      on\n") && status.contains("0.00 of 500 GB"), "{status}");
     assert!(output_of(&broker, &["freeze"]).contains("Minting      off, FROZEN: Minting is stopped"));
@@ -80,8 +88,7 @@ fn spenders_are_listed() {
             && table.contains("No usage is known."),
         "{table}"
     );
-    let now = output_of(&broker, &["spenders", "--since", "5m"]);
-    assert!(now.starts_with("Spent in the last 5m by user"), "{now}");
+    assert_prints(&broker, &["spenders", "--since", "5m"], "Spent in the last 5m by user");
     let csv = output_of(&broker, &["spenders", "key", "--csv"]);
     assert!(csv.starts_with("BillingPeriodStart,") && csv.trim_end().ends_with(",x_Grants"), "{csv}");
     let unknown = command_at(&broker, &["spenders", "--period", "1999-01"], OPERATOR);
@@ -109,51 +116,39 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert!(table.contains(id) && table.contains("user team/ann"), "{table}");
     assert!(output_of(&broker, &["grants", "--user", "ben"]).contains("No credential is live"));
 
-    assert!(output_of(&broker, &["revoke", id]).starts_with(&format!("{id} is revoked.")));
+    assert_prints(&broker, &["revoke", id], &format!("{id} is revoked."));
     assert!(output_of(&broker, &["grants"]).contains("revoked 20"), "the state is in the list");
-    assert!(output_of(&broker, &["block", "team/ann"]).starts_with("team/ann is blocked"));
+    assert_prints(&broker, &["block", "team/ann"], "team/ann is blocked");
     assert_eq!(mint().await.error(), (403, "USER_BLOCKED"));
     assert!(output_of(&broker, &["spenders"]).contains("Blocked (1): user team/ann"));
-    let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
     let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. Calls with 2 of them may go on until 20";
-    assert!(revoked.starts_with(goes_on), "{revoked}");
-    let removed = output_of(&broker, &["forget", "team/ann"]);
-    assert!(
-        removed.starts_with("team/ann is removed from the ledger. Rows that had the name: 2;"),
-        "{removed}"
-    );
+    assert_prints(&broker, &["revoke", "--user", "team/ann"], goes_on);
+    let removed = "team/ann is removed from the ledger. Rows that had the name: 2;";
+    assert_prints(&broker, &["forget", "team/ann"], removed);
     assert!(!output_of(&broker, &["spenders"]).contains("team/ann"));
-    let unknown = output_of(&broker, &["forget", "team/an"]);
-    assert!(
-        unknown.starts_with("team/an is removed from the ledger, but no credential had this name: check its"),
-        "{unknown}"
-    );
+    let unknown = "team/an is removed from the ledger, but no credential had this name: check its";
+    assert_prints(&broker, &["forget", "team/an"], unknown);
     output_of(&broker, &["block", "team/ann"]);
     for (option, value) in
         [("--label", "room-1"), ("--address", "192.0.2.1"), ("--origin", "https://a.example")]
     {
-        let revoked = output_of(&broker, &["revoke", option, value]);
-        assert!(revoked.starts_with(&format!("{value} has no live credential.")), "{revoked}");
+        assert_prints(&broker, &["revoke", option, value], &format!("{value} has no live credential."));
     }
-    assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
-    let blocked = output_of(&broker, &["block", "--address", "127.0.0.1", "--for", "1h"]);
-    assert!(blocked.starts_with("127.0.0.1 is blocked until 20"), "{blocked}");
+    assert_prints(&broker, &["allow", "team/ann"], "team/ann is not blocked");
+    let for_an_hour = ["block", "--address", "127.0.0.1", "--for", "1h"];
+    assert_prints(&broker, &for_an_hour, "127.0.0.1 is blocked until 20");
     assert_eq!(mint().await.error(), (403, "ADDRESS_BLOCKED"));
-    assert!(output_of(&broker, &["allow", "--address", "127.0.0.1"]).starts_with("127.0.0.1 is not blocked"));
-    let nobody = output_of(&broker, &["block", "nosuch"]);
-    let expected = "nosuch is blocked and gets no credentials. No credential of this name is known in this period: compare it with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
-    assert!(nobody.starts_with(expected), "{nobody}");
+    assert_prints(&broker, &["allow", "--address", "127.0.0.1"], "127.0.0.1 is not blocked");
+    let nobody = "nosuch is blocked and gets no credentials. No credential of this name is known in this period: compare it with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
+    assert_prints(&broker, &["block", "nosuch"], nobody);
     assert_eq!(mint().await.status, 200);
 }
 
 #[test]
 fn what_a_server_key_minted_is_revoked() {
     let broker = start(&[("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789")]);
-    let revoked = output_of(&broker, &["revoke", "--key", "app"]);
-    assert!(
-        revoked.starts_with("app has no live credential. app can get new ones: block app to refuse them."),
-        "{revoked}"
-    );
+    let none = "app has no live credential. app can get new ones: block app to refuse them.";
+    assert_prints(&broker, &["revoke", "--key", "app"], none);
     for arguments in [&["revoke"][..], &["revoke", "--key", "app", "--user", "ann"]] {
         assert_eq!(run(arguments, &[]).status.code(), Some(64), "{arguments:?}");
     }
@@ -234,8 +229,7 @@ fn a_backup_is_a_private_file_that_verify_accepts() {
 
     let before = std::fs::read(&file).unwrap();
     let again = command_at(&broker, &["backup", name], OPERATOR);
-    assert_eq!(again.status.code(), Some(1));
-    assert!(error_of(&again).contains("a backup overwrites nothing"), "{}", error_of(&again));
+    assert_fails(&again, 1, "a backup overwrites nothing");
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
@@ -244,16 +238,9 @@ fn a_file_that_cannot_be_written_is_named() {
     let state = StateDir::new();
     let broker = start(&[("STATE_DIR", state.path())]);
     let output = command_at(&broker, &["backup", "/nowhere/b.redb"], OPERATOR);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(error_of(&output).contains("/nowhere/b.redb cannot be written"), "{}", error_of(&output));
+    assert_fails(&output, 1, "/nowhere/b.redb cannot be written");
 }
 
-const RELAY_ALONE: [(&str, &str); 4] = [
-    ("ICE_SOURCES", "coturn"),
-    ("COTURN_URLS", "turn:turn.example.com"),
-    ("COTURN_SECRET", "a-secret-of-coturn-0123456789"),
-    SERVER_KEYS,
-];
 const SERVER_KEYS: (&str, &str) =
     ("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789,files=files-fixture-key-0123456789-01234567");
 
@@ -265,7 +252,7 @@ fn ice_at(broker: &Process, arguments: &[&str]) -> Output {
 
 #[test]
 fn ice_writes_a_file_for_a_program_and_a_refusal_leaves_it_as_it_is() {
-    let broker = start(&RELAY_ALONE);
+    let broker = start(&[SERVER_KEYS]);
     let directory = StateDir::new();
     let [file, done] = ["ice.json", "done"].map(|name| format!("{}/{name}", directory.path()));
     std::fs::write(&file, "old").unwrap();
@@ -276,41 +263,25 @@ fn ice_writes_a_file_for_a_program_and_a_refusal_leaves_it_as_it_is() {
     assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
     let written = std::fs::read_to_string(&file).unwrap();
     let json: Value = serde_json::from_str(&written).unwrap();
-    assert_eq!(json["iceServers"][0]["urls"][0], "turn:turn.example.com");
-    assert!(
-        json["iceServers"][0]["username"]
-            .as_str()
-            .unwrap()
-            .ends_with(|last: char| last.is_ascii_alphanumeric())
-    );
+    assert_eq!(json["iceServers"][0]["urls"][0], COTURN[1].1);
+    let username = json["iceServers"][0]["username"].as_str().unwrap();
+    assert!(username.ends_with(|last: char| last.is_ascii_alphanumeric()));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(std::fs::read_to_string(&done).unwrap(), written, "the command runs after the write");
     let grants = output_of(&broker, &["grants", "--json"]);
     let grants: Value = serde_json::from_str(&grants).unwrap();
     assert_eq!(json!([grants["grants"][0]["user"], grants["grants"][0]["label"]]), json!(["sfu-1", "files"]));
     output_of(&broker, &["limit", "0"]);
-    let refused = ice_at(&broker, &arguments);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(error_of(&refused).contains("Bandwidth limit"), "{}", error_of(&refused));
+    assert_fails(&ice_at(&broker, &arguments), 1, "Bandwidth limit");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
     output_of(&broker, &["limit", "default"]);
-    let failed = ice_at(&broker, &["--write", &file, "--then", "exit 3"]);
-    assert!(
-        failed.status.code() == Some(1) && error_of(&failed).contains("exit status: 3"),
-        "{}",
-        error_of(&failed)
-    );
-    let unknown = ice_at(&broker, &["--write", &file, "--key", "nobody"]);
-    assert!(
-        unknown.status.code() == Some(78) && error_of(&unknown).contains("--key"),
-        "{}",
-        error_of(&unknown)
-    );
+    assert_fails(&ice_at(&broker, &["--write", &file, "--then", "exit 3"]), 1, "exit status: 3");
+    assert_fails(&ice_at(&broker, &["--write", &file, "--key", "nobody"]), 78, "--key");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ice_writes_anew_within_a_minute_after_its_credential_is_revoked() {
-    let broker = start(&RELAY_ALONE);
+    let broker = start(&[SERVER_KEYS]);
     let (directory, port) = (StateDir::new(), broker.port.to_string());
     let file = format!("{}/ice.json", directory.path());
     let mut ice = command(&[("HOST", "127.0.0.1"), ("PORT", &port), SERVER_KEYS]);
@@ -334,11 +305,6 @@ fn a_broker_without_a_relay_leaves_the_file_of_ice_as_it_is() {
     let broker = start(&[("ICE_SOURCES", "stun"), SERVER_KEYS]);
     let directory = StateDir::new();
     let file = format!("{}/ice.json", directory.path());
-    let output = ice_at(&broker, &["--write", &file]);
-    assert!(
-        output.status.code() == Some(1) && error_of(&output).contains("no relay"),
-        "{}",
-        error_of(&output)
-    );
+    assert_fails(&ice_at(&broker, &["--write", &file]), 1, "no relay");
     assert!(!std::path::Path::new(&file).exists());
 }

@@ -75,10 +75,8 @@ fn reserved_bytes_count_until_the_end_of_their_promise() {
     clients.release(of(client), Minute::new(5), 2);
     // A release after the end changes nothing.
     assert_eq!(clients.shares(of(client), at(300))[1].unwrap().reserved, 1);
-    assert_eq!(
-        clients.shares(of(key("203.0.113.9")), at(0)).map(|share| share.map(|s| s.reserved)),
-        [Some(0), None, None]
-    );
+    let others = clients.shares(of(key("203.0.113.9")), at(0));
+    assert_eq!(others.map(|share| share.map(|share| share.reserved)), [Some(0), None, None]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use crate::testing::prelude::*;
+use crate::testing::stored_by;
 
 use super::*;
 
@@ -14,19 +15,10 @@ fn setup(sources: &[IceSource]) -> Setup {
     Setup { sources: sources.iter().map(terms).collect(), ..testing::setup(BudgetMode::Estimate) }
 }
 
-fn stored_by(books: &mut Books) -> Stored {
-    let mut stored = Stored::default();
-    stored.apply(books.take_batch());
-    stored
-}
-
 /// A source has counted these bytes of ours in the day of noon, or a day later.
 fn count(books: &mut Books, source: IceSource, as_of: Timestamp, granted: u64) -> ReadingOutcome {
-    crate::testing::take(
-        books,
-        source,
-        Reading { day: Day::of(as_of), ..crate::testing::reading(as_of, granted) },
-    )
+    let reading = Reading { day: Day::of(as_of), ..testing::reading(as_of, granted) };
+    testing::take(books, source, reading)
 }
 
 #[test]

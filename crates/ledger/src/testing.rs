@@ -189,6 +189,13 @@ pub(crate) fn grant_id(number: u64) -> GrantId {
     GrantId::new(id)
 }
 
+/// What these books have to store, on an empty disk.
+pub(crate) fn stored_by(books: &mut Books) -> Stored {
+    let mut stored = Stored::default();
+    stored.apply(books.take_batch());
+    stored
+}
+
 /// Who has spent in this period, looked at in one step.
 pub(crate) fn walk(books: &Books, kind: SpenderKind) -> SpenderWalk {
     let mut walk = SpenderWalk::new(kind, None);

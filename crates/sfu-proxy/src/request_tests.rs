@@ -178,23 +178,16 @@ fn a_body_with_a_field_of_another_call_is_refused() {
         (NewTracks, r#"{"tracks":[],"autoDiscover":true}"#),
         (UpdateTracks, r#"{"tracks":[],"autoDiscover":true}"#),
         (NewDataChannels, r#"{"tracks":[]}"#),
-        (
-            NewDataChannels,
-            r#"{"dataChannels":[{"location":"local","dataChannelName":"a","waitForAck":true}]}"#,
-        ),
-        (NewDataChannels, r#"{"dataChannels":[{"location":"local","dataChannelName":"a","canReply":true}]}"#),
-        (
-            NewDataChannels,
-            r#"{"dataChannels":[{"location":"local","dataChannelName":"a","maxRetransmits":0,"maxPacketLifeTime":0}]}"#,
-        ),
-        (
-            NewDataChannels,
-            r#"{"dataChannels":[{"location":"local","dataChannelName":"a","maxRetransmits":-1}]}"#,
-        ),
         (NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","kind":"data"}]}"#),
         (NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","mid":"0","sessionId":"s1"}]}"#),
     ] {
         assert_eq!(of_call(call, body.as_bytes()), Err(SfuFault::MALFORMED), "{call:?} {body}");
+    }
+    let both_limits = r#""maxRetransmits":0,"maxPacketLifeTime":0"#;
+    for rest in [r#""waitForAck":true"#, r#""canReply":true"#, both_limits, r#""maxRetransmits":-1"#] {
+        let channel = format!(r#"{{"location":"local","dataChannelName":"a",{rest}}}"#);
+        let body = format!(r#"{{"dataChannels":[{channel}]}}"#);
+        assert_eq!(of_call(NewDataChannels, body.as_bytes()), Err(SfuFault::MALFORMED), "{body}");
     }
     assert_eq!(new_session(format!(r#"{{"tracks":[{remote}]}}"#).as_bytes()), Err(SfuFault::MALFORMED));
 }
@@ -204,7 +197,7 @@ fn a_request_that_two_parsers_could_read_differently_is_refused() {
     let long = "x".repeat(257);
     let too_long = format!(r#"{{"tracks":[{{"location":"local","trackName":"{long}","mid":"0"}}]}}"#);
     let remote = r#""location":"remote","sessionId":"s1","trackName":"a""#;
-    for body in [
+    let tracks = [
         format!(r#"{{"tracks":[],"tracks":[{{{remote}}}]}}"#),
         format!(r#"{{"Tracks":[{{{remote}}}]}}"#),
         r#"{"tracks":[],"TRACKS":[]}"#.into(),
@@ -219,17 +212,12 @@ fn a_request_that_two_parsers_could_read_differently_is_refused() {
         r#"{"tracks":[{"location":"remote","sessionId":"a/b","trackName":"a"}]}"#.into(),
         r#"{"tracks":[{"location":"remote","sessionId":7,"trackName":"a"}]}"#.into(),
         r#"{"tracks":[{"location":["local"],"sessionId":"s1"}]}"#.into(),
-        r#"{"tracks":{"0":{}}}"#.into(),
-        r#"{"tracks":[["local"]]}"#.into(),
         r#"{"tracks":[{"location":"local","trackName":"","mid":"0"}]}"#.into(),
         too_long,
         format!(r#"{{"trackſ":[{{{remote}}}]}}"#),
-        "[]".into(),
-        String::new(),
-        "{".into(),
-        "{} {}".into(),
-        "null".into(),
-    ] {
+    ];
+    let texts = [r#"{"tracks":{"0":{}}}"#, r#"{"tracks":[["local"]]}"#, "[]", "", "{", "{} {}", "null"];
+    for body in tracks.into_iter().chain(texts.map(str::to_owned)) {
         assert_eq!(of_call(SfuCall::NewTracks, body.as_bytes()), Err(SfuFault::MALFORMED), "{body}");
     }
 }

@@ -94,6 +94,12 @@ impl Api {
         self.hint(code).await.is_some()
     }
 
+    /// The latest alert of this event.
+    pub(crate) async fn alert(&self, event: &str) -> Option<Value> {
+        let kept = self.operator("/api/alerts").await.json();
+        kept["alerts"].as_array().unwrap().iter().find(|alert| alert["event"] == event).cloned()
+    }
+
     pub(crate) async fn get_as(&self, token: &str, path: &str) -> Answer {
         Answer::of(self.request(Method::GET, path).bearer_auth(token)).await
     }

@@ -141,9 +141,7 @@ fn a_new_ledger_whose_keys_have_relayed_lacks_grants_until_the_longest_of_them_h
     books.take_count_before(ByteCount::new(1), false);
     assert_eq!(books.snapshot().lack_cause, LackCause::New);
     assert_eq!(books.time_before(), None, "nothing more has to be known");
-    let mut stored = Stored::default();
-    stored.apply(books.take_batch());
-    let mut again = setup().open(Some(stored), at(700));
+    let mut again = setup().open(Some(testing::stored_by(&mut books)), at(700));
     assert_eq!((again.snapshot().lack_cause, again.time_before()), (LackCause::New, None));
     holds_from(&mut again, at(0).plus(longest()));
 }
@@ -153,9 +151,7 @@ fn a_new_ledger_asks_for_bytes_from_before_it_began_until_none_can_come() {
     let mut books = new_ledger();
     books.take_count_before(ByteCount::ZERO, false);
     assert!(books.time_before().is_some());
-    let mut stored = Stored::default();
-    stored.apply(books.take_batch());
-    let mut again = setup().open(Some(stored), at(60));
+    let mut again = setup().open(Some(testing::stored_by(&mut books)), at(60));
     assert_eq!(again.time_before(), books.time_before(), "also after a restart");
     again.take_count_before(ByteCount::ZERO, true);
     assert_eq!(again.time_before(), None);
@@ -184,9 +180,7 @@ fn a_new_ledger_that_is_restored_has_lost_grants() {
     let mut books = new_ledger();
     books.take_count_before(ByteCount::new(1), true);
     assert_eq!(books.snapshot().lack_cause, LackCause::New);
-    let mut copy = Stored::default();
-    copy.apply(books.take_batch());
-    copy.is_copy = true;
+    let copy = Stored { is_copy: true, ..testing::stored_by(&mut books) };
     let mut restored = setup().open(Some(copy), at(60));
     assert_eq!(restored.snapshot().lack_cause, LackCause::Restored);
     holds_from(&mut restored, at(60).plus(longest()));
@@ -221,9 +215,7 @@ fn a_copy_takes_no_count_without_bytes_of_the_time_of_its_lack_until_bytes_or_a_
     for shown_by_bytes in [false, true] {
         let mut books = setup.open(Some(stored(false)), at(0));
         assert_eq!(count(&mut books, at(60), 0), ReadingOutcome::Taken, "no copy");
-        let mut disk = Stored::default();
-        disk.apply(books.take_batch());
-        disk.is_copy = true;
+        let mut disk = Stored { is_copy: true, ..testing::stored_by(&mut books) };
         let mut books = setup.open(Some(disk.clone()), at(700));
         disk.apply(books.take_batch());
         let mut books = setup.open(Some(disk), at(760));

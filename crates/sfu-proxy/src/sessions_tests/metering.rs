@@ -97,17 +97,12 @@ fn a_pull_under_the_name_or_the_mid_of_a_push_is_charged() {
     assert_eq!(table.sessions.taken_by("b"), videos(1, 1));
     let call = table.ask("b", &pull(&["a"])).unwrap();
     table.answer("b", call, Some(&state(&[0])));
-    assert_eq!(
-        table.sessions.taken_by("b"),
-        Taken { kbps: VIDEO + AUDIO_KBPS, charged_kbps: VIDEO + AUDIO_KBPS }
-    );
+    let both = Taken { kbps: VIDEO + AUDIO_KBPS, charged_kbps: VIDEO + AUDIO_KBPS };
+    assert_eq!(table.sessions.taken_by("b"), both);
     table.settle();
     let (sent, taken) = (tracks(&[0]).entries, state(&[0, 1]).entries);
     table.see("b", &answer([sent, taken].concat()));
-    assert_eq!(
-        table.sessions.taken_by("b"),
-        Taken { kbps: VIDEO + AUDIO_KBPS, charged_kbps: VIDEO + AUDIO_KBPS }
-    );
+    assert_eq!(table.sessions.taken_by("b"), both);
 }
 
 #[test]

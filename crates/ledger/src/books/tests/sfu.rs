@@ -73,9 +73,7 @@ fn to_close(books: &Books) -> Vec<Arc<str>> {
 }
 
 fn restarted(setup: &Setup, books: &mut Books, now: Timestamp) -> Books {
-    let mut stored = Stored::default();
-    stored.apply(books.take_batch());
-    setup.open(Some(stored), now)
+    setup.open(Some(crate::testing::stored_by(books)), now)
 }
 
 #[test]

@@ -39,18 +39,12 @@ fn count_nothing(broker: &mut Broker) {
 
 /// What is used before and after the count of the last day, each also after a restart.
 fn assert_used(mut broker: Broker, expected: [(u64, u64); 2], what: &str) {
-    for is_restarted in [false, true] {
-        if is_restarted {
+    for (counts, expected) in expected.into_iter().enumerate() {
+        (0..counts).for_each(|_| count_nothing(&mut broker));
+        for restarts in 0..2 {
+            assert_eq!(periods(&broker), expected, "{what}, counts: {counts}, restarts: {restarts}");
             broker.restart();
         }
-        assert_eq!(periods(&broker), expected[0], "{what}, restarted: {is_restarted}");
-    }
-    count_nothing(&mut broker);
-    for is_restarted in [false, true] {
-        if is_restarted {
-            broker.restart();
-        }
-        assert_eq!(periods(&broker), expected[1], "{what}, counted, restarted: {is_restarted}");
     }
 }
 

@@ -58,32 +58,25 @@ fn the_first_member_is_the_one_whose_reply_comes_first() {
 
 #[test]
 fn anything_but_a_register_with_a_room_and_the_right_types_closes_without_a_reject() {
-    for (frame, reason) in [
-        (r#"{"type":"offer","sdp":""}"#, "must register first"),
-        (r#"{"type":"candidate"}"#, "must register first"),
-        (r#"{"type":"connected"}"#, "must register first"),
-        (r#"{"type":"hello"}"#, "unknown type"),
-        (r#"{"type":7}"#, "unknown type"),
-        (r#"{"type":null}"#, "unknown type"),
-        ("{}", "unknown type"),
-        ("null", "invalid JSON"),
-        (r#"[{"type":"register"}]"#, "invalid JSON"),
-        (r#""register""#, "invalid JSON"),
-        (r#"{"type":"register","roomId":"r""#, "invalid JSON"),
-        (r#"{"type":"register","roomId":"r"}{}"#, "invalid JSON"),
-        ("", "invalid JSON"),
-        (r#"{"type":"register"}"#, "roomId missing"),
-        (r#"{"type":"register","roomId":""}"#, "roomId missing"),
-        (r#"{"type":"register","roomId":".."}"#, "roomId missing"),
-        (r#"{"type":"register","roomId":null}"#, "roomId missing"),
-        (r#"{"type":"register","roomId":7}"#, "invalid JSON"),
-        (r#"{"type":"register","roomId":"r","clientId":7}"#, "invalid JSON"),
-        (r#"{"type":"register","roomId":"r","standalone":"true"}"#, "invalid JSON"),
-        (r#"{"type":"register","roomId":"r","key":7}"#, "invalid JSON"),
-        (r#"{"type":"register","roomId":"r","signalingKey":{}}"#, "invalid JSON"),
-        (r#"{"type":"register","roomId":"r","ayameClient":[]}"#, "invalid JSON"),
-    ] {
-        assert_eq!(refused(frame), [format!("close 1000 {reason}")], "{frame}");
+    let assert_refused =
+        |reason: &str, frame: &str| assert_eq!(refused(frame), [format!("close 1000 {reason}")], "{frame}");
+    for frame in [r#"{"type":"offer","sdp":""}"#, r#"{"type":"candidate"}"#, r#"{"type":"connected"}"#] {
+        assert_refused("must register first", frame);
+    }
+    for frame in [r#"{"type":"hello"}"#, r#"{"type":7}"#, r#"{"type":null}"#, "{}"] {
+        assert_refused("unknown type", frame);
+    }
+    for room in ["", r#","roomId":"""#, r#","roomId":"..""#, r#","roomId":null"#] {
+        assert_refused("roomId missing", &format!(r#"{{"type":"register"{room}}}"#));
+    }
+    for frame in
+        ["", "null", r#"[{"type":"register"}]"#, r#""register""#, r#"{"type":"register","roomId":7}"#]
+    {
+        assert_refused("invalid JSON", frame);
+    }
+    let rest = [r#""clientId":7}"#, r#""standalone":"true"}"#, r#""key":7}"#, r#""signalingKey":{}}"#];
+    for rest in rest.into_iter().chain([r#""ayameClient":[]}"#, r#""key":"""#, r#""key":""}{}"#]) {
+        assert_refused("invalid JSON", &format!(r#"{{"type":"register","roomId":"r",{rest}"#));
     }
 }
 

@@ -124,20 +124,15 @@ fn the_ai_is_never_available() {
 #[test]
 fn broken_json_and_unknown_types_are_answered_to_their_sender() {
     let (mut world, ann, bob) = World::pair();
-    let rows = [
-        ("{", "NOT_JSON"),
-        ("[]", "NOT_JSON"),
-        (r#"["heartbeat"]"#, "NOT_JSON"),
-        ("{}", "NOT_JSON"),
-        (r#"{"type":7}"#, "NOT_JSON"),
-        (r#"{"type":"dance"}"#, "UNKNOWN_TYPE"),
-        (r#"{"type":"relinquishAiControl"}"#, "UNKNOWN_TYPE"),
-        (r#"{"type":"directMessage","to":"b"}"#, "INVALID_MESSAGE"),
-        (r#"{"type":"muteUser"}"#, "INVALID_MESSAGE"),
-    ];
-    for (text, code) in rows {
-        world.send(ann, text);
-        assert_eq!(world.frames(ann), [json!({ "type": "error", "error": code })], "{text}");
+    for (code, texts) in [
+        ("NOT_JSON", vec!["{", "[]", r#"["heartbeat"]"#, "{}", r#"{"type":7}"#]),
+        ("UNKNOWN_TYPE", vec![r#"{"type":"dance"}"#, r#"{"type":"relinquishAiControl"}"#]),
+        ("INVALID_MESSAGE", vec![r#"{"type":"directMessage","to":"b"}"#, r#"{"type":"muteUser"}"#]),
+    ] {
+        for text in texts {
+            world.send(ann, text);
+            assert_eq!(world.frames(ann), [json!({ "type": "error", "error": code })], "{text}");
+        }
     }
     assert_eq!((world.frames(bob), world.close_of(ann)), (vec![], None));
 }

@@ -23,8 +23,7 @@ fn refused(broker: &mut Broker, requester: Requester) -> Option<NotAdmitted> {
 /// A credential of a caller, which then relays so much.
 fn spend(broker: &mut Broker, requester: Requester, bytes: u64) -> Grant {
     let grant = broker.mint(requester, 3_600).unwrap();
-    let until = broker.books.now().plus_millis(60_000);
-    broker.books.advance(until);
+    let until = broker.wait(60);
     assert!(broker.count(until, true, &[(grant.id, bytes)], 0));
     grant
 }
@@ -34,8 +33,7 @@ fn an_address_over_its_limit_gets_nothing_more_until_the_next_day() {
     let mut broker = broker(Some(7));
     let ann = spend(&mut broker, nobody("203.0.113.9"), 7 * GB - 1);
     assert_eq!(refused(&mut broker, nobody("203.0.113.9")), None, "a byte is left");
-    let until = broker.books.now().plus_millis(60_000);
-    broker.books.advance(until);
+    let until = broker.wait(60);
     assert!(broker.count(until, true, &[(ann.id, 1)], 0));
     let retry_in = Duration::from_secs(2 * 3_600 - 120);
     assert_eq!(refused(&mut broker, nobody("203.0.113.9")), Some(NotAdmitted::AddressLimit { retry_in }));
@@ -81,8 +79,7 @@ fn one_address_that_goes_on_past_its_limit_does_not_use_up_that_of_its_network()
     let mut broker = broker(Some(1));
     let greedy = spend(&mut broker, nobody("2001:db8:1:1::1"), 2 * GB);
     assert!(refused(&mut broker, nobody("2001:db8:1:1::1")).is_some());
-    let until = broker.books.now().plus_millis(60_000);
-    broker.books.advance(until);
+    let until = broker.wait(60);
     assert!(broker.count(until, true, &[(greedy.id, 6 * GB)], 0));
     assert_eq!(refused(&mut broker, nobody("2001:db8:1:2::1")), None);
     let _ = spend(&mut broker, nobody("2001:db8:1:2::1"), GB);

@@ -116,9 +116,7 @@ fn what_a_long_chain_exceeds_counts_once_whichever_of_its_grants_is_looked_at_fi
     while chain.len() < 520 {
         let last = *chain.last().unwrap();
         broker.books.advance(last.refresh_after());
-        assert!(broker.books.take_renewal(&last));
-        let renews = Requester { renews: Some(last.id), ..requester("ann") };
-        chain.push(broker.mint(renews, 60).unwrap());
+        chain.push(broker.renew(&last, 60));
     }
     let until = Minute::of(broker.books.now()).start();
     let bytes = 2 * MINUTE_BYTES;
@@ -138,14 +136,11 @@ fn what_a_long_chain_exceeds_counts_once_whichever_of_its_grants_is_looked_at_fi
 fn what_an_app_server_reports_after_a_tail_exceeds_the_promise_where_no_count_shows_it() {
     for (source, exceeded, seconds) in [(IceSource::Coturn, 19, 1_200), (IceSource::Cloudflare, 0, 0)] {
         let mut broker = Broker::at_source(source, BudgetMode::Estimate, 1_000_000 * MB);
-        let ann = broker.mint(requester("ann"), 600).unwrap();
-        broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+        broker.caller("ann", 600);
         // Half an hour at a quarter of the rate, of which eleven minutes are promised.
         for minute in 1..=30 {
             broker.books.advance(at(minute * 60));
-            let bytes_received = Some(minute * MINUTE_BYTES / 4);
-            let report = Report { bytes_received, ..Report::default() };
-            broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+            broker.vouch("c", minute * MINUTE_BYTES / 4);
         }
         let after_tail = Excess {
             bytes: ByteCount::new(exceeded * MINUTE_BYTES / 4),
@@ -161,17 +156,13 @@ fn what_an_app_server_reports_after_a_tail_exceeds_the_promise_where_no_count_sh
 #[test]
 fn a_connection_that_outlives_its_credential_reports_under_the_promise_of_the_renewal() {
     let mut broker = Broker::at_source(IceSource::Coturn, BudgetMode::Estimate, 1_000_000 * MB);
-    let ann = broker.mint(requester("ann"), 600).unwrap();
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    let ann = broker.caller("ann", 600);
     for minute in 1..=15 {
         broker.books.advance(at(minute * 60));
         if minute == 9 {
-            assert!(broker.books.take_renewal(&ann));
-            broker.mint(Requester { renews: Some(ann.id), ..requester("ann") }, 600).unwrap();
+            broker.renew(&ann, 600);
         }
-        let bytes_received = Some(minute * MINUTE_BYTES / 4);
-        let report = Report { bytes_received, ..Report::default() };
-        broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+        broker.vouch("c", minute * MINUTE_BYTES / 4);
     }
     assert_eq!(excess(&broker), Excess::default());
 }
@@ -195,9 +186,7 @@ fn a_crash_forgets_no_chain_that_must_be_asked_for_alone() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let [ann, bob] = ["ann", "bob"].map(|name| broker.mint(requester(name), 600).unwrap());
     broker.books.advance(at(500));
-    assert!(broker.books.take_renewal(&ann));
-    let renewal = Requester { renews: Some(ann.id), ..requester("ann") };
-    let second = broker.mint(renewal, 600).unwrap();
+    let second = broker.renew(&ann, 600);
     assert!(broker.count(at(500), true, &[(ann.id, MINUTE_BYTES), (bob.id, MINUTE_BYTES)], 0));
     broker.books.advance(at(1_500));
     assert!(broker.count(at(1_500), true, &[(second.id, 750 * MINUTE_BYTES)], 0));
@@ -216,9 +205,7 @@ fn a_raised_promise_hides_nothing_that_comes_later() {
     for (minutes, counted, exceeded) in [(10, 52, 40), (10, 104, 92), (20, 160, 138), (60, 160, 138)] {
         broker.books.advance(at(minutes * 60));
         assert!(broker.count(at(minutes * 60), false, &[(ann.id, counted * MINUTE_BYTES)], 0));
-        for suspect in suspects(&broker) {
-            judge(&mut broker, &suspect, counted * MINUTE_BYTES);
-        }
+        broker.judge_suspects(counted * MINUTE_BYTES);
         assert_eq!(excess(&broker).bytes.get(), exceeded * MINUTE_BYTES, "after {minutes} minutes");
     }
 }
@@ -227,9 +214,7 @@ fn a_raised_promise_hides_nothing_that_comes_later() {
 fn the_credentials_of_a_chain_stay_within_one_rate_together() {
     let (mut broker, first) = among_idle_ones();
     broker.books.advance(first.refresh_after());
-    assert!(broker.books.take_renewal(&first));
-    let renews = |renewed: Grant| Requester { renews: Some(renewed.id), ..requester("ann") };
-    let second = broker.mint(renews(first), 20_000).unwrap();
+    let second = broker.renew(&first, 20_000);
     let minutes = second.issued_at.millis_since(first.issued_at) / 60_000 + 60;
     let until = first.issued_at.plus_millis(minutes * 60_000);
     broker.books.advance(until);
@@ -248,8 +233,7 @@ fn the_credentials_of_a_chain_stay_within_one_rate_together() {
     assert!(raised > MINUTE_BYTES && per_minute(&broker, first) == raised);
     broker.books.advance(second.refresh_after());
     broker.restart();
-    assert!(broker.books.take_renewal(&second));
-    let third = broker.mint(renews(second), 20_000).unwrap();
+    let third = broker.renew(&second, 20_000);
     assert_eq!(per_minute(&broker, third), raised, "a renewal goes on at the rate of its chain");
 }
 
@@ -261,9 +245,7 @@ fn what_is_above_a_promise_and_what_no_grant_explains_count_together() {
     for (other, holds) in [(0, true), (part, false)] {
         let relayed = part + 12 * MINUTE_BYTES;
         assert!(broker.count(at(600), false, &[(ann.id, relayed)], other));
-        for suspect in suspects(&broker) {
-            judge(&mut broker, &suspect, relayed);
-        }
+        broker.judge_suspects(relayed);
         let snapshot = broker.books.snapshot();
         assert_eq!((snapshot.measured.excess.bytes.get(), snapshot.unknown_bytes.get()), (part, other));
         assert_eq!(snapshot.rate_holds() && snapshot.unknown_bytes_are_few(), holds);
@@ -279,18 +261,14 @@ fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
         let exceed = |broker: &mut Broker, grant: Grant, until: Timestamp| {
             broker.books.advance(until);
             assert!(broker.count(until, true, &[(grant.id, 1_000 * MINUTE_BYTES)], 0));
-            for suspect in suspects(broker) {
-                judge(broker, &suspect, 1_000 * MINUTE_BYTES);
-            }
+            broker.judge_suspects(1_000 * MINUTE_BYTES);
             excess(broker).bytes
         };
         let ann = broker.mint(requester("ann"), 300).unwrap();
         let mut renewal = None;
         if is_renewed {
             broker.books.advance(ann.refresh_after());
-            assert!(broker.books.take_renewal(&ann));
-            let renews = Requester { renews: Some(ann.id), ..requester("ann") };
-            renewal = Some(broker.mint(renews, 3_000).unwrap());
+            renewal = Some(broker.renew(&ann, 3_000));
         }
         let of_ann = exceed(&mut broker, ann, ann.expires_at.plus_millis(180_000));
         while !broker.books.tidy() {}
@@ -319,8 +297,7 @@ fn a_renewal_since_a_chain_was_asked_for_is_raised_and_revoked_with_it() {
     let until = Minute::of(broker.books.now()).start();
     assert!(broker.count(until, false, &[(first.id, 600 * MINUTE_BYTES)], 0));
     let found = suspects(&broker);
-    assert!(broker.books.take_renewal(&first));
-    let second = broker.mint(Requester { renews: Some(first.id), ..requester("ann") }, 3_600).unwrap();
+    let second = broker.renew(&first, 3_600);
     assert_eq!((found[0].grants.as_slice(), per_minute(&broker, second)), (&[first.id][..], MINUTE_BYTES));
     judge(&mut broker, &found[0], 600 * MINUTE_BYTES);
     let raised = per_minute(&broker, first);
@@ -355,9 +332,7 @@ fn what_a_chain_exceeded_that_has_left_the_table_ends_with_the_period() {
             let until = grant.expires_at.plus_millis(180_000);
             broker.books.advance(until);
             assert!(broker.count(until, true, &[(grant.id, 1_000 * MINUTE_BYTES)], 0));
-            for suspect in suspects(broker) {
-                judge(broker, &suspect, 1_000 * MINUTE_BYTES);
-            }
+            broker.judge_suspects(1_000 * MINUTE_BYTES);
             while !broker.books.tidy() {}
             assert!(!broker.books.grants().knows(grant.id) && excess(broker).bytes > ByteCount::ZERO);
         };

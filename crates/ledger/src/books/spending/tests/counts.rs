@@ -5,9 +5,7 @@ use super::*;
 #[test]
 fn a_grant_has_its_counted_bytes_until_the_count_and_its_claims_after_that() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let (ann, bob) =
-        (broker.mint(requester("ann"), 3_600).unwrap(), broker.mint(requester("bob"), 3_600).unwrap());
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    let (ann, bob) = (broker.caller("ann", 3_600), broker.mint(requester("bob"), 3_600).unwrap());
     broker.books.advance(at(20));
     broker.beat(ann, 4 * MB);
     assert_eq!(broker.of("ann"), Some((0, 4 * MB, 4 * MB)));
@@ -118,8 +116,7 @@ fn a_final_count_needs_two_answers_that_agree() {
 #[test]
 fn what_a_relay_counts_replaces_what_was_claimed_for_that_time() {
     let mut broker = Broker::at_source(IceSource::Relay, BudgetMode::Estimate, 1_000 * MB);
-    let ann = broker.mint(requester("ann"), 600).unwrap();
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    let ann = broker.caller("ann", 600);
     broker.books.advance(at(20));
     broker.beat(ann, 4 * MB);
     assert_eq!(broker.of("ann"), Some((0, 4 * MB, 4 * MB)));

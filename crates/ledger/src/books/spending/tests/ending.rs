@@ -7,6 +7,11 @@ fn with_grant_limit(limit: u64) -> Broker {
     Broker::new(BudgetMode::Estimate, SpenderTerms { grant_limit, ..SpenderTerms::default() })
 }
 
+/// The grants of the chains that are asked for alone.
+fn asked(broker: &Broker, most: usize) -> Vec<GrantId> {
+    broker.books.grants().suspects(SOURCE, most).into_iter().flat_map(|suspect| suspect.grants).collect()
+}
+
 /// Counts bytes of grants, and answers what is asked alone with the same.
 fn count_and_judge(broker: &mut Broker, until: Timestamp, bytes: &[(GrantId, u64)]) -> Vec<OverLimit> {
     assert!(broker.count(until, true, bytes, 0));
@@ -21,9 +26,7 @@ fn count_and_judge(broker: &mut Broker, until: Timestamp, bytes: &[(GrantId, u64
 #[test]
 fn a_chain_of_which_more_was_counted_than_one_may_relay_is_revoked_with_its_connections() {
     let mut broker = with_grant_limit(50 * MB);
-    let (ann, bob) =
-        (broker.mint(requester("ann"), 3_600).unwrap(), broker.mint(requester("bob"), 3_600).unwrap());
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    let (ann, bob) = (broker.caller("ann", 3_600), broker.mint(requester("bob"), 3_600).unwrap());
     broker.books.advance(at(20));
     broker.beat(ann, 900 * MB);
     assert!(broker.books.revoke_over_limit().is_empty(), "a claim ends nothing");
@@ -48,10 +51,8 @@ fn a_chain_counts_as_one_and_is_asked_for_alone() {
     let mut broker = with_grant_limit(50 * MB);
     let first = broker.mint(requester("ann"), 1_200).unwrap();
     broker.books.advance(first.refresh_after());
-    assert!(broker.books.take_renewal(&first));
-    let second = broker.mint(Requester { renews: Some(first.id), ..requester("ann") }, 1_200).unwrap();
-    let until = broker.books.now().plus_millis(60_000);
-    broker.books.advance(until);
+    let second = broker.renew(&first, 1_200);
+    let until = broker.wait(60);
     assert!(broker.count(until, true, &[(first.id, 30 * MB), (second.id, 30 * MB)], 0));
     let [suspect] = &broker.books.grants().suspects(SOURCE, 9)[..] else { panic!("one chain") };
     assert_eq!(suspect.grants, [first.id, second.id]);
@@ -60,8 +61,7 @@ fn a_chain_counts_as_one_and_is_asked_for_alone() {
     assert!(broker.books.revoke_over_limit().is_empty(), "alone it has less");
     let over = count_and_judge(&mut broker, until, &[]);
     assert!(over.is_empty());
-    let later = until.plus_millis(60_000);
-    broker.books.advance(later);
+    let later = broker.wait(60);
     let over = count_and_judge(&mut broker, later, &[(first.id, 30 * MB), (second.id, 31 * MB)]);
     let revoked: Vec<_> = over[0].revoked.iter().map(|(id, _)| *id).collect();
     assert_eq!((over[0].grant, revoked), (second.id, vec![first.id, second.id]));
@@ -70,12 +70,10 @@ fn a_chain_counts_as_one_and_is_asked_for_alone() {
 #[test]
 fn a_chain_of_which_an_app_server_says_that_it_relayed_more_is_revoked() {
     let mut broker = with_grant_limit(50 * MB);
-    let ann = broker.mint(requester("ann"), 3_600).unwrap();
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    let ann = broker.caller("ann", 3_600);
     let vouch = |broker: &mut Broker, seconds: u64, bytes: u64| {
         broker.books.advance(at(seconds));
-        let report = Report { bytes_received: Some(bytes), ..Report::default() };
-        broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+        broker.vouch("c", bytes);
         broker.books.revoke_over_limit()
     };
     assert!(vouch(&mut broker, 10, 50 * MB).is_empty());
@@ -84,8 +82,7 @@ fn a_chain_of_which_an_app_server_says_that_it_relayed_more_is_revoked() {
     assert_eq!((over.len(), over[0].grant, over[0].counted.get()), (1, ann.id, 50 * MB + 1));
     assert!(broker.books.grants().was_over_limit(ann.id));
 
-    let bob = broker.mint(requester("bob"), 3_600).unwrap();
-    broker.books.open(Caller::Grant(bob), "c", Some(true)).unwrap();
+    let bob = broker.caller("bob", 3_600);
     assert!(vouch(&mut broker, 30, 20 * MB).is_empty());
     broker.setup.bounds.spenders.grant_limit = Some(ByteCount::new(20 * MB - 1));
     broker.restart();
@@ -102,11 +99,8 @@ fn a_chain_over_its_limit_takes_one_place_however_often_it_is_reported() {
         (grant.id, name, reports)
     });
     broker.books.advance(at(20));
-    let report = Report { bytes_received: Some(51 * MB), ..Report::default() };
     for (_, name, reports) in chains {
-        for _ in 0..reports {
-            broker.books.heartbeat(Caller::Reporter, name, report).unwrap();
-        }
+        (0..reports).for_each(|_| broker.vouch(name, 51 * MB));
     }
     let over: BTreeSet<_> = broker.books.revoke_over_limit().iter().map(|over| over.grant).collect();
     assert_eq!(over, chains.map(|(id, ..)| id).into());
@@ -116,26 +110,19 @@ fn a_chain_over_its_limit_takes_one_place_however_often_it_is_reported() {
 fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     broker.books.override_limit(Some(ByteCount::new(100 * MB)));
-    let ann = broker.mint(requester("ann"), 3_600).unwrap();
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    let ann = broker.caller("ann", 3_600);
     broker.books.advance(at(60));
     broker.beat(ann, 200 * MB);
     // A page says so.
     assert!(broker.books.budget().figures().is_spent() && !broker.books.budget().is_limit_proven());
     broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
     broker.books.advance(at(120));
-    let report = Report { bytes_received: Some(101 * MB), ..Report::default() };
-    broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
+    broker.vouch("r", 101 * MB);
     assert!(broker.books.budget().is_limit_proven(), "an app server says so");
     broker.books.override_limit(Some(ByteCount::new(150 * MB)));
     assert!(broker.books.budget().figures().is_spent() && !broker.books.budget().is_limit_proven());
-    let reading = turn_budget::Reading {
-        day: turn_budget::Day::of(at(0)),
-        ..crate::testing::reading(at(120), 150 * MB)
-    };
-    broker
-        .books
-        .take_reading(SOURCE, &turn_budget::Reading { at: turn_budget::Timestamp::default(), ..reading });
+    let reading = Reading { day: Day::of(at(0)), ..crate::testing::reading(at(120), 150 * MB) };
+    broker.books.take_reading(SOURCE, &Reading { at: Timestamp::default(), ..reading });
     assert!(!broker.books.budget().is_limit_proven(), "one answer does not prove it");
     crate::testing::take(&mut broker.books, SOURCE, reading);
     assert!(broker.books.budget().is_limit_proven(), "a count says so");
@@ -201,13 +188,9 @@ fn chains_near_a_limit_are_asked_for_alone_and_the_limit_holds_for_what_they_hav
     let mut mint = |name| broker.mint(requester(name), 3_600).unwrap().id;
     let [ann, bob, dan, one, two] = ["ann", "bob", "dan", "eve", "eve"].map(&mut mint);
     let count = |broker: &mut Broker, counted: &[(GrantId, u64)]| {
-        let until = broker.books.now().plus_millis(60_000);
-        broker.books.advance(until);
+        let until = broker.wait(60);
         let bytes: Vec<_> = counted.iter().map(|(id, megabytes)| (*id, megabytes * MB)).collect();
         assert!(broker.count(until, false, &bytes, 0));
-    };
-    let asked = |broker: &Broker, most| -> Vec<_> {
-        broker.books.grants().suspects(SOURCE, most).into_iter().flat_map(|suspect| suspect.grants).collect()
     };
     count(&mut broker, &[(ann, 40), (bob, 40), (dan, 20), (one, 39), (two, 41)]);
     assert_eq!(asked(&broker, 9), [two], "80 MB of eve are not above 80 %");
@@ -216,17 +199,15 @@ fn chains_near_a_limit_are_asked_for_alone_and_the_limit_holds_for_what_they_hav
     assert_eq!(asked(&broker, 2), [bob, ann], "some in each poll");
     broker.restart();
     assert_eq!(asked(&broker, 9), [bob, ann, two, one]);
-    for suspect in broker.books.grants().suspects(SOURCE, 9) {
-        judge(&mut broker, &suspect, 51 * MB);
-    }
+    broker.judge_suspects(51 * MB);
     let over: Vec<_> = broker.books.revoke_over_limit().into_iter().map(|over| over.grant).collect();
     assert_eq!(over, [bob, ann, two, one]);
     assert!(broker.books.grants().was_over_limit(ann));
     let used = broker.books.user_share(&user("eve")).unwrap().usage.used;
     assert_eq!(used.get(), 102 * MB, "a user's limit, too");
-    assert!(asked(&broker, 9).is_empty());
+    assert_eq!(asked(&broker, 9), []);
     count(&mut broker, &[(ann, 51), (bob, 51), (dan, 20), (one, 51), (two, 51)]);
-    assert!(asked(&broker, 9).is_empty(), "nothing more was counted than alone");
+    assert_eq!(asked(&broker, 9), [], "nothing more was counted than alone");
 }
 
 #[test]
@@ -242,13 +223,10 @@ fn chains_near_a_limit_and_fast_chains_are_asked_for_alone_in_turn() {
     let near_bytes = near.into_iter().zip([99, 98, 97]).map(|(id, megabytes)| (id, megabytes * MB));
     let fast_bytes = fast.into_iter().map(|id| (id, 1_000 * MINUTE_BYTES));
     assert!(broker.count(at(600), false, &near_bytes.chain(fast_bytes).collect::<Vec<_>>(), 0));
-    let asked = |most| -> Vec<_> {
-        broker.books.grants().suspects(SOURCE, most).into_iter().flat_map(|suspect| suspect.grants).collect()
-    };
-    let all = asked(9);
+    let all = asked(&broker, 9);
     assert_eq!([all[0], all[2], all[4]], near, "{all:?}");
     assert!(all.len() == 6 && fast.iter().all(|id| all.contains(id)), "{all:?}");
-    assert_eq!(asked(3), all[..3]);
+    assert_eq!(asked(&broker, 3), all[..3]);
 }
 
 #[test]

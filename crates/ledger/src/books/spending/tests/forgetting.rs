@@ -66,8 +66,7 @@ fn a_person_is_in_no_live_ended_or_summed_row_any_more_and_the_bytes_stay() {
         broker.books.report_spender(Caller::Reporter, "r", by_reporter);
         broker.books.advance(at(605));
         broker.beat(live, 400);
-        let report = Report { bytes_received: Some(300), relayed: Some(true), ..Report::default() };
-        broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
+        broker.vouch("r", 300);
         for spender in [SpenderKey::User(user("ann")), SpenderKey::Label(Label::new("live-1").unwrap())] {
             broker.books.block(&spender, None).unwrap();
         }

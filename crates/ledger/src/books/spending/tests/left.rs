@@ -5,8 +5,7 @@ use super::*;
 /// A grant of this user that has relayed these bytes and ended, with the two minutes of the clocks.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {
     let grant = broker.mint(requester(name), 60).unwrap();
-    let until = broker.books.now().plus_millis(240_000);
-    broker.books.advance(until);
+    let until = broker.wait(240);
     assert!(broker.count(until, true, &[(grant.id, bytes)], 0));
     while !broker.books.tidy() {}
 }
@@ -68,8 +67,7 @@ fn a_grant_leaves_the_table_only_when_its_last_bytes_are_counted() {
     assert_eq!(broker.books.grants().unknown_bytes(), ByteCount::ZERO);
     for _ in 0..5 {
         broker.mint(requester("bob"), 60).unwrap();
-        let now = broker.books.now();
-        broker.books.advance(now.plus_millis(240_000));
+        broker.wait(240);
         broker.books.tidy();
     }
     assert_eq!(broker.books.grants().ended_count(), 3, "counts that do not come fill no memory");
@@ -132,24 +130,13 @@ fn the_sums_of_earlier_periods_by_user_label_and_key_stay_for_a_year_and_add_up_
     spend(&mut broker, "bob", 3);
     // These relay nothing more, and end in the next period.
     for user in ["dan", "fay"] {
-        let grant = broker.mint(requester(user), 86_400).unwrap();
-        let now = broker.books.now();
-        broker.books.open(Caller::Grant(grant), user, Some(true)).unwrap();
-        broker.books.advance(now.plus_millis(10_000));
-        broker
-            .books
-            .heartbeat(
-                Caller::Grant(grant),
-                user,
-                Report { bytes_received: Some(4_000_000), relayed: None, ..Report::default() },
-            )
-            .unwrap();
-        broker.books.close(Caller::Grant(grant), user, Report::default()).unwrap();
+        let grant = broker.caller(user, 86_400);
+        broker.wait(10);
+        broker.beat(grant, 4_000_000);
+        broker.books.close(Caller::Grant(grant), "c", Report::default()).unwrap();
     }
-    let eve = broker.mint(requester("eve"), 86_400).unwrap();
-    let now = broker.books.now();
-    broker.books.open(Caller::Grant(eve), "c", Some(true)).unwrap();
-    broker.books.advance(now.plus_millis(10_000));
+    let eve = broker.caller("eve", 86_400);
+    broker.wait(10);
     broker.beat(eve, 9_000_000);
     broker.books.advance(at(7_200));
     let expected = of_past(&broker, SpenderKind::User, january.start);
@@ -166,8 +153,7 @@ fn the_sums_of_earlier_periods_by_user_label_and_key_stay_for_a_year_and_add_up_
             1 => broker.restart(),
             _ => {
                 broker.books.open(Caller::Grant(eve), "c", Some(true)).unwrap();
-                let now = broker.books.now();
-                broker.books.advance(now.plus_millis(10_000));
+                broker.wait(10);
                 broker.beat(eve, 7_000 + step);
             }
         }

@@ -408,12 +408,10 @@ fn minutes_after_the_reset_are_reserved_in_the_next_period() {
 #[test]
 fn in_strict_mode_what_was_vouched_above_the_promise_is_beside_what_is_still_promised() {
     let mut broker = Broker::at_source(IceSource::Http, BudgetMode::Strict, 1_000 * MB);
-    let ann = broker.mint(requester("ann"), 600).unwrap();
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    broker.caller("ann", 600);
     broker.books.advance(at(60));
     for (bytes, committed) in [(5 * MB, 11 * MINUTE_BYTES), (300 * MB, 300 * MB + 10 * MINUTE_BYTES)] {
-        let report = Report { bytes_received: Some(bytes), relayed: Some(true), ..Report::default() };
-        broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+        broker.vouch("c", bytes);
         for _ in 0..2 {
             assert_eq!(broker.share("ann"), Share { used: bytes, committed });
             broker.restart();

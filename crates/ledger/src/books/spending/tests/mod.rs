@@ -110,9 +110,41 @@ impl Broker {
         parts.find(|taken| *taken != CountsTaken::InPart) == Some(CountsTaken::Whole)
     }
 
+    /// A grant of a user, with an open connection.
+    fn caller(&mut self, name: &str, life: u64) -> Grant {
+        let grant = self.mint(requester(name), life).unwrap();
+        self.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+        grant
+    }
+
+    /// The renewal of a grant of ann.
+    fn renew(&mut self, renewed: &Grant, life: u64) -> Grant {
+        assert!(self.books.take_renewal(renewed));
+        self.mint(Requester { renews: Some(renewed.id), ..requester("ann") }, life).unwrap()
+    }
+
     fn beat(&mut self, grant: Grant, bytes: u64) {
         let report = Report { bytes_received: Some(bytes), relayed: Some(true), ..Report::default() };
         self.books.heartbeat(Caller::Grant(grant), "c", report).unwrap();
+    }
+
+    /// An app server says what a connection has relayed.
+    fn vouch(&mut self, connection: &str, bytes: u64) {
+        let report = Report { bytes_received: Some(bytes), ..Report::default() };
+        self.books.heartbeat(Caller::Reporter, connection, report).unwrap();
+    }
+
+    /// Lets so many seconds pass. Returns the time after them.
+    fn wait(&mut self, seconds: u64) -> Timestamp {
+        self.books.advance(self.books.now().plus_millis(seconds * 1_000));
+        self.books.now()
+    }
+
+    /// Each chain that is asked for alone has relayed so many bytes.
+    fn judge_suspects(&mut self, bytes: u64) {
+        for suspect in self.books.grants().suspects(SOURCE, usize::MAX) {
+            judge(self, &suspect, bytes);
+        }
     }
 
     /// The row of a user.

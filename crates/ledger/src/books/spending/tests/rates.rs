@@ -16,14 +16,11 @@ fn calls(broker: &mut Broker, count: u64, rate: BitRate) -> Vec<Grant> {
         ..requester("call")
     };
     let grants: Vec<_> = (0..count).map(|nth| broker.mint(of(nth), 86_400).unwrap()).collect();
-    let until = broker.books.now().plus_millis(CALL * 60_000);
-    broker.books.advance(until);
+    let until = broker.wait(CALL * 60);
     let bytes = rate.per_minute() * CALL;
     let counted: Vec<_> = grants.iter().map(|grant| (grant.id, bytes)).collect();
     assert!(broker.count(until, true, &counted, 0));
-    for suspect in broker.books.grants().suspects(SOURCE, usize::MAX) {
-        judge(broker, &suspect, bytes);
-    }
+    broker.judge_suspects(bytes);
     grants
 }
 
@@ -54,11 +51,9 @@ fn twelve_honest_calls_raise_the_rate_of_all_and_the_bound_holds_again() {
     assert!(snapshot.bound_holds(), "{:?}", snapshot.measured);
     assert_eq!(snapshot.measured.raised.unwrap().rate, mbps(75));
     assert!(snapshot.figures.committed.get() > 2 * before, "{before}, {:?}", snapshot.figures.committed);
-    for restarts in [false, true] {
-        if restarts {
-            broker.restart();
-        }
+    for _ in 0..2 {
         assert_eq!(promised(&mut broker), (mbps(75).per_minute(), mbps(75).per_minute()));
+        broker.restart();
     }
     calls(&mut broker, 12, mbps(75));
     assert!(broker.books.snapshot().bound_holds(), "the same again is nothing new");
@@ -141,8 +136,7 @@ fn one_fast_client_raises_its_own_promises_alone() {
 #[test]
 fn bytes_of_no_known_grant_raise_no_rate() {
     let mut broker = among_idle();
-    let until = broker.books.now().plus_millis(600_000);
-    broker.books.advance(until);
+    let until = broker.wait(600);
     for (as_of, bytes) in [(at(60), 0), (until, 100_000 * MB)] {
         let reading = Reading { day: Day::of(as_of), ..crate::testing::reading(as_of, bytes) };
         let _ = crate::testing::take(&mut broker.books, SOURCE, reading);
@@ -164,10 +158,8 @@ fn what_an_app_server_vouches_for_raises_no_rate_of_others_beside_counts() {
         }
         for seconds in (10..=1_800).step_by(10) {
             broker.books.advance(at(seconds));
-            let bytes_received = Some(mbps(900).per_minute() / 60 * seconds);
-            let report = Report { bytes_received, ..Report::default() };
             for nth in 0..12 {
-                broker.books.heartbeat(Caller::Reporter, &format!("c{nth}"), report).unwrap();
+                broker.vouch(&format!("c{nth}"), mbps(900).per_minute() / 60 * seconds);
             }
         }
         broker.books.advance(at(1_801));

@@ -21,13 +21,6 @@ impl Broker {
     fn by_user(&self, seconds: u64) -> Vec<(String, u64, u64)> {
         self.recent(SpenderKind::User, seconds)
     }
-
-    /// A grant with an open connection.
-    fn caller(&mut self, name: &str) -> Grant {
-        let grant = self.mint(requester(name), 7_200).unwrap();
-        self.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
-        grant
-    }
 }
 
 fn last(seconds: u64, end: Timestamp) -> Interval {
@@ -41,7 +34,7 @@ fn row(name: &str, measured: u64, claimed: u64) -> (String, u64, u64) {
 #[test]
 fn the_last_minutes_alone_say_who_spends_now() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let (ann, bob) = (broker.caller("ann"), broker.caller("bob"));
+    let (ann, bob) = (broker.caller("ann", 7_200), broker.caller("bob", 7_200));
     for minute in 1..=20 {
         broker.books.advance(at(60 * minute));
         broker.beat(ann, 5 * MB * minute.min(10));
@@ -69,7 +62,7 @@ fn the_first_count_after_a_reset_shows_all_of_its_bytes() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let reset = 7_200;
     broker.books.advance(at(reset - 1_200));
-    let ann = broker.caller("ann");
+    let ann = broker.caller("ann", 7_200);
     for end in [reset - 60, reset + 600] {
         broker.books.advance(at(end));
         assert!(broker.count(at(end - 60), true, &[(ann.id, 8 * MB)], 0));
@@ -80,7 +73,7 @@ fn the_first_count_after_a_reset_shows_all_of_its_bytes() {
 #[test]
 fn a_count_replaces_what_was_claimed_for_its_time() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let ann = broker.caller("ann");
+    let ann = broker.caller("ann", 7_200);
     for minute in 1..=12 {
         broker.books.advance(at(60 * minute));
         broker.beat(ann, 5 * MB * minute);
@@ -101,12 +94,12 @@ fn a_count_replaces_what_was_claimed_for_its_time() {
 #[test]
 fn whom_a_count_shows_is_seen_in_the_counted_minutes_and_others_in_those_since() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let (ann, thief) = (broker.caller("ann"), broker.mint(requester("thief"), 7_200).unwrap());
+    let (ann, thief) = (broker.caller("ann", 7_200), broker.mint(requester("thief"), 7_200).unwrap());
     for minute in 1..=12 {
         broker.books.advance(at(60 * minute));
         broker.beat(ann, 5 * MB * minute);
     }
-    let bob = broker.caller("bob");
+    let bob = broker.caller("bob", 7_200);
     broker.books.advance(at(780));
     broker.beat(bob, 3 * MB);
     assert!(broker.count(at(0), true, &[], 0));
@@ -132,7 +125,7 @@ fn a_count_of_thirteen_minutes_ago_has_fifteen_minutes_of_bytes() {
 #[test]
 fn a_relay_that_is_watched_here_counts_the_last_seconds() {
     let mut broker = Broker::at_source(IceSource::Relay, BudgetMode::Estimate, 1_000 * MB);
-    let grant = broker.caller("ann");
+    let grant = broker.caller("ann", 7_200);
     for seconds in (10..=90).step_by(10) {
         broker.books.advance(at(seconds));
         broker.beat(grant, seconds * MB);
@@ -147,7 +140,7 @@ fn a_relay_that_is_watched_here_counts_the_last_seconds() {
 #[test]
 fn a_count_of_the_client_takes_back_what_was_charged_by_time() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let ann = broker.caller("ann");
+    let ann = broker.caller("ann", 7_200);
     broker.books.advance(at(20));
     let silent = Report { relayed: Some(true), ..Report::default() };
     broker.books.heartbeat(Caller::Grant(ann), "c", silent).unwrap();
@@ -160,7 +153,7 @@ fn a_count_of_the_client_takes_back_what_was_charged_by_time() {
 #[test]
 fn a_grant_relays_while_it_has_bytes_of_the_last_half_hour() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let (ann, bob) = (broker.caller("ann"), broker.caller("bob"));
+    let (ann, bob) = (broker.caller("ann", 7_200), broker.caller("bob", 7_200));
     let relaying = |broker: &Broker| broker.books.grants().relaying();
     broker.books.advance(at(20));
     assert_eq!(relaying(&broker), 0, "both are idle");
@@ -185,8 +178,7 @@ fn connections_without_a_grant_count_for_those_whom_the_reporter_names() {
         broker.books.open(Caller::Reporter, &name, Some(true)).unwrap();
         let by_reporter = Spender { user: User::new(&name), ..Spender::default() };
         broker.books.report_spender(Caller::Reporter, &name, by_reporter);
-        let report = Report { bytes_received: Some(bytes), ..Report::default() };
-        broker.books.heartbeat(Caller::Reporter, &name, report).unwrap();
+        broker.vouch(&name, bytes);
     };
     broker.books.advance(at(30));
     report(&mut broker, "ann".into(), 0);

@@ -125,9 +125,7 @@ fn of_a_report_over_a_reset_the_part_since_the_reset_counts() {
         // 44 Mbps, from half a minute before the reset to half a minute after it.
         for (seconds, minutes) in [(7_170, 0), (7_230, 22)] {
             broker.books.advance(at(seconds));
-            let bytes_received = Some(minutes * MINUTE_BYTES);
-            let report = Report { bytes_received, relayed: Some(true), ..Report::default() };
-            broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+            broker.vouch("c", minutes * MINUTE_BYTES);
         }
         let half = 11 * MINUTE_BYTES;
         let spender = if is_granted { "ann" } else { "bob" };

@@ -27,8 +27,7 @@ fn what_a_key_has_used_outlives_its_grants_and_a_restart_even_in_a_full_map() {
     let mut broker = broker(BudgetMode::Estimate, spenders);
     for (name, bytes) in [("app", LIMIT), ("other", 2 * LIMIT), ("app", 7), ("third", 5)] {
         let grant = broker.mint(of_key(name), 60);
-        let until = broker.books.now().plus_millis(240_000);
-        broker.books.advance(until);
+        let until = broker.wait(240);
         let counted: Vec<_> = grant.iter().map(|grant| (grant.id, bytes)).collect();
         assert!(broker.count(until, true, &counted, 0));
         while !broker.books.tidy() {}

@@ -12,6 +12,7 @@ fn a_member_of_a_call_is_a_connection_of_its_grant() {
     assert_eq!(member, Caller::Member(grant));
     world.broker.books.open(member, "m", Some(true)).unwrap();
     assert!(world.broker.books.heartbeat(Caller::Grant(grant), "m", received(5 * GB)).unwrap().clamped);
+    assert!(world.broker.books.heartbeat(member, "m", received(10 * GB)).unwrap().clamped, "it is a claim");
     let (_, closed) = world.broker.books.revoke(grant.id).unwrap();
     assert_eq!(closed.len(), 1);
     assert_eq!(world.broker.books.open(member, "again", None), Err(OpenError::GrantRevoked));

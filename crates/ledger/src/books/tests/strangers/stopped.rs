@@ -46,19 +46,6 @@ fn a_revoked_grant_reports_nothing_more_also_after_its_end() {
 }
 
 #[test]
-fn the_reports_of_a_member_of_a_call_are_claims_and_its_connection_ends_with_the_grant() {
-    let (mut world, grant) = with_a_grant();
-    let member = world.broker.books.member_with(grant.id).unwrap();
-    assert_eq!(member, Caller::Member(grant));
-    assert_eq!(world.broker.books.member_with(grant_id(9)), None);
-    world.broker.books.open(member, "m", Some(true)).unwrap();
-    assert!(world.broker.books.heartbeat(Caller::Grant(grant), "m", received(5 * GB)).unwrap().clamped);
-    // What it says is a claim.
-    assert!(world.broker.books.heartbeat(member, "m", received(10 * GB)).unwrap().clamped);
-    assert_eq!(world.broker.books.revoke(grant.id).unwrap().1.len(), 1);
-}
-
-#[test]
 fn while_frozen_a_client_claims_no_more_than_its_promise() {
     let (mut world, grant) = with_a_grant();
     let caller = Caller::Grant(grant);
