@@ -59,19 +59,14 @@ impl Grants {
         let Some(row) = self.any(id) else { return };
         let (owner, start) = (row.owner(), self.period.start);
         let span = Interval::new(from, at);
-        // A report over the reset has a part in each period: `part` in this one. Each part is limited by itself to what a relay can carry:
-        // `more` is what counts of `part`, and `earlier` is what counts of the part before the reset.
+        // Of a report over the reset, the part of this period counts, up to what a relay can carry.
         let part = Spread { bytes, over: span }.after(start);
         let carried_max = Interval::new(row.issued_at, at).after(start).at_rate(RELAY_RATE_MAX);
         let more = part.min(carried_max.minus(self.spent_of(row).vouched));
-        let earlier = bytes.minus(part).min(span.before(start).at_rate(RELAY_RATE_MAX));
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
-        for (bytes, over) in [(earlier, span.before(start)), (more, span.after(start))] {
-            if bytes > ByteCount::ZERO {
-                let kind = ChangeKind::Vouch(Spread { bytes, over });
-                let change = UsageChange { owner, basis: Basis::Granted, kind };
-                self.effects.note(Effect::Usage(change));
-            }
+        if more > ByteCount::ZERO {
+            let kind = ChangeKind::Vouch(Spread { bytes: more, over: span.after(start) });
+            self.effects.note(Effect::Usage(UsageChange { owner, basis: Basis::Granted, kind }));
         }
         let grants = self.chain_of(id, owner.source);
         // A connection may outlive the credential that opened it. Then the promise of a renewal covers the bytes of the connection.
