@@ -97,7 +97,9 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     forget(&app, checked_user(&user)?).await
 }
 
-/// Removes a person, as `DELETE /api/users/{user}` does. Many proxies refuse a path with a name that has a slash.
+/// Removes the person whom the query names.
+///
+/// As `DELETE /api/users/{user}` does. Many proxies refuse a path with a name that has a slash.
 #[utoipa::path(
     delete, path = "/api/users",
     params(SpenderQuery),
