@@ -97,22 +97,29 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     forget(&app, checked_user(&user)?).await
 }
 
+/// The query that names a user.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct UserQuery {
+    /// The user, as in `GET /api/spenders`.
+    #[param(inline, value_type = UserInPath)]
+    user: String,
+}
+
 /// Removes the person whom the query names.
 ///
 /// As `DELETE /api/users/{user}` does. Many proxies refuse a path with a name that has a slash.
 #[utoipa::path(
     delete, path = "/api/users",
-    params(SpenderQuery),
+    params(UserQuery),
     responses(
         (status = 200, description = "The ledger does not name the user any more.", body = ForgottenUserBody),
-        (status = 400, description = "`INVALID_REQUEST`: the query does not name one user and nobody else.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: the query does not name a user, or not that alone.", body = ErrorBody),
     )
 )]
-pub async fn forget_named(app: AppState, Query(query): Query<SpenderQuery>) -> JsonResult<ForgottenUserBody> {
-    let SpenderKey::User(user) = only(query.spenders()?)? else {
-        return Err(ApiError::invalid("Name a `user`: only a person is removed."));
-    };
-    forget(&app, user).await
+pub async fn forget_named(app: AppState, Query(query): Query<UserQuery>) -> JsonResult<ForgottenUserBody> {
+    forget(&app, checked_user(&query.user)?).await
 }
 
 async fn forget(app: &App, user: User) -> JsonResult<ForgottenUserBody> {
