@@ -53,7 +53,8 @@ class TurnBrokerListener implements IEventListener {
 	/** Those who are not logged in share a credential. A changed setting applies at once. */
 	private function servers(ICache $cache, ?string $user): array {
 		[$url, $key] = [$this->config->getAppValue('turn_broker', 'url'), $this->config->getAppValue('turn_broker', 'key')];
-		[$ofUser, $ofAll, $once] = [sha1("$url $key $user"), sha1("$url $key") . '-failed', sha1("$url $key") . '-failed-once'];
+		[$ofUser, $ofAll] = [sha1("$url $key $user"), sha1("$url $key") . '-failed'];
+		$once = "$ofAll-once";
 		$kept = $cache->get($ofUser) ?? $cache->get($ofAll);
 		if (is_array($kept)) {
 			return $kept;
