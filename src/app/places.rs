@@ -4,7 +4,7 @@
 use turn_sfu_proxy::SESSIONS_MAX;
 
 use super::App;
-use crate::auth::Auth;
+use crate::auth::{ASKING_MAX, Auth};
 use crate::meter::coturn::stats::CONNECTIONS;
 
 /// Places of one kind.
@@ -50,7 +50,7 @@ places! {
     "requests", "4 s each", "a client a quarter", "503 `OVERLOADED`",
         |app, _| app.in_flight.kept();
     "sign_ins", "waiting for `AUTH_WEBHOOK_URL`", "a client a sixteenth", "503 `OVERLOADED`",
-        |app, _| app.core.auth.as_ref().map_or((0, 0), Auth::asking);
+        |app, _| app.core.auth.as_ref().map_or((0, ASKING_MAX), Auth::asking);
     "coturn_reports", "fixed", "an address a sixteenth", "the connection is closed",
         |app, _| app.coturn_stats.as_ref().map_or((0, CONNECTIONS.all_max), |stats| stats.places.kept());
     "signaling_sockets", "fixed", "`SIGNALING_SOCKETS_PER_CLIENT`", "503 `OVERLOADED`",

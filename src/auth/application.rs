@@ -33,7 +33,7 @@ const ASKED: Rate = Rate::per_second(120, 2);
 /// Client addresses with a row of their own.
 const CLIENTS_MAX: usize = 8_192;
 /// The most questions in progress.
-const ASKING_MAX: usize = 256;
+pub const ASKING_MAX: usize = 256;
 /// The questions in progress of one client address, and of all together.
 const ASKING: Bounds = Bounds { client_max: ASKING_MAX / SHARES, all_max: ASKING_MAX };
 /// After this time a client may ask again, if its question had no usable answer.

@@ -18,6 +18,7 @@ mod jwt;
 mod key_set;
 pub mod server_keys;
 
+pub use application::ASKING_MAX;
 use application::Application;
 use issuer_keys::IssuerKeys;
 pub(crate) use issuer_keys::{count_keys, keys_remedy};

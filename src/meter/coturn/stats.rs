@@ -146,10 +146,9 @@ impl CoturnStats {
         let mut received = Vec::with_capacity(COMMAND_MAX);
         loop {
             let more = socket.read_buf(&mut received);
-            let read = match client.silence_max() {
-                Some(silence_max) => timeout(silence_max, more).await.unwrap_or(Ok(0)),
-                None if client.is_known => more.await,
-                None => timeout_at(login_until, more).await.unwrap_or(Ok(0)),
+            let read = match client.until(login_until) {
+                Some(until) => timeout_at(until, more).await.unwrap_or(Ok(0)),
+                None => more.await,
             };
             if !read.is_ok_and(|count| count > 0) {
                 return;
@@ -190,9 +189,12 @@ impl<'a> Client<'a> {
         Self { stats, is_known: false, relay: None, connection: None }
     }
 
-    /// After so long without a command the connection is closed. `None`: it may be silent.
-    fn silence_max(&self) -> Option<Duration> {
-        self.connection.as_ref().map(|_| SILENCE_MAX)
+    /// Without a command until then the connection is closed. `None`: it may be silent.
+    fn until(&self, login_until: Instant) -> Option<Instant> {
+        if !self.is_known {
+            return Some(login_until);
+        }
+        self.connection.as_ref().map(|_| clock::deadline(SILENCE_MAX))
     }
 
     /// The answer to a command. `None`: the connection must be closed.

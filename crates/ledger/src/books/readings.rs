@@ -13,8 +13,8 @@ use turn_budget::{
 use super::{Books, is_small_beside};
 use crate::lacking::LackCause;
 
-/// A change for all promises of a group, in steps. Until it is over, a source whose sessions are not cut shows a lower worst case than it
-/// may have: meanwhile the bound does not hold anyway.
+/// A change for all promises of a group, in steps. Until it is over, promises that are to become longer are shown as they were, so the worst
+/// case can be shown too low. Strict mode mints nothing meanwhile ([`Books::is_raising`]).
 #[derive(Debug)]
 pub(super) enum Tails {
     /// Nobody counted `[from, until)` but these bytes: see [`crate::Grants::assume`].
