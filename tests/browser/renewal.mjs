@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { coturnEgress, coturnHasClosed, rows } from './counts.mjs';
 import {
-  BROKER, atRest, coturnSecret, directory, openConnections, runTest, start, startBroker, startCoturn, status, sum, theyAgree, usedBytes,
+  BROKER, atRest, directory, openConnections, runTest, start, startBroker, startCoturn, status, sum, theyAgree, usedBytes,
 } from './harness.mjs';
 import { coturnProcess, launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
 
@@ -182,8 +182,8 @@ async function onlyThePageReachesTheRelay(browser, site) {
 }
 
 /** Both ends have credentials of an earlier call, which the relay refuses since it has another secret. They may use nothing but the relay. */
-async function aNewSecretLosesNoCall(browser, site, coturn, before = coturnSecret, isLast = false) {
-  const broker = await startBroker(site, { COTURN_SECRET: before }, 'before');
+async function aNewSecretLosesNoCall(browser, site, coturn) {
+  const broker = await startBroker(site, {}, 'before');
   const page = await browser.newPage();
   await page.goto(site);
   await page.waitForFunction(() => globalThis.call);
@@ -192,7 +192,7 @@ async function aNewSecretLosesNoCall(browser, site, coturn, before = coturnSecre
   assert.equal(await broker.stop(), 'status 0');
   await coturn.stop();
   const secret = randomBytes(24).toString('hex');
-  const other = await start(coturnProcess(directory, secret));
+  await start(coturnProcess(directory, secret));
   const next = await startBroker(site, { COTURN_SECRET: secret }, 'after');
   const ms = await page.evaluate((most) => {
     const begun = performance.now();
@@ -200,13 +200,6 @@ async function aNewSecretLosesNoCall(browser, site, coturn, before = coturnSecre
     return Promise.race([connected, new Promise((resolve) => { setTimeout(() => resolve(null), most); })]);
   }, HANGS_AFTER_MS);
   const ends = await page.evaluate(() => call.look());
-  // Seen once in many runs, cause unknown: both ends have new credentials, and ICE goes on for ever.
-  if (ms === null && !isLast) {
-    console.log(`no call after a new secret, tried once more: ${JSON.stringify(ends)}`);
-    await page.goto('about:blank');
-    assert.equal(await next.stop(), 'status 0');
-    return aNewSecretLosesNoCall(browser, site, other, secret, true);
-  }
   assert.notEqual(ms, null, JSON.stringify(ends));
   assert.ok(ends.every(({ faults }) => faults.some((fault) => fault.startsWith('TURN_REFUSED'))), JSON.stringify(ends));
   assert.ok(ms < REFUSED_MS_MAX, `${ms} ms`);

@@ -9,7 +9,7 @@ use crate::support::prelude::*;
 
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {
-    let own = [("STATE_DIR", state.path()), ("BANDWIDTH_LIMIT_GB", "500")];
+    let own = [("STATE_DIR", state.path()), ("BANDWIDTH_LIMIT_GB", "500"), far_billing_day()];
     [&COTURN[..], &own, &[("OPERATOR_TOKEN", OPERATOR), ("REPORTER_TOKEN", REPORTER)]].concat()
 }
 

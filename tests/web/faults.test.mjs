@@ -233,14 +233,36 @@ for (const state of ['new', 'checking']) {
 
 test('the end that answered waits for the other end to restart, and restarts itself if that does not', async () => {
   const { time } = world;
-  const [waits, served] = [world.client({ storage: null }), world.client({ storage: null })];
-  const [first, second] = [await refusedCall(waits, { type: 'answer' }), await refusedCall(served, { type: 'answer' })];
-  second.describe('answer', 'g2');
+  const answered = () => refusedCall(world.client({ storage: null }), { type: 'answer' });
+  const [waits, served, hangs] = [await answered(), await answered(), await answered()];
+  served.describe('answer', 'g2');
+  served.statistics.generation = 'g2';
+  served.become('connected');
+  hangs.describe('answer', 'g2'); // was under way: it was gathered with the refused credentials
   await time.pass(1);
-  assert.deepEqual([first.restarts, second.restarts], [0, 0]);
+  assert.deepEqual([waits.restarts, served.restarts, hangs.restarts], [0, 0, 0]);
   await time.pass(1);
-  assert.deepEqual([first.restarts, second.restarts], [1, 0]);
+  assert.deepEqual([waits.restarts, served.restarts, hangs.restarts], [1, 0, 1]);
 });
+
+for (const relays of [true, false]) {
+  test(`a late refusal of the credentials before ${relays ? 'is none of those that relay now' : 'counts while nothing is relayed'}`, async () => {
+    const { broker, time } = world;
+    const client = world.client();
+    const pc = await refusedCall(client);
+    assert.equal(username(pc.configuration.iceServers), 'user-2');
+    pc.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:relay.example:3478' });
+    pc.signalingState = 'stable';
+    pc.describe('offer', 'g2');
+    pc.statistics.generation = 'g2';
+    if (relays) pc.become('connected');
+    await time.pass(0.5);
+    assert.equal(client.status().reason, null, 'nobody knows yet whose refusal it was');
+    await time.pass(5);
+    assert.equal(client.status().reason, relays ? null : 'TURN_REFUSED');
+    assert.equal(broker.of('mint').length, 2);
+  });
+}
 
 test('two calls with the same refused credentials share the request for others', async () => {
   const { broker } = world;

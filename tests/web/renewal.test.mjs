@@ -61,6 +61,17 @@ test('a restart before the renewal does not count, since its candidates have the
   assert.deepEqual([pc.restarts, broker.of('open').length], [1, 1]);
 });
 
+test('a description that was under way when the credentials came does not count', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(BEFORE, 1);
+  while (pc.configurations.length === 0) await time.pass(0.1, 0.1);
+  pc.describe('answer', 'g2');
+  pc.statistics.generation = 'g2';
+  await time.pass(AFTER, 1);
+  assert.deepEqual([pc.restarts, broker.of('open').length], [1, 1]);
+});
+
 test('a restart waits for a running negotiation, and a direct path needs none', async () => {
   const { time } = world;
   const client = world.client();

@@ -36,6 +36,11 @@ const RESTART_TURN_MAX = 30 * SECOND;
 const RELAY_AFTER_SECONDS = 3;
 /** How long the end that answered waits for the other end to restart ICE with credentials in place of failed ones. */
 const ANSWERER_RESTARTS_AFTER = 1.5 * SECOND;
+/**
+ * So long after new credentials, a description or an error may be of those before: a browser gathers for a description before the page
+ * sees it.
+ */
+const OLD_ONES_MAX = SECOND;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
 /** A leaked credential works for so long. Calls go on: credentials are renewed. */
@@ -647,6 +652,10 @@ class Watch {
   #pending = null;
   /** When to restart ICE for the pending credential. */
   #restartAt = Infinity;
+  /** Until then, descriptions and errors may be of the credentials before. */
+  #sureAt = -Infinity;
+  /** The last error before then. @type {RTCPeerConnectionIceErrorEvent | null} */
+  #doubtfulError = null;
   /** The connection at the broker, from the first attempt to open it. @type {Connection | null} */
   #connection = null;
   #failures = 0;
@@ -659,6 +668,8 @@ class Watch {
   #waitingSince = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** When the last round began. */
+  #lookedAt = -Infinity;
   /** @type {Promise<void> | null} */
   #round = null;
   /** @type {Promise<void> | null} */
@@ -739,7 +750,8 @@ class Watch {
    * URL that they do not reach, also of one network of several: only if none is reached and ICE has no path, another relay may help.
    * @param {RTCPeerConnectionIceErrorEvent} event
    */
-  #onCandidateError({ errorCode, url }) {
+  #onCandidateError(event) {
+    const { errorCode, url } = event;
     const credential = this.#given;
     if (!credential) return;
     if (credential.failure !== null) return this.#run();
@@ -748,6 +760,10 @@ class Watch {
     if (errorCode === 701) credential.unreached.add(url);
     const isUnreached = !isConnected(this.#pc) && relays.every((relay) => credential.unreached.has(relay));
     if (![400, 401].includes(errorCode) && !isUnreached) return;
+    if (performance.now() < this.#sureAt) {
+      this.#doubtfulError = event;
+      return this.#run();
+    }
     const unreached = new TurnClientError('TURN_UNREACHED', 'no URL of the relay was reached', { status: errorCode });
     const refused = new TurnClientError('TURN_REFUSED', 'a relay rejected the credentials', { status: errorCode });
     const error = isUnreached ? unreached : refused;
@@ -780,15 +796,18 @@ class Watch {
     return this.#stopped !== null || this.#isAway;
   }
 
+  /** Also what became due while the round ran is done soon. */
   get #pauseLeft() {
-    const left = [this.#dueAt, this.#restartAt, this.#relayAt].map((at) => at - performance.now());
-    return Math.min(SAMPLE, ...left.filter((ms) => ms > 0));
+    const sureAt = this.#doubtfulError ? this.#sureAt : Infinity;
+    const due = [this.#dueAt, this.#restartAt, this.#relayAt, sureAt].filter((at) => at > this.#lookedAt);
+    return Math.min(SAMPLE, ...due.map((at) => Math.max(0, at - performance.now())));
   }
 
   async #work() {
     await this.#previous;
     if (this.#isOver) return;
     if (isClosed(this.#pc)) return void this.stop();
+    this.#lookedAt = performance.now();
     const state = this.#pc.iceConnectionState;
     this.#failedSince = state === 'failed' ? (this.#failedSince ?? performance.now()) : null;
     const isLost = this.#failedSince !== null && performance.now() - this.#failedSince >= FAILED_MAX;
@@ -797,6 +816,7 @@ class Watch {
     if (hasPath || this.#connection) await this.#read();
     if (this.#isOver) return;
     if (isClosed(this.#pc)) return void this.stop();
+    this.#judgeError();
     if (this.#needsRelay && !isLost) this.#renew();
     this.#restart();
     if (isLost) return this.#close();
@@ -810,6 +830,14 @@ class Watch {
     if (this.#isOver || performance.now() < this.#dueAt) return;
     if (this.#connection?.isOpen) await this.#heartbeat();
     else if (hasPath) await this.#open();
+  }
+
+  /** An error of the credentials before says nothing about those that relay the call now. */
+  #judgeError() {
+    const error = this.#doubtfulError;
+    if (!error || performance.now() < this.#sureAt) return;
+    this.#doubtfulError = null;
+    if (this.#meter.relayed !== true || (this.#pending && !this.#hasMoved)) this.#onCandidateError(error);
   }
 
   /** Keeps the last counts if the browser gives none. */
@@ -872,6 +900,8 @@ class Watch {
     this.#replacesFailed = failure !== null && (failure !== UNKNOWN_GRANT || !isConnected(this.#pc));
     const isSame = JSON.stringify(before) === JSON.stringify(credential.iceServers);
     this.#given = credential;
+    this.#sureAt = performance.now() + OLD_ONES_MAX;
+    this.#doubtfulError = null;
     if (!isSame) {
       const configuration = this.#pc.getConfiguration();
       const known = new Set(before.map(keyOf));
@@ -911,11 +941,13 @@ class Watch {
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
   }
 
+  /** Refused credentials connect nothing, so a connection shows the new ones. Those that are renewed would still do. */
   #restart() {
+    const generations = this.#restartAt < Infinity && this.#pending?.generations;
+    if (!generations) return;
+    if (!this.#replacesFailed && performance.now() < this.#sureAt) this.#generations.forEach((generation) => generations.add(generation));
     if (performance.now() < this.#restartAt) return;
-    /** @param {string} generation */
-    const isNew = (generation) => this.#pending !== null && !this.#pending.generations.has(generation);
-    const isServed = this.#generations.some(isNew);
+    const isServed = this.#replacesFailed ? this.#hasMoved : this.#generations.some((generation) => !generations.has(generation));
     if (!isServed && this.#mustGatherAgain && this.#pc.signalingState !== 'stable') return;
     this.#restartAt = Infinity;
     if (!isServed && this.#mustGatherAgain) this.#pc.restartIce();

@@ -46,7 +46,7 @@ pub(crate) use log::Log;
 pub(crate) use manual_clock::{ManualClock, timestamp};
 pub(crate) use pooler::{Pooler, Pooling};
 pub(crate) use postgres::{TestDatabase, url_at};
-pub(crate) use process::{Process, command, run};
+pub(crate) use process::{Process, command, far_billing_day, run};
 pub(crate) use proxy::{Harm, Proxy};
 pub(crate) use repository::{root, sources};
 pub(crate) use socket_client::{Got, SocketClient};

@@ -50,11 +50,14 @@ pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(variables).args(arguments).output().unwrap()
 }
 
+/// No billing period ends during a test, or soon after it: strict mode reserves only for the present one.
+pub(crate) fn far_billing_day() -> (&'static str, &'static str) {
+    ("BILLING_DAY", if SystemClock.now().to_utc().day() < 15 { "22" } else { "8" })
+}
+
 impl Process {
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
-        // No billing period ends during a test, or soon after it: strict mode reserves only for the present one.
-        let day = if SystemClock.now().to_utc().day() < 15 { "22" } else { "8" };
-        let mut all = vec![("HOST", "127.0.0.1"), ("PORT", "0"), ("BILLING_DAY", day)];
+        let mut all = vec![("HOST", "127.0.0.1"), ("PORT", "0"), far_billing_day()];
         all.extend_from_slice(variables);
         Self::spawn(&mut command(&all))
     }
