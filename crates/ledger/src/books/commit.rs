@@ -161,7 +161,7 @@ impl Books {
         if is_strict && self.is_uncut(owner) {
             return Err(NotAdmitted::Uncut);
         }
-        if is_strict && self.is_raising() {
+        if is_strict && self.raising() > 0 {
             return Err(NotAdmitted::NotRecorded);
         }
         let holder = if is_strict {

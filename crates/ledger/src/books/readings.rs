@@ -14,7 +14,7 @@ use super::{Books, is_small_beside};
 use crate::lacking::LackCause;
 
 /// A change for all promises of a group, in steps. Until it is over, promises that are to become longer are shown as they were, so the worst
-/// case can be shown too low. Strict mode mints nothing meanwhile ([`Books::is_raising`]).
+/// case can be shown too low: no bound holds then, and strict mode mints nothing ([`Books::raising`]).
 #[derive(Debug)]
 pub(super) enum Tails {
     /// Nobody counted `[from, until)` but these bytes: see [`crate::Grants::assume`].
@@ -119,9 +119,9 @@ impl Books {
         }
     }
 
-    /// Whether some promises are not raised yet. Strict mode mints nothing meanwhile.
-    pub(super) fn is_raising(&self) -> bool {
-        self.tails.iter().any(|(_, _, change)| matches!(change, Tails::Raised { .. }))
+    /// Changes under way that raise promises.
+    pub(super) fn raising(&self) -> usize {
+        self.tails.iter().filter(|(_, _, change)| matches!(change, Tails::Raised { .. })).count()
     }
 
     /// Raises every promise of a group with a shorter tail than this one, or with a lower rate than is assumed now. A promise that was

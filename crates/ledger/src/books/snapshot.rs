@@ -90,6 +90,8 @@ pub struct Snapshot {
     pub unseen: Option<IceSource>,
     /// Whether other programs that know the secret of a coturn have sessions. Nothing is promised for them.
     pub foreign_sessions: bool,
+    /// Changes to a higher rate or a longer tail that are under way: some promises are still shown as they were before.
+    pub raising: usize,
     /// Until when grants may relay that the ledger does not have.
     pub lacks_until: Timestamp,
     /// Why the ledger does not have these grants.
@@ -148,12 +150,12 @@ impl Snapshot {
         is_small_beside(self.measured.excess.bytes, self.unknown_bytes, self.figures.limit)
     }
 
-    /// Whether the assumptions of the published bound hold, as far as is known.
+    /// Whether the published bound holds, as far as is known.
     pub fn bound_holds(&self) -> bool {
-        self.broken().next().is_none()
+        self.raising == 0 && self.broken().next().is_none()
     }
 
-    /// The reasons why the bound may not hold.
+    /// The assumptions of the bound that may not hold.
     pub fn broken(&self) -> impl Iterator<Item = BoundBreak> {
         BoundBreak::VARIANTS.iter().copied().filter(|reason| self.has(*reason))
     }
@@ -204,6 +206,7 @@ impl Books {
             mode: self.budget.terms.mode,
             unseen: self.unseen_source(),
             foreign_sessions: self.coturn.values().any(|usage| usage.sessions.has_foreign()),
+            raising: self.raising(),
             lacks_until: self.lacking.until,
             lack_cause: self.lacking.cause,
             clock_behind: figures.now.since(self.moment.wall),

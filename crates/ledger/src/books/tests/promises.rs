@@ -134,7 +134,7 @@ fn a_mint_that_was_under_way_is_promised_the_rate_that_is_assumed_at_its_end() {
 
 /// More than change in one step.
 #[test]
-fn nothing_is_minted_in_strict_mode_while_promises_are_being_raised() {
+fn no_bound_holds_and_strict_mode_mints_nothing_while_promises_are_being_raised() {
     let mut broker = with_tail(0);
     for _ in 0..600 {
         broker.mint_any(60);
@@ -142,7 +142,9 @@ fn nothing_is_minted_in_strict_mode_while_promises_are_being_raised() {
     broker.books.raise_tails(CLOUDFLARE.into(), Duration::from_secs(7_200), at(0));
     let refused = broker.reserve(300, &Requester::default()).unwrap_err();
     assert_eq!(refused, NotAdmitted::NotRecorded);
+    assert!(!broker.books.snapshot().bound_holds());
     assert!(broker.books.tidy(), "the second step was the last one");
+    assert!(broker.books.snapshot().bound_holds());
     assert_ne!(broker.reserve(300, &Requester::default()).unwrap_err(), NotAdmitted::NotRecorded, "no room");
 }
 
