@@ -136,6 +136,30 @@ test('bytes are charged to the old grant until the new allocation is in use', as
   assert.deepEqual(world.errors, []);
 });
 
+for (const type of ['relay', 'host']) {
+  test(`a lost ${type} path gets an ICE restart with the same credentials, and every half minute as long as it is lost`, async () => {
+    const { broker, time } = world;
+    const client = world.client();
+    const [caller, answerer] = [await world.call(client, { type }), await world.call(client, { type })].map(({ pc }) => pc);
+    answerer.describe('answer');
+    const restarts = () => [caller.restarts, answerer.restarts];
+    caller.become('disconnected');
+    answerer.become('disconnected');
+    await time.pass(2.5);
+    assert.deepEqual(restarts(), [0, 0]);
+    await time.pass(1);
+    assert.deepEqual(restarts(), [1, 0]);
+    await time.pass(1.5);
+    assert.deepEqual(restarts(), [1, 1]);
+    await time.pass(37);
+    assert.deepEqual(restarts(), [2, 2]);
+    caller.statistics.generation = 'g2';
+    caller.become('connected');
+    await time.pass(60);
+    assert.deepEqual([caller.restarts, broker.of('mint').length, broker.of('open').length], [2, 1, 2]);
+  });
+}
+
 test('candidates of the old generation stay with the old grant', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
@@ -285,7 +309,7 @@ test('the page says that the relay has ended a call at the limit; the call may c
   const { broker, time } = world;
   const said = [];
   const client = world.client({ onStatus: ({ degraded, reason }) => said.push([degraded, reason]) });
-  await world.call(client);
+  const { pc } = await world.call(client);
   await time.pass(20);
   broker.always('heartbeat', ({ path }) => ({ body: { connectionId: path.split('/')[3], heartbeatSeconds: 30, code: 'BUDGET_EXHAUSTED' } }));
   broker.always('mint', error(429, 'BUDGET_EXHAUSTED', { 'Retry-After': '1900800' }));
@@ -295,6 +319,9 @@ test('the page says that the relay has ended a call at the limit; the call may c
   assert.equal(broker.of('mint').length, 2);
   await client.iceServers();
   assert.deepEqual([said.length, client.status().degraded], [3, true]);
+  pc.become('disconnected');
+  await time.pass(60);
+  assert.equal(pc.restarts, 0, 'the ended credentials are not used again');
 });
 
 test('a call that one relay ends gets another one, and restarts ICE at once', async () => {

@@ -865,11 +865,11 @@ class Watch {
   }
 
   /**
-   * When a relay is needed unless ICE connects before. One relay connects most calls, so the end that answered waits half as
-   * long again: the relay of the other end then spares it a credential.
+   * When a relay is needed unless ICE connects before: on demand, or in place of a path that is lost. One relay connects most calls,
+   * so the end that answered waits half as long again: the relay of the other end then spares it a credential.
    */
   get #relayAt() {
-    if (!this.#isOnDemand || this.#waitingSince === null) return Infinity;
+    if (this.#waitingSince === null || !(this.#isOnDemand || this.#meter.relayed !== null)) return Infinity;
     const after = (this.#options.relayAfterSeconds ?? RELAY_AFTER_SECONDS) * SECOND;
     return Math.min(this.#waitingSince + after, this.#failedSince ?? Infinity) + (this.#isAnswerer ? after / 2 : 0);
   }
@@ -885,8 +885,19 @@ class Watch {
       void this.#credentials.refresh().then(() => this.#credentials.current !== current && this.#run());
     }
     if (!current?.isAlive) return;
-    if (current !== this.#given) this.#give(current);
+    if (current !== this.#given || this.#mustGiveAgain) this.#give(current);
     if (!this.#credential?.grant) this.#credential = current;
+  }
+
+  /**
+   * The path is lost, and the same credentials may give another one. Chromium keeps no relay beside a direct path, and does not see that
+   * a relay which was started again has lost its allocations: without a restart, ICE stays `disconnected` for good. A call that the
+   * broker has ended, or whose credentials are refused, needs others.
+   */
+  get #mustGiveAgain() {
+    const now = performance.now();
+    if (![null, 'TURN_UNREACHED'].includes(this.#given?.failure ?? null)) return false;
+    return this.#meter.relayed !== null && now >= this.#relayAt && this.#sureAt < Math.max(this.#waitingSince ?? now, now - RESTART_TURN_MAX);
   }
 
   /**
@@ -898,7 +909,7 @@ class Watch {
     const failure = this.#given?.failure ?? null;
     // The relay may know a credential that the broker does not know.
     this.#replacesFailed = failure !== null && (failure !== UNKNOWN_GRANT || !isConnected(this.#pc));
-    const isSame = JSON.stringify(before) === JSON.stringify(credential.iceServers);
+    const isSame = credential !== this.#given && JSON.stringify(before) === JSON.stringify(credential.iceServers);
     this.#given = credential;
     this.#sureAt = performance.now() + OLD_ONES_MAX;
     this.#doubtfulError = null;
@@ -928,15 +939,16 @@ class Watch {
 
   /** ICE is not connected, and what it had failed, or it fetches credentials on demand. */
   get #isWaiting() {
-    return (this.#isOnDemand && this.#waitingSince !== null) || (this.#replacesFailed && !isConnected(this.#pc));
+    return this.#relayAt < Infinity || (this.#replacesFailed && !isConnected(this.#pc));
   }
 
   /**
    * How long to wait before the restart. Both ends renew at about the same time and need one restart, so the controlling end
-   * goes first. Ends that wait for a relay on demand took turns before they fetched credentials.
+   * goes first. Ends without a path took turns before.
    */
   get #restartTurn() {
     if (this.#replacesFailed) return this.#isAnswerer ? ANSWERER_RESTARTS_AFTER : 0;
+    if (performance.now() >= this.#relayAt) return 0;
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
   }
