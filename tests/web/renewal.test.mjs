@@ -136,6 +136,22 @@ test('bytes are charged to the old grant until the new allocation is in use', as
   assert.deepEqual(world.errors, []);
 });
 
+test('a connection that cannot be closed after a renewal goes on until it can, so no byte counts twice', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(BEFORE + AFTER, 5);
+  broker.next('close', new TypeError('fetch failed'));
+  broker.next('heartbeat', new TypeError('fetch failed'));
+  pc.statistics.generation = 'g2';
+  pc.statistics.flow(10, 100);
+  await time.pass(5.5);
+  assert.deepEqual([broker.of('close').length, broker.of('open').length], [1, 1]);
+  await time.pass(30);
+  assert.deepEqual(broker.of('close').map(({ body }) => body.bytesReceived), [100, 100]);
+  assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-1', 'grant-2']);
+  assert.deepEqual([broker.open.size, broker.of('heartbeat').at(-1).body.bytesReceived], [1, 100]);
+});
+
 for (const type of ['relay', 'host']) {
   test(`a lost ${type} path gets an ICE restart with the same credentials, and every half minute as long as it is lost`, async () => {
     const { broker, time } = world;

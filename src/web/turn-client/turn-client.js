@@ -819,10 +819,14 @@ class Watch {
     this.#judgeError();
     if (this.#needsRelay && !isLost) this.#renew();
     this.#restart();
-    if (isLost) return this.#close();
+    if (isLost && this.#failures === 0) return this.#close();
     const pending = this.#pending;
-    if (pending && this.#hasMoved) {
-      if (this.#credential !== pending.credential) await this.#close();
+    if (pending && this.#hasMoved && !(this.#connection?.isOpen && this.#failures > 0)) {
+      if (this.#credential !== pending.credential) {
+        await this.#close();
+        if (this.#connection?.isOpen) return;
+        this.#connection = null;
+      }
       this.#credential = pending.credential;
       this.#pending = null;
       this.#restartAt = Infinity;
@@ -1007,10 +1011,11 @@ class Watch {
    * @param {string} path
    * @param {object} body
    * @param {(answer: { connectionId?: string, heartbeatSeconds?: number, code?: string } | null) => void} onAnswer
+   * @param {boolean} [keepalive] It outlives the page.
    */
-  async #send(connection, path, body, onAnswer) {
+  async #send(connection, path, body, onAnswer, keepalive = false) {
     try {
-      const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body });
+      const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body, keepalive });
       onAnswer(answer);
       // The relay ends the calls of this grant.
       if (answer?.code && this.#credential?.grant === connection.grant) this.#credentials.markFailed(this.#credential, answer.code);
@@ -1035,22 +1040,18 @@ class Watch {
   }
 
   /**
-   * Closes the connection. If the request fails, the broker closes it after missed heartbeats. A connection that may not be
-   * open has no bytes.
+   * Closes the connection. If the request fails, heartbeats continue, so that no byte counts twice, and after `stop()` the broker closes
+   * it after missed heartbeats. A connection that may not be open has no bytes.
    */
   async #close() {
     const connection = this.#connection;
-    this.#connection = null;
-    this.#dueAt = -Infinity;
-    if (connection?.id === undefined) return;
+    if (connection?.id === undefined) return void (this.#connection = null);
     const { totals } = this.#meter;
-    const request = { method: 'POST', token: connection.grant, body: this.#meter.since(connection.base), keepalive: true };
-    try {
-      await this.#broker.ask(`/api/connections/${encodeURIComponent(connection.id)}/close`, request);
+    await this.#send(connection, `/${encodeURIComponent(connection.id)}/close`, this.#meter.since(connection.base), () => {
+      this.#connection = null;
+      this.#dueAt = -Infinity;
       if (connection.isOpen) this.#meter.reported = totals;
-    } catch (error) {
-      this.#broker.report(error);
-    }
+    }, true);
   }
 
   /** Sends the last counts. There is no time to read new ones. */
