@@ -251,9 +251,9 @@ for (const relays of [true, false]) {
     const client = world.client();
     const pc = await refusedCall(client);
     assert.equal(username(pc.configuration.iceServers), 'user-2');
-    pc.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:relay.example:3478' });
     pc.signalingState = 'stable';
     pc.describe('offer', 'g2');
+    pc.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:relay.example:3478' });
     pc.statistics.generation = 'g2';
     if (relays) pc.become('connected');
     await time.pass(0.5);
@@ -263,6 +263,17 @@ for (const relays of [true, false]) {
     assert.equal(broker.of('mint').length, 2);
   });
 }
+
+test('until something is gathered with the others, as while it rings, every refusal is of the credentials before', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const pc = await refusedCall(client);
+  for (const errorCode of [401, 701, 401]) {
+    pc.dispatch('icecandidateerror', { errorCode, url: 'turn:relay.example:3478' });
+    await time.pass(1.5);
+  }
+  assert.deepEqual([client.status().degraded, broker.of('mint').length, world.errors], [false, 2, ['TURN_REFUSED']]);
+});
 
 test('two calls with the same refused credentials share the request for others', async () => {
   const { broker } = world;

@@ -756,7 +756,7 @@ class Watch {
     if (!credential) return;
     if (credential.failure !== null) return this.#run();
     const relays = credential.iceServers.filter(({ username }) => username).flatMap(({ urls }) => urls);
-    if (!relays.includes(url)) return;
+    if (!relays.includes(url) || !this.#hasGathered) return;
     if (errorCode === 701) credential.unreached.add(url);
     const isUnreached = !isConnected(this.#pc) && relays.every((relay) => credential.unreached.has(relay));
     if (![400, 401].includes(errorCode) && !isUnreached) return;
@@ -963,10 +963,15 @@ class Watch {
     if (!generations) return;
     if (!this.#replacesFailed && performance.now() < this.#sureAt) this.#generations.forEach((generation) => generations.add(generation));
     if (performance.now() < this.#restartAt) return;
-    const isServed = this.#replacesFailed ? this.#hasMoved : this.#generations.some((generation) => !generations.has(generation));
+    const isServed = this.#replacesFailed ? this.#hasMoved : this.#hasGathered;
     if (!isServed && this.#mustGatherAgain && this.#pc.signalingState !== 'stable') return;
     this.#restartAt = Infinity;
     if (!isServed && this.#mustGatherAgain) this.#pc.restartIce();
+  }
+
+  /** With the newest credentials, or with those before if their description was under way. An error before this is of those before. */
+  get #hasGathered() {
+    return this.#pending === null || this.#generations.some((generation) => !this.#pending?.generations.has(generation));
   }
 
   /** The selected pair was gathered with the new credentials, so their grant is charged. */
