@@ -553,11 +553,11 @@ class Credentials {
     this.#broker.report(error);
   }
 
-  /** The network is back, maybe for many pages at once. A pause that has another cause stays. */
+  /** A pause that has another cause than the network stays. */
   #onOnline = () => {
     if (this.#reason !== 'NETWORK' && this.#reason !== 'TOKEN') return;
     this.#failures = 0;
-    this.#retryAt = Math.min(this.#retryAt, performance.now() + 2 * SECOND * Math.random());
+    this.#retryAt = Math.min(this.#retryAt, soon());
   };
 }
 
@@ -706,6 +706,7 @@ class Watch {
     this.#listen(this.#pc, 'icecandidateerror', (event) => this.#onCandidateError(event));
     this.#listen(globalThis, 'pagehide', () => this.#onPageHide());
     this.#listen(globalThis, 'pageshow', () => this.#onPageShow());
+    this.#listen(globalThis, 'online', () => this.#onOnline());
     this.#run();
   }
 
@@ -1030,10 +1031,11 @@ class Watch {
     } catch (error) {
       const { status = 0, retryAfterSeconds } = error instanceof TurnClientError ? error : {};
       if (this.#connection === connection) {
-        this.#failures += 1;
+        const isUnknown = [401, 404].includes(status);
+        this.#failures = isUnknown ? 1 : this.#failures + 1;
         const pauseMax = connection.isOpen ? Math.min(this.#heartbeatMs, REPORT_PAUSE_MAX) : REPORT_PAUSE_MAX;
         this.#dueAt = performance.now() + pause(this.#failures, pauseMax, retryAfterSeconds);
-        if ([401, 404].includes(status)) this.#connection = null;
+        if (isUnknown) this.#connection = null;
       }
       if (status === 401 && this.#credential?.grant === connection.grant) {
         this.#credential.grant = null;
@@ -1072,12 +1074,21 @@ class Watch {
     if (connection.isOpen) this.#meter.reported = this.#meter.totals;
   }
 
+  /** A report that failed is due again, before the broker misses too many heartbeats. */
+  #onOnline() {
+    if (this.#failures > 0) this.#dueAt = Math.min(this.#dueAt, soon());
+    this.#run();
+  }
+
   /** The page is back from the back/forward cache. */
   #onPageShow() {
     this.#isAway = false;
     this.#run();
   }
 }
+
+/** When to ask once the network is back, maybe for many pages at once. */
+const soon = () => performance.now() + 2 * SECOND * Math.random();
 
 /** `close()` fires no event at its own end. @param {RTCPeerConnection} pc */
 const isClosed = (pc) => pc.signalingState === 'closed' || pc.connectionState === 'closed';
