@@ -96,6 +96,18 @@ test('a page that returns during an old request opens its connection right after
   assert.deepEqual([broker.beacons.map(({ bytesReceived }) => bytesReceived), counts(broker.of('heartbeat').at(-1))], [[22], [1, 2]]);
 });
 
+test('a path that is lost while a report is on its way is seen right after it', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  let answer;
+  broker.next('heartbeat', () => new Promise((resolve) => { answer = resolve; }));
+  await time.pass(31);
+  pc.become('disconnected');
+  answer({ body: { heartbeatSeconds: 30 } });
+  await time.pass(3.5);
+  assert.equal(pc.restarts, 1);
+});
+
 test('a ttl that the broker rejects is dropped', async () => {
   const { broker, time } = world;
   const isTooLong = ({ url }) => (url.includes('ttl=') ? error(400, 'INVALID_REQUEST') : { body: broker.minted() });

@@ -668,7 +668,8 @@ class Watch {
   #waitingSince = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  /** When the last round began. */
+  /** When something happened last, and when the last round began. */
+  #calledAt = -Infinity;
   #lookedAt = -Infinity;
   /** @type {Promise<void> | null} */
   #round = null;
@@ -785,6 +786,7 @@ class Watch {
 
   #run() {
     clearTimeout(this.#timer);
+    this.#calledAt = performance.now();
     this.#round ??= this.#work()
       .catch((error) => this.#broker.report(error))
       .finally(() => {
@@ -797,10 +799,10 @@ class Watch {
     return this.#stopped !== null || this.#isAway;
   }
 
-  /** Also what became due while the round ran is done soon. */
+  /** What happened or became due while the round ran is looked at right after it. */
   get #pauseLeft() {
     const sureAt = this.#doubtfulError ? this.#sureAt : Infinity;
-    const due = [this.#dueAt, this.#restartAt, this.#relayAt, sureAt].filter((at) => at > this.#lookedAt);
+    const due = [this.#calledAt, this.#dueAt, this.#restartAt, this.#relayAt, sureAt].filter((at) => at > this.#lookedAt);
     return Math.min(SAMPLE, ...due.map((at) => Math.max(0, at - performance.now())));
   }
 
