@@ -41,6 +41,8 @@ const ANSWERER_RESTARTS_AFTER = 1.5 * SECOND;
  * sees it.
  */
 const OLD_ONES_MAX = SECOND;
+/** Such an error counts only if nothing is relayed after so long: by then the end that answered has restarted too. */
+const DOUBT_MAX = 5 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
 /** A leaked credential works for so long. Calls go on: credentials are renewed. */
@@ -762,7 +764,7 @@ class Watch {
     if (errorCode === 701) credential.unreached.add(url);
     const isUnreached = !isConnected(this.#pc) && relays.every((relay) => credential.unreached.has(relay));
     if (![400, 401].includes(errorCode) && !isUnreached) return;
-    if (performance.now() < this.#sureAt) {
+    if (this.#replacesFailed && performance.now() < this.#sureAt) {
       this.#doubtfulError = event;
       return this.#run();
     }
@@ -801,8 +803,7 @@ class Watch {
 
   /** What happened or became due while the round ran is looked at right after it. */
   get #pauseLeft() {
-    const sureAt = this.#doubtfulError ? this.#sureAt : Infinity;
-    const due = [this.#calledAt, this.#dueAt, this.#restartAt, this.#relayAt, sureAt].filter((at) => at > this.#lookedAt);
+    const due = [this.#calledAt, this.#dueAt, this.#restartAt, this.#relayAt, this.#judgedAt].filter((at) => at > this.#lookedAt);
     return Math.min(SAMPLE, ...due.map((at) => Math.max(0, at - performance.now())));
   }
 
@@ -839,10 +840,14 @@ class Watch {
     else if (hasPath) await this.#open();
   }
 
+  get #judgedAt() {
+    return this.#doubtfulError ? this.#sureAt - OLD_ONES_MAX + DOUBT_MAX : Infinity;
+  }
+
   /** An error of the credentials before says nothing about those that relay the call now. */
   #judgeError() {
     const error = this.#doubtfulError;
-    if (!error || performance.now() < this.#sureAt) return;
+    if (!error || performance.now() < this.#judgedAt) return;
     this.#doubtfulError = null;
     if (this.#meter.relayed !== true || (this.#pending && !this.#hasMoved)) this.#onCandidateError(error);
   }
@@ -917,8 +922,8 @@ class Watch {
     // The relay may know a credential that the broker does not know.
     this.#replacesFailed = failure !== null && (failure !== UNKNOWN_GRANT || !isConnected(this.#pc));
     const isSame = credential !== this.#given && JSON.stringify(before) === JSON.stringify(credential.iceServers);
+    this.#sureAt = performance.now() + (credential === this.#given ? 0 : OLD_ONES_MAX);
     this.#given = credential;
-    this.#sureAt = performance.now() + OLD_ONES_MAX;
     this.#doubtfulError = null;
     if (!isSame) {
       const configuration = this.#pc.getConfiguration();
