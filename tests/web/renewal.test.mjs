@@ -261,6 +261,23 @@ test('a call that started without a relay gets one as soon as there is one', asy
   assert.deepEqual([pc.restarts, broker.of('open')[0].body.relayed], [0, false]);
 });
 
+test('a call that began while the broker gave no relay, and has no path, restarts ICE with one', async () => {
+  const { broker, time } = world;
+  broker.always('mint', new TypeError('fetch failed'));
+  const client = world.client();
+  const calls = [new Peer({ iceServers: await client.iceServers() }), new Peer({ iceServers: await client.iceServers() })];
+  for (const pc of calls) {
+    client.watch(pc);
+    pc.describe();
+  }
+  calls[1].statistics.type = 'host';
+  calls[1].become('connected');
+  await time.pass(10);
+  broker.always('mint', undefined);
+  await time.pass(20);
+  assert.deepEqual(calls.map(({ restarts, configuration }) => [restarts, username(configuration.iceServers)]), [[1, 'user-1'], [0, 'user-1']]);
+});
+
 test('a call that connects after its credentials were renewed is reported on the newest grant', async () => {
   const { broker, time } = world;
   const client = world.client();

@@ -648,6 +648,8 @@ class Watch {
   #credential = null;
   /** The newest credential of the peer connection. @type {Credential | null} */
   #given = null;
+  /** It was made without a relay: on demand, or while the broker gave none. */
+  #hadNoRelay = false;
   /** The newest credential is in place of one that the relay does not serve. */
   #replacesFailed = false;
   /** A credential that is used from the next ICE generation on. @type {{credential: Credential, generations: Set<string>} | null} */
@@ -702,6 +704,7 @@ class Watch {
       this.#credential = this.#credentials.of(this.#pc);
       this.#given = this.#credential;
     });
+    this.#hadNoRelay = !this.#given?.iceServers.some(({ username }) => username);
     this.#listen(this.#pc, 'iceconnectionstatechange', () => this.#run());
     this.#listen(this.#pc, 'connectionstatechange', () => this.#run());
     // Reads the counts before offer and answer remove a pair. Some browsers count by pair only.
@@ -871,17 +874,17 @@ class Watch {
    * ICE that may use only a relay stays in `new` without one.
    */
   get #needsRelay() {
+    if (performance.now() >= this.#relayAt) return true;
     if (!this.#isOnDemand) return this.#pc.iceConnectionState !== 'new' || (this.#given !== null && this.#given.failure !== null);
-    const isUsed = this.#given !== null && this.#meter.relayed === true;
-    return isUsed || performance.now() >= this.#relayAt;
+    return this.#given !== null && this.#meter.relayed === true;
   }
 
   /**
-   * When a relay is needed unless ICE connects before: on demand, or in place of a path that is lost. One relay connects most calls,
-   * so the end that answered waits half as long again: the relay of the other end then spares it a credential.
+   * When a relay is needed unless ICE connects before: where there was none, or in place of a path that is lost. One relay connects
+   * most calls, so the end that answered waits half as long again: the relay of the other end then spares it a credential.
    */
   get #relayAt() {
-    if (this.#waitingSince === null || !(this.#isOnDemand || this.#meter.relayed !== null)) return Infinity;
+    if (this.#waitingSince === null || !(this.#isOnDemand || this.#hadNoRelay || this.#meter.relayed !== null)) return Infinity;
     const after = (this.#options.relayAfterSeconds ?? RELAY_AFTER_SECONDS) * SECOND;
     return Math.min(this.#waitingSince + after, this.#failedSince ?? Infinity) + (this.#isAnswerer ? after / 2 : 0);
   }
@@ -949,7 +952,7 @@ class Watch {
     return this.#meter.relayed === true || this.#isWaiting;
   }
 
-  /** ICE is not connected, and what it had failed, or it fetches credentials on demand. */
+  /** ICE is not connected, and what it had failed, or it had no relay, or a path that is lost. */
   get #isWaiting() {
     return this.#relayAt < Infinity || (this.#replacesFailed && !isConnected(this.#pc));
   }
@@ -960,7 +963,7 @@ class Watch {
    */
   get #restartTurn() {
     if (this.#replacesFailed) return this.#isAnswerer ? ANSWERER_RESTARTS_AFTER : 0;
-    if (performance.now() >= this.#relayAt) return 0;
+    if (this.#relayAt < Infinity) return Math.max(0, this.#relayAt - performance.now());
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
   }
