@@ -408,6 +408,20 @@ test('a connection that timed out after its grant was renewed continues on the n
   assert.deepEqual([broker.open.size, world.errors], [1, ['NOT_FOUND']]);
 });
 
+for (const type of ['relay', 'host']) {
+  test(`a ${type} call whose connection could not be opened before its grant expired is reported on the newest grant`, async () => {
+    const { broker, time } = world;
+    broker.always('open', new TypeError('fetch failed'));
+    const { pc } = await world.call(world.client(), { type });
+    await time.pass(BEFORE + AFTER, 5);
+    if (type === 'relay') pc.statistics.generation = 'g2';
+    await time.pass(150, 5);
+    broker.always('open', undefined);
+    await time.pass(60, 5);
+    assert.deepEqual([broker.of('open').at(-1).token, broker.open.size], ['grant-2', 1]);
+  });
+}
+
 test('a connection that timed out while the machine slept until its grant had expired continues on a new grant', async () => {
   const { broker, time } = world;
   await world.call(world.client());

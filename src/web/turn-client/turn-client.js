@@ -997,11 +997,12 @@ class Watch {
    */
   async #open() {
     const { current } = this.#credentials;
-    if (!this.#connection && this.#credential && current?.grant) this.#credential = current;
+    if (this.#credential && current?.grant) this.#credential = current;
     if (!this.#credential?.grant || this.#credential.lifeLeft <= 0) return;
     const { grant } = this.#credential;
     const id = this.#options.connectionId ?? globalThis.crypto?.randomUUID?.();
     const connection = (this.#connection ??= { id, grant, base: this.#meter.reported, isOpen: false });
+    connection.grant = grant;
     const { relayed } = this.#meter.since(connection.base);
     await this.#send(connection, '', { connectionId: connection.id, relayed }, (answer) => {
       connection.isOpen = true;
