@@ -96,6 +96,18 @@ test('a page that returns during an old request opens its connection right after
   assert.deepEqual([broker.beacons.map(({ bytesReceived }) => bytesReceived), counts(broker.of('heartbeat').at(-1))], [[22], [1, 2]]);
 });
 
+test('a path that is lost while a report is on its way is seen right after it', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  let answer;
+  broker.next('heartbeat', () => new Promise((resolve) => { answer = resolve; }));
+  await time.pass(31);
+  pc.become('disconnected');
+  answer({ body: { heartbeatSeconds: 30 } });
+  await time.pass(3.5);
+  assert.equal(pc.restarts, 1);
+});
+
 test('a ttl that the broker rejects is dropped', async () => {
   const { broker, time } = world;
   const isTooLong = ({ url }) => (url.includes('ttl=') ? error(400, 'INVALID_REQUEST') : { body: broker.minted() });
@@ -251,18 +263,29 @@ for (const relays of [true, false]) {
     const client = world.client();
     const pc = await refusedCall(client);
     assert.equal(username(pc.configuration.iceServers), 'user-2');
-    pc.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:relay.example:3478' });
     pc.signalingState = 'stable';
     pc.describe('offer', 'g2');
+    pc.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:relay.example:3478' });
     pc.statistics.generation = 'g2';
     if (relays) pc.become('connected');
-    await time.pass(0.5);
+    await time.pass(4);
     assert.equal(client.status().reason, null, 'nobody knows yet whose refusal it was');
     await time.pass(5);
     assert.equal(client.status().reason, relays ? null : 'TURN_REFUSED');
     assert.equal(broker.of('mint').length, 2);
   });
 }
+
+test('until something is gathered with the others, as while it rings, every refusal is of the credentials before', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const pc = await refusedCall(client);
+  for (const errorCode of [401, 701, 401]) {
+    pc.dispatch('icecandidateerror', { errorCode, url: 'turn:relay.example:3478' });
+    await time.pass(1.5);
+  }
+  assert.deepEqual([client.status().degraded, broker.of('mint').length, world.errors], [false, 2, ['TURN_REFUSED']]);
+});
 
 test('two calls with the same refused credentials share the request for others', async () => {
   const { broker } = world;

@@ -136,6 +136,46 @@ test('bytes are charged to the old grant until the new allocation is in use', as
   assert.deepEqual(world.errors, []);
 });
 
+test('a connection that cannot be closed after a renewal goes on until it can, so no byte counts twice', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(BEFORE + AFTER, 5);
+  broker.next('close', new TypeError('fetch failed'));
+  broker.next('heartbeat', new TypeError('fetch failed'));
+  pc.statistics.generation = 'g2';
+  pc.statistics.flow(10, 100);
+  await time.pass(5.5);
+  assert.deepEqual([broker.of('close').length, broker.of('open').length], [1, 1]);
+  await time.pass(30);
+  assert.deepEqual(broker.of('close').map(({ body }) => body.bytesReceived), [100, 100]);
+  assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-1', 'grant-2']);
+  assert.deepEqual([broker.open.size, broker.of('heartbeat').at(-1).body.bytesReceived], [1, 100]);
+});
+
+for (const type of ['relay', 'host']) {
+  test(`a lost ${type} path gets an ICE restart with the same credentials, and every half minute as long as it is lost`, async () => {
+    const { broker, time } = world;
+    const client = world.client();
+    const [caller, answerer] = [await world.call(client, { type }), await world.call(client, { type })].map(({ pc }) => pc);
+    answerer.describe('answer');
+    const restarts = () => [caller.restarts, answerer.restarts];
+    caller.become('disconnected');
+    answerer.become('disconnected');
+    await time.pass(2.5);
+    assert.deepEqual(restarts(), [0, 0]);
+    await time.pass(1);
+    assert.deepEqual(restarts(), [1, 0]);
+    await time.pass(1.5);
+    assert.deepEqual(restarts(), [1, 1]);
+    await time.pass(37);
+    assert.deepEqual(restarts(), [2, 2]);
+    caller.statistics.generation = 'g2';
+    caller.become('connected');
+    await time.pass(60);
+    assert.deepEqual([caller.restarts, broker.of('mint').length, broker.of('open').length], [2, 1, 2]);
+  });
+}
+
 test('candidates of the old generation stay with the old grant', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
@@ -221,6 +261,23 @@ test('a call that started without a relay gets one as soon as there is one', asy
   assert.deepEqual([pc.restarts, broker.of('open')[0].body.relayed], [0, false]);
 });
 
+test('a call that began while the broker gave no relay, and has no path, restarts ICE with one', async () => {
+  const { broker, time } = world;
+  broker.always('mint', new TypeError('fetch failed'));
+  const client = world.client();
+  const calls = [new Peer({ iceServers: await client.iceServers() }), new Peer({ iceServers: await client.iceServers() })];
+  for (const pc of calls) {
+    client.watch(pc);
+    pc.describe();
+  }
+  calls[1].statistics.type = 'host';
+  calls[1].become('connected');
+  await time.pass(10);
+  broker.always('mint', undefined);
+  await time.pass(20);
+  assert.deepEqual(calls.map(({ restarts, configuration }) => [restarts, username(configuration.iceServers)]), [[1, 'user-1'], [0, 'user-1']]);
+});
+
 test('a call that connects after its credentials were renewed is reported on the newest grant', async () => {
   const { broker, time } = world;
   const client = world.client();
@@ -285,7 +342,7 @@ test('the page says that the relay has ended a call at the limit; the call may c
   const { broker, time } = world;
   const said = [];
   const client = world.client({ onStatus: ({ degraded, reason }) => said.push([degraded, reason]) });
-  await world.call(client);
+  const { pc } = await world.call(client);
   await time.pass(20);
   broker.always('heartbeat', ({ path }) => ({ body: { connectionId: path.split('/')[3], heartbeatSeconds: 30, code: 'BUDGET_EXHAUSTED' } }));
   broker.always('mint', error(429, 'BUDGET_EXHAUSTED', { 'Retry-After': '1900800' }));
@@ -295,6 +352,9 @@ test('the page says that the relay has ended a call at the limit; the call may c
   assert.equal(broker.of('mint').length, 2);
   await client.iceServers();
   assert.deepEqual([said.length, client.status().degraded], [3, true]);
+  pc.become('disconnected');
+  await time.pass(60);
+  assert.equal(pc.restarts, 0, 'the ended credentials are not used again');
 });
 
 test('a call that one relay ends gets another one, and restarts ICE at once', async () => {
@@ -347,6 +407,20 @@ test('a connection that timed out after its grant was renewed continues on the n
   assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined, 'grant-1'], 'the credentials that work stay');
   assert.deepEqual([broker.open.size, world.errors], [1, ['NOT_FOUND']]);
 });
+
+for (const type of ['relay', 'host']) {
+  test(`a ${type} call whose connection could not be opened before its grant expired is reported on the newest grant`, async () => {
+    const { broker, time } = world;
+    broker.always('open', new TypeError('fetch failed'));
+    const { pc } = await world.call(world.client(), { type });
+    await time.pass(BEFORE + AFTER, 5);
+    if (type === 'relay') pc.statistics.generation = 'g2';
+    await time.pass(150, 5);
+    broker.always('open', undefined);
+    await time.pass(60, 5);
+    assert.deepEqual([broker.of('open').at(-1).token, broker.open.size], ['grant-2', 1]);
+  });
+}
 
 test('a connection that timed out while the machine slept until its grant had expired continues on a new grant', async () => {
   const { broker, time } = world;

@@ -373,3 +373,18 @@ test('a call over public STUN is not reported', async () => {
   await time.pass(60);
   assert.equal(broker.of('open').length, 0);
 });
+
+test('a report that failed is due once the browser is online, and what timed out meanwhile is soon open again', async () => {
+  const { broker, time, window } = world;
+  await world.call(world.client());
+  broker.always('heartbeat', new TypeError('fetch failed'));
+  await time.pass(100);
+  broker.always('heartbeat', undefined);
+  broker.open.clear();
+  const failed = broker.of('heartbeat').length;
+  window.dispatch('online');
+  await time.pass(1.5);
+  assert.equal(broker.of('heartbeat').length, failed + 1);
+  await time.pass(2);
+  assert.equal(broker.of('open').length, 2);
+});

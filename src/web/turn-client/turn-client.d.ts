@@ -80,8 +80,8 @@ export interface WatchOptions {
   /** Default: that of the last call of `iceServers()`. */
   when?: When;
   /**
-   * With `needed`: seconds from the end of offer and answer, or from a lost path, until credentials are requested. Default: 3. The end
-   * that answered waits half as long again. If ICE fails, it does not wait for the rest.
+   * Seconds from a lost path until ICE restarts. With `needed` also from the end of offer and answer, and then credentials are requested.
+   * Default: 3. The end that answered waits half as long again. If ICE fails, it does not wait for the rest.
    */
   relayAfterSeconds?: number;
   /**
@@ -90,8 +90,8 @@ export interface WatchOptions {
    */
   connectionId?: string;
   /**
-   * Called when the peer connection has new credentials. If `restart` is true, its packets are relayed, or it needs a relay to
-   * connect (then `relayed` is not true). `restartIce()` follows: at once, or for a relayed path within a minute unless the other end
+   * Called when the peer connection has new credentials, or has lost its path. If `restart` is true, its packets are relayed, or it needs
+   * a relay to connect. `restartIce()` follows: at once, or for a relayed path within a minute unless the other end
    * restarts first. That fires `negotiationneeded`: answer it with an offer as usual. Return `false` to prevent the restart, and make
    * an offer with `iceRestart` yourself, or ask the other end to.
    */

@@ -41,6 +41,8 @@ const ANSWERER_RESTARTS_AFTER = 1.5 * SECOND;
  * sees it.
  */
 const OLD_ONES_MAX = SECOND;
+/** Such an error counts only if nothing is relayed after so long: by then the end that answered has restarted too. */
+const DOUBT_MAX = 5 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
 /** A leaked credential works for so long. Calls go on: credentials are renewed. */
@@ -553,11 +555,11 @@ class Credentials {
     this.#broker.report(error);
   }
 
-  /** The network is back, maybe for many pages at once. A pause that has another cause stays. */
+  /** A pause that has another cause than the network stays. */
   #onOnline = () => {
     if (this.#reason !== 'NETWORK' && this.#reason !== 'TOKEN') return;
     this.#failures = 0;
-    this.#retryAt = Math.min(this.#retryAt, performance.now() + 2 * SECOND * Math.random());
+    this.#retryAt = Math.min(this.#retryAt, soon());
   };
 }
 
@@ -646,6 +648,8 @@ class Watch {
   #credential = null;
   /** The newest credential of the peer connection. @type {Credential | null} */
   #given = null;
+  /** It was made without a relay: on demand, or while the broker gave none. */
+  #hadNoRelay = false;
   /** The newest credential is in place of one that the relay does not serve. */
   #replacesFailed = false;
   /** A credential that is used from the next ICE generation on. @type {{credential: Credential, generations: Set<string>} | null} */
@@ -668,7 +672,8 @@ class Watch {
   #waitingSince = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  /** When the last round began. */
+  /** When something happened last, and when the last round began. */
+  #calledAt = -Infinity;
   #lookedAt = -Infinity;
   /** @type {Promise<void> | null} */
   #round = null;
@@ -699,6 +704,7 @@ class Watch {
       this.#credential = this.#credentials.of(this.#pc);
       this.#given = this.#credential;
     });
+    this.#hadNoRelay = !this.#given?.iceServers.some(({ username }) => username);
     this.#listen(this.#pc, 'iceconnectionstatechange', () => this.#run());
     this.#listen(this.#pc, 'connectionstatechange', () => this.#run());
     // Reads the counts before offer and answer remove a pair. Some browsers count by pair only.
@@ -706,6 +712,7 @@ class Watch {
     this.#listen(this.#pc, 'icecandidateerror', (event) => this.#onCandidateError(event));
     this.#listen(globalThis, 'pagehide', () => this.#onPageHide());
     this.#listen(globalThis, 'pageshow', () => this.#onPageShow());
+    this.#listen(globalThis, 'online', () => this.#onOnline());
     this.#run();
   }
 
@@ -756,11 +763,11 @@ class Watch {
     if (!credential) return;
     if (credential.failure !== null) return this.#run();
     const relays = credential.iceServers.filter(({ username }) => username).flatMap(({ urls }) => urls);
-    if (!relays.includes(url)) return;
+    if (!relays.includes(url) || !this.#hasGathered) return;
     if (errorCode === 701) credential.unreached.add(url);
     const isUnreached = !isConnected(this.#pc) && relays.every((relay) => credential.unreached.has(relay));
     if (![400, 401].includes(errorCode) && !isUnreached) return;
-    if (performance.now() < this.#sureAt) {
+    if (this.#replacesFailed && performance.now() < this.#sureAt) {
       this.#doubtfulError = event;
       return this.#run();
     }
@@ -784,6 +791,7 @@ class Watch {
 
   #run() {
     clearTimeout(this.#timer);
+    this.#calledAt = performance.now();
     this.#round ??= this.#work()
       .catch((error) => this.#broker.report(error))
       .finally(() => {
@@ -796,10 +804,9 @@ class Watch {
     return this.#stopped !== null || this.#isAway;
   }
 
-  /** Also what became due while the round ran is done soon. */
+  /** What happened or became due while the round ran is looked at right after it. */
   get #pauseLeft() {
-    const sureAt = this.#doubtfulError ? this.#sureAt : Infinity;
-    const due = [this.#dueAt, this.#restartAt, this.#relayAt, sureAt].filter((at) => at > this.#lookedAt);
+    const due = [this.#calledAt, this.#dueAt, this.#restartAt, this.#relayAt, this.#judgedAt].filter((at) => at > this.#lookedAt);
     return Math.min(SAMPLE, ...due.map((at) => Math.max(0, at - performance.now())));
   }
 
@@ -819,10 +826,14 @@ class Watch {
     this.#judgeError();
     if (this.#needsRelay && !isLost) this.#renew();
     this.#restart();
-    if (isLost) return this.#close();
+    if (isLost && this.#failures === 0) return this.#close();
     const pending = this.#pending;
-    if (pending && this.#hasMoved) {
-      if (this.#credential !== pending.credential) await this.#close();
+    if (pending && this.#hasMoved && !(this.#connection?.isOpen && this.#failures > 0)) {
+      if (this.#credential !== pending.credential) {
+        await this.#close();
+        if (this.#connection?.isOpen) return;
+        this.#connection = null;
+      }
       this.#credential = pending.credential;
       this.#pending = null;
       this.#restartAt = Infinity;
@@ -832,10 +843,14 @@ class Watch {
     else if (hasPath) await this.#open();
   }
 
+  get #judgedAt() {
+    return this.#doubtfulError ? this.#sureAt - OLD_ONES_MAX + DOUBT_MAX : Infinity;
+  }
+
   /** An error of the credentials before says nothing about those that relay the call now. */
   #judgeError() {
     const error = this.#doubtfulError;
-    if (!error || performance.now() < this.#sureAt) return;
+    if (!error || performance.now() < this.#judgedAt) return;
     this.#doubtfulError = null;
     if (this.#meter.relayed !== true || (this.#pending && !this.#hasMoved)) this.#onCandidateError(error);
   }
@@ -859,17 +874,17 @@ class Watch {
    * ICE that may use only a relay stays in `new` without one.
    */
   get #needsRelay() {
+    if (performance.now() >= this.#relayAt) return true;
     if (!this.#isOnDemand) return this.#pc.iceConnectionState !== 'new' || (this.#given !== null && this.#given.failure !== null);
-    const isUsed = this.#given !== null && this.#meter.relayed === true;
-    return isUsed || performance.now() >= this.#relayAt;
+    return this.#given !== null && this.#meter.relayed === true;
   }
 
   /**
-   * When a relay is needed unless ICE connects before. One relay connects most calls, so the end that answered waits half as
-   * long again: the relay of the other end then spares it a credential.
+   * When a relay is needed unless ICE connects before: where there was none, or in place of a path that is lost. One relay connects
+   * most calls, so the end that answered waits half as long again: the relay of the other end then spares it a credential.
    */
   get #relayAt() {
-    if (!this.#isOnDemand || this.#waitingSince === null) return Infinity;
+    if (this.#waitingSince === null || !(this.#isOnDemand || this.#hadNoRelay || this.#meter.relayed !== null)) return Infinity;
     const after = (this.#options.relayAfterSeconds ?? RELAY_AFTER_SECONDS) * SECOND;
     return Math.min(this.#waitingSince + after, this.#failedSince ?? Infinity) + (this.#isAnswerer ? after / 2 : 0);
   }
@@ -885,8 +900,19 @@ class Watch {
       void this.#credentials.refresh().then(() => this.#credentials.current !== current && this.#run());
     }
     if (!current?.isAlive) return;
-    if (current !== this.#given) this.#give(current);
+    if (current !== this.#given || this.#mustGiveAgain) this.#give(current);
     if (!this.#credential?.grant) this.#credential = current;
+  }
+
+  /**
+   * The path is lost, and the same credentials may give another one. Chromium keeps no relay beside a direct path, and does not see that
+   * a relay which was started again has lost its allocations: without a restart, ICE stays `disconnected` for good. A call that the
+   * broker has ended, or whose credentials are refused, needs others.
+   */
+  get #mustGiveAgain() {
+    const now = performance.now();
+    if (![null, 'TURN_UNREACHED'].includes(this.#given?.failure ?? null)) return false;
+    return this.#meter.relayed !== null && now >= this.#relayAt && this.#sureAt < Math.max(this.#waitingSince ?? now, now - RESTART_TURN_MAX);
   }
 
   /**
@@ -898,9 +924,9 @@ class Watch {
     const failure = this.#given?.failure ?? null;
     // The relay may know a credential that the broker does not know.
     this.#replacesFailed = failure !== null && (failure !== UNKNOWN_GRANT || !isConnected(this.#pc));
-    const isSame = JSON.stringify(before) === JSON.stringify(credential.iceServers);
+    const isSame = credential !== this.#given && JSON.stringify(before) === JSON.stringify(credential.iceServers);
+    this.#sureAt = performance.now() + (credential === this.#given ? 0 : OLD_ONES_MAX);
     this.#given = credential;
-    this.#sureAt = performance.now() + OLD_ONES_MAX;
     this.#doubtfulError = null;
     if (!isSame) {
       const configuration = this.#pc.getConfiguration();
@@ -926,17 +952,18 @@ class Watch {
     return this.#meter.relayed === true || this.#isWaiting;
   }
 
-  /** ICE is not connected, and what it had failed, or it fetches credentials on demand. */
+  /** ICE is not connected, and what it had failed, or it had no relay, or a path that is lost. */
   get #isWaiting() {
-    return (this.#isOnDemand && this.#waitingSince !== null) || (this.#replacesFailed && !isConnected(this.#pc));
+    return this.#relayAt < Infinity || (this.#replacesFailed && !isConnected(this.#pc));
   }
 
   /**
    * How long to wait before the restart. Both ends renew at about the same time and need one restart, so the controlling end
-   * goes first. Ends that wait for a relay on demand took turns before they fetched credentials.
+   * goes first. Ends without a path took turns before.
    */
   get #restartTurn() {
     if (this.#replacesFailed) return this.#isAnswerer ? ANSWERER_RESTARTS_AFTER : 0;
+    if (this.#relayAt < Infinity) return Math.max(0, this.#relayAt - performance.now());
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
   }
@@ -947,10 +974,15 @@ class Watch {
     if (!generations) return;
     if (!this.#replacesFailed && performance.now() < this.#sureAt) this.#generations.forEach((generation) => generations.add(generation));
     if (performance.now() < this.#restartAt) return;
-    const isServed = this.#replacesFailed ? this.#hasMoved : this.#generations.some((generation) => !generations.has(generation));
+    const isServed = this.#replacesFailed ? this.#hasMoved : this.#hasGathered;
     if (!isServed && this.#mustGatherAgain && this.#pc.signalingState !== 'stable') return;
     this.#restartAt = Infinity;
     if (!isServed && this.#mustGatherAgain) this.#pc.restartIce();
+  }
+
+  /** With the newest credentials, or with those before if their description was under way. An error before this is of those before. */
+  get #hasGathered() {
+    return this.#pending === null || this.#generations.some((generation) => !this.#pending?.generations.has(generation));
   }
 
   /** The selected pair was gathered with the new credentials, so their grant is charged. */
@@ -965,11 +997,12 @@ class Watch {
    */
   async #open() {
     const { current } = this.#credentials;
-    if (!this.#connection && this.#credential && current?.grant) this.#credential = current;
+    if (this.#credential && current?.grant) this.#credential = current;
     if (!this.#credential?.grant || this.#credential.lifeLeft <= 0) return;
     const { grant } = this.#credential;
     const id = this.#options.connectionId ?? globalThis.crypto?.randomUUID?.();
     const connection = (this.#connection ??= { id, grant, base: this.#meter.reported, isOpen: false });
+    connection.grant = grant;
     const { relayed } = this.#meter.since(connection.base);
     await this.#send(connection, '', { connectionId: connection.id, relayed }, (answer) => {
       connection.isOpen = true;
@@ -995,10 +1028,11 @@ class Watch {
    * @param {string} path
    * @param {object} body
    * @param {(answer: { connectionId?: string, heartbeatSeconds?: number, code?: string } | null) => void} onAnswer
+   * @param {boolean} [keepalive] It outlives the page.
    */
-  async #send(connection, path, body, onAnswer) {
+  async #send(connection, path, body, onAnswer, keepalive = false) {
     try {
-      const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body });
+      const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body, keepalive });
       onAnswer(answer);
       // The relay ends the calls of this grant.
       if (answer?.code && this.#credential?.grant === connection.grant) this.#credentials.markFailed(this.#credential, answer.code);
@@ -1008,10 +1042,11 @@ class Watch {
     } catch (error) {
       const { status = 0, retryAfterSeconds } = error instanceof TurnClientError ? error : {};
       if (this.#connection === connection) {
-        this.#failures += 1;
+        const isUnknown = [401, 404].includes(status);
+        this.#failures = isUnknown ? 1 : this.#failures + 1;
         const pauseMax = connection.isOpen ? Math.min(this.#heartbeatMs, REPORT_PAUSE_MAX) : REPORT_PAUSE_MAX;
         this.#dueAt = performance.now() + pause(this.#failures, pauseMax, retryAfterSeconds);
-        if ([401, 404].includes(status)) this.#connection = null;
+        if (isUnknown) this.#connection = null;
       }
       if (status === 401 && this.#credential?.grant === connection.grant) {
         this.#credential.grant = null;
@@ -1023,22 +1058,18 @@ class Watch {
   }
 
   /**
-   * Closes the connection. If the request fails, the broker closes it after missed heartbeats. A connection that may not be
-   * open has no bytes.
+   * Closes the connection. If the request fails, heartbeats continue, so that no byte counts twice, and after `stop()` the broker closes
+   * it after missed heartbeats. A connection that may not be open has no bytes.
    */
   async #close() {
     const connection = this.#connection;
-    this.#connection = null;
-    this.#dueAt = -Infinity;
-    if (connection?.id === undefined) return;
+    if (connection?.id === undefined) return void (this.#connection = null);
     const { totals } = this.#meter;
-    const request = { method: 'POST', token: connection.grant, body: this.#meter.since(connection.base), keepalive: true };
-    try {
-      await this.#broker.ask(`/api/connections/${encodeURIComponent(connection.id)}/close`, request);
+    await this.#send(connection, `/${encodeURIComponent(connection.id)}/close`, this.#meter.since(connection.base), () => {
+      this.#connection = null;
+      this.#dueAt = -Infinity;
       if (connection.isOpen) this.#meter.reported = totals;
-    } catch (error) {
-      this.#broker.report(error);
-    }
+    }, true);
   }
 
   /** Sends the last counts. There is no time to read new ones. */
@@ -1054,12 +1085,21 @@ class Watch {
     if (connection.isOpen) this.#meter.reported = this.#meter.totals;
   }
 
+  /** A report that failed is due again, before the broker misses too many heartbeats. */
+  #onOnline() {
+    if (this.#failures > 0) this.#dueAt = Math.min(this.#dueAt, soon());
+    this.#run();
+  }
+
   /** The page is back from the back/forward cache. */
   #onPageShow() {
     this.#isAway = false;
     this.#run();
   }
 }
+
+/** When to ask once the network is back, maybe for many pages at once. */
+const soon = () => performance.now() + 2 * SECOND * Math.random();
 
 /** `close()` fires no event at its own end. @param {RTCPeerConnection} pc */
 const isClosed = (pc) => pc.signalingState === 'closed' || pc.connectionState === 'closed';
