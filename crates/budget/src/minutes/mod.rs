@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::collections::Dirty;
-use crate::evidence::{CountOwner, DayCounts, at_most};
+use crate::evidence::{CountOwner, DayCount, DayCounts, at_most};
 use crate::promise::{GrantMinutes, LiveDelta, Rates};
 use crate::units::{BitRate, ByteCount, Day, Interval, Minute, Period, Spread, Timestamp};
 use counted::MinuteFigures;
@@ -176,6 +176,14 @@ impl Minutes {
     pub(crate) fn set_counted_elsewhere(&mut self, elsewhere: BTreeMap<Day, ByteCount>) {
         self.elsewhere = elsewhere;
         self.sum_days();
+    }
+
+    /// So much more is counted under the TURN keys on a day whose period is over: what is vouched for without a grant may be a part of it.
+    pub(crate) fn count_past_elsewhere(&mut self, day: Day, more: ByteCount) {
+        let count = self.days.get(day);
+        if count.vouched > ByteCount::ZERO {
+            self.days.set(day, DayCount { vouched: count.vouched.minus(more), ..count });
+        }
     }
 
     /// Computes the sums over the counted days again. A period has at most 31 days.
