@@ -62,7 +62,7 @@ pub struct CountedPart {
     released: u128,
     /// The same of `at_most`.
     released_at_most: u128,
-    /// The bytes on which two answers agree.
+    /// The bytes on which two answers agree; of each day no less than was vouched for without a grant.
     pub agreed: u128,
     /// The end of the latest count on which two answers agree.
     pub agreed_until: Timestamp,
@@ -84,7 +84,7 @@ impl CountedPart {
             add(&mut sums.vouched, ungranted.minus(count.total()).get());
             add(&mut sums.vouched_at_most, ungranted.minus(most).get());
             sums.vouched_above_day = sums.vouched_above_day.max(vouched.minus(most));
-            add(&mut sums.agreed, count.agreed.bytes.get());
+            add(&mut sums.agreed, count.agreed.bytes.max(ungranted).get());
             let unreleased = minutes.by_day.get(&day).map_or(0, |minutes| minutes.unreleased);
             let released = |newest: ByteCount, agreed: ByteCount| {
                 u128::from(newest.get()).saturating_sub(unreleased).max(agreed.get().into())
