@@ -11,11 +11,13 @@ use crate::config::{Config, CoturnStatsConfig};
 use crate::rate::{PresentRate, VERY_NEAR};
 use turn_ledger::{
     BoundBreak, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Day, Excess,
-    IceSource, IdDigest, KeptAddresses, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
+    Figures, IceSource, IdDigest, KeptAddresses, LackCause, NotAdmitted, SeenRate, Snapshot, Timestamp,
 };
 
 /// How long credentials may be in use before a missing report is a fault.
 const UNREPORTED_MIN: Duration = Duration::from_secs(600);
+/// The same in a period that has begun with live credentials: they may have been reported before, and reports are counted anew.
+const UNREPORTED_SINCE_RESET_MIN: Duration = Duration::from_secs(86_400);
 
 /// What decides about faults and alerts besides the books and the settings. Each text is of one or more sentences.
 #[derive(Clone, Debug, Default)]
@@ -201,8 +203,10 @@ fn lacks_reports(snapshot: &Snapshot, facts: &ServiceFacts, config: &Config) -> 
         && !measured.is_stale()
         && facts.coturn != Some(false);
     // A new service has no calls yet, and a page needs some seconds until its first report.
-    let is_used =
-        snapshot.counts.issued > 0 && snapshot.figures.now.since(facts.used_since) >= UNREPORTED_MIN;
+    let Figures { now, period, .. } = snapshot.figures;
+    let is_new = facts.used_since > period.start;
+    let unreported_min = if is_new { UNREPORTED_MIN } else { UNREPORTED_SINCE_RESET_MIN };
+    let is_used = snapshot.counts.issued > 0 && now.since(facts.used_since) >= unreported_min;
     let is_reported = snapshot.counts.connections > 0 || snapshot.open_connections > 0;
     // Bytes of the SFU are charged without reports.
     is_used && !is_reported && !is_counted && facts.used_at_sfu == ByteCount::ZERO

@@ -241,3 +241,14 @@ fn each_total_outage_is_critical_and_has_an_alert() {
     assert_eq!((one.fault, one.severity), (Fault::ProviderDown, Severity::Critical));
     assert!(one.message().contains("Raise COTURN_LIMITS"), "{}", one.message());
 }
+
+#[test]
+fn a_period_that_begins_with_live_credentials_lacks_reports_only_after_a_day() {
+    let (mut snapshot, mut facts, settings) = with(Fault::NoReports);
+    facts.used_since = snapshot.figures.period.start;
+    for (hours, is_there) in [(23, false), (24, true)] {
+        snapshot.figures.now = facts.used_since.plus(Duration::from_secs(hours * 3_600));
+        let found = faults(&snapshot, &facts, &settings);
+        assert_eq!(found.iter().any(|found| found.fault == Fault::NoReports), is_there, "{hours}");
+    }
+}

@@ -25,8 +25,14 @@ impl Budget {
     /// Takes a reading of an owner.
     pub fn take_reading(&mut self, owner: impl Into<CountOwner>, reading: &Reading) -> ReadingOutcome {
         let owner = owner.into();
+        let total = |budget: &Self| Some(budget.owned_by(owner)?.minutes.days.get(reading.day).total());
+        let before = total(self).unwrap_or_default();
         let taken = self.with(owner, |timeline| timeline.take_reading(reading));
         self.share_counts(owner);
+        if owner.issuer.is_some() && reading.day.start() < self.period.start {
+            let more = total(self).unwrap_or_default().minus(before);
+            self.with(owner.source.into(), |rest| rest.minutes.count_past_elsewhere(reading.day, more));
+        }
         taken.unwrap_or(ReadingOutcome::Older)
     }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::collections::Dirty;
-use crate::evidence::{CountOwner, DayCounts, at_most};
+use crate::evidence::{CountOwner, DayCount, DayCounts, at_most};
 use crate::promise::{GrantMinutes, LiveDelta, Rates};
 use crate::units::{BitRate, ByteCount, Day, Interval, Minute, Period, Spread, Timestamp};
 use counted::MinuteFigures;
@@ -62,7 +62,7 @@ pub struct CountedPart {
     released: u128,
     /// The same of `at_most`.
     released_at_most: u128,
-    /// The bytes on which two answers agree.
+    /// The bytes on which two answers agree; of each day no less than was vouched for without a grant.
     pub agreed: u128,
     /// The end of the latest count on which two answers agree.
     pub agreed_until: Timestamp,
@@ -84,7 +84,7 @@ impl CountedPart {
             add(&mut sums.vouched, ungranted.minus(count.total()).get());
             add(&mut sums.vouched_at_most, ungranted.minus(most).get());
             sums.vouched_above_day = sums.vouched_above_day.max(vouched.minus(most));
-            add(&mut sums.agreed, count.agreed.bytes.get());
+            add(&mut sums.agreed, count.agreed.bytes.max(ungranted).get());
             let unreleased = minutes.by_day.get(&day).map_or(0, |minutes| minutes.unreleased);
             let released = |newest: ByteCount, agreed: ByteCount| {
                 u128::from(newest.get()).saturating_sub(unreleased).max(agreed.get().into())
@@ -176,6 +176,14 @@ impl Minutes {
     pub(crate) fn set_counted_elsewhere(&mut self, elsewhere: BTreeMap<Day, ByteCount>) {
         self.elsewhere = elsewhere;
         self.sum_days();
+    }
+
+    /// So much more is counted under the TURN keys on a day whose period is over: what is vouched for without a grant may be a part of it.
+    pub(crate) fn count_past_elsewhere(&mut self, day: Day, more: ByteCount) {
+        let count = self.days.get(day);
+        if count.vouched > ByteCount::ZERO {
+            self.days.set(day, DayCount { vouched: count.vouched.minus(more), ..count });
+        }
     }
 
     /// Computes the sums over the counted days again. A period has at most 31 days.

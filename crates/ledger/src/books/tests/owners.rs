@@ -231,22 +231,30 @@ fn a_promise_of_an_owner_that_nobody_has_configured_counts() {
 
 #[test]
 fn what_an_app_server_vouches_for_without_a_grant_may_be_in_the_count_of_a_key_also_after_the_reset() {
-    for is_down in [false, true] {
+    for (is_down, is_late) in [(false, false), (true, false), (false, true)] {
         let mut broker = open(&["a"]);
         broker.books.open(Caller::Reporter, "c", Some(true)).unwrap();
         broker.books.advance(at(20_000));
         broker.books.heartbeat(Caller::Reporter, "c", received(60_000_000)).unwrap();
         broker.books.close(Caller::Reporter, "c", Report::default()).unwrap();
         broker.books.advance(at(30 * MINUTE));
-        assert_eq!(count(&mut broker, key("a"), 20, 100_000_000), ReadingOutcome::Taken);
-        assert_eq!(count(&mut broker, REST, 20, 0), ReadingOutcome::Taken);
-        assert_eq!(broker.used(), 100_000_000);
+        let count_all = |broker: &mut Broker, until| {
+            assert_eq!(count(broker, key("a"), until, 100_000_000), ReadingOutcome::Taken);
+            assert_eq!(count(broker, REST, until, 0), ReadingOutcome::Taken);
+        };
+        if !is_late {
+            count_all(&mut broker, 20);
+            assert_eq!(broker.used(), 100_000_000);
+        }
         let after_reset = at(20 * 24 * HOUR);
         if is_down {
             broker.flush();
             broker.crash_until(after_reset);
         }
         broker.books.advance(after_reset);
+        if is_late {
+            count_all(&mut broker, 24 * 60);
+        }
         for _ in 0..2 {
             let (_, used) = broker.books.budget().past()[0];
             assert_eq!(used.get(), 100_000_000);

@@ -128,6 +128,11 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     assert!(broker.books.budget().is_limit_proven(), "a count says so");
     broker.books.override_limit(None);
     assert!(!broker.books.budget().is_limit_proven(), "the limit was raised");
+    broker.books.advance(at(180));
+    broker.vouch("r", 301 * MB);
+    crate::testing::take(&mut broker.books, SOURCE, Reading { as_of: at(180), ..reading });
+    broker.books.override_limit(Some(ByteCount::new(300 * MB)));
+    assert!(broker.books.budget().is_limit_proven(), "an app server says so where less is counted");
 }
 
 #[test]
