@@ -257,6 +257,19 @@ test('the end that answered waits for the other end to restart, and restarts its
   assert.deepEqual([waits.restarts, served.restarts, hangs.restarts], [1, 0, 1]);
 });
 
+test('a call that other credentials do not connect restarts ICE again, until it is connected', async () => {
+  const { time } = world;
+  const pc = await refusedCall(world.client(), { type: 'answer' });
+  await time.pass(9);
+  assert.equal(pc.restarts, 1);
+  await time.pass(1);
+  assert.equal(pc.restarts, 2);
+  pc.statistics.generation = 'g2';
+  pc.become('connected');
+  await time.pass(60);
+  assert.equal(pc.restarts, 2);
+});
+
 for (const relays of [true, false]) {
   test(`a late refusal of the credentials before ${relays ? 'is none of those that relay now' : 'counts while nothing is relayed'}`, async () => {
     const { broker, time } = world;

@@ -37,6 +37,11 @@ const RELAY_AFTER_SECONDS = 3;
 /** How long the end that answered waits for the other end to restart ICE with credentials in place of failed ones. */
 const ANSWERER_RESTARTS_AFTER = 1.5 * SECOND;
 /**
+ * How long credentials in place of failed ones have to connect until ICE restarts again: on a busy machine, Chromium sometimes gathers no
+ * candidate and says no error.
+ */
+const CONNECTS_WITHIN = 8 * SECOND;
+/**
  * So long after new credentials, a description or an error may be of those before: a browser gathers for a description before the page
  * sees it.
  */
@@ -975,9 +980,10 @@ class Watch {
     if (!this.#replacesFailed && performance.now() < this.#sureAt) this.#generations.forEach((generation) => generations.add(generation));
     if (performance.now() < this.#restartAt) return;
     const isServed = this.#replacesFailed ? this.#hasMoved : this.#hasGathered;
-    if (!isServed && this.#mustGatherAgain && this.#pc.signalingState !== 'stable') return;
-    this.#restartAt = Infinity;
-    if (!isServed && this.#mustGatherAgain) this.#pc.restartIce();
+    const isNeeded = !isServed && this.#mustGatherAgain;
+    if (isNeeded && this.#pc.signalingState !== 'stable') return;
+    this.#restartAt = isNeeded && this.#replacesFailed ? performance.now() + CONNECTS_WITHIN : Infinity;
+    if (isNeeded) this.#pc.restartIce();
   }
 
   /** With the newest credentials, or with those before if their description was under way. An error before this is of those before. */
