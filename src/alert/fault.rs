@@ -93,8 +93,8 @@ faults! {
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
         "Find out whether another broker or program uses the TURN key or COTURN_SECRET; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
     CountsMissing: Warning, "COUNTS_MISSING", alerts "counts.missing" "counts.believed" => None;
-        "A count of Cloudflare is not believed.",
-        "Run turn-broker doctor. Compare the count with Cloudflare's dashboard, and do what the line analytics says; if an earlier count was too high and still counts, raise the limit by the difference.";
+        "A count is not believed.",
+        "Run turn-broker doctor. Compare a count of Cloudflare with its dashboard, and do what the line analytics says; if an earlier count was too high and still counts, raise the limit by the difference.";
     NoProbe: Info, "NO_PROBE" => None;
         "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
         "Allow UDP from the broker to turn.cloudflare.com, and leave RELAY_PROBE at its default, on.";

@@ -108,7 +108,12 @@ fn fault_of(reason: BoundBreak, snapshot: &Snapshot, facts: &ServiceFacts, confi
             let of_key = key.map(|key| format!(" It is that of the TURN key {}.", key.name));
             Fault::CountsMissing.found([about, &of_key.unwrap_or_default()].concat())
         }
-        BoundBreak::VouchedAbove => Fault::CountsMissing.found(format!("App servers reported {} GB more on one day than was counted: the larger figure counts. Check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key, and that the reports are right.", measured.vouched_above.gb_up())),
+        BoundBreak::VouchedAbove => {
+            let of_cloudflare = "CLOUDFLARE_ACCOUNT_ID is the account of the TURN key, and that ";
+            let check = if config.meter.analytics.is_some() { of_cloudflare } else { "" };
+            let above = measured.vouched_above.gb_up();
+            Fault::CountsMissing.found(format!("App servers reported {above} GB more on one day than was counted: the larger figure counts. Check that {check}the reports are right."))
+        }
         BoundBreak::LateCounts => Fault::CountsLate.found(""),
         BoundBreak::ClockDiffers => {
             let seconds = snapshot.clock_differs_by.as_secs();
