@@ -11,6 +11,8 @@ from slixmpp.exceptions import IqError
 
 EXTDISCO = "urn:xmpp:extdisco:2"
 TIMEOUT_SECONDS = 30
+# More sign-ins at once can take a busy machine longer than that.
+AT_ONCE = 20
 
 
 async def ask(jid: str, password: str, host: str, port: str, times: str, room: str) -> dict:
@@ -55,7 +57,13 @@ async def ask(jid: str, password: str, host: str, port: str, times: str, room: s
 
 
 async def ask_all(password: str, host: str, port: str, times: str, room: str, *jids: str) -> list:
-    return await asyncio.gather(*(ask(jid, password, host, port, times, room) for jid in jids))
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def ask_one(jid: str) -> dict:
+        async with places:
+            return await ask(jid, password, host, port, times, room)
+
+    return await asyncio.gather(*(ask_one(jid) for jid in jids))
 
 
 print(json.dumps(asyncio.run(ask_all(*sys.argv[1:]))))
