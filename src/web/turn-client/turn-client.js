@@ -46,12 +46,12 @@ const CONNECTS_WITHIN = 8 * SECOND;
  * sees it.
  */
 const OLD_ONES_MAX = SECOND;
-/** Such an error counts only if nothing is relayed after so long: by then the end that answered has restarted too. */
-const DOUBT_MAX = 5 * SECOND;
+/** Such an error counts only if nothing is relayed so long after that: by then the end that answered has restarted too. */
+const DOUBT_MAX = 4 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
-/** The longest pauses between attempts, without and with `Retry-After`. */
 /** A leaked credential works for so long. Calls go on: credentials are renewed. */
 const LIFE_SECONDS = 3_600;
+/** The longest pauses between attempts, without and with `Retry-After`. */
 const MINT_PAUSE_MAX = 5 * MINUTE;
 const RETRY_AFTER_MAX = 15 * MINUTE;
 const REPORT_PAUSE_MAX = MINUTE;
@@ -849,7 +849,7 @@ class Watch {
   }
 
   get #judgedAt() {
-    return this.#doubtfulError ? this.#sureAt - OLD_ONES_MAX + DOUBT_MAX : Infinity;
+    return this.#doubtfulError ? this.#sureAt + DOUBT_MAX : Infinity;
   }
 
   /** An error of the credentials before says nothing about those that relay the call now. */
